@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Installs what the tests use beyond Rust. Fails, after saying so, if something is still missing at the end.
+set -euo pipefail
+
+tools=(curl wrk)
+
+missing() {
+    local tool
+    for tool in "${tools[@]}"; do
+        command -v "$tool" >/dev/null || printf '%s\n' "$tool"
+    done
+}
+
+mapfile -t wanted < <(missing)
+if ((${#wanted[@]} == 0)); then
+    exit 0
+fi
+
+as_root=()
+if ((EUID != 0)); then
+    as_root=(sudo -n)
+fi
+if command -v apt-get >/dev/null; then
+    "${as_root[@]}" apt-get update -q || true
+    "${as_root[@]}" apt-get install -q -y --no-install-recommends "${wanted[@]}" || true
+fi
+
+mapfile -t wanted < <(missing)
+if ((${#wanted[@]} > 0)); then
+    printf '*** NOT INSTALLED and not installable here: %s\n*** The tests that need them will report SKIPPED.\n' "${wanted[*]}" >&2
+    exit 1
+fi

@@ -1,0 +1,3 @@
+module narrowboat-bench/go
+
+go 1.23

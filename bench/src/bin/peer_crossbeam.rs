@@ -1,0 +1,31 @@
+//! crossbeam-channel on plain threads: what the same channel programs cost where every goroutine is a thread.
+
+#[path = "../blocking/channels.rs"]
+mod channels;
+#[path = "../blocking/mpmc.rs"]
+mod mpmc;
+
+use narrowboat_bench::cli::{Arguments, unknown};
+
+/// What the shared cases call.
+mod backend {
+    pub use crossbeam_channel::{bounded, select};
+
+    /// Runs `f` on a thread of its own.
+    pub fn spawn(f: impl FnOnce() + Send + 'static) {
+        std::thread::spawn(f);
+    }
+}
+
+fn main() {
+    let arguments = Arguments::read();
+    match arguments.case() {
+        "pingpong" => channels::ping_pong(arguments.parse(1)),
+        "chan128" => channels::one_to_one("chan128", 128, arguments.parse(1)),
+        "chan0" => channels::one_to_one("chan0", 0, arguments.parse(1)),
+        "ring" => channels::ring(arguments.parse(1), arguments.parse(2)),
+        "fourfour128" => mpmc::four_to_four(arguments.parse(1)),
+        "select8" => mpmc::select_eight(arguments.parse(1)),
+        case => unknown(case),
+    }
+}

@@ -1,0 +1,37 @@
+//! tokio: the same cases as async tasks. `BENCH_WORKERS` is a number of worker threads, or `current` for the
+//! single-threaded flavour.
+
+mod channels;
+mod servers;
+mod tasks;
+
+use narrowboat_bench::cli::{Arguments, fail, unknown, workers};
+use tokio::runtime::Builder;
+
+fn main() {
+    let mut builder = match std::env::var("BENCH_WORKERS").as_deref() {
+        Ok("current") => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    // The single-threaded flavour ignores the number.
+    builder.worker_threads(workers()).enable_all();
+    let runtime = builder.build().unwrap_or_else(|error| fail(&format!("no runtime: {error}")));
+    // The case is a task as well: on the multi-threaded flavour, `block_on` itself would stay outside the workers.
+    if runtime.block_on(async { tokio::spawn(run(Arguments::read())).await }).is_err() {
+        fail("the case panicked");
+    }
+}
+
+async fn run(arguments: Arguments) {
+    match arguments.case() {
+        "yield" => tasks::yields(arguments.parse(1), arguments.parse(2)).await,
+        "spawn" => tasks::spawns(arguments.parse(1)).await,
+        "park" => tasks::park(arguments.parse(1)).await,
+        "pingpong" => channels::ping_pong(arguments.parse(1)).await,
+        "chan128" => channels::one_to_one(arguments.parse(1)).await,
+        "ring" => channels::ring(arguments.parse(1), arguments.parse(2)).await,
+        "echo" => servers::echo(&arguments.parse::<String>(1)).await,
+        "http" => servers::http(&arguments.parse::<String>(1)).await,
+        case => unknown(case),
+    }
+}

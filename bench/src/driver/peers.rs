@@ -1,0 +1,181 @@
+//! The registry of peers: which program each is, what it can do, and how its number of workers is set.
+
+use std::process::Command;
+
+use crate::driver::build::Programs;
+use crate::driver::cases::Case;
+
+/// What a peer is in the comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Narrowboat as its users get it: the figure that is compared.
+    Ours,
+    /// Narrowboat in another configuration, shown beside.
+    Variant,
+    /// A peer to compare with.
+    Peer,
+    /// No runtime at all: what could be had at best.
+    Limit,
+}
+
+/// The program behind a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Program {
+    /// The Go module beside this package.
+    Go,
+    /// A binary of this package.
+    Binary(&'static str),
+}
+
+/// For which numbers of workers a peer runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scaling {
+    /// Each number that is measured.
+    Workers,
+    /// One only.
+    Single,
+    /// It cannot be told: its threads take all cores. Measured once, and compared with in every row.
+    Unbounded,
+}
+
+/// A peer.
+#[derive(Debug)]
+pub struct Peer {
+    /// What the record calls it.
+    pub key: &'static str,
+    /// What the table calls it.
+    pub label: &'static str,
+    /// What it is in the comparison.
+    pub role: Role,
+    /// Its program.
+    pub program: Program,
+    /// For which numbers of workers it runs.
+    pub scaling: Scaling,
+    /// The subcommands it has.
+    pub commands: &'static [&'static str],
+    /// Another subcommand in place of one of those.
+    pub instead: Option<(&'static str, &'static str)>,
+    /// Environment of its own, on top of the number of workers.
+    pub environment: &'static [(&'static str, &'static str)],
+}
+
+impl Peer {
+    /// Whether the peer takes part in the case.
+    pub fn takes_part(&self, case: &Case) -> bool {
+        let one_processor = self.role == Role::Variant;
+        self.commands.contains(&case.command()) && !(case.across && one_processor)
+    }
+
+    /// The peer's program with the subcommand of the case, told its number of workers.
+    pub fn command(&self, programs: &Programs, case: &Case, workers: Option<usize>) -> Command {
+        let name = match self.instead {
+            Some((common, own)) if common == case.command() => own,
+            _ => case.command(),
+        };
+        let mut command = Command::new(programs.path(self.program));
+        command.arg(name).env("RUST_BACKTRACE", "0");
+        if let Some(workers) = workers {
+            for variable in ["GOMAXPROCS", "NARROWBOAT_WORKERS", "BENCH_WORKERS"] {
+                command.env(variable, workers.to_string());
+            }
+        }
+        command.envs(self.environment.iter().copied());
+        command
+    }
+}
+
+const PLAIN: Peer = Peer {
+    key: "",
+    label: "",
+    role: Role::Peer,
+    program: Program::Go,
+    scaling: Scaling::Workers,
+    commands: &[],
+    instead: None,
+    environment: &[],
+};
+
+const EVERYTHING: &[&str] = &[
+    "yield",
+    "spawn",
+    "park",
+    "deep",
+    "pingpong",
+    "chan128",
+    "chan0",
+    "fourfour128",
+    "select8",
+    "ring",
+    "echo",
+    "http",
+];
+
+/// Every peer, in the order of the columns.
+pub const PEERS: &[Peer] = &[
+    Peer {
+        key: "narrowboat",
+        label: "Narrowboat",
+        role: Role::Ours,
+        program: Program::Binary("narrowboat_cases"),
+        commands: EVERYTHING,
+        ..PLAIN
+    },
+    Peer {
+        key: "narrowboat-1p",
+        label: "Narrowboat, one processor",
+        role: Role::Variant,
+        program: Program::Binary("narrowboat_cases"),
+        scaling: Scaling::Single,
+        commands: &["yield", "spawn", "pingpong", "chan128", "chan0", "fourfour128", "select8", "ring"],
+        environment: &[("NARROWBOAT_PROCESSORS", "1")],
+        ..PLAIN
+    },
+    Peer { key: "go", label: "Go", commands: EVERYTHING, ..PLAIN },
+    Peer {
+        key: "go-nethttp",
+        label: "Go net/http",
+        commands: &["http"],
+        instead: Some(("http", "nethttp")),
+        ..PLAIN
+    },
+    Peer {
+        key: "tokio",
+        label: "tokio",
+        program: Program::Binary("peer_tokio"),
+        commands: &["yield", "spawn", "park", "pingpong", "chan128", "ring", "echo", "http"],
+        ..PLAIN
+    },
+    Peer {
+        key: "tokio-current",
+        label: "tokio, current thread",
+        program: Program::Binary("peer_tokio"),
+        scaling: Scaling::Single,
+        commands: &["yield", "spawn", "park", "pingpong", "chan128", "ring", "echo", "http"],
+        environment: &[("BENCH_WORKERS", "current")],
+        ..PLAIN
+    },
+    Peer {
+        key: "may",
+        label: "may",
+        program: Program::Binary("peer_may"),
+        // No one to one of capacity 0: its channels are unbounded.
+        commands: &["yield", "spawn", "park", "deep", "pingpong", "chan128", "ring", "echo", "http"],
+        ..PLAIN
+    },
+    Peer {
+        key: "crossbeam",
+        label: "crossbeam, threads",
+        program: Program::Binary("peer_crossbeam"),
+        scaling: Scaling::Unbounded,
+        commands: &["pingpong", "chan128", "chan0", "fourfour128", "select8"],
+        ..PLAIN
+    },
+    Peer {
+        key: "epoll",
+        label: "bare epoll",
+        role: Role::Limit,
+        program: Program::Binary("peer_epoll"),
+        commands: &["echo", "http"],
+        ..PLAIN
+    },
+];

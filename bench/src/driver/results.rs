@@ -1,0 +1,100 @@
+//! What was measured: every sample of every figure, and the failures.
+
+use std::collections::BTreeMap;
+
+use crate::driver::process::Failure;
+use crate::driver::schedule::Turn;
+
+/// Which figure: case, metric, peer, workers.
+type Key = (&'static str, &'static str, &'static str, Option<usize>);
+
+/// The figures so far.
+#[derive(Debug, Default)]
+pub struct Results {
+    samples: BTreeMap<Key, Vec<f64>>,
+    failures: BTreeMap<(&'static str, &'static str, Option<usize>), Failure>,
+}
+
+/// The samples of one figure in three numbers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Summary {
+    /// The middle one, or the mean of the two in the middle.
+    pub median: f64,
+    /// The smallest.
+    pub min: f64,
+    /// The largest.
+    pub max: f64,
+}
+
+/// What stands in a cell of the table.
+#[derive(Clone, Copy, Debug)]
+pub enum Outcome<'a> {
+    /// Figures.
+    Measured(Summary),
+    /// The peer takes part, and failed at least once.
+    Failed(&'a Failure),
+    /// The peer does not take part.
+    Absent,
+}
+
+impl Results {
+    /// Adds what one turn gave: a sample for each metric, by name.
+    pub fn add(&mut self, turn: &Turn, figures: Vec<(&'static str, f64)>) {
+        for (metric, value) in figures {
+            let key = (turn.case.key, metric, turn.peer.key, turn.workers);
+            self.samples.entry(key).or_default().push(value);
+        }
+    }
+
+    /// Notes that a turn failed. It counts for the whole run, whatever other rounds gave.
+    pub fn fail(&mut self, turn: &Turn, failure: Failure) {
+        self.failures.insert((turn.case.key, turn.peer.key, turn.workers), failure);
+    }
+
+    /// Whether that measurement has failed before.
+    pub fn has_failed(&self, turn: &Turn) -> bool {
+        self.failures.contains_key(&(turn.case.key, turn.peer.key, turn.workers))
+    }
+
+    /// A figure of a turn's.
+    pub fn outcome(&self, turn: &Turn, metric: &'static str) -> Outcome<'_> {
+        if let Some(failure) = self.failures.get(&(turn.case.key, turn.peer.key, turn.workers)) {
+            return Outcome::Failed(failure);
+        }
+        match Summary::of(self.samples(turn, metric)) {
+            Some(summary) => Outcome::Measured(summary),
+            None => Outcome::Absent,
+        }
+    }
+
+    /// The samples of a figure, in the order of the rounds.
+    pub fn samples(&self, turn: &Turn, metric: &'static str) -> &[f64] {
+        let key = (turn.case.key, metric, turn.peer.key, turn.workers);
+        self.samples.get(&key).map_or(&[], Vec::as_slice)
+    }
+}
+
+impl Summary {
+    /// Sums up; `None` if there is nothing to.
+    pub fn of(samples: &[f64]) -> Option<Summary> {
+        let mut sorted = samples.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let (&min, &max) = (sorted.first()?, sorted.last()?);
+        let middle = sorted.len() / 2;
+        let median =
+            if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 };
+        Some(Summary { median, min, max })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle_whatever_the_order() {
+        assert_eq!(Summary::of(&[9.0, 1.0, 2.0]), Some(Summary { median: 2.0, min: 1.0, max: 9.0 }));
+        assert_eq!(Summary::of(&[4.0, 1.0]), Some(Summary { median: 2.5, min: 1.0, max: 4.0 }));
+        assert_eq!(Summary::of(&[]), None);
+    }
+}

@@ -1,0 +1,252 @@
+//! The Markdown tables: one row per figure and number of workers, one column per peer, and how Narrowboat compares.
+
+use std::fmt::Write;
+
+use crate::driver::cases::{Better, Case, Metric, Section, Target};
+use crate::driver::options::Options;
+use crate::driver::peers::{Peer, Role, Scaling};
+use crate::driver::results::{Outcome, Results, Summary};
+use crate::driver::schedule::Turn;
+
+/// All tables, and below them what failed.
+pub fn render(options: &Options, results: &Results) -> String {
+    let mut text = String::new();
+    for section in Section::ALL {
+        render_section(&mut text, section, options, results);
+    }
+    render_failures(&mut text, options, results);
+    text
+}
+
+/// A line of a table: one figure, with one number of workers.
+struct Row {
+    case: &'static Case,
+    metric: &'static Metric,
+    workers: usize,
+}
+
+impl Row {
+    fn outcome<'a>(&self, peer: &'static Peer, results: &'a Results) -> Outcome<'a> {
+        let workers = match peer.scaling {
+            Scaling::Unbounded => None,
+            _ => Some(self.workers),
+        };
+        results.outcome(&Turn { case: self.case, peer, workers }, self.metric.name)
+    }
+
+    fn median(&self, peer: &'static Peer, results: &Results) -> Option<f64> {
+        match self.outcome(peer, results) {
+            Outcome::Measured(summary) => Some(summary.median),
+            _ => None,
+        }
+    }
+
+    fn label(&self) -> String {
+        match self.metric.label {
+            "" => self.case.label.to_owned(),
+            label => format!("{}: {label}", self.case.label),
+        }
+    }
+}
+
+fn render_section(text: &mut String, section: Section, options: &Options, results: &Results) {
+    let rows: Vec<Row> = rows(options).filter(|row| row.metric.section == section).collect();
+    let appears = |peer: &Peer, row: &Row| {
+        let peer = options.peers.iter().find(|known| known.key == peer.key);
+        peer.is_some_and(|peer| !matches!(row.outcome(peer, results), Outcome::Absent))
+    };
+    let peers: Vec<&Peer> =
+        options.peers.iter().copied().filter(|peer| rows.iter().any(|row| appears(peer, row))).collect();
+    if peers.is_empty() {
+        return;
+    }
+    let limit = peers.iter().copied().find(|peer| peer.role == Role::Limit);
+
+    let mut header = vec!["case".to_owned(), "workers".to_owned()];
+    header.extend(peers.iter().map(|peer| peer.label.to_owned()));
+    header.extend(["best peer", "ours to best", "target"].map(str::to_owned));
+    header.extend(limit.map(|limit| format!("ours to {}", limit.label)));
+    let _ = writeln!(text, "### {}\n", section.title());
+    line(text, &header);
+    line(text, &vec!["---".to_owned(); header.len()]);
+
+    for row in rows.iter().filter(|row| peers.iter().any(|peer| appears(peer, row))) {
+        let mut cells = vec![row.label(), row.workers.to_string()];
+        cells.extend(peers.iter().map(|peer| cell(row.outcome(peer, results), row.metric.unit)));
+        let own = peers.iter().copied().find(|peer| peer.role == Role::Ours);
+        let failed = own.is_some_and(|own| matches!(row.outcome(own, results), Outcome::Failed(_)));
+        let ours = own.and_then(|own| row.median(own, results));
+        let best = best_peer(row, &peers, results);
+        cells.push(best.map_or(String::new(), |(peer, _)| peer.label.to_owned()));
+        cells.push(times(ours, best.map(|(_, median)| median)));
+        cells.push(verdict(row.metric, ours, best.map(|(_, median)| median), failed));
+        cells.extend(limit.map(|limit| times(ours, row.median(limit, results))));
+        line(text, &cells);
+    }
+    text.push('\n');
+}
+
+fn rows(options: &Options) -> impl Iterator<Item = Row> {
+    options.cases.iter().flat_map(move |&case| {
+        case.metrics
+            .iter()
+            .flat_map(move |metric| options.workers.iter().map(move |&workers| Row { case, metric, workers }))
+    })
+}
+
+/// The competitor with the best median in the row.
+fn best_peer<'a>(row: &Row, peers: &[&'static Peer], results: &Results) -> Option<(&'a Peer, f64)> {
+    let measured = peers.iter().filter(|peer| peer.role == Role::Peer);
+    let medians = measured.filter_map(|&peer| Some((peer, row.median(peer, results)?)));
+    medians.min_by(|(_, one), (_, other)| match row.metric.better {
+        Better::Lower => one.total_cmp(other),
+        Better::Higher => other.total_cmp(one),
+    })
+}
+
+fn times(ours: Option<f64>, theirs: Option<f64>) -> String {
+    match (ours, theirs) {
+        (Some(ours), Some(theirs)) if theirs > 0.0 => format!("{:.2}x", ours / theirs),
+        _ => String::new(),
+    }
+}
+
+/// What was to be reached, and whether it was. To fail is to miss.
+fn verdict(metric: &Metric, ours: Option<f64>, best: Option<f64>, failed: bool) -> String {
+    let at = match metric.better {
+        Better::Lower => "at most",
+        Better::Higher => "at least",
+    };
+    let (wanted, bound) = match metric.target {
+        Target::Unset => return String::new(),
+        Target::Absolute(value) => (format!("{at} {} {}", number(value), unit(metric.unit)), Some(value)),
+        Target::Ratio(ratio) => (format!("{at} {ratio:.1}x"), best.map(|best| best * ratio)),
+    };
+    let met = ours.zip(bound).map(|(ours, bound)| match metric.better {
+        Better::Lower => ours <= bound,
+        Better::Higher => ours >= bound,
+    });
+    match met {
+        Some(true) => format!("{wanted}: met"),
+        Some(false) => format!("{wanted}: **missed**"),
+        None if failed => format!("{wanted}: **missed**"),
+        None => wanted,
+    }
+}
+
+fn cell(outcome: Outcome<'_>, of: &str) -> String {
+    match outcome {
+        Outcome::Absent => String::new(),
+        Outcome::Failed(_) => "fails".to_owned(),
+        Outcome::Measured(Summary { median, min, max }) if min == max => {
+            format!("{} {}", number(median), unit(of))
+        }
+        Outcome::Measured(Summary { median, min, max }) => {
+            format!("{} {} ({}-{})", number(median), unit(of), number(min), number(max))
+        }
+    }
+}
+
+fn unit(unit: &str) -> &str {
+    match unit {
+        "per_s" => "/s",
+        "bytes" => "B",
+        other => other,
+    }
+}
+
+/// Three digits that mean something, and commas between thousands.
+fn number(value: f64) -> String {
+    match value.abs() {
+        size if size < 10.0 => return format!("{value:.2}"),
+        size if size < 100.0 => return format!("{value:.1}"),
+        _ => {}
+    }
+    let digits = format!("{value:.0}");
+    let mut grouped = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+fn line(text: &mut String, cells: &[String]) {
+    let _ = writeln!(text, "| {} |", cells.join(" | "));
+}
+
+fn render_failures(text: &mut String, options: &Options, results: &Results) {
+    let mut lines = Vec::new();
+    for row in rows(options) {
+        for &peer in &options.peers {
+            if let Outcome::Failed(failure) = row.outcome(peer, results) {
+                let reason = failure.0.replace(['\n', '|'], " ");
+                lines.push(format!("- {}, {}: {reason}", row.case.label, peer.label));
+            }
+        }
+    }
+    // A failure shows once, however many figures and numbers of workers it touches.
+    let mut seen = std::collections::BTreeSet::new();
+    lines.retain(|line| seen.insert(line.clone()));
+    if !lines.is_empty() {
+        let _ = writeln!(text, "Failures:\n\n{}\n", lines.join("\n"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::options::{self, Request};
+    use crate::driver::peers::PEERS;
+    use crate::driver::process::Failure;
+
+    #[test]
+    fn numbers_keep_three_digits() {
+        let shown: Vec<String> = [0.5, 12.34, 151.6, 70_286.0, 1_234_567.0].map(number).into();
+        assert_eq!(shown, ["0.50", "12.3", "152", "70,286", "1,234,567"]);
+    }
+
+    #[test]
+    fn a_row_compares_with_the_best_peer_and_tells_whether_the_target_is_met() {
+        let arguments = ["--only", "pingpong", "--workers", "1"].map(String::from);
+        let Ok(Request::Measure(options)) = options::parse(arguments) else { panic!("it parses") };
+        let case = options.cases[0];
+        let mut results = Results::default();
+        let turn = |key, workers| {
+            let peer = PEERS.iter().find(|peer| peer.key == key).unwrap();
+            Turn { case, peer, workers }
+        };
+        for value in [140.0, 150.0, 170.0] {
+            results.add(&turn("narrowboat", Some(1)), vec![("pingpong", value)]);
+        }
+        results.add(&turn("go", Some(1)), vec![("pingpong", 400.0)]);
+        results.add(&turn("tokio", Some(1)), vec![("pingpong", 300.0)]);
+        results.fail(&turn("may", Some(1)), Failure("out of maps".into()));
+        results.add(&turn("crossbeam", None), vec![("pingpong", 70_286.0)]);
+        let text = render(&options, &results);
+        let row = text.lines().find(|line| line.starts_with("| ping-pong | 1 |")).unwrap();
+        assert_eq!(
+            row,
+            "| ping-pong | 1 | 150 ns (140-170) | 400 ns | 300 ns | fails | 70,286 ns | tokio | 0.50x | at most 0.6x: met |"
+        );
+        assert!(text.contains("- ping-pong, may: out of maps"));
+    }
+
+    #[test]
+    fn a_rate_below_its_ratio_is_missed() {
+        let metric = Metric {
+            name: "rate",
+            label: "",
+            unit: "per_s",
+            better: Better::Higher,
+            target: Target::Ratio(1.1),
+            section: Section::Network,
+        };
+        assert_eq!(verdict(&metric, Some(105.0), Some(100.0), false), "at least 1.1x: **missed**");
+        assert_eq!(verdict(&metric, Some(111.0), Some(100.0), false), "at least 1.1x: met");
+        assert_eq!(verdict(&metric, None, Some(100.0), false), "at least 1.1x");
+        assert_eq!(verdict(&metric, None, Some(100.0), true), "at least 1.1x: **missed**");
+    }
+}

@@ -1,0 +1,248 @@
+//! Lone operations: the fast path, and the wait with the node that every party owns.
+//!
+//! A parked goroutine is as large as the stack frames between its user and the park. So an operation that has to wait
+//! does so in two calls from the user's own frame: one that enters the queue and returns, frame and all, and a very
+//! small one that sleeps. What they pass is a few words, whatever the type of the message; the message itself stays in
+//! a node until the user's frame, which has room for it anyway, takes it from there.
+
+use crate::cell::{load, store};
+use crate::channel::{Channel, Found, Guard};
+use crate::error::{RecvTimeoutError, SendTimeoutError};
+use crate::waiters::{Held, LONE, Node, Note};
+use narrowboat_runtime::park::{Outcome, Reason, Waiter, checkpoint};
+use std::panic::Location;
+use std::time::{Duration, Instant};
+
+/// The source line of the operation, for diagnostics.
+pub(crate) type At = &'static Location<'static>;
+
+/// How long an operation may wait.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limit {
+    /// Not at all.
+    Now,
+    Until(Instant),
+    None,
+}
+
+impl Limit {
+    /// `timeout` from now.
+    pub(crate) fn within(timeout: Duration) -> Limit {
+        // Past the range of the clock is never.
+        Instant::now().checked_add(timeout).map_or(Limit::None, Limit::Until)
+    }
+
+    /// Whether there is no time to wait.
+    #[inline]
+    pub(crate) fn is_reached(self) -> bool {
+        match self {
+            Limit::Now => true,
+            Limit::Until(deadline) => Instant::now() >= deadline,
+            Limit::None => false,
+        }
+    }
+
+    /// The deadline of a wait, or `None` if there must not be one because the time is up already.
+    pub(crate) fn deadline(self) -> Option<Option<Instant>> {
+        match self {
+            Limit::None => Some(None),
+            Limit::Until(deadline) if Instant::now() < deadline => Some(Some(deadline)),
+            Limit::Until(_) | Limit::Now => None,
+        }
+    }
+}
+
+/// Why a receive got no message.
+enum Missed {
+    TimedOut,
+    Closed,
+    /// A selected send met us, and gave up before it made its message.
+    Retry,
+}
+
+/// How a receive goes on when the buffer is empty.
+enum Begun<T> {
+    Held(Held<T>),
+    /// The calling party's own node is in the queue.
+    Waiting(Waiter),
+    Missed(Missed),
+}
+
+impl<T> Channel<T> {
+    /// Receives, within the limit.
+    #[inline]
+    pub(crate) fn recv(&self, limit: Limit, at: At) -> Result<T, RecvTimeoutError> {
+        loop {
+            let mut state = self.lock();
+            if let Some(message) = state.ring.pop() {
+                self.popped(state);
+                checkpoint();
+                return Ok(message);
+            }
+            let held = match self.begin_recv(state, limit, at) {
+                Begun::Held(held) => Ok(held),
+                Begun::Missed(missed) => Err(missed),
+                Begun::Waiting(me) => match limit {
+                    Limit::Until(deadline) => self.end_recv(me, deadline),
+                    _ => arrived(sleep(me)),
+                },
+            };
+            match held {
+                Ok(held) => {
+                    let message = held.take();
+                    checkpoint();
+                    return Ok(message);
+                }
+                Err(Missed::Retry) => {}
+                Err(Missed::Closed) => return Err(RecvTimeoutError::Disconnected),
+                Err(Missed::TimedOut) => return Err(RecvTimeoutError::Timeout),
+            }
+        }
+    }
+
+    /// Receives when the buffer is empty, or enters the queue.
+    #[inline(never)]
+    fn begin_recv(&self, state: Guard<'_, T>, limit: Limit, at: At) -> Begun<T> {
+        let missed = match self.find(state) {
+            Found::Held(held) => return Begun::Held(held),
+            // The message exists as soon as the expression of the send's arm has been evaluated, so this is not the
+            // wait that the limit is about.
+            Found::Late(sender) => {
+                let node = sender.meet(self.address(), at);
+                // SAFETY: our own node, and the wait is over.
+                match arrived((node, unsafe { node.note() })) {
+                    Ok(held) => return Begun::Held(held),
+                    Err(missed) => missed,
+                }
+            }
+            Found::Closed => Missed::Closed,
+            Found::Nothing(mut state) => {
+                if limit.is_reached() {
+                    Missed::TimedOut
+                } else {
+                    let me = Waiter::begin(Reason::Receive, self.address(), at);
+                    let node = Node::new(me.node());
+                    // SAFETY: the node is our own and in no queue, and it lives for ever; a receive needs nothing in
+                    // it. Without a deadline nobody but a holder of the channel's lock can end the wait.
+                    unsafe { state.recvs.enter(node, me, LONE, limit == Limit::None) };
+                    return Begun::Waiting(me);
+                }
+            }
+        };
+        checkpoint();
+        Begun::Missed(missed)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn end_recv(&self, me: Waiter, deadline: Instant) -> Result<Held<T>, Missed> {
+        match sleep_until(me, deadline) {
+            (node, Some(note)) => arrived((node, note)),
+            (node, None) => {
+                // SAFETY: entered by `begin_recv`.
+                unsafe { self.lock().recvs.leave(node) };
+                Err(Missed::TimedOut)
+            }
+        }
+    }
+
+    /// Sends, within the limit.
+    #[inline]
+    pub(crate) fn send(&self, message: T, limit: Limit, at: At) -> Result<(), SendTimeoutError<T>> {
+        let result = self.put(message, |message, full| {
+            let Some(state) = full else { return Err(SendTimeoutError::Disconnected(message)) };
+            if limit.is_reached() {
+                return Err(SendTimeoutError::Timeout(message));
+            }
+            let me = self.begin_send(state, message, limit == Limit::None, at);
+            let (node, note) = match limit {
+                Limit::Until(deadline) => self.end_send(me, deadline),
+                _ => {
+                    let (node, note) = sleep(me);
+                    (node, Some(note))
+                }
+            };
+            if note == Some(Note::DONE) {
+                return Ok(());
+            }
+            // SAFETY: this was our last wait; it ended without the value being taken.
+            Err(unsafe { take_back(node, note) })
+        });
+        checkpoint();
+        result
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn begin_send(&self, mut state: Guard<'_, T>, message: T, sole: bool, at: At) -> Waiter {
+        let me = Waiter::begin(Reason::Send, self.address(), at);
+        let node = Node::new(me.node());
+        // SAFETY: the node is our own and in no queue, and it lives for ever; note and cell are those of a send with a
+        // value. Without a deadline nobody but a holder of the channel's lock can end the wait.
+        unsafe {
+            store(node.cell(), message);
+            node.set_note(Note::VALUE);
+            state.sends.enter(node, me, LONE, sole);
+        }
+        me
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn end_send(&self, me: Waiter, deadline: Instant) -> (Node, Option<Note>) {
+        let (node, note) = sleep_until(me, deadline);
+        if note.is_none() {
+            // SAFETY: entered by `begin_send`.
+            unsafe { self.lock().sends.leave(node) };
+        }
+        (node, note)
+    }
+}
+
+/// What the note of the calling party's own node says after its wait for a message.
+#[inline]
+fn arrived<T>((node, note): (Node, Note)) -> Result<Held<T>, Missed> {
+    match note {
+        // SAFETY: `DONE` says that there is a message, which the caller takes at once.
+        Note::DONE => Ok(unsafe { Held::arrived(node) }),
+        Note::CLOSED => Err(Missed::Closed),
+        _ => Err(Missed::Retry),
+    }
+}
+
+/// The message of a send that has failed: by a timeout (`None`), or because the channel was closed.
+///
+/// # Safety
+/// The node is that of the calling party's last wait, which was such a send.
+#[cold]
+unsafe fn take_back<T>(node: Node, note: Option<Note>) -> SendTimeoutError<T> {
+    // SAFETY: nobody has taken the value out of the cell, and the node is the caller's own.
+    let message = unsafe { load::<T, 2>(node.cell()) };
+    match note {
+        None => SendTimeoutError::Timeout(message),
+        Some(_) => SendTimeoutError::Disconnected(message),
+    }
+}
+
+/// Parks until the wait that `begin_recv` or `begin_send` has just begun is over. Returns the party's own node, and what
+/// it says.
+#[inline(never)]
+fn sleep(me: Waiter) -> (Node, Note) {
+    let node = Node::new(me.node());
+    // SAFETY: `me` is from our latest `begin`, and its node is in a queue. Who ends the wait takes it out.
+    unsafe {
+        me.park(None);
+        (node, node.note())
+    }
+}
+
+/// As [`sleep`], but no longer than until `deadline`: there is no note if that ended the wait.
+#[inline(never)]
+fn sleep_until(me: Waiter, deadline: Instant) -> (Node, Option<Note>) {
+    let node = Node::new(me.node());
+    // SAFETY: as in `sleep`; after a timeout the node, which is still in the queue, is not looked at.
+    unsafe {
+        let outcome = me.park(Some(deadline));
+        (node, (outcome != Outcome::TIMED_OUT).then(|| node.note()))
+    }
+}

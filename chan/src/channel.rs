@@ -1,0 +1,322 @@
+//! The locked heart of a channel, and what an operation finds there.
+//!
+//! One mutex guards the buffer, the two queues of blocked parties, and whether the channel is closed. A blocked
+//! party is handed what it waits for by whoever takes it out of its queue: it has succeeded when it wakes.
+//!
+//! A selected send learns that it was chosen before its message is made (the message expression of a `select!` arm
+//! runs only if the arm is taken). So it *reserves*: a place in the buffer, counted in `promised`, or a receive,
+//! which then waits for this send alone.
+//!
+//! Invariants, whenever the lock is free, not counting parties whose wait has been ended elsewhere and who have
+//! not left their queue yet:
+//!
+//! 1. `ring.len() + promised <= capacity`. A channel of capacity 0 has nothing in its ring, ever.
+//! 2. If the ring is not empty, no receive waits.
+//! 3. If a send waits, then there is no room: `ring.len() + promised == capacity`.
+//! 4. A send and a receive wait at the same time only if they are two arms of one select.
+//! 5. If the channel is closed, nobody waits, and nothing is added to the ring.
+//!
+//! Nothing in here runs code of the user's while the lock is held: messages are moved under it, never dropped.
+
+use crate::error::SendError;
+use crate::ring::Ring;
+use crate::waiters::{BlockedRecv, BlockedSend, Dismissed, Held, LateSend, Offer, Owed, Waiters};
+use narrowboat_runtime::park::Waiter;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The capacity of a channel without a limit.
+pub(crate) const UNBOUNDED: usize = usize::MAX;
+
+/// What senders and receivers share. Kept alive by all of them together; `senders` and `receivers` say how many of
+/// each there are.
+pub(crate) struct Channel<T> {
+    state: Mutex<State<T>>,
+    capacity: usize,
+    senders: AtomicUsize,
+    receivers: AtomicUsize,
+}
+
+pub(crate) struct State<T> {
+    pub(crate) ring: Ring<T>,
+    /// Places in the ring that belong to selected sends whose value is being made.
+    promised: usize,
+    pub(crate) sends: Waiters<BlockedSend<T>>,
+    pub(crate) recvs: Waiters<BlockedRecv<T>>,
+    pub(crate) closed: bool,
+}
+
+/// The lock of a channel, held.
+pub(crate) type Guard<'a, T> = MutexGuard<'a, State<T>>;
+
+/// What a receive finds when the buffer is empty.
+pub(crate) enum Found<'a, T> {
+    /// The message of a blocked send.
+    Held(Held<T>),
+    /// A selected send that is about to make its message.
+    Late(LateSend),
+    /// No message, and none will come.
+    Closed,
+    /// No message yet. The lock is still held.
+    Nothing(Guard<'a, T>),
+}
+
+/// What a selected send finds.
+pub(crate) enum Place<T> {
+    /// A place in the ring was reserved.
+    Reserved,
+    /// A receive that now waits for this send alone.
+    Paired(BlockedRecv<T>),
+    Closed,
+    None,
+}
+
+impl<T> State<T> {
+    #[inline]
+    fn has_room(&self, capacity: usize) -> bool {
+        self.ring.len() + self.promised < capacity
+    }
+
+    /// Lets the first blocked send have the place that has just become free (invariant 3).
+    #[cold]
+    #[inline(never)]
+    fn admit(&mut self) -> Option<Owed> {
+        match self.sends.pop()?.accept() {
+            Offer::Value(held) => {
+                let (value, sender) = held.take_owing();
+                self.ring.push(value);
+                Some(sender)
+            }
+            Offer::Late(sender) => {
+                self.promised += 1;
+                Some(sender.reserve())
+            }
+        }
+    }
+
+    /// Establishes invariant 5.
+    fn close(&mut self) -> Dismissed {
+        let mut dismissed = Dismissed::new();
+        self.closed = true;
+        self.sends.dismiss(&mut dismissed);
+        self.recvs.dismiss(&mut dismissed);
+        dismissed
+    }
+}
+
+impl<T> Channel<T> {
+    /// A channel with one sender and one receiver.
+    pub(crate) fn new(capacity: usize) -> Channel<T> {
+        let state = State {
+            ring: Ring::new(capacity),
+            promised: 0,
+            sends: Waiters::new(),
+            recvs: Waiters::new(),
+            closed: false,
+        };
+        Channel {
+            state: Mutex::new(state),
+            capacity,
+            senders: AtomicUsize::new(1),
+            receivers: AtomicUsize::new(1),
+        }
+    }
+
+    /// Nothing panics while the lock is held, so a poisoned lock (a thread that was already panicking let it go)
+    /// guards a sound state.
+    #[inline]
+    pub(crate) fn lock(&self) -> Guard<'_, T> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What stands for this channel in diagnostics and comparisons.
+    #[inline]
+    pub(crate) fn address(&self) -> usize {
+        (&raw const *self).addr()
+    }
+
+    /// Ends a receive that has taken a message from the buffer: the place goes to a blocked send.
+    #[inline]
+    pub(crate) fn popped(&self, mut state: Guard<'_, T>) {
+        if !state.sends.is_empty() {
+            let sender = state.admit();
+            drop(state);
+            if let Some(sender) = sender {
+                sender.wake();
+            }
+        }
+    }
+
+    /// Receives, if that is possible now, when the buffer is empty.
+    pub(crate) fn find<'a>(&self, mut state: Guard<'a, T>) -> Found<'a, T> {
+        debug_assert!(state.ring.is_empty());
+        match state.sends.pop().map(BlockedSend::accept) {
+            Some(Offer::Value(held)) => Found::Held(held),
+            Some(Offer::Late(sender)) => Found::Late(sender),
+            None if state.closed => Found::Closed,
+            None => Found::Nothing(state),
+        }
+    }
+
+    /// Sends, if that is possible now. If not, `refused` decides: it gets the value back, and the lock, which is
+    /// still held, unless the channel is closed.
+    #[inline]
+    pub(crate) fn put<'a, E>(
+        &'a self,
+        value: T,
+        refused: impl FnOnce(T, Option<Guard<'a, T>>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut state = self.lock();
+        if state.closed {
+            drop(state);
+            return refused(value, None);
+        }
+        if let Some(receiver) = state.recvs.pop() {
+            drop(state);
+            receiver.give(value);
+            return Ok(());
+        }
+        if state.has_room(self.capacity) {
+            state.ring.push(value);
+            return Ok(());
+        }
+        refused(value, Some(state))
+    }
+
+    /// Finds a place for the value of a selected send.
+    pub(crate) fn reserve_in(&self, mut state: Guard<'_, T>) -> Place<T> {
+        if state.closed {
+            return Place::Closed;
+        }
+        if state.has_room(self.capacity) {
+            state.promised += 1;
+            return Place::Reserved;
+        }
+        match state.recvs.pop() {
+            Some(receiver) => Place::Paired(receiver),
+            None => Place::None,
+        }
+    }
+
+    /// Whether [`reserve_in`](Channel::reserve_in) would find something, for a select that waits here with more than
+    /// one arm, and does not count.
+    pub(crate) fn has_place(&self, state: &State<T>, me: Waiter) -> bool {
+        state.closed || state.has_room(self.capacity) || state.recvs.has_other_than(me)
+    }
+
+    /// Whether a receive would find something, for a select as above.
+    pub(crate) fn has_message(&self, state: &State<T>, me: Waiter) -> bool {
+        state.closed || !state.ring.is_empty() || state.sends.has_other_than(me)
+    }
+
+    /// Brings the value for a reserved place. If a receive waits it is handed over: the place is then free, but by
+    /// invariant 4 nobody waits for it.
+    pub(crate) fn deliver(&self, value: T) -> Result<(), SendError<T>> {
+        let mut state = self.lock();
+        state.promised -= 1;
+        if state.closed {
+            drop(state);
+            return Err(SendError(value));
+        }
+        match state.recvs.pop() {
+            Some(receiver) => {
+                drop(state);
+                receiver.give(value);
+            }
+            None => state.ring.push(value),
+        }
+        Ok(())
+    }
+
+    /// Gives a reserved place back unused.
+    #[cold]
+    pub(crate) fn withdraw(&self) {
+        let mut state = self.lock();
+        state.promised -= 1;
+        let sender = state.admit();
+        drop(state);
+        if let Some(sender) = sender {
+            sender.wake();
+        }
+    }
+
+    pub(crate) fn close(&self) -> bool {
+        let mut state = self.lock();
+        if state.closed {
+            return false;
+        }
+        let dismissed = state.close();
+        drop(state);
+        dismissed.wake();
+        true
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lock().ring.len()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        !self.lock().has_room(self.capacity)
+    }
+
+    pub(crate) fn capacity(&self) -> Option<usize> {
+        (self.capacity != UNBOUNDED).then_some(self.capacity)
+    }
+
+    // The counts say who is last, nothing more: what a party did before it dropped its handle is ordered by the
+    // mutex, which the last one takes. They cannot overflow before the count of the `Arc`, which aborts.
+
+    pub(crate) fn add_sender(&self) {
+        self.senders.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_receiver(&self) {
+        self.receivers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn drop_sender(&self) {
+        if self.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.close();
+        }
+    }
+
+    /// With the last receiver go the messages that nobody can receive any more.
+    pub(crate) fn drop_receiver(&self) {
+        if self.receivers.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let mut state = self.lock();
+            let dismissed = state.close();
+            let messages = state.ring.take();
+            drop(state);
+            dismissed.wake();
+            drop_each(messages);
+        }
+    }
+}
+
+/// Drops every message, also if the destructors of several panic (to drop the whole queue would then abort). The first
+/// panic goes on when all are gone.
+fn drop_each<T>(messages: VecDeque<T>) {
+    if !std::mem::needs_drop::<T>() {
+        return;
+    }
+    let mut first = None;
+    for message in messages {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(message))) {
+            if first.is_none() {
+                first = Some(panic);
+            } else if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+                // A payload that panics when it is dropped, with another that may do the same.
+                std::mem::forget(panic);
+            }
+        }
+    }
+    if let Some(panic) = first {
+        resume_unwind(panic);
+    }
+}

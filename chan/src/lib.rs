@@ -1,0 +1,85 @@
+//! Channels for goroutines and threads, with [`select!`].
+//!
+//! A channel carries messages of one type from its [`Sender`]s to its [`Receiver`]s. Both sides can be cloned, and
+//! every side can be a goroutine or a plain thread: an operation that has to wait parks the goroutine, or blocks
+//! the thread.
+//!
+//! | made by | what it is |
+//! | --- | --- |
+//! | [`bounded`] | holds up to a number of messages; with 0 a send and a receive meet |
+//! | [`unbounded`] | holds any number of messages |
+//! | [`after`], [`at`] | delivers one message at a point in time |
+//! | [`tick`] | delivers a message every so often |
+//! | [`never()`] | delivers nothing |
+//!
+//! Names and behaviour are those of crossbeam-channel 0.5: a program ports by changing its `use`. From Go comes an
+//! explicit [`close`](Sender::close), which either side may call; dropping the last sender or the last receiver
+//! closes a channel too. Receivers of a closed channel get the messages in it, then an error. Senders get an error
+//! that carries their message.
+//!
+//! # Guarantees
+//! - A message goes to exactly one receiver, in the order of the sends. One that cannot be sent comes back; those left
+//!   in a channel that nobody can receive from any more are dropped, once.
+//! - Waiting receives are served in their order, and so are waiting sends. A waiting party is handed its message and
+//!   does not compete for it when it wakes.
+//! - A `select!` carries out one operation, and the others leave no trace.
+//! - Nothing spins, and nothing of a channel ever points into a stack.
+//!
+//! # Examples
+//! ```
+//! use narrowboat_chan::{after, bounded, select};
+//! use std::thread;
+//! use std::time::Duration;
+//!
+//! let (tx, rx) = bounded(8);
+//! thread::spawn(move || {
+//!     for n in 1..=3 {
+//!         tx.send(n * n).unwrap();
+//!     }
+//! });
+//!
+//! let timeout = after(Duration::from_secs(10));
+//! let mut squares = Vec::new();
+//! loop {
+//!     select! {
+//!         recv(rx) -> msg => match msg {
+//!             Ok(square) => squares.push(square),
+//!             Err(_) => break,
+//!         },
+//!         recv(timeout) -> _ => panic!("it takes too long"),
+//!     }
+//! }
+//! assert_eq!(squares, [1, 4, 9]);
+//! ```
+
+mod block;
+mod cell;
+mod channel;
+mod error;
+mod iter;
+mod make;
+mod receiver;
+mod ring;
+mod select;
+mod sender;
+mod timer;
+mod waiters;
+
+pub use error::{
+    RecvError, RecvTimeoutError, SelectTimeoutError, SendError, SendTimeoutError, TryRecvError,
+    TrySelectError, TrySendError,
+};
+pub use iter::{IntoIter, Iter, TryIter};
+pub use make::{after, at, bounded, never, tick, unbounded};
+pub use receiver::Receiver;
+pub use select::{Select, SelectedOperation};
+pub use sender::Sender;
+
+/// What the macros expand to. Not for programs.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::select::entry::{
+        block_forever, recv_timeout, select, select_timeout, try_recv, try_select,
+    };
+    pub use crate::select::{Arm, Order};
+}

@@ -1,0 +1,294 @@
+//! The receiving side, and the kinds of channel behind it.
+
+use crate::block::{At, Limit};
+use crate::channel::Channel;
+use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
+use crate::timer::{Timer, recv_never};
+use std::fmt;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The receiving side of a channel.
+///
+/// Clones receive from the same channel; each message goes to one of them. When the last one is dropped, the
+/// channel is closed and the messages in it are dropped.
+///
+/// # Examples
+/// ```
+/// let (tx, rx) = narrowboat_chan::bounded(0);
+/// std::thread::spawn(move || {
+///     tx.send("ahoy").unwrap();
+/// });
+/// assert_eq!(rx.recv(), Ok("ahoy"));
+/// assert!(rx.recv().is_err(), "the sender is gone");
+/// ```
+pub struct Receiver<T> {
+    pub(crate) flavor: Flavor<T>,
+}
+
+/// What a receiver receives from.
+pub(crate) enum Flavor<T> {
+    /// `bounded` and `unbounded`.
+    Channel(Arc<Channel<T>>),
+    /// `after`, `at` and `tick`.
+    Timer(Arc<Timer<T>>),
+    /// `never`.
+    Never,
+}
+
+impl<T> Receiver<T> {
+    #[inline]
+    fn recv_within(&self, limit: Limit, at: At) -> Result<T, RecvTimeoutError> {
+        match &self.flavor {
+            Flavor::Channel(channel) => channel.recv(limit, at),
+            Flavor::Timer(timer) => timer.recv(limit, at),
+            Flavor::Never => recv_never(limit, at),
+        }
+    }
+
+    /// Receives a message, waiting for one.
+    ///
+    /// # Errors
+    /// If the channel is empty and closed, or all senders are gone, also if that happens during the wait.
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = narrowboat_chan::unbounded();
+    /// tx.send(5).unwrap();
+    /// drop(tx);
+    /// assert_eq!(rx.recv(), Ok(5));
+    /// assert_eq!(rx.recv(), Err(narrowboat_chan::RecvError));
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn recv(&self) -> Result<T, RecvError> {
+        self.recv_within(Limit::None, Location::caller()).map_err(|_| RecvError)
+    }
+
+    /// Receives a message if there is one: in the buffer, or offered by a waiting sender.
+    ///
+    /// If the offer is that of a `select!` whose send arm evaluates the message when it is chosen, this waits for
+    /// the evaluation.
+    ///
+    /// # Errors
+    /// `Empty` if there is no message at the moment, `Disconnected` if there will never be one again.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_chan::TryRecvError;
+    ///
+    /// let (tx, rx) = narrowboat_chan::unbounded();
+    /// assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
+    /// tx.send(5).unwrap();
+    /// drop(tx);
+    /// assert_eq!(rx.try_recv(), Ok(5));
+    /// assert_eq!(rx.try_recv(), Err(TryRecvError::Disconnected));
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn try_recv(&self) -> Result<T, TryRecvError> {
+        self.recv_within(Limit::Now, Location::caller()).map_err(|error| match error {
+            RecvTimeoutError::Timeout => TryRecvError::Empty,
+            RecvTimeoutError::Disconnected => TryRecvError::Disconnected,
+        })
+    }
+
+    /// Receives a message, waiting for at most `timeout`. A message that is there is received even when `timeout` is
+    /// zero.
+    ///
+    /// # Errors
+    /// `Timeout` if the time was up, `Disconnected` if there will never be a message again.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_chan::RecvTimeoutError;
+    /// use std::time::Duration;
+    ///
+    /// let (tx, rx) = narrowboat_chan::unbounded();
+    /// tx.send(5).unwrap();
+    /// assert_eq!(rx.recv_timeout(Duration::ZERO), Ok(5));
+    /// assert_eq!(rx.recv_timeout(Duration::from_millis(5)), Err(RecvTimeoutError::Timeout));
+    /// ```
+    #[track_caller]
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
+        // The clock is looked at only if there is a wait.
+        match self.try_recv() {
+            Ok(message) => Ok(message),
+            Err(TryRecvError::Disconnected) => Err(RecvTimeoutError::Disconnected),
+            Err(TryRecvError::Empty) => self.recv_within(Limit::within(timeout), Location::caller()),
+        }
+    }
+
+    /// Receives a message, waiting no longer than until `deadline`. A message that is there is received even when
+    /// `deadline` has passed.
+    ///
+    /// # Errors
+    /// As for [`recv_timeout`](Receiver::recv_timeout).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let (_tx, rx) = narrowboat_chan::unbounded::<i32>();
+    /// let soon = Instant::now() + Duration::from_millis(5);
+    /// assert!(rx.recv_deadline(soon).unwrap_err().is_timeout());
+    /// ```
+    #[track_caller]
+    pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
+        self.recv_within(Limit::Until(deadline), Location::caller())
+    }
+
+    /// Closes the channel, for all its senders and receivers. True if this call did it, false if it was closed.
+    ///
+    /// Messages in the buffer can still be received, then receivers get an error. Sends fail from now on, and those
+    /// that wait at the moment fail too, each with its message. A channel of [`after`](crate::after),
+    /// [`at`](crate::at), [`tick`](crate::tick) or [`never()`](crate::never) has nobody to close it: false.
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = narrowboat_chan::unbounded();
+    /// tx.send(1).unwrap();
+    /// assert!(rx.close());
+    /// assert!(tx.send(2).is_err());
+    /// assert_eq!(rx.iter().collect::<Vec<_>>(), [1]);
+    /// ```
+    pub fn close(&self) -> bool {
+        match &self.flavor {
+            Flavor::Channel(channel) => channel.close(),
+            Flavor::Timer(_) | Flavor::Never => false,
+        }
+    }
+
+    /// Whether the channel is closed: by [`close`](Receiver::close), or because all its senders are gone. There may
+    /// still be messages in it.
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = narrowboat_chan::unbounded::<i32>();
+    /// assert!(!rx.is_closed());
+    /// drop(tx);
+    /// assert!(rx.is_closed());
+    /// ```
+    pub fn is_closed(&self) -> bool {
+        match &self.flavor {
+            Flavor::Channel(channel) => channel.is_closed(),
+            Flavor::Timer(_) | Flavor::Never => false,
+        }
+    }
+
+    /// Whether no message is in the buffer. Always true of a channel without one.
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = narrowboat_chan::unbounded();
+    /// assert!(rx.is_empty());
+    /// tx.send(0).unwrap();
+    /// assert!(!rx.is_empty());
+    /// ```
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the buffer has no room. Always true of a channel without one.
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = narrowboat_chan::bounded(1);
+    /// assert!(!rx.is_full());
+    /// tx.send(0).unwrap();
+    /// assert!(rx.is_full());
+    /// ```
+    pub fn is_full(&self) -> bool {
+        match &self.flavor {
+            Flavor::Channel(channel) => channel.is_full(),
+            Flavor::Timer(timer) => !timer.is_empty(),
+            Flavor::Never => true,
+        }
+    }
+
+    /// The number of messages in the buffer.
+    ///
+    /// # Examples
+    /// ```
+    /// let (tx, rx) = narrowboat_chan::unbounded();
+    /// tx.send(1).unwrap();
+    /// tx.send(2).unwrap();
+    /// assert_eq!(rx.len(), 2);
+    /// ```
+    pub fn len(&self) -> usize {
+        match &self.flavor {
+            Flavor::Channel(channel) => channel.len(),
+            Flavor::Timer(timer) => usize::from(!timer.is_empty()),
+            Flavor::Never => 0,
+        }
+    }
+
+    /// The size of the buffer in messages, or `None` if it has no limit. The channels that tell the time hold one
+    /// message at most.
+    ///
+    /// # Examples
+    /// ```
+    /// assert_eq!(narrowboat_chan::unbounded::<i32>().1.capacity(), None);
+    /// assert_eq!(narrowboat_chan::bounded::<i32>(5).1.capacity(), Some(5));
+    /// assert_eq!(narrowboat_chan::never::<i32>().capacity(), Some(0));
+    /// ```
+    pub fn capacity(&self) -> Option<usize> {
+        match &self.flavor {
+            Flavor::Channel(channel) => channel.capacity(),
+            Flavor::Timer(_) => Some(1),
+            Flavor::Never => Some(0),
+        }
+    }
+
+    /// Whether both receive from the same channel. All channels of [`never()`](crate::never) are the same.
+    ///
+    /// # Examples
+    /// ```
+    /// let (_tx, rx) = narrowboat_chan::unbounded::<i32>();
+    /// let (_tx2, other) = narrowboat_chan::unbounded::<i32>();
+    /// assert!(rx.same_channel(&rx.clone()));
+    /// assert!(!rx.same_channel(&other));
+    /// ```
+    pub fn same_channel(&self, other: &Receiver<T>) -> bool {
+        match (&self.flavor, &other.flavor) {
+            (Flavor::Channel(a), Flavor::Channel(b)) => Arc::ptr_eq(a, b),
+            (Flavor::Timer(a), Flavor::Timer(b)) => Arc::ptr_eq(a, b),
+            (Flavor::Never, Flavor::Never) => true,
+            _ => false,
+        }
+    }
+}
+
+impl<T> Clone for Receiver<T> {
+    fn clone(&self) -> Self {
+        let flavor = match &self.flavor {
+            Flavor::Channel(channel) => {
+                let channel = channel.clone();
+                channel.add_receiver();
+                Flavor::Channel(channel)
+            }
+            Flavor::Timer(timer) => Flavor::Timer(timer.clone()),
+            Flavor::Never => Flavor::Never,
+        };
+        Receiver { flavor }
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        if let Flavor::Channel(channel) = &self.flavor {
+            channel.drop_receiver();
+        }
+    }
+}
+
+// A message is either in the channel or out of it, wherever a panic strikes.
+impl<T> UnwindSafe for Receiver<T> {}
+impl<T> RefUnwindSafe for Receiver<T> {}
+
+impl<T> fmt::Debug for Receiver<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("Receiver { .. }")
+    }
+}

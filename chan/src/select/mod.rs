@@ -1,0 +1,369 @@
+//! Waiting for several channel operations at once.
+
+mod arm;
+pub(crate) mod entry;
+mod macros;
+mod operation;
+mod run;
+mod shuffle;
+mod token;
+
+pub use arm::Arm;
+pub use operation::SelectedOperation;
+pub use run::Order;
+
+use crate::block::Limit;
+use crate::error::{SelectTimeoutError, TrySelectError};
+use crate::{Receiver, Sender};
+use run::choose;
+use std::fmt;
+use std::panic::Location;
+use std::time::{Duration, Instant};
+use token::Token;
+
+/// A select over a list of operations that is known only at run time.
+///
+/// Where the operations are known when the program is written, [`select!`](crate::select!) says the same more
+/// shortly. An operation is added with [`send`](Select::send) or [`recv`](Select::recv), which return its index; one is
+/// chosen with [`select`](Select::select) or its relatives; and the [`SelectedOperation`] they return *must* be
+/// completed, with the sender or receiver that was added.
+///
+/// An operation is also chosen when its channel is closed: completing it then gives the error.
+///
+/// # Examples
+/// ```
+/// use narrowboat_chan::{Select, unbounded};
+///
+/// let channels: Vec<_> = (0..3).map(|_| unbounded()).collect();
+/// channels[1].0.send("from the second").unwrap();
+///
+/// let mut select = Select::new();
+/// for (_, rx) in &channels {
+///     select.recv(rx);
+/// }
+/// let chosen = select.select();
+/// let index = chosen.index();
+/// assert_eq!(index, 1);
+/// assert_eq!(chosen.recv(&channels[index].1), Ok("from the second"));
+/// ```
+pub struct Select<'a> {
+    arms: Vec<Arm<'a>>,
+    /// The index of the next operation; those of removed ones are not used again.
+    next: usize,
+    order: Order,
+    home: Home,
+}
+
+// SAFETY: the operations point to senders and receivers of any message type, also of one that must stay on its
+// thread. A select moves messages as bytes, under the locks of their channels, which no thread can tell. To get at a
+// message its receiver is needed, of a type that then is not on another thread. One thing is left that runs code of
+// the message's type, the drop of a message that was chosen and never completed, and on a thread other than that
+// of all its operations a select forgets it instead (see `Home`).
+unsafe impl Send for Select<'_> {}
+// SAFETY: a shared select can be cloned and printed; for the clone, see above.
+unsafe impl Sync for Select<'_> {}
+
+/// On which thread the operations of a select were added.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Home {
+    /// None were yet.
+    Nowhere,
+    /// All on the thread with this token.
+    Thread(usize),
+    /// Not all on the same.
+    Several,
+}
+
+impl Home {
+    fn here() -> Home {
+        thread_local!(static PLACE: u8 = const { 0 });
+        // The address of a thread-local tells living threads apart. If a thread has the address of a dead one, then
+        // there is no thread left that the message could be shared with.
+        Home::Thread(PLACE.with(|place| (&raw const *place).addr()))
+    }
+
+    fn add(&mut self) {
+        *self = match *self {
+            Home::Nowhere => Home::here(),
+            home if home == Home::here() => home,
+            _ => Home::Several,
+        };
+    }
+}
+
+impl<'a> Select<'a> {
+    /// A select without operations. If several are possible, each has the same chance.
+    ///
+    /// ```
+    /// let mut select = narrowboat_chan::Select::new();
+    /// let (tx, _rx) = narrowboat_chan::unbounded::<i32>();
+    /// assert_eq!(select.send(&tx), 0);
+    /// ```
+    pub fn new() -> Select<'a> {
+        Select::with(Order::Fair)
+    }
+
+    /// A select without operations. If several are possible, the first one added is chosen.
+    ///
+    /// ```
+    /// use narrowboat_chan::{Select, unbounded};
+    ///
+    /// let (tx, rx) = unbounded();
+    /// tx.send(1).unwrap();
+    /// let mut select = Select::new_biased();
+    /// let receive = select.recv(&rx);
+    /// select.send(&tx);
+    /// let chosen = select.select();
+    /// assert_eq!(chosen.index(), receive);
+    /// assert_eq!(chosen.recv(&rx), Ok(1));
+    /// ```
+    pub fn new_biased() -> Select<'a> {
+        Select::with(Order::Biased)
+    }
+
+    fn with(order: Order) -> Select<'a> {
+        Select { arms: Vec::new(), next: 0, order, home: Home::Nowhere }
+    }
+
+    fn add(&mut self, arm: impl FnOnce(usize) -> Arm<'a>) -> usize {
+        let index = self.next;
+        self.home.add();
+        self.arms.push(arm(index));
+        self.next += 1;
+        index
+    }
+
+    /// Adds a send. Returns its index.
+    ///
+    /// ```
+    /// let (tx, _rx) = narrowboat_chan::unbounded::<i32>();
+    /// let mut select = narrowboat_chan::Select::new();
+    /// let index = select.send(&tx);
+    /// let chosen = select.select();
+    /// assert_eq!(chosen.index(), index);
+    /// chosen.send(&tx, 10).unwrap();
+    /// ```
+    pub fn send<T>(&mut self, s: &'a Sender<T>) -> usize {
+        self.add(|index| Arm::send(s, index))
+    }
+
+    /// Adds a receive. Returns its index.
+    ///
+    /// ```
+    /// let (tx, rx) = narrowboat_chan::unbounded();
+    /// tx.send(10).unwrap();
+    /// let mut select = narrowboat_chan::Select::new();
+    /// let index = select.recv(&rx);
+    /// let chosen = select.select();
+    /// assert_eq!(chosen.index(), index);
+    /// assert_eq!(chosen.recv(&rx), Ok(10));
+    /// ```
+    pub fn recv<T>(&mut self, r: &'a Receiver<T>) -> usize {
+        self.add(|index| Arm::recv(r, index))
+    }
+
+    /// Removes an operation: one whose channel is closed, for example, and would be chosen again and again.
+    ///
+    /// # Panics
+    /// If there is no operation of this index.
+    ///
+    /// ```
+    /// use narrowboat_chan::{Select, unbounded};
+    ///
+    /// let (tx1, rx1) = unbounded::<i32>();
+    /// let (tx2, rx2) = unbounded();
+    /// drop(tx1);
+    /// tx2.send(2).unwrap();
+    ///
+    /// let mut select = Select::new();
+    /// let first = select.recv(&rx1);
+    /// let second = select.recv(&rx2);
+    /// select.remove(first);
+    /// let chosen = select.select();
+    /// assert_eq!(chosen.index(), second);
+    /// assert_eq!(chosen.recv(&rx2), Ok(2));
+    /// ```
+    pub fn remove(&mut self, index: usize) {
+        assert!(index < self.next, "index out of bounds; {index} >= {}", self.next);
+        let place = self.arms.iter().position(|arm| arm.index == index);
+        self.arms.remove(place.expect("no operation with this index"));
+    }
+
+    fn choose(&mut self, limit: Limit, at: &'static Location<'static>) -> Option<SelectedOperation<'a>> {
+        let mut token = Token::new();
+        let chosen = choose(&mut self.arms, &mut token, self.order, limit, at)?;
+        Some(SelectedOperation::of_list(self.arms[chosen], token, self.home != Home::here()))
+    }
+
+    /// Chooses an operation, waiting until one is possible.
+    ///
+    /// # Panics
+    /// If no operations have been added.
+    ///
+    /// ```
+    /// let (tx, rx) = narrowboat_chan::unbounded();
+    /// let mut select = narrowboat_chan::Select::new();
+    /// select.recv(&rx);
+    /// std::thread::spawn(move || tx.send(10).unwrap());
+    /// assert_eq!(select.select().recv(&rx), Ok(10));
+    /// ```
+    #[track_caller]
+    pub fn select(&mut self) -> SelectedOperation<'a> {
+        assert!(!self.arms.is_empty(), "no operations have been added to `Select`");
+        self.choose(Limit::None, Location::caller()).expect("a select without limit ends with an operation")
+    }
+
+    /// Chooses an operation that is possible at once.
+    ///
+    /// # Errors
+    /// If there is none.
+    ///
+    /// ```
+    /// let (tx, rx) = narrowboat_chan::unbounded();
+    /// let mut select = narrowboat_chan::Select::new();
+    /// select.recv(&rx);
+    /// assert!(select.try_select().is_err());
+    /// tx.send(10).unwrap();
+    /// assert_eq!(select.try_select().unwrap().recv(&rx), Ok(10));
+    /// ```
+    #[track_caller]
+    pub fn try_select(&mut self) -> Result<SelectedOperation<'a>, TrySelectError> {
+        self.choose(Limit::Now, Location::caller()).ok_or(TrySelectError)
+    }
+
+    /// Chooses an operation, waiting for at most `timeout`. One that is possible at once is chosen even when `timeout`
+    /// is zero.
+    ///
+    /// # Errors
+    /// If the time was up.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (tx, rx) = narrowboat_chan::unbounded();
+    /// let mut select = narrowboat_chan::Select::new();
+    /// select.recv(&rx);
+    /// assert!(select.select_timeout(Duration::from_millis(5)).is_err());
+    /// tx.send(10).unwrap();
+    /// assert_eq!(select.select_timeout(Duration::ZERO).unwrap().recv(&rx), Ok(10));
+    /// ```
+    #[track_caller]
+    pub fn select_timeout(&mut self, timeout: Duration) -> Result<SelectedOperation<'a>, SelectTimeoutError> {
+        self.choose(Limit::within(timeout), Location::caller()).ok_or(SelectTimeoutError)
+    }
+
+    /// Chooses an operation, waiting no longer than until `deadline`. One that is possible at once is chosen even when
+    /// `deadline` has passed.
+    ///
+    /// # Errors
+    /// If the time was up.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let (_tx, rx) = narrowboat_chan::unbounded::<i32>();
+    /// let mut select = narrowboat_chan::Select::new();
+    /// select.recv(&rx);
+    /// assert!(select.select_deadline(Instant::now() + Duration::from_millis(5)).is_err());
+    /// ```
+    #[track_caller]
+    pub fn select_deadline(
+        &mut self,
+        deadline: Instant,
+    ) -> Result<SelectedOperation<'a>, SelectTimeoutError> {
+        self.choose(Limit::Until(deadline), Location::caller()).ok_or(SelectTimeoutError)
+    }
+}
+
+impl Clone for Select<'_> {
+    fn clone(&self) -> Self {
+        Select { arms: self.arms.clone(), next: self.next, order: self.order, home: self.home }
+    }
+}
+
+impl Default for Select<'_> {
+    fn default() -> Self {
+        Select::new()
+    }
+}
+
+impl fmt::Debug for Select<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("Select { .. }")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::receiver::Flavor;
+    use crate::{Receiver, bounded, select, unbounded};
+    use std::time::Duration;
+
+    fn queues_are_empty<T>(rx: &Receiver<T>) -> bool {
+        let Flavor::Channel(channel) = &rx.flavor else { return true };
+        let state = channel.lock();
+        state.recvs.is_empty() && state.sends.is_empty()
+    }
+
+    #[test]
+    fn a_million_selects_leave_nothing_on_a_silent_channel() {
+        let (_keep, done) = bounded::<()>(0);
+        let (tx, rx) = unbounded();
+        for n in 0..1_000_000_u32 {
+            tx.send(n).unwrap();
+            select! { recv(done) -> _ => unreachable!(), recv(rx) -> msg => assert_eq!(msg, Ok(n)) }
+        }
+        assert!(queues_are_empty(&done));
+
+        // Now so that every one of them has to wait.
+        let (tx, rx) = bounded(0);
+        let sender = std::thread::spawn(move || (0..20_000).for_each(|n| tx.send(n).unwrap()));
+        for n in 0..20_000 {
+            select! {
+                recv(done) -> _ => unreachable!(),
+                recv(rx) -> msg => assert_eq!(msg, Ok(n)),
+                recv(done) -> _ => unreachable!(),
+            }
+            assert!(queues_are_empty(&done));
+        }
+        sender.join().unwrap();
+    }
+
+    #[test]
+    fn a_select_that_could_only_meet_itself_waits_in_both_queues() {
+        let (tx, rx) = bounded(0);
+        let both = {
+            let (tx, rx) = (tx.clone(), rx.clone());
+            std::thread::spawn(move || select! { send(tx, 1) -> _ => 0, recv(rx) -> msg => msg.unwrap() })
+        };
+        let Flavor::Channel(channel) = &rx.flavor else { unreachable!() };
+        let start = std::time::Instant::now();
+        loop {
+            let state = channel.lock();
+            if !state.recvs.is_empty() && !state.sends.is_empty() {
+                break;
+            }
+            drop(state);
+            assert!(start.elapsed() < Duration::from_secs(30), "it goes round and round");
+            std::thread::yield_now();
+        }
+        tx.send(2).unwrap();
+        assert_eq!(both.join().unwrap(), 2);
+        assert!(queues_are_empty(&rx));
+    }
+
+    #[test]
+    fn timeouts_leave_nothing() {
+        let (tx, rx) = bounded(0);
+        for n in 0..200 {
+            select! {
+                recv(rx) -> _ => unreachable!(),
+                send(tx, n) -> _ => unreachable!(),
+                default(Duration::from_micros(20)) => {}
+            }
+            assert!(rx.recv_timeout(Duration::from_micros(20)).is_err());
+            assert!(tx.send_timeout(n, Duration::from_micros(20)).is_err());
+            assert!(queues_are_empty(&rx));
+        }
+    }
+}

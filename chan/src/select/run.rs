@@ -1,0 +1,197 @@
+//! How a select chooses: three passes, no lock held across two channels, one winner.
+//!
+//! 1. *Try.* Each operation is attempted in turn, in shuffled order (or in the order written). The first that is
+//!    possible is taken, and that is all.
+//! 2. *Enter.* A wait begins. At each channel, under its lock, the select looks again, and if the operation is still
+//!    impossible it leaves a node. So whoever makes the operation possible later finds the node, and whoever made
+//!    it possible between the passes is noticed now.
+//!    - From the first node on, counterparts may end the wait, and one of them may while others are being entered.
+//!    - If an operation turns out to be possible, the select ends its wait itself. If it wins, it takes the
+//!      operation, or finds that it was taken meanwhile and starts over. If it loses, an earlier node was
+//!      chosen, and it goes on to step 3 without entering the rest.
+//!    - A select that waits to send and to receive on one channel does not count its own nodes, so it never meets
+//!      itself.
+//! 3. *Park*, until a counterpart or the deadline ends the wait.
+//! 4. *Leave.* The nodes that were not chosen are taken out, each under its channel's lock. A node that nobody has
+//!    passed over costs its queue constant time, and nothing of the select remains anywhere.
+//! 5. The node that was chosen says what happened. If the deadline ended the wait, or the other side gave up, it starts
+//!    over with step 1; there it finds the timer that has become due, or that its own time is up.
+//!
+//! The arms of `after`, `at` and `tick` have no nodes: the earliest of them is part of the deadline.
+
+use super::arm::{Arm, Attempt, BY_ITSELF, Entry, Seat};
+use super::shuffle::shuffle;
+use super::token::Token;
+use crate::block::{At, Limit};
+use crate::timer::earlier;
+use crate::waiters::{LateSend, Node};
+use narrowboat_runtime::park::{Outcome, Reason, WaitNode, Waiter, checkpoint};
+use std::ptr::NonNull;
+use std::time::Instant;
+
+/// In which order operations are tried.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// At random: of several possible operations each has the same chance.
+    Fair,
+    /// As written.
+    Biased,
+}
+
+/// Chooses one of the operations: its place in the list, which is shuffled, and the token filled; `None` if the limit
+/// was reached first.
+#[inline(never)]
+pub(super) fn choose(
+    arms: &mut [Arm<'_>],
+    token: &mut Token,
+    order: Order,
+    limit: Limit,
+    at: At,
+) -> Option<usize> {
+    if order == Order::Fair {
+        shuffle(arms);
+    }
+    'again: loop {
+        for (i, arm) in arms.iter().enumerate() {
+            match arm.handle.attempt(token) {
+                Attempt::NotReady => continue,
+                Attempt::Ready => checkpoint(),
+                Attempt::Late(sender) => {
+                    if !meet(arm, sender, token, at) {
+                        continue 'again;
+                    }
+                }
+            }
+            return Some(i);
+        }
+        let Some(deadline) = limit.deadline() else {
+            checkpoint();
+            return None;
+        };
+        let chosen = wait(arms, deadline, token, at);
+        if chosen.is_some() {
+            return chosen;
+        }
+    }
+}
+
+/// Steps 2 to 5. Returns which of the arms filled the token; `None` means to start over.
+///
+/// What comes before the park and what comes after it are functions of their own, so that their frames are not
+/// parked with the goroutine.
+#[cold]
+#[inline(never)]
+fn wait(arms: &[Arm<'_>], limit: Option<Instant>, token: &mut Token, at: At) -> Option<usize> {
+    let waiter = Waiter::begin(Reason::Select, 0, at);
+    let nodes = Nodes::new(waiter, arms.len());
+    match enter(arms, waiter, &nodes, limit, token) {
+        Entered::All(deadline) => {
+            // SAFETY: `waiter` is from our latest `begin`.
+            let outcome = unsafe { waiter.park(deadline) };
+            leave(arms, &nodes, arms.len(), outcome, token)
+        }
+        // Another party has ended the wait, and will wake us.
+        Entered::Lost(entered) => {
+            // SAFETY: as above.
+            let outcome = unsafe { waiter.park(None) };
+            leave(arms, &nodes, entered, outcome, token)
+        }
+        Entered::Ended(entered, attempt) => {
+            leave(arms, &nodes, entered, BY_ITSELF, token);
+            match attempt {
+                Attempt::Ready => Some(entered),
+                Attempt::NotReady => None,
+                Attempt::Late(sender) => meet(&arms[entered], sender, token, at).then_some(entered),
+            }
+        }
+    }
+}
+
+/// How far step 2 came; the numbers say how many of the arms were entered.
+enum Entered {
+    /// All of them. The park is to end at this deadline.
+    All(Option<Instant>),
+    Lost(usize),
+    Ended(usize, Attempt),
+}
+
+/// Step 2.
+#[inline(never)]
+fn enter(
+    arms: &[Arm<'_>],
+    waiter: Waiter,
+    nodes: &Nodes,
+    limit: Option<Instant>,
+    token: &mut Token,
+) -> Entered {
+    let deadline = arms.iter().fold(limit, |first, arm| earlier(first, arm.handle.deadline()));
+    let sole = arms.len() == 1 && deadline.is_none();
+    for (i, arm) in arms.iter().enumerate() {
+        let seat = Seat { waiter, node: nodes.get(i), outcome: Outcome(Outcome::FIRST + i as u32), sole };
+        // SAFETY: each node is used for one arm of this wait, and the caller keeps `nodes` until it has left.
+        match unsafe { arm.handle.enter(seat, token) } {
+            Entry::Waiting => {}
+            Entry::Lost => return Entered::Lost(i),
+            Entry::Ended(attempt) => return Entered::Ended(i, attempt),
+        }
+    }
+    Entered::All(deadline)
+}
+
+/// Steps 4 and 5.
+#[inline(never)]
+fn leave(
+    arms: &[Arm<'_>],
+    nodes: &Nodes,
+    entered: usize,
+    outcome: Outcome,
+    token: &mut Token,
+) -> Option<usize> {
+    let chosen = outcome.0.checked_sub(Outcome::FIRST).map(|n| n as usize).filter(|n| *n < entered);
+    for (i, arm) in arms[..entered].iter().enumerate() {
+        if chosen != Some(i) {
+            // SAFETY: entered by `enter`, and alive.
+            unsafe { arm.handle.leave(nodes.get(i)) };
+        }
+    }
+    // SAFETY: the node was entered at this arm and ended the wait, from which we have returned.
+    chosen.filter(|i| unsafe { arms[*i].handle.accept(nodes.get(*i), token) })
+}
+
+/// Gets the message of a selected send that `arm`, a receive, has met. False if there is none in the end.
+#[cold]
+fn meet(arm: &Arm<'_>, sender: LateSend, token: &mut Token, at: At) -> bool {
+    let node = sender.meet(arm.handle.id(), at);
+    // SAFETY: the node met a send that was found at this arm, and the wait is over.
+    unsafe { arm.handle.accept(node, token) }
+}
+
+/// One node for each arm: the party's own for the first, a boxed slice for the others.
+struct Nodes {
+    own: Node,
+    /// From a box, and back into one at the end. Between the two only pointers go to the nodes.
+    others: NonNull<[WaitNode]>,
+}
+
+impl Nodes {
+    fn new(waiter: Waiter, arms: usize) -> Nodes {
+        let others: Box<[WaitNode]> = (1..arms).map(|_| WaitNode::new()).collect();
+        Nodes { own: Node::new(waiter.node()), others: NonNull::from(Box::leak(others)) }
+    }
+
+    fn get(&self, arm: usize) -> Node {
+        if arm == 0 {
+            return self.own;
+        }
+        assert!(arm <= self.others.len());
+        // SAFETY: within the slice, by the line above.
+        Node::new(unsafe { self.others.cast::<WaitNode>().add(arm - 1) })
+    }
+}
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        // SAFETY: the slice came from a box; by the contract of `enter` all its nodes have left their queues.
+        drop(unsafe { Box::from_raw(self.others.as_ptr()) });
+    }
+}

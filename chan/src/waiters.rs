@@ -1,0 +1,372 @@
+//! The blocked parties of a channel, with types: who waits, what its node holds, and what is owed to it.
+//!
+//! A [`WaitNode`] is two words and a byte that mean nothing by themselves. Here they get their meaning:
+//!
+//! | queue | note while waiting | cell while waiting |
+//! | --- | --- | --- |
+//! | receives | - | nothing |
+//! | sends | `VALUE` | the value |
+//! | sends | `LATE`: a selected send; its value is made only once it has been chosen | nothing |
+//!
+//! | note at the wake-up | to a receive | to a send |
+//! | --- | --- | --- |
+//! | `DONE` | the cell holds the value | the value was taken |
+//! | `CLOSED` | nothing will come | the value (if there was one) is still in the cell |
+//! | `RETRY` | the partner gave up before it made its value; try again | - |
+//! | `RESERVED` | - | (late) a place in the buffer is kept for the value |
+//! | `PAIRED` | - | (late) the cell holds the node of a receive that waits for the value |
+//!
+//! Taking a party out of a queue ends its wait: from then on its node belongs to the one who took it, until the
+//! wake-up, which must follow. The types below are consumed by what they do, so that it happens once. Wake-ups
+//! belong after the channel's lock has been released.
+
+use crate::cell::{load, store};
+use narrowboat_runtime::park::{NodeCell, Outcome, Reason, WaitNode, WaitQueue, Waiter};
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::ptr::NonNull;
+
+/// The byte of a node, see the module's tables.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Note(u8);
+
+impl Note {
+    pub(crate) const NONE: Note = Note(0);
+    pub(crate) const VALUE: Note = Note(1);
+    pub(crate) const LATE: Note = Note(2);
+    pub(crate) const DONE: Note = Note(3);
+    pub(crate) const CLOSED: Note = Note(4);
+    pub(crate) const RETRY: Note = Note(5);
+    pub(crate) const RESERVED: Note = Note(6);
+    pub(crate) const PAIRED: Note = Note(7);
+}
+
+/// The node of a party: the caller's own, or one that was taken out of a queue and whose wake-up is due.
+///
+/// Copies are for passing it on; the methods state who may call them.
+#[derive(Clone, Copy)]
+pub(crate) struct Node(NonNull<WaitNode>);
+
+impl Node {
+    pub(crate) fn new(node: NonNull<WaitNode>) -> Node {
+        Node(node)
+    }
+
+    /// # Safety
+    /// The node is the caller's own and in no queue, or it belongs to the caller, who took it out.
+    #[inline]
+    unsafe fn get<'a>(self) -> &'a mut WaitNode {
+        // SAFETY: alive and touched by nobody else meanwhile, by contract; the reference is used at once.
+        unsafe { &mut *self.0.as_ptr() }
+    }
+
+    /// # Safety
+    /// As for [`get`](Node::get).
+    #[inline]
+    pub(crate) unsafe fn note(self) -> Note {
+        // SAFETY: by contract.
+        Note(unsafe { self.get() }.note())
+    }
+
+    /// # Safety
+    /// As for [`get`](Node::get).
+    #[inline]
+    pub(crate) unsafe fn set_note(self, note: Note) {
+        // SAFETY: by contract.
+        unsafe { self.get() }.set_note(note.0);
+    }
+
+    /// # Safety
+    /// As for [`get`](Node::get).
+    #[inline]
+    pub(crate) unsafe fn cell<'a>(self) -> &'a mut NodeCell {
+        // SAFETY: by contract.
+        unsafe { self.get() }.cell()
+    }
+
+    /// Tells the party what became of its wait, and wakes it.
+    ///
+    /// # Safety
+    /// The node was taken out of a queue (or paired with) by the caller, whose last use of it this is.
+    #[inline]
+    unsafe fn wake_with(self, note: Note) {
+        // SAFETY: the node is ours until the wake-up, which is the last thing we do.
+        unsafe {
+            let waiter = self.get().waiter();
+            self.set_note(note);
+            waiter.unpark();
+        }
+    }
+}
+
+/// A party that has what it waited for and is only to be woken.
+#[must_use = "a party whose wait was ended sleeps on until it is woken"]
+pub(crate) struct Owed(Node);
+
+impl Owed {
+    #[inline]
+    pub(crate) fn wake(self) {
+        // SAFETY: an `Owed` stands for one claimed party, which this consumes.
+        unsafe {
+            let waiter = self.0.get().waiter();
+            waiter.unpark();
+        }
+    }
+}
+
+/// A receive that was taken out of its queue, and now waits for this caller only.
+#[must_use]
+pub(crate) struct BlockedRecv<T>(Node, PhantomData<fn(T)>);
+
+impl<T> BlockedRecv<T> {
+    /// Hands the value over.
+    #[inline]
+    pub(crate) fn give(self, value: T) {
+        // SAFETY: the party is claimed, hence its node is ours; it expects a `T`, being from a queue of such.
+        unsafe {
+            store(self.0.cell(), value);
+            self.0.wake_with(Note::DONE);
+        }
+    }
+
+    /// Lets the party go without a value.
+    #[cold]
+    pub(crate) fn give_up(self) {
+        // SAFETY: as in `give`.
+        unsafe { self.0.wake_with(Note::RETRY) }
+    }
+
+    pub(crate) fn into_node(self) -> Node {
+        self.0
+    }
+
+    /// # Safety
+    /// The node came from [`into_node`](BlockedRecv::into_node) of a receive of the same type, or from the pairing
+    /// of a late send of the same type, and comes back once.
+    pub(crate) unsafe fn from_node(node: Node) -> BlockedRecv<T> {
+        BlockedRecv(node, PhantomData)
+    }
+}
+
+/// A send that was taken out of its queue.
+#[must_use]
+pub(crate) struct BlockedSend<T>(Node, PhantomData<fn() -> T>);
+
+/// What a blocked send has to offer.
+pub(crate) enum Offer<T> {
+    Value(Held<T>),
+    Late(LateSend),
+}
+
+impl<T> BlockedSend<T> {
+    #[inline]
+    pub(crate) fn accept(self) -> Offer<T> {
+        // SAFETY: the party is claimed, hence its node is ours.
+        if unsafe { self.0.note() } == Note::VALUE {
+            Offer::Value(Held { node: self.0, owed: true, value: PhantomData })
+        } else {
+            Offer::Late(LateSend(self.0))
+        }
+    }
+}
+
+/// A value on its way, still in a node: that of the send it comes from, or that of the receive it came to.
+///
+/// It is a word or two whatever the value is, and so are the frames it is passed through.
+#[must_use]
+pub(crate) struct Held<T> {
+    node: Node,
+    /// The node belongs to a send, which is to be woken.
+    owed: bool,
+    value: PhantomData<T>,
+}
+
+impl<T> Held<T> {
+    /// A value in the calling party's own node.
+    ///
+    /// # Safety
+    /// The node's cell holds a `T`, and the party does not wait before it has taken it.
+    #[inline]
+    pub(crate) unsafe fn arrived(node: Node) -> Held<T> {
+        Held { node, owed: false, value: PhantomData }
+    }
+
+    /// The value. The send that it comes from is woken; call it without any lock.
+    #[inline]
+    pub(crate) fn take(self) -> T {
+        // SAFETY: whoever made this says that the cell holds a `T`, and it is taken once, because this consumes the
+        // handle. The node is ours: claimed, or our own. A claimed one is given back with its wake-up.
+        unsafe {
+            let value = load::<T, 2>(self.node.cell());
+            if self.owed {
+                self.node.wake_with(Note::DONE);
+            }
+            value
+        }
+    }
+
+    /// The value, and the send that it comes from, to be woken when the lock has been released.
+    pub(crate) fn take_owing(self) -> (T, Owed) {
+        debug_assert!(self.owed);
+        // SAFETY: as in `take`.
+        unsafe {
+            let value = load::<T, 2>(self.node.cell());
+            self.node.set_note(Note::DONE);
+            (value, Owed(self.node))
+        }
+    }
+}
+
+/// A selected send that was taken out of its queue before it has a value.
+#[must_use]
+pub(crate) struct LateSend(Node);
+
+impl LateSend {
+    /// Tells it that the buffer keeps a place for its value.
+    pub(crate) fn reserve(self) -> Owed {
+        // SAFETY: the party is claimed, hence its node is ours.
+        unsafe { self.0.set_note(Note::RESERVED) };
+        Owed(self.0)
+    }
+
+    /// Waits for its value: the calling party's node goes to the send, which makes its value, moves it in and
+    /// wakes us. Returns our node with the note `DONE` or `RETRY`.
+    ///
+    /// 1. We begin a wait and end it ourselves, in the send's name: nobody else can end it.
+    /// 2. Our node goes into the send's cell, and the send is woken.
+    /// 3. We park. The send, once its value is made, moves it into our cell and wakes us; or it gives up, and
+    ///    wakes us with `RETRY`.
+    ///
+    /// The caller has no node in any queue.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn meet(self, object: usize, at: &'static Location<'static>) -> Node {
+        let me = Waiter::begin(Reason::Receive, object, at);
+        let ended = me.try_end(LONE);
+        debug_assert!(ended);
+        let mine = me.node();
+        // SAFETY: our own node stands in no queue; the send's node is ours, being claimed, until it is woken. Its
+        // cell holds a pointer as one machine word. `me` is from our latest `begin`.
+        unsafe {
+            (*mine.as_ptr()).prepare(me, LONE, true);
+            store(self.0.cell(), mine);
+            self.0.wake_with(Note::PAIRED);
+            me.park(None);
+        }
+        Node(mine)
+    }
+}
+
+/// The outcome of every wait in one queue; what it led to is in the note.
+pub(crate) const LONE: Outcome = Outcome(Outcome::FIRST);
+
+/// What stands in a queue: [`BlockedRecv`] or [`BlockedSend`].
+pub(crate) trait Party {
+    fn from_claimed(node: Node) -> Self;
+}
+
+impl<T> Party for BlockedRecv<T> {
+    #[inline]
+    fn from_claimed(node: Node) -> Self {
+        BlockedRecv(node, PhantomData)
+    }
+}
+
+impl<T> Party for BlockedSend<T> {
+    #[inline]
+    fn from_claimed(node: Node) -> Self {
+        BlockedSend(node, PhantomData)
+    }
+}
+
+/// One of a channel's two queues. It stands inside the channel's lock.
+pub(crate) struct Waiters<P> {
+    queue: WaitQueue,
+    party: PhantomData<fn(P) -> P>,
+}
+
+impl<P: Party> Waiters<P> {
+    pub(crate) fn new() -> Self {
+        Waiters { queue: WaitQueue::new(), party: PhantomData }
+    }
+
+    /// Whether nobody stands here; somebody whose wait has just ended elsewhere may.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Whether somebody else than `me` stands here, as for [`is_empty`](Waiters::is_empty).
+    #[inline]
+    pub(crate) fn has_other_than(&self, me: Waiter) -> bool {
+        !self.queue.is_empty() && self.queue.has_other_than(me)
+    }
+
+    /// Takes out the first party that still waits, ending its wait.
+    #[inline]
+    pub(crate) fn pop(&mut self) -> Option<P> {
+        if self.queue.is_empty() {
+            return None;
+        }
+        self.queue.pop_claim(None).map(|node| P::from_claimed(Node(node)))
+    }
+
+    /// Takes out everybody, to be told that the channel is closed.
+    pub(crate) fn dismiss(&mut self, into: &mut Dismissed) {
+        while let Some(node) = self.queue.pop_claim(None) {
+            // SAFETY: a claimed node stands in no queue, lives until its party is woken, and is ours.
+            unsafe {
+                Node(node).set_note(Note::CLOSED);
+                into.0.push(node);
+            }
+        }
+    }
+
+    /// Puts the calling party last.
+    ///
+    /// # Safety
+    /// `node` is the caller's own, stands in no queue, and its note and cell are as the module's table has them
+    /// for this queue. It lives on the heap until it has been taken out by [`leave`](Waiters::leave) or by another
+    /// party, which for a wait that was ended by this node is when the caller returns from its park. `sole` as in
+    /// [`WaitNode::prepare`].
+    #[inline]
+    pub(crate) unsafe fn enter(&mut self, node: Node, me: Waiter, outcome: Outcome, sole: bool) {
+        // SAFETY: by contract.
+        unsafe {
+            node.get().prepare(me, outcome, sole);
+            self.queue.push(node.0);
+        }
+    }
+
+    /// Takes the calling party's node out, if it is still there.
+    ///
+    /// # Safety
+    /// The node was entered here, or never entered anywhere, and is alive.
+    #[inline]
+    pub(crate) unsafe fn leave(&mut self, node: Node) {
+        // SAFETY: by contract.
+        unsafe { self.queue.remove(node.0) };
+    }
+}
+
+/// Parties that were taken out because their channel was closed, chained by their own nodes.
+#[must_use]
+pub(crate) struct Dismissed(WaitQueue);
+
+impl Dismissed {
+    pub(crate) fn new() -> Dismissed {
+        Dismissed(WaitQueue::new())
+    }
+
+    /// Wakes them. Call it without any lock.
+    pub(crate) fn wake(mut self) {
+        while let Some(node) = self.0.front() {
+            // SAFETY: the node was pushed by `dismiss` and lives until its party is woken, which is the last thing
+            // done with it; its successor in the chain is still asleep, and therefore alive.
+            unsafe {
+                self.0.remove(node);
+                Owed(Node(node)).wake();
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! How long an operation in one direction may take: a timeout per operation, as in std, and a point in time,
+//! as in Go.
+//!
+//! Guarantees that an operation that begins after a change sees it. Anybody who has the socket may change and
+//! read a limit at any time; waking an operation under way is the business of [`crate::source`].
+
+use std::io;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Deadlines are kept as distances from here, because an `Instant` does not fit an atomic.
+static BASE: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// The limits of one direction, in nanoseconds; zero means none.
+pub(crate) struct Limit {
+    timeout: AtomicU64,
+    /// From `BASE`. A deadline at or before it is kept as 1, which is just as much in the past.
+    deadline: AtomicU64,
+}
+
+impl Limit {
+    pub(crate) const fn new() -> Limit {
+        Limit { timeout: AtomicU64::new(0), deadline: AtomicU64::new(0) }
+    }
+
+    /// Sets the longest that one operation may wait.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the duration is zero, as std.
+    pub(crate) fn set_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        if timeout == Some(Duration::ZERO) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "cannot set a 0 duration timeout"));
+        }
+        // Relaxed: the value stands for itself.
+        self.timeout.store(timeout.map_or(0, nanoseconds), Ordering::Relaxed);
+        Ok(())
+    }
+
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        match self.timeout.load(Ordering::Relaxed) {
+            0 => None,
+            timeout => Some(Duration::from_nanos(timeout)),
+        }
+    }
+
+    pub(crate) fn set_deadline(&self, deadline: Option<Instant>) {
+        let from_base = |at: Instant| nanoseconds(at.saturating_duration_since(*BASE)).max(1);
+        // Relaxed: ordered by the change of the readiness word, or the lock of the registration, that
+        // follows.
+        self.deadline.store(deadline.map_or(0, from_base), Ordering::Relaxed);
+    }
+
+    /// The deadline; `None` also for one beyond what an `Instant` can hold.
+    #[inline]
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match self.deadline.load(Ordering::Relaxed) {
+            0 => None,
+            deadline => BASE.checked_add(Duration::from_nanos(deadline)),
+        }
+    }
+
+    /// Fails if the deadline has passed. Without a deadline it costs one load and no look at the clock.
+    #[inline]
+    pub(crate) fn check(&self) -> io::Result<()> {
+        match self.deadline() {
+            Some(deadline) if deadline <= Instant::now() => Err(deadline_passed()),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    duration.as_nanos().try_into().unwrap_or(u64::MAX)
+}
+
+#[cold]
+pub(crate) fn deadline_passed() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the deadline has passed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_reads_back_and_zero_is_refused() {
+        let limit = Limit::new();
+        assert_eq!(limit.timeout(), None);
+        limit.set_timeout(Some(Duration::from_nanos(1))).unwrap();
+        assert_eq!(limit.timeout(), Some(Duration::from_nanos(1)));
+        let error = limit.set_timeout(Some(Duration::ZERO)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(limit.timeout(), Some(Duration::from_nanos(1)));
+        limit.set_timeout(Some(Duration::MAX)).unwrap();
+        assert!(limit.timeout().unwrap() > Duration::from_secs(1 << 33));
+        limit.set_timeout(None).unwrap();
+        assert_eq!(limit.timeout(), None);
+    }
+
+    #[test]
+    fn a_past_deadline_fails_and_a_cleared_one_does_not() {
+        let limit = Limit::new();
+        limit.check().unwrap();
+        limit.set_deadline(Some(Instant::now()));
+        assert_eq!(limit.check().unwrap_err().kind(), io::ErrorKind::TimedOut);
+        limit.set_deadline(Instant::now().checked_sub(Duration::from_secs(3600)));
+        assert_eq!(limit.check().is_err(), limit.deadline().is_some());
+        limit.set_deadline(Some(Instant::now() + Duration::from_secs(3600)));
+        limit.check().unwrap();
+        limit.set_deadline(None);
+        limit.check().unwrap();
+        assert_eq!(limit.deadline(), None);
+    }
+}

@@ -1,0 +1,199 @@
+//! The netpoller: every socket's descriptor is registered once, for both directions, edge-triggered.
+//!
+//! Guarantees that an event of a registered descriptor reaches the [`Readiness`] of its directions, and that
+//! an event of a descriptor that is gone reaches nobody. One netpoller serves the process; it comes into
+//! being with the first operation that has to wait. Who polls is the scheduler's business: it promises that
+//! only one thread at a time is inside [`Poller::poll`], and a second one would return at once.
+//!
+//! The life of a registration:
+//!
+//! 1. [`NetPoller::register`] takes a slot of the slab and adds the descriptor with the slot's index and
+//!    generation as its key. An event that is already due is reported at once, so nothing that came earlier
+//!    is missed.
+//! 2. An event finds the slot by the index; the generation decides, in the exchange that counts the event,
+//!    whether the slot still belongs to the descriptor.
+//! 3. Dropping the [`Registration`] removes the descriptor from the poller and gives the slot back with the
+//!    next generation. Events that were collected before and are handled after that fit no generation any
+//!    more.
+
+pub(crate) mod readiness;
+mod slab;
+
+use crate::source::Direction;
+use crate::sys::{Event, Selector};
+use narrowboat_runtime::sched::poller::{Poller, install_poller};
+use readiness::{GENERATION_BITS, Readiness, Seen, Signal};
+use slab::{Slab, Slot};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+pub(crate) struct NetPoller {
+    selector: Selector,
+    slab: Slab,
+}
+
+/// Set when the scheduler has the poller, so that whoever finds it here is being polled for.
+static INSTALLED: OnceLock<&'static NetPoller> = OnceLock::new();
+
+impl NetPoller {
+    /// The process's netpoller, which the scheduler has been given.
+    ///
+    /// # Errors
+    /// If the system refuses the descriptors that a poller needs, or the runtime cannot start. The next call
+    /// tries again.
+    pub(crate) fn get() -> io::Result<&'static NetPoller> {
+        match INSTALLED.get() {
+            Some(poller) => Ok(poller),
+            None => NetPoller::install(),
+        }
+    }
+
+    #[cold]
+    fn install() -> io::Result<&'static NetPoller> {
+        // Held across the installation, so that the scheduler gets one poller; kept if the runtime fails to
+        // start, so that it gets the same one when the next attempt succeeds.
+        static CREATED: Mutex<Option<&'static NetPoller>> = Mutex::new(None);
+        let mut created = CREATED.lock().unwrap_or_else(PoisonError::into_inner);
+        let poller = match *created {
+            Some(poller) => poller,
+            None => {
+                let poller = NetPoller { selector: Selector::new()?, slab: Slab::new() };
+                *created.insert(Box::leak(Box::new(poller)))
+            }
+        };
+        install_poller(poller)?;
+        Ok(INSTALLED.get_or_init(|| poller))
+    }
+
+    /// One that the scheduler does not know, so that nobody polls unless the test does.
+    #[cfg(test)]
+    pub(crate) fn unpolled() -> &'static NetPoller {
+        let selector = Selector::new().expect("descriptors for a poller");
+        Box::leak(Box::new(NetPoller { selector, slab: Slab::new() }))
+    }
+
+    /// Registers a descriptor in both directions.
+    ///
+    /// # Errors
+    /// The kernel's: no memory, or the user's limit of watched descriptors is reached.
+    ///
+    /// # Safety
+    /// The descriptor stays open until the registration is dropped.
+    pub(crate) unsafe fn register(&'static self, fd: BorrowedFd<'_>) -> io::Result<Registration> {
+        let (index, slot) = self.slab.allocate();
+        let generation = slot.generation();
+        // SAFETY: the registration, which removes the descriptor when dropped, is dropped before the
+        // descriptor is closed, by this function's contract.
+        if let Err(error) = unsafe { self.selector.add(fd, key(generation, index)) } {
+            self.slab.release(index);
+            return Err(error);
+        }
+        Ok(Registration { poller: self, slot, index, generation, fd: fd.as_raw_fd() })
+    }
+
+    fn dispatch(&self, event: Event) {
+        let (generation, index) = split(event.key);
+        let Some(slot) = self.slab.get(index) else { return };
+        if let Some(signal) = event.read {
+            slot.read.signal(generation, signal);
+        }
+        if let Some(signal) = event.write {
+            slot.write.signal(generation, signal);
+        }
+    }
+}
+
+impl Poller for NetPoller {
+    fn poll(&self, timeout: Option<Duration>) -> usize {
+        self.selector.wait(timeout, |event| self.dispatch(event))
+    }
+
+    fn interrupt(&self) {
+        self.selector.interrupt();
+    }
+}
+
+fn key(generation: u32, index: u32) -> u64 {
+    debug_assert!(generation < 1 << GENERATION_BITS);
+    u64::from(generation) << u32::BITS | u64::from(index)
+}
+
+fn split(key: u64) -> (u32, u32) {
+    ((key >> u32::BITS) as u32, key as u32)
+}
+
+/// A descriptor's place in the netpoller, given up when dropped.
+pub(crate) struct Registration {
+    poller: &'static NetPoller,
+    slot: &'static Slot,
+    index: u32,
+    generation: u32,
+    fd: RawFd,
+}
+
+impl Registration {
+    #[inline]
+    pub(crate) fn direction(&self, direction: Direction) -> &'static Readiness {
+        match direction {
+            Direction::Input => &self.slot.read,
+            Direction::Output => &self.slot.write,
+        }
+    }
+
+    /// The state that either direction began with.
+    pub(crate) fn first_seen(&self) -> Seen {
+        Seen::fresh(self.generation)
+    }
+
+    /// Acts as if the kernel had reported something in one direction: whoever waits there tries again.
+    pub(crate) fn nudge(&self, direction: Direction, signal: Signal) {
+        self.direction(direction).signal(self.generation, signal);
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        // SAFETY: whoever made the registration promised that the descriptor outlives it.
+        let fd = unsafe { BorrowedFd::borrow_raw(self.fd) };
+        // It fails only if somebody closed the descriptor behind its owner's back, and then it is gone as
+        // well.
+        let _ = self.poller.selector.delete(fd.as_fd());
+        self.poller.slab.release(self.index);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn keys_keep_both_halves() {
+        let last = (1 << GENERATION_BITS) - 1;
+        for pair in [(0, 0), (1, 0), (0, 1), (last, u32::MAX - 1), (7, 1 << 31)] {
+            assert_eq!(split(key(pair.0, pair.1)), pair);
+        }
+    }
+
+    #[test]
+    fn an_event_collected_before_the_descriptor_went_does_not_reach_the_next_owner_of_its_slot() {
+        let poller = NetPoller::unpolled();
+        let (one, other) = UnixStream::pair().unwrap();
+        // SAFETY: both descriptors are open until the end of the test.
+        let first = unsafe { poller.register(one.as_fd()) }.unwrap();
+        let both = Some(Signal::Hangup);
+        let stale = Event { key: key(first.generation, first.index), read: both, write: both };
+        let slot = first.slot;
+        drop(first);
+        // SAFETY: as above.
+        let second = unsafe { poller.register(other.as_fd()) }.unwrap();
+        assert!(std::ptr::eq(second.slot, slot), "the test needs the slot to be reused");
+        poller.dispatch(stale);
+        assert_eq!((slot.read.look(), slot.write.look()), (second.first_seen(), second.first_seen()));
+        poller.dispatch(Event { key: key(second.generation, second.index), ..stale });
+        assert_ne!(slot.read.look(), second.first_seen());
+        assert_ne!(slot.write.look(), second.first_seen());
+    }
+}

@@ -1,0 +1,422 @@
+//! One direction of one descriptor: what is known about its readiness, and who waits for it.
+//!
+//! Guarantees that an operation which found the direction exhausted, and waits, tries again after every event
+//! that the kernel reported later; and that the system call is left out where it could only say "would
+//! block". The owner of the descriptor calls [`wait`](Readiness::wait) and
+//! [`note_spent`](Readiness::note_spent), whoever polls calls [`signal`](Readiness::signal), from any thread.
+//!
+//! # The state word
+//!
+//! ```text
+//! | generation : 24 | sequence : 32 | HANGUP | WAITING | SPENT |
+//! ```
+//!
+//! - *generation*: which of the descriptors that used this slot the word belongs to. An event carries the
+//!   generation it was registered with, and one that does not fit changes nothing: the comparison and the
+//!   change are one exchange.
+//! - *sequence*: counts the events. It is what an operation compares to learn whether anything happened
+//!   meanwhile.
+//! - `SPENT`: a system call made since the sequence last changed found nothing left.
+//! - `WAITING`: somebody may stand in the queue.
+//! - `HANGUP`: the kernel reported the end of the stream, an error or urgent data. From then on `SPENT` is
+//!   not believed.
+//!
+//! # The protocol
+//!
+//! 1. The operation loads the word (*seen*).
+//! 2. It makes its system call. Success: the result is returned; if it was a short one, `SPENT` is set by
+//!    exchanging *seen* for *seen + SPENT*, which fails if an event came since step 1.
+//! 3. "Would block": under the lock of the queue it sets `WAITING` and `SPENT`, provided that the sequence is
+//!    still the one in *seen* (otherwise back to step 1), pushes its node, releases the lock and parks.
+//! 4. An event adds one to the sequence, clears `SPENT` and `WAITING` and perhaps sets `HANGUP`, all in one
+//!    exchange. If `WAITING` was set it takes the lock, empties the queue and wakes everybody who stood in
+//!    it.
+//! 5. Who is woken begins again at step 1.
+//!
+//! No wake-up is lost: the exchanges of 3 and 4 are on one word, so one comes first. If 4 does, 3 sees
+//! another sequence and does not park. If 3 does, 4 sees `WAITING`, and gets the lock only when the node is
+//! in the queue.
+//!
+//! # Why a futile read may be left out
+//!
+//! A read that loads a word with `SPENT` and without `HANGUP` goes to step 3 at once. Suppose that some byte,
+//! or the end of the stream, arrives at time *a*, and that the read is about to sleep in spite of it.
+//!
+//! 1. `SPENT` in the word means that some call, made after a load of the same sequence at time *l*, found the
+//!    queue of the socket empty at time *e*, so *l < e*. (A call on a stream that returns less than it was
+//!    asked for has emptied the queue: nothing but its end stops it earlier, with the exception in 6.)
+//! 2. A byte with *a < e* was taken by that call or an earlier one. The end of the stream is not taken; see
+//!    5.
+//! 3. If *a > e*, the kernel puts the descriptor on its ready list at *a*, or finds it there already, and
+//!    whoever polls collects it at *c > a*: registration is edge-triggered, and every arrival is an edge.
+//! 4. The event of 3 is handled at *h > c > a > e > l*, so it changes the sequence after *l*: either before
+//!    step 3 of the read, which then does not park, or after it, and then it wakes the read.
+//! 5. The end of the stream with *a < e* has its event as well. Its flags were taken at some *c > a* and say
+//!    so, because `EPOLLRDHUP`, `EPOLLHUP` and `EPOLLERR` are levels: once set they stay. If it was handled
+//!    before *l*, `HANGUP` is in the word. If after *l*, 4 applies.
+//! 6. Urgent data make a call return at their mark although more follows. The arrival of the mark is reported
+//!    with `EPOLLPRI`, for as long as the mark was not passed, and that counts as `HANGUP`: 5 applies.
+//! 7. One event may stand for several arrivals, and report what was read long ago. An event too many costs a
+//!    call.
+//!
+//! None of this holds for output. The kernel reports room only when about a third of the buffer is free,
+//! while a call succeeds as soon as there is any: a write that was left out on the word of an earlier one
+//! could wait for a peer who reads no further until it has an answer. So a write always makes its call.
+//!
+//! A selector that cannot tell the end of a stream reports every event as [`Signal::Hangup`]: `SPENT` is then
+//! believed until the first event only, and 5 holds.
+
+use narrowboat_runtime::park::{Outcome, Reason, WaitQueue, Waiter};
+use std::panic::Location;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+const SPENT: u64 = 1;
+const WAITING: u64 = 1 << 1;
+const HANGUP: u64 = 1 << 2;
+const FLAGS: u64 = SPENT | WAITING | HANGUP;
+
+const SEQUENCE_SHIFT: u32 = 8;
+const SEQUENCE_ONE: u64 = 1 << SEQUENCE_SHIFT;
+const SEQUENCE: u64 = (u32::MAX as u64) << SEQUENCE_SHIFT;
+
+const GENERATION_SHIFT: u32 = SEQUENCE_SHIFT + u32::BITS;
+
+/// How many bits of a generation there are: a stale event would have to stay in the poller's hands while its
+/// slot is reused this often to be taken for a fresh one, and even then it would only cost one futile system
+/// call.
+pub(crate) const GENERATION_BITS: u32 = u64::BITS - GENERATION_SHIFT;
+
+const WOKEN: Outcome = Outcome(Outcome::FIRST);
+
+/// What the poller reports of one direction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Signal {
+    /// There may be something to do.
+    Ready,
+    /// The same, and there may be something that no short result shows: the end, an error, a mark in the
+    /// stream.
+    Hangup,
+}
+
+/// A state word as an operation saw it before its system call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Seen(u64);
+
+impl Seen {
+    /// The word of a slot that was just given to a new descriptor and has seen no event.
+    pub(crate) fn fresh(generation: u32) -> Seen {
+        Seen(u64::from(generation) << GENERATION_SHIFT)
+    }
+
+    /// Whether a read would certainly find nothing.
+    pub(crate) fn is_spent(self) -> bool {
+        self.0 & (SPENT | HANGUP) == SPENT
+    }
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Waited {
+    /// Something happened; the operation is worth another try.
+    Woken,
+    /// The deadline passed first.
+    TimedOut,
+}
+
+/// Readiness of one direction of one descriptor.
+pub(crate) struct Readiness {
+    state: AtomicU64,
+    waiters: Mutex<WaitQueue>,
+}
+
+impl Readiness {
+    pub(crate) const fn new() -> Readiness {
+        Readiness { state: AtomicU64::new(0), waiters: Mutex::new(WaitQueue::new()) }
+    }
+
+    /// The generation of the descriptor that has the slot now.
+    pub(crate) fn generation(&self) -> u32 {
+        (self.state.load(Ordering::Relaxed) >> GENERATION_SHIFT) as u32
+    }
+
+    /// Readies the slot for its next descriptor: from here on no event of the last one changes anything.
+    ///
+    /// Nobody waits: who waits holds a reference to the descriptor, and its owner calls this when there is
+    /// none left.
+    pub(crate) fn retire(&self) {
+        debug_assert!(self.lock().is_empty());
+        let next = self.generation().wrapping_add(1) & ((1 << GENERATION_BITS) - 1);
+        // Relaxed: the slot goes to its next owner through the lock of the slab; until then only stale
+        // events look at the word, and they do nothing with either value.
+        self.state.store(Seen::fresh(next).0, Ordering::Relaxed);
+    }
+
+    /// Step 1.
+    #[inline]
+    pub(crate) fn look(&self) -> Seen {
+        // Acquire: what the kernel did before the event that is counted here is seen by the call that
+        // follows, and a deadline stored before a `signal` is seen as well.
+        Seen(self.state.load(Ordering::Acquire))
+    }
+
+    /// Step 2: a call made after `seen` was loaded left nothing behind.
+    #[inline]
+    pub(crate) fn note_spent(&self, seen: Seen) {
+        if seen.0 & (SPENT | HANGUP) == 0 {
+            // Release: whoever believes the flag must not have its own call, if it makes one after all,
+            // ordered before ours. Failure means an event or a waiter came between: the next operation makes
+            // its call.
+            let spent = seen.0 | SPENT;
+            let _ = self.state.compare_exchange(seen.0, spent, Ordering::Release, Ordering::Relaxed);
+        }
+    }
+
+    /// Step 3: waits for an event later than `seen`, or until `deadline`.
+    ///
+    /// Kept out of line so that a parked goroutine's stack holds nothing of the operation's own temporaries
+    /// twice.
+    #[inline(never)]
+    pub(crate) fn wait(
+        &self,
+        seen: Seen,
+        deadline: Option<Instant>,
+        reason: Reason,
+        at: &'static Location<'static>,
+    ) -> Waited {
+        let waiter = Waiter::begin(reason, std::ptr::from_ref(self).addr(), at);
+        let node = waiter.node();
+        let mut waiters = self.lock();
+        if !self.announce(seen) {
+            return Waited::Woken;
+        }
+        // SAFETY: the node is the calling party's own, and stands in no queue between its waits. It stays
+        // alive and in place (records are never unmapped) and is touched under the lock of `waiters` only,
+        // until an event takes it out, or the removal below does.
+        unsafe {
+            (*node.as_ptr()).prepare(waiter, WOKEN, deadline.is_none());
+            waiters.push(node);
+        }
+        drop(waiters);
+        // SAFETY: the waiter came from the latest `begin` of this party, and its node was published above.
+        let outcome = unsafe { waiter.park(deadline) };
+        if outcome == Outcome::TIMED_OUT {
+            // SAFETY: pushed above, and alive as long as its party.
+            unsafe { self.lock().remove(node) };
+            return Waited::TimedOut;
+        }
+        Waited::Woken
+    }
+
+    /// The condition of step 3, under the lock: false if there was an event since `seen`.
+    fn announce(&self, seen: Seen) -> bool {
+        // Relaxed loads and failures: a stale value only makes the exchange fail. On success: acquire and
+        // release keep the exchange between our system call and the push, both of which the counterpart's
+        // exchange is ordered with.
+        let mut state = self.state.load(Ordering::Relaxed);
+        while (state ^ seen.0) & !FLAGS == 0 {
+            let announced = state | WAITING | SPENT;
+            match self.state.compare_exchange(state, announced, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => state = now,
+            }
+        }
+        false
+    }
+
+    /// Step 4: an event of the descriptor that was registered as `generation`.
+    pub(crate) fn signal(&self, generation: u32, signal: Signal) {
+        let sticky = if signal == Signal::Hangup { HANGUP } else { 0 };
+        let mut state = self.state.load(Ordering::Relaxed);
+        loop {
+            if (state >> GENERATION_SHIFT) as u32 != generation {
+                return;
+            }
+            let sequence = state.wrapping_add(SEQUENCE_ONE) & SEQUENCE;
+            let next = Seen::fresh(generation).0 | sequence | (state & HANGUP) | sticky;
+            // Release for `look`; acquire so that the queue is read as the waiter left it.
+            match self.state.compare_exchange_weak(state, next, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(now) => state = now,
+            }
+        }
+        if state & WAITING != 0 {
+            self.wake_all();
+        }
+    }
+
+    /// Wakes everybody in the queue, a few at a time so that nobody is woken under the lock.
+    #[cold]
+    fn wake_all(&self) {
+        // One waiter is the rule. Those who queue up again meanwhile stand behind the old ones; waking a
+        // few of them in the last round costs them a call.
+        const ROUND: usize = 8;
+        loop {
+            let mut round = [None::<Waiter>; ROUND];
+            let mut count = 0;
+            let mut waiters = self.lock();
+            while count < ROUND
+                && let Some(node) = waiters.pop_claim(None)
+            {
+                // SAFETY: the wait of this node was ended by the line above, so the node stays valid until
+                // its party's unpark.
+                round[count] = Some(unsafe { node.as_ref() }.waiter());
+                count += 1;
+            }
+            let emptied = waiters.is_empty();
+            drop(waiters);
+            for waiter in round.into_iter().flatten() {
+                // SAFETY: this call won the claim above and wakes each party once; no value passes.
+                unsafe { waiter.unpark() };
+            }
+            if emptied {
+                return;
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, WaitQueue> {
+        // Nothing in here panics under the lock; if it did, the links would still be whole.
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn wait(readiness: &Readiness, seen: Seen, limit: Option<Duration>) -> Waited {
+        let deadline = limit.map(|limit| Instant::now() + limit);
+        readiness.wait(seen, deadline, Reason::Read, Location::caller())
+    }
+
+    const SHORT: Option<Duration> = Some(Duration::from_millis(5));
+
+    #[test]
+    fn an_event_after_the_look_prevents_the_wait() {
+        let readiness = Readiness::new();
+        let seen = readiness.look();
+        readiness.signal(0, Signal::Ready);
+        assert_eq!(wait(&readiness, seen, None), Waited::Woken);
+    }
+
+    #[test]
+    fn an_event_before_the_look_does_not() {
+        let readiness = Readiness::new();
+        readiness.signal(0, Signal::Ready);
+        assert_eq!(wait(&readiness, readiness.look(), SHORT), Waited::TimedOut);
+        assert!(readiness.lock().is_empty());
+    }
+
+    #[test]
+    fn spent_holds_until_the_next_event() {
+        let readiness = Readiness::new();
+        readiness.note_spent(readiness.look());
+        assert!(readiness.look().is_spent());
+        readiness.signal(0, Signal::Ready);
+        assert!(!readiness.look().is_spent());
+    }
+
+    #[test]
+    fn an_event_during_the_call_keeps_spent_from_being_noted() {
+        let readiness = Readiness::new();
+        let seen = readiness.look();
+        readiness.signal(0, Signal::Ready);
+        readiness.note_spent(seen);
+        assert!(!readiness.look().is_spent());
+    }
+
+    #[test]
+    fn after_a_hangup_spent_is_never_believed() {
+        let readiness = Readiness::new();
+        readiness.signal(0, Signal::Hangup);
+        readiness.note_spent(readiness.look());
+        assert!(!readiness.look().is_spent());
+        // A wait that found nothing notes it too, and is not believed either.
+        assert_eq!(wait(&readiness, readiness.look(), SHORT), Waited::TimedOut);
+        assert!(!readiness.look().is_spent());
+        readiness.signal(0, Signal::Ready);
+        readiness.note_spent(readiness.look());
+        assert!(!readiness.look().is_spent());
+    }
+
+    #[test]
+    fn an_event_of_an_earlier_generation_changes_nothing() {
+        let readiness = Readiness::new();
+        readiness.signal(0, Signal::Hangup);
+        readiness.retire();
+        let seen = readiness.look();
+        assert_eq!(seen, Seen::fresh(1));
+        readiness.signal(0, Signal::Hangup);
+        assert_eq!(readiness.look(), seen);
+        readiness.signal(1, Signal::Ready);
+        assert_ne!(readiness.look(), seen);
+    }
+
+    #[test]
+    fn generation_and_sequence_wrap_without_touching_each_other() {
+        let readiness = Readiness::new();
+        let last = (1 << GENERATION_BITS) - 1;
+        readiness.state.store(Seen::fresh(last).0 | SEQUENCE | HANGUP, Ordering::Relaxed);
+        readiness.signal(last, Signal::Ready);
+        assert_eq!(readiness.look().0, Seen::fresh(last).0 | HANGUP);
+        readiness.retire();
+        assert_eq!(readiness.look(), Seen::fresh(0));
+    }
+
+    #[test]
+    fn one_event_wakes_more_waiters_than_a_round_holds() {
+        let readiness = Readiness::new();
+        let seen = readiness.look();
+        std::thread::scope(|scope| {
+            let parties: Vec<_> = (0..20).map(|_| scope.spawn(|| wait(&readiness, seen, None))).collect();
+            // Whoever comes after the event does not wait at all, so no order needs to be enforced here.
+            std::thread::sleep(Duration::from_millis(20));
+            readiness.signal(0, Signal::Ready);
+            for party in parties {
+                assert_eq!(party.join().unwrap(), Waited::Woken);
+            }
+        });
+        assert!(readiness.lock().is_empty());
+    }
+
+    /// A counter stands for the socket: whoever reads it makes its "system call". The next event comes only
+    /// when the last one was noticed, so a wake-up that is lost stays lost, and the limit turns it into a
+    /// failure.
+    #[test]
+    fn no_wake_up_is_lost_among_events_and_timeouts() {
+        const EVENTS: u64 = 20_000;
+        let readiness = Readiness::new();
+        let arrived = AtomicU64::new(0);
+        let noticed = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                loop {
+                    let seen = readiness.look();
+                    let now = arrived.load(Ordering::Acquire);
+                    noticed.store(now, Ordering::Release);
+                    if now == EVENTS {
+                        return;
+                    }
+                    let waited = wait(&readiness, seen, Some(Duration::from_secs(60)));
+                    assert_eq!(waited, Waited::Woken, "stuck at {now}");
+                }
+            });
+            // Somebody who comes and goes in the same queue.
+            scope.spawn(|| {
+                while arrived.load(Ordering::Relaxed) < EVENTS {
+                    wait(&readiness, readiness.look(), Some(Duration::from_micros(1)));
+                }
+            });
+            for event in 1..=EVENTS {
+                arrived.store(event, Ordering::Release);
+                readiness.signal(0, Signal::Ready);
+                while noticed.load(Ordering::Acquire) < event {
+                    std::thread::yield_now();
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,63 @@
+//! Nothing happens, and nothing is done. A program of its own, because processor time is counted for the
+//! whole process.
+
+mod common;
+
+use common::{bounded, go, moment, pair};
+use std::io::Read;
+use std::net::Shutdown;
+use std::time::Duration;
+
+fn processor_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call fills in a live structure.
+    assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) }, 0);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Half of the connections have been closed in one direction, which some event loops never hear the end of.
+#[test]
+fn idle_connections_cost_no_processor_time() {
+    bounded(|| {
+        let pairs: Vec<_> = (0..100).map(|_| pair()).collect();
+        let readers: Vec<_> = pairs
+            .iter()
+            .enumerate()
+            .map(|(number, (one, other))| {
+                let (mut mine, half) = if number % 2 == 0 {
+                    (other.try_clone().unwrap(), None)
+                } else {
+                    (one.try_clone().unwrap(), Some(other))
+                };
+                if half.is_some() {
+                    // Our end is closed for writing, so the peer has seen the end; we still wait for the
+                    // peer.
+                    mine.shutdown(Shutdown::Write).unwrap();
+                }
+                go(move || mine.read(&mut [0; 8]).unwrap())
+            })
+            .collect();
+        for (number, (_, other)) in pairs.iter().enumerate() {
+            if number % 2 == 1 {
+                assert_eq!((&mut &*other).read(&mut [0; 8]).unwrap(), 0);
+            }
+        }
+        moment();
+        let before = processor_time();
+        std::thread::sleep(Duration::from_secs(1));
+        let used = processor_time() - before;
+        assert!(used < Duration::from_millis(100), "{used:?} in a second");
+        drop(
+            pairs
+                .into_iter()
+                .map(|(one, other)| {
+                    one.shutdown(Shutdown::Both).unwrap();
+                    other.shutdown(Shutdown::Both)
+                })
+                .collect::<Vec<_>>(),
+        );
+        for reader in readers {
+            assert_eq!(reader.join().unwrap(), 0);
+        }
+    });
+}

@@ -1,0 +1,16 @@
+//! What depends on the CPU: switching stacks and thread pointers. One file per CPU, each with the same few verbs:
+//!
+//! - [`switch`]: leave one stack, continue on another, same thread pointer;
+//! - [`start`]: leave one stack and call a function on a fresh one;
+//! - [`prepare`] and [`switch_carrying`]: the same two steps with the thread pointer exchanged on the way;
+//! - [`thread_pointer`], and [`ticks`], a cheap clock of unknown rate.
+//!
+//! The invariant that everything above relies on: **a stack has one thread pointer for life.** Code on a
+//! goroutine's or a processor's stack always runs with the processor's thread pointer, code on a worker's native
+//! stack always with the worker's own. So thread-local addresses that the compiler keeps in registers or on the
+//! stack stay right across every switch, whatever it inlines. Only this module changes the thread pointer.
+
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86_64::*;

@@ -1,0 +1,258 @@
+//! x86-64, System V calling convention, thread pointer in the FS base.
+//!
+//! What a switch must keep is what the convention makes a callee keep: rbx, rbp, r12 to r15 and rsp. Everything
+//! else is declared clobbered and the compiler spills what it needs. rbx and rbp cannot be named as clobbers, so
+//! they are pushed by hand. The x87 control word and MXCSR are left alone: Rust forbids changing them.
+//!
+//! A suspended stack looks like this, growing down:
+//!
+//! ```text
+//!        |  frames of whoever called the switch  |
+//!        |  rbp                                  |
+//!        |  rbx                                  |
+//!  sp -> |  address to continue at               |
+//! ```
+//!
+//! A switch continues by `jmp`, never by `ret`. A `ret` without its `call` would leave the CPU's return predictor
+//! off by one, and every return after it would be mispredicted. With `jmp` the predictor still holds the calls
+//! that led to the last park, and since parked goroutines mostly stand at the same depth of the same functions,
+//! those predictions are even right for the goroutine that is resumed.
+
+use std::arch::{asm, naked_asm};
+
+/// Suspends the running code, storing its stack pointer to `save`, and continues the code that was suspended
+/// with stack pointer `to`. Returns when somebody switches back.
+///
+/// # Safety
+/// `to` was stored by [`switch`] or [`start`], its stack still holds the bytes it held then, it is continued once,
+/// and its thread pointer is the one in force. `save` may be written.
+#[inline(always)]
+pub(crate) unsafe fn switch(save: *mut usize, to: usize) {
+    // SAFETY: by contract `to` shows the address to continue at and the two registers below it, all of the same
+    // layout as pushed here. Every register that the other side may change is declared.
+    unsafe {
+        asm!(
+            "push rbp",
+            "push rbx",
+            "lea rax, [rip + 2f]",
+            "push rax",
+            "mov [rdi], rsp",
+            "mov rsp, rsi",
+            "pop rax",
+            "jmp rax",
+            "2:",
+            "pop rbx",
+            "pop rbp",
+            inout("rdi") save => _,
+            inout("rsi") to => _,
+            out("r12") _,
+            out("r13") _,
+            out("r14") _,
+            out("r15") _,
+            clobber_abi("C"),
+        );
+    }
+}
+
+/// What a fresh stack is to do: call `run(argument)`, then `finish(context)`, which does not return.
+///
+/// Two calls from the outermost frame instead of one that makes both: whatever stands below `run` is copied with
+/// every parked goroutine.
+pub(crate) struct Entry {
+    pub(crate) run: unsafe extern "C" fn(usize),
+    pub(crate) argument: usize,
+    pub(crate) finish: unsafe extern "C" fn(usize) -> !,
+    pub(crate) context: usize,
+}
+
+/// Suspends the running code as [`switch`] does and enters the empty stack that ends at `base`.
+///
+/// # Safety
+/// `base` is the 16-byte aligned upper end of writable memory that nobody else uses, the thread pointer in force
+/// is the one that this stack shall have, and the functions may be called with their arguments. `save` may be written.
+#[inline(always)]
+pub(crate) unsafe fn start(save: *mut usize, base: usize, entry: Entry) {
+    // SAFETY: as in `switch`; the new stack holds nothing yet, so nothing of it is read.
+    unsafe {
+        asm!(
+            "push rbp",
+            "push rbx",
+            "lea rax, [rip + 2f]",
+            "push rax",
+            "mov [rdi], rsp",
+            "mov rsp, rsi",
+            "jmp {root}",
+            "2:",
+            "pop rbx",
+            "pop rbp",
+            root = sym root,
+            inout("rdi") save => _,
+            inout("rsi") base => _,
+            inout("rcx") entry.run => _,
+            inout("rdx") entry.argument => _,
+            inout("r12") entry.context => _,
+            inout("r13") entry.finish => _,
+            out("r14") _,
+            out("r15") _,
+            clobber_abi("C"),
+        );
+    }
+}
+
+/// The outermost frame of every stack that [`start`] enters: calls rcx with rdx, then r13 with r12. Both of the
+/// latter are registers that the first call keeps.
+///
+/// The return address is declared undefined, which is how the unwinder and debuggers know that the stack ends
+/// here. rbp is cleared for those that follow frame pointers.
+#[unsafe(naked)]
+unsafe extern "C" fn root() {
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_undefined rip",
+        "xor ebp, ebp",
+        "mov rdi, rdx",
+        "call rcx",
+        "mov rdi, r12",
+        "call r13",
+        "ud2",
+        ".cfi_endproc"
+    )
+}
+
+/// Builds a suspended stack for [`switch_carrying`] that will call `entry(arg)`, and returns its stack pointer.
+///
+/// # Safety
+/// `base` is the 16-byte aligned upper end of at least 128 writable bytes that nobody else uses, and `entry` never
+/// returns.
+pub(crate) unsafe fn prepare(base: usize, entry: extern "C" fn(usize) -> !, arg: usize) -> usize {
+    let mut sp = base as *mut usize;
+    // In the order in which `switch_carrying` pops them, last first. At `root_carried` the stack pointer is `base`.
+    let frame =
+        [root_carried as *const () as usize, 0 /* rbp */, 0 /* rbx */, arg, entry as usize, 0, 0];
+    for word in frame {
+        // SAFETY: 56 of the 128 bytes promised.
+        unsafe {
+            sp = sp.sub(1);
+            sp.write(word);
+        }
+    }
+    sp as usize
+}
+
+/// The outermost frame of a stack that [`prepare`] built: `arg` comes in r12 and `entry` in r13.
+#[unsafe(naked)]
+unsafe extern "C" fn root_carried() {
+    naked_asm!(".cfi_startproc", ".cfi_undefined rip", "mov rdi, r12", "call r13", "ud2", ".cfi_endproc")
+}
+
+/// [`switch`], with the thread pointer set to `tp` at the moment when the stacks change.
+///
+/// A function of its own, not inlined: it runs once per batch of goroutines, and both sides of it must be sure
+/// that no thread-local address of the other is in a register.
+///
+/// # Safety
+/// As for [`switch`], but `to` comes from [`prepare`] or this function, and `tp` is the thread pointer of that
+/// stack. The kernel lets user code write the FS base ([`crate::sys::can_carry`]).
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn switch_carrying(save: *mut usize, to: usize, tp: usize) {
+    naked_asm!(
+        "push rbp",
+        "push rbx",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "mov [rdi], rsp",
+        "wrfsbase rdx",
+        "mov rsp, rsi",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbx",
+        "pop rbp",
+        "pop rcx",
+        "jmp rcx",
+    )
+}
+
+/// [`switch_carrying`] for stacks that share the thread pointer in force: the pinned mode.
+///
+/// # Safety
+/// As for [`switch_carrying`], without its condition on the kernel.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn switch_pinned(save: *mut usize, to: usize) {
+    naked_asm!(
+        "push rbp",
+        "push rbx",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        "mov [rdi], rsp",
+        "mov rsp, rsi",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbx",
+        "pop rbp",
+        "pop rcx",
+        "jmp rcx",
+    )
+}
+
+/// The thread pointer in force. The ABI keeps it in the first word that it points to, so that no privileged or
+/// optional instruction is needed to read it.
+#[inline(always)]
+pub(crate) fn thread_pointer() -> usize {
+    let tp;
+    // SAFETY: the x86-64 TLS ABI guarantees a readable word at fs:0 that holds the FS base.
+    unsafe { asm!("mov {}, fs:[0]", out(reg) tp, options(nostack, readonly, preserves_flags)) }
+    tp
+}
+
+/// A counter that runs at some constant rate in the gigahertz: good for "has a while passed?", for nothing else.
+#[inline(always)]
+pub(crate) fn ticks() -> u64 {
+    // SAFETY: RDTSC is available to user code on every Linux.
+    unsafe { std::arch::x86_64::_rdtsc() }
+}
+
+/// How far `ticks` advances in about 20 microseconds at common clock rates.
+pub(crate) const SOME_MICROSECONDS: u64 = 50_000;
+
+/// Asks for the cache line at `address`, which need not be mapped.
+#[inline(always)]
+pub(crate) fn prefetch(address: usize) {
+    // SAFETY: a prefetch of any address is only a hint.
+    unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address as *const i8) }
+}
+
+/// Calls a signal handler with the thread pointer set to `thread_pointer`, and puts the old one back.
+///
+/// # Safety
+/// `handler` is the address of a function that takes the three arguments and may run under that thread pointer, and
+/// the kernel lets user code write the FS base.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn call_with_thread_pointer(
+    handler: usize,
+    signal: i32,
+    info: *mut u8,
+    context: *mut u8,
+    thread_pointer: usize,
+) {
+    naked_asm!(
+        "push rbx",
+        "mov rbx, fs:[0]",
+        "wrfsbase r8",
+        "mov rax, rdi",
+        "mov edi, esi",
+        "mov rsi, rdx",
+        "mov rdx, rcx",
+        "call rax",
+        "wrfsbase rbx",
+        "pop rbx",
+        "ret",
+    )
+}

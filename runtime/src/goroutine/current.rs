@@ -1,0 +1,70 @@
+//! What a goroutine can ask about itself.
+
+use super::join::GoroutineId;
+use crate::sched::processor;
+use std::panic::Location;
+
+/// The calling goroutine: its number, its name and where it was spawned.
+///
+/// ```
+/// let handle = narrowboat_runtime::Builder::new()
+///     .name("worker")
+///     .spawn(|| narrowboat_runtime::current().unwrap().name().map(str::to_owned))
+///     .unwrap();
+/// assert_eq!(handle.join().unwrap().as_deref(), Some("worker"));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Goroutine {
+    id: GoroutineId,
+    name: Option<Box<str>>,
+    spawned_at: &'static Location<'static>,
+}
+
+impl Goroutine {
+    /// Its number, unique in the process.
+    ///
+    /// ```
+    /// let handle = narrowboat_runtime::spawn(|| narrowboat_runtime::current().unwrap().id());
+    /// let id = handle.id();
+    /// assert_eq!(handle.join().unwrap(), id);
+    /// ```
+    pub fn id(&self) -> GoroutineId {
+        self.id
+    }
+
+    /// The name it was given with [`Builder::name`](crate::Builder::name).
+    ///
+    /// ```
+    /// let handle = narrowboat_runtime::spawn(|| narrowboat_runtime::current().unwrap().name().is_none());
+    /// assert!(handle.join().unwrap());
+    /// ```
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// The source line that spawned it.
+    ///
+    /// ```
+    /// let handle = narrowboat_runtime::spawn(|| narrowboat_runtime::current().unwrap().spawned_at().line());
+    /// assert!(handle.join().unwrap() > 0);
+    /// ```
+    pub fn spawned_at(&self) -> &'static Location<'static> {
+        self.spawned_at
+    }
+}
+
+/// The calling goroutine, or `None` on a plain thread.
+///
+/// ```
+/// assert!(narrowboat_runtime::current().is_none());
+/// ```
+pub fn current() -> Option<Goroutine> {
+    let record = processor::current_goroutine()?;
+    // SAFETY: the running goroutine's record is live, and these fields do not change.
+    let record = unsafe { record.as_ref() };
+    Some(Goroutine {
+        id: GoroutineId(record.id),
+        name: record.origin.name().map(Into::into),
+        spawned_at: record.origin.spawned_at(),
+    })
+}

@@ -1,0 +1,102 @@
+//! The handle of a spawned goroutine.
+
+use super::task::TaskPtr;
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem;
+use std::panic::Location;
+
+/// A goroutine's number, unique in the process and never reused.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct GoroutineId(pub(crate) u64);
+
+impl fmt::Display for GoroutineId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Owns the right to wait for a goroutine and to take what it returned.
+///
+/// Like std's, but it can be used from goroutines and threads alike. Dropping it lets the goroutine run on by
+/// itself; its result is then dropped when it ends.
+///
+/// ```
+/// let handle = narrowboat_runtime::spawn(|| 6 * 7);
+/// assert_eq!(handle.join().unwrap(), 42);
+/// ```
+pub struct JoinHandle<T> {
+    task: TaskPtr,
+    result: PhantomData<T>,
+}
+
+// SAFETY: the handle gives access to the result (a `T: Send`, by the bound of `spawn`) only by value, and what it shares
+// with the running goroutine is the join word.
+unsafe impl<T> Send for JoinHandle<T> {}
+// SAFETY: through a shared reference only the join word and constants of the header are read.
+unsafe impl<T> Sync for JoinHandle<T> {}
+
+impl<T> JoinHandle<T> {
+    /// # Safety
+    /// `T` is the task's type, and this is its one handle.
+    pub(crate) unsafe fn new(task: TaskPtr) -> JoinHandle<T> {
+        JoinHandle { task, result: PhantomData }
+    }
+
+    /// Waits for the goroutine to end and returns what it returned.
+    ///
+    /// A goroutine that waits here parks; a thread blocks.
+    ///
+    /// # Errors
+    /// If the goroutine panicked, the panic's payload.
+    ///
+    /// ```
+    /// let handle = narrowboat_runtime::spawn(|| panic!("oh no"));
+    /// let payload = handle.join().unwrap_err();
+    /// assert_eq!(*payload.downcast::<&str>().unwrap(), "oh no");
+    /// ```
+    #[track_caller]
+    pub fn join(self) -> std::thread::Result<T> {
+        let task = self.task;
+        mem::forget(self);
+        // SAFETY: the forgotten handle was the one handle of the task, and knew its type.
+        unsafe { task.join(Location::caller()) }
+    }
+
+    /// Whether the goroutine has ended, so that [`join`](JoinHandle::join) would not wait.
+    ///
+    /// ```
+    /// let handle = narrowboat_runtime::spawn(|| ());
+    /// while !handle.is_finished() {
+    ///     narrowboat_runtime::yield_now();
+    /// }
+    /// ```
+    pub fn is_finished(&self) -> bool {
+        // SAFETY: this handle still owns its share of the task.
+        unsafe { self.task.is_finished() }
+    }
+
+    /// The goroutine's number.
+    ///
+    /// ```
+    /// let (a, b) = (narrowboat_runtime::spawn(|| ()), narrowboat_runtime::spawn(|| ()));
+    /// assert_ne!(a.id(), b.id());
+    /// ```
+    pub fn id(&self) -> GoroutineId {
+        // SAFETY: this handle still owns its share of the task.
+        GoroutineId(unsafe { self.task.header() }.id)
+    }
+}
+
+impl<T> Drop for JoinHandle<T> {
+    fn drop(&mut self) {
+        // SAFETY: the handle ends here, without a join.
+        unsafe { self.task.detach() }
+    }
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle").field("id", &self.id().0).finish_non_exhaustive()
+    }
+}

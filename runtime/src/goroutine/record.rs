@@ -1,0 +1,114 @@
+//! What a processor knows of a goroutine that has started.
+//!
+//! | field | read by | written by |
+//! |---|---|---|
+//! | `head` (claim) | whoever may end the wait | the goroutine before it waits; the winner of the claim |
+//! | `node` | holders of the lock of the queue it stands in | the same; the goroutine while it stands in none |
+//! | `object`, once woken | the processor when it empties its inbox | whoever wakes the goroutine from elsewhere |
+//! | everything else | whoever carries the processor | whoever carries the processor |
+//!
+//! Which processor a record belongs to is written once per chunk of the [`slab`](super::slab).
+
+use super::slab::Slab;
+use super::task::{Origin, TaskPtr};
+use crate::arch;
+use crate::park::{Head, Kind, Reason, WaitNode};
+use crate::sched::batch::goroutine_end;
+use crate::sched::inbox::Linked;
+use crate::sched::processor::Processor;
+use crate::sched::timers::TimerId;
+use crate::stack::image::Image;
+use crate::stack::slots::Home;
+use std::panic::Location;
+use std::ptr::NonNull;
+
+/// One started goroutine, in two cache lines: the first has what a switch needs, the second what a wait does.
+///
+/// `head` comes first, so that a pointer to the head is a pointer to the record.
+#[repr(C, align(64))]
+pub(crate) struct Record {
+    pub(crate) head: Head,
+    /// Where it is suspended; zero if it has never run.
+    pub(crate) sp: usize,
+    /// Its task. None once it runs if nobody will ask for the outcome: such a task is freed at the start.
+    pub(crate) task: Option<TaskPtr>,
+    pub(crate) id: u64,
+    pub(crate) origin: Origin,
+    pub(crate) image: Image,
+    /// Set while it waits with a deadline.
+    pub(crate) timer: TimerId,
+    /// When it parked, in units of 2^24 ns (about 17 ms) since the epoch: 32 bits of it last for two years.
+    pub(crate) since: u32,
+    pub(crate) home: Home,
+    /// What it waits for.
+    pub(crate) reason: Reason,
+
+    pub(crate) node: WaitNode,
+    /// The source line of the call that blocks.
+    pub(crate) waits_at: &'static Location<'static>,
+    /// While it waits, the address of what it waits for, or 0. Once it has been woken from another processor, and until
+    /// its own has looked into the inbox, the link of the inbox: there is one word for what is never needed at once.
+    pub(crate) object: usize,
+}
+
+// A million of these is what a million goroutines cost. (Loom's atomics are larger.)
+#[cfg(not(loom))]
+const _: () = assert!(size_of::<Record>() == 128);
+
+impl Record {
+    pub(crate) fn new(task: TaskPtr, id: u64, origin: Origin, home: Home) -> Record {
+        Record {
+            head: Head::new(Kind::Goroutine),
+            sp: 0,
+            task: Some(task),
+            id,
+            waits_at: origin.spawned_at(),
+            origin,
+            image: Image::new(),
+            timer: TimerId::NONE,
+            since: 0,
+            home,
+            reason: Reason::None,
+            node: WaitNode::new(),
+            object: 0,
+        }
+    }
+
+    /// Notes what the goroutine is about to wait for. Plain stores: every park pays for them.
+    #[inline]
+    pub(crate) fn note_wait(&mut self, reason: Reason, object: usize, at: &'static Location<'static>) {
+        self.reason = reason;
+        self.object = object;
+        self.waits_at = at;
+    }
+
+    /// What the goroutine's stack begins with, and the task as far as the runtime keeps it.
+    ///
+    /// # Safety
+    /// Called once, by the processor that starts the goroutine, which then enters its stack with this.
+    pub(crate) unsafe fn entry(&self) -> (arch::Entry, Option<TaskPtr>) {
+        let task = self.task.expect("a goroutine that has not run has its task");
+        // SAFETY: by contract.
+        let (run, argument, kept) = unsafe { task.entry() };
+        let context = self as *const Record as usize;
+        (arch::Entry { run, argument, finish: goroutine_end, context }, kept.then_some(task))
+    }
+
+    /// The processor that the goroutine lives on.
+    ///
+    /// # Safety
+    /// The record is live.
+    #[inline]
+    pub(crate) unsafe fn processor(record: NonNull<Record>) -> &'static Processor {
+        // SAFETY: every record stands in a slab.
+        unsafe { Slab::processor_of(record) }
+    }
+}
+
+impl Linked for Record {
+    unsafe fn next(item: *mut Record) -> *mut *mut Record {
+        // SAFETY: live by contract. A word has the size and alignment of a pointer; a goroutine that has been woken does
+        // not wait, so the word is free for the inbox.
+        unsafe { (&raw mut (*item).object).cast() }
+    }
+}

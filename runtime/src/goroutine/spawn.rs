@@ -1,0 +1,197 @@
+//! How programs start goroutines.
+
+use super::join::JoinHandle;
+use super::task::{Extras, Origin, TaskPtr};
+use crate::sched;
+use crate::stack::own::OwnStack;
+use std::io;
+use std::panic::{Location, resume_unwind};
+
+/// Starts a goroutine that runs `f`.
+///
+/// It runs concurrently with its spawner, costs a few hundred bytes while it is parked, and keeps the thread-locals it
+/// starts with for life: values that are not `Send` may live in it across any blocking call.
+///
+/// # Panics
+/// If the runtime cannot start (see [`Config::start`](crate::Config::start)).
+///
+/// ```
+/// let handle = narrowboat_runtime::spawn(|| "hello".len());
+/// assert_eq!(handle.join().unwrap(), 5);
+/// ```
+#[track_caller]
+pub fn spawn<F, T>(f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let origin = Origin::plain(Location::caller());
+    match launch(origin, f) {
+        Ok(handle) => handle,
+        Err(e) => panic!("cannot spawn a goroutine: {e}"),
+    }
+}
+
+/// Runs `f` as the main goroutine and returns what it returns.
+///
+/// The main goroutine has a stack of its own, so scoped threads may borrow from it. Goroutines that still run when it
+/// returns are left to themselves, as in Go; when the process exits, they end with it.
+///
+/// # Panics
+/// If `f` panics, with its payload. If the runtime cannot start.
+///
+/// ```
+/// let sum = narrowboat_runtime::run(|| {
+///     let parts: Vec<_> = (0..10).map(|n| narrowboat_runtime::spawn(move || n * n)).collect();
+///     parts.into_iter().map(|part| part.join().unwrap()).sum::<i32>()
+/// });
+/// assert_eq!(sum, 285);
+/// ```
+#[track_caller]
+pub fn run<F, T>(f: F) -> T
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let spawned = Builder::new().name("main").own_stack(sched::config::main_stack()).spawn(f);
+    match spawned {
+        Ok(handle) => handle.join().unwrap_or_else(|payload| resume_unwind(payload)),
+        Err(e) => panic!("cannot start the main goroutine: {e}"),
+    }
+}
+
+/// Spawns goroutines with a name or a stack of their own.
+///
+/// ```
+/// let handle = narrowboat_runtime::Builder::new()
+///     .name("parser")
+///     .own_stack(4 << 20)
+///     .spawn(|| narrowboat_runtime::current().unwrap().name().map(str::to_owned))?;
+/// assert_eq!(handle.join().unwrap().as_deref(), Some("parser"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug, Default, Clone)]
+#[must_use = "a builder does nothing until `spawn` is called"]
+pub struct Builder {
+    name: Option<Box<str>>,
+    own_stack: Option<usize>,
+}
+
+impl Builder {
+    /// A builder without a name, for a goroutine on a shared stack slot.
+    ///
+    /// ```
+    /// let builder = narrowboat_runtime::Builder::new();
+    /// assert_eq!(builder.spawn(|| 1).unwrap().join().unwrap(), 1);
+    /// ```
+    pub fn new() -> Builder {
+        Builder::default()
+    }
+
+    /// Names the goroutine in panic messages and diagnostics.
+    ///
+    /// ```
+    /// let builder = narrowboat_runtime::Builder::new().name("accept loop");
+    /// # builder.spawn(|| ()).unwrap().join().unwrap();
+    /// ```
+    pub fn name(mut self, name: impl Into<String>) -> Builder {
+        self.name = Some(name.into().into_boxed_str());
+        self
+    }
+
+    /// Gives the goroutine a stack of at least `bytes` bytes that it shares with nobody and that is never copied.
+    ///
+    /// Code that lets others point into its stack while it parks needs this: `std::thread::scope` around a blocking
+    /// Narrowboat call, for example. So does a goroutine that parks with large arrays on its stack and would be
+    /// copied too often.
+    ///
+    /// ```
+    /// let handle = narrowboat_runtime::Builder::new().own_stack(1 << 20).spawn(|| {
+    ///     let mut total = 0;
+    ///     std::thread::scope(|s| {
+    ///         s.spawn(|| total += 1);
+    ///         narrowboat_runtime::yield_now();
+    ///     });
+    ///     total
+    /// })?;
+    /// assert_eq!(handle.join().unwrap(), 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn own_stack(mut self, bytes: usize) -> Builder {
+        self.own_stack = Some(bytes);
+        self
+    }
+
+    /// Starts a goroutine that runs `f`.
+    ///
+    /// # Errors
+    /// If there is no memory for the goroutine's own stack, or the runtime cannot start.
+    ///
+    /// ```
+    /// let handle = narrowboat_runtime::Builder::new().spawn(|| 3)?;
+    /// assert_eq!(handle.join().unwrap(), 3);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn spawn<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let own_stack = self.own_stack.map(OwnStack::new).transpose()?;
+        launch(Origin::with(Extras { spawned_at: Location::caller(), name: self.name, own_stack }), f)
+    }
+}
+
+fn launch<F, T>(origin: Origin, f: F) -> io::Result<JoinHandle<T>>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let place = sched::place()?;
+    let task = TaskPtr::new(place.next_goroutine_id(), origin, f);
+    // SAFETY: the task is new, so this is its one handle, and the types are its own.
+    let handle = unsafe { JoinHandle::new(task) };
+    place.put(task);
+    Ok(handle)
+}
+
+/// Starts a goroutine: `go!(move || work())` runs a closure, `go!(f(a, b))` a call.
+///
+/// In the call form the arguments are evaluated here, in order, and the call is made there, as in Go. A method call
+/// works too, with its receiver evaluated here. Both forms give a [`JoinHandle`].
+///
+/// ```
+/// use narrowboat_runtime::go;
+///
+/// fn add(a: i32, b: i32) -> i32 { a + b }
+///
+/// let closure = go!(|| add(1, 2));
+/// let call = go!(add(3, 4));
+/// assert_eq!(closure.join().unwrap() + call.join().unwrap(), 10);
+/// ```
+#[macro_export]
+macro_rules! go {
+    // A call of a path: the arguments are bound one by one, then moved into the closure.
+    ($f:ident $(:: $rest:ident)* ( $($args:tt)* )) => {
+        $crate::go!(@bind [$f $(:: $rest)*] [] $($args)*)
+    };
+    // A call of a method of a variable.
+    ($receiver:ident . $method:ident ( $($args:tt)* )) => {
+        $crate::go!(@bind [$receiver . $method] [] $($args)*)
+    };
+    (@bind [$($call:tt)*] [$($bound:ident)*] $arg:expr, $($rest:tt)*) => {{
+        let arg = $arg;
+        $crate::go!(@bind [$($call)*] [$($bound)* arg] $($rest)*)
+    }};
+    (@bind [$($call:tt)*] [$($bound:ident)*] $arg:expr) => {{
+        let arg = $arg;
+        $crate::go!(@bind [$($call)*] [$($bound)* arg])
+    }};
+    (@bind [$($call:tt)*] [$($bound:ident)*]) => {
+        $crate::spawn(move || $($call)* ( $($bound),* ))
+    };
+    ($closure:expr) => {
+        $crate::spawn($closure)
+    };
+}

@@ -1,0 +1,406 @@
+//! A goroutine as an allocation: first its closure, then, in the same place, its outcome.
+//!
+//! A task has two owners, the runtime and the [`JoinHandle`](super::join::JoinHandle), who meet in one word:
+//!
+//! 1. The word starts at `RUNNING`. The runtime runs the closure once and writes the outcome in its place. If it finds
+//!    `DETACHED` when it starts (most handles are dropped at once) it is the only owner: it frees the task before it
+//!    runs the closure, drops the outcome, and there are no further steps.
+//! 2. The runtime then sets `DONE` in the word and looks at what was there:
+//!    - nothing: the handle is somewhere; it will find `DONE`. The runtime never touches the task again.
+//!    - the handle was dropped (`DETACHED`): nobody wants the outcome. The runtime drops it and frees the task.
+//!    - a waiter's address: the handle's owner waits in `join`. The runtime wakes it, and never touches the task again.
+//! 3. The handle, when joined, exchanges `RUNNING` for its waiter's address and parks; if `DONE` came first it does
+//!    not wait. Either way it then takes the outcome and frees the task.
+//! 4. The handle, when dropped, sets `DETACHED`; if `DONE` came first, it drops the outcome and frees the task.
+//!
+//! Orderings: setting `DONE` releases the outcome and acquires the waiter; the handle's side acquires it. `DETACHED`
+//! releases the handle's last use of the task to whoever frees it.
+
+use crate::park::{Outcome, Reason, Waiter};
+use crate::shim::{AtomicUsize, Ordering};
+use crate::stack::own::OwnStack;
+use std::cell::UnsafeCell;
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::ptr::NonNull;
+
+const RUNNING: usize = 0;
+const DONE: usize = 1;
+const DETACHED: usize = 2;
+
+/// The word in which the runtime and the handle meet. Anything but the three constants is a waiter's address.
+pub(crate) struct JoinWord(AtomicUsize);
+
+/// What the runtime must do after a task has finished.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Finished {
+    HandleHasIt,
+    NobodyWantsIt,
+    Wake(usize),
+}
+
+impl JoinWord {
+    pub(crate) fn new() -> JoinWord {
+        JoinWord(AtomicUsize::new(RUNNING))
+    }
+
+    /// Step 2.
+    pub(crate) fn finish(&self) -> Finished {
+        match self.0.swap(DONE, Ordering::AcqRel) {
+            RUNNING => Finished::HandleHasIt,
+            DETACHED => Finished::NobodyWantsIt,
+            waiter => Finished::Wake(waiter),
+        }
+    }
+
+    /// Step 3: false if the task is done already.
+    pub(crate) fn wait(&self, waiter: usize) -> bool {
+        debug_assert!(waiter > DETACHED);
+        self.0.compare_exchange(RUNNING, waiter, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Step 4: true if the task is done and now the caller's to free.
+    pub(crate) fn detach(&self) -> bool {
+        self.0.compare_exchange(RUNNING, DETACHED, Ordering::AcqRel, Ordering::Acquire).is_err()
+    }
+
+    /// Step 1: whether the handle is gone.
+    pub(crate) fn is_detached(&self) -> bool {
+        self.0.load(Ordering::Acquire) == DETACHED
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.0.load(Ordering::Acquire) == DONE
+    }
+}
+
+/// What a goroutine was given at its spawn besides a closure.
+pub(crate) struct Extras {
+    pub(crate) spawned_at: &'static Location<'static>,
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) own_stack: Option<OwnStack>,
+}
+
+/// Where a goroutine was spawned, in one word: most have no extras, and a million of them should not pay for any.
+pub(crate) struct Origin(usize);
+
+impl Origin {
+    const EXTRAS: usize = 1;
+
+    pub(crate) fn plain(at: &'static Location<'static>) -> Origin {
+        Origin(at as *const Location as usize)
+    }
+
+    pub(crate) fn with(extras: Extras) -> Origin {
+        Origin(Box::into_raw(Box::new(extras)) as usize | Origin::EXTRAS)
+    }
+
+    fn extras(&self) -> Option<*mut Extras> {
+        (self.0 & Origin::EXTRAS != 0).then_some((self.0 & !Origin::EXTRAS) as *mut Extras)
+    }
+
+    pub(crate) fn spawned_at(&self) -> &'static Location<'static> {
+        match self.extras() {
+            // SAFETY: made by `with` from a box that is freed only in `drop`.
+            Some(extras) => unsafe { (*extras).spawned_at },
+            // SAFETY: without the tag the word is the address of a static location.
+            None => unsafe { &*(self.0 as *const Location<'static>) },
+        }
+    }
+
+    pub(crate) fn name<'a>(&self) -> Option<&'a str> {
+        // SAFETY: as above; the name is never changed.
+        self.extras().and_then(|extras| unsafe { (*extras).name.as_deref() })
+    }
+
+    pub(crate) fn take_own_stack(&mut self) -> Option<OwnStack> {
+        // SAFETY: as above, and `&mut self` makes this the only access.
+        self.extras().and_then(|extras| unsafe { (*extras).own_stack.take() })
+    }
+}
+
+const _: () = assert!(align_of::<Location>() > 1 && align_of::<Extras>() > 1, "the tag needs the lowest bit");
+
+impl Drop for Origin {
+    fn drop(&mut self) {
+        if let Some(extras) = self.extras() {
+            // SAFETY: made by `with` from a box, and dropped once.
+            drop(unsafe { Box::from_raw(extras) });
+        }
+    }
+}
+
+/// The part of a task that does not depend on its types.
+#[repr(C)]
+pub(crate) struct Header {
+    join: JoinWord,
+    pub(crate) id: u64,
+    /// Moved to the goroutine's record when it starts.
+    origin: ManuallyDrop<Origin>,
+    types: &'static Types,
+}
+
+/// What depends on a task's types.
+struct Types {
+    /// Runs the closure to its end and leaves the outcome. A C function, so that the first frame of a stack can call it.
+    run: unsafe extern "C" fn(usize),
+    /// Frees the task; its outcome is moved to the place given, or dropped.
+    free: unsafe fn(TaskPtr, Option<NonNull<()>>),
+}
+
+#[repr(C)]
+struct Task<F, T> {
+    header: Header,
+    body: UnsafeCell<Body<F, T>>,
+}
+
+/// The closure until it runs, the outcome once it has.
+union Body<F, T> {
+    closure: ManuallyDrop<F>,
+    outcome: ManuallyDrop<std::thread::Result<T>>,
+}
+
+/// Names a task without its types.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(transparent)]
+pub(crate) struct TaskPtr(NonNull<Header>);
+
+// SAFETY: a task may be run and joined on any thread: its closure and outcome are `Send` (bounds of `TaskPtr::new`),
+// and the header is shared by the protocol above.
+unsafe impl Send for TaskPtr {}
+// SAFETY: as above.
+unsafe impl Sync for TaskPtr {}
+
+impl TaskPtr {
+    /// A task for `closure`. It is freed when both the runtime and the handle are done with it.
+    pub(crate) fn new<F, T>(id: u64, origin: Origin, closure: F) -> TaskPtr
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let types = const { &Types { run: run::<F, T>, free: free::<F, T> } };
+        let header = Header { join: JoinWord::new(), id, origin: ManuallyDrop::new(origin), types };
+        let body = UnsafeCell::new(Body { closure: ManuallyDrop::new(closure) });
+        let task = Box::into_raw(Box::new(Task::<F, T> { header, body }));
+        // SAFETY: a box is not null. The header comes first.
+        TaskPtr(unsafe { NonNull::new_unchecked(task.cast()) })
+    }
+
+    /// The header.
+    ///
+    /// # Safety
+    /// The caller is one of the task's two owners and does not give it up while it uses the reference.
+    pub(crate) unsafe fn header<'a>(self) -> &'a Header {
+        // SAFETY: an owner keeps the task alive.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// Takes what the goroutine's record needs.
+    ///
+    /// # Safety
+    /// Called once, by the processor that starts the task.
+    pub(crate) unsafe fn begin(self) -> (u64, Origin) {
+        // SAFETY: the handle never touches the origin, and it is taken once.
+        unsafe {
+            let header = self.0.as_ptr();
+            ((*header).id, ManuallyDrop::take(&mut (*header).origin))
+        }
+    }
+
+    /// What the goroutine's stack begins with, step 1: a function that runs the closure, and its argument; and whether the
+    /// runtime still owns the task after that.
+    ///
+    /// # Safety
+    /// Called once, by the runtime, which then calls the function once, on the goroutine's stack.
+    pub(crate) unsafe fn entry(self) -> (unsafe extern "C" fn(usize), usize, bool) {
+        // SAFETY: the runtime owns its share of the task.
+        let header = unsafe { self.header() };
+        let alone = header.join.is_detached();
+        (header.types.run, self.0.as_ptr() as usize | if alone { ALONE } else { 0 }, !alone)
+    }
+
+    /// Settles with the handle, step 2. Afterwards the runtime has given the task up.
+    ///
+    /// # Safety
+    /// Called once, by the runtime, on the goroutine's stack, after the closure has run.
+    pub(crate) unsafe fn settle(self) {
+        // SAFETY: the runtime owns the task until `finish` has said what becomes of it.
+        unsafe {
+            match self.header().join.finish() {
+                Finished::HandleHasIt => {}
+                Finished::NobodyWantsIt => {
+                    let types = self.header().types;
+                    discard(|| (types.free)(self, None));
+                }
+                Finished::Wake(address) => {
+                    let waiter = Waiter::from_address(address);
+                    let first = waiter.try_end(Outcome(Outcome::FIRST));
+                    debug_assert!(first, "only the task's end ends a join");
+                    waiter.unpark();
+                }
+            }
+        }
+    }
+
+    /// Waits for the end and takes the outcome: step 3.
+    ///
+    /// # Safety
+    /// Called by the handle, which gives the task up. `T` is the task's.
+    pub(crate) unsafe fn join<T>(self, at: &'static Location<'static>) -> std::thread::Result<T> {
+        let mut outcome = MaybeUninit::<std::thread::Result<T>>::uninit();
+        // SAFETY: the handle owns the task until it frees it here. Once the task is done the outcome is there, and
+        // `free` moves it to where we say.
+        unsafe {
+            let header = self.header();
+            if !header.join.is_done() {
+                let waiter = Waiter::begin(Reason::Join, self.0.as_ptr() as usize, at);
+                if header.join.wait(waiter.address()) {
+                    waiter.park(None);
+                }
+            }
+            (header.types.free)(self, Some(NonNull::from(&mut outcome).cast()));
+            outcome.assume_init()
+        }
+    }
+
+    /// Whether the goroutine has ended.
+    ///
+    /// # Safety
+    /// Called by the handle, which still owns the task.
+    pub(crate) unsafe fn is_finished(self) -> bool {
+        // SAFETY: by contract.
+        unsafe { self.header().join.is_done() }
+    }
+
+    /// Gives the handle's share up: step 4.
+    ///
+    /// # Safety
+    /// Called by the handle, once, instead of `join`.
+    pub(crate) unsafe fn detach(self) {
+        // SAFETY: the task is the handle's until the word says that it is the runtime's.
+        unsafe {
+            let types = self.header().types;
+            if self.header().join.detach() {
+                (types.free)(self, None);
+            }
+        }
+    }
+}
+
+/// Marks the argument of [`run`]: the runtime is the task's only owner.
+const ALONE: usize = 1;
+
+/// # Safety
+/// `task` is the address of a task of these types, which holds its closure and is run once; with the mark `ALONE` if
+/// the handle has given the task up.
+unsafe extern "C" fn run<F: FnOnce() -> T, T>(task: usize) {
+    let alone = task & ALONE != 0;
+    let task = (task & !ALONE) as *mut Task<F, T>;
+    // SAFETY: by contract; nobody else touches the body before the runtime has said that it is done.
+    unsafe {
+        let closure = ManuallyDrop::take(&mut (*(*task).body.get()).closure);
+        if alone {
+            // Neither the origin nor the body is dropped with it: both have been moved out.
+            drop(Box::from_raw(task.cast::<ManuallyDrop<Task<F, T>>>()));
+        }
+        let outcome = catch_unwind(AssertUnwindSafe(closure));
+        if alone {
+            discard(|| drop(outcome));
+        } else {
+            (*(*task).body.get()).outcome = ManuallyDrop::new(outcome);
+        }
+    }
+}
+
+/// Drops an outcome that nobody wants. The panic of a destructor has been reported by the hook; its payload is not
+/// dropped, because that could panic again, with nobody left to catch it.
+fn discard(outcome: impl FnOnce()) {
+    std::mem::forget(catch_unwind(AssertUnwindSafe(outcome)));
+}
+
+/// # Safety
+/// The task is of these types, holds its outcome, and the caller is its last owner. `to` has room for the outcome.
+unsafe fn free<F, T>(task: TaskPtr, to: Option<NonNull<()>>) {
+    // SAFETY: by contract. The box is freed when this returns or unwinds.
+    unsafe {
+        let task = Box::from_raw(task.0.cast::<Task<F, T>>().as_ptr());
+        let outcome = ManuallyDrop::into_inner(task.body.into_inner().outcome);
+        match to {
+            Some(to) => to.cast::<std::thread::Result<T>>().write(outcome),
+            None => drop(outcome),
+        }
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use loom::sync::Arc;
+    use loom::sync::atomic::AtomicUsize as Cell;
+    use loom::thread;
+
+    const HERE: usize = 64;
+
+    struct Shared {
+        join: JoinWord,
+        outcome: Cell,
+        woken: Cell,
+        freed: Cell,
+    }
+
+    impl Shared {
+        fn new() -> Arc<Shared> {
+            let cell = || Cell::new(0);
+            Arc::new(Shared { join: JoinWord::new(), outcome: cell(), woken: cell(), freed: cell() })
+        }
+
+        fn finish(&self) {
+            self.outcome.store(42, Ordering::Relaxed);
+            match self.join.finish() {
+                Finished::HandleHasIt => {}
+                Finished::NobodyWantsIt => _ = self.freed.fetch_add(1, Ordering::Relaxed),
+                Finished::Wake(waiter) => {
+                    assert_eq!(waiter, HERE);
+                    self.woken.store(1, Ordering::Release);
+                }
+            }
+        }
+    }
+
+    /// A goroutine that ends against a handle that joins: the joiner never waits for nothing, and sees the outcome.
+    #[test]
+    fn loom_a_join_sees_the_outcome_or_is_woken() {
+        loom::model(|| {
+            let shared = Shared::new();
+            let runtime = {
+                let shared = shared.clone();
+                thread::spawn(move || shared.finish())
+            };
+            if !shared.join.is_done() && shared.join.wait(HERE) {
+                while shared.woken.load(Ordering::Acquire) == 0 {
+                    thread::yield_now();
+                }
+            }
+            assert_eq!(shared.outcome.load(Ordering::Relaxed), 42);
+            runtime.join().unwrap();
+        });
+    }
+
+    /// A goroutine that ends against a handle that is dropped: exactly one of them frees the task.
+    #[test]
+    fn loom_a_detached_task_is_freed_once() {
+        loom::model(|| {
+            let shared = Shared::new();
+            let runtime = {
+                let shared = shared.clone();
+                thread::spawn(move || shared.finish())
+            };
+            if shared.join.detach() {
+                assert_eq!(shared.outcome.load(Ordering::Relaxed), 42);
+                shared.freed.fetch_add(1, Ordering::Relaxed);
+            }
+            runtime.join().unwrap();
+            assert_eq!(shared.freed.load(Ordering::Relaxed), 1);
+        });
+    }
+}

@@ -1,0 +1,117 @@
+//! The one word that decides which event ends a wait.
+//!
+//! A blocked party may be waiting for several things at once: arms of a select, a deadline, a close. Exactly one
+//! of them may end the wait, and whichever does must be the only one to hand over a value and to wake the party.
+//!
+//! The protocol, step by step:
+//!
+//! 1. The party stores `WAITING` before it publishes anything.
+//! 2. It publishes its wait nodes, each under the lock of the queue it goes into.
+//! 3. Whoever wants to end the wait exchanges `WAITING` for an outcome. One exchange succeeds.
+//! 4. The winner, and nobody else, moves the value (if there is one) and then wakes the party, once.
+//! 5. The party, once woken, reads the outcome.
+//!
+//! Orderings: step 1 may be relaxed, because the lock in step 2 publishes it. Step 3 acquires, so that the winner
+//! sees the node it is about to use even if it reached the party by another way than the lock, and releases
+//! nothing by itself: what the winner writes in step 4 is published by the wake-up (the inbox, or the thread's
+//! own `awake` word), which is also what step 5 is ordered by.
+
+use crate::shim::{AtomicU32, Ordering};
+
+/// How a wait ended. `0` and `1` are taken; everything from [`Outcome::FIRST`] on is the caller's to define.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Outcome(pub u32);
+
+impl Outcome {
+    /// The deadline passed first.
+    pub const TIMED_OUT: Outcome = Outcome(1);
+    /// The first value free for the caller's own meanings.
+    pub const FIRST: u32 = 2;
+}
+
+const WAITING: u32 = 0;
+
+pub(crate) struct Claim(AtomicU32);
+
+impl Claim {
+    pub(crate) fn new() -> Claim {
+        Claim(AtomicU32::new(WAITING))
+    }
+
+    /// Step 1. Only the party itself calls this, and only while none of its nodes is published.
+    pub(crate) fn begin(&self) {
+        self.0.store(WAITING, Ordering::Relaxed);
+    }
+
+    /// Step 3 for a wait that several events may end.
+    pub(crate) fn try_end(&self, outcome: Outcome) -> bool {
+        debug_assert_ne!(outcome.0, WAITING);
+        self.0.compare_exchange(WAITING, outcome.0, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    /// Step 3 for a wait that only the holder of one lock can end: there is nobody to race with.
+    pub(crate) fn end(&self, outcome: Outcome) {
+        debug_assert_eq!(self.0.load(Ordering::Relaxed), WAITING);
+        self.0.store(outcome.0, Ordering::Relaxed);
+    }
+
+    /// Step 5. Meaningful only after the wake-up has been received.
+    pub(crate) fn outcome(&self) -> Outcome {
+        Outcome(self.0.load(Ordering::Relaxed))
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use loom::cell::UnsafeCell;
+    use loom::sync::Arc;
+    use loom::sync::atomic::AtomicBool;
+    use loom::thread;
+
+    struct Shared {
+        claim: Claim,
+        value: UnsafeCell<u32>,
+        awake: AtomicBool,
+    }
+
+    // SAFETY: who may touch the value is what the model tests.
+    unsafe impl Send for Shared {}
+    // SAFETY: as above.
+    unsafe impl Sync for Shared {}
+
+    /// Two events that both want to end one wait: one wins, its value arrives, and the party is woken once.
+    #[test]
+    fn loom_two_events_end_a_wait_once() {
+        loom::model(|| {
+            let shared = Arc::new(Shared {
+                claim: Claim::new(),
+                value: UnsafeCell::new(0),
+                awake: AtomicBool::new(false),
+            });
+            shared.claim.begin();
+            let rivals: Vec<_> = [2, 3]
+                .into_iter()
+                .map(|n| {
+                    let shared = shared.clone();
+                    thread::spawn(move || {
+                        if shared.claim.try_end(Outcome(n)) {
+                            // SAFETY: the winner is the only one to touch the value before the wake-up.
+                            shared.value.with_mut(|v| unsafe { *v = n });
+                            assert!(!shared.awake.swap(true, Ordering::Release), "woken twice");
+                        }
+                    })
+                })
+                .collect();
+            while !shared.awake.load(Ordering::Acquire) {
+                thread::yield_now();
+            }
+            // SAFETY: the wake-up has ordered the winner's write before this.
+            let value = shared.value.with(|v| unsafe { *v });
+            assert_eq!(Outcome(value), shared.claim.outcome());
+            for rival in rivals {
+                rival.join().unwrap();
+            }
+        });
+    }
+}

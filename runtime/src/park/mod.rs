@@ -1,0 +1,177 @@
+//! The one suspension point: a goroutine or a thread waits here, and whoever ends the wait wakes it here.
+//!
+//! Every blocking operation of every crate of Narrowboat has the same shape:
+//!
+//! 1. `let me = Waiter::begin(..)`: who is blocking, goroutine or plain thread, and for what.
+//! 2. Under the lock of the thing waited for: look once more, then prepare and push a [`WaitNode`].
+//! 3. Release the lock and [`Waiter::park`].
+//! 4. The counterpart, under the same lock, takes the node with [`WaitQueue::pop_claim`], moves the value through
+//!    the node's cell, releases the lock and calls [`Waiter::unpark`], exactly once.
+//!
+//! Between steps 2 and 3 the party calls nothing else of the runtime. A wake-up that comes between them is not
+//! lost: a goroutine's processor reads its inbox only after the goroutine has switched out, and a thread looks at
+//! its `awake` word before it sleeps. There are no spurious returns: who comes back from `park` has been claimed.
+//!
+//! This module is for the crates of Narrowboat; programs use channels and sockets instead.
+
+mod claim;
+mod queue;
+mod reason;
+mod thread;
+
+pub(crate) use claim::Claim;
+pub use claim::Outcome;
+pub use queue::{NodeCell, WaitNode, WaitQueue};
+pub use reason::Reason;
+
+use crate::goroutine::record::Record;
+use crate::sched::processor::{self, Processor};
+use std::panic::Location;
+use std::ptr::NonNull;
+use std::time::Instant;
+use thread::ThreadWaiter;
+
+/// What a goroutine's record and a thread's record begin with.
+#[repr(C)]
+pub(crate) struct Head {
+    pub(crate) claim: Claim,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    Goroutine,
+    Thread,
+}
+
+impl Head {
+    pub(crate) fn new(kind: Kind) -> Head {
+        Head { claim: Claim::new(), kind }
+    }
+}
+
+/// A party that is blocking: the calling goroutine, or the calling plain thread.
+///
+/// The handle is valid from [`begin`](Waiter::begin) until the party returns from [`park`](Waiter::park); records
+/// behind it are never unmapped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Waiter(NonNull<Head>);
+
+// SAFETY: a handle is an address; the record behind it is shared by rules stated with each of its fields.
+unsafe impl Send for Waiter {}
+// SAFETY: as above.
+unsafe impl Sync for Waiter {}
+
+impl Waiter {
+    /// The calling party, with its claim word reset for a new wait.
+    ///
+    /// Call it before any node of the wait is published. `reason`, `object` (the address of what is waited for, or 0) and
+    /// `at` are kept for diagnostics. They are noted here and not when the party parks, because it may have been woken
+    /// before it does.
+    #[inline]
+    pub fn begin(reason: Reason, object: usize, at: &'static Location<'static>) -> Waiter {
+        let waiter = match processor::current_goroutine() {
+            Some(record) => {
+                // SAFETY: the record is the running goroutine's own, and nobody else looks at it while it runs.
+                unsafe { (*record.as_ptr()).note_wait(reason, object, at) };
+                Waiter(record.cast())
+            }
+            None => thread::current(),
+        };
+        waiter.claim().begin();
+        waiter
+    }
+
+    #[inline]
+    fn head(&self) -> &Head {
+        // SAFETY: records of goroutines stand in slabs and records of threads are recycled: the memory is a
+        // record for as long as anybody holds a handle within the handle's validity.
+        unsafe { self.0.as_ref() }
+    }
+
+    #[inline]
+    pub(crate) fn claim(&self) -> &Claim {
+        &self.head().claim
+    }
+
+    /// The handle as a word that is never null and has its three lowest bits clear.
+    pub(crate) fn address(self) -> usize {
+        self.0.as_ptr() as usize
+    }
+
+    /// # Safety
+    /// The word came from [`address`](Waiter::address), and the handle is still valid.
+    pub(crate) unsafe fn from_address(address: usize) -> Waiter {
+        // SAFETY: addresses of handles are not null.
+        Waiter(unsafe { NonNull::new_unchecked(address as *mut Head) })
+    }
+
+    /// The node that every party has of its own, for operations that wait in one queue only.
+    ///
+    /// Only the party itself asks for it, between `begin` and the return of `park`.
+    #[inline]
+    pub fn node(&self) -> NonNull<WaitNode> {
+        match self.head().kind {
+            // SAFETY: the kind says that the head is the start of such a record; only the address is taken.
+            Kind::Goroutine => unsafe {
+                NonNull::new_unchecked(&raw mut (*self.0.cast::<Record>().as_ptr()).node)
+            },
+            // SAFETY: as above.
+            Kind::Thread => unsafe {
+                NonNull::new_unchecked(self.0.cast::<ThreadWaiter>().as_ref().node.get())
+            },
+        }
+    }
+
+    /// Blocks the calling party until something ends its wait; says what did.
+    ///
+    /// A `deadline` makes [`Outcome::TIMED_OUT`] possible; nodes must then not be prepared as `sole`, and after a timeout
+    /// the caller takes its nodes out of their queues before it returns.
+    ///
+    /// # Safety
+    /// `self` came from the calling party's latest `begin`, and at least one node that stands for it was published,
+    /// or a deadline was given (otherwise it sleeps for ever, which is safe but not useful).
+    #[inline]
+    pub unsafe fn park(self, deadline: Option<Instant>) -> Outcome {
+        match self.head().kind {
+            Kind::Goroutine => {
+                // SAFETY: `begin` gave this handle to the goroutine that calls us, so it is the current one.
+                unsafe { processor::park(self.0.cast::<Record>(), deadline) }
+                self.claim().outcome()
+            }
+            // SAFETY: the kind says what the head is the start of.
+            Kind::Thread => unsafe { self.0.cast::<ThreadWaiter>().as_ref().park(deadline) },
+        }
+    }
+
+    /// Ends the wait with `outcome`, if nothing has before. The caller then owes the party its wake-up.
+    ///
+    /// For waits without a queue (a join, a timer). With a queue, use [`WaitQueue::pop_claim`].
+    #[inline]
+    pub fn try_end(self, outcome: Outcome) -> bool {
+        self.claim().try_end(outcome)
+    }
+
+    /// Wakes the party whose wait the caller has just ended.
+    ///
+    /// # Safety
+    /// The caller won the claim of this wait, has moved whatever value belongs to it, and calls this once. After
+    /// the call it touches neither the handle nor the party's nodes.
+    #[inline]
+    pub unsafe fn unpark(self) {
+        match self.head().kind {
+            // SAFETY: the party is parked or about to be, and this is its one wake-up, by contract.
+            Kind::Goroutine => unsafe { Processor::unpark(self.0.cast::<Record>()) },
+            // SAFETY: the kind says what the head is the start of.
+            Kind::Thread => unsafe { self.0.cast::<ThreadWaiter>().as_ref().unpark() },
+        }
+    }
+}
+
+/// Gives way if the calling goroutine has held its processor for too long. Every runtime call that may not park
+/// makes this check; it costs two loads.
+#[inline]
+pub fn checkpoint() {
+    processor::checkpoint();
+}

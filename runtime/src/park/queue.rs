@@ -1,0 +1,222 @@
+//! Intrusive queues of waiting parties.
+//!
+//! A [`WaitNode`] stands in at most one [`WaitQueue`] at a time and is unlinked in constant time. Nodes live on the
+//! heap (in the goroutine's record, in the thread's record, or in a boxed slice for a select), never on a
+//! goroutine's stack, because a parked goroutine's stack may be copied away.
+//!
+//! A queue has no lock of its own: it stands inside the lock of what it belongs to (a channel, a socket
+//! direction), and that lock guards the links of every node in it.
+
+use super::{Outcome, Waiter};
+use std::mem::MaybeUninit;
+use std::ptr::NonNull;
+
+/// Storage in a node through which a value passes from one party to the other: two machine words.
+pub type NodeCell = MaybeUninit<[usize; 2]>;
+
+/// One party's place in one queue.
+#[repr(C)]
+pub struct WaitNode {
+    prev: Option<NonNull<WaitNode>>,
+    next: Option<NonNull<WaitNode>>,
+    waiter: Option<Waiter>,
+    /// What the party's wait ends with when this node is chosen.
+    outcome: Outcome,
+    /// Nobody but the holder of this queue's lock can end the wait: no deadline, no other arm.
+    sole: bool,
+    linked: bool,
+    /// What the two parties tell each other about the wait; its values are the queue owner's to define.
+    note: u8,
+    cell: NodeCell,
+}
+
+impl WaitNode {
+    /// A node that stands nowhere.
+    pub const fn new() -> WaitNode {
+        WaitNode {
+            prev: None,
+            next: None,
+            waiter: None,
+            outcome: Outcome(0),
+            sole: false,
+            linked: false,
+            note: 0,
+            cell: MaybeUninit::uninit(),
+        }
+    }
+
+    /// Makes the node ready to stand for `waiter`, whose wait ends with `outcome` if this node is chosen.
+    /// `sole` promises that only the holder of the queue's lock can end this wait.
+    #[inline]
+    pub fn prepare(&mut self, waiter: Waiter, outcome: Outcome, sole: bool) {
+        debug_assert!(!self.linked);
+        self.waiter = Some(waiter);
+        self.outcome = outcome;
+        self.sole = sole;
+    }
+
+    /// The value in passing.
+    #[inline]
+    pub fn cell(&mut self) -> &mut NodeCell {
+        &mut self.cell
+    }
+
+    /// The byte that the party leaves for whoever ends its wait, and finds changed (or not) when it wakes. Like
+    /// the cell, it is the party's until the node is pushed, then the queue's lock guards it, then it is the
+    /// claimer's until the wake-up.
+    #[inline]
+    pub fn note(&self) -> u8 {
+        self.note
+    }
+
+    /// Sets the [`note`](WaitNode::note).
+    #[inline]
+    pub fn set_note(&mut self, note: u8) {
+        self.note = note;
+    }
+
+    /// Whether the node stands in a queue. Read it under the queue's lock.
+    #[inline]
+    pub fn is_linked(&self) -> bool {
+        self.linked
+    }
+
+    /// The party that the node was last prepared for.
+    ///
+    /// # Panics
+    /// If it never was prepared.
+    #[inline]
+    pub fn waiter(&self) -> Waiter {
+        self.waiter.expect("a wait node in a queue has a waiter")
+    }
+
+    /// Ends the party's wait by way of this node: true for exactly one caller per wait. `outcome` replaces the
+    /// node's own (a close, for example).
+    fn claim(&self, outcome: Option<Outcome>) -> bool {
+        let outcome = outcome.unwrap_or(self.outcome);
+        if self.sole {
+            self.waiter().claim().end(outcome);
+            true
+        } else {
+            self.waiter().claim().try_end(outcome)
+        }
+    }
+}
+
+impl Default for WaitNode {
+    fn default() -> Self {
+        WaitNode::new()
+    }
+}
+
+/// A first-in first-out queue of wait nodes, guarded by the lock it stands in.
+pub struct WaitQueue {
+    head: Option<NonNull<WaitNode>>,
+    tail: Option<NonNull<WaitNode>>,
+}
+
+// SAFETY: a queue is only pointers to nodes; whoever holds the lock around it may follow them, on any thread
+// (contract of `push`).
+unsafe impl Send for WaitQueue {}
+
+impl WaitQueue {
+    /// An empty queue.
+    pub const fn new() -> WaitQueue {
+        WaitQueue { head: None, tail: None }
+    }
+
+    /// Whether nobody stands here. A node whose wait another arm has ended may still stand here for a moment.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.head.is_none()
+    }
+
+    /// Puts a prepared node last.
+    ///
+    /// # Safety
+    /// The node stands in no queue, stays at its address and alive until it was removed or popped and the
+    /// queue's lock was released after that, and is touched meanwhile by nobody who does not hold that lock.
+    pub unsafe fn push(&mut self, node: NonNull<WaitNode>) {
+        // SAFETY: alive and ours while the lock is held, by this function's contract.
+        let n = unsafe { &mut *node.as_ptr() };
+        debug_assert!(!n.linked);
+        n.linked = true;
+        n.next = None;
+        n.prev = self.tail;
+        match self.tail {
+            // SAFETY: a node in the queue is alive and guarded by the lock that the caller holds.
+            Some(tail) => unsafe { (*tail.as_ptr()).next = Some(node) },
+            None => self.head = Some(node),
+        }
+        self.tail = Some(node);
+    }
+
+    /// Takes a node out, wherever it stands. False if it was popped before.
+    ///
+    /// # Safety
+    /// The node was pushed to this queue (or never to any) and is still alive.
+    pub unsafe fn remove(&mut self, node: NonNull<WaitNode>) -> bool {
+        // SAFETY: alive by contract, guarded by the lock that the caller holds.
+        let n = unsafe { &mut *node.as_ptr() };
+        if !n.linked {
+            return false;
+        }
+        n.linked = false;
+        match n.prev {
+            // SAFETY: neighbours in the queue are alive and guarded by the same lock.
+            Some(prev) => unsafe { (*prev.as_ptr()).next = n.next },
+            None => self.head = n.next,
+        }
+        match n.next {
+            // SAFETY: as above.
+            Some(next) => unsafe { (*next.as_ptr()).prev = n.prev },
+            None => self.tail = n.prev,
+        }
+        true
+    }
+
+    /// Takes out the first node whose wait this call can end, ending it with the node's own outcome, or with
+    /// `outcome` if one is given. Nodes whose wait was ended by something else are taken out and passed over.
+    ///
+    /// The caller now owes that party a value (if the protocol passes one through the node's cell) and one
+    /// [`Waiter::unpark`]. Until the unpark the node stays valid.
+    pub fn pop_claim(&mut self, outcome: Option<Outcome>) -> Option<NonNull<WaitNode>> {
+        loop {
+            let node = self.head?;
+            // SAFETY: a node in the queue is alive and guarded by the lock that the caller holds.
+            unsafe {
+                self.remove(node);
+                if (*node.as_ptr()).claim(outcome) {
+                    return Some(node);
+                }
+            }
+        }
+    }
+
+    /// Whether a node stands here that is not one of `waiter`'s own. Like [`is_empty`](WaitQueue::is_empty), it
+    /// counts nodes whose wait has just been ended elsewhere. Takes as long as `waiter` has nodes at the front.
+    pub fn has_other_than(&self, waiter: Waiter) -> bool {
+        let mut at = self.head;
+        while let Some(node) = at {
+            // SAFETY: a node in the queue is alive and guarded by the lock that the caller holds.
+            let node = unsafe { node.as_ref() };
+            if node.waiter != Some(waiter) {
+                return true;
+            }
+            at = node.next;
+        }
+        false
+    }
+
+    /// The first node, left where it stands.
+    #[inline]
+    pub fn front(&self) -> Option<NonNull<WaitNode>> {
+        self.head
+    }
+}
+
+impl Default for WaitQueue {
+    fn default() -> Self {
+        WaitQueue::new()
+    }
+}

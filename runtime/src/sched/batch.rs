@@ -1,0 +1,316 @@
+//! The loop of a processor: pick a goroutine, bring its stack in, run it until it switches back.
+//!
+//! It runs on the processor's own stack with the processor's thread pointer, and switches to the worker that carries it
+//! when it has nothing to run or has run a batch. No code of the user's runs on this stack.
+
+use super::processor::{Processor, Wish};
+use super::worker::Worker;
+use crate::goroutine::record::Record;
+use crate::park::{Outcome, Reason};
+use crate::{arch, clock};
+use std::collections::VecDeque;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::Ordering;
+
+/// How long a batch lasts, in nanoseconds, when there is enough to run. A slice of time and not a number of
+/// goroutines: those that only pass a message on should stay where their stacks are warm, and those that compute
+/// should not keep other processors waiting.
+const SLICE: u64 = 50_000;
+/// How many times in a row a woken goroutine may go before the queue. Pairs that hand work to and fro stay
+/// resident and warm; the rest still get their turn.
+const RUN_NEXT_IN_A_ROW: u32 = 16;
+/// At most so many turns of goroutines that have started go before one that has not.
+const TURNS_BEFORE_A_NEWCOMER: usize = 16;
+/// The clock is looked at every so many turns.
+const CLOCK_EVERY: u32 = 4;
+
+/// Why a processor has come back to its worker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Left {
+    /// Nothing to run.
+    Idle,
+    /// More to run.
+    Busy,
+}
+
+impl Processor {
+    /// Runs a batch of this processor's goroutines on the calling worker.
+    ///
+    /// # Safety
+    /// The caller is `worker`, on its native stack, and holds the processor: it took it from a queue and nobody else
+    /// carries it.
+    pub(super) unsafe fn carry(&'static self, worker: &Worker) -> Left {
+        // SAFETY: holding the processor makes us its carrying thread. Its loop is suspended at `resting_sp` since it
+        // was prepared, or since the last batch ended. No reference is held across the switch.
+        unsafe {
+            let local = self.local.get();
+            (*local).worker = worker;
+            (*local).now = worker.refresh_now();
+            let to = (*local).resting_sp;
+            if (*local).runtime.sizes.carried {
+                (*local).worker_thread_pointer = arch::thread_pointer();
+                arch::switch_carrying(&raw mut (*local).worker_sp, to, self.thread_pointer);
+            } else {
+                super::processor::set_current_processor(Some(self));
+                arch::switch_pinned(&raw mut (*local).worker_sp, to);
+                super::processor::set_current_processor(None);
+            }
+            (*local).worker = ptr::null();
+            if (*local).has_work() { Left::Busy } else { Left::Idle }
+        }
+    }
+
+    /// Switches back to the worker.
+    ///
+    /// # Safety
+    /// Called by the loop of this processor.
+    unsafe fn set_down(&self) {
+        // SAFETY: the worker is suspended in `carry`. No reference is held across the switch.
+        unsafe {
+            let local = self.local.get();
+            let to = (*local).worker_sp;
+            if (*local).runtime.sizes.carried {
+                arch::switch_carrying(&raw mut (*local).resting_sp, to, (*local).worker_thread_pointer);
+            } else {
+                arch::switch_pinned(&raw mut (*local).resting_sp, to);
+            }
+        }
+    }
+
+    /// # Safety
+    /// Called by the loop of this processor.
+    unsafe fn run_batch(&'static self) {
+        let local = self.local.get();
+        // SAFETY: as below.
+        let end = unsafe { (*local).now } + SLICE;
+        let mut turn = 0u32;
+        loop {
+            // SAFETY: the loop is what runs on the carrying thread, so the local part is ours; references to it end
+            // before `resume` switches to a goroutine.
+            unsafe {
+                self.inbox.drain(|record| {
+                    // Only live goroutines are woken, so the pointer is not null.
+                    (*local).ready.push_back(NonNull::new_unchecked(record));
+                });
+                self.fire_timers();
+                let Some(record) = self.pick() else { break };
+                self.resume(record);
+                turn = turn.wrapping_add(1);
+                if turn.is_multiple_of(CLOCK_EVERY) {
+                    (*local).now = (*(*local).worker).refresh_now();
+                    if (*local).now > end {
+                        break;
+                    }
+                }
+                if self.yield_flag.load(Ordering::Relaxed) {
+                    // That turn was a long one.
+                    self.yield_flag.store(false, Ordering::Relaxed);
+                    break;
+                }
+            }
+        }
+        // SAFETY: as above.
+        unsafe { self.publish_deadline() };
+    }
+
+    /// The goroutine whose turn it is: the one woken last, a few times in a row; then the queue in its order, with a
+    /// newcomer after each round of the queue or each sixteen turns of it.
+    ///
+    /// # Safety
+    /// As for `run_batch`.
+    #[inline]
+    unsafe fn pick(&'static self) -> Option<NonNull<Record>> {
+        // SAFETY: the loop owns the local part.
+        let local = unsafe { &mut *self.local.get() };
+        if let Some(next) = NonNull::new(local.run_next) {
+            local.run_next = ptr::null_mut();
+            local.next_in_a_row += 1;
+            if local.next_in_a_row <= RUN_NEXT_IN_A_ROW {
+                return Some(next);
+            }
+            local.ready.push_back(next);
+        }
+        local.next_in_a_row = 0;
+        if local.until_newcomer > 0 {
+            local.until_newcomer -= 1;
+        } else {
+            local.until_newcomer = local.ready.len().min(TURNS_BEFORE_A_NEWCOMER);
+            // SAFETY: as above.
+            let newcomer = unsafe { self.start_one() };
+            if newcomer.is_some() {
+                return newcomer;
+            }
+        }
+        match local.ready.pop_front() {
+            Some(record) => {
+                prefetch(&local.ready);
+                Some(record)
+            }
+            // SAFETY: as above.
+            None => unsafe { self.start_one() },
+        }
+    }
+
+    /// Gives the next goroutine that has not started a record and a home.
+    ///
+    /// # Safety
+    /// As for `run_batch`.
+    unsafe fn start_one(&'static self) -> Option<NonNull<Record>> {
+        // SAFETY: the loop owns the local part.
+        let local = unsafe { &mut *self.local.get() };
+        let task = match local.unstarted.pop() {
+            Some(task) => task,
+            None if self.arrivals.is_empty() => return None,
+            None => loop {
+                match self.arrivals.steal_batch_and_pop(&local.unstarted) {
+                    crossbeam_deque::Steal::Success(task) => break task,
+                    crossbeam_deque::Steal::Empty => return None,
+                    crossbeam_deque::Steal::Retry => {}
+                }
+            },
+        };
+        // SAFETY: the task was spawned and is started here, once.
+        let (id, mut origin) = unsafe { task.begin() };
+        let home = local.slots.settle(origin.take_own_stack());
+        Some(local.slab.insert(self, Record::new(task, id, origin, home)))
+    }
+
+    /// Runs a goroutine until it switches back, then does what it wished for.
+    ///
+    /// # Safety
+    /// As for `run_batch`; the goroutine is one of this processor's, suspended or not yet started.
+    #[inline]
+    unsafe fn resume(&'static self, record: NonNull<Record>) {
+        let local = self.local.get();
+        let r = record.as_ptr();
+        // SAFETY: the loop owns the local part and the records. No reference is held across the switch: the goroutine,
+        // while it runs, is the one who owns the local part.
+        unsafe {
+            (*local).slots.bring_in(r);
+            (*local).current = r;
+            (*r).reason = Reason::None;
+            self.switches.add(1);
+            if (*r).sp == 0 {
+                let (entry, kept) = (*r).entry();
+                (*r).task = kept;
+                let base = (*local).slots.bounds((*r).home).base;
+                arch::start(&raw mut (*local).loop_sp, base, entry);
+            } else {
+                arch::switch(&raw mut (*local).loop_sp, (*r).sp);
+            }
+            (*local).current = ptr::null_mut();
+            match (*local).wish {
+                Wish::Park => {}
+                Wish::Yield => (*local).ready.push_back(record),
+                Wish::Finish => {
+                    (*local).slots.vacate((*r).home);
+                    (*local).slab.remove(record);
+                    self.census.finished.add(1);
+                    return;
+                }
+            }
+            if (*local).runtime.sizes.stress {
+                (*local).slots.evict(r);
+            }
+        }
+    }
+
+    /// Makes goroutines ready whose deadline has passed, unless something else has ended their wait already.
+    ///
+    /// # Safety
+    /// As for `run_batch`.
+    #[inline]
+    unsafe fn fire_timers(&self) {
+        // SAFETY: the loop owns the local part.
+        let local = unsafe { &mut *self.local.get() };
+        if local.timers.earliest().is_none_or(|at| at > local.now) {
+            return;
+        }
+        while let Some(record) = local.timers.pop_due(local.now) {
+            // SAFETY: a goroutine in the heap is parked, so its record is live.
+            unsafe {
+                (*record.as_ptr()).timer = super::timers::TimerId::NONE;
+                if (*record.as_ptr()).head.claim.try_end(Outcome::TIMED_OUT) {
+                    local.ready.push_back(record);
+                }
+            }
+        }
+    }
+
+    /// Lets others know when this processor wants to run next at the latest.
+    ///
+    /// # Safety
+    /// As for `run_batch`.
+    unsafe fn publish_deadline(&self) {
+        // SAFETY: the loop owns the local part.
+        let local = unsafe { &mut *self.local.get() };
+        let earliest = local.timers.earliest().unwrap_or(clock::NEVER);
+        if earliest != self.deadline.load(Ordering::Relaxed) {
+            self.deadline.store(earliest, Ordering::SeqCst);
+            if earliest != clock::NEVER {
+                local.runtime.deadlines.announce(earliest);
+            }
+        }
+    }
+}
+
+impl super::processor::Local {
+    fn has_work(&self) -> bool {
+        !self.run_next.is_null() || !self.ready.is_empty() || !self.unstarted.is_empty()
+    }
+}
+
+/// How far ahead in the queue records are asked for, and then, when they have arrived, the images they point to.
+const RECORD_AHEAD: usize = 12;
+const IMAGE_AHEAD: usize = 6;
+/// How much of an image is asked for: most are no larger.
+const IMAGE_LINES: usize = 5;
+const CACHE_LINE: usize = 64;
+
+/// Asks for the memory of goroutines that will run soon: with many of them, waiting for it is most of what a switch
+/// costs.
+#[inline(always)]
+fn prefetch(ready: &VecDeque<NonNull<Record>>) {
+    if let Some(record) = ready.get(RECORD_AHEAD) {
+        arch::prefetch(record.as_ptr() as usize);
+    }
+    if let Some(record) = ready.get(IMAGE_AHEAD) {
+        // SAFETY: ready goroutines are live.
+        let image = unsafe { (*record.as_ptr()).image.address() };
+        for line in 0..IMAGE_LINES {
+            arch::prefetch(image + line * CACHE_LINE);
+        }
+    }
+}
+
+/// Where the stack of a processor's loop begins.
+pub(super) extern "C" fn processor_loop(processor: usize) -> ! {
+    // SAFETY: `Processor::new` passed its own address; processors are never freed.
+    let processor = unsafe { &*(processor as *const Processor) };
+    loop {
+        // SAFETY: this is the loop.
+        unsafe {
+            processor.run_batch();
+            processor.set_down();
+        }
+    }
+}
+
+/// What a goroutine does after its closure, still on its own stack: settles with its handle, then leaves for good.
+///
+/// # Safety
+/// `record` is that of the calling goroutine, whose task has run.
+pub(crate) unsafe extern "C" fn goroutine_end(record: usize) -> ! {
+    let record = record as *mut Record;
+    // SAFETY: `Record::entry` passed the record of the goroutine that it started. The record is live until the loop has seen
+    // the wish.
+    unsafe {
+        if let Some(task) = (*record).task {
+            task.settle();
+        }
+        let local = Record::processor(NonNull::new_unchecked(record)).local.get();
+        (*local).wish = Wish::Finish;
+        arch::switch(&raw mut (*record).sp, (*local).loop_sp);
+    }
+    unreachable!("a finished goroutine was resumed");
+}

@@ -1,0 +1,255 @@
+//! The scheduler: processors, the workers that carry them, and what they share.
+//!
+//! - [`processor`] and [`batch`]: a processor's own affairs; [`inbox`]: how others reach it.
+//! - [`worker`]: the loop of a kernel thread; [`search`]: where it looks for work; [`idle`], [`sleepers`]: how it
+//!   sleeps and is woken.
+//! - [`monitor`]: the thread that watches for workers that are stuck.
+//! - [`placement`]: which processor a new goroutine goes to; [`deadlines`], [`timers`]: time; [`poller`]: descriptors.
+//!
+//! There is one runtime per process. It starts at first use and never ends.
+
+pub(crate) mod batch;
+mod census;
+pub(crate) mod config;
+mod deadlines;
+mod idle;
+pub(crate) mod inbox;
+mod monitor;
+mod placement;
+pub mod poller;
+pub(crate) mod processor;
+mod search;
+mod sleepers;
+mod tables;
+pub(crate) mod timers;
+mod worker;
+
+use crate::goroutine::panic;
+use crate::goroutine::task::TaskPtr;
+use crate::{stack, sys};
+use config::{Config, Sizes};
+use crossbeam_deque::Injector;
+use deadlines::Deadlines;
+use idle::Idle;
+use monitor::Monitor;
+use placement::Placement;
+use poller::PollTurn;
+use processor::{Processor, current_processor};
+use sleepers::Sleepers;
+use std::io;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
+use tables::{ProcessorTable, WorkerTable};
+use worker::Worker;
+
+/// What all workers share.
+pub(crate) struct Runtime {
+    pub(crate) sizes: Sizes,
+    pub(crate) processors: ProcessorTable,
+    workers: WorkerTable,
+    /// Processors queued by nobody's worker: by plain threads, the monitor, and workers that give theirs up.
+    queue: Injector<&'static Processor>,
+    idle: Idle,
+    sleepers: Sleepers,
+    pub(crate) deadlines: Deadlines,
+    poll_turn: PollTurn,
+    suggestions: search::Suggestions,
+    monitor: Monitor,
+    ids: AtomicU64,
+    /// Where plain threads spawn.
+    outside: Mutex<Placement>,
+    /// Goroutines that plain threads have taken numbers for.
+    outside_ids: Mutex<Range<u64>>,
+}
+
+static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+
+/// The runtime, which must have started: everything that runs on a processor or a worker may call this.
+#[inline]
+pub(crate) fn runtime() -> &'static Runtime {
+    RUNTIME.get().expect("the runtime has started before anything of it runs")
+}
+
+pub(crate) fn started() -> Option<&'static Runtime> {
+    RUNTIME.get()
+}
+
+fn is_started() -> bool {
+    RUNTIME.get().is_some()
+}
+
+/// Starts the runtime if it does not run yet.
+pub(crate) fn start() -> io::Result<()> {
+    start_and_get().map(drop)
+}
+
+fn start_and_get() -> io::Result<&'static Runtime> {
+    if let Some(runtime) = RUNTIME.get() {
+        return Ok(runtime);
+    }
+    static STARTING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = STARTING.lock().unwrap_or_else(|e| e.into_inner());
+    if let Some(runtime) = RUNTIME.get() {
+        return Ok(runtime);
+    }
+    let sizes = Config::resolve()?;
+    let runtime = RUNTIME.get_or_init(|| Runtime {
+        sizes,
+        processors: ProcessorTable::new(sizes.processors),
+        workers: WorkerTable::new(&sizes),
+        queue: Injector::new(),
+        idle: Idle::new(),
+        sleepers: Sleepers::new(),
+        deadlines: Deadlines::new(),
+        poll_turn: PollTurn::new(),
+        suggestions: search::Suggestions::new(),
+        monitor: Monitor::new(),
+        ids: AtomicU64::new(1),
+        outside: Mutex::new(Placement::default()),
+        outside_ids: Mutex::new(0..0),
+    });
+    panic::install_hook();
+    sys::signals::prepare_process(stack::overflow::report);
+    runtime.processors.get_or_create(runtime, 0)?;
+    if sizes.carried {
+        runtime.workers.start_first(runtime)?;
+    }
+    runtime.monitor.start(runtime)?;
+    Ok(runtime)
+}
+
+/// Where a goroutine about to be spawned will go.
+pub(crate) enum Place {
+    /// The spawner's own processor.
+    Here(&'static Processor),
+    /// Another one. The second is the spawner's, if it is a goroutine.
+    There(&'static Processor, Option<&'static Processor>),
+}
+
+/// Decides where the caller's next child goes.
+pub(crate) fn place() -> io::Result<Place> {
+    match current_processor() {
+        // SAFETY: the caller runs on this processor, hence is a goroutine of it: no loop code spawns.
+        Some(here) => Ok(match unsafe { here.place() } {
+            None => Place::Here(here),
+            Some(there) => Place::There(there, Some(here)),
+        }),
+        None => {
+            let runtime = start_and_get()?;
+            let mut outside = runtime.outside.lock().unwrap_or_else(|e| e.into_inner());
+            let there = outside.next(runtime, None);
+            there
+                .map(|there| Place::There(there, None))
+                .ok_or_else(|| io::Error::other("no processor could be started: the system refuses threads"))
+        }
+    }
+}
+
+impl Place {
+    /// A number for the goroutine.
+    pub(crate) fn next_goroutine_id(&self) -> u64 {
+        match self {
+            // SAFETY: the caller of `place` is a goroutine of `here`.
+            Place::Here(here) | Place::There(_, Some(here)) => unsafe { here.next_id() },
+            Place::There(_, None) => {
+                let mut ids = runtime().outside_ids.lock().unwrap_or_else(|e| e.into_inner());
+                if ids.is_empty() {
+                    *ids = runtime().take_ids(256);
+                }
+                ids.next().unwrap_or_default()
+            }
+        }
+    }
+
+    /// Puts the goroutine there.
+    pub(crate) fn put(self, task: TaskPtr) {
+        match self {
+            Place::Here(here) => {
+                // SAFETY: the caller of `place` is a goroutine of `here`.
+                unsafe { here.spawn_here(task) }
+                processor::checkpoint();
+            }
+            Place::There(there, here) => {
+                there.send_task(task, here);
+                processor::checkpoint();
+            }
+        }
+    }
+}
+
+/// The number of goroutines that have been spawned and have not ended.
+///
+/// Exact when nothing is being spawned or ending at the moment.
+///
+/// ```
+/// let before = narrowboat_runtime::num_goroutines();
+/// narrowboat_runtime::spawn(|| ()).join().unwrap();
+/// assert!(narrowboat_runtime::num_goroutines() <= before + 1);
+/// ```
+pub fn num_goroutines() -> usize {
+    started().map_or(0, |runtime| runtime.processors.all().map(|p| p.census.load()).sum())
+}
+
+impl Runtime {
+    pub(crate) fn take_ids(&self, n: u64) -> Range<u64> {
+        let first = self.ids.fetch_add(n, Ordering::Relaxed);
+        first..first + n
+    }
+
+    /// Sees to it that a processor runs whose state the caller has just claimed. `by` is the worker that carries the
+    /// calling code, if any.
+    pub(crate) fn submit(&'static self, processor: &'static Processor, by: Option<&Worker>) {
+        if !self.sizes.carried {
+            self.wake_nailed(processor);
+        } else if let Some(worker) = by {
+            worker.offer(processor);
+        } else if let Some(worker) = worker::current() {
+            // The worker itself, in the poller: it looks at its queue when it is back, and shares it then.
+            worker.enqueue(processor);
+        } else {
+            self.queue.push(processor);
+            self.appoint();
+        }
+    }
+
+    /// Steps 2 and 3 of the idle protocol: somebody shall look for the work that the caller has queued.
+    pub(crate) fn appoint(&'static self) {
+        let may_start = self.workers.may_start();
+        if self.idle.should_appoint(may_start) {
+            self.wake_a_searcher();
+        }
+    }
+
+    /// Wakes or starts a worker to be the searcher; the caller has raised `searching` for it.
+    #[cold]
+    fn wake_a_searcher(&'static self) {
+        if self.awake() < self.workers.limit() {
+            if let Some(worker) = self.sleepers.appoint_one(&self.idle) {
+                worker.wake();
+                return;
+            }
+            if self.workers.start_searcher(self) {
+                return;
+            }
+        }
+        self.idle.stop_searching();
+    }
+
+    /// How many workers do not sleep.
+    fn awake(&self) -> usize {
+        self.workers.started().saturating_sub(self.idle.sleeping())
+    }
+
+    /// Pinned mode: wakes the one worker that may run this processor.
+    fn wake_nailed(&self, processor: &'static Processor) {
+        // The claim of the state came before this; the fence is the counterpart of the one in `announce_sleep`.
+        std::sync::atomic::fence(Ordering::SeqCst);
+        if let Some(worker) = self.workers.nailed_to(processor)
+            && worker.is_asleep()
+            && self.sleepers.call(worker, &self.idle)
+        {
+            worker.wake();
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Which processor a new goroutine goes to.
+//!
+//! A child starts on its spawner's processor: the two probably talk to each other, and a hand-off within a processor
+//! costs no atomic operation. But goroutines never move once they have started, so if all children of a busy spawner
+//! stayed, its processor would be the only one with work. Hence: as long as the spawner's processor has hardly more
+//! goroutines than the emptiest one, children stay; beyond that they go to the emptiest, in runs of consecutive
+//! spawns, because neighbours in a pipeline are spawned one after the other and should mostly share a processor.
+
+use super::Runtime;
+use super::processor::Processor;
+
+/// The longest run of consecutive spawns that go to one processor. Short programs get shorter runs.
+const LONGEST_RUN: usize = 64;
+const SHORTEST_RUN: usize = 4;
+
+/// A spawner's present choice.
+#[derive(Default)]
+pub(crate) struct Placement {
+    target: Option<&'static Processor>,
+    left: usize,
+}
+
+impl Placement {
+    /// The processor for the next child of a goroutine on `here` (or of a plain thread): `None` means here.
+    #[inline]
+    pub(crate) fn next(
+        &mut self,
+        runtime: &'static Runtime,
+        here: Option<&'static Processor>,
+    ) -> Option<&'static Processor> {
+        if self.left == 0 {
+            self.choose(runtime, here);
+        }
+        self.left -= 1;
+        self.target
+    }
+
+    #[cold]
+    fn choose(&mut self, runtime: &'static Runtime, here: Option<&'static Processor>) {
+        let limit = runtime.processors.allowed();
+        let mut least = (usize::MAX, 0);
+        let mut total = 0;
+        for index in 0..limit {
+            let load = runtime.processors.get(index).map_or(0, |p| p.census.load());
+            total += load;
+            if load < least.0 {
+                least = (load, index);
+            }
+        }
+        let run = (total / limit / 2).clamp(SHORTEST_RUN, LONGEST_RUN);
+        self.left = run;
+        self.target = match here {
+            Some(here) if here.census.load() <= least.0 + run => None,
+            // If the system refuses another processor, those that exist have to do.
+            _ => runtime.processors.get_or_create(runtime, least.1).ok().or(runtime.processors.get(0)),
+        };
+        if let (Some(target), Some(here)) = (self.target, here)
+            && std::ptr::eq(target, here)
+        {
+            self.target = None;
+        }
+    }
+}

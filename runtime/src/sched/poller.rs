@@ -1,0 +1,80 @@
+//! Where the netpoller plugs into the scheduler.
+//!
+//! The scheduler needs three things of whatever watches descriptors: to wait in it, to look into it without
+//! waiting, and to be able to cut a wait short. It promises that only one thread at a time is inside
+//! [`Poller::poll`], on a worker's own stack or on the monitor's, never on a goroutine's.
+
+use std::io;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// What the scheduler asks of the netpoller.
+pub trait Poller: Send + Sync {
+    /// Handles the events there are, waking the parties concerned with [`Waiter::unpark`](crate::park::Waiter),
+    /// and returns how many there were. If there are none it waits for the first, for at most `timeout` (`None`:
+    /// without limit, zero: not at all). A bounded number of events is handled per call.
+    fn poll(&self, timeout: Option<Duration>) -> usize;
+
+    /// Makes the poll under way return early; if there is none, the next one does.
+    fn interrupt(&self);
+}
+
+static POLLER: OnceLock<&'static dyn Poller> = OnceLock::new();
+
+/// Gives the scheduler its netpoller and starts the runtime, so that somebody polls. The first call wins.
+///
+/// # Errors
+/// If the runtime cannot start.
+pub fn install_poller(poller: &'static dyn Poller) -> io::Result<()> {
+    let _ = POLLER.set(poller);
+    super::start()
+}
+
+pub(crate) fn installed() -> Option<&'static dyn Poller> {
+    POLLER.get().copied()
+}
+
+/// Whose turn it is to poll, and when somebody last did.
+pub(super) struct PollTurn {
+    taken: AtomicBool,
+    last: AtomicU64,
+}
+
+/// The right to poll, given back when dropped.
+pub(super) struct Turn<'a> {
+    of: &'a PollTurn,
+    poller: &'static dyn Poller,
+}
+
+impl PollTurn {
+    pub(super) fn new() -> PollTurn {
+        PollTurn { taken: AtomicBool::new(false), last: AtomicU64::new(0) }
+    }
+
+    /// Takes the turn if there is a netpoller and nobody is in it. Acquire pairs with the release in `drop`: the next
+    /// in turn sees the poller's buffers as the last one left them.
+    pub(super) fn take(&self) -> Option<Turn<'_>> {
+        let poller = installed()?;
+        let free = !self.taken.load(Ordering::Relaxed) && !self.taken.swap(true, Ordering::Acquire);
+        free.then(|| Turn { of: self, poller })
+    }
+
+    /// Whether nobody has polled since `since`.
+    pub(super) fn is_overdue(&self, since: u64) -> bool {
+        self.last.load(Ordering::Relaxed) < since
+    }
+}
+
+impl Turn<'_> {
+    pub(super) fn poll(&self, timeout: Option<Duration>, now: u64) -> usize {
+        self.of.last.store(now, Ordering::Relaxed);
+        self.poller.poll(timeout)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.of.taken.store(false, Ordering::Release);
+    }
+}

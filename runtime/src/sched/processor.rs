@@ -1,0 +1,400 @@
+//! A processor: what a goroutine believes to be its thread.
+//!
+//! It owns a set of thread-locals (those of its lending thread, which sleeps for ever), stack slots, a ready queue,
+//! timers and goroutines, and a stack of its own on which its loop ([`super::batch`]) runs. It is carried by one worker
+//! at a time, and everything in [`Local`] is touched only by what runs on the carrying thread: the processor's loop, or
+//! the goroutine that it has switched to, never both at once. The other fields are shared:
+//!
+//! | field | written by |
+//! |---|---|
+//! | `inbox`, `state` | see [`super::inbox`] |
+//! | `arrivals` | anyone who spawns a goroutine here from elsewhere; taken by the carrier or a thief |
+//! | `deadline` | the carrier: the earliest timer |
+//! | `yield_flag` | set by the monitor, cleared by the carrier |
+//! | `switches` | the carrier; the monitor compares it with what it saw before |
+//! | `census` | see [`super::census`] |
+
+use super::batch;
+use super::census::{Census, OneWriter};
+use super::inbox::{Inbox, State};
+use super::placement::Placement;
+use super::timers::{TimerId, Timers};
+use super::worker::Worker;
+use super::{Runtime, runtime};
+use crate::goroutine::record::Record;
+use crate::goroutine::slab::Slab;
+use crate::goroutine::task::TaskPtr;
+use crate::stack::Bounds;
+use crate::stack::own::OwnStack;
+use crate::stack::slots::Slots;
+use crate::{arch, clock, sys};
+use crossbeam_deque::{Injector, Stealer};
+use crossbeam_utils::CachePadded;
+use std::cell::{Cell, UnsafeCell};
+use std::collections::VecDeque;
+use std::io;
+use std::panic::Location;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+/// Bytes of stack for the processor's own loop, which calls the allocator, the copying and nothing of the user's.
+const LOOP_STACK: usize = 64 << 10;
+
+pub(crate) struct Processor {
+    pub(crate) index: usize,
+    /// The lending thread's thread pointer and kernel id.
+    pub(super) thread_pointer: usize,
+    pub(super) lender: i32,
+    pub(super) inbox: CachePadded<Inbox<Record>>,
+    pub(super) state: CachePadded<State>,
+    pub(super) arrivals: Injector<TaskPtr>,
+    /// Where thieves take goroutines that were spawned here and have not started.
+    pub(super) unstarted: Stealer<TaskPtr>,
+    pub(super) deadline: AtomicU64,
+    pub(super) yield_flag: AtomicBool,
+    pub(super) switches: OneWriter,
+    pub(super) census: Census,
+    pub(super) local: UnsafeCell<Local>,
+}
+
+// SAFETY: `local` is touched only under the rule at the top of this file; every other field is made to be shared.
+unsafe impl Sync for Processor {}
+// SAFETY: what it points to (records, tasks, stacks) is not tied to a thread, only to the processor.
+unsafe impl Send for Processor {}
+
+/// What only the carrying thread touches.
+pub(super) struct Local {
+    pub(super) runtime: &'static Runtime,
+    /// The goroutine that runs, or null while the loop does.
+    pub(super) current: *mut Record,
+    /// Where the loop is suspended while a goroutine runs.
+    pub(super) loop_sp: usize,
+    /// Where the loop is suspended while nobody carries the processor.
+    pub(super) resting_sp: usize,
+    /// Where the worker is suspended while it carries the processor, and its own thread pointer.
+    pub(super) worker_sp: usize,
+    pub(super) worker_thread_pointer: usize,
+    pub(super) worker: *const Worker,
+    /// What the goroutine that switched to the loop wants of it.
+    pub(super) wish: Wish,
+    /// The goroutine to run before the queue: one that the last one woke.
+    pub(super) run_next: *mut Record,
+    /// How many times in a row there was one, and how many turns of the queue are left before a newcomer's.
+    pub(super) next_in_a_row: u32,
+    pub(super) until_newcomer: usize,
+    pub(super) ready: VecDeque<NonNull<Record>>,
+    pub(super) unstarted: crossbeam_deque::Worker<TaskPtr>,
+    pub(super) slots: Slots,
+    pub(super) slab: Slab,
+    pub(super) timers: Timers,
+    /// The time, as of the last look at the clock.
+    pub(super) now: u64,
+    placement: Placement,
+    ids: std::ops::Range<u64>,
+    _loop_stack: OwnStack,
+}
+
+/// Why a goroutine has switched to its processor's loop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Wish {
+    /// Someone will wake it.
+    Park,
+    /// It wants to go on after the others.
+    Yield,
+    /// It has ended.
+    Finish,
+}
+
+thread_local! {
+    /// The processor whose thread-locals these are. In pinned mode the thread is also its worker, and this is set only
+    /// while it carries the processor. No destructor, so that it can be read at any time.
+    static PROCESSOR: Cell<*const Processor> = const { Cell::new(ptr::null()) };
+}
+
+/// The processor that the calling code runs on, if any.
+#[inline]
+pub(crate) fn current_processor() -> Option<&'static Processor> {
+    // SAFETY: processors are never freed.
+    unsafe { PROCESSOR.get().as_ref() }
+}
+
+/// The goroutine that the calling code is, if it is one.
+#[inline]
+pub(crate) fn current_goroutine() -> Option<NonNull<Record>> {
+    // SAFETY: we run on this processor, so we are its carrying thread.
+    current_processor().and_then(|p| NonNull::new(unsafe { (*p.local.get()).current }))
+}
+
+/// Says on which processor the calling thread is now (pinned mode), or for ever (a lending thread).
+pub(super) fn set_current_processor(processor: Option<&'static Processor>) {
+    PROCESSOR.set(processor.map_or(ptr::null(), ptr::from_ref));
+}
+
+impl Processor {
+    /// A processor whose thread-locals are the calling thread's.
+    pub(super) fn new(runtime: &'static Runtime, index: usize) -> io::Result<&'static Processor> {
+        let loop_stack = OwnStack::new(LOOP_STACK)?;
+        let base = loop_stack.bounds().base;
+        let slots = Slots::new(runtime.sizes.geometry)?;
+        let unstarted = crossbeam_deque::Worker::new_fifo();
+        let processor: &'static Processor = Box::leak(Box::new(Processor {
+            index,
+            thread_pointer: arch::thread_pointer(),
+            lender: sys::kernel_thread_id(),
+            inbox: CachePadded::new(Inbox::new()),
+            state: CachePadded::new(State::new()),
+            arrivals: Injector::new(),
+            unstarted: unstarted.stealer(),
+            deadline: AtomicU64::new(clock::NEVER),
+            yield_flag: AtomicBool::new(false),
+            switches: OneWriter::default(),
+            census: Census::default(),
+            local: UnsafeCell::new(Local {
+                runtime,
+                current: ptr::null_mut(),
+                loop_sp: 0,
+                resting_sp: 0,
+                worker_sp: 0,
+                worker_thread_pointer: 0,
+                worker: ptr::null(),
+                wish: Wish::Park,
+                run_next: ptr::null_mut(),
+                next_in_a_row: 0,
+                until_newcomer: 0,
+                ready: VecDeque::new(),
+                unstarted,
+                slots,
+                slab: Slab::new(),
+                timers: Timers::default(),
+                now: clock::now(),
+                placement: Placement::default(),
+                ids: 0..0,
+                _loop_stack: loop_stack,
+            }),
+        }));
+        // SAFETY: the loop's stack is fresh and ours; nobody knows the processor yet.
+        unsafe {
+            (*processor.local.get()).resting_sp =
+                arch::prepare(base, batch::processor_loop, processor as *const Processor as usize);
+        }
+        Ok(processor)
+    }
+
+    /// Makes a parked goroutine ready to run.
+    ///
+    /// # Safety
+    /// The caller owes the goroutine this wake-up (see [`crate::park::Waiter::unpark`]).
+    #[inline]
+    pub(crate) unsafe fn unpark(record: NonNull<Record>) {
+        // SAFETY: until it is woken the goroutine cannot end, so its record is live. After the push below it is not
+        // touched again: only its processor is, and processors are never freed.
+        let home = unsafe { Record::processor(record) };
+        match current_processor() {
+            // SAFETY: we run on the goroutine's processor, and it is not running itself, since we are.
+            Some(here) if ptr::eq(here, home) => unsafe { here.make_next(record) },
+            // SAFETY: one wake-up per park, so it stands in no inbox; live until it is taken out.
+            here => unsafe { home.unpark_from_elsewhere(record, here) },
+        }
+    }
+
+    /// # Safety
+    /// Called by the carrying thread, once per wake-up.
+    #[inline]
+    unsafe fn make_next(&self, record: NonNull<Record>) {
+        // SAFETY: we are the carrying thread.
+        let local = unsafe { &mut *self.local.get() };
+        if let Some(previous) = NonNull::new(std::mem::replace(&mut local.run_next, record.as_ptr())) {
+            local.ready.push_back(previous);
+        }
+    }
+
+    /// # Safety
+    /// As for [`unpark`](Processor::unpark).
+    #[cold]
+    #[inline(never)]
+    unsafe fn unpark_from_elsewhere(
+        &'static self,
+        record: NonNull<Record>,
+        here: Option<&'static Processor>,
+    ) {
+        // SAFETY: by contract.
+        unsafe { self.inbox.push(record.as_ptr()) };
+        if self.state.claim() {
+            // SAFETY: `here` is the processor we run on.
+            let worker = here.and_then(|p| unsafe { (*p.local.get()).worker.as_ref() });
+            runtime().submit(self, worker);
+        }
+    }
+
+    /// Starts a goroutine on this processor, from elsewhere.
+    pub(super) fn send_task(&'static self, task: TaskPtr, from: Option<&'static Processor>) {
+        self.census.note_sent();
+        self.arrivals.push(task);
+        // The counterpart of the fence between a push to the inbox and the look at the state.
+        std::sync::atomic::fence(Ordering::SeqCst);
+        if self.state.claim() {
+            // SAFETY: `from` is the processor we run on, if any.
+            let worker = from.and_then(|p| unsafe { (*p.local.get()).worker.as_ref() });
+            runtime().submit(self, worker);
+        }
+    }
+
+    /// Whether something came in through the shared doors.
+    pub(super) fn has_mail(&self) -> bool {
+        !self.inbox.is_empty() || !self.arrivals.is_empty()
+    }
+
+    /// Whether the calling kernel thread, which has this processor's thread pointer, is a worker and not the lender.
+    pub(crate) fn is_carried_by_this_thread(&self, kernel_thread: i32) -> bool {
+        // SAFETY: the field is set when the runtime starts and never changes.
+        self.lender != kernel_thread && unsafe { (*self.local.get()).runtime.sizes.carried }
+    }
+
+    /// The thread pointer of the worker that carries this processor.
+    pub(crate) fn carrier_thread_pointer(&self) -> usize {
+        // SAFETY: asked by the carrying thread; set before the processor's thread pointer came into force.
+        unsafe { (*self.local.get()).worker_thread_pointer }
+    }
+
+    /// Where the next goroutine that the running one spawns shall go: `None` is here.
+    ///
+    /// # Safety
+    /// Called by a goroutine of this processor.
+    pub(super) unsafe fn place(&'static self) -> Option<&'static Processor> {
+        // SAFETY: we are the carrying thread.
+        let local = unsafe { &mut *self.local.get() };
+        local.placement.next(local.runtime, Some(self))
+    }
+
+    /// A number for a new goroutine. Processors take them in blocks.
+    ///
+    /// # Safety
+    /// Called by a goroutine of this processor.
+    pub(super) unsafe fn next_id(&self) -> u64 {
+        // SAFETY: we are the carrying thread.
+        let local = unsafe { &mut *self.local.get() };
+        if local.ids.is_empty() {
+            local.ids = local.runtime.take_ids(256);
+        }
+        local.ids.next().unwrap_or_default()
+    }
+
+    /// Queues a goroutine that the running one has spawned.
+    ///
+    /// # Safety
+    /// Called by a goroutine of this processor.
+    pub(super) unsafe fn spawn_here(&self, task: TaskPtr) {
+        // SAFETY: we are the carrying thread.
+        let local = unsafe { &mut *self.local.get() };
+        self.census.spawned.add(1);
+        let alone = local.unstarted.is_empty();
+        local.unstarted.push(task);
+        if !alone {
+            // SAFETY: a carried processor has its worker set.
+            local.runtime.suggest_search(unsafe { &*local.worker });
+        }
+    }
+}
+
+/// The running goroutine and its stack, for the report of an overflow.
+pub(crate) struct RunningStack {
+    pub(crate) bounds: Bounds,
+    pub(crate) goroutine: u64,
+    pub(crate) name: Option<&'static str>,
+    pub(crate) spawned_at: &'static Location<'static>,
+}
+
+/// What is known of the stack that the interrupted code ran on, if it was a goroutine. Async-signal-safe.
+pub(crate) fn current_stack() -> Option<RunningStack> {
+    let record = current_goroutine()?;
+    // SAFETY: called by a handler that interrupted the goroutine, on its carrying thread; what it interrupted was the
+    // goroutine's own code, so nothing else uses the local part, and the record is live.
+    unsafe {
+        let local = Record::processor(record).local.get();
+        let record = record.as_ptr();
+        Some(RunningStack {
+            bounds: (*local).slots.bounds((*record).home),
+            goroutine: (*record).id,
+            name: (*record).origin.name(),
+            spawned_at: (*record).origin.spawned_at(),
+        })
+    }
+}
+
+/// Suspends the calling goroutine until its wake-up comes.
+///
+/// Inlined into whoever blocks, because its frame would be copied with every parked goroutine.
+///
+/// # Safety
+/// `record` is the calling goroutine's; someone owes it a wake-up, or will at the deadline.
+#[inline(always)]
+pub(crate) unsafe fn park(record: NonNull<Record>, deadline: Option<Instant>) {
+    // SAFETY: we are the carrying thread, and the record is our own. No reference is held across the switch.
+    unsafe {
+        let r = record.as_ptr();
+        let local = current_processor().unwrap_unchecked().local.get();
+        (*r).since = ((*local).now >> 24) as u32;
+        if let Some(deadline) = deadline {
+            set_timer(record, deadline);
+        }
+        (*local).wish = Wish::Park;
+        arch::switch(&raw mut (*r).sp, (*local).loop_sp);
+        if (*r).timer != TimerId::NONE {
+            clear_timer(record);
+        }
+    }
+}
+
+/// # Safety
+/// As for `park`.
+#[cold]
+unsafe fn set_timer(record: NonNull<Record>, deadline: Instant) {
+    // SAFETY: we are the carrying thread, and the record is our own.
+    unsafe {
+        let timers = &mut (*Record::processor(record).local.get()).timers;
+        (*record.as_ptr()).timer = timers.insert(clock::at(deadline), record);
+    }
+}
+
+/// # Safety
+/// As for `park`; the timer is set.
+#[cold]
+unsafe fn clear_timer(record: NonNull<Record>) {
+    // SAFETY: we are the carrying thread, and the record is our own.
+    unsafe {
+        let id = std::mem::replace(&mut (*record.as_ptr()).timer, TimerId::NONE);
+        (*Record::processor(record).local.get()).timers.remove(id);
+    }
+}
+
+/// Lets the other goroutines of the processor run, and those of other processors if the worker has any; then goes on.
+/// On a plain thread it yields the thread.
+///
+/// ```
+/// let other = narrowboat_runtime::spawn(|| ());
+/// while !other.is_finished() {
+///     narrowboat_runtime::yield_now();
+/// }
+/// ```
+pub fn yield_now() {
+    match current_goroutine() {
+        // SAFETY: we are the carrying thread and the record is our own.
+        Some(record) => unsafe {
+            let local = current_processor().unwrap_unchecked().local.get();
+            (*local).wish = Wish::Yield;
+            arch::switch(&raw mut (*record.as_ptr()).sp, (*local).loop_sp);
+        },
+        None => std::thread::yield_now(),
+    }
+}
+
+/// Yields if the monitor has asked for it.
+#[inline]
+pub(crate) fn checkpoint() {
+    if let Some(processor) = current_processor()
+        && processor.yield_flag.load(Ordering::Relaxed)
+    {
+        yield_now();
+    }
+}

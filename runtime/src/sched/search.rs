@@ -1,0 +1,267 @@
+//! Where a worker looks when its own queue is empty, and how it sleeps when there is nothing anywhere.
+//!
+//! A searcher takes, in this order: processors from the shared queue and from other workers' queues; then, only if
+//! they have waited some microseconds, the processor in another worker's `next` place and goroutines that have not
+//! started. The last two normally run at once where they are, because their waker is about to park; taking them too
+//! early would move a ping-pong to another core at every stroke.
+
+use super::Runtime;
+use super::processor::Processor;
+use super::worker::Worker;
+use crate::{arch, clock};
+use crossbeam_deque::Steal;
+use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// How long a spare worker sleeps before it ends.
+const SPARE_LINGERS: Duration = Duration::from_secs(5);
+/// Goroutines that a thief takes at once, at most.
+const TAKE_AT_MOST: usize = 32;
+/// The longest pause between searches suggested by one worker, in wake-ups.
+const MOST_SKIPPED: u32 = 4095;
+
+pub(super) enum Woke {
+    /// Made the searcher by someone.
+    Appointed,
+    /// Events, a deadline, or a call for its own processor.
+    ByItself,
+    /// A spare worker that nobody needs.
+    Retired,
+}
+
+/// How often waking a searcher on suspicion has paid lately. A suggestion that led to nothing doubles the number of
+/// wake-ups to pass before the next; one that was right resets it.
+pub(super) struct Suggestions {
+    skip: AtomicU32,
+}
+
+impl Suggestions {
+    pub(super) fn new() -> Suggestions {
+        Suggestions { skip: AtomicU32::new(0) }
+    }
+
+    fn learn(&self, right: bool) {
+        let skip = self.skip.load(Ordering::Relaxed);
+        self.skip.store(if right { skip / 4 } else { (skip * 2 + 1).min(MOST_SKIPPED) }, Ordering::Relaxed);
+    }
+}
+
+pub(super) fn steal<T>(mut attempt: impl FnMut() -> Steal<T>) -> Option<T> {
+    loop {
+        match attempt() {
+            Steal::Success(item) => return Some(item),
+            Steal::Empty => return None,
+            Steal::Retry => {}
+        }
+    }
+}
+
+/// The sight of a processor in a worker's `next` place.
+struct Sighting {
+    worker: &'static Worker,
+    next: *mut Processor,
+    carries: usize,
+}
+
+impl Runtime {
+    /// Code carried by `worker` has made something runnable that will run here soon, if that code parks soon.
+    #[inline]
+    pub(super) fn suggest_search(&'static self, worker: &Worker) {
+        let skip = worker.skip.get();
+        if skip > 0 {
+            worker.skip.set(skip - 1);
+        } else if self.idle.somebody_could_search() || self.workers.may_start() {
+            worker.skip.set(self.suggestions.skip.load(Ordering::Relaxed));
+            self.appoint();
+        }
+    }
+
+    pub(super) fn take_shared(&self, worker: &Worker) -> Option<&'static Processor> {
+        if worker.nailed.is_some() || self.queue.is_empty() {
+            return None;
+        }
+        steal(|| self.queue.steal())
+    }
+
+    /// Looks everywhere. Only the searcher calls this.
+    pub(super) fn search(&'static self, worker: &'static Worker) -> Option<&'static Processor> {
+        if let Some(processor) = self.take_waiting(worker) {
+            return Some(processor);
+        }
+        let sightings: Vec<Sighting> = self.others(worker).filter_map(sight).collect();
+        let newcomers = self.processors.all().any(has_newcomers);
+        if sightings.is_empty() && !newcomers {
+            return None;
+        }
+        pause_for_some_microseconds();
+        let found = self.take_waiting(worker).or_else(|| {
+            if worker.nailed.is_none() {
+                for seen in &sightings {
+                    let same = seen.worker.carries.get() == seen.carries
+                        && seen.worker.next.load(Ordering::Relaxed) == seen.next;
+                    if same && let Some(processor) = seen.worker.take_next() {
+                        return Some(processor);
+                    }
+                }
+            }
+            self.take_newcomers(worker)
+        });
+        self.suggestions.learn(found.is_some());
+        found
+    }
+
+    fn others(&self, worker: &'static Worker) -> impl Iterator<Item = &'static Worker> {
+        self.workers.all().filter(move |other| !ptr::eq(*other, worker))
+    }
+
+    /// Processors that stand in a queue.
+    fn take_waiting(&self, worker: &'static Worker) -> Option<&'static Processor> {
+        if worker.nailed.is_some() {
+            return None;
+        }
+        self.take_shared(worker).or_else(|| self.others(worker).find_map(|other| worker.steal_half(other)))
+    }
+
+    /// Takes goroutines that have not started from a processor that does not get to them, for an idle one.
+    fn take_newcomers(&'static self, worker: &'static Worker) -> Option<&'static Processor> {
+        let victim = self.processors.all().find(|p| has_newcomers(p))?;
+        let taker = match worker.nailed {
+            Some(own) => own.state.claim().then_some(own)?,
+            None => self.claim_an_idle_processor()?,
+        };
+        // SAFETY: we have claimed the taker, so we hold it and its local part is ours.
+        let local = unsafe { &mut *taker.local.get() };
+        let mut taken = 0;
+        while taken < TAKE_AT_MOST && (taken == 0 || victim.unstarted.len() > taken) {
+            let task = steal(|| victim.unstarted.steal()).or_else(|| steal(|| victim.arrivals.steal()));
+            let Some(task) = task else { break };
+            local.unstarted.push(task);
+            taken += 1;
+        }
+        victim.census.note_given(taken);
+        taker.census.taken.add(taken);
+        // Even with nothing taken the processor is ours to run: it will find nothing and rest.
+        Some(taker)
+    }
+
+    /// An idle processor, now queued and in the caller's hands: the one with the fewest goroutines.
+    fn claim_an_idle_processor(&'static self) -> Option<&'static Processor> {
+        let idle = self.processors.all().filter(|p| p.state.is_idle()).min_by_key(|p| p.census.load());
+        let idle = idle.filter(|p| p.census.load() == 0).or_else(|| {
+            let missing = (0..self.processors.allowed()).find(|&index| self.processors.get(index).is_none());
+            missing.and_then(|index| self.processors.get_or_create(self, index).ok()).or(idle)
+        });
+        idle.filter(|p| p.state.claim())
+    }
+
+    /// Whether something waits for a worker that does not come back to its loop: in its queues, or in the shared one.
+    pub(super) fn work_waits_behind(&self, worker: &Worker) -> bool {
+        !worker.next.load(Ordering::Relaxed).is_null() || !worker.stealer.is_empty() || !self.queue.is_empty()
+    }
+
+    /// Moves what waits for a stuck worker to the shared queue, and gets somebody to look there.
+    pub(super) fn take_over(&'static self, worker: &'static Worker) {
+        while let Some(processor) = worker.take_next().or_else(|| steal(|| worker.stealer.steal())) {
+            self.queue.push(processor);
+        }
+        self.appoint();
+    }
+
+    /// Whether there is anything for a worker that is about to sleep: step 6 of the idle protocol.
+    fn work_in_sight(&self, worker: &'static Worker) -> bool {
+        match worker.nailed {
+            Some(processor) => processor.state.is_queued(),
+            None => !self.queue.is_empty() || self.workers.all().any(|other| !other.stealer.is_empty()),
+        }
+    }
+}
+
+fn has_newcomers(processor: &Processor) -> bool {
+    !processor.unstarted.is_empty() || !processor.arrivals.is_empty()
+}
+
+fn sight(worker: &'static Worker) -> Option<Sighting> {
+    let next = worker.next.load(Ordering::Relaxed);
+    (!next.is_null()).then(|| Sighting { worker, next, carries: worker.carries.get() })
+}
+
+fn pause_for_some_microseconds() {
+    let start = arch::ticks();
+    while arch::ticks().wrapping_sub(start) < arch::SOME_MICROSECONDS {
+        std::hint::spin_loop();
+    }
+}
+
+impl Worker {
+    /// Steps 6 and 7 of the idle protocol: sleeps in the poller if nobody else is there, else in the kernel.
+    pub(super) fn sleep(&'static self, searching: bool) -> Woke {
+        let runtime = self.runtime;
+        let turn = runtime.poll_turn.take();
+        self.polling.store(turn.is_some(), Ordering::Relaxed);
+        self.asleep.store(true, Ordering::SeqCst);
+        let earliest = runtime.deadlines.earliest();
+        let alarm = runtime.sleepers.enter(self, earliest);
+        runtime.idle.announce_sleep(searching);
+        let room = self.nailed.is_some() || runtime.awake() < runtime.workers.limit();
+        let woke = if room && (runtime.work_in_sight(self) || runtime.deadlines.earliest() < earliest) {
+            self.get_up()
+        } else {
+            self.sleep_until(alarm, turn.as_ref())
+        };
+        self.asleep.store(false, Ordering::SeqCst);
+        runtime.monitor.somebody_works();
+        woke
+    }
+
+    fn sleep_until(&'static self, alarm: u64, turn: Option<&super::poller::Turn<'_>>) -> Woke {
+        let spare = self.runtime.workers.is_spare(self);
+        let mut now = self.look_at_clock();
+        let end = if spare { now + SPARE_LINGERS.as_nanos() as u64 } else { clock::NEVER };
+        loop {
+            if self.appointed.load(Ordering::Relaxed) || self.called.load(Ordering::Relaxed) {
+                return self.get_up();
+            }
+            let until = alarm.min(end);
+            let timeout = (until != clock::NEVER).then(|| clock::until(until, now));
+            let events = match (turn, timeout) {
+                (Some(turn), timeout) => turn.poll(timeout, now),
+                (None, Some(timeout)) => {
+                    std::thread::park_timeout(timeout);
+                    0
+                }
+                (None, None) => {
+                    std::thread::park();
+                    0
+                }
+            };
+            now = self.look_at_clock();
+            if events > 0 || now >= alarm {
+                return self.get_up();
+            }
+            if now >= end {
+                return match self.get_up() {
+                    Woke::ByItself => Woke::Retired,
+                    woke => woke,
+                };
+            }
+        }
+    }
+
+    /// Leaves the list of sleepers, or finds out who has taken us off.
+    fn get_up(&'static self) -> Woke {
+        if self.runtime.sleepers.leave(self, &self.runtime.idle) {
+            return Woke::ByItself;
+        }
+        if self.appointed.swap(false, Ordering::Relaxed) {
+            return Woke::Appointed;
+        }
+        self.called.store(false, Ordering::Relaxed);
+        Woke::ByItself
+    }
+
+    fn look_at_clock(&self) -> u64 {
+        self.expire_clock();
+        self.refresh_now()
+    }
+}

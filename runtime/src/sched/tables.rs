@@ -1,0 +1,227 @@
+//! The processors and the workers that exist: made on demand, found by index, never freed.
+
+use super::Runtime;
+use super::config::Sizes;
+use super::processor::{self, Processor};
+use super::worker::Worker;
+use crate::sys;
+use std::io;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
+
+/// Bytes of stack for a thread that only sleeps.
+const LENDER_STACK: usize = 64 << 10;
+/// Bytes of stack for a worker's own code. Signal handlers of the program may run on it, too.
+const WORKER_STACK: usize = 256 << 10;
+
+fn pointers<T>(n: usize) -> Box<[AtomicPtr<T>]> {
+    (0..n).map(|_| AtomicPtr::new(ptr::null_mut())).collect()
+}
+
+fn get<T>(entry: &AtomicPtr<T>) -> Option<&'static T> {
+    // SAFETY: entries are set once, from leaked boxes. Acquire pairs with the release that set it.
+    unsafe { entry.load(Ordering::Acquire).as_ref() }
+}
+
+fn set<T>(entry: &AtomicPtr<T>, value: &'static T) {
+    entry.store(ptr::from_ref(value).cast_mut(), Ordering::Release);
+}
+
+pub(crate) struct ProcessorTable {
+    entries: Box<[AtomicPtr<Processor>]>,
+    /// How many there may be: all, until the system refuses one; then those that exist.
+    allowed: AtomicUsize,
+    creating: Mutex<()>,
+}
+
+impl ProcessorTable {
+    pub(super) fn new(n: usize) -> ProcessorTable {
+        ProcessorTable { entries: pointers(n), allowed: AtomicUsize::new(n), creating: Mutex::new(()) }
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, index: usize) -> Option<&'static Processor> {
+        get(&self.entries[index])
+    }
+
+    /// How many processors there may be. They come into being in order, so these are the first ones.
+    pub(crate) fn allowed(&self) -> usize {
+        self.allowed.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &'static Processor> {
+        self.entries.iter().filter_map(get)
+    }
+
+    /// The processor at `index`; if it is not there yet, it comes into being with its lending thread.
+    pub(crate) fn get_or_create(
+        &self,
+        runtime: &'static Runtime,
+        index: usize,
+    ) -> io::Result<&'static Processor> {
+        if let Some(processor) = self.get(index) {
+            return Ok(processor);
+        }
+        let _one_at_a_time = self.creating.lock().unwrap_or_else(|e| e.into_inner());
+        if let Some(processor) = self.get(index) {
+            return Ok(processor);
+        }
+        let processor = if runtime.sizes.carried { lend(runtime, index)? } else { nail(runtime, index)? };
+        set(&self.entries[index], processor);
+        Ok(processor)
+    }
+}
+
+/// Starts a thread that gives its thread-locals to a new processor.
+fn lend(runtime: &'static Runtime, index: usize) -> io::Result<&'static Processor> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new().name(format!("processor-{index}")).stack_size(LENDER_STACK);
+    thread.spawn(move || {
+        // Before anybody knows the processor: from then on a handler here would share thread-locals with a worker.
+        sys::block_signals();
+        let processor = Processor::new(runtime, index);
+        let lends = processor.is_ok();
+        if let Ok(processor) = processor {
+            processor::set_current_processor(Some(processor));
+        }
+        let _ = sender.send(processor);
+        drop(sender);
+        if lends {
+            sys::lend_for_ever();
+        }
+    })?;
+    receiver
+        .recv()
+        .unwrap_or_else(|_| Err(io::Error::other("a lending thread ended before it lent anything")))
+}
+
+/// Pinned mode: starts a worker for a new processor that has the worker's own thread-locals.
+fn nail(runtime: &'static Runtime, index: usize) -> io::Result<&'static Processor> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new().name(format!("processor-{index}")).stack_size(WORKER_STACK);
+    runtime.workers.started.fetch_add(1, Ordering::Relaxed);
+    let spawned = thread.spawn(move || {
+        let processor = match Processor::new(runtime, index) {
+            Ok(processor) => processor,
+            Err(e) => {
+                runtime.workers.started.fetch_sub(1, Ordering::Relaxed);
+                let _ = sender.send(Err(e));
+                return;
+            }
+        };
+        let worker = match Worker::new(runtime, index, Some(processor)) {
+            Ok(worker) => worker,
+            Err(e) => {
+                runtime.workers.started.fetch_sub(1, Ordering::Relaxed);
+                let _ = sender.send(Err(e));
+                return;
+            }
+        };
+        set(&runtime.workers.entries[index], worker);
+        let _ = sender.send(Ok(processor));
+        drop(sender);
+        worker.main(false);
+    });
+    if let Err(e) = spawned {
+        runtime.workers.started.fetch_sub(1, Ordering::Relaxed);
+        return Err(e);
+    }
+    receiver.recv().unwrap_or_else(|_| Err(io::Error::other("a processor's thread ended before it started")))
+}
+
+pub(crate) struct WorkerTable {
+    entries: Box<[AtomicPtr<Worker>]>,
+    /// Kernel threads that exist.
+    started: AtomicUsize,
+    /// How many of them may be awake: the configured number, and one more for each that is stuck.
+    limit: AtomicUsize,
+    base: usize,
+    carried: bool,
+    starting: Mutex<()>,
+}
+
+impl WorkerTable {
+    pub(super) fn new(sizes: &Sizes) -> WorkerTable {
+        // Each spare stands in for one that is stuck in some processor.
+        let most = if sizes.carried { sizes.workers + sizes.processors } else { sizes.processors };
+        WorkerTable {
+            entries: pointers(most),
+            started: AtomicUsize::new(0),
+            limit: AtomicUsize::new(sizes.workers),
+            base: sizes.workers,
+            carried: sizes.carried,
+            starting: Mutex::new(()),
+        }
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &'static Worker> {
+        self.entries.iter().filter_map(get)
+    }
+
+    pub(super) fn nailed_to(&self, processor: &Processor) -> Option<&'static Worker> {
+        get(&self.entries[processor.index])
+    }
+
+    pub(super) fn started(&self) -> usize {
+        self.started.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Whether the worker is one of those that stand in for stuck ones.
+    pub(super) fn is_spare(&self, worker: &Worker) -> bool {
+        self.carried && worker.index >= self.base
+    }
+
+    /// A worker has been found stuck, or has got loose again.
+    pub(super) fn allow_one_more(&self) {
+        self.limit.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn allow_one_less(&self) {
+        self.limit.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn may_start(&self) -> bool {
+        self.carried && self.started() < self.limit().min(self.entries.len())
+    }
+
+    pub(super) fn start_first(&self, runtime: &'static Runtime) -> io::Result<()> {
+        self.start(runtime, false)
+    }
+
+    /// Starts a worker as the searcher. False if there may be no more, or the system refuses.
+    pub(super) fn start_searcher(&self, runtime: &'static Runtime) -> bool {
+        self.may_start() && self.start(runtime, true).is_ok()
+    }
+
+    fn start(&self, runtime: &'static Runtime, searching: bool) -> io::Result<()> {
+        let _one_at_a_time = self.starting.lock().unwrap_or_else(|e| e.into_inner());
+        let free = self.entries.iter().position(|entry| get(entry).is_none_or(Worker::is_retired));
+        let Some(index) = free else { return Err(io::Error::other("all workers have been started")) };
+        let worker = match get(&self.entries[index]) {
+            Some(retired) => retired,
+            None => Worker::new(runtime, index, None)?,
+        };
+        worker.set_retired(false);
+        self.started.fetch_add(1, Ordering::Relaxed);
+        set(&self.entries[index], worker);
+        let thread = std::thread::Builder::new().name(format!("worker-{index}")).stack_size(WORKER_STACK);
+        match thread.spawn(move || worker.main(searching)) {
+            Ok(_) => Ok(()),
+            Err(e) => {
+                self.retire(worker);
+                Err(e)
+            }
+        }
+    }
+
+    /// The worker's thread ends, or never came to be; its entry may be used again.
+    pub(super) fn retire(&self, worker: &Worker) {
+        self.started.fetch_sub(1, Ordering::Relaxed);
+        worker.set_retired(true);
+    }
+}

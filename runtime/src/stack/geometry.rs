@@ -1,0 +1,100 @@
+//! How many slots a processor has and how large they are, given what was asked for and what the system allows.
+
+use super::{GUARD, SMALLEST};
+use crate::sys::memory;
+use std::io;
+
+/// Slots in the whole process. Each open slot splits the reservation into two mappings, and the kernel allows
+/// 65,530 by default; this leaves three quarters of them to the program.
+const SLOTS_IN_ALL: usize = 8 << 10;
+
+/// The shape of every processor's arena.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    /// Slots per processor.
+    pub(crate) slots: usize,
+    /// Bytes from one slot to the next, guard included.
+    pub(crate) stride: usize,
+}
+
+impl Geometry {
+    /// The geometry for `processors` processors of `slots` slots of `max_stack` bytes each, as far as it fits.
+    ///
+    /// The system is asked for twice the sum, open, and the size is halved until it agrees: under strict
+    /// overcommit or an address-space limit the slots must leave room for everything else the program needs.
+    ///
+    /// # Errors
+    /// If not even the smallest slots fit.
+    pub(crate) fn fit(processors: usize, slots: usize, max_stack: usize) -> io::Result<Geometry> {
+        Self::fit_if(processors, slots, max_stack, memory::would_fit)
+    }
+
+    /// How deep a stack in a slot can get, in bytes.
+    pub(crate) fn largest(&self) -> usize {
+        self.stride - GUARD
+    }
+
+    fn fit_if(
+        processors: usize,
+        slots: usize,
+        max_stack: usize,
+        would_fit: impl Fn(usize) -> bool,
+    ) -> io::Result<Geometry> {
+        let page = memory::page_size();
+        let slots = slots.min(SLOTS_IN_ALL / processors.max(1)).max(1);
+        let mut size = max_stack.max(SMALLEST).next_multiple_of(page);
+        loop {
+            let stride = size + GUARD;
+            let asked = stride
+                .checked_mul(slots)
+                .and_then(|n| n.checked_mul(processors))
+                .and_then(|n| n.checked_mul(2));
+            if asked.is_some_and(&would_fit) {
+                return Ok(Geometry { slots, stride });
+            }
+            if size == SMALLEST {
+                return Err(io::Error::new(
+                    io::ErrorKind::OutOfMemory,
+                    format!(
+                        "no address space for goroutine stacks: {processors} processors with {slots} slots of \
+                         {SMALLEST} bytes were refused; raise the address-space limit (ulimit -v) or \
+                         vm.overcommit_ratio, or ask for fewer processors (NARROWBOAT_PROCESSORS) or fewer slots \
+                         (Config::stack_slots)"
+                    ),
+                ));
+            }
+            size = (size / 2).max(SMALLEST).next_multiple_of(page);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_what_was_asked_for_when_it_fits() {
+        let g = Geometry::fit_if(16, 64, 256 << 20, |_| true).unwrap();
+        assert_eq!(g, Geometry { slots: 64, stride: (256 << 20) + GUARD });
+    }
+
+    #[test]
+    fn halves_the_size_until_twice_the_sum_fits() {
+        let limit = 8 << 30;
+        let g = Geometry::fit_if(16, 64, 256 << 20, |n| n <= limit).unwrap();
+        assert!(g.stride * 64 * 16 * 2 <= limit);
+        assert!(g.stride * 64 * 16 * 4 > limit);
+    }
+
+    #[test]
+    fn says_what_to_change_when_nothing_fits() {
+        let e = Geometry::fit_if(16, 64, 256 << 20, |_| false).unwrap_err();
+        assert!(e.to_string().contains("NARROWBOAT_PROCESSORS"), "{e}");
+    }
+
+    #[test]
+    fn bounds_the_slots_of_the_whole_process() {
+        let g = Geometry::fit_if(1024, 64, 256 << 20, |_| true).unwrap();
+        assert_eq!(g.slots, 8);
+    }
+}

@@ -1,0 +1,114 @@
+//! The heap copy of a parked goroutine's live stack bytes.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::ptr;
+
+/// Room for the live bytes of one goroutine, sized to what it last needed.
+///
+/// The buffer is kept while the goroutine is resident: most park again at the same depth. It is replaced when it
+/// is too small, or more than twice too large.
+///
+/// Packed to twelve bytes: it stands in every goroutine's record.
+#[repr(C, packed(4))]
+pub(crate) struct Image {
+    bytes: *mut u8,
+    capacity: u32,
+}
+
+/// Sizes are rounded up to 8 past a multiple of 16, which is what common allocators hand out anyway.
+fn rounded(len: usize) -> usize {
+    (len + 7).next_multiple_of(16) - 8
+}
+
+fn layout(capacity: usize) -> Layout {
+    // Stacks larger than 4 GiB do not exist (`Image::save`), so the size is far from overflowing.
+    Layout::from_size_align(capacity, 8).expect("a stack image has a valid layout")
+}
+
+impl Image {
+    pub(crate) const fn new() -> Image {
+        Image { bytes: ptr::null_mut(), capacity: 0 }
+    }
+
+    /// Copies `[sp, base)` out.
+    ///
+    /// # Safety
+    /// The range is readable and nothing writes to it meanwhile.
+    pub(crate) unsafe fn save(&mut self, sp: usize, base: usize) {
+        let len = base - sp;
+        self.fit(len);
+        // SAFETY: the source is readable by contract, the buffer has room for `len` bytes and is our own.
+        unsafe { ptr::copy_nonoverlapping(sp as *const u8, self.bytes, len) }
+    }
+
+    /// Copies the bytes back to where they came from.
+    ///
+    /// # Safety
+    /// The last `save` was with these bounds, and the range is writable and nobody else's.
+    pub(crate) unsafe fn restore(&self, sp: usize, base: usize) {
+        debug_assert!(base - sp <= self.capacity as usize);
+        // SAFETY: `save` wrote `base - sp` bytes here; the destination is writable by contract.
+        unsafe { ptr::copy_nonoverlapping(self.bytes, sp as *mut u8, base - sp) }
+    }
+
+    fn fit(&mut self, len: usize) {
+        let capacity = self.capacity as usize;
+        if len <= capacity && capacity <= 2 * len + 64 {
+            return;
+        }
+        self.release();
+        let capacity = rounded(len);
+        let layout = layout(capacity);
+        // SAFETY: the layout is not of size zero: a suspended stack holds at least three words.
+        let bytes = unsafe { alloc(layout) };
+        if bytes.is_null() {
+            handle_alloc_error(layout);
+        }
+        self.bytes = bytes;
+        self.capacity = u32::try_from(capacity).expect("a stack has less than 4 GiB");
+    }
+
+    /// Where the buffer is, or 0.
+    pub(crate) fn address(&self) -> usize {
+        self.bytes as usize
+    }
+
+    /// Frees the buffer.
+    pub(crate) fn release(&mut self) {
+        if !self.bytes.is_null() {
+            // SAFETY: allocated by `fit` with this layout and not freed since.
+            unsafe { dealloc(self.bytes, layout(self.capacity as usize)) };
+            self.bytes = ptr::null_mut();
+            self.capacity = 0;
+        }
+    }
+}
+
+impl Drop for Image {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn brings_back_what_it_saved_and_fits_its_size() {
+        let mut image = Image::new();
+        for len in [24usize, 200, 100_000, 176, 56] {
+            let stack: Vec<u8> = (0..len).map(|i| i as u8 ^ 0x5a).collect();
+            let sp = stack.as_ptr() as usize;
+            // SAFETY: the range is the vector's.
+            unsafe { image.save(sp, sp + len) };
+            let capacity = image.capacity as usize;
+            assert!(capacity <= 2 * len + 64, "{capacity} bytes held for {len}");
+            let mut back = vec![0u8; len];
+            let to = back.as_mut_ptr() as usize;
+            // SAFETY: the range is the vector's.
+            unsafe { image.restore(to, to + len) };
+            assert_eq!(back, stack);
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Stacks that belong to one goroutine alone and are never copied.
+
+use super::{Bounds, GUARD, SMALLEST};
+use crate::sys::memory::{Reservation, page_size};
+use std::io;
+
+/// A stack of its own, unmapped when dropped.
+pub(crate) struct OwnStack {
+    // Held for its destructor.
+    _memory: Reservation,
+    bounds: Bounds,
+}
+
+impl OwnStack {
+    /// A stack of at least `size` bytes above a guard.
+    pub(crate) fn new(size: usize) -> io::Result<OwnStack> {
+        let size = size.max(SMALLEST).checked_next_multiple_of(page_size()).filter(|n| *n < 1 << 46);
+        let Some(size) = size else {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a stack cannot be that large"));
+        };
+        let hint = |e: io::Error| {
+            io::Error::new(e.kind(), format!("no memory for a goroutine's own stack of {size} bytes: {e}"))
+        };
+        let memory = Reservation::new(size + GUARD).map_err(hint)?;
+        let limit = memory.low() + GUARD;
+        memory.open(limit, limit + size).map_err(hint)?;
+        Ok(OwnStack { bounds: Bounds { base: limit + size, limit }, _memory: memory })
+    }
+
+    pub(crate) fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+}

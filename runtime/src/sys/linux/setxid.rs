@@ -1,0 +1,73 @@
+//! `setuid` and its kin under carried processors.
+//!
+//! The kernel keeps credentials per thread, so glibc's `setuid` signals every thread (real-time signal 33) to make the
+//! same call, and each thread's handler clears a mark in the thread's own structure, which it finds through the thread
+//! pointer. On a worker that carries a processor the thread pointer shows the lending thread's structure: the mark
+//! of the worker would stay, and the caller would wait for ever.
+//!
+//! So a handler of ours stands in front of glibc's and lends it the worker's own thread pointer while it runs. glibc's
+//! `sigaction` refuses signal 33; the system call does not.
+
+use crate::sched::processor;
+use crate::{arch, sys};
+use libc::{c_int, c_long, c_ulong, c_void, siginfo_t};
+use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const SIGSETXID: c_long = 33;
+
+/// The kernel's own layout of an action, with a mask of one word.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct KernelAction {
+    handler: usize,
+    flags: c_ulong,
+    restorer: usize,
+    mask: u64,
+}
+
+/// glibc's handler.
+static ORIGINAL: AtomicUsize = AtomicUsize::new(0);
+
+/// Puts our handler in front of glibc's, if there is one: another C library may do this in another way.
+pub(super) fn guard() {
+    let mut action = KernelAction { handler: 0, flags: 0, restorer: 0, mask: 0 };
+    // SAFETY: the layout is the kernel's; the restorer and flags that glibc set are kept.
+    unsafe {
+        if rt_sigaction(ptr::null(), &mut action) != 0 || action.handler <= libc::SIG_IGN {
+            return;
+        }
+        ORIGINAL.store(action.handler, Ordering::Release);
+        action.handler = on_setxid as *const () as usize;
+        rt_sigaction(&action, ptr::null_mut());
+    }
+}
+
+/// # Safety
+/// The pointers are null or valid; a new action is one that the process can live with.
+unsafe fn rt_sigaction(new: *const KernelAction, old: *mut KernelAction) -> c_long {
+    // SAFETY: by contract.
+    unsafe { libc::syscall(libc::SYS_rt_sigaction, SIGSETXID, new, old, size_of::<u64>()) }
+}
+
+extern "C" fn on_setxid(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
+    let original = ORIGINAL.load(Ordering::Acquire);
+    // On a lending thread the thread pointer is its own.
+    let carried =
+        processor::current_processor().filter(|p| p.is_carried_by_this_thread(sys::kernel_thread_id()));
+    // SAFETY: the original is glibc's handler of this signal, called with what the kernel passed to us, under the
+    // thread pointer of the kernel thread that it runs on.
+    unsafe {
+        match carried {
+            Some(processor) => {
+                let thread_pointer = processor.carrier_thread_pointer();
+                arch::call_with_thread_pointer(original, signal, info.cast(), context.cast(), thread_pointer);
+            }
+            None => {
+                let original: extern "C" fn(c_int, *mut siginfo_t, *mut c_void) =
+                    std::mem::transmute(original);
+                original(signal, info, context);
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! One goroutine that hogs its processor, by computing or by a native blocking call, and what the others feel of it.
+//!
+//! Goroutines of the hog's own processor wait, and are left out. All others must go on: with nothing done about it they
+//! would wait for the whole second; the bound leaves room for a busy machine, and the figure is printed.
+
+mod support;
+
+use narrowboat::net::{TcpListener, TcpStream};
+use narrowboat::{chan, go};
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
+use support::program;
+
+const HOGS_FOR: Duration = Duration::from_secs(1);
+const AT_MOST: Duration = Duration::from_millis(400);
+
+/// The longest time that something took, and the processors that it needed.
+struct Longest {
+    wait: Duration,
+    processors: Vec<ThreadId>,
+}
+
+/// Two goroutines that pass a number to and fro until told to stop.
+fn pair(stop: Arc<AtomicBool>, report: chan::Sender<Longest>) {
+    let (there, forth) = chan::bounded::<u32>(0);
+    let (back, home) = chan::bounded::<ThreadId>(0);
+    go!(move || {
+        for _ in forth.iter() {
+            if back.send(thread::current().id()).is_err() {
+                break;
+            }
+        }
+    });
+    go!(move || {
+        let mut longest = Longest { wait: Duration::ZERO, processors: vec![thread::current().id()] };
+        while !stop.load(Ordering::Relaxed) {
+            let start = Instant::now();
+            there.send(1).unwrap();
+            let other = home.recv().unwrap();
+            longest.wait = longest.wait.max(start.elapsed());
+            if longest.processors.len() == 1 {
+                longest.processors.push(other);
+            }
+            narrowboat::sleep(Duration::from_millis(1));
+        }
+        report.send(longest).unwrap();
+    });
+}
+
+/// Echoes each byte after the first 32, which tell the client on which processor its goroutine runs.
+fn serve(mut stream: TcpStream) {
+    let mut byte = [0];
+    while let Ok(1) = stream.read(&mut byte) {
+        let id = format!("{:>32}", format!("{:?}", thread::current().id()));
+        if stream.write_all(&id.as_bytes()[..32]).is_err() {
+            break;
+        }
+    }
+}
+
+/// A plain thread that asks a server over and over.
+fn client(address: SocketAddr, stop: Arc<AtomicBool>) -> thread::JoinHandle<(Duration, String)> {
+    thread::spawn(move || {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        let (mut longest, mut reply) = (Duration::ZERO, [0; 32]);
+        while !stop.load(Ordering::Relaxed) {
+            let start = Instant::now();
+            stream.write_all(&[1]).unwrap();
+            stream.read_exact(&mut reply).unwrap();
+            longest = longest.max(start.elapsed());
+            thread::sleep(Duration::from_millis(2));
+        }
+        (longest, String::from_utf8(reply.to_vec()).unwrap().trim().to_owned())
+    })
+}
+
+/// Runs 500 pairs, a server with eight clients and then `hog`.
+fn others_go_on_beside(what: &'static str, hog: fn()) {
+    program(move || {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (report, reports) = chan::unbounded();
+        for _ in 0..500 {
+            pair(stop.clone(), report.clone());
+        }
+        drop(report);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let acceptors_home = go!(move || {
+            let home = thread::current().id();
+            for _ in 0..8 {
+                let (stream, _) = listener.accept().unwrap();
+                go!(serve(stream));
+            }
+            home
+        });
+        let clients: Vec<_> = (0..8).map(|_| client(address, stop.clone())).collect();
+        acceptors_home.join().unwrap();
+        narrowboat::sleep(Duration::from_millis(50));
+
+        // A plain thread's goroutines go to the processor with the fewest, which is not the one with the server.
+        let spawner = thread::spawn(move || {
+            go!(move || {
+                hog();
+                thread::current().id()
+            })
+        });
+        let hogged = spawner.join().unwrap().join().unwrap();
+        stop.store(true, Ordering::Relaxed);
+
+        let elsewhere: Vec<_> = reports.iter().filter(|r| !r.processors.contains(&hogged)).collect();
+        let pairs = elsewhere.iter().map(|r| r.wait).max().unwrap_or_default();
+        let requests = clients.into_iter().map(|c| c.join().unwrap());
+        let requests: Vec<_> = requests.filter(|(_, home)| *home != format!("{hogged:?}")).collect();
+        let served = requests.iter().map(|r| r.0).max().unwrap_or_default();
+        eprintln!(
+            "beside a goroutine that {what} for {HOGS_FOR:?}: {} of 500 pairs elsewhere waited at most {pairs:?}, \
+             {} of 8 clients {served:?}",
+            elsewhere.len(),
+            requests.len(),
+        );
+        assert!(!elsewhere.is_empty() && !requests.is_empty(), "nobody lives on other processors");
+        assert!(pairs < AT_MOST && served < AT_MOST);
+    });
+}
+
+#[test]
+fn a_computing_goroutine_delays_only_its_own_processor() {
+    others_go_on_beside("computes", || {
+        let start = Instant::now();
+        while start.elapsed() < HOGS_FOR {
+            std::hint::spin_loop();
+        }
+    });
+}
+
+#[test]
+fn a_native_blocking_call_delays_only_its_own_processor() {
+    others_go_on_beside("sleeps natively", || thread::sleep(HOGS_FOR));
+}
