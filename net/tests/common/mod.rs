@@ -40,10 +40,10 @@ impl<T> Work<T> {
     }
 }
 
-/// Runs `f` and fails if it does not end: a lost wake-up is a failure, not a test that hangs.
+/// Runs `f` on a plain thread and fails if it does not end: a lost wake-up is a failure, not a test that hangs.
 pub fn bounded(f: impl FnOnce() + Send + 'static) {
     let (done, ended) = mpsc::channel();
-    let body = go(move || {
+    let body = thread::spawn(move || {
         f();
         let _ = done.send(());
     });
