@@ -145,14 +145,19 @@ unsafe extern "C" fn root_carried() {
     naked_asm!(".cfi_startproc", ".cfi_undefined rip", "mov rdi, r12", "call r13", "ud2", ".cfi_endproc")
 }
 
-/// [`switch`], with the thread pointer set to `tp` at the moment when the stacks change.
+/// Leaves the thread pointer as it is, in [`switch_carrying`].
+pub(crate) const SAME_THREAD_POINTER: usize = 0;
+
+/// [`switch`], with the thread pointer set to `tp` at the moment when the stacks change, unless that is
+/// [`SAME_THREAD_POINTER`].
 ///
 /// A function of its own, not inlined: it runs once per batch of goroutines, and both sides of it must be sure
 /// that no thread-local address of the other is in a register.
 ///
 /// # Safety
 /// As for [`switch`], but `to` comes from [`prepare`] or this function, and `tp` is the thread pointer of that
-/// stack. The kernel lets user code write the FS base ([`crate::sys::can_carry`]).
+/// stack. If that is another one than the present, the kernel lets user code write the FS base
+/// ([`crate::sys::can_carry`]).
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn switch_carrying(save: *mut usize, to: usize, tp: usize) {
     naked_asm!(
@@ -163,34 +168,11 @@ pub(crate) unsafe extern "C" fn switch_carrying(save: *mut usize, to: usize, tp:
         "push r14",
         "push r15",
         "mov [rdi], rsp",
+        "mov rsp, rsi",
+        "test rdx, rdx",
+        "jz 2f",
         "wrfsbase rdx",
-        "mov rsp, rsi",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbx",
-        "pop rbp",
-        "pop rcx",
-        "jmp rcx",
-    )
-}
-
-/// [`switch_carrying`] for stacks that share the thread pointer in force: the pinned mode.
-///
-/// # Safety
-/// As for [`switch_carrying`], without its condition on the kernel.
-#[unsafe(naked)]
-pub(crate) unsafe extern "C" fn switch_pinned(save: *mut usize, to: usize) {
-    naked_asm!(
-        "push rbp",
-        "push rbx",
-        "push r12",
-        "push r13",
-        "push r14",
-        "push r15",
-        "mov [rdi], rsp",
-        "mov rsp, rsi",
+        "2:",
         "pop r15",
         "pop r14",
         "pop r13",

@@ -46,13 +46,15 @@ impl Processor {
             let local = self.local.get();
             (*local).worker = worker;
             (*local).now = worker.refresh_now();
-            let to = (*local).resting_sp;
-            if (*local).runtime.sizes.carried {
+            let carried = (*local).runtime.sizes.carried;
+            if carried {
                 (*local).worker_thread_pointer = arch::thread_pointer();
-                arch::switch_carrying(&raw mut (*local).worker_sp, to, self.thread_pointer);
             } else {
                 super::processor::set_current_processor(Some(self));
-                arch::switch_pinned(&raw mut (*local).worker_sp, to);
+            }
+            let to = (*local).resting_sp;
+            arch::switch_carrying(&raw mut (*local).worker_sp, to, self.thread_pointer);
+            if !carried {
                 super::processor::set_current_processor(None);
             }
             (*local).worker = ptr::null();
@@ -69,11 +71,7 @@ impl Processor {
         unsafe {
             let local = self.local.get();
             let to = (*local).worker_sp;
-            if (*local).runtime.sizes.carried {
-                arch::switch_carrying(&raw mut (*local).resting_sp, to, (*local).worker_thread_pointer);
-            } else {
-                arch::switch_pinned(&raw mut (*local).resting_sp, to);
-            }
+            arch::switch_carrying(&raw mut (*local).resting_sp, to, (*local).worker_thread_pointer);
         }
     }
 

@@ -1,10 +1,10 @@
 //! The scheduler: processors, the workers that carry them, and what they share.
 //!
-//! - [`processor`] and [`batch`]: a processor's own affairs; [`inbox`]: how others reach it.
-//! - [`worker`]: the loop of a kernel thread; [`search`]: where it looks for work; [`idle`], [`sleepers`]: how it
+//! - `processor` and `batch`: a processor's own affairs; `inbox`: how others reach it.
+//! - `worker`: the loop of a kernel thread; `search`: where it looks for work; `idle`, `sleepers`: how it
 //!   sleeps and is woken.
-//! - [`monitor`]: the thread that watches for workers that are stuck.
-//! - [`placement`]: which processor a new goroutine goes to; [`deadlines`], [`timers`]: time; [`poller`]: descriptors.
+//! - `monitor`: the thread that watches for workers that are stuck.
+//! - `placement`: which processor a new goroutine goes to; `deadlines`, `timers`: time; [`poller`]: descriptors.
 //!
 //! There is one runtime per process. It starts at first use and never ends.
 

@@ -43,7 +43,7 @@ const LOOP_STACK: usize = 64 << 10;
 
 pub(crate) struct Processor {
     pub(crate) index: usize,
-    /// The lending thread's thread pointer and kernel id.
+    /// The lending thread's thread pointer (in pinned mode, where nothing is exchanged, none) and kernel id.
     pub(super) thread_pointer: usize,
     pub(super) lender: i32,
     pub(super) inbox: CachePadded<Inbox<Record>>,
@@ -138,9 +138,11 @@ impl Processor {
         let base = loop_stack.bounds().base;
         let slots = Slots::new(runtime.sizes.geometry)?;
         let unstarted = crossbeam_deque::Worker::new_fifo();
+        let carried = runtime.sizes.carried;
+        let thread_pointer = if carried { arch::thread_pointer() } else { arch::SAME_THREAD_POINTER };
         let processor: &'static Processor = Box::leak(Box::new(Processor {
             index,
-            thread_pointer: arch::thread_pointer(),
+            thread_pointer,
             lender: sys::kernel_thread_id(),
             inbox: CachePadded::new(Inbox::new()),
             state: CachePadded::new(State::new()),
@@ -156,7 +158,7 @@ impl Processor {
                 loop_sp: 0,
                 resting_sp: 0,
                 worker_sp: 0,
-                worker_thread_pointer: 0,
+                worker_thread_pointer: arch::SAME_THREAD_POINTER,
                 worker: ptr::null(),
                 wish: Wish::Park,
                 run_next: ptr::null_mut(),
