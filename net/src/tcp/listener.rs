@@ -3,6 +3,7 @@
 
 use super::TcpStream;
 use crate::convert::descriptor_conversions;
+use crate::poller::NetPoller;
 use crate::resolve::each_address;
 use crate::source::{Direction, Source};
 use crate::sys::socket;
@@ -62,6 +63,8 @@ impl TcpListener {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<TcpListener> {
+        // Now and not at the first wait: by then a burst of connections may have taken every descriptor.
+        NetPoller::get()?;
         let fd = each_address(addr, socket::listen)?;
         Ok(TcpListener { source: Arc::new(Source::new(fd)) })
     }
