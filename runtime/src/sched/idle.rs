@@ -73,11 +73,12 @@ impl Idle {
 
     /// A sleeper has left the list, by itself or taken off by someone.
     pub(crate) fn retract_sleep(&self) {
-        self.sleeping.fetch_sub(1, Ordering::Relaxed);
+        self.sleeping.fetch_sub(1, Ordering::Release);
     }
 
+    /// How many sleep. Acquire pairs with the release above: what a worker did before it left the list is seen.
     pub(crate) fn sleeping(&self) -> usize {
-        self.sleeping.load(Ordering::Relaxed)
+        self.sleeping.load(Ordering::Acquire)
     }
 }
 

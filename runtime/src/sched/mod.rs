@@ -236,9 +236,12 @@ impl Runtime {
         self.idle.stop_searching();
     }
 
-    /// How many workers do not sleep.
+    /// How many workers do not sleep; never more than there are. A worker that ends is first taken out of `started`, then
+    /// off the list of sleepers, so the two are read the other way round: otherwise it would count as awake in between,
+    /// and a wake-up that nobody else can take might be thought unnecessary.
     fn awake(&self) -> usize {
-        self.workers.started().saturating_sub(self.idle.sleeping())
+        let sleeping = self.idle.sleeping();
+        self.workers.started().saturating_sub(sleeping)
     }
 
     /// Pinned mode: wakes the one worker that may run this processor.

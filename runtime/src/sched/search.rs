@@ -240,9 +240,14 @@ impl Worker {
                 return self.get_up();
             }
             if now >= end {
+                // See `Runtime::awake` for the order.
+                self.runtime.workers.leaves();
                 return match self.get_up() {
                     Woke::ByItself => Woke::Retired,
-                    woke => woke,
+                    woke => {
+                        self.runtime.workers.stays();
+                        woke
+                    }
                 };
             }
         }

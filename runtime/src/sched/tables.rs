@@ -213,15 +213,20 @@ impl WorkerTable {
         match thread.spawn(move || worker.main(searching)) {
             Ok(_) => Ok(()),
             Err(e) => {
-                self.retire(worker);
+                self.leaves();
+                worker.set_retired(true);
                 Err(e)
             }
         }
     }
 
-    /// The worker's thread ends, or never came to be; its entry may be used again.
-    pub(super) fn retire(&self, worker: &Worker) {
+    /// A worker is about to end, if nobody needs it after all.
+    pub(super) fn leaves(&self) {
         self.started.fetch_sub(1, Ordering::Relaxed);
-        worker.set_retired(true);
+    }
+
+    /// Somebody needs it.
+    pub(super) fn stays(&self) {
+        self.started.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -116,7 +116,7 @@ impl Worker {
         while let Some(processor) = self.find(&mut searching) {
             self.run(processor);
         }
-        self.runtime.workers.retire(self);
+        self.set_retired(true);
     }
 
     /// Carries a processor for one batch and puts it where it belongs.
