@@ -45,7 +45,7 @@ impl Processor {
         unsafe {
             let local = self.local.get();
             (*local).worker = worker;
-            (*local).now = worker.refresh_now();
+            (*local).now = worker.now();
             let carried = (*local).runtime.sizes.carried;
             if carried {
                 (*local).worker_thread_pointer = arch::thread_pointer();

@@ -22,7 +22,7 @@
 //!
 //! Either the waker's look in 2 comes after the store in 3, and it sees `IDLE`; or it comes before, and then its push
 //! (1) comes before the second look (4). That argument is about a store followed by a load of another location on both
-//! sides, so all four are sequentially consistent, with a fence between the two on each side.
+//! sides, hence a sequentially consistent fence between the two on each side.
 //!
 //! A goroutine may be pushed before it has switched out: the processor reads its inbox only between goroutines.
 
@@ -135,11 +135,12 @@ impl State {
         self.0.store(QUEUED, Ordering::Relaxed);
     }
 
-    /// Step 3. The caller now looks again (step 4). Release, as part of SeqCst: the next carrier, who gets here
-    /// through `claim`, sees all that this one did.
+    /// Step 3. The caller now looks again (step 4). Release: the next carrier, who gets here through `claim`, sees all that
+    /// this one did.
     pub(crate) fn rest(&self) {
         debug_assert_eq!(self.0.load(Ordering::Relaxed), RUNNING);
-        self.0.store(IDLE, Ordering::SeqCst);
+        self.0.store(IDLE, Ordering::Release);
+        // Between steps 3 and 4.
         fence(Ordering::SeqCst);
     }
 

@@ -124,12 +124,13 @@ impl Worker {
         processor.state.run();
         // Release: the monitor sees a processor only after what was done to it.
         self.carrying.store(ptr::from_ref(processor).cast_mut(), Ordering::Release);
-        self.refresh_now();
         // SAFETY: we took the processor from a queue, where it stood once, and we are on our native stack.
         let left = unsafe { processor.carry(self) };
         self.carrying.store(ptr::null_mut(), Ordering::Release);
         self.carries.add(1);
-        if self.stuck.swap(false, Ordering::AcqRel) {
+        // The exchange is the one that counts; it is rarely needed. A mark that comes between the two is taken back by the
+        // monitor, which sees that nothing is carried any more, or waits for the next batch.
+        if self.stuck.load(Ordering::Relaxed) && self.stuck.swap(false, Ordering::AcqRel) {
             self.runtime.workers.allow_one_less();
         }
         match left {
@@ -266,6 +267,11 @@ impl Worker {
         {
             turn.poll(Some(std::time::Duration::ZERO), now);
         }
+    }
+
+    /// The time as of the last look at the clock.
+    pub(super) fn now(&self) -> u64 {
+        self.now.get()
     }
 
     /// Looks at the clock again if some 20 microseconds may have passed since the last look.
