@@ -235,7 +235,7 @@ impl Processor {
         }
     }
 
-    /// Lets others know when this processor wants to run next at the latest.
+    /// Stores when this processor wants to run next at the latest. It is announced when the processor comes to rest.
     ///
     /// # Safety
     /// As for `run_batch`.
@@ -244,10 +244,8 @@ impl Processor {
         let local = unsafe { &mut *self.local.get() };
         let earliest = local.timers.earliest().unwrap_or(clock::NEVER);
         if earliest != self.deadline.load(Ordering::Relaxed) {
-            self.deadline.store(earliest, Ordering::SeqCst);
-            if earliest != clock::NEVER {
-                local.runtime.deadlines.announce(earliest);
-            }
+            // Relaxed: whoever looks for due deadlines is ordered by the fences of that protocol.
+            self.deadline.store(earliest, Ordering::Relaxed);
         }
     }
 }

@@ -1,19 +1,20 @@
 //! The earliest deadline of all processors, so that some worker wakes up for it.
 //!
-//! Each processor publishes its earliest timer; this word is at most the least of those. It may be too early (a timer
-//! was removed): then somebody looks once for nothing.
+//! Each processor publishes its earliest timer; this word is at most the least of those of all idle processors. It may
+//! be too early (a timer was removed): then somebody looks once for nothing.
 //!
-//! 1. A processor stores its own deadline, then lowers this word to it.
-//! 2. Whoever finds that the word has passed sets it to never, then reads the deadlines of all processors, queues those
-//!    that are due and lowers the word to each of the others.
+//! 1. A processor that comes to rest has stored its own deadline, stores `IDLE` in its state word, and then lowers this
+//!    word to its deadline, if it is not as low already.
+//! 2. Whoever finds that the word has passed sets it to never, then looks at each processor: it lowers the word to a
+//!    deadline that is still to come, and claims an idle processor whose deadline has passed, and queues it. One that is
+//!    not idle looks at its timers by itself.
 //!
-//! If a processor's store in 1 comes after the read in 2, so does its lowering after the reset. All sequentially
-//! consistent, since two locations are involved.
+//! Why no deadline is lost: let a processor be found not idle in 2. That look comes before its `IDLE` of step 1, so its
+//! look at this word comes after the reset, and it lowers the word again. One side stores to the state and loads this word,
+//! the other stores to this word and loads the state, hence a sequentially consistent fence between the two on each side.
 
-use super::Runtime;
-use super::processor::Processor;
 use crate::clock::NEVER;
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::shim::{AtomicU64, Ordering, fence};
 
 pub(crate) struct Deadlines {
     earliest: AtomicU64,
@@ -24,31 +25,73 @@ impl Deadlines {
         Deadlines { earliest: AtomicU64::new(NEVER) }
     }
 
-    /// Step 1, second half.
-    pub(crate) fn announce(&self, at: u64) {
-        self.earliest.fetch_min(at, Ordering::SeqCst);
+    /// Step 1, after the state word (`State::rest` has the fence).
+    #[inline]
+    pub(super) fn announce(&self, at: u64) {
+        if at < self.earliest.load(Ordering::Relaxed) {
+            self.earliest.fetch_min(at, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn earliest(&self) -> u64 {
-        self.earliest.load(Ordering::SeqCst)
+        self.earliest.load(Ordering::Relaxed)
     }
 
-    /// Step 2: claims each idle processor that is due and hands it to `queue`. Those that are not idle look at their
-    /// timers by themselves.
-    pub(super) fn take_due(&self, runtime: &Runtime, now: u64, mut queue: impl FnMut(&'static Processor)) {
+    /// Step 2. `deadline` reads a processor's own; `wake` claims it if it is idle, and queues it.
+    pub(super) fn take_due<P>(
+        &self,
+        now: u64,
+        processors: impl Iterator<Item = P>,
+        deadline: impl Fn(&P) -> u64,
+        mut wake: impl FnMut(P),
+    ) {
         if self.earliest.load(Ordering::Relaxed) > now {
             return;
         }
-        self.earliest.swap(NEVER, Ordering::SeqCst);
-        for processor in runtime.processors.all() {
-            let at = processor.deadline.load(Ordering::SeqCst);
-            if at > now {
-                if at != NEVER {
-                    self.announce(at);
-                }
-            } else if processor.state.claim() {
-                queue(processor);
+        self.earliest.swap(NEVER, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        for processor in processors {
+            let at = deadline(&processor);
+            if at <= now {
+                wake(processor);
+            } else if at != NEVER {
+                self.announce(at);
             }
         }
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::sched::inbox::State;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    const DUE: u64 = 5;
+
+    /// A processor with a timer that is due comes to rest, while somebody looks for due deadlines: either it is claimed,
+    /// or the word still says that there is something to do.
+    #[test]
+    fn loom_a_deadline_passes_while_its_processor_comes_to_rest() {
+        loom::model(|| {
+            let deadlines = Arc::new(Deadlines::new());
+            let state = Arc::new(State::new());
+            assert!(state.claim());
+            state.run();
+            deadlines.announce(DUE);
+            let looker = {
+                let (deadlines, state) = (deadlines.clone(), state.clone());
+                thread::spawn(move || {
+                    let mut claimed = false;
+                    deadlines.take_due(DUE, std::iter::once(()), |()| DUE, |()| claimed = state.claim());
+                    claimed
+                })
+            };
+            state.rest();
+            deadlines.announce(DUE);
+            let claimed = looker.join().unwrap();
+            assert!(claimed || deadlines.earliest() == DUE);
+        });
     }
 }

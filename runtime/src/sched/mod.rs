@@ -213,6 +213,16 @@ impl Runtime {
         }
     }
 
+    /// Queues the idle processors that have a timer to fire.
+    fn queue_due(&'static self, now: u64) {
+        let deadline = |processor: &&'static Processor| processor.deadline.load(Ordering::Relaxed);
+        self.deadlines.take_due(now, self.processors.all(), deadline, |processor| {
+            if processor.state.claim() {
+                self.submit(processor, None);
+            }
+        });
+    }
+
     /// Steps 2 and 3 of the idle protocol: somebody shall look for the work that the caller has queued.
     pub(crate) fn appoint(&'static self) {
         let may_start = self.workers.may_start();

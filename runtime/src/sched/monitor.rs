@@ -83,7 +83,7 @@ impl Monitor {
 
     fn tick(&self, runtime: &'static Runtime, seen: &mut Vec<Seen>) {
         let now = clock::now();
-        runtime.deadlines.take_due(runtime, now, |processor| runtime.submit(processor, None));
+        runtime.queue_due(now);
         if runtime.poll_turn.is_overdue(now.saturating_sub(TICK.as_nanos() as u64))
             && let Some(turn) = runtime.poll_turn.take()
         {

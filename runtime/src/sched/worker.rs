@@ -140,6 +140,7 @@ impl Worker {
             }
             Left::Idle => {
                 processor.state.rest();
+                self.runtime.deadlines.announce(processor.deadline.load(Ordering::Relaxed));
                 if processor.has_mail() && processor.state.claim() {
                     self.enqueue(processor);
                 }
@@ -261,7 +262,7 @@ impl Worker {
         if self.last_housekeeping.replace(now) == now {
             return;
         }
-        self.runtime.deadlines.take_due(self.runtime, now, |processor| self.runtime.submit(processor, None));
+        self.runtime.queue_due(now);
         if self.runtime.poll_turn.is_overdue(now.saturating_sub(POLL_EVERY))
             && let Some(turn) = self.runtime.poll_turn.take()
         {
