@@ -285,3 +285,28 @@ fn sleeping_goroutines_do_not_hold_a_thread() {
     // One after another on any number of threads that this machine has, they would take most of a minute or more.
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 }
+
+/// Deadlines that pass while their processor is busy, about to rest, or at rest: each is somebody's to notice.
+#[test]
+fn sleepers_wake_however_busy_their_processors_are() {
+    let rounds = sized(2_000, 400);
+    program(move || {
+        let sleepers: Vec<_> = (1..=12_u64)
+            .map(|n| {
+                go!(move || {
+                    let mut random = n * 0x9e37_79b9;
+                    for _ in 0..rounds {
+                        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(n);
+                        let (busy, asleep) = (random >> 40 & 127, random >> 50 & 255);
+                        let start = Instant::now();
+                        while start.elapsed() < Duration::from_micros(busy) {
+                            std::hint::spin_loop();
+                        }
+                        narrowboat::sleep(Duration::from_micros(asleep));
+                    }
+                })
+            })
+            .collect();
+        sleepers.into_iter().for_each(|sleeper| sleeper.join().unwrap());
+    });
+}
