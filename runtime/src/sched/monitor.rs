@@ -59,7 +59,10 @@ impl Monitor {
         loop {
             let all_asleep = || runtime.workers.all().all(|w| w.is_retired() || w.is_asleep());
             let carried: usize = runtime.workers.all().map(|w| w.carries.get()).fold(0, usize::wrapping_add);
-            if all_asleep() && carried == activity {
+            // While this thread or a worker looks through the deadlines, the earliest of them reads as "never", and a worker
+            // that falls asleep just then sets no alarm. Until one is set, the ticks stand in for it.
+            let alarm_set = || runtime.sleepers.wakes_by(runtime.deadlines.earliest());
+            if all_asleep() && carried == activity && alarm_set() {
                 quiet_ticks += 1;
             } else {
                 quiet_ticks = 0;
@@ -67,7 +70,7 @@ impl Monitor {
             }
             if quiet_ticks >= QUIET_TICKS {
                 self.asleep.store(true, Ordering::SeqCst);
-                if all_asleep() {
+                if all_asleep() && alarm_set() {
                     let mut guard = self.lock.lock().unwrap_or_else(|e| e.into_inner());
                     while self.asleep.load(Ordering::SeqCst) {
                         guard = self.wake.wait(guard).unwrap_or_else(|e| e.into_inner());

@@ -40,6 +40,11 @@ impl Sleepers {
         }
     }
 
+    /// Whether some sleeper wakes up by `deadline`.
+    pub(super) fn wakes_by(&self, deadline: u64) -> bool {
+        self.lock().alarm <= deadline
+    }
+
     /// Leaves the list. False if somebody has taken the worker off, and marked it.
     pub(super) fn leave(&self, worker: &Worker, idle: &Idle) -> bool {
         self.take(&mut self.lock(), worker, idle)
