@@ -1,8 +1,22 @@
 #!/usr/bin/env bash
-# The optimised suite in another mode of the runtime: mode.sh VARIABLE=VALUE...
-# Documentation examples are left out: they show the API, not the modes.
+# The optimised suite, in another mode of the runtime or of the tests if variables are given: mode.sh [DIRECTORY]
+# [VARIABLE=VALUE...]
+# With a directory, only the tests in it. Documentation examples are left out: they show the API, not the modes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-cargo build --release --examples
-exec env "$@" timeout --kill-after=10 600 cargo test --workspace --release --tests
+# One package alone would be another choice of features of what it depends on, and so another build of everything.
+tests=(--tests)
+if [[ -d ${1-} ]]; then
+    tests=()
+    for test in "$1"/*; do
+        name=$(basename "$test" .rs)
+        [[ $name == common ]] || tests+=(--test "$name")
+    done
+    shift
+else
+    cargo build --workspace --release --examples
+fi
+# The limit, which turns a deadlock into a failure, is for the tests alone.
+cargo test --workspace --release "${tests[@]}" --no-run
+exec env "$@" timeout --kill-after=10 400 cargo test --workspace --release "${tests[@]}"

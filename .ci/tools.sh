@@ -2,13 +2,15 @@
 # Installs what the tests use beyond Rust. Fails, after saying so, if something is still missing at the end.
 set -euo pipefail
 
-tools=(curl wrk)
+# Each with the package that it comes in.
+declare -A tools=([curl]=curl [wrk]=wrk [valgrind]=valgrind [openssl]=openssl
+    [redis-cli]=redis-tools [redis-benchmark]=redis-tools)
 
 missing() {
     local tool
-    for tool in "${tools[@]}"; do
-        command -v "$tool" >/dev/null || printf '%s\n' "$tool"
-    done
+    for tool in "${!tools[@]}"; do
+        command -v "$tool" >/dev/null || printf '%s\n' "${tools[$tool]}"
+    done | sort -u
 }
 
 mapfile -t wanted < <(missing)

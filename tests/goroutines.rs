@@ -176,6 +176,14 @@ fn builder_names_and_sizes() {
 }
 
 #[test]
+fn handles_are_what_std_s_are() {
+    use std::panic::{RefUnwindSafe, UnwindSafe};
+    fn check<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + std::fmt::Debug>() {}
+    check::<narrowboat::JoinHandle<std::cell::Cell<u8>>>();
+    check::<narrowboat::ScopedJoinHandle<'static, std::cell::Cell<u8>>>();
+}
+
+#[test]
 fn ids_are_unique() {
     program(|| {
         let goroutines: Vec<_> = (0..1_000).map(|_| go!(|| narrowboat::current().unwrap().id())).collect();

@@ -1,20 +1,23 @@
 //! Thousands of goroutines share a handful of stack slots, so that nearly every park is followed by a copy out and
 //! a copy in. Each keeps arrays of different sizes, references into its own stack and values with destructors in frames
-//! at random depths of recursion, parks there in every way there is, and looks at all of it again.
+//! at random depths of recursion, on segments of `stack::grow` and now and then megabytes down.
 //!
-//! One runtime per process, so this file has one body; its second test runs that again with eviction forced at every
-//! park and the vacated bytes poisoned.
+//! One runtime per process, so this file has one body; its other tests run that again: with eviction forced at every
+//! park and the vacated bytes poisoned, with all memory given back that no stack needs at the moment, and under valgrind.
+//! `NARROWBOAT_TORTURE_SECONDS` repeats it with other random numbers for at least so long.
 
 mod support;
 
 use narrowboat::chan::{self, Receiver, Sender};
-use narrowboat::{Config, go, select};
+use narrowboat::{Config, go, select, stack};
 use std::hint::black_box;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::time::Duration;
-use support::{Counted, Counter, Dice, again, number_from_env, program, sized};
+use std::time::{Duration, Instant};
+use support::{Counted, Counter, Dice, again, number_from_env, program, sized, tool};
 
 const MAX_DEPTH: usize = 40;
+/// How far down a plunge goes at most, in bytes.
+const DEEPEST: usize = 8 << 20;
 
 /// A value that knows where it was put: it must never be seen anywhere else, nor with other contents.
 struct Pinned<const N: usize> {
@@ -145,8 +148,37 @@ impl Tortured {
         black_box(sum)
     }
 
-    /// A frame of random size; now and then one that catches what unwinds from above it.
+    /// Goes down for so many bytes at once, parks there, and comes back: all of it is copied if somebody else wants the slot.
+    #[inline(never)]
+    fn plunge(&mut self, bytes: usize) {
+        let mut frame = [0u64; 512];
+        let mark = self.dice.roll();
+        black_box(&mut frame)[mark as usize % 512] = mark;
+        if bytes > size_of_val(&frame) {
+            self.plunge(bytes - size_of_val(&frame));
+        } else {
+            self.park();
+        }
+        let seen = black_box(&frame);
+        assert!(
+            (0..512).all(|i| seen[i] == if i == mark as usize % 512 { mark } else { 0 }),
+            "a deep frame changed"
+        );
+    }
+
+    /// A frame of random size; now and then one that catches what unwinds from above it, or one on a segment.
     fn deeper(&mut self, below: Option<&Chain<'_>>, depth: usize) -> u64 {
+        match self.dice.below(4_000) {
+            0 => {
+                // Half of them shallower than a sixteenth of the deepest.
+                let most = DEEPEST >> self.dice.below(8);
+                let bytes = most - self.dice.below(most / 2);
+                // Without optimisation frames are larger than what is in them.
+                stack::maybe_grow(3 * bytes, 3 * bytes, || self.plunge(bytes));
+            }
+            1..100 => return stack::grow(MAX_DEPTH * (32 << 10), || self.any_frame(below, depth)),
+            _ => {}
+        }
         if self.dice.below(8) == 0 {
             return self.catching(|this| this.any_frame(below, depth));
         }
@@ -196,7 +228,19 @@ fn locals_survive_sharing_a_few_slots() {
         .workers(number_from_env("NARROWBOAT_WORKERS").unwrap_or(2))
         .start()
         .expect("nothing has started the runtime yet");
-    let (goroutines, parks) = (sized(3_000, 1_000), sized(1_000, 200));
+    let seconds = number_from_env("NARROWBOAT_TORTURE_SECONDS").unwrap_or(0);
+    let (start, mut seed) = (Instant::now(), 1);
+    loop {
+        seed = torture(seed);
+        if start.elapsed() >= Duration::from_secs(seconds as u64) {
+            break;
+        }
+    }
+}
+
+/// One round; says which random numbers are next.
+fn torture(seed: u64) -> u64 {
+    let (goroutines, parks) = (sized(3_000, 1_000), sized(400, 200));
     let counter = Counter::default();
     let values = counter.clone();
     let parked: usize = program(move || {
@@ -207,7 +251,7 @@ fn locals_survive_sharing_a_few_slots() {
         let handles: Vec<_> = (0..goroutines)
             .map(|n| {
                 let tortured = Tortured {
-                    dice: Dice::new(n as u64 + 1),
+                    dice: Dice::new(seed + n as u64),
                     parks_left: parks,
                     counter: values.clone(),
                     to_next: senders.pop().expect("one for each"),
@@ -221,9 +265,38 @@ fn locals_survive_sharing_a_few_slots() {
     assert_eq!(parked, goroutines * parks);
     assert!(counter.made() > goroutines * parks / 4, "only {} frames were made", counter.made());
     assert_eq!(counter.dropped(), counter.made(), "every frame's value is dropped once");
+    seed + goroutines as u64
 }
 
 #[test]
 fn locals_survive_eviction_at_every_park() {
     again("locals_survive_sharing_a_few_slots", &[("NARROWBOAT_STRESS", "evict")]);
+}
+
+#[test]
+fn locals_survive_when_all_that_is_not_needed_is_given_back() {
+    let variables = [("NARROWBOAT_STRESS", "scavenge"), ("NARROWBOAT_TEST_SCALE", "40")];
+    again("locals_survive_sharing_a_few_slots", &variables);
+}
+
+/// A small round under memcheck. There is no user-mode write of the thread pointer there, so processors are pinned.
+#[test]
+#[ignore = "minutes in every mode; `.ci/memcheck.sh` runs it once"]
+fn memcheck_has_nothing_to_object() {
+    let name = "locals_survive_sharing_a_few_slots";
+    let Some(mut valgrind) = tool("valgrind") else { return };
+    // Memcheck takes note of every page of a stack when it comes into being.
+    let output = valgrind
+        .args(["--error-exitcode=99", "--quiet"])
+        .arg(std::env::current_exe().expect("a test knows its binary"))
+        .args(["--exact", name, "--test-threads=1"])
+        .envs([
+            ("NARROWBOAT_TEST_SCALE", "1"),
+            ("NARROWBOAT_PROCESSORS", "2"),
+            ("NARROWBOAT_MAX_STACK", "524288"),
+        ])
+        .output()
+        .expect("valgrind runs");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && out.contains("1 passed"), "{}\n{out}\n{err}", output.status);
 }

@@ -125,6 +125,9 @@ impl<T> Channel<T> {
                     // SAFETY: the node is our own and in no queue, and it lives for ever; a receive needs nothing in
                     // it. Without a deadline nobody but a holder of the channel's lock can end the wait.
                     unsafe { state.recvs.enter(node, me, LONE, limit == Limit::None) };
+                    let called = state.sends.call_watchers();
+                    drop(state);
+                    called.wake();
                     return Begun::Waiting(me);
                 }
             }
@@ -184,6 +187,9 @@ impl<T> Channel<T> {
             node.set_note(Note::VALUE);
             state.sends.enter(node, me, LONE, sole);
         }
+        let called = state.recvs.call_watchers();
+        drop(state);
+        called.wake();
         me
     }
 

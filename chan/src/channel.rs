@@ -15,17 +15,21 @@
 //! 3. If a send waits, then there is no room: `ring.len() + promised == capacity`.
 //! 4. A send and a receive wait at the same time only if they are two arms of one select.
 //! 5. If the channel is closed, nobody waits, and nothing is added to the ring.
+//! 6. Nobody watches for what is possible: if there is a message, a waiting send or a close, then no receive is
+//!    watched for; if there is room, a waiting receive or a close, then no send is. So whoever makes an operation
+//!    possible calls its watchers, under the same lock: by putting a message into the ring, by freeing a place that no
+//!    waiting send gets, by entering the queue of the other side, by closing.
 //!
 //! Nothing in here runs code of the user's while the lock is held: messages are moved under it, never dropped.
 
 use crate::error::SendError;
 use crate::ring::Ring;
-use crate::waiters::{BlockedRecv, BlockedSend, Dismissed, Held, LateSend, Offer, Owed, Waiters};
+use crate::shim::{AtomicUsize, Mutex, MutexGuard, Ordering};
+use crate::waiters::{BlockedRecv, BlockedSend, Held, LateSend, Offer, Owed, OwedAll, Waiters};
 use narrowboat_runtime::park::Waiter;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 /// The capacity of a channel without a limit.
 pub(crate) const UNBOUNDED: usize = usize::MAX;
@@ -80,8 +84,6 @@ impl<T> State<T> {
     }
 
     /// Lets the first blocked send have the place that has just become free (invariant 3).
-    #[cold]
-    #[inline(never)]
     fn admit(&mut self) -> Option<Owed> {
         match self.sends.pop()?.accept() {
             Offer::Value(held) => {
@@ -97,8 +99,8 @@ impl<T> State<T> {
     }
 
     /// Establishes invariant 5.
-    fn close(&mut self) -> Dismissed {
-        let mut dismissed = Dismissed::new();
+    fn close(&mut self) -> OwedAll {
+        let mut dismissed = OwedAll::new();
         self.closed = true;
         self.sends.dismiss(&mut dismissed);
         self.recvs.dismiss(&mut dismissed);
@@ -137,15 +139,25 @@ impl<T> Channel<T> {
         (&raw const *self).addr()
     }
 
-    /// Ends a receive that has taken a message from the buffer: the place goes to a blocked send.
+    /// Ends a receive that has taken a message from the buffer.
     #[inline]
-    pub(crate) fn popped(&self, mut state: Guard<'_, T>) {
-        if !state.sends.is_empty() {
-            let sender = state.admit();
+    pub(crate) fn popped(&self, state: Guard<'_, T>) {
+        if !state.sends.is_deserted() {
+            Channel::offer_place(state);
+        }
+    }
+
+    /// A place in the buffer has become free: it goes to a blocked send, or else those who watch for it are called.
+    #[cold]
+    #[inline(never)]
+    fn offer_place(mut state: Guard<'_, T>) {
+        if let Some(sender) = state.admit() {
             drop(state);
-            if let Some(sender) = sender {
-                sender.wake();
-            }
+            sender.wake();
+        } else {
+            let called = state.sends.call_watchers();
+            drop(state);
+            called.wake();
         }
     }
 
@@ -173,16 +185,33 @@ impl<T> Channel<T> {
             drop(state);
             return refused(value, None);
         }
-        if let Some(receiver) = state.recvs.pop() {
-            drop(state);
-            receiver.give(value);
-            return Ok(());
-        }
-        if state.has_room(self.capacity) {
+        if !state.recvs.is_deserted() {
+            match state.recvs.pop() {
+                Some(receiver) => {
+                    drop(state);
+                    receiver.give(value);
+                    return Ok(());
+                }
+                None if state.has_room(self.capacity) => {
+                    Channel::push_watched(state, value);
+                    return Ok(());
+                }
+                None => {}
+            }
+        } else if state.has_room(self.capacity) {
             state.ring.push(value);
             return Ok(());
         }
         refused(value, Some(state))
+    }
+
+    /// Adds a value to the buffer, for which somebody may watch.
+    #[cold]
+    fn push_watched(mut state: Guard<'_, T>, value: T) {
+        state.ring.push(value);
+        let called = state.recvs.call_watchers();
+        drop(state);
+        called.wake();
     }
 
     /// Finds a place for the value of a selected send.
@@ -211,8 +240,18 @@ impl<T> Channel<T> {
         state.closed || !state.ring.is_empty() || state.sends.has_other_than(me)
     }
 
+    /// Whether a send is possible now; exact.
+    pub(crate) fn can_send(&self, state: &State<T>) -> bool {
+        state.closed || state.has_room(self.capacity) || state.recvs.has_party()
+    }
+
+    /// Whether a receive is possible now; exact.
+    pub(crate) fn can_recv(&self, state: &State<T>) -> bool {
+        state.closed || !state.ring.is_empty() || state.sends.has_party()
+    }
+
     /// Brings the value for a reserved place. If a receive waits it is handed over: the place is then free, but by
-    /// invariant 4 nobody waits for it.
+    /// invariants 4 and 6 nobody waits or watches for it.
     pub(crate) fn deliver(&self, value: T) -> Result<(), SendError<T>> {
         let mut state = self.lock();
         state.promised -= 1;
@@ -225,7 +264,7 @@ impl<T> Channel<T> {
                 drop(state);
                 receiver.give(value);
             }
-            None => state.ring.push(value),
+            None => Channel::push_watched(state, value),
         }
         Ok(())
     }
@@ -235,11 +274,7 @@ impl<T> Channel<T> {
     pub(crate) fn withdraw(&self) {
         let mut state = self.lock();
         state.promised -= 1;
-        let sender = state.admit();
-        drop(state);
-        if let Some(sender) = sender {
-            sender.wake();
-        }
+        Channel::offer_place(state);
     }
 
     pub(crate) fn close(&self) -> bool {

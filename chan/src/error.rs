@@ -129,6 +129,33 @@ pub struct TrySelectError;
 #[derive(PartialEq, Eq, Clone, Copy, Debug)]
 pub struct SelectTimeoutError;
 
+/// [`Select::try_ready`](crate::Select::try_ready) found no operation that was possible.
+///
+/// # Examples
+/// ```
+/// let (_tx, rx) = narrowboat_chan::unbounded::<i32>();
+/// let mut select = narrowboat_chan::Select::new();
+/// select.recv(&rx);
+/// assert_eq!(select.try_ready(), Err(narrowboat_chan::TryReadyError));
+/// ```
+#[derive(PartialEq, Eq, Clone, Copy, Debug)]
+pub struct TryReadyError;
+
+/// No operation of a select became possible until the time was up.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+///
+/// let (_tx, rx) = narrowboat_chan::unbounded::<i32>();
+/// let mut select = narrowboat_chan::Select::new();
+/// select.recv(&rx);
+/// let error = select.ready_timeout(Duration::from_millis(1)).unwrap_err();
+/// assert_eq!(error, narrowboat_chan::ReadyTimeoutError);
+/// ```
+#[derive(PartialEq, Eq, Clone, Copy, Debug)]
+pub struct ReadyTimeoutError;
+
 const SEND_CLOSED: &str = "sending on a closed channel";
 const RECV_CLOSED: &str = "receiving on an empty and closed channel";
 
@@ -386,3 +413,19 @@ impl fmt::Display for SelectTimeoutError {
 }
 
 impl Error for SelectTimeoutError {}
+
+impl fmt::Display for TryReadyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("no operation of the select is possible now")
+    }
+}
+
+impl Error for TryReadyError {}
+
+impl fmt::Display for ReadyTimeoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("timed out waiting for an operation of the select to become possible")
+    }
+}
+
+impl Error for ReadyTimeoutError {}

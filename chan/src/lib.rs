@@ -12,6 +12,9 @@
 //! | [`tick`] | delivers a message every so often |
 //! | [`never()`] | delivers nothing |
 //!
+//! [`time`] has timers that can be stopped and set again, [`context`] ends work from outside; both are waited for on
+//! channels, too.
+//!
 //! Names and behaviour are those of crossbeam-channel 0.5: a program ports by changing its `use`. From Go comes an
 //! explicit [`close`](Sender::close), which either side may call; dropping the last sender or the last receiver
 //! closes a channel too. Receivers of a closed channel get the messages in it, then an error. Senders get an error
@@ -55,19 +58,25 @@
 mod block;
 mod cell;
 mod channel;
+pub mod context;
 mod error;
 mod iter;
 mod make;
+#[cfg(all(test, loom))]
+mod models;
+mod outside;
 mod receiver;
 mod ring;
 mod select;
 mod sender;
+mod shim;
+pub mod time;
 mod timer;
 mod waiters;
 
 pub use error::{
-    RecvError, RecvTimeoutError, SelectTimeoutError, SendError, SendTimeoutError, TryRecvError,
-    TrySelectError, TrySendError,
+    ReadyTimeoutError, RecvError, RecvTimeoutError, SelectTimeoutError, SendError, SendTimeoutError,
+    TryReadyError, TryRecvError, TrySelectError, TrySendError,
 };
 pub use iter::{IntoIter, Iter, TryIter};
 pub use make::{after, at, bounded, never, tick, unbounded};
@@ -82,4 +91,10 @@ pub mod __private {
         block_forever, recv_timeout, select, select_timeout, try_recv, try_select,
     };
     pub use crate::select::{Arm, Order};
+}
+
+/// What the other crates of Narrowboat put behind a [`Receiver`]. Not for programs.
+#[doc(hidden)]
+pub mod __outside {
+    pub use crate::outside::{Outside, either, receiver};
 }

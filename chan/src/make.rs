@@ -120,6 +120,6 @@ pub fn tick(duration: Duration) -> Receiver<Instant> {
 ///     recv(limit.map_or_else(never, after)) -> _ => unreachable!(),
 /// }
 /// ```
-pub fn never<T>() -> Receiver<T> {
+pub const fn never<T>() -> Receiver<T> {
     Receiver { flavor: Flavor::Never }
 }

@@ -2,7 +2,9 @@
 
 use crate::block::{At, Limit};
 use crate::channel::Channel;
+use crate::context::Scope;
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
+use crate::outside::State;
 use crate::timer::{Timer, recv_never};
 use std::fmt;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
@@ -31,8 +33,12 @@ pub struct Receiver<T> {
 pub(crate) enum Flavor<T> {
     /// `bounded` and `unbounded`.
     Channel(Arc<Channel<T>>),
-    /// `after`, `at` and `tick`.
+    /// `after`, `at` and `tick`; `Timer` and `Ticker`.
     Timer(Arc<Timer<T>>),
+    /// `Context::done`.
+    Done(Arc<Scope>),
+    /// What another crate waits for.
+    State(Arc<State<T>>),
     /// `never`.
     Never,
 }
@@ -43,6 +49,8 @@ impl<T> Receiver<T> {
         match &self.flavor {
             Flavor::Channel(channel) => channel.recv(limit, at),
             Flavor::Timer(timer) => timer.recv(limit, at),
+            Flavor::Done(scope) => Err(scope.recv(limit, at)),
+            Flavor::State(state) => state.recv(limit, at),
             Flavor::Never => recv_never(limit, at),
         }
     }
@@ -143,7 +151,8 @@ impl<T> Receiver<T> {
     ///
     /// Messages in the buffer can still be received, then receivers get an error. Sends fail from now on, and those
     /// that wait at the moment fail too, each with its message. A channel of [`after`](crate::after),
-    /// [`at`](crate::at), [`tick`](crate::tick) or [`never()`](crate::never) has nobody to close it: false.
+    /// [`at`](crate::at), [`tick`](crate::tick) or [`never()`](crate::never) has nobody to close it: false. That of a
+    /// [`Context`](crate::context::Context) is closed by the context only.
     ///
     /// # Examples
     /// ```
@@ -156,7 +165,7 @@ impl<T> Receiver<T> {
     pub fn close(&self) -> bool {
         match &self.flavor {
             Flavor::Channel(channel) => channel.close(),
-            Flavor::Timer(_) | Flavor::Never => false,
+            Flavor::Timer(_) | Flavor::Done(_) | Flavor::State(_) | Flavor::Never => false,
         }
     }
 
@@ -173,7 +182,8 @@ impl<T> Receiver<T> {
     pub fn is_closed(&self) -> bool {
         match &self.flavor {
             Flavor::Channel(channel) => channel.is_closed(),
-            Flavor::Timer(_) | Flavor::Never => false,
+            Flavor::Done(scope) => scope.is_over(),
+            Flavor::Timer(_) | Flavor::State(_) | Flavor::Never => false,
         }
     }
 
@@ -203,7 +213,8 @@ impl<T> Receiver<T> {
         match &self.flavor {
             Flavor::Channel(channel) => channel.is_full(),
             Flavor::Timer(timer) => !timer.is_empty(),
-            Flavor::Never => true,
+            Flavor::State(state) => state.is_so(),
+            Flavor::Done(_) | Flavor::Never => true,
         }
     }
 
@@ -220,7 +231,8 @@ impl<T> Receiver<T> {
         match &self.flavor {
             Flavor::Channel(channel) => channel.len(),
             Flavor::Timer(timer) => usize::from(!timer.is_empty()),
-            Flavor::Never => 0,
+            Flavor::State(state) => usize::from(state.is_so()),
+            Flavor::Done(_) | Flavor::Never => 0,
         }
     }
 
@@ -236,8 +248,8 @@ impl<T> Receiver<T> {
     pub fn capacity(&self) -> Option<usize> {
         match &self.flavor {
             Flavor::Channel(channel) => channel.capacity(),
-            Flavor::Timer(_) => Some(1),
-            Flavor::Never => Some(0),
+            Flavor::Timer(_) | Flavor::State(_) => Some(1),
+            Flavor::Done(_) | Flavor::Never => Some(0),
         }
     }
 
@@ -254,6 +266,8 @@ impl<T> Receiver<T> {
         match (&self.flavor, &other.flavor) {
             (Flavor::Channel(a), Flavor::Channel(b)) => Arc::ptr_eq(a, b),
             (Flavor::Timer(a), Flavor::Timer(b)) => Arc::ptr_eq(a, b),
+            (Flavor::Done(a), Flavor::Done(b)) => Arc::ptr_eq(a, b),
+            (Flavor::State(a), Flavor::State(b)) => Arc::ptr_eq(a, b),
             (Flavor::Never, Flavor::Never) => true,
             _ => false,
         }
@@ -269,6 +283,8 @@ impl<T> Clone for Receiver<T> {
                 Flavor::Channel(channel)
             }
             Flavor::Timer(timer) => Flavor::Timer(timer.clone()),
+            Flavor::Done(scope) => Flavor::Done(scope.clone()),
+            Flavor::State(state) => Flavor::State(state.clone()),
             Flavor::Never => Flavor::Never,
         };
         Receiver { flavor }

@@ -1,45 +1,104 @@
-//! Channels that tell the time: `after`, `at`, `tick` and `never`.
+//! Channels that tell the time: `after`, `at`, `tick` and `never`, and those of `Timer` and `Ticker`.
 //!
-//! They have no sender, no timer object and no thread. Such a channel is the instant of its next message; to wait
+//! They have no sender and no thread, and stand in no heap. Such a channel is the instant of its next message; to wait
 //! for it is to park with that instant as the deadline, and whoever finds it passed takes the message. Among
-//! clones each message is taken once. One that nobody waits for costs nothing.
+//! clones each message is taken once. One that nobody waits for costs nothing, and has nothing to clean up.
+//!
+//! The instant of some can be *set* while others wait for it: `Timer` and `Ticker` stop and start again. Everything
+//! about such a timer is under its one lock:
+//!
+//! 1. A party that waits enters the timer's queue and reads the instant that it will sleep until, in one critical section.
+//!    `asleep_until` is not before the latest of these instants.
+//! 2. A receive takes the message if the instant has passed, and moves the instant on or away. A party that slept until
+//!    its deadline looks like any other, and may find nothing, or a later instant.
+//! 3. To set the timer is to replace the instant. If the new one is before `asleep_until` then somebody might oversleep:
+//!    all are taken out of the queue and told to look again, when the lock has been released. If not, they find
+//!    out by themselves in time; so a timer that is put off again and again, before it fires, wakes nobody.
+//!
+//! Hence no message is early or stale: a receive that takes the lock after step 3 sees the new instant only, and
+//! one before it has received what was due then.
 
 use crate::block::{At, Limit};
 use crate::error::RecvTimeoutError;
-use narrowboat_runtime::park::{Reason, Waiter, checkpoint};
-use std::sync::{Mutex, PoisonError};
+use crate::waiters::{BlockedRecv, LONE, Node, Note, OwedAll, Waiters};
+use narrowboat_runtime::park::{Outcome, Reason, Waiter, checkpoint};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A channel that holds a message from time to time.
 pub(crate) struct Timer<T> {
-    /// When the next message comes; `None` after the last one.
-    next: Mutex<Option<Instant>>,
-    /// The distance between messages; `None` if there is but one.
-    period: Option<Duration>,
+    state: Mutex<State>,
     /// `T` is `Instant`, which the type of a receiver does not know.
     message: fn(Instant) -> T,
 }
 
+struct State {
+    /// When the next message comes; `None` after the last one.
+    next: Option<Instant>,
+    /// The distance between messages; `None` if there is but one.
+    period: Option<Duration>,
+    /// Who waits, if the timer can be set. For one that cannot, the deadline says all.
+    sleepers: Option<Sleepers>,
+}
+
+struct Sleepers {
+    queue: Waiters<BlockedRecv<()>>,
+    /// Everybody in the queue looks again by then; `None` if somebody does not.
+    asleep_until: Option<Instant>,
+}
+
 impl Timer<Instant> {
     pub(crate) fn new(first: Instant, period: Option<Duration>) -> Timer<Instant> {
-        Timer { next: Mutex::new(Some(first)), period, message: |when| when }
+        Timer::with(first, period, None)
+    }
+
+    /// One that can be [`set`](Timer::set).
+    pub(crate) fn settable(first: Instant, period: Option<Duration>) -> Timer<Instant> {
+        Timer::with(first, period, Some(Sleepers { queue: Waiters::new(), asleep_until: None }))
+    }
+
+    fn with(first: Instant, period: Option<Duration>, sleepers: Option<Sleepers>) -> Timer<Instant> {
+        Timer { state: Mutex::new(State { next: Some(first), period, sleepers }), message: |when| when }
     }
 }
 
 impl<T> Timer<T> {
-    pub(crate) fn next(&self) -> Option<Instant> {
-        *self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Nothing panics while the lock is held.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a message is there or will come.
+    pub(crate) fn is_set(&self) -> bool {
+        self.lock().next.is_some()
+    }
+
+    /// Replaces whatever was to come. True if something was.
+    pub(crate) fn set(&self, next: Option<Instant>, period: Option<Duration>) -> bool {
+        let mut told = OwedAll::new();
+        let mut state = self.lock();
+        let was = state.next.is_some();
+        state.next = next;
+        state.period = period;
+        let sleepers = state.sleepers.as_mut().expect("only timers that can be set are set");
+        if next.is_some_and(|next| sleepers.asleep_until.is_none_or(|until| next < until)) {
+            sleepers.queue.dismiss_with(Note::RETRY, &mut told);
+        }
+        drop(state);
+        told.wake();
+        checkpoint();
+        was
     }
 
     pub(crate) fn try_recv(&self) -> Option<T> {
-        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-        let when = (*next)?;
+        let mut state = self.lock();
+        let when = state.next?;
         let now = Instant::now();
         if now < when {
             return None;
         }
-        *next = self.period.and_then(|period| following(when, period, now));
-        drop(next);
+        state.next = state.period.and_then(|period| following(when, period, now));
+        drop(state);
         Some((self.message)(when))
     }
 
@@ -49,20 +108,109 @@ impl<T> Timer<T> {
                 checkpoint();
                 return Ok(message);
             }
-            sleep(self.next(), limit, at)?;
+            sleep(self, limit, at)?;
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.next().is_none_or(|when| Instant::now() < when)
+        self.lock().next.is_none_or(|when| Instant::now() < when)
     }
+}
+
+/// What can be waited for without a message from a counterpart: an instant ends the wait, or a word to look again.
+pub(crate) trait Event {
+    /// Looks, and enters the queue, in one critical section.
+    ///
+    /// # Safety
+    /// As for [`Waiters::enter`]; `sole` says that there is neither another arm nor a limit. After `Until` the node may be
+    /// in the queue.
+    unsafe fn enter(&self, node: Node, me: Waiter, outcome: Outcome, sole: bool) -> Wait;
+
+    /// Leaves the queue.
+    ///
+    /// # Safety
+    /// The node was entered here, and is alive.
+    unsafe fn leave(&self, node: Node);
+}
+
+/// What came of entering.
+pub(crate) enum Wait {
+    /// It has happened, and the queue was not entered.
+    Over,
+    /// The party has to look again at this instant, or when it is told to.
+    Until(Option<Instant>),
+}
+
+// Not inlined: the frame that sleeps is parked with its goroutine, and shall be small.
+impl<T> Event for Timer<T> {
+    #[inline(never)]
+    unsafe fn enter(&self, node: Node, me: Waiter, outcome: Outcome, sole: bool) -> Wait {
+        let mut state = self.lock();
+        let next = state.next;
+        if let Some(sleepers) = &mut state.sleepers {
+            sleepers.asleep_until = match (sleepers.queue.is_deserted(), sleepers.asleep_until) {
+                (false, until) => until.and_then(|until| next.map(|next| until.max(next))),
+                (true, _) => next,
+            };
+            // SAFETY: by contract; a sole party without an instant of ours to sleep until is woken by nobody else.
+            unsafe { sleepers.queue.enter(node, me, outcome, sole && next.is_none()) };
+        }
+        Wait::Until(next)
+    }
+
+    #[inline(never)]
+    unsafe fn leave(&self, node: Node) {
+        if let Some(sleepers) = &mut self.lock().sleepers {
+            // SAFETY: by contract.
+            unsafe { sleepers.queue.leave(node) };
+        }
+    }
+}
+
+/// What does not happen.
+struct Never;
+
+impl Event for Never {
+    unsafe fn enter(&self, _: Node, _: Waiter, _: Outcome, _: bool) -> Wait {
+        Wait::Until(None)
+    }
+
+    unsafe fn leave(&self, _: Node) {}
 }
 
 /// A receive on a channel that never has a message.
 pub(crate) fn recv_never<T>(limit: Limit, at: At) -> Result<T, RecvTimeoutError> {
     loop {
-        sleep(None, limit, at)?;
+        sleep(&Never, limit, at)?;
     }
+}
+
+/// Parks until the event may have happened, or until the limit, if that is earlier; the error is for a limit already
+/// reached.
+#[inline(never)]
+pub(crate) fn sleep<E: Event>(event: &E, limit: Limit, at: At) -> Result<(), RecvTimeoutError> {
+    let Some(deadline) = limit.deadline() else {
+        checkpoint();
+        return Err(RecvTimeoutError::Timeout);
+    };
+    let me = Waiter::begin(Reason::Receive, (&raw const *event).addr(), at);
+    // SAFETY: our own node, which is in no queue and lives for ever. After the park it is taken out, if nobody has.
+    // `me` is from our latest `begin`; if there is neither a deadline nor a queue we sleep for ever, as is meant.
+    unsafe {
+        if let Wait::Until(until) = event.enter(Node::new(me.node()), me, LONE, deadline.is_none())
+            && me.park(earlier(until, deadline)) == Outcome::TIMED_OUT
+        {
+            event.leave(Node::new(me.node()));
+        }
+    }
+    Ok(())
+}
+
+/// `duration` from now; a hundred years if the clock does not reach that far.
+pub(crate) fn from_now(duration: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    let now = Instant::now();
+    now.checked_add(duration).unwrap_or_else(|| now + CENTURY)
 }
 
 /// The earlier of two instants, where `None` is never.
@@ -81,20 +229,6 @@ fn following(when: Instant, period: Duration, now: Instant) -> Option<Instant> {
     // The remainder is less than the period, of which the nanoseconds may be more than 64 bits.
     let into = Duration::new((into / 1_000_000_000) as u64, (into % 1_000_000_000) as u32);
     now.checked_add(period - into)
-}
-
-/// Parks until `next` (`None`: for ever), or until the limit, if that is earlier; the error is for a limit already
-/// reached.
-#[inline(never)]
-fn sleep(next: Option<Instant>, limit: Limit, at: At) -> Result<(), RecvTimeoutError> {
-    let Some(deadline) = limit.deadline() else {
-        checkpoint();
-        return Err(RecvTimeoutError::Timeout);
-    };
-    let me = Waiter::begin(Reason::Receive, 0, at);
-    // SAFETY: `me` is from our latest `begin`. Without an instant to wake at we sleep for ever, as is meant.
-    unsafe { me.park(earlier(next, deadline)) };
-    Ok(())
 }
 
 #[cfg(test)]

@@ -12,13 +12,17 @@
 //! | --- | --- | --- |
 //! | `DONE` | the cell holds the value | the value was taken |
 //! | `CLOSED` | nothing will come | the value (if there was one) is still in the cell |
-//! | `RETRY` | the partner gave up before it made its value; try again | - |
+//! | `RETRY` | the partner gave up before it made its value, or a timer was set; try again | - |
 //! | `RESERVED` | - | (late) a place in the buffer is kept for the value |
 //! | `PAIRED` | - | (late) the cell holds the node of a receive that waits for the value |
 //!
 //! Taking a party out of a queue ends its wait: from then on its node belongs to the one who took it, until the
 //! wake-up, which must follow. The types below are consumed by what they do, so that it happens once. Wake-ups
 //! belong after the channel's lock has been released.
+//!
+//! Beside each queue stand its *watchers*: parties that want to know when a receive (or a send) is possible, and to
+//! carry out none. They are told and nothing else: no value goes to them or comes from them, and their notes and
+//! cells mean nothing. The two queues are apart so that a counterpart never meets a watcher on its way to a party.
 
 use crate::cell::{load, store};
 use narrowboat_runtime::park::{NodeCell, Outcome, Reason, WaitNode, WaitQueue, Waiter};
@@ -50,6 +54,11 @@ pub(crate) struct Node(NonNull<WaitNode>);
 impl Node {
     pub(crate) fn new(node: NonNull<WaitNode>) -> Node {
         Node(node)
+    }
+
+    /// Where it lies.
+    pub(crate) fn place(self) -> NonNull<WaitNode> {
+        self.0
     }
 
     /// # Safety
@@ -279,26 +288,40 @@ impl<T> Party for BlockedSend<T> {
     }
 }
 
-/// One of a channel's two queues. It stands inside the channel's lock.
+/// One of a channel's two queues, with those who watch for their turn. It stands inside the channel's lock.
 pub(crate) struct Waiters<P> {
     queue: WaitQueue,
+    watchers: WaitQueue,
     party: PhantomData<fn(P) -> P>,
 }
 
 impl<P: Party> Waiters<P> {
     pub(crate) fn new() -> Self {
-        Waiters { queue: WaitQueue::new(), party: PhantomData }
+        Waiters { queue: WaitQueue::new(), watchers: WaitQueue::new(), party: PhantomData }
     }
 
-    /// Whether nobody stands here; somebody whose wait has just ended elsewhere may.
+    /// Whether nobody waits or watches here; somebody whose wait has just ended elsewhere may. One branch, because
+    /// every operation takes it.
     #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+    pub(crate) fn is_deserted(&self) -> bool {
+        self.queue.is_empty() & self.watchers.is_empty()
     }
 
-    /// Whether somebody else than `me` stands here, as for [`is_empty`](Waiters::is_empty).
+    /// Whether a party stands here that still waits.
+    pub(crate) fn has_party(&self) -> bool {
+        used();
+        self.queue.has_waiting()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_watched(&self) -> bool {
+        !self.watchers.is_empty()
+    }
+
+    /// Whether a party other than `me` stands here; it may be one whose wait has just ended elsewhere.
     #[inline]
     pub(crate) fn has_other_than(&self, me: Waiter) -> bool {
+        used();
         !self.queue.is_empty() && self.queue.has_other_than(me)
     }
 
@@ -308,18 +331,29 @@ impl<P: Party> Waiters<P> {
         if self.queue.is_empty() {
             return None;
         }
+        used();
         self.queue.pop_claim(None).map(|node| P::from_claimed(Node(node)))
     }
 
     /// Takes out everybody, to be told that the channel is closed.
-    pub(crate) fn dismiss(&mut self, into: &mut Dismissed) {
-        while let Some(node) = self.queue.pop_claim(None) {
-            // SAFETY: a claimed node stands in no queue, lives until its party is woken, and is ours.
-            unsafe {
-                Node(node).set_note(Note::CLOSED);
-                into.0.push(node);
-            }
+    pub(crate) fn dismiss(&mut self, into: &mut OwedAll) {
+        self.dismiss_with(Note::CLOSED, into);
+    }
+
+    /// Takes out everybody, to be told what the note says.
+    pub(crate) fn dismiss_with(&mut self, note: Note, into: &mut OwedAll) {
+        into.take(&mut self.queue, note);
+        into.take(&mut self.watchers, note);
+    }
+
+    /// Takes out the watchers, to be told that their turn has come.
+    #[inline]
+    pub(crate) fn call_watchers(&mut self) -> OwedAll {
+        let mut called = OwedAll::new();
+        if !self.watchers.is_empty() {
+            called.take(&mut self.watchers, Note::NONE);
         }
+        called
     }
 
     /// Puts the calling party last.
@@ -331,6 +365,7 @@ impl<P: Party> Waiters<P> {
     /// [`WaitNode::prepare`].
     #[inline]
     pub(crate) unsafe fn enter(&mut self, node: Node, me: Waiter, outcome: Outcome, sole: bool) {
+        used();
         // SAFETY: by contract.
         unsafe {
             node.get().prepare(me, outcome, sole);
@@ -344,24 +379,71 @@ impl<P: Party> Waiters<P> {
     /// The node was entered here, or never entered anywhere, and is alive.
     #[inline]
     pub(crate) unsafe fn leave(&mut self, node: Node) {
+        used();
         // SAFETY: by contract.
         unsafe { self.queue.remove(node.0) };
     }
+
+    /// Puts the calling party last among the watchers.
+    ///
+    /// # Safety
+    /// As for [`enter`](Waiters::enter), with [`unwatch`](Waiters::unwatch) for `leave`.
+    pub(crate) unsafe fn watch(&mut self, node: Node, me: Waiter, outcome: Outcome, sole: bool) {
+        used();
+        // SAFETY: by contract.
+        unsafe {
+            node.get().prepare(me, outcome, sole);
+            self.watchers.push(node.0);
+        }
+    }
+
+    /// Takes the calling party's node out, if it is still there.
+    ///
+    /// # Safety
+    /// The node came here by [`watch`](Waiters::watch), and is alive.
+    pub(crate) unsafe fn unwatch(&mut self, node: Node) {
+        used();
+        // SAFETY: by contract.
+        unsafe { self.watchers.remove(node.0) };
+    }
 }
 
-/// Parties that were taken out because their channel was closed, chained by their own nodes.
-#[must_use]
-pub(crate) struct Dismissed(WaitQueue);
+/// Counts what a thread does with queues, in tests. What one use costs is counted where queues are.
+#[inline(always)]
+fn used() {
+    #[cfg(test)]
+    USES.with(|uses| uses.set(uses.get() + 1));
+}
 
-impl Dismissed {
-    pub(crate) fn new() -> Dismissed {
-        Dismissed(WaitQueue::new())
+#[cfg(test)]
+thread_local!(pub(crate) static USES: std::cell::Cell<usize> = const { std::cell::Cell::new(0) });
+
+/// Any number of parties that are only to be woken, chained by their own nodes.
+#[must_use = "parties whose wait was ended sleep on until they are woken"]
+pub(crate) struct OwedAll(WaitQueue);
+
+impl OwedAll {
+    #[inline]
+    pub(crate) fn new() -> OwedAll {
+        OwedAll(WaitQueue::new())
+    }
+
+    /// Ends the waits in a queue that stands under a lock of the caller's, leaving `note` in their nodes.
+    fn take(&mut self, queue: &mut WaitQueue, note: Note) {
+        while let Some(node) = queue.pop_claim(None) {
+            // SAFETY: a claimed node stands in no queue, lives until its party is woken, and is ours.
+            unsafe {
+                Node(node).set_note(note);
+                self.0.push(node);
+            }
+        }
     }
 
     /// Wakes them. Call it without any lock.
+    #[inline]
     pub(crate) fn wake(mut self) {
         while let Some(node) = self.0.front() {
-            // SAFETY: the node was pushed by `dismiss` and lives until its party is woken, which is the last thing
+            // SAFETY: the node was pushed by `take` and lives until its party is woken, which is the last thing
             // done with it; its successor in the chain is still asleep, and therefore alive.
             unsafe {
                 self.0.remove(node);

@@ -1,16 +1,37 @@
 //! Selects over lists of operations, and what a select leaves behind.
 
+#[macro_use]
 mod common;
 
-use common::{Census, Dice, go, ms, settle};
+use common::{Census, Dice, go, ms, scaled, settle};
 use narrowboat_chan::{
     Receiver, RecvError, Select, SelectTimeoutError, SendError, Sender, TrySelectError, bounded, select,
     unbounded,
 };
+use narrowboat_runtime::yield_now;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-#[test]
+suite! {
+    a_ready_operation_is_chosen,
+    waiting_ends_with_the_first_that_becomes_possible,
+    what_happens_between_looking_and_waiting_is_noticed,
+    limits_are_kept_and_no_time_is_enough,
+    #[should_panic(expected = "no operations have been added")]
+    a_select_of_nothing_is_refused,
+    indices_are_not_used_again,
+    every_possible_operation_has_its_chance,
+    a_biased_select_takes_the_first,
+    a_wrong_handle_is_refused_and_nothing_is_lost,
+    an_operation_that_is_dropped_panics_and_is_undone,
+    the_same_channel_may_stand_there_twice,
+    many_selects_share_many_channels,
+    a_message_is_not_lost_when_another_arm_wins,
+    ten_thousand_selects_share_one_silent_channel,
+    closing_beats_a_waiting_select_send;
+    scoped: a_select_may_change_threads, a_message_that_must_not_change_threads_does_not_die_on_another,
+}
+
 fn a_ready_operation_is_chosen() {
     let channels: Vec<_> = (0..5).map(|_| unbounded()).collect();
     channels[3].0.send(33).unwrap();
@@ -24,7 +45,6 @@ fn a_ready_operation_is_chosen() {
     assert_eq!(select.try_select().unwrap_err(), TrySelectError);
 }
 
-#[test]
 fn waiting_ends_with_the_first_that_becomes_possible() {
     let (tx1, rx1) = bounded::<i32>(0);
     let (tx2, rx2) = bounded::<i32>(0);
@@ -49,7 +69,6 @@ fn waiting_ends_with_the_first_that_becomes_possible() {
 
 /// The other side acts at about the time at which the select has looked and not yet entered its queues. It does nothing
 /// else until it is answered, so whatever the select does not notice is never noticed.
-#[test]
 fn what_happens_between_looking_and_waiting_is_noticed() {
     for (capacity, receives) in [(0, true), (1, true), (0, false), (1, false)] {
         let (tx, rx) = bounded(capacity);
@@ -58,12 +77,13 @@ fn what_happens_between_looking_and_waiting_is_noticed() {
         let other = {
             let (tx, rx) = (tx.clone(), rx.clone());
             go(move || {
-                loop {
-                    // Awake all the time, to be quick.
+                // Awake all the time, to be quick; but a goroutine may have to give way for the other side to act.
+                for look in 1_u32.. {
                     match ack.try_recv() {
                         Ok(()) if receives => tx.send(()).unwrap(),
                         Ok(()) => rx.recv().unwrap(),
                         Err(error) if error.is_disconnected() => break,
+                        Err(_) if look.is_multiple_of(64) => yield_now(),
                         Err(_) => std::hint::spin_loop(),
                     }
                 }
@@ -72,7 +92,9 @@ fn what_happens_between_looking_and_waiting_is_noticed() {
         if !receives && capacity == 1 {
             tx.send(()).unwrap();
         }
-        for _ in 0..20_000 {
+        // On a machine that is busy with other things each round may take a slice of time.
+        let end = Instant::now() + Duration::from_secs(2);
+        for _ in (0..scaled(20_000)).take_while(|_| Instant::now() < end) {
             ack_tx.send(()).unwrap();
             if receives {
                 select! { recv(quiet) -> _ => unreachable!(), recv(rx) -> msg => msg.unwrap() }
@@ -85,7 +107,6 @@ fn what_happens_between_looking_and_waiting_is_noticed() {
     }
 }
 
-#[test]
 fn limits_are_kept_and_no_time_is_enough() {
     let (tx, rx) = bounded(1);
     let mut select = Select::new();
@@ -108,13 +129,10 @@ fn limits_are_kept_and_no_time_is_enough() {
     assert!(nothing.select_timeout(ms(5)).is_err());
 }
 
-#[test]
-#[should_panic(expected = "no operations have been added")]
 fn a_select_of_nothing_is_refused() {
     Select::new().select().index();
 }
 
-#[test]
 fn indices_are_not_used_again() {
     let (tx, rx) = unbounded();
     tx.send(1).unwrap();
@@ -131,7 +149,6 @@ fn indices_are_not_used_again() {
     assert!(catch_unwind(AssertUnwindSafe(|| select.remove(3))).is_err(), "it never was");
 }
 
-#[test]
 fn every_possible_operation_has_its_chance() {
     let receivers: Vec<_> = (0..4)
         .map(|_| {
@@ -158,7 +175,6 @@ fn every_possible_operation_has_its_chance() {
     assert!(hits.iter().all(|n| (1_200..2_000).contains(n)), "{hits:?}");
 }
 
-#[test]
 fn a_biased_select_takes_the_first() {
     let (tx, rx) = unbounded();
     (0..300).for_each(|n| tx.send(n).unwrap());
@@ -175,7 +191,6 @@ fn a_biased_select_takes_the_first() {
     chosen.send(&tx, 0).unwrap();
 }
 
-#[test]
 fn a_wrong_handle_is_refused_and_nothing_is_lost() {
     let (tx, rx) = bounded::<i32>(1);
     let (tx2, rx2) = bounded::<i32>(1);
@@ -199,7 +214,6 @@ fn a_wrong_handle_is_refused_and_nothing_is_lost() {
     assert_eq!(rx.recv(), Ok(4));
 }
 
-#[test]
 fn an_operation_that_is_dropped_panics_and_is_undone() {
     static CENSUS: Census = Census::new();
     for capacity in [0, 1] {
@@ -233,7 +247,6 @@ fn an_operation_that_is_dropped_panics_and_is_undone() {
     }
 }
 
-#[test]
 fn the_same_channel_may_stand_there_twice() {
     let (tx, rx) = bounded(0);
     let mut hits = [0; 2];
@@ -253,7 +266,6 @@ fn the_same_channel_may_stand_there_twice() {
     assert_eq!(hits[0] + hits[1], 200);
 }
 
-#[test]
 fn many_selects_share_many_channels() {
     // Each of the senders and receivers selects over all channels; whatever the interleaving, nothing is lost.
     const EACH: u64 = 3_000;
@@ -311,7 +323,6 @@ fn many_selects_share_many_channels() {
 }
 
 /// Two channels and two selecting parties that wait for both: closing or sending into one must not lose the other.
-#[test]
 fn a_message_is_not_lost_when_another_arm_wins() {
     let (tx1, rx1) = bounded(0);
     let (tx2, rx2) = bounded(0);
@@ -338,7 +349,6 @@ fn a_message_is_not_lost_when_another_arm_wins() {
     assert_eq!(receivers.into_iter().map(|receiver| receiver.join()).sum::<usize>(), 2 * EACH);
 }
 
-#[test]
 fn ten_thousand_selects_share_one_silent_channel() {
     // If a select cost time in proportion to those that wait beside it, this would not end.
     let (_keep, done) = bounded::<()>(0);
@@ -366,7 +376,6 @@ fn ten_thousand_selects_share_one_silent_channel() {
     }
 }
 
-#[test]
 fn a_select_may_change_threads() {
     fn travels<T: Send + Sync>(value: T) -> T {
         value
@@ -383,7 +392,6 @@ fn a_select_may_change_threads() {
     assert_eq!(format!("{select:?}"), "Select { .. }");
 }
 
-#[test]
 fn a_message_that_must_not_change_threads_does_not_die_on_another() {
     struct Local(#[allow(dead_code)] *const (), &'static Census);
     impl Drop for Local {
@@ -408,7 +416,6 @@ fn a_message_that_must_not_change_threads_does_not_die_on_another() {
     assert_eq!(DROPS.made(), 1, "dropped at home");
 }
 
-#[test]
 fn closing_beats_a_waiting_select_send() {
     let (tx, rx) = bounded(0);
     let (_keep, quiet) = bounded::<()>(0);

@@ -1,5 +1,6 @@
 //! `select!` and `select_biased!`: what may be written, what is evaluated when, and who is chosen.
 
+#[macro_use]
 mod common;
 
 use common::{LONG, go, ms, settle};
@@ -10,7 +11,25 @@ use std::cell::Cell;
 use std::ops::Deref;
 use std::time::Duration;
 
-#[test]
+suite! {
+    arms_of_every_form,
+    the_macros_work_through_a_facade,
+    the_macros_are_hygienic,
+    handles_are_evaluated_once_and_messages_only_when_chosen,
+    a_message_moves_only_into_its_own_arm,
+    handles_of_every_kind,
+    an_arm_may_use_up_the_handles,
+    arms_may_leave_the_select,
+    selects_nest,
+    result_types_are_inferred,
+    as_many_arms_as_one_likes,
+    every_ready_arm_has_its_chance,
+    a_biased_select_takes_the_first_that_is_ready,
+    one_channel_on_both_sides_of_a_select,
+    every_form_wakes_up,
+    an_empty_select_waits_for_ever,
+}
+
 fn arms_of_every_form() {
     let (tx, rx) = bounded::<i32>(1);
     // Blocks and expressions, with and without commas, patterns, trailing commas everywhere.
@@ -39,7 +58,6 @@ fn arms_of_every_form() {
     select_biased! { send(tx, 1) -> res => res.unwrap(), recv(rx) -> _ => panic!("empty"), default => panic!() }
 }
 
-#[test]
 fn the_macros_work_through_a_facade() {
     mod facade {
         pub use narrowboat_chan as chan;
@@ -53,7 +71,6 @@ fn the_macros_work_through_a_facade() {
 }
 
 /// The macros name nothing that the place of use could have redefined.
-#[test]
 fn the_macros_are_hygienic() {
     #[allow(non_camel_case_types, dead_code)]
     struct Option;
@@ -64,7 +81,6 @@ fn the_macros_are_hygienic() {
     assert_eq!(sum, 6);
 }
 
-#[test]
 fn handles_are_evaluated_once_and_messages_only_when_chosen() {
     let order = Cell::new(String::new());
     let note = |what: &str| order.set(order.take() + what);
@@ -85,7 +101,6 @@ fn handles_are_evaluated_once_and_messages_only_when_chosen() {
     }
 }
 
-#[test]
 fn a_message_moves_only_into_its_own_arm() {
     let (tx, rx) = bounded(1);
     let mut text = String::from("first");
@@ -99,7 +114,6 @@ fn a_message_moves_only_into_its_own_arm() {
     assert_eq!(rx.recv().unwrap(), "first");
 }
 
-#[test]
 fn handles_of_every_kind() {
     struct Wrapper(Receiver<i32>, Sender<i32>);
     impl Deref for Wrapper {
@@ -131,7 +145,6 @@ fn handles_of_every_kind() {
     }
 }
 
-#[test]
 fn an_arm_may_use_up_the_handles() {
     let (tx, rx) = bounded(1);
     tx.send(1).unwrap();
@@ -145,7 +158,6 @@ fn an_arm_may_use_up_the_handles() {
     assert!(rx.try_recv().is_err());
 }
 
-#[test]
 fn arms_may_leave_the_select() {
     fn first(rx: &Receiver<i32>, quiet: &Receiver<i32>) -> Result<i32, RecvError> {
         let mut sum = 0;
@@ -175,7 +187,6 @@ fn arms_may_leave_the_select() {
     assert_eq!(first(&rx, &quiet), Err(RecvError));
 }
 
-#[test]
 fn selects_nest() {
     let (tx, rx) = unbounded();
     select! {
@@ -198,7 +209,6 @@ fn selects_nest() {
     assert_eq!(rx.recv(), Ok(3));
 }
 
-#[test]
 fn result_types_are_inferred() {
     let (tx, rx) = unbounded();
     select! {
@@ -211,7 +221,6 @@ fn result_types_are_inferred() {
     tx.send(1_u16).unwrap();
 }
 
-#[test]
 fn as_many_arms_as_one_likes() {
     let channels: Vec<_> = (0..8).map(|_| unbounded()).collect();
     let rx = |n: usize| &channels[n].1;
@@ -228,7 +237,6 @@ fn as_many_arms_as_one_likes() {
     }
 }
 
-#[test]
 fn every_ready_arm_has_its_chance() {
     let (tx1, rx1) = unbounded();
     let (tx2, rx2) = bounded(10_000);
@@ -251,7 +259,6 @@ fn every_ready_arm_has_its_chance() {
     assert!(hits.iter().all(|n| (1_500..2_500).contains(n)), "{hits:?}");
 }
 
-#[test]
 fn a_biased_select_takes_the_first_that_is_ready() {
     let (tx1, rx1) = unbounded();
     let (tx2, rx2) = unbounded();
@@ -272,7 +279,6 @@ fn a_biased_select_takes_the_first_that_is_ready() {
     assert_eq!(slow, 1);
 }
 
-#[test]
 fn one_channel_on_both_sides_of_a_select() {
     let (tx, rx) = bounded(2);
     let (mut sent, mut received) = (0, 0);
@@ -286,7 +292,6 @@ fn one_channel_on_both_sides_of_a_select() {
     assert!(sent > 1_000 && received > 1_000);
 }
 
-#[test]
 fn every_form_wakes_up() {
     let (_keep, quiet) = bounded::<()>(0);
     for form in 0..6 {
@@ -308,7 +313,6 @@ fn every_form_wakes_up() {
     }
 }
 
-#[test]
 fn an_empty_select_waits_for_ever() {
     let (tx, rx) = bounded::<()>(0);
     std::thread::spawn(move || {

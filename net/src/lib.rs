@@ -1,9 +1,9 @@
-//! std's sockets for Narrowboat: [`TcpListener`] and [`TcpStream`] with std's names, signatures, errors and
-//! `Debug`, whose blocking calls park the calling goroutine. From a plain thread they block the thread, so
-//! either may be used anywhere, also on one socket at the same time.
+//! std's sockets for Narrowboat: [`TcpListener`], [`TcpStream`], [`UdpSocket`] and those of [`unix`], with std's names,
+//! signatures, errors and `Debug`, whose blocking calls park the calling goroutine. From a plain thread they block the
+//! thread, so either may be used anywhere, also on one socket at the same time.
 //!
 //! Streams are [`Read`](std::io::Read) and [`Write`](std::io::Write), so whatever takes a blocking stream
-//! takes these.
+//! takes these. Descriptors of other kinds can be waited for in [`fd::Async`].
 //!
 //! # Examples
 //! ```
@@ -27,34 +27,76 @@
 //! # std::io::Result::Ok(())
 //! ```
 //!
+//! A socket beside a channel, whichever comes first:
+//! ```
+//! use narrowboat_chan::{bounded, select};
+//! use narrowboat_net::unix::UnixStream;
+//! use std::io::{Read, Write};
+//!
+//! let (mut stream, mut peer) = UnixStream::pair()?;
+//! let (_stop, stopped) = bounded::<()>(0);
+//! peer.write_all(b"ahoy")?;
+//!
+//! let readable = stream.readable();
+//! let mut text = [0; 16];
+//! select! {
+//!     recv(readable) -> _ => assert_eq!(stream.read(&mut text)?, 4),
+//!     recv(stopped) -> _ => println!("told to stop"),
+//! }
+//! # std::io::Result::Ok(())
+//! ```
+//!
+//! # Beyond std
+//! | | |
+//! | --- | --- |
+//! | [`set_deadline`](TcpStream::set_deadline) and for each direction | Go's deadlines, which also end what is under way; the error is `TimedOut` |
+//! | [`close`](TcpListener::close) | ends everything on all handles, as Go's `Close` does |
+//! | [`readable`](TcpStream::readable), [`writable`](TcpStream::writable) | a channel for `select!` |
+//! | [`with_context`](TcpStream::with_context) | a handle whose operations end when a context does |
+//! | [`into_split`](TcpStream::into_split) | halves; dropping the one that writes ends the stream for the peer |
+//! | [`lookup_host`] | resolves a name while the goroutine is parked |
+//!
 //! # What differs from std
 //! - Descriptors are non-blocking underneath, whatever [`set_nonblocking`](TcpStream::set_nonblocking) says;
 //!   that is about what the methods do. Converting a socket to std's type, or to a bare descriptor, gives it
 //!   the mode that std's would have.
 //! - [`try_clone`](TcpStream::try_clone) shares the descriptor instead of duplicating it.
 //! - Timeouts are kept by us and not by the kernel. The error is the same one, `WouldBlock`.
-//! - There are Go's deadlines beside them: [`set_deadline`](TcpStream::set_deadline), whose error is
-//!   `TimedOut`.
+//! - [`connect`](TcpStream::connect) does not wait for an address that does not answer before it tries the next one.
+//! - An [`accept`](TcpListener::accept) that is out of descriptors again and again takes its time to say so.
 //!
 //! # What to know
-//! - Resolving a host name in `connect` or `bind` blocks the thread under the goroutine; [`lookup_host`] does
-//!   not.
 //! - After a read that returned less than it was asked for, the next one waits without asking the kernel
 //!   again, because nothing can be there unless the kernel reports it. That is true of TCP; a descriptor of
 //!   another kind has no place in a [`TcpStream`].
+//! - A socket that was never waited for is not registered with the system's poller. One that was is, once, for both
+//!   directions, until its last handle is dropped.
 
 #[cfg(not(unix))]
 compile_error!("narrowboat-net needs a Unix system");
 
+mod accept;
+mod context;
 mod convert;
+mod datagram;
+pub mod fd;
+mod halves;
 mod limit;
+mod methods;
 mod poller;
+mod ready;
 mod resolve;
 mod source;
 mod sys;
 mod tcp;
+mod transfer;
+mod udp;
+pub mod unix;
 
+pub use context::WithContext;
+pub use halves::{ReadHalf, ReuniteError, WriteHalf};
 pub use resolve::lookup_host;
 pub use tcp::{Incoming, TcpListener, TcpStream};
+pub use udp::UdpSocket;
 
 pub use std::net::{Shutdown, SocketAddr, ToSocketAddrs};

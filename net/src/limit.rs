@@ -1,5 +1,5 @@
-//! How long an operation in one direction may take: a timeout per operation, as in std, and a point in time,
-//! as in Go.
+//! How long an operation in one direction may take: a timeout per operation, as in std, a point in time, as in
+//! Go, and whether there may be any: after a close there may not.
 //!
 //! Guarantees that an operation that begins after a change sees it. Anybody who has the socket may change and
 //! read a limit at any time; waking an operation under way is the business of [`crate::source`].
@@ -15,9 +15,13 @@ static BASE: LazyLock<Instant> = LazyLock::new(Instant::now);
 /// The limits of one direction, in nanoseconds; zero means none.
 pub(crate) struct Limit {
     timeout: AtomicU64,
-    /// From `BASE`. A deadline at or before it is kept as 1, which is just as much in the past.
+    /// From `BASE`. A deadline at or before it is kept as 1, which is just as much in the past. [`CLOSED`] is for
+    /// ever.
     deadline: AtomicU64,
 }
+
+/// In the place of a deadline, so that looking for both is one load.
+const CLOSED: u64 = u64::MAX;
 
 impl Limit {
     pub(crate) const fn new() -> Limit {
@@ -45,10 +49,22 @@ impl Limit {
     }
 
     pub(crate) fn set_deadline(&self, deadline: Option<Instant>) {
-        let from_base = |at: Instant| nanoseconds(at.saturating_duration_since(*BASE)).max(1);
+        let from_base = |at: Instant| nanoseconds(at.saturating_duration_since(*BASE)).clamp(1, CLOSED - 1);
+        let deadline = deadline.map_or(0, from_base);
+        let unless_closed = |old| (old != CLOSED).then_some(deadline);
         // Relaxed: ordered by the change of the readiness word, or the lock of the registration, that
         // follows.
-        self.deadline.store(deadline.map_or(0, from_base), Ordering::Relaxed);
+        let _ = self.deadline.fetch_update(Ordering::Relaxed, Ordering::Relaxed, unless_closed);
+    }
+
+    /// From now on there is no operation in this direction.
+    pub(crate) fn close(&self) {
+        // Relaxed: as for a deadline.
+        self.deadline.store(CLOSED, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.deadline.load(Ordering::Relaxed) == CLOSED
     }
 
     /// The deadline; `None` also for one beyond what an `Instant` can hold.
@@ -60,12 +76,13 @@ impl Limit {
         }
     }
 
-    /// Fails if the deadline has passed. Without a deadline it costs one load and no look at the clock.
+    /// Fails if the deadline has passed, or after a close. Without a deadline it costs one load and no look at the
+    /// clock.
     #[inline]
     pub(crate) fn check(&self) -> io::Result<()> {
-        match self.deadline() {
-            Some(deadline) if deadline <= Instant::now() => Err(deadline_passed()),
-            _ => Ok(()),
+        match self.deadline.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            deadline => check_against(deadline),
         }
     }
 }
@@ -74,9 +91,21 @@ fn nanoseconds(duration: Duration) -> u64 {
     duration.as_nanos().try_into().unwrap_or(u64::MAX)
 }
 
+#[inline(never)]
+fn check_against(deadline: u64) -> io::Result<()> {
+    if deadline == CLOSED {
+        let message = "the socket was closed by `close`, here or on another handle";
+        return Err(io::Error::new(io::ErrorKind::NotConnected, message));
+    }
+    match BASE.checked_add(Duration::from_nanos(deadline)) {
+        Some(deadline) if deadline <= Instant::now() => Err(deadline_passed()),
+        _ => Ok(()),
+    }
+}
+
 #[cold]
 pub(crate) fn deadline_passed() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "the deadline has passed")
+    io::Error::new(io::ErrorKind::TimedOut, "the deadline of the socket has passed; set a later one, or None")
 }
 
 #[cfg(test)]
@@ -111,5 +140,16 @@ mod tests {
         limit.set_deadline(None);
         limit.check().unwrap();
         assert_eq!(limit.deadline(), None);
+    }
+
+    #[test]
+    fn what_is_closed_stays_closed() {
+        let limit = Limit::new();
+        limit.close();
+        for deadline in [None, Some(Instant::now() + Duration::from_secs(3600))] {
+            limit.set_deadline(deadline);
+            assert!(limit.is_closed());
+            assert_eq!(limit.check().unwrap_err().kind(), io::ErrorKind::NotConnected);
+        }
     }
 }

@@ -1,46 +1,59 @@
 //! From names to addresses.
 //!
-//! The system's resolver blocks the thread that calls it. [`lookup_host`] calls it on a thread of its own and
-//! parks the caller meanwhile, goroutine or thread; anybody may call it. Everything else here resolves in
-//! place.
+//! The system's resolver blocks the thread that calls it, so names are resolved on the pool of blocking threads while the
+//! caller is parked, goroutine or thread. That goes for [`lookup_host`], and for everything that takes
+//! [`ToSocketAddrs`] when it is given one of std's types for names. For other implementations of that trait, which need not be `Send` and may
+//! borrow from the caller's stack, where no other thread may look while the caller is parked, resolving happens in place.
 
-use narrowboat_runtime::park::{Outcome, Reason, WaitQueue, Waiter};
+use narrowboat_runtime::park::Reason;
+use narrowboat_runtime::waiting_for;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::panic::Location;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::{thread, vec};
+use std::vec;
+
+/// The addresses that `addr` stands for.
+pub(crate) fn addresses<A: ToSocketAddrs>(
+    addr: A,
+    at: &'static Location<'static>,
+) -> io::Result<Vec<SocketAddr>> {
+    match name::of(&addr) {
+        Some(host) => resolve(host, at).map(Iterator::collect),
+        None => addr.to_socket_addrs().map(Iterator::collect),
+    }
+}
 
 /// Tries what `addr` stands for, address by address, until one works.
-///
-/// It resolves in place: an implementation of `ToSocketAddrs` need not be `Send`, and borrows from the
-/// caller's stack, which no other thread may look at while the caller is parked.
 ///
 /// # Errors
 /// The last address's, or `InvalidInput` if there is none.
 pub(crate) fn each_address<A: ToSocketAddrs, T>(
     addr: A,
+    at: &'static Location<'static>,
     mut attempt: impl FnMut(&SocketAddr) -> io::Result<T>,
 ) -> io::Result<T> {
     let mut last = None;
-    for address in addr.to_socket_addrs()? {
+    for address in addresses(addr, at)? {
         match attempt(&address) {
             Ok(result) => return Ok(result),
             Err(error) => last = Some(error),
         }
     }
-    let none = || io::Error::new(io::ErrorKind::InvalidInput, "could not resolve to any addresses");
-    Err(last.unwrap_or_else(none))
+    Err(last.unwrap_or_else(no_address))
+}
+
+pub(crate) fn no_address() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "could not resolve to any addresses")
 }
 
 /// The addresses of `host`, which is a name and a port (`"example.com:80"`) or an address in numbers.
 ///
-/// A name is resolved by the system, on a thread made for the purpose, while the calling goroutine is parked
-/// (a plain thread blocks). An address in numbers is returned at once. The order is the resolver's.
+/// A name is resolved by the system, on a thread of the pool of [`blocking`](narrowboat_runtime::blocking), while the
+/// calling goroutine is parked (a plain thread blocks). An address in numbers is returned at once. The order is the
+/// resolver's.
 ///
 /// # Errors
-/// `InvalidInput` if there is no port, the resolver's error if the name is not known, and the system's if it
-/// has no thread to spare.
+/// `InvalidInput` if there is no port, and the resolver's error if the name is not known.
 ///
 /// # Examples
 /// ```
@@ -55,64 +68,110 @@ pub(crate) fn each_address<A: ToSocketAddrs, T>(
 /// ```
 #[track_caller]
 pub fn lookup_host(host: &str) -> io::Result<vec::IntoIter<SocketAddr>> {
-    if let Ok(address) = host.parse::<SocketAddr>() {
+    resolve(Host::Joined(host.to_owned()), Location::caller())
+}
+
+/// A name that has to be resolved, with its port.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Host {
+    Joined(String),
+    Apart(String, u16),
+}
+
+fn resolve(host: Host, at: &'static Location<'static>) -> io::Result<vec::IntoIter<SocketAddr>> {
+    let in_numbers = match &host {
+        Host::Joined(host) => host.parse().ok(),
+        Host::Apart(host, port) => host.parse().ok().map(|host| SocketAddr::new(host, *port)),
+    };
+    if let Some(address) = in_numbers {
         return Ok(vec![address].into_iter());
     }
-    let host = host.to_owned();
-    elsewhere("narrowboat-resolve", move || host.to_socket_addrs(), Location::caller())?
+    waiting_for(Reason::Resolve, at, move || match host {
+        Host::Joined(host) => host.to_socket_addrs(),
+        Host::Apart(host, port) => (host, port).to_socket_addrs(),
+    })
 }
 
-/// A result that another thread works out, and whoever waits for it. On the heap, where both sides reach it.
-struct Elsewhere<T> {
-    result: Option<thread::Result<T>>,
-    waiters: WaitQueue,
-}
+/// Finding a name in a value of a type that is not known.
+mod name {
+    use super::Host;
+    use std::any::TypeId;
+    use std::marker::PhantomData;
 
-fn lock<T>(shared: &Mutex<Elsewhere<T>>) -> MutexGuard<'_, Elsewhere<T>> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Runs `work` on a thread called `name`, while the caller is parked. A panic in it is the caller's.
-///
-/// # Errors
-/// If there is no thread to be had.
-fn elsewhere<T: Send + 'static>(
-    name: &str,
-    work: impl FnOnce() -> T + Send + 'static,
-    at: &'static Location<'static>,
-) -> io::Result<T> {
-    let shared = Arc::new(Mutex::new(Elsewhere { result: None, waiters: WaitQueue::new() }));
-    let theirs = Arc::clone(&shared);
-    thread::Builder::new().name(name.to_owned()).spawn(move || {
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-        let mut shared = lock(&theirs);
-        shared.result = Some(result);
-        let waiting = shared.waiters.pop_claim(None);
-        drop(shared);
-        if let Some(node) = waiting {
-            // SAFETY: popped above, so valid until the unpark, which is the only one of this wait.
-            unsafe { node.as_ref().waiter().unpark() };
+    /// The identity of a type that may borrow: that of the type with `'static` in place of its lifetimes.
+    fn id_of<T: ?Sized>() -> TypeId {
+        trait Identified {
+            fn id(&self) -> TypeId
+            where
+                Self: 'static;
         }
-    })?;
-
-    let waiter = Waiter::begin(Reason::Resolve, Arc::as_ptr(&shared).addr(), at);
-    let node = waiter.node();
-    let mut guard = lock(&shared);
-    if guard.result.is_none() {
-        // SAFETY: the node is the calling party's own and stands in no queue between its waits; it lives
-        // until after the wait, and the lock guards it.
-        unsafe {
-            (*node.as_ptr()).prepare(waiter, Outcome(Outcome::FIRST), true);
-            guard.waiters.push(node);
+        impl<T: ?Sized> Identified for PhantomData<T> {
+            fn id(&self) -> TypeId
+            where
+                Self: 'static,
+            {
+                TypeId::of::<T>()
+            }
         }
-        drop(guard);
-        // SAFETY: from the latest `begin` of this party, and published above.
-        unsafe { waiter.park(None) };
-        guard = lock(&shared);
+        let phantom = PhantomData::<T>;
+        let phantom: &dyn Identified = &phantom;
+        // SAFETY: only the bound on a lifetime changes. The value is empty, and what is called looks at nothing but the
+        // identity of the type, which the compiler works out with all lifetimes erased.
+        let phantom = unsafe { std::mem::transmute::<&dyn Identified, &(dyn Identified + 'static)>(phantom) };
+        phantom.id()
     }
-    let result = guard.result.take().expect("woken when the result is there");
-    drop(guard);
-    result.map_err(|panic| -> io::Error { std::panic::resume_unwind(panic) })
+
+    /// `value` as what it is if `S` is its type but for lifetimes, which here become that of the borrow.
+    ///
+    /// # Safety
+    /// `S` is made of the same type constructors with lifetimes that a borrow of `value` cannot outlive.
+    unsafe fn cast<T, S>(value: &T, name: TypeId) -> Option<&S> {
+        // SAFETY: the same type but for lifetimes, hence the same layout and the same rules for its contents.
+        (id_of::<T>() == name).then(|| unsafe { &*std::ptr::from_ref(value).cast::<S>() })
+    }
+
+    /// The name in `value`, if its type is one of those that std resolves names for.
+    pub(super) fn of<T>(value: &T) -> Option<Host> {
+        // SAFETY: each type is the named one with the lifetime of the borrow of `value`, which is no longer than what
+        // `value` borrows for.
+        unsafe {
+            if let Some(host) = cast::<T, &str>(value, TypeId::of::<&'static str>()) {
+                return Some(Host::Joined((*host).to_owned()));
+            }
+            if let Some(host) = cast::<T, String>(value, TypeId::of::<String>()) {
+                return Some(Host::Joined(host.clone()));
+            }
+            if let Some(host) = cast::<T, &String>(value, TypeId::of::<&'static String>()) {
+                return Some(Host::Joined((*host).clone()));
+            }
+            if let Some((host, port)) = cast::<T, (&str, u16)>(value, TypeId::of::<(&'static str, u16)>()) {
+                return Some(Host::Apart((*host).to_owned(), *port));
+            }
+            let (host, port) = cast::<T, (String, u16)>(value, TypeId::of::<(String, u16)>())?;
+            Some(Host::Apart(host.clone(), *port))
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn names_are_found_whatever_they_borrow_and_nothing_else_is() {
+            let owned = String::from("host:80");
+            let joined = || Some(Host::Joined("host:80".into()));
+            assert_eq!(of(&owned), joined());
+            assert_eq!(of(&&owned), joined());
+            assert_eq!(of(&owned.as_str()), joined());
+            assert_eq!(of(&"host:80"), joined());
+            assert_eq!(of(&(&owned[..4], 80u16)), Some(Host::Apart("host".into(), 80)));
+            assert_eq!(of(&(owned[..4].to_owned(), 80u16)), Some(Host::Apart("host".into(), 80)));
+            assert_eq!(of(&("host", 80u32)), None);
+            assert_eq!(of(&std::net::SocketAddr::from(([127, 0, 0, 1], 80))), None);
+            assert_eq!(of(&owned.as_bytes()), None);
+            assert_eq!(of(&&&owned), None);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -121,19 +180,20 @@ mod tests {
 
     #[test]
     fn every_address_is_tried_and_the_last_error_is_returned() {
+        let at = Location::caller();
         let addresses: Vec<SocketAddr> = (1..4).map(|port| ([127, 0, 0, 1], port).into()).collect();
         let mut tried = Vec::new();
-        let error = each_address(&addresses[..], |address| -> io::Result<()> {
+        let error = each_address(&addresses[..], at, |address| -> io::Result<()> {
             tried.push(*address);
             Err(io::Error::other(address.port().to_string()))
         });
         assert_eq!(tried, addresses);
         assert_eq!(error.unwrap_err().to_string(), "3");
-        let found = each_address(&addresses[..], |address| {
+        let found = each_address(&addresses[..], at, |address| {
             if address.port() == 2 { Ok(address.port()) } else { Err(io::ErrorKind::Other.into()) }
         });
         assert_eq!(found.unwrap(), 2);
-        let none = each_address(&addresses[..0], |_| Ok(())).unwrap_err();
+        let none = each_address(&addresses[..0], at, |_| Ok(())).unwrap_err();
         assert_eq!(none.kind(), io::ErrorKind::InvalidInput);
     }
 
@@ -142,16 +202,25 @@ mod tests {
         assert_eq!(lookup_host("[::1]:80").unwrap().collect::<Vec<_>>(), ["[::1]:80".parse().unwrap()]);
         assert!(lookup_host("localhost:80").unwrap().all(|address| address.ip().is_loopback()));
         assert_eq!(lookup_host("no port").unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        let at = Location::caller();
+        assert!(addresses(("localhost", 80), at).unwrap().iter().all(|address| address.ip().is_loopback()));
+        assert_eq!(addresses(("::1", 80), at).unwrap(), ["[::1]:80".parse().unwrap()]);
     }
 
+    /// A resolver that is stuck keeps only those waiting who asked it.
     #[test]
-    fn work_elsewhere_is_on_another_thread_and_its_panic_comes_back() {
-        let here = thread::current().id();
-        let there = elsewhere("test", || thread::current().id(), Location::caller()).unwrap();
-        assert_ne!(here, there);
-        let panic = std::panic::catch_unwind(|| {
-            elsewhere("test", || -> () { std::panic::panic_any(7u8) }, Location::caller())
+    fn resolving_leaves_the_goroutines_thread_free() {
+        use std::sync::mpsc;
+        let (go_on, stuck) = mpsc::channel::<()>();
+        let resolving = narrowboat_runtime::spawn(move || {
+            waiting_for(Reason::Resolve, Location::caller(), move || stuck.recv().unwrap());
         });
-        assert_eq!(panic.unwrap_err().downcast_ref::<u8>(), Some(&7));
+        let others: Vec<_> = (0..200).map(|n| narrowboat_runtime::spawn(move || n)).collect();
+        for (n, other) in others.into_iter().enumerate() {
+            assert_eq!(other.join().unwrap(), n);
+        }
+        assert!(!resolving.is_finished());
+        go_on.send(()).unwrap();
+        resolving.join().unwrap();
     }
 }

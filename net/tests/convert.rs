@@ -31,7 +31,8 @@ fn std_gets_a_blocking_socket_and_gives_one() {
         let mut one = std::net::TcpStream::from(one);
         assert_eq!(one.as_raw_fd(), number);
         assert!(!SockRef::from(&one).nonblocking().unwrap());
-        let blocked = go(move || {
+        // std's read blocks whatever thread it is on, so it gets one of its own.
+        let blocked = std::thread::spawn(move || {
             let mut text = [0; 4];
             one.read_exact(&mut text).unwrap();
             (one, text)

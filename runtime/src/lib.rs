@@ -12,23 +12,33 @@
 //! - Nothing outside a goroutine may hold a pointer into its stack while it is parked in a call of ours, because its
 //!   stack may be copied away meanwhile. Safe code can break this only with scoped threads of other libraries
 //!   (`std::thread::scope`, rayon) that borrow a goroutine's locals while it parks inside the scope. Run such code in a
-//!   goroutine with a stack of its own ([`Builder::own_stack`]); the main goroutine of [`run`] has one.
+//!   goroutine with a stack of its own ([`Builder::own_stack`]); the main goroutine of [`run`] has one. Our own
+//!   [`scope()`] looks where it runs and refuses elsewhere.
 //! - What the kernel ties to a thread of its own (`gettid`, CPU affinity, credentials, per-thread signals, priority
 //!   inheritance, restartable sequences) is the worker's that carries the goroutine at the moment. Code that needs
 //!   these runs on a `std::thread`, which can use everything of ours.
 
 mod arch;
+mod blocking;
 mod clock;
+mod diag;
 mod goroutine;
 pub mod park;
 pub mod sched;
 mod shim;
-mod stack;
+pub mod stack;
 mod sys;
 mod time;
 
+pub use blocking::blocking;
+#[doc(hidden)]
+pub use blocking::waiting_for;
+pub use diag::dump::{Dump, GoroutineInfo, dump};
+pub use diag::stats::{ProcessorStats, Stats, WorkerStats, stats};
 pub use goroutine::current::{Goroutine, current};
 pub use goroutine::join::{GoroutineId, JoinHandle};
+pub use goroutine::panic::panicking;
+pub use goroutine::scope::{Scope, ScopedJoinHandle, scope};
 pub use goroutine::spawn::{Builder, run, spawn};
 pub use sched::config::Config;
 pub use sched::num_goroutines;

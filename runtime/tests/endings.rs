@@ -3,9 +3,10 @@
 mod common;
 
 use common::{in_child, in_child_with};
-use narrowboat_runtime::{Builder, Config, run, sleep, spawn, yield_now};
+use narrowboat_runtime::{Builder, Config, run, sleep, spawn, stack, yield_now};
 use std::hint::black_box;
 use std::os::unix::process::ExitStatusExt;
+use std::process::Output;
 use std::time::Duration;
 
 fn recurse(depth: usize) -> usize {
@@ -24,13 +25,43 @@ fn an_overflow_names_the_goroutine_where_it_was_spawned_and_the_limit() {
         });
         return;
     };
-    let text = String::from_utf8_lossy(&output.stderr);
+    let spawned = format!("endings.rs:{line}");
+    let text = reported(&output, &["in goroutine", "'digger'", &spawned, "limit 1048576 bytes"]);
+    // All of it was live, but for the guard that the last frame stepped into.
+    let live: usize = text.split("live ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!((1 << 19..(1 << 20) + (64 << 10)).contains(&live), "{text}");
+}
+
+/// The process has ended with a report of a stack overflow that says all this and shows the frames.
+#[track_caller]
+fn reported(output: &Output, parts: &[&str]) -> String {
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{text}");
     for part in
-        ["stack overflow in goroutine", "'digger'", &format!("endings.rs:{line}"), "limit 1048576 bytes"]
+        parts.iter().copied().chain(["fatal: stack overflow", "recurse", "frames are left out", "   0: 0x"])
     {
         assert!(text.contains(part), "{part} is missing in: {text}");
     }
+    text
+}
+
+#[test]
+fn the_report_of_an_overflow_shows_the_innermost_and_the_outermost_frames() {
+    let name = "the_report_of_an_overflow_shows_the_innermost_and_the_outermost_frames";
+    #[inline(never)]
+    fn begins_to_dig() {
+        black_box(recurse(0));
+        black_box(());
+    }
+    let Some(output) = in_child_with(name, &[("NARROWBOAT_MAX_STACK", "1048576")]) else {
+        let _ = spawn(begins_to_dig).join();
+        return;
+    };
+    let text = reported(&output, &["endings"]);
+    let (inner, outer) = text.split_once("frames are left out").unwrap();
+    assert_eq!(inner.lines().filter(|line| line.contains("endings::recurse")).count(), 32, "{text}");
+    assert!(outer.contains("begins_to_dig") && outer.contains("root"), "{text}");
+    assert_eq!(outer.lines().filter(|line| line.contains("0x")).count(), 16, "{text}");
 }
 
 #[test]
@@ -40,9 +71,76 @@ fn an_overflow_of_an_own_stack_is_reported_too() {
         black_box(digger.join().ok());
         return;
     };
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{text}");
-    assert!(text.contains("limit 262144 bytes"), "{text}");
+    reported(&output, &["limit 262144 bytes"]);
+}
+
+#[test]
+fn an_overflow_of_a_segment_is_reported_as_such() {
+    let Some(output) = in_child("an_overflow_of_a_segment_is_reported_as_such") else {
+        let digger = Builder::new().name("digger").spawn(|| {
+            yield_now();
+            stack::grow(1 << 20, || (yield_now(), recurse(0)).1)
+        });
+        black_box(digger.unwrap().join().ok());
+        return;
+    };
+    // A page more than was asked for.
+    reported(&output, &["in goroutine", "'digger', in a segment of stack::grow", "limit 1052672 bytes"]);
+}
+
+#[test]
+fn an_overflow_of_a_segment_of_a_plain_thread_is_reported_as_such() {
+    let name = "an_overflow_of_a_segment_of_a_plain_thread_is_reported_as_such";
+    let Some(output) = in_child(name) else {
+        // Nothing has started the runtime here.
+        let thread = std::thread::spawn(|| stack::grow(1 << 20, || recurse(0)));
+        black_box(thread.join().ok());
+        return;
+    };
+    reported(&output, &["on a plain thread, in a segment of stack::grow", "limit 1052672 bytes"]);
+}
+
+#[test]
+fn an_overflow_of_the_system_stack_is_reported_as_such() {
+    let Some(output) = in_child("an_overflow_of_the_system_stack_is_reported_as_such") else {
+        let digger = Builder::new().name("digger").spawn(|| stack::on_system_stack(|| recurse(0)));
+        black_box(digger.unwrap().join().ok());
+        return;
+    };
+    reported(&output, &["'digger', in stack::on_system_stack"]);
+}
+
+#[test]
+fn frames_larger_than_the_guard_do_not_get_past_it() {
+    #[inline(never)]
+    fn recurse(depth: usize) -> usize {
+        let frame = black_box([depth as u8; 1 << 20]);
+        if depth == usize::MAX { 0 } else { recurse(depth + 1) + frame[depth % (1 << 20)] as usize }
+    }
+    let name = "frames_larger_than_the_guard_do_not_get_past_it";
+    // In a debug build 39 of such frames, and what `black_box` copies.
+    let Some(output) = in_child_with(name, &[("NARROWBOAT_MAX_STACK", "134217728")]) else {
+        let _ = spawn(|| recurse(0)).join();
+        return;
+    };
+    reported(&output, &["limit 134217728 bytes"]);
+}
+
+/// Two at once: one report, not a mixture, and an end.
+#[test]
+fn overflows_at_the_same_time_end_the_process_once() {
+    let Some(output) = in_child("overflows_at_the_same_time_end_the_process_once") else {
+        Config::new().workers(4).processors(4).max_stack(1 << 20).start().unwrap();
+        run(|| {
+            let diggers: Vec<_> = (0..8).map(|_| spawn(|| recurse(0))).collect();
+            for digger in diggers {
+                black_box(digger.join().ok());
+            }
+        });
+        return;
+    };
+    let text = reported(&output, &["limit 1048576 bytes"]);
+    assert_eq!(text.matches("fatal: ").count(), 1, "{text}");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+use std::io::Write;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -51,6 +53,18 @@ pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(start.elapsed() < Duration::from_secs(60), "never happened: {what}");
         narrowboat::sleep(Duration::from_millis(2));
     }
+}
+
+/// A tool that is not Rust's. If it is not installed the test says so on the real stderr, which the test harness does
+/// not capture; where `NARROWBOAT_REQUIRE_TOOLS` is set, as in the project's own checks, that is a failure.
+pub fn tool(name: &str) -> Option<Command> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if std::env::split_paths(&path).any(|directory| directory.join(name).is_file()) {
+        return Some(Command::new(name));
+    }
+    assert!(std::env::var_os("NARROWBOAT_REQUIRE_TOOLS").is_none(), "{name} is required and not installed");
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {name} not found");
+    None
 }
 
 /// Counts how many of its [`Counted`] values were made and how many dropped.

@@ -7,9 +7,11 @@ use super::token::{Holds, Token};
 use crate::channel::{Channel, Found, Guard, Place};
 use crate::error::{RecvError, SendError};
 use crate::receiver::Flavor;
+use crate::timer::{Event, Wait};
 use crate::waiters::{BlockedRecv, LateSend, Node, Note};
 use crate::{Receiver, Sender};
 use narrowboat_runtime::park::{Outcome, Waiter};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// One operation of a select. Public for the macros only.
@@ -47,14 +49,14 @@ pub(super) struct Seat {
     pub(super) waiter: Waiter,
     pub(super) node: Node,
     pub(super) outcome: Outcome,
-    /// The select has no other arm and no deadline.
+    /// The select has no other arm and no limit.
     pub(super) sole: bool,
 }
 
 /// What came of entering a queue.
 pub(super) enum Entry {
-    /// The node is in the queue (or the arm needs none).
-    Waiting,
+    /// The node is in the queue (or the arm needs none). The select has to look at this arm again at the instant.
+    Waiting(Option<Instant>),
     /// The operation had become possible: the select has ended its own wait, and made this attempt.
     Ended(Attempt),
     /// The operation had become possible, but another arm had won.
@@ -72,11 +74,6 @@ pub(super) trait Handle {
 
     /// First pass: chooses the operation if it is possible now. Fills the token if `Ready`.
     fn attempt(&self, token: &mut Token) -> Attempt;
-
-    /// When a waiting select has to look at this arm again.
-    fn deadline(&self) -> Option<Instant> {
-        None
-    }
 
     /// Second pass: looks again and, if the operation is still impossible, enters the queue, all under one lock.
     ///
@@ -97,6 +94,22 @@ pub(super) trait Handle {
     /// # Safety
     /// The node was entered here (or met a send found here), was chosen, and the caller has returned from its park.
     unsafe fn accept(&self, node: Node, token: &mut Token) -> bool;
+
+    /// Whether the operation is possible now. Nothing changes.
+    fn is_ready(&self) -> bool;
+
+    /// Looks again and, if the operation is still impossible, puts the seat's node among its watchers, all under one
+    /// lock. `Over` if it is possible; the node is then in no queue.
+    ///
+    /// # Safety
+    /// As for [`enter`](Handle::enter), until [`unwatch`](Handle::unwatch).
+    unsafe fn watch(&self, seat: Seat) -> Wait;
+
+    /// Leaves the watchers.
+    ///
+    /// # Safety
+    /// [`watch`](Handle::watch) has put the node there, and it is alive.
+    unsafe fn unwatch(&self, node: Node);
 
     /// Undoes the choice: what the token holds goes back to where it came from, or is dropped if it cannot.
     /// With `foreign` messages are forgotten instead of dropped.
@@ -152,7 +165,10 @@ impl<T> Handle for Sender<T> {
             seat.node.set_note(Note::LATE);
             state.sends.enter(seat.node, seat.waiter, seat.outcome, seat.sole);
         }
-        Entry::Waiting
+        let called = state.recvs.call_watchers();
+        drop(state);
+        called.wake();
+        Entry::Waiting(None)
     }
 
     unsafe fn leave(&self, node: Node) {
@@ -170,6 +186,25 @@ impl<T> Handle for Sender<T> {
             }
         }
         true
+    }
+
+    fn is_ready(&self) -> bool {
+        self.channel.can_send(&self.channel.lock())
+    }
+
+    unsafe fn watch(&self, seat: Seat) -> Wait {
+        let mut state = self.channel.lock();
+        if self.channel.can_send(&state) {
+            return Wait::Over;
+        }
+        // SAFETY: by contract.
+        unsafe { state.sends.watch(seat.node, seat.waiter, seat.outcome, seat.sole) };
+        Wait::Until(None)
+    }
+
+    unsafe fn unwatch(&self, node: Node) {
+        // SAFETY: by contract.
+        unsafe { self.channel.lock().sends.unwatch(node) }
     }
 
     fn abandon(&self, token: &mut Token, _foreign: bool) {
@@ -204,7 +239,9 @@ impl<T> Handle for Receiver<T> {
     fn id(&self) -> usize {
         match &self.flavor {
             Flavor::Channel(channel) => channel.address(),
-            Flavor::Timer(timer) => std::sync::Arc::as_ptr(timer).addr(),
+            Flavor::Timer(timer) => Arc::as_ptr(timer).addr(),
+            Flavor::Done(scope) => Arc::as_ptr(scope).addr(),
+            Flavor::State(state) => Arc::as_ptr(state).addr(),
             // Never chosen.
             Flavor::Never => 0,
         }
@@ -220,20 +257,32 @@ impl<T> Handle for Receiver<T> {
                 }
                 None => Attempt::NotReady,
             },
-            Flavor::Never => Attempt::NotReady,
-        }
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        match &self.flavor {
-            Flavor::Timer(timer) => timer.next(),
-            Flavor::Channel(_) | Flavor::Never => None,
+            Flavor::Done(scope) if scope.is_over() => {
+                token.set(Holds::Closed);
+                Attempt::Ready
+            }
+            Flavor::State(state) => match state.try_recv() {
+                Some(message) => {
+                    token.set_message(message);
+                    Attempt::Ready
+                }
+                None => Attempt::NotReady,
+            },
+            Flavor::Done(_) | Flavor::Never => Attempt::NotReady,
         }
     }
 
     unsafe fn enter(&self, seat: Seat, token: &mut Token) -> Entry {
-        // The other kinds are waited for by the deadline alone.
-        let Flavor::Channel(channel) = &self.flavor else { return Entry::Waiting };
+        let channel = match &self.flavor {
+            Flavor::Channel(channel) => channel,
+            // SAFETY: by contract.
+            Flavor::Timer(timer) => return unsafe { self.enter_event(&**timer, seat, token) },
+            // SAFETY: by contract.
+            Flavor::Done(scope) => return unsafe { self.enter_event(&**scope, seat, token) },
+            // SAFETY: by contract.
+            Flavor::State(state) => return unsafe { self.enter_event(&**state, seat, token) },
+            Flavor::Never => return Entry::Waiting(None),
+        };
         let mut state = channel.lock();
         if channel.has_message(&state, seat.waiter) {
             if !seat.waiter.try_end(BY_ITSELF) {
@@ -246,13 +295,22 @@ impl<T> Handle for Receiver<T> {
             seat.node.set_note(Note::NONE);
             state.recvs.enter(seat.node, seat.waiter, seat.outcome, seat.sole);
         }
-        Entry::Waiting
+        let called = state.sends.call_watchers();
+        drop(state);
+        called.wake();
+        Entry::Waiting(None)
     }
 
     unsafe fn leave(&self, node: Node) {
-        if let Flavor::Channel(channel) = &self.flavor {
-            // SAFETY: by contract.
-            unsafe { channel.lock().recvs.leave(node) }
+        // SAFETY: by contract.
+        unsafe {
+            match &self.flavor {
+                Flavor::Channel(channel) => channel.lock().recvs.leave(node),
+                Flavor::Timer(timer) => timer.leave(node),
+                Flavor::Done(scope) => scope.leave(node),
+                Flavor::State(state) => state.leave(node),
+                Flavor::Never => {}
+            }
         }
     }
 
@@ -268,6 +326,51 @@ impl<T> Handle for Receiver<T> {
         true
     }
 
+    fn is_ready(&self) -> bool {
+        match &self.flavor {
+            Flavor::Channel(channel) => channel.can_recv(&channel.lock()),
+            Flavor::Timer(timer) => !timer.is_empty(),
+            Flavor::Done(scope) => scope.is_over(),
+            Flavor::State(state) => state.is_so(),
+            Flavor::Never => false,
+        }
+    }
+
+    unsafe fn watch(&self, seat: Seat) -> Wait {
+        let Seat { waiter, node, outcome, sole } = seat;
+        // Whoever waits for an event is handed nothing either, so there it stands in the queue like a receive.
+        // SAFETY: by contract, all of it.
+        unsafe {
+            match &self.flavor {
+                Flavor::Channel(channel) => {
+                    let mut state = channel.lock();
+                    if channel.can_recv(&state) {
+                        return Wait::Over;
+                    }
+                    state.recvs.watch(node, waiter, outcome, sole);
+                    Wait::Until(None)
+                }
+                Flavor::Timer(timer) => timer.enter(node, waiter, outcome, sole),
+                Flavor::Done(scope) => scope.enter(node, waiter, outcome, sole),
+                Flavor::State(state) => state.enter(node, waiter, outcome, sole),
+                Flavor::Never => Wait::Until(None),
+            }
+        }
+    }
+
+    unsafe fn unwatch(&self, node: Node) {
+        // SAFETY: by contract.
+        unsafe {
+            match &self.flavor {
+                Flavor::Channel(channel) => channel.lock().recvs.unwatch(node),
+                Flavor::Timer(timer) => timer.leave(node),
+                Flavor::Done(scope) => scope.leave(node),
+                Flavor::State(state) => state.leave(node),
+                Flavor::Never => {}
+            }
+        }
+    }
+
     fn abandon(&self, token: &mut Token, foreign: bool) {
         if token.take() == Holds::Message && !foreign {
             // SAFETY: the token was filled by this channel's arm, so the message is of its type.
@@ -277,6 +380,21 @@ impl<T> Handle for Receiver<T> {
 }
 
 impl<T> Receiver<T> {
+    /// Enters the queue of an event that an instant may end.
+    ///
+    /// # Safety
+    /// As for [`enter`](Handle::enter).
+    unsafe fn enter_event(&self, event: &impl Event, seat: Seat, token: &mut Token) -> Entry {
+        // SAFETY: by contract; a receive needs nothing in its node.
+        unsafe { seat.node.set_note(Note::NONE) };
+        // SAFETY: by contract.
+        match unsafe { event.enter(seat.node, seat.waiter, seat.outcome, seat.sole) } {
+            Wait::Until(until) => Entry::Waiting(until),
+            Wait::Over if seat.waiter.try_end(BY_ITSELF) => Entry::Ended(self.attempt(token)),
+            Wait::Over => Entry::Lost,
+        }
+    }
+
     /// Completes a receive that a select has chosen.
     ///
     /// # Safety

@@ -4,6 +4,7 @@ mod arm;
 pub(crate) mod entry;
 mod macros;
 mod operation;
+pub(crate) mod ready;
 mod run;
 mod shuffle;
 mod token;
@@ -13,7 +14,7 @@ pub use operation::SelectedOperation;
 pub use run::Order;
 
 use crate::block::Limit;
-use crate::error::{SelectTimeoutError, TrySelectError};
+use crate::error::{ReadyTimeoutError, SelectTimeoutError, TryReadyError, TrySelectError};
 use crate::{Receiver, Sender};
 use run::choose;
 use std::fmt;
@@ -29,6 +30,9 @@ use token::Token;
 /// completed, with the sender or receiver that was added.
 ///
 /// An operation is also chosen when its channel is closed: completing it then gives the error.
+///
+/// [`ready`](Select::ready) and its relatives choose nothing: they wait until an operation is possible, say which, and leave it
+/// to the caller to attempt it.
 ///
 /// # Examples
 /// ```
@@ -273,6 +277,108 @@ impl<'a> Select<'a> {
     ) -> Result<SelectedOperation<'a>, SelectTimeoutError> {
         self.choose(Limit::Until(deadline), Location::caller()).ok_or(SelectTimeoutError)
     }
+
+    fn await_ready(&mut self, limit: Limit, at: &'static Location<'static>) -> Option<usize> {
+        ready::ready(&mut self.arms, self.order, limit, at)
+    }
+
+    /// Waits until an operation is possible, without carrying it out. Returns its index.
+    ///
+    /// The caller may now attempt the operation, with [`try_recv`](Receiver::try_recv) or
+    /// [`try_send`](Sender::try_send), or let it be. Others may be faster, so be ready to wait again.
+    ///
+    /// On a channel without buffer an operation becomes possible when a counterpart has begun its own; to wait for a receive
+    /// to be possible is not to receive.
+    ///
+    /// # Panics
+    /// If no operations have been added.
+    ///
+    /// ```
+    /// use narrowboat_chan::{Receiver, RecvError, Select};
+    ///
+    /// fn recv_from_any<T>(receivers: &[Receiver<T>]) -> Result<T, RecvError> {
+    ///     let mut select = Select::new();
+    ///     for rx in receivers {
+    ///         select.recv(rx);
+    ///     }
+    ///     loop {
+    ///         let index = select.ready();
+    ///         match receivers[index].try_recv() {
+    ///             Err(error) if error.is_empty() => continue,
+    ///             result => return result.map_err(|_| RecvError),
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// let (tx, rx) = narrowboat_chan::bounded(0);
+    /// std::thread::spawn(move || tx.send(10).unwrap());
+    /// assert_eq!(recv_from_any(&[rx]), Ok(10));
+    /// ```
+    #[track_caller]
+    pub fn ready(&mut self) -> usize {
+        assert!(!self.arms.is_empty(), "no operations have been added to `Select`");
+        self.await_ready(Limit::None, Location::caller())
+            .expect("a wait without limit ends with an operation")
+    }
+
+    /// The index of an operation that is possible at once.
+    ///
+    /// # Errors
+    /// If there is none.
+    ///
+    /// ```
+    /// let (tx, rx) = narrowboat_chan::unbounded();
+    /// let mut select = narrowboat_chan::Select::new();
+    /// let receive = select.recv(&rx);
+    /// assert!(select.try_ready().is_err());
+    /// tx.send(10).unwrap();
+    /// assert_eq!(select.try_ready(), Ok(receive));
+    /// assert_eq!(rx.try_recv(), Ok(10));
+    /// ```
+    #[track_caller]
+    pub fn try_ready(&mut self) -> Result<usize, TryReadyError> {
+        self.await_ready(Limit::Now, Location::caller()).ok_or(TryReadyError)
+    }
+
+    /// As [`ready`](Select::ready), waiting for at most `timeout`. An operation that is possible at once is found even when
+    /// `timeout` is zero.
+    ///
+    /// # Errors
+    /// If the time was up.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (tx, rx) = narrowboat_chan::unbounded();
+    /// let mut select = narrowboat_chan::Select::new();
+    /// let receive = select.recv(&rx);
+    /// assert!(select.ready_timeout(Duration::from_millis(5)).is_err());
+    /// tx.send(10).unwrap();
+    /// assert_eq!(select.ready_timeout(Duration::ZERO), Ok(receive));
+    /// ```
+    #[track_caller]
+    pub fn ready_timeout(&mut self, timeout: Duration) -> Result<usize, ReadyTimeoutError> {
+        self.await_ready(Limit::within(timeout), Location::caller()).ok_or(ReadyTimeoutError)
+    }
+
+    /// As [`ready`](Select::ready), waiting no longer than until `deadline`. An operation that is possible at once is found
+    /// even when `deadline` has passed.
+    ///
+    /// # Errors
+    /// If the time was up.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let (_tx, rx) = narrowboat_chan::unbounded::<i32>();
+    /// let mut select = narrowboat_chan::Select::new();
+    /// select.recv(&rx);
+    /// assert!(select.ready_deadline(Instant::now() + Duration::from_millis(5)).is_err());
+    /// ```
+    #[track_caller]
+    pub fn ready_deadline(&mut self, deadline: Instant) -> Result<usize, ReadyTimeoutError> {
+        self.await_ready(Limit::Until(deadline), Location::caller()).ok_or(ReadyTimeoutError)
+    }
 }
 
 impl Clone for Select<'_> {
@@ -296,13 +402,14 @@ impl fmt::Debug for Select<'_> {
 #[cfg(test)]
 mod tests {
     use crate::receiver::Flavor;
-    use crate::{Receiver, bounded, select, unbounded};
+    use crate::waiters::USES;
+    use crate::{Receiver, Select, bounded, select, select_biased, unbounded};
     use std::time::Duration;
 
     fn queues_are_empty<T>(rx: &Receiver<T>) -> bool {
         let Flavor::Channel(channel) = &rx.flavor else { return true };
         let state = channel.lock();
-        state.recvs.is_empty() && state.sends.is_empty()
+        state.recvs.is_deserted() && state.sends.is_deserted()
     }
 
     #[test]
@@ -329,6 +436,54 @@ mod tests {
         sender.join().unwrap();
     }
 
+    /// How often the calling thread uses a queue of a channel in `rounds` selects that wait at `done` and receive from
+    /// elsewhere.
+    fn uses(rounds: u32, done: &Receiver<()>) -> usize {
+        let (tx, rx) = bounded(0);
+        let sender = std::thread::spawn(move || {
+            for n in 0..rounds {
+                // Not before the select waits, so that it always takes the same way.
+                let mut select = Select::new();
+                select.send(&tx);
+                select.ready();
+                tx.send(n).unwrap();
+            }
+        });
+        let before = USES.get();
+        for n in 0..rounds {
+            select_biased! { recv(done) -> _ => unreachable!(), recv(rx) -> msg => assert_eq!(msg, Ok(n)) }
+        }
+        let uses = USES.get() - before;
+        sender.join().unwrap();
+        uses
+    }
+
+    #[test]
+    fn a_select_costs_no_more_beside_ten_thousand_others() {
+        const ROUNDS: u32 = 200;
+        const OTHERS: usize = 10_000;
+        let (keep, done) = bounded::<()>(0);
+        let alone = uses(ROUNDS, &done);
+        assert!(alone <= 8 * ROUNDS as usize, "{alone} uses of a queue");
+
+        let (waiting_tx, waiting) = unbounded();
+        let others: Vec<_> = (0..OTHERS)
+            .map(|_| {
+                let (done, waiting) = (done.clone(), waiting_tx.clone());
+                narrowboat_runtime::spawn(move || {
+                    let (_keep, silent) = bounded::<()>(0);
+                    waiting.send(()).unwrap();
+                    select! { recv(done) -> msg => msg.is_err(), recv(silent) -> _ => false }
+                })
+            })
+            .collect();
+        waiting.iter().take(OTHERS).for_each(drop);
+        assert_eq!(uses(ROUNDS, &done), alone);
+        drop(keep);
+        assert!(others.into_iter().all(|other| other.join().unwrap()));
+        assert!(queues_are_empty(&done));
+    }
+
     #[test]
     fn a_select_that_could_only_meet_itself_waits_in_both_queues() {
         let (tx, rx) = bounded(0);
@@ -340,7 +495,7 @@ mod tests {
         let start = std::time::Instant::now();
         loop {
             let state = channel.lock();
-            if !state.recvs.is_empty() && !state.sends.is_empty() {
+            if state.recvs.has_party() && state.sends.has_party() {
                 break;
             }
             drop(state);

@@ -5,6 +5,7 @@ use super::token::{Holds, Token};
 use crate::error::{RecvError, SendError};
 use crate::{Receiver, Sender};
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 /// An operation that a [`Select`](crate::Select) has chosen, and that must now be completed.
 ///
@@ -130,6 +131,10 @@ impl Drop for SelectedOperation<'_> {
         }
     }
 }
+
+// As for senders and receivers: whatever panics, the message is in one place.
+impl UnwindSafe for SelectedOperation<'_> {}
+impl RefUnwindSafe for SelectedOperation<'_> {}
 
 impl fmt::Debug for SelectedOperation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

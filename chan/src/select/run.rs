@@ -1,7 +1,8 @@
 //! How a select chooses: three passes, no lock held across two channels, one winner.
 //!
 //! 1. *Try.* Each operation is attempted in turn, in shuffled order (or in the order written). The first that is
-//!    possible is taken, and that is all.
+//!    possible is taken, and that is all. A select that must not wait, or no longer, gives up only if there is a moment
+//!    at which none was possible (see [`none_is_possible`]).
 //! 2. *Enter.* A wait begins. At each channel, under its lock, the select looks again, and if the operation is still
 //!    impossible it leaves a node. So whoever makes the operation possible later finds the node, and whoever made
 //!    it possible between the passes is noticed now.
@@ -17,9 +18,18 @@
 //! 5. The node that was chosen says what happened. If the deadline ended the wait, or the other side gave up, it starts
 //!    over with step 1; there it finds the timer that has become due, or that its own time is up.
 //!
-//! The arms of `after`, `at` and `tick` have no nodes: the earliest of them is part of the deadline.
+//! Starting over is not going in circles. It happens in step 2 when a select that was found waiting at one channel had
+//! ended its own wait, because it had found another waiting at a later one; and so on, until one was found that was
+//! still waiting, and has been served, or until the chain meets its own beginning. Two selects that meet at two channels
+//! could step back from each other like that for ever. So whoever starts over enters channels in the order of their
+//! addresses: a circle takes somebody who does not yet, and uses that up. (To sort the arms every time would be one
+//! part in eight of what a select over eight channels costs.)
+//!
+//! An arm that something happens to at an instant (a timer is due, a context ends) names that instant when it is
+//! entered, under its lock; the earliest is part of the deadline.
 
 use super::arm::{Arm, Attempt, BY_ITSELF, Entry, Seat};
+use super::ready::none_is_possible;
 use super::shuffle::shuffle;
 use super::token::Token;
 use crate::block::{At, Limit};
@@ -38,7 +48,17 @@ pub enum Order {
     Biased,
 }
 
-/// Chooses one of the operations: its place in the list, which is shuffled, and the token filled; `None` if the limit
+impl Order {
+    pub(super) fn arrange(self, arms: &mut [Arm<'_>]) {
+        match self {
+            Order::Fair => shuffle(arms),
+            // A wait may have left them in another.
+            Order::Biased => arms.sort_unstable_by_key(|arm| arm.index),
+        }
+    }
+}
+
+/// Chooses one of the operations: its place in the list, which is rearranged, and the token filled; `None` if the limit
 /// was reached first.
 #[inline(never)]
 pub(super) fn choose(
@@ -48,10 +68,10 @@ pub(super) fn choose(
     limit: Limit,
     at: At,
 ) -> Option<usize> {
-    if order == Order::Fair {
-        shuffle(arms);
-    }
+    // A model is spared the first attempt in any order: all orders of two such take minutes, and end in order as well.
+    let mut again = cfg!(loom);
     'again: loop {
+        order.arrange(arms);
         for (i, arm) in arms.iter().enumerate() {
             match arm.handle.attempt(token) {
                 Attempt::NotReady => continue,
@@ -65,9 +85,16 @@ pub(super) fn choose(
             return Some(i);
         }
         let Some(deadline) = limit.deadline() else {
+            if !none_is_possible(arms, at) {
+                continue;
+            }
             checkpoint();
             return None;
         };
+        if std::mem::replace(&mut again, true) {
+            // A channel's send and receive are side by side, as good as equal: their lock is one.
+            arms.sort_unstable_by_key(|arm| arm.handle.id());
+        }
         let chosen = wait(arms, deadline, token, at);
         if chosen.is_some() {
             return chosen;
@@ -124,13 +151,13 @@ fn enter(
     limit: Option<Instant>,
     token: &mut Token,
 ) -> Entered {
-    let deadline = arms.iter().fold(limit, |first, arm| earlier(first, arm.handle.deadline()));
-    let sole = arms.len() == 1 && deadline.is_none();
+    let mut deadline = limit;
+    let sole = arms.len() == 1 && limit.is_none();
     for (i, arm) in arms.iter().enumerate() {
         let seat = Seat { waiter, node: nodes.get(i), outcome: Outcome(Outcome::FIRST + i as u32), sole };
         // SAFETY: each node is used for one arm of this wait, and the caller keeps `nodes` until it has left.
         match unsafe { arm.handle.enter(seat, token) } {
-            Entry::Waiting => {}
+            Entry::Waiting(until) => deadline = earlier(deadline, until),
             Entry::Lost => return Entered::Lost(i),
             Entry::Ended(attempt) => return Entered::Ended(i, attempt),
         }
@@ -167,19 +194,19 @@ fn meet(arm: &Arm<'_>, sender: LateSend, token: &mut Token, at: At) -> bool {
 }
 
 /// One node for each arm: the party's own for the first, a boxed slice for the others.
-struct Nodes {
+pub(super) struct Nodes {
     own: Node,
     /// From a box, and back into one at the end. Between the two only pointers go to the nodes.
     others: NonNull<[WaitNode]>,
 }
 
 impl Nodes {
-    fn new(waiter: Waiter, arms: usize) -> Nodes {
+    pub(super) fn new(waiter: Waiter, arms: usize) -> Nodes {
         let others: Box<[WaitNode]> = (1..arms).map(|_| WaitNode::new()).collect();
         Nodes { own: Node::new(waiter.node()), others: NonNull::from(Box::leak(others)) }
     }
 
-    fn get(&self, arm: usize) -> Node {
+    pub(super) fn get(&self, arm: usize) -> Node {
         if arm == 0 {
             return self.own;
         }

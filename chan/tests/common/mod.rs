@@ -1,15 +1,83 @@
-//! What the tests share: who runs them, and the catalogue of behaviours that every flavour of channel has.
+//! What the tests share: who runs them, how much of them, and things to count and to draw lots with.
 //!
-//! All concurrent work is started with [`go`]: as goroutines, or as threads with `NARROWBOAT_TEST_ON=threads`. The bodies
-//! of the tests run on plain threads, so that both kinds meet on every channel.
+//! Every suite runs three ways, by `NARROWBOAT_TEST_ON`:
+//!
+//! | value | bodies of the tests | what they start with [`go`] |
+//! | --- | --- | --- |
+//! | `threads` | threads | threads |
+//! | `both` (or unset) | threads | goroutines |
+//! | `goroutines` | goroutines | goroutines |
 
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
-#[macro_use]
-pub mod catalogue;
-
+use std::env::VarError;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// Makes tests of functions, which run where `NARROWBOAT_TEST_ON` says. One that is left out is dead code, which the
+/// compiler reports.
+///
+/// Those after `scoped:` lend their locals to scoped threads. As goroutines they need a stack of their own; all others
+/// share theirs.
+macro_rules! suite {
+    ($($(#[$attribute:meta])* $name:ident),* $(; scoped: $($scoped:ident),*)? $(,)?) => {
+        mod suite {
+            $(
+                #[test]
+                $(#[$attribute])*
+                fn $name() {
+                    $crate::common::body(super::$name, $crate::common::Stack::Shared);
+                }
+            )*
+            $($(
+                #[test]
+                fn $scoped() {
+                    $crate::common::body(super::$scoped, $crate::common::Stack::Own);
+                }
+            )*)?
+        }
+    };
+}
+
+/// Where the bodies of the tests and the work that they start run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum On {
+    Threads,
+    Both,
+    Goroutines,
+}
+
+pub fn on() -> On {
+    match std::env::var("NARROWBOAT_TEST_ON").as_deref() {
+        Ok("threads") => On::Threads,
+        Ok("both") | Err(VarError::NotPresent) => On::Both,
+        Ok("goroutines") => On::Goroutines,
+        other => {
+            panic!("NARROWBOAT_TEST_ON is {other:?}: set it to threads, both or goroutines, or unset it")
+        }
+    }
+}
+
+/// What kind of stack a body has as a goroutine.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Stack {
+    Shared,
+    Own,
+}
+
+/// Runs the body of a test.
+pub fn body(test: impl FnOnce() + Send + 'static, stack: Stack) {
+    if on() != On::Goroutines {
+        return test();
+    }
+    let mut builder = narrowboat_runtime::Builder::new().name("the test's body");
+    if stack == Stack::Own {
+        builder = builder.own_stack(4 << 20);
+    }
+    let body = builder.spawn(test).expect("the runtime starts");
+    body.join().unwrap_or_else(|panic| resume_unwind(panic));
+}
 
 /// Work that was started; ends with its result, or with the panic it ended with.
 pub enum Work<T> {
@@ -18,17 +86,36 @@ pub enum Work<T> {
 }
 
 /// Starts work beside the caller.
+#[track_caller]
 pub fn go<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Work<T> {
-    match std::env::var("NARROWBOAT_TEST_ON").as_deref() {
-        Ok("threads") => Work::Thread(std::thread::spawn(f)),
-        Ok(other) => panic!("NARROWBOAT_TEST_ON is '{other}': set it to threads, or unset it"),
-        Err(_) => Work::Goroutine(narrowboat_runtime::spawn(f)),
+    match on() {
+        On::Threads => Work::Thread(std::thread::spawn(f)),
+        On::Both | On::Goroutines => Work::Goroutine(narrowboat_runtime::spawn(f)),
     }
 }
 
 impl<T> Work<T> {
     pub fn join(self) -> T {
-        self.try_join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        self.try_join().unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    pub fn is_finished(&self) -> bool {
+        match self {
+            Work::Goroutine(handle) => handle.is_finished(),
+            Work::Thread(handle) => handle.is_finished(),
+        }
+    }
+
+    /// As `join`, for work that ends soon unless a wake-up was lost.
+    #[track_caller]
+    pub fn join_soon(self) -> T
+    where
+        T: Send + 'static,
+    {
+        let (done, ended) = narrowboat_chan::bounded(1);
+        std::thread::spawn(move || done.send(self.try_join()));
+        let result = ended.recv_timeout(LONG).expect("somebody waits for ever");
+        result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     pub fn try_join(self) -> std::thread::Result<T> {
@@ -36,6 +123,32 @@ impl<T> Work<T> {
             Work::Goroutine(handle) => handle.join(),
             Work::Thread(handle) => handle.join(),
         }
+    }
+}
+
+/// The size of a heavy test: `NARROWBOAT_TEST_SCALE` per cent of it.
+pub fn scaled(size: usize) -> usize {
+    let percent = match std::env::var("NARROWBOAT_TEST_SCALE") {
+        Ok(text) => {
+            text.parse().unwrap_or_else(|_| panic!("NARROWBOAT_TEST_SCALE should be a number, not {text:?}"))
+        }
+        Err(_) => 100,
+    };
+    (size * percent / 100).max(1)
+}
+
+/// The same for a test that is to be smaller without optimisation.
+pub fn sized(release: usize, debug: usize) -> usize {
+    scaled(if cfg!(debug_assertions) { debug } else { release })
+}
+
+/// Waits until `condition` holds, looking now and then; fails after a generous while.
+#[track_caller]
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < LONG, "never happened: {what}");
+        pause(ms(1));
     }
 }
 
@@ -52,6 +165,21 @@ pub fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
+/// Starts work that is going to wait for the caller's next step, and gives it the time to begin its wait.
+pub fn waits<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Work<T> {
+    let started = std::sync::Arc::new(AtomicUsize::new(0));
+    let work = {
+        let started = started.clone();
+        go(move || {
+            started.store(1, Ordering::SeqCst);
+            f()
+        })
+    };
+    eventually("it starts", || started.load(Ordering::SeqCst) == 1);
+    pause(ms(3));
+    work
+}
+
 /// So long that only a lost wake-up reaches it.
 pub const LONG: Duration = Duration::from_secs(60);
 
@@ -64,6 +192,11 @@ pub struct Census {
 impl Census {
     pub const fn new() -> Census {
         Census { made: AtomicUsize::new(0), dropped: AtomicUsize::new(0) }
+    }
+
+    /// One that lives for ever, for tests that run several times at once.
+    pub fn leaked() -> &'static Census {
+        Box::leak(Box::new(Census::new()))
     }
 
     pub fn citizen(&'static self) -> Citizen {

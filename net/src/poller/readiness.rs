@@ -66,8 +66,9 @@
 //! A selector that cannot tell the end of a stream reports every event as [`Signal::Hangup`]: `SPENT` is then
 //! believed until the first event only, and 5 holds.
 
-use narrowboat_runtime::park::{Outcome, Reason, WaitQueue, Waiter};
+use narrowboat_runtime::park::{Outcome, Reason, WaitNode, WaitQueue, Waiter};
 use std::panic::Location;
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -187,26 +188,55 @@ impl Readiness {
     ) -> Waited {
         let waiter = Waiter::begin(reason, std::ptr::from_ref(self).addr(), at);
         let node = waiter.node();
-        let mut waiters = self.lock();
-        if !self.announce(seen) {
+        // SAFETY: the node is the calling party's own, and stands in no queue between its waits. It stays alive and
+        // in place: records are never unmapped.
+        if !unsafe { self.enter(seen, node, waiter, WOKEN, deadline.is_none()) } {
             return Waited::Woken;
         }
-        // SAFETY: the node is the calling party's own, and stands in no queue between its waits. It stays
-        // alive and in place (records are never unmapped) and is touched under the lock of `waiters` only,
-        // until an event takes it out, or the removal below does.
-        unsafe {
-            (*node.as_ptr()).prepare(waiter, WOKEN, deadline.is_none());
-            waiters.push(node);
-        }
-        drop(waiters);
         // SAFETY: the waiter came from the latest `begin` of this party, and its node was published above.
         let outcome = unsafe { waiter.park(deadline) };
         if outcome == Outcome::TIMED_OUT {
-            // SAFETY: pushed above, and alive as long as its party.
-            unsafe { self.lock().remove(node) };
+            // SAFETY: entered above, and alive as long as its party.
+            unsafe { self.leave(node) };
             return Waited::TimedOut;
         }
         Waited::Woken
+    }
+
+    /// Step 3 without the park: false if there was an event since `seen`, else the party stands in the queue until an
+    /// event takes it out, or [`leave`](Readiness::leave) does.
+    ///
+    /// # Safety
+    /// The node is the calling party's, in no queue, on the heap, and stays there until it is out of the queue again
+    /// (and, if an event took it out, until the party was woken). Nobody who does not hold this lock touches it meanwhile.
+    /// `sole` as in [`WaitNode::prepare`].
+    pub(crate) unsafe fn enter(
+        &self,
+        seen: Seen,
+        node: NonNull<WaitNode>,
+        me: Waiter,
+        outcome: Outcome,
+        sole: bool,
+    ) -> bool {
+        let mut waiters = self.lock();
+        let announced = self.announce(seen);
+        if announced {
+            // SAFETY: by contract.
+            unsafe {
+                (*node.as_ptr()).prepare(me, outcome, sole);
+                waiters.push(node);
+            }
+        }
+        announced
+    }
+
+    /// Takes a party out of the queue, if it still stands there.
+    ///
+    /// # Safety
+    /// The node was entered here, and is alive.
+    pub(crate) unsafe fn leave(&self, node: NonNull<WaitNode>) {
+        // SAFETY: by contract.
+        unsafe { self.lock().remove(node) };
     }
 
     /// The condition of step 3, under the lock: false if there was an event since `seen`.

@@ -5,10 +5,12 @@
 //! calls say `MSG_DONTWAIT` besides, so that somebody who makes the shared description blocking cannot make
 //! them block.
 
+use crate::source::Direction;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 /// As many connections as the kernel lets wait for `accept`, which is its own limit (`somaxconn`) on every
@@ -25,15 +27,19 @@ const NO_SIGNAL: libc::c_int = 0;
 #[cfg(not(target_vendor = "apple"))]
 const NO_SIGNAL: libc::c_int = libc::MSG_NOSIGNAL;
 
-/// A TCP socket for addresses like this one.
-fn stream(address: &SocketAddr) -> io::Result<Socket> {
-    let kind = Type::STREAM;
+/// A new socket.
+fn open(domain: Domain, kind: Type, protocol: Option<Protocol>) -> io::Result<Socket> {
     #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
     let kind = kind.nonblocking();
-    let socket = Socket::new(Domain::for_address(*address), kind, Some(Protocol::TCP))?;
+    let socket = Socket::new(domain, kind, protocol)?;
     #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
     socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+/// A TCP socket for addresses like this one.
+fn stream(address: &SocketAddr) -> io::Result<Socket> {
+    open(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))
 }
 
 /// A socket that listens at `address`, which may still be in use by connections of an earlier listener.
@@ -45,9 +51,66 @@ pub(crate) fn listen(address: &SocketAddr) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
+/// A socket for datagrams at `address`.
+pub(crate) fn bind_datagram(address: &SocketAddr) -> io::Result<OwnedFd> {
+    let socket = open(Domain::for_address(*address), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.bind(&SockAddr::from(*address))?;
+    Ok(socket.into())
+}
+
+/// Says where datagrams go and from whom they are taken, which nobody has to wait for.
+pub(crate) fn connect_datagram(fd: BorrowedFd<'_>, address: &SockAddr) -> io::Result<()> {
+    SockRef::from(&fd).connect(address)
+}
+
+/// A Unix socket that listens at `address`.
+pub(crate) fn listen_unix(address: &SockAddr) -> io::Result<OwnedFd> {
+    let socket = open(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// A connection to a Unix socket. "Would block" if those that listen have no room in their queue, of which the kernel
+/// reports no end.
+pub(crate) fn connect_unix(address: &SockAddr) -> io::Result<OwnedFd> {
+    let socket = open(Domain::UNIX, Type::STREAM, None)?;
+    socket.connect(address)?;
+    Ok(socket.into())
+}
+
+/// The same, waiting for room. It blocks the calling thread.
+pub(crate) fn connect_unix_waiting(address: &SockAddr) -> io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    while let Err(error) = socket.connect(address) {
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// A Unix socket for datagrams, at `address` or without one.
+pub(crate) fn datagram_unix(address: Option<&SockAddr>) -> io::Result<OwnedFd> {
+    let socket = open(Domain::UNIX, Type::DGRAM, None)?;
+    if let Some(address) = address {
+        socket.bind(address)?;
+    }
+    Ok(socket.into())
+}
+
+/// Two Unix sockets that are connected with each other.
+pub(crate) fn pair(kind: Type) -> io::Result<(OwnedFd, OwnedFd)> {
+    let (one, other) = Socket::pair(Domain::UNIX, kind, None)?;
+    one.set_nonblocking(true)?;
+    other.set_nonblocking(true)?;
+    Ok((one.into(), other.into()))
+}
+
 /// Takes a connection that waits: one system call where there is `accept4`.
 #[inline(never)]
-pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
     let listener = SockRef::from(&listener);
     #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
     let (socket, address) = listener.accept4(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)?;
@@ -57,7 +120,7 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAdd
         socket.set_nonblocking(true)?;
         (socket, address)
     };
-    Ok((socket.into(), internet(&address)?))
+    Ok((socket.into(), address))
 }
 
 /// Begins a connection; true if it was made at once, else [`connected`] tells.
@@ -124,6 +187,53 @@ pub(crate) fn send_vectored(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::
     SockRef::from(&fd).send_vectored_with_flags(buffers, NO_SIGNAL | libc::MSG_DONTWAIT)
 }
 
+/// Reads a datagram; also says where it came from.
+pub(crate) fn receive_from(
+    fd: BorrowedFd<'_>,
+    buffer: &mut [u8],
+    flags: libc::c_int,
+) -> io::Result<(usize, SockAddr)> {
+    // SAFETY: the call writes bytes to the buffer, or leaves what was there; both are initialised.
+    let buffer = unsafe { &mut *(std::ptr::from_mut(buffer) as *mut [MaybeUninit<u8>]) };
+    SockRef::from(&fd).recv_from_with_flags(buffer, flags | libc::MSG_DONTWAIT)
+}
+
+/// Sends a datagram to an address.
+pub(crate) fn send_to(fd: BorrowedFd<'_>, data: &[u8], to: &SockAddr) -> io::Result<usize> {
+    SockRef::from(&fd).send_to_with_flags(data, to, NO_SIGNAL | libc::MSG_DONTWAIT)
+}
+
+/// Whether an operation in this direction would not have to wait, be it that it fails.
+pub(crate) fn is_ready(fd: BorrowedFd<'_>, direction: Direction) -> bool {
+    let events = match direction {
+        Direction::Input => INPUT,
+        Direction::Output => libc::POLLOUT,
+    };
+    let mut asked = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
+    // SAFETY: one live entry; the call does not wait.
+    let found = unsafe { libc::poll(&raw mut asked, 1, 0) };
+    // If it fails, for want of memory, the operation itself may find out more.
+    found != 0
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const INPUT: libc::c_short = libc::POLLIN | libc::POLLRDHUP | libc::POLLPRI;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const INPUT: libc::c_short = libc::POLLIN | libc::POLLPRI;
+
+/// Whether the system has run out of what a connection needs, for the time being.
+pub(crate) fn is_short_of_means(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}
+
+/// Shows the socket to `f` as one of std's types, which knows how to ask it and how to show it.
+pub(crate) fn as_std<S: From<OwnedFd>, R>(fd: BorrowedFd<'_>, f: impl FnOnce(&S) -> R) -> R {
+    // SAFETY: the descriptor is open for as long as it is borrowed, and nobody closes it here: what owns it in name is
+    // never dropped, also if `f` panics.
+    let socket = ManuallyDrop::new(S::from(unsafe { OwnedFd::from_raw_fd(fd.as_raw_fd()) }));
+    f(&socket)
+}
+
 /// How much a vectored call with these buffers can carry, as far as one call reaches.
 pub(crate) fn capacity<B: std::ops::Deref<Target = [u8]>>(buffers: &[B]) -> usize {
     buffers.iter().take(MAX_BUFFERS).map(|buffer| buffer.len()).sum()
@@ -141,18 +251,25 @@ pub(crate) fn peer_address(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
     internet(&SockRef::from(&fd).peer_addr()?)
 }
 
-fn internet(address: &SockAddr) -> io::Result<SocketAddr> {
+pub(crate) fn internet(address: &SockAddr) -> io::Result<SocketAddr> {
     let error = || io::Error::new(io::ErrorKind::InvalidInput, "the socket has no internet address");
     address.as_socket().ok_or_else(error)
+}
+
+/// Sets the mode of a descriptor of any kind; says which it was. One that has it already is not touched.
+pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Result<bool> {
+    let fd = SockRef::from(&fd);
+    let before = fd.nonblocking()?;
+    if before != nonblocking {
+        fd.set_nonblocking(nonblocking)?;
+    }
+    Ok(before)
 }
 
 /// Makes somebody else's socket non-blocking. Says whether it was so before, and what its timeouts are.
 pub(crate) fn adopt(fd: BorrowedFd<'_>) -> (bool, Option<Duration>, Option<Duration>) {
     let socket = SockRef::from(&fd);
-    let nonblocking = socket.nonblocking().unwrap_or(false);
-    if !nonblocking {
-        let _ = socket.set_nonblocking(true);
-    }
+    let nonblocking = set_nonblocking(fd, true).unwrap_or(false);
     #[cfg(target_vendor = "apple")]
     let _ = socket.set_nosigpipe(true);
     (nonblocking, socket.read_timeout().unwrap_or(None), socket.write_timeout().unwrap_or(None))

@@ -2,10 +2,13 @@
 //! [`crate::source`].
 
 use super::TcpStream;
+use crate::accept::accept;
+use crate::context::WithContext;
 use crate::convert::descriptor_conversions;
+use crate::methods::{listener_deadline, shared_methods};
 use crate::poller::NetPoller;
 use crate::resolve::each_address;
-use crate::source::{Direction, Source};
+use crate::source::{Source, Wait};
 use crate::sys::socket;
 use narrowboat_runtime::park::Reason;
 use socket2::SockRef;
@@ -13,10 +16,8 @@ use std::fmt;
 use std::io;
 use std::iter::FusedIterator;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::fd::AsRawFd;
 use std::panic::Location;
 use std::sync::Arc;
-use std::time::Instant;
 
 /// A TCP socket that accepts connections: [`std::net::TcpListener`] with an [`accept`](TcpListener::accept)
 /// that parks the calling goroutine. From a plain thread it blocks the thread.
@@ -62,10 +63,11 @@ impl TcpListener {
     /// assert_ne!(listener.local_addr()?.port(), 0);
     /// # std::io::Result::Ok(())
     /// ```
+    #[track_caller]
     pub fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<TcpListener> {
         // Now and not at the first wait: by then a burst of connections may have taken every descriptor.
         NetPoller::get()?;
-        let fd = each_address(addr, socket::listen)?;
+        let fd = each_address(addr, Location::caller(), socket::listen)?;
         Ok(TcpListener { source: Arc::new(Source::new(fd)) })
     }
 
@@ -76,9 +78,10 @@ impl TcpListener {
     ///
     /// # Errors
     /// The system's. Out of descriptors (`EMFILE`, `ENFILE`) or out of memory is such an error, as with std;
-    /// the connection keeps waiting, and a later call takes it. A connection that was given up before it
-    /// could be taken is `ConnectionAborted` on some systems. `WouldBlock` in non-blocking mode, `TimedOut`
-    /// after the deadline.
+    /// the connection keeps waiting, and a later call takes it. That call lets some time pass before it fails again, at
+    /// most a quarter of a second, so that a loop which only tries again is not a busy one. A connection that was given
+    /// up before it could be taken is `ConnectionAborted` on some systems. `WouldBlock` in non-blocking mode, `TimedOut`
+    /// after the deadline, `NotConnected` after [`close`](TcpListener::close), also if that comes meanwhile.
     ///
     /// # Examples
     /// ```
@@ -93,11 +96,16 @@ impl TcpListener {
     /// ```
     #[track_caller]
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (fd, peer) = self.source.io(Reason::Accept, Location::caller(), socket::accept)?;
-        Ok((TcpStream::from_source(Source::new(fd)), peer))
+        self.take(Wait::new(Reason::Accept, Location::caller()))
     }
 
-    /// An endless iterator over [`accept`](TcpListener::accept), without the addresses.
+    fn take(&self, wait: Wait<'_>) -> io::Result<(TcpStream, SocketAddr)> {
+        let (fd, peer) = accept(&self.source, wait)?;
+        Ok((TcpStream::from_source(Arc::new(Source::new(fd))), socket::internet(&peer)?))
+    }
+
+    /// An iterator over [`accept`](TcpListener::accept), without the addresses. It ends after
+    /// [`close`](TcpListener::close), and otherwise never, as with std.
     ///
     /// # Examples
     /// ```
@@ -130,25 +138,6 @@ impl TcpListener {
         socket::local_address(self.source.fd())
     }
 
-    /// Another handle to the same listening socket.
-    ///
-    /// Unlike std's it shares the descriptor too, so that both are one to the netpoller. Mode and deadline
-    /// are shared, as they are with std.
-    ///
-    /// # Errors
-    /// None at present; the signature is std's.
-    ///
-    /// # Examples
-    /// ```
-    /// let listener = narrowboat_net::TcpListener::bind("127.0.0.1:0")?;
-    /// let another = listener.try_clone()?;
-    /// assert_eq!(another.local_addr()?, listener.local_addr()?);
-    /// # std::io::Result::Ok(())
-    /// ```
-    pub fn try_clone(&self) -> io::Result<TcpListener> {
-        Ok(TcpListener { source: Arc::clone(&self.source) })
-    }
-
     /// Sets the time to live of packets (`IP_TTL`), which accepted connections inherit.
     ///
     /// # Errors
@@ -179,74 +168,43 @@ impl TcpListener {
     pub fn ttl(&self) -> io::Result<u32> {
         SockRef::from(self).ttl_v4()
     }
-
-    /// Takes the error that is pending on the socket (`SO_ERROR`), if there is one.
-    ///
-    /// # Errors
-    /// The system's, if it cannot even be asked.
-    ///
-    /// # Examples
-    /// ```
-    /// let listener = narrowboat_net::TcpListener::bind("127.0.0.1:0")?;
-    /// assert!(listener.take_error()?.is_none());
-    /// # std::io::Result::Ok(())
-    /// ```
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        SockRef::from(self).take_error()
-    }
-
-    /// In non-blocking mode, [`accept`](TcpListener::accept) fails with `WouldBlock` instead of waiting. It
-    /// is for code that does its own waiting; goroutines need it no more than threads do.
-    ///
-    /// # Errors
-    /// None at present; the signature is std's.
-    ///
-    /// # Examples
-    /// ```
-    /// let listener = narrowboat_net::TcpListener::bind("127.0.0.1:0")?;
-    /// listener.set_nonblocking(true)?;
-    /// assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
-    /// # std::io::Result::Ok(())
-    /// ```
-    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.source.set_nonblocking(nonblocking);
-        Ok(())
-    }
-
-    /// Sets the point in time after which `accept` fails with `TimedOut`, also one that is waiting now.
-    /// `None` takes the limit away.
-    ///
-    /// # Errors
-    /// None at present.
-    ///
-    /// # Examples
-    /// ```
-    /// use std::time::{Duration, Instant};
-    ///
-    /// let listener = narrowboat_net::TcpListener::bind("127.0.0.1:0")?;
-    /// listener.set_deadline(Some(Instant::now() + Duration::from_millis(10)))?;
-    /// assert_eq!(listener.accept().unwrap_err().kind(), std::io::ErrorKind::TimedOut);
-    /// # std::io::Result::Ok(())
-    /// ```
-    pub fn set_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
-        self.source.set_deadline(Direction::Input, deadline);
-        Ok(())
-    }
 }
 
 impl fmt::Debug for TcpListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = f.debug_struct("TcpListener");
-        if let Ok(address) = self.local_addr() {
-            shown.field("addr", &address);
-        }
-        shown.field("fd", &self.as_raw_fd()).finish()
+        socket::as_std(self.source.fd(), |socket: &std::net::TcpListener| socket.fmt(f))
     }
 }
 
+shared_methods!(TcpListener, "let socket = narrowboat_net::TcpListener::bind(\"127.0.0.1:0\")?;");
+listener_deadline!(TcpListener, "let socket = narrowboat_net::TcpListener::bind(\"127.0.0.1:0\")?;");
 descriptor_conversions!(TcpListener, std::net::TcpListener);
 
-/// The connections of a [`TcpListener`], one after the other, without end; made by
+impl WithContext<TcpListener> {
+    /// [`TcpListener::accept`], until the context is done.
+    ///
+    /// # Errors
+    /// As there, and the context's.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_chan::context::{background, with_cancel};
+    /// use narrowboat_net::TcpListener;
+    ///
+    /// let (ctx, cancel) = with_cancel(&background());
+    /// let listener = TcpListener::bind("127.0.0.1:0")?.with_context(&ctx);
+    /// let accepting = std::thread::spawn(move || listener.accept().map(|(_, peer)| peer));
+    /// cancel.cancel();
+    /// assert_eq!(accepting.join().unwrap().unwrap_err().to_string(), "context canceled");
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[track_caller]
+    pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.get_ref().take(Wait::tied(Reason::Accept, Location::caller(), &self.tied))
+    }
+}
+
+/// The connections of a [`TcpListener`], one after the other, until it is closed; made by
 /// [`incoming`](TcpListener::incoming).
 ///
 /// # Examples
@@ -255,7 +213,7 @@ descriptor_conversions!(TcpListener, std::net::TcpListener);
 ///
 /// let listener = TcpListener::bind("127.0.0.1:0")?;
 /// let client = TcpStream::connect(listener.local_addr()?)?;
-/// let stream = listener.incoming().next().expect("it never ends")?;
+/// let stream = listener.incoming().next().expect("it is not closed")?;
 /// assert_eq!(stream.peer_addr()?, client.local_addr()?);
 /// # std::io::Result::Ok(())
 /// ```
@@ -270,7 +228,8 @@ impl Iterator for Incoming<'_> {
 
     #[track_caller]
     fn next(&mut self) -> Option<io::Result<TcpStream>> {
-        Some(self.listener.accept().map(|(stream, _)| stream))
+        let next = self.listener.accept().map(|(stream, _)| stream);
+        (next.is_ok() || !self.listener.source.is_closed()).then_some(next)
     }
 }
 

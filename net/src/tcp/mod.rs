@@ -1,8 +1,8 @@
 //! TCP: std's `TcpListener` and `TcpStream`, name for name.
 
+mod connect;
 mod listener;
 mod stream;
-mod transfer;
 
 pub use listener::{Incoming, TcpListener};
 pub use stream::TcpStream;

@@ -1,18 +1,20 @@
 //! A connection. Safe to use from any number of goroutines and threads at once; see [`crate::source`].
 
+use super::connect;
 use crate::convert::descriptor_conversions;
-use crate::resolve::each_address;
-use crate::source::{Direction, Source};
+use crate::halves::split_methods;
+use crate::methods::shared_methods_both_ways;
+use crate::source::{Source, Wait};
 use crate::sys::socket;
+use crate::transfer::{self, Stream, stream_io};
 use narrowboat_runtime::park::Reason;
 use socket2::SockRef;
 use std::fmt;
 use std::io;
 use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsRawFd, BorrowedFd};
 use std::panic::Location;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A TCP connection: [`std::net::TcpStream`], whose blocking calls park the calling goroutine. From a plain
 /// thread they block the thread.
@@ -48,16 +50,18 @@ pub struct TcpStream {
 }
 
 impl TcpStream {
-    pub(super) fn from_source(source: Source) -> TcpStream {
-        TcpStream { source: Arc::new(source) }
+    pub(super) fn from_source(source: Arc<Source>) -> TcpStream {
+        TcpStream { source }
     }
 
     /// Connects to `addr`, or to the first of its addresses where somebody answers.
     ///
-    /// The waiting parks the goroutine. *Resolving a host name does not*: that is [`ToSocketAddrs`]'
-    /// business, whose implementation for names calls the system's resolver, which blocks the thread under
-    /// the goroutine. Addresses in numbers need no resolver. Where it matters, resolve with
-    /// [`lookup_host`](crate::lookup_host) and connect to what it returns.
+    /// Several addresses are tried as RFC 8305 ("happy eyeballs") has it: the families by turns, a quarter of a second
+    /// apart, or at once after one that failed; the first connection that is made counts.
+    ///
+    /// Host names are resolved while the goroutine is parked, as by [`lookup_host`](crate::lookup_host), if `addr` is one
+    /// of std's types for them: `&str`, `String`, `&String`, `(&str, u16)` and `(String, u16)`. Other implementations of
+    /// [`ToSocketAddrs`] are called in place; if they ask a resolver they block the thread under the goroutine.
     ///
     /// # Errors
     /// The last address's, if none answers: `ConnectionRefused`, `TimedOut`, `NetworkUnreachable` and so on.
@@ -75,7 +79,7 @@ impl TcpStream {
     #[track_caller]
     pub fn connect<A: ToSocketAddrs>(addr: A) -> io::Result<TcpStream> {
         let at = Location::caller();
-        each_address(addr, |address| TcpStream::dial(address, None, at))
+        Ok(TcpStream::from_source(connect::connect(addr, at)?))
     }
 
     /// Connects to one address, waiting for at most `timeout`.
@@ -95,32 +99,7 @@ impl TcpStream {
     /// ```
     #[track_caller]
     pub fn connect_timeout(addr: &SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
-        TcpStream::dial(addr, Some(timeout), Location::caller())
-    }
-
-    fn dial(
-        address: &SocketAddr,
-        timeout: Option<Duration>,
-        at: &'static Location<'static>,
-    ) -> io::Result<TcpStream> {
-        if timeout == Some(Duration::ZERO) {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "cannot set a 0 duration timeout"));
-        }
-        let (fd, done) = socket::connect(address)?;
-        let source = Source::new(fd);
-        if !done {
-            // Nobody else has the socket yet, so its own timeout can serve for this one wait.
-            source.set_timeout(Direction::Output, timeout)?;
-            source.io(Reason::Connect, at, socket::connected).map_err(|error| {
-                if error.kind() == io::ErrorKind::WouldBlock {
-                    io::Error::new(io::ErrorKind::TimedOut, "connection timed out")
-                } else {
-                    error
-                }
-            })?;
-            source.set_timeout(Direction::Output, None)?;
-        }
-        Ok(TcpStream::from_source(source))
+        Ok(TcpStream::from_source(connect::connect_timeout(*addr, timeout, Location::caller())?))
     }
 
     /// The address of the other end.
@@ -179,177 +158,6 @@ impl TcpStream {
         self.source.shutdown(how)
     }
 
-    /// Another handle to the same connection.
-    ///
-    /// Unlike std's it shares the descriptor too, so that both are one to the netpoller and cloning costs no
-    /// descriptor. Timeouts, deadlines and mode are shared, as they are with std.
-    ///
-    /// # Errors
-    /// None at present; the signature is std's.
-    ///
-    /// # Examples
-    /// ```
-    /// # use narrowboat_net::{TcpListener, TcpStream};
-    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
-    /// let reader = TcpStream::connect(listener.local_addr()?)?;
-    /// let writer = reader.try_clone()?;
-    /// assert_eq!(reader.local_addr()?, writer.local_addr()?);
-    /// # std::io::Result::Ok(())
-    /// ```
-    pub fn try_clone(&self) -> io::Result<TcpStream> {
-        Ok(TcpStream { source: Arc::clone(&self.source) })
-    }
-
-    /// Sets the longest that one read may wait; `None` is without limit. A read that waits longer fails with
-    /// `WouldBlock`, which is what std gives on Unix. It holds from the next read on.
-    ///
-    /// # Errors
-    /// `InvalidInput` if the timeout is zero.
-    ///
-    /// # Examples
-    /// ```
-    /// # use narrowboat_net::{TcpListener, TcpStream};
-    /// use std::io::{ErrorKind, Read};
-    /// use std::time::Duration;
-    ///
-    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
-    /// let mut stream = TcpStream::connect(listener.local_addr()?)?;
-    /// stream.set_read_timeout(Some(Duration::from_millis(10)))?;
-    /// assert_eq!(stream.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
-    /// # std::io::Result::Ok(())
-    /// ```
-    pub fn set_read_timeout(&self, dur: Option<Duration>) -> io::Result<()> {
-        self.source.set_timeout(Direction::Input, dur)
-    }
-
-    /// Sets the longest that one write may wait; `None` is without limit. A write that waits longer fails
-    /// with `WouldBlock`, which is what std gives on Unix. It holds from the next write on.
-    ///
-    /// # Errors
-    /// `InvalidInput` if the timeout is zero.
-    ///
-    /// # Examples
-    /// ```
-    /// # use narrowboat_net::{TcpListener, TcpStream};
-    /// use std::io::{ErrorKind, Write};
-    /// use std::time::Duration;
-    ///
-    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
-    /// let mut stream = TcpStream::connect(listener.local_addr()?)?;
-    /// stream.set_write_timeout(Some(Duration::from_millis(10)))?;
-    /// // Nobody reads, so at some point there is no room any more.
-    /// let error = std::iter::repeat_with(|| stream.write(&[0; 65_536])).find_map(Result::err);
-    /// assert_eq!(error.unwrap().kind(), ErrorKind::WouldBlock);
-    /// # std::io::Result::Ok(())
-    /// ```
-    pub fn set_write_timeout(&self, dur: Option<Duration>) -> io::Result<()> {
-        self.source.set_timeout(Direction::Output, dur)
-    }
-
-    /// The longest that one read may wait.
-    ///
-    /// # Errors
-    /// None at present; the signature is std's.
-    ///
-    /// # Examples
-    /// ```
-    /// # use narrowboat_net::{TcpListener, TcpStream};
-    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
-    /// let stream = TcpStream::connect(listener.local_addr()?)?;
-    /// assert_eq!(stream.read_timeout()?, None);
-    /// # std::io::Result::Ok(())
-    /// ```
-    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.source.timeout(Direction::Input))
-    }
-
-    /// The longest that one write may wait.
-    ///
-    /// # Errors
-    /// None at present; the signature is std's.
-    ///
-    /// # Examples
-    /// ```
-    /// # use narrowboat_net::{TcpListener, TcpStream};
-    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
-    /// let stream = TcpStream::connect(listener.local_addr()?)?;
-    /// assert_eq!(stream.write_timeout()?, None);
-    /// # std::io::Result::Ok(())
-    /// ```
-    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.source.timeout(Direction::Output))
-    }
-
-    /// Sets the point in time after which reads and writes fail with `TimedOut`: those that begin later, even
-    /// if data are there, and those under way. `None` takes the limit away. It is Go's `SetDeadline`.
-    ///
-    /// # Errors
-    /// None at present.
-    ///
-    /// # Examples
-    /// ```
-    /// # use narrowboat_net::{TcpListener, TcpStream};
-    /// use std::io::{ErrorKind, Read};
-    /// use std::time::{Duration, Instant};
-    ///
-    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
-    /// let mut stream = TcpStream::connect(listener.local_addr()?)?;
-    /// stream.set_deadline(Some(Instant::now() + Duration::from_millis(10)))?;
-    /// assert_eq!(stream.read_to_end(&mut Vec::new()).unwrap_err().kind(), ErrorKind::TimedOut);
-    /// # std::io::Result::Ok(())
-    /// ```
-    pub fn set_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
-        self.set_read_deadline(deadline)?;
-        self.set_write_deadline(deadline)
-    }
-
-    /// [`set_deadline`](TcpStream::set_deadline) for reads only.
-    ///
-    /// # Errors
-    /// None at present.
-    ///
-    /// # Examples
-    /// ```
-    /// # use narrowboat_net::{TcpListener, TcpStream};
-    /// use std::io::{ErrorKind, Read, Write};
-    /// use std::time::Instant;
-    ///
-    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
-    /// let mut stream = TcpStream::connect(listener.local_addr()?)?;
-    /// stream.set_read_deadline(Some(Instant::now()))?;
-    /// assert_eq!(stream.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::TimedOut);
-    /// stream.write_all(b"still works")?;
-    /// # std::io::Result::Ok(())
-    /// ```
-    pub fn set_read_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
-        self.source.set_deadline(Direction::Input, deadline);
-        Ok(())
-    }
-
-    /// [`set_deadline`](TcpStream::set_deadline) for writes only.
-    ///
-    /// # Errors
-    /// None at present.
-    ///
-    /// # Examples
-    /// ```
-    /// # use narrowboat_net::{TcpListener, TcpStream};
-    /// use std::io::{ErrorKind, Write};
-    /// use std::time::Instant;
-    ///
-    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
-    /// let mut stream = TcpStream::connect(listener.local_addr()?)?;
-    /// stream.set_write_deadline(Some(Instant::now()))?;
-    /// assert_eq!(stream.write(b"too late").unwrap_err().kind(), ErrorKind::TimedOut);
-    /// stream.set_write_deadline(None)?;
-    /// stream.write_all(b"in time")?;
-    /// # std::io::Result::Ok(())
-    /// ```
-    pub fn set_write_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
-        self.source.set_deadline(Direction::Output, deadline);
-        Ok(())
-    }
-
     /// Reads without taking: the next read gets the same data again. It waits as a read does.
     ///
     /// # Errors
@@ -372,12 +180,7 @@ impl TcpStream {
     /// ```
     #[track_caller]
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        if buf.is_empty() {
-            return Ok(0);
-        }
-        // Not `read_stream`: what was peeked at is still there, so a short result says nothing.
-        let call = |fd: BorrowedFd<'_>| socket::receive(fd, buf, libc::MSG_PEEK);
-        self.source.io(Reason::Read, Location::caller(), call)
+        transfer::peek(&self.source, Wait::new(Reason::Read, Location::caller()), buf)
     }
 
     /// With `nodelay`, small writes are sent at once instead of being gathered (`TCP_NODELAY`, off by default
@@ -448,57 +251,32 @@ impl TcpStream {
     pub fn ttl(&self) -> io::Result<u32> {
         SockRef::from(self).ttl_v4()
     }
+}
 
-    /// Takes the error that is pending on the socket (`SO_ERROR`), if there is one.
-    ///
-    /// # Errors
-    /// The system's, if it cannot even be asked.
-    ///
-    /// # Examples
-    /// ```
-    /// # use narrowboat_net::{TcpListener, TcpStream};
-    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
-    /// assert!(TcpStream::connect(listener.local_addr()?)?.take_error()?.is_none());
-    /// # std::io::Result::Ok(())
-    /// ```
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        SockRef::from(self).take_error()
-    }
+impl Stream for TcpStream {
+    const SHORT_READ_EMPTIES: bool = true;
 
-    /// In non-blocking mode, reads and writes fail with `WouldBlock` instead of waiting. It is for code that
-    /// does its own waiting; goroutines need it no more than threads do.
-    ///
-    /// # Errors
-    /// None at present; the signature is std's.
-    ///
-    /// # Examples
-    /// ```
-    /// # use narrowboat_net::{TcpListener, TcpStream};
-    /// use std::io::{ErrorKind, Read};
-    ///
-    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
-    /// let mut stream = TcpStream::connect(listener.local_addr()?)?;
-    /// stream.set_nonblocking(true)?;
-    /// assert_eq!(stream.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock);
-    /// # std::io::Result::Ok(())
-    /// ```
-    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.source.set_nonblocking(nonblocking);
-        Ok(())
+    fn source(&self) -> &Arc<Source> {
+        &self.source
     }
 }
 
 impl fmt::Debug for TcpStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut shown = f.debug_struct("TcpStream");
-        if let Ok(address) = self.local_addr() {
-            shown.field("addr", &address);
-        }
-        if let Ok(peer) = self.peer_addr() {
-            shown.field("peer", &peer);
-        }
-        shown.field("fd", &self.as_raw_fd()).finish()
+        socket::as_std(self.source.fd(), |socket: &std::net::TcpStream| socket.fmt(f))
     }
 }
 
+stream_io!(TcpStream);
+shared_methods_both_ways!(
+    TcpStream,
+    "# let listener = narrowboat_net::TcpListener::bind(\"127.0.0.1:0\")?;\n\
+     let socket = narrowboat_net::TcpStream::connect(listener.local_addr()?)?;"
+);
+split_methods!(
+    TcpStream,
+    "# let listener = narrowboat_net::TcpListener::bind(\"127.0.0.1:0\")?;\n\
+     let one = narrowboat_net::TcpStream::connect(listener.local_addr()?)?;\n\
+     let (other, _) = listener.accept()?;"
+);
 descriptor_conversions!(TcpStream, std::net::TcpStream);

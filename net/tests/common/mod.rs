@@ -2,12 +2,45 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use narrowboat_net::{TcpListener, TcpStream};
+use std::env::VarError;
 use std::io::ErrorKind;
+use std::panic::resume_unwind;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// Work that was started: a goroutine, or a thread with `NARROWBOAT_TEST_ON=threads`.
+/// Where the bodies of the tests and the work that they start run, by `NARROWBOAT_TEST_ON`: all on `threads`; bodies on
+/// threads and their work on goroutines (`both`, or unset); all on `goroutines`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum On {
+    Threads,
+    Both,
+    Goroutines,
+}
+
+fn on() -> On {
+    match std::env::var("NARROWBOAT_TEST_ON").as_deref() {
+        Ok("threads") => On::Threads,
+        Ok("both") | Err(VarError::NotPresent) => On::Both,
+        Ok("goroutines") => On::Goroutines,
+        other => {
+            panic!("NARROWBOAT_TEST_ON is {other:?}: set it to threads, both or goroutines, or unset it")
+        }
+    }
+}
+
+/// The size of a heavy test: `NARROWBOAT_TEST_SCALE` per cent of it.
+pub fn scaled(size: usize) -> usize {
+    let percent = match std::env::var("NARROWBOAT_TEST_SCALE") {
+        Ok(text) => {
+            text.parse().unwrap_or_else(|_| panic!("NARROWBOAT_TEST_SCALE should be a number, not {text:?}"))
+        }
+        Err(_) => 100,
+    };
+    (size * percent / 100).max(1)
+}
+
+/// Work that was started.
 pub enum Work<T> {
     Goroutine(narrowboat_runtime::JoinHandle<T>),
     Thread(thread::JoinHandle<T>),
@@ -15,12 +48,9 @@ pub enum Work<T> {
 
 /// Starts `f` beside the caller.
 pub fn go<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Work<T> {
-    match std::env::var("NARROWBOAT_TEST_ON").as_deref() {
-        Ok("threads") => {
-            Work::Thread(thread::Builder::new().stack_size(256 << 10).spawn(f).expect("a thread"))
-        }
-        Ok(other) => panic!("NARROWBOAT_TEST_ON is '{other}': set it to threads, or unset it"),
-        Err(_) => Work::Goroutine(narrowboat_runtime::spawn(f)),
+    match on() {
+        On::Threads => Work::Thread(thread::Builder::new().stack_size(256 << 10).spawn(f).expect("a thread")),
+        On::Both | On::Goroutines => Work::Goroutine(narrowboat_runtime::spawn(f)),
     }
 }
 
@@ -40,18 +70,23 @@ impl<T> Work<T> {
     }
 }
 
-/// Runs `f` on a plain thread and fails if it does not end: a lost wake-up is a failure, not a test that hangs.
+/// Runs the body of a test and fails if it does not end: a lost wake-up is a failure, not a test that hangs.
 pub fn bounded(f: impl FnOnce() + Send + 'static) {
     let (done, ended) = mpsc::channel();
     let body = thread::spawn(move || {
-        f();
+        match on() {
+            On::Threads | On::Both => f(),
+            On::Goroutines => {
+                narrowboat_runtime::spawn(f).join().unwrap_or_else(|panic| resume_unwind(panic))
+            }
+        }
         let _ = done.send(());
     });
     match ended.recv_timeout(Duration::from_secs(120)) {
         // Without a message the body panicked, and joining it says so.
         Ok(()) | Err(mpsc::RecvTimeoutError::Disconnected) => {
             if let Err(panic) = body.join() {
-                std::panic::resume_unwind(panic);
+                resume_unwind(panic);
             }
         }
         Err(mpsc::RecvTimeoutError::Timeout) => panic!("stuck"),

@@ -119,6 +119,124 @@ unsafe extern "C" fn root() {
     )
 }
 
+/// Calls `run(argument)` on the empty stack that ends at `base`, and returns when that returns. The thread pointer stays.
+///
+/// What `run` calls may suspend itself with [`switch`] to the stack pointer stored in `suspended`, as if the caller's stack
+/// were a loop that it returns to. There, `relay(argument)` is called. It may suspend the caller's stack in its turn, and
+/// returns the stack pointer at which the other stack is to be continued, which is then done. So there are two ways
+/// out of `run` and only one that ends it.
+///
+/// ```text
+///     the caller's stack                              the other stack
+///        |  return address              |     base ->  |                                  |
+///        |  rbp                         |  <- rbp      |  return address into `call_on`   |
+///        |  relay                       |              |  frames of `run`                 |
+///        |  argument                    |
+///  suspended ->  address of label 2     |
+/// ```
+///
+/// The frame on the left never moves while `run` lasts, however often the stacks change: label 2 takes the address off and
+/// calls the relay in its place, then puts it back. Both sides of the call find the frame through rbp, which is an
+/// ordinary frame pointer: unwinders get from the other stack to the caller's by the CFI below, and those that
+/// follow frame pointers get there, too.
+///
+/// # Safety
+/// `base` is the 16-byte aligned upper end of writable memory that nobody else uses; the functions may be called with
+/// `argument` and do not unwind; `suspended` may be written; the stack pointer stored there is used as [`switch`] demands, but
+/// any number of times. What runs on the other stack has this thread pointer.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn call_on(
+    base: usize,
+    run: unsafe extern "C" fn(usize),
+    argument: usize,
+    relay: unsafe extern "C" fn(usize) -> usize,
+    suspended: *mut usize,
+) {
+    naked_asm!(
+        ".cfi_startproc",
+        "push rbp",
+        ".cfi_def_cfa_offset 16",
+        ".cfi_offset rbp, -16",
+        "mov rbp, rsp",
+        ".cfi_def_cfa_register rbp",
+        "push rcx",
+        "push rdx",
+        "lea rax, [rip + 2f]",
+        "push rax",
+        "mov [r8], rsp",
+        "mov rsp, rdi",
+        "mov rdi, rdx",
+        "call rsi",
+        "mov rsp, rbp",
+        ".cfi_def_cfa_register rsp",
+        "pop rbp",
+        ".cfi_def_cfa_offset 8",
+        ".cfi_restore rbp",
+        "ret",
+        // Somebody has switched to `suspended`: the stack pointer shows the argument, every other register is theirs.
+        "2:",
+        ".cfi_def_cfa_offset 32",
+        ".cfi_offset rbp, -16",
+        "lea rbp, [rsp + 16]",
+        ".cfi_def_cfa rbp, 16",
+        "mov rdi, [rbp - 16]",
+        "call [rbp - 8]",
+        "lea rcx, [rip + 2b]",
+        "push rcx",
+        // The rest of `switch`. The convention of `switch` lets the code there expect nothing of rbp and the others.
+        "mov rsp, rax",
+        "pop rax",
+        "jmp rax",
+        ".cfi_endproc"
+    )
+}
+
+/// Calls `f(argument)` on a stack that [`switch`] has suspended at `sp`, as if the code there had made the call, and leaves the
+/// stack as it was. The thread pointer stays. What unwinds from `f` finds the frames of that stack.
+///
+/// ```text
+///     the suspended stack            during the call
+///        |  frames           |          |  frames                    |
+///        |  rbp              |          |  address to continue at    |  taken for the call's return address
+///        |  rbx              |          |  (alignment)               |
+///  sp -> |  address          |          |  return address, frame of f
+/// ```
+///
+/// # Safety
+/// The stack's bytes are in place and it has room for what `f` does; its thread pointer is the one in force; `f` may be called
+/// with `argument` and does not unwind.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn call_suspended(sp: usize, f: extern "C" fn(usize), argument: usize) {
+    naked_asm!(
+        ".cfi_startproc",
+        "push rbp",
+        "push rbx",
+        "push r12",
+        "mov r12, rsp",
+        "mov rsp, rdi",
+        "pop rax",
+        "pop rbx",
+        "pop rbp",
+        "push rax",
+        "sub rsp, 8",
+        ".cfi_def_cfa rsp, 16",
+        "mov rdi, rdx",
+        "call rsi",
+        "add rsp, 8",
+        ".cfi_def_cfa_offset 8",
+        "pop rax",
+        "push rbp",
+        "push rbx",
+        "push rax",
+        "mov rsp, r12",
+        "pop r12",
+        "pop rbx",
+        "pop rbp",
+        "ret",
+        ".cfi_endproc"
+    )
+}
+
 /// Builds a suspended stack for [`switch_carrying`] that will call `entry(arg)`, and returns its stack pointer.
 ///
 /// # Safety
@@ -192,6 +310,25 @@ pub(crate) fn thread_pointer() -> usize {
     // SAFETY: the x86-64 TLS ABI guarantees a readable word at fs:0 that holds the FS base.
     unsafe { asm!("mov {}, fs:[0]", out(reg) tp, options(nostack, readonly, preserves_flags)) }
     tp
+}
+
+/// The stack pointer, more or less: that of the function that this is inlined into.
+#[inline(always)]
+pub(crate) fn stack_pointer() -> usize {
+    let sp;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {}, rsp", out(reg) sp, options(nomem, nostack, preserves_flags)) }
+    sp
+}
+
+/// The instruction pointer and the stack pointer of the code that a signal has interrupted.
+///
+/// # Safety
+/// `context` is what the kernel passed to a handler.
+pub(crate) unsafe fn interrupted(context: *const libc::c_void) -> (usize, usize) {
+    // SAFETY: by contract.
+    let registers = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
+    (registers[libc::REG_RIP as usize] as usize, registers[libc::REG_RSP as usize] as usize)
 }
 
 /// A counter that runs at some constant rate in the gigahertz: good for "has a while passed?", for nothing else.

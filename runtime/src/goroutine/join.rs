@@ -4,7 +4,7 @@ use super::task::TaskPtr;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 
 /// A goroutine's number, unique in the process and never reused.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -94,6 +94,9 @@ impl<T> Drop for JoinHandle<T> {
         unsafe { self.task.detach() }
     }
 }
+
+impl<T> UnwindSafe for JoinHandle<T> {}
+impl<T> RefUnwindSafe for JoinHandle<T> {}
 
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,12 +3,13 @@
 //! Before it first runs a goroutine is a [`task`]: a boxed closure that any processor may take. When it first runs
 //! it gets a [`record`] out of its processor's [`slab`], and stays with that processor for life. When it ends, the
 //! record goes back at once, and the task stays until whoever holds its handle has taken the outcome.
-//! [`spawn`] is how programs start one, [`panic`] what happens when it panics.
+//! [`spawn`] is how programs start one, [`scope`] one that borrows, [`panic`] what happens when one panics.
 
 pub(crate) mod current;
 pub(crate) mod join;
 pub(crate) mod panic;
 pub(crate) mod record;
+pub(crate) mod scope;
 pub(crate) mod slab;
 pub(crate) mod spawn;
 pub(crate) mod task;

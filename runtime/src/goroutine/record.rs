@@ -16,11 +16,12 @@ use crate::park::{Head, Kind, Reason, WaitNode};
 use crate::sched::batch::goroutine_end;
 use crate::sched::inbox::Linked;
 use crate::sched::processor::Processor;
-use crate::sched::timers::TimerId;
+use crate::sched::timers::{Place, Timed};
 use crate::stack::image::Image;
 use crate::stack::slots::Home;
 use std::panic::Location;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// One started goroutine, in two cache lines: the first has what a switch needs, the second what a wait does.
 ///
@@ -35,8 +36,8 @@ pub(crate) struct Record {
     pub(crate) id: u64,
     pub(crate) origin: Origin,
     pub(crate) image: Image,
-    /// Set while it waits with a deadline.
-    pub(crate) timer: TimerId,
+    /// Where its timer stands, while it waits with a deadline.
+    pub(crate) timer: Place,
     /// When it parked, in units of 2^24 ns (about 17 ms) since the epoch: 32 bits of it last for two years.
     pub(crate) since: u32,
     pub(crate) home: Home,
@@ -65,7 +66,7 @@ impl Record {
             waits_at: origin.spawned_at(),
             origin,
             image: Image::new(),
-            timer: TimerId::NONE,
+            timer: Place::NONE,
             since: 0,
             home,
             reason: Reason::None,
@@ -80,6 +81,13 @@ impl Record {
         self.reason = reason;
         self.object = object;
         self.waits_at = at;
+    }
+
+    /// What is waited for, or, if the goroutine is woken meanwhile, a link of the inbox. Look at the claim after this: if that is still
+    /// waiting, it was the former. (Acquire pairs with the release in [`Inbox::push`](crate::sched::inbox::Inbox).)
+    pub(crate) fn object(&self) -> usize {
+        // SAFETY: the word is live, aligned, and written atomically by whoever may write it while we look.
+        unsafe { AtomicUsize::from_ptr((&raw const self.object).cast_mut()) }.load(Ordering::Acquire)
     }
 
     /// What the goroutine's stack begins with, and the task as far as the runtime keeps it.
@@ -110,5 +118,12 @@ impl Linked for Record {
         // SAFETY: live by contract. A word has the size and alignment of a pointer; a goroutine that has been woken does
         // not wait, so the word is free for the inbox.
         unsafe { (&raw mut (*item).object).cast() }
+    }
+}
+
+impl Timed for Record {
+    unsafe fn place(item: NonNull<Record>) -> *mut Place {
+        // SAFETY: live by contract; only the address is taken.
+        unsafe { &raw mut (*item.as_ptr()).timer }
     }
 }

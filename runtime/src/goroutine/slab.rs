@@ -22,6 +22,8 @@ struct Chunk {
     /// The list of chunks that have room.
     prev: *mut Chunk,
     next: *mut Chunk,
+    /// Where it stands among all chunks.
+    index: usize,
     /// A set bit is a free place.
     free: u128,
     processor: &'static Processor,
@@ -40,6 +42,7 @@ const LAYOUT: Layout = match Layout::from_size_align(size_of::<Chunk>(), ALIGN) 
 
 pub(crate) struct Slab {
     roomy: *mut Chunk,
+    all: Vec<*mut Chunk>,
 }
 
 fn chunk_of(record: NonNull<Record>) -> *mut Chunk {
@@ -48,7 +51,7 @@ fn chunk_of(record: NonNull<Record>) -> *mut Chunk {
 
 impl Slab {
     pub(crate) const fn new() -> Slab {
-        Slab { roomy: ptr::null_mut() }
+        Slab { roomy: ptr::null_mut(), all: Vec::new() }
     }
 
     /// The processor given to `insert` with this record.
@@ -98,6 +101,7 @@ impl Slab {
                 self.link(chunk);
             } else if (*chunk).free == ALL_FREE && !((*chunk).prev.is_null() && (*chunk).next.is_null()) {
                 self.unlink(chunk);
+                self.forget(chunk);
                 dealloc(chunk.cast(), LAYOUT);
             }
         }
@@ -113,9 +117,40 @@ impl Slab {
         // SAFETY: fresh memory of a chunk's layout; the records stay uninitialised.
         unsafe {
             (*chunk).free = ALL_FREE;
+            (*chunk).index = self.all.len();
             (&raw mut (*chunk).processor).write(processor);
             self.link(chunk);
         }
+        self.all.push(chunk);
+    }
+
+    /// # Safety
+    /// The chunk is live, and about to be freed.
+    unsafe fn forget(&mut self, chunk: *mut Chunk) {
+        // SAFETY: live by contract, as are all the others.
+        unsafe {
+            let index = (*chunk).index;
+            self.all.swap_remove(index);
+            if let Some(&moved) = self.all.get(index) {
+                (*moved).index = index;
+            }
+        }
+    }
+
+    /// Every record, in no particular order.
+    pub(crate) fn all(&self) -> impl Iterator<Item = NonNull<Record>> {
+        self.all.iter().flat_map(|&chunk| {
+            // SAFETY: the chunks in the list are live.
+            let mut taken = unsafe { !(*chunk).free & ALL_FREE };
+            std::iter::from_fn(move || {
+                (taken != 0).then(|| {
+                    let place = taken.trailing_zeros() as usize;
+                    taken &= taken - 1;
+                    // SAFETY: a bit that is not set names a place that holds a record.
+                    unsafe { NonNull::new_unchecked((&raw mut (*chunk).records[place]).cast::<Record>()) }
+                })
+            })
+        })
     }
 
     /// # Safety

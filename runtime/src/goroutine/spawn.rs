@@ -6,6 +6,7 @@ use crate::sched;
 use crate::stack::own::OwnStack;
 use std::io;
 use std::panic::{Location, resume_unwind};
+use std::sync::Arc;
 
 /// Starts a goroutine that runs `f`.
 ///
@@ -26,7 +27,8 @@ where
     T: Send + 'static,
 {
     let origin = Origin::plain(Location::caller());
-    match launch(origin, f) {
+    // SAFETY: closure and result are `'static`.
+    match unsafe { launch(origin, f) } {
         Ok(handle) => handle,
         Err(e) => panic!("cannot spawn a goroutine: {e}"),
     }
@@ -60,7 +62,8 @@ where
     }
 }
 
-/// Spawns goroutines with a name or a stack of their own.
+/// Spawns goroutines with a name or a stack of their own. Those that borrow are spawned with
+/// [`spawn_scoped`](Builder::spawn_scoped).
 ///
 /// ```
 /// let handle = narrowboat_runtime::Builder::new()
@@ -73,7 +76,7 @@ where
 #[derive(Debug, Default, Clone)]
 #[must_use = "a builder does nothing until `spawn` is called"]
 pub struct Builder {
-    name: Option<Box<str>>,
+    name: Option<Arc<str>>,
     own_stack: Option<usize>,
 }
 
@@ -95,15 +98,29 @@ impl Builder {
     /// # builder.spawn(|| ()).unwrap().join().unwrap();
     /// ```
     pub fn name(mut self, name: impl Into<String>) -> Builder {
-        self.name = Some(name.into().into_boxed_str());
+        self.name = Some(name.into().into());
         self
     }
 
     /// Gives the goroutine a stack of at least `bytes` bytes that it shares with nobody and that is never copied.
     ///
-    /// Code that lets others point into its stack while it parks needs this: `std::thread::scope` around a blocking
-    /// Narrowboat call, for example. So does a goroutine that parks with large arrays on its stack and would be
-    /// copied too often.
+    /// Code that lets others point into its stack while it parks needs this: a [`scope`](crate::scope()), for example, or
+    /// `std::thread::scope` around a blocking Narrowboat call. So does a goroutine that parks with large arrays on its
+    /// stack and would be copied too often.
+    ///
+    /// ```
+    /// let handle = narrowboat_runtime::Builder::new().own_stack(1 << 20).spawn(|| {
+    ///     let mut halves = [[1; 500], [2; 500]];
+    ///     narrowboat_runtime::scope(|s| {
+    ///         for half in &mut halves {
+    ///             s.spawn(|| half.iter_mut().for_each(|n| *n *= 10));
+    ///         }
+    ///     });
+    ///     halves.as_flattened().iter().sum::<i32>()
+    /// })?;
+    /// assert_eq!(handle.join().unwrap(), 15_000);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// ```
     /// let handle = narrowboat_runtime::Builder::new().own_stack(1 << 20).spawn(|| {
@@ -138,20 +155,35 @@ impl Builder {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
+        let origin = self.origin(Location::caller())?;
+        // SAFETY: closure and result are `'static`.
+        unsafe { launch(origin, f) }
+    }
+
+    /// What a goroutine is given of this.
+    pub(super) fn origin(self, spawned_at: &'static Location<'static>) -> io::Result<Origin> {
         let own_stack = self.own_stack.map(OwnStack::new).transpose()?;
-        launch(Origin::with(Extras { spawned_at: Location::caller(), name: self.name, own_stack }), f)
+        Ok(Origin::with(Extras { spawned_at, name: self.name, own_stack }))
     }
 }
 
-fn launch<F, T>(origin: Origin, f: F) -> io::Result<JoinHandle<T>>
+/// Starts a goroutine.
+///
+/// # Safety
+/// What the closure borrows outlives its run, and what the result borrows outlives the handle and, if that is dropped
+/// first, the goroutine.
+pub(super) unsafe fn launch<F, T>(origin: Origin, f: F) -> io::Result<JoinHandle<T>>
 where
-    F: FnOnce() -> T + Send + 'static,
-    T: Send + 'static,
+    F: FnOnce() -> T + Send,
+    T: Send,
 {
     let place = sched::place()?;
-    let task = TaskPtr::new(place.next_goroutine_id(), origin, f);
-    // SAFETY: the task is new, so this is its one handle, and the types are its own.
-    let handle = unsafe { JoinHandle::new(task) };
+    // SAFETY: the types are the task's own, by contract what they borrow lives long enough, and the task is new, so this
+    // is its one handle.
+    let (task, handle) = unsafe {
+        let task = TaskPtr::new(place.next_goroutine_id(), origin, f);
+        (task, JoinHandle::new(task))
+    };
     place.put(task);
     Ok(handle)
 }
@@ -169,6 +201,19 @@ where
 /// let closure = go!(|| add(1, 2));
 /// let call = go!(add(3, 4));
 /// assert_eq!(closure.join().unwrap() + call.join().unwrap(), 10);
+/// ```
+///
+/// What such a goroutine uses must be its own (`'static`): moved into it, or shared through an `Arc` or a channel. One that
+/// borrows from its spawner belongs to a [scope](crate::scope()), which waits for it:
+///
+/// ```
+/// use narrowboat_runtime::{run, scope};
+///
+/// run(|| {
+///     let hello = String::from("hello");
+///     let len = scope(|s| s.spawn(|| hello.len()).join().unwrap());
+///     assert_eq!(len, 5);
+/// });
 /// ```
 #[macro_export]
 macro_rules! go {

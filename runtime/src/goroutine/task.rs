@@ -23,6 +23,7 @@ use std::cell::UnsafeCell;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 const RUNNING: usize = 0;
 const DONE: usize = 1;
@@ -77,7 +78,7 @@ impl JoinWord {
 /// What a goroutine was given at its spawn besides a closure.
 pub(crate) struct Extras {
     pub(crate) spawned_at: &'static Location<'static>,
-    pub(crate) name: Option<Box<str>>,
+    pub(crate) name: Option<Arc<str>>,
     pub(crate) own_stack: Option<OwnStack>,
 }
 
@@ -108,9 +109,9 @@ impl Origin {
         }
     }
 
-    pub(crate) fn name<'a>(&self) -> Option<&'a str> {
+    pub(crate) fn name<'a>(&self) -> Option<&'a Arc<str>> {
         // SAFETY: as above; the name is never changed.
-        self.extras().and_then(|extras| unsafe { (*extras).name.as_deref() })
+        self.extras().and_then(|extras| unsafe { (*extras).name.as_ref() })
     }
 
     pub(crate) fn take_own_stack(&mut self) -> Option<OwnStack> {
@@ -173,10 +174,13 @@ unsafe impl Sync for TaskPtr {}
 
 impl TaskPtr {
     /// A task for `closure`. It is freed when both the runtime and the handle are done with it.
-    pub(crate) fn new<F, T>(id: u64, origin: Origin, closure: F) -> TaskPtr
+    ///
+    /// # Safety
+    /// What the closure borrows outlives its run, and what the outcome borrows outlives the task.
+    pub(crate) unsafe fn new<F, T>(id: u64, origin: Origin, closure: F) -> TaskPtr
     where
-        F: FnOnce() -> T + Send + 'static,
-        T: Send + 'static,
+        F: FnOnce() -> T + Send,
+        T: Send,
     {
         let types = const { &Types { run: run::<F, T>, free: free::<F, T> } };
         let header = Header { join: JoinWord::new(), id, origin: ManuallyDrop::new(origin), types };
@@ -296,6 +300,26 @@ const ALONE: usize = 1;
 unsafe extern "C" fn run<F: FnOnce() -> T, T>(task: usize) {
     let alone = task & ALONE != 0;
     let task = (task & !ALONE) as *mut Task<F, T>;
+    // SAFETY: by contract; the closure is taken once, and the outcome put in its place.
+    unsafe {
+        let outcome = catch_unwind(AssertUnwindSafe(|| take_closure(task, alone)()));
+        if alone {
+            discard(|| drop(outcome));
+        } else {
+            (*(*task).body.get()).outcome = ManuallyDrop::new(outcome);
+        }
+    }
+}
+
+/// Takes the closure out of a task, and frees the task if the runtime is its only owner.
+///
+/// A function of its own, because what must outlive a call has a place of its own in the caller's frame: the closure
+/// would be there twice for as long as the goroutine lives.
+///
+/// # Safety
+/// As for [`run`].
+#[inline(never)]
+unsafe fn take_closure<F, T>(task: *mut Task<F, T>, alone: bool) -> F {
     // SAFETY: by contract; nobody else touches the body before the runtime has said that it is done.
     unsafe {
         let closure = ManuallyDrop::take(&mut (*(*task).body.get()).closure);
@@ -303,12 +327,7 @@ unsafe extern "C" fn run<F: FnOnce() -> T, T>(task: usize) {
             // Neither the origin nor the body is dropped with it: both have been moved out.
             drop(Box::from_raw(task.cast::<ManuallyDrop<Task<F, T>>>()));
         }
-        let outcome = catch_unwind(AssertUnwindSafe(closure));
-        if alone {
-            discard(|| drop(outcome));
-        } else {
-            (*(*task).body.get()).outcome = ManuallyDrop::new(outcome);
-        }
+        closure
     }
 }
 
@@ -335,72 +354,122 @@ unsafe fn free<F, T>(task: TaskPtr, to: Option<NonNull<()>>) {
 #[cfg(all(test, loom))]
 mod models {
     use super::*;
+    use loom::cell::UnsafeCell;
     use loom::sync::Arc;
-    use loom::sync::atomic::AtomicUsize as Cell;
+    use loom::sync::atomic::{AtomicBool, AtomicUsize};
     use loom::thread;
 
     const HERE: usize = 64;
 
+    /// A task, and what its two owners do with it. Loom sees who touches which part.
     struct Shared {
         join: JoinWord,
-        outcome: Cell,
-        woken: Cell,
-        freed: Cell,
+        outcome: UnsafeCell<u32>,
+        /// Stands for all of the task that the handle uses before it gives the task up.
+        header: UnsafeCell<u32>,
+        /// The handle's owner as a waiter: its own until it waits, then the runtime's until it is woken.
+        waiter: UnsafeCell<bool>,
+        woken: AtomicBool,
+        freed: AtomicUsize,
     }
+
+    // SAFETY: who may touch what is what the models test.
+    unsafe impl Sync for Shared {}
+    // SAFETY: as above.
+    unsafe impl Send for Shared {}
 
     impl Shared {
         fn new() -> Arc<Shared> {
-            let cell = || Cell::new(0);
-            Arc::new(Shared { join: JoinWord::new(), outcome: cell(), woken: cell(), freed: cell() })
+            Arc::new(Shared {
+                join: JoinWord::new(),
+                outcome: UnsafeCell::new(0),
+                header: UnsafeCell::new(0),
+                waiter: UnsafeCell::new(false),
+                woken: AtomicBool::new(false),
+                freed: AtomicUsize::new(0),
+            })
+        }
+
+        /// The runtime's part: steps 1 and 2.
+        fn run(&self) {
+            if self.join.is_detached() { self.free(0) } else { self.finish() }
         }
 
         fn finish(&self) {
-            self.outcome.store(42, Ordering::Relaxed);
+            // SAFETY: the outcome is the runtime's until the task is done.
+            self.outcome.with_mut(|outcome| unsafe { *outcome = 42 });
             match self.join.finish() {
                 Finished::HandleHasIt => {}
-                Finished::NobodyWantsIt => _ = self.freed.fetch_add(1, Ordering::Relaxed),
+                Finished::NobodyWantsIt => self.free(42),
                 Finished::Wake(waiter) => {
                     assert_eq!(waiter, HERE);
-                    self.woken.store(1, Ordering::Release);
+                    // SAFETY: the waiter is ours until it is woken.
+                    self.waiter.with_mut(|waits| unsafe { assert!(std::mem::take(&mut *waits)) });
+                    self.woken.store(true, Ordering::Release);
                 }
             }
         }
+
+        /// The handle's, joined: step 3.
+        fn join(&self) {
+            self.use_header();
+            if !self.join.is_done() {
+                // SAFETY: nobody knows the waiter yet.
+                self.waiter.with_mut(|waits| unsafe { *waits = true });
+                if self.join.wait(HERE) {
+                    while !self.woken.load(Ordering::Acquire) {
+                        thread::yield_now();
+                    }
+                }
+            }
+            self.free(42);
+        }
+
+        /// The handle's, dropped: step 4.
+        fn drop(&self) {
+            self.use_header();
+            if self.join.detach() {
+                self.free(42);
+            }
+        }
+
+        fn use_header(&self) {
+            // SAFETY: before it has given the task up.
+            self.header.with_mut(|header| unsafe { *header += 1 });
+        }
+
+        /// Takes the whole task, in which there should be this outcome.
+        fn free(&self, expected: u32) {
+            // SAFETY: the caller is the last owner.
+            self.outcome.with_mut(|outcome| unsafe { assert_eq!(*outcome, expected) });
+            self.header.with_mut(|_| ());
+            self.freed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn both(runtime: fn(&Shared), handle: fn(&Shared)) {
+        loom::model(move || {
+            let shared = Shared::new();
+            let goroutine = {
+                let shared = shared.clone();
+                thread::spawn(move || runtime(&shared))
+            };
+            handle(&shared);
+            goroutine.join().unwrap();
+            assert_eq!(shared.freed.load(Ordering::Relaxed), 1, "freed by exactly one owner");
+        });
     }
 
     /// A goroutine that ends against a handle that joins: the joiner never waits for nothing, and sees the outcome.
     #[test]
     fn loom_a_join_sees_the_outcome_or_is_woken() {
-        loom::model(|| {
-            let shared = Shared::new();
-            let runtime = {
-                let shared = shared.clone();
-                thread::spawn(move || shared.finish())
-            };
-            if !shared.join.is_done() && shared.join.wait(HERE) {
-                while shared.woken.load(Ordering::Acquire) == 0 {
-                    thread::yield_now();
-                }
-            }
-            assert_eq!(shared.outcome.load(Ordering::Relaxed), 42);
-            runtime.join().unwrap();
-        });
+        // Without the look of step 1, of two loads by one thread loom takes only the last into account.
+        both(Shared::finish, Shared::join);
     }
 
-    /// A goroutine that ends against a handle that is dropped: exactly one of them frees the task.
+    /// A goroutine that starts and ends against a handle that is dropped: exactly one of them frees the task.
     #[test]
     fn loom_a_detached_task_is_freed_once() {
-        loom::model(|| {
-            let shared = Shared::new();
-            let runtime = {
-                let shared = shared.clone();
-                thread::spawn(move || shared.finish())
-            };
-            if shared.join.detach() {
-                assert_eq!(shared.outcome.load(Ordering::Relaxed), 42);
-                shared.freed.fetch_add(1, Ordering::Relaxed);
-            }
-            runtime.join().unwrap();
-            assert_eq!(shared.freed.load(Ordering::Relaxed), 1);
-        });
+        both(Shared::run, Shared::drop);
     }
 }

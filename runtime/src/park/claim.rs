@@ -55,6 +55,11 @@ impl Claim {
         self.0.store(outcome.0, Ordering::Relaxed);
     }
 
+    /// Whether nothing has ended the wait yet: a hint, since something may at any moment.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == WAITING
+    }
+
     /// Step 5. Meaningful only after the wake-up has been received.
     pub(crate) fn outcome(&self) -> Outcome {
         Outcome(self.0.load(Ordering::Relaxed))

@@ -8,8 +8,8 @@
 //! 4. The counterpart, under the same lock, takes the node with [`WaitQueue::pop_claim`], moves the value through
 //!    the node's cell, releases the lock and calls [`Waiter::unpark`], exactly once.
 //!
-//! Between steps 2 and 3 the party calls nothing else of the runtime. A wake-up that comes between them is not
-//! lost: a goroutine's processor reads its inbox only after the goroutine has switched out, and a thread looks at
+//! Between steps 2 and 3 the party calls nothing of the runtime but [`Waiter::unpark`] for others, which neither parks nor
+//! gives way. A wake-up that comes between them is not lost: a goroutine's processor reads its inbox only after the goroutine has switched out, and a thread looks at
 //! its `awake` word before it sleeps. There are no spurious returns: who comes back from `park` has been claimed.
 //!
 //! This module is for the crates of Narrowboat; programs use channels and sockets instead.
@@ -23,11 +23,13 @@ pub(crate) use claim::Claim;
 pub use claim::Outcome;
 pub use queue::{NodeCell, WaitNode, WaitQueue};
 pub use reason::Reason;
+pub(crate) use thread::parked_threads;
 
 use crate::goroutine::record::Record;
 use crate::sched::processor::{self, Processor};
 use std::panic::Location;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use thread::ThreadWaiter;
 
@@ -77,7 +79,7 @@ impl Waiter {
                 unsafe { (*record.as_ptr()).note_wait(reason, object, at) };
                 Waiter(record.cast())
             }
-            None => thread::current(),
+            None => thread::current(reason),
         };
         waiter.claim().begin();
         waiter
@@ -167,6 +169,20 @@ impl Waiter {
             Kind::Thread => unsafe { self.0.cast::<ThreadWaiter>().as_ref().unpark() },
         }
     }
+}
+
+/// Whether there has been a channel that something outside of the program's threads can fill.
+static CHANNELS_REACH_OUTSIDE: AtomicBool = AtomicBool::new(false);
+
+/// Says that from now on a receive, or a select, may be waiting for something outside of the program's threads, so that no
+/// such wait is a sign of a deadlock any more.
+pub fn note_channel_to_outside() {
+    // Relaxed: the wait that this is about begins later on the same thread, and is seen by way of its own words.
+    CHANNELS_REACH_OUTSIDE.store(true, Ordering::Relaxed);
+}
+
+pub(crate) fn channels_reach_outside() -> bool {
+    CHANNELS_REACH_OUTSIDE.load(Ordering::Relaxed)
 }
 
 /// Gives way if the calling goroutine has held its processor for too long. Every runtime call that may not park

@@ -137,6 +137,7 @@ impl WaitQueue {
     /// The node stands in no queue, stays at its address and alive until it was removed or popped and the
     /// queue's lock was released after that, and is touched meanwhile by nobody who does not hold that lock.
     pub unsafe fn push(&mut self, node: NonNull<WaitNode>) {
+        step();
         // SAFETY: alive and ours while the lock is held, by this function's contract.
         let n = unsafe { &mut *node.as_ptr() };
         debug_assert!(!n.linked);
@@ -156,6 +157,7 @@ impl WaitQueue {
     /// # Safety
     /// The node was pushed to this queue (or never to any) and is still alive.
     pub unsafe fn remove(&mut self, node: NonNull<WaitNode>) -> bool {
+        step();
         // SAFETY: alive by contract, guarded by the lock that the caller holds.
         let n = unsafe { &mut *node.as_ptr() };
         if !n.linked {
@@ -193,6 +195,22 @@ impl WaitQueue {
         }
     }
 
+    /// Whether a node stands here whose wait has not been ended. Takes as long as there are ended ones at the front.
+    pub fn has_waiting(&self) -> bool {
+        let mut at = self.head;
+        while let Some(node) = at {
+            // SAFETY: a node in the queue is alive and guarded by the lock that the caller holds. Its party begins no
+            // other wait before it has taken the node out, so the claim is still that of this wait.
+            let node = unsafe { node.as_ref() };
+            step();
+            if node.waiter().claim().is_waiting() {
+                return true;
+            }
+            at = node.next;
+        }
+        false
+    }
+
     /// Whether a node stands here that is not one of `waiter`'s own. Like [`is_empty`](WaitQueue::is_empty), it
     /// counts nodes whose wait has just been ended elsewhere. Takes as long as `waiter` has nodes at the front.
     pub fn has_other_than(&self, waiter: Waiter) -> bool {
@@ -200,6 +218,7 @@ impl WaitQueue {
         while let Some(node) = at {
             // SAFETY: a node in the queue is alive and guarded by the lock that the caller holds.
             let node = unsafe { node.as_ref() };
+            step();
             if node.waiter != Some(waiter) {
                 return true;
             }
@@ -218,5 +237,87 @@ impl WaitQueue {
 impl Default for WaitQueue {
     fn default() -> Self {
         WaitQueue::new()
+    }
+}
+
+/// Counts the nodes that queues have looked at, in this crate's tests.
+#[inline(always)]
+fn step() {
+    #[cfg(test)]
+    tests::STEPS.with(|steps| steps.set(steps.get() + 1));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::park::{Head, Kind};
+    use std::cell::Cell;
+
+    thread_local!(pub(super) static STEPS: Cell<usize> = const { Cell::new(0) });
+
+    fn steps<T>(f: impl FnOnce() -> T) -> (usize, T) {
+        let before = STEPS.get();
+        let result = f();
+        (STEPS.get() - before, result)
+    }
+
+    /// A party that waits. It has no more than a queue looks at.
+    fn party() -> Waiter {
+        Waiter(NonNull::from(Box::leak(Box::new(Head::new(Kind::Thread)))))
+    }
+
+    #[test]
+    fn a_long_queue_costs_no_more_than_a_short_one() {
+        for others in [1, 10_000] {
+            let (first, second) = (party(), party());
+            let nodes: Vec<_> = (0..=others).map(|_| NonNull::from(Box::leak(Box::default()))).collect();
+            let (mine, others) = nodes.split_first().unwrap();
+            let mut queue = WaitQueue::new();
+            // SAFETY: the nodes are alive, and nobody else knows them.
+            unsafe {
+                let enter = |queue: &mut WaitQueue, node: NonNull<WaitNode>, waiter| {
+                    (*node.as_ptr()).prepare(waiter, Outcome(Outcome::FIRST), false);
+                    queue.push(node);
+                };
+                for node in others {
+                    enter(&mut queue, *node, first);
+                }
+                assert_eq!(steps(|| queue.has_other_than(second)), (1, true));
+                assert_eq!(steps(|| queue.has_waiting()), (1, true));
+                assert_eq!(steps(|| enter(&mut queue, *mine, second)).0, 1);
+                assert_eq!(steps(|| queue.remove(*mine)), (1, true));
+                assert_eq!(steps(|| queue.pop_claim(None)), (1, Some(others[0])));
+                // All the others are of a party that has just been claimed. Each is passed over once in its life.
+                enter(&mut queue, *mine, second);
+                assert_eq!(steps(|| queue.pop_claim(None)), (others.len(), Some(*mine)));
+                assert!(queue.is_empty());
+                for node in nodes {
+                    drop(Box::from_raw(node.as_ptr()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_middle_of_a_queue_can_leave() {
+        let waiter = party();
+        let mut nodes: [WaitNode; 3] = Default::default();
+        let [a, b, c] = nodes.each_mut().map(NonNull::from);
+        let mut queue = WaitQueue::new();
+        // SAFETY: the nodes outlive the queue, and nobody else knows them.
+        unsafe {
+            for node in [a, b, c] {
+                (*node.as_ptr()).prepare(waiter, Outcome(Outcome::FIRST), true);
+                queue.push(node);
+            }
+            assert!(queue.remove(b) && !queue.remove(b));
+            assert!(queue.remove(c));
+            queue.push(b);
+            assert_eq!(queue.front(), Some(a));
+            assert!(queue.remove(a));
+            assert_eq!(queue.front(), Some(b));
+            assert!(queue.remove(b));
+        }
+        assert!(queue.is_empty());
     }
 }

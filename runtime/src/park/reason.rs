@@ -1,7 +1,7 @@
 //! Why a party is waiting, for diagnostics.
 
 /// What a blocked goroutine waits for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
 #[non_exhaustive]
 pub enum Reason {
@@ -27,4 +27,18 @@ pub enum Reason {
     Connect,
     /// The addresses of a host name.
     Resolve,
+    /// A call that blocks a thread of its own.
+    Blocking,
+    /// A mutex, or a reader-writer lock.
+    Lock,
+    /// A notification of a condition variable.
+    Notification,
+    /// The end of an initialisation that somebody else carries out.
+    Once,
+    /// Permits of a semaphore.
+    Permit,
+    /// The other members of a barrier or a group.
+    Others,
+    /// What processors have to tell of their goroutines ([`dump`](crate::dump())).
+    Inspection,
 }

@@ -3,15 +3,16 @@
 //! Each thread that ever blocks in a Narrowboat operation owns one record. Records are recycled, never freed, so a
 //! stale pointer to one is at worst a spurious wake-up of whoever owns it now, which every waiting loop tolerates.
 
-use super::{Head, Kind, Outcome, Waiter};
+use super::queue::WaitNode;
+use super::{Head, Kind, Outcome, Reason, Waiter};
+use crate::sched::{self, processor};
+use crate::shim::{AtomicBool, Ordering, Sleeper};
+use crate::stack;
 use std::cell::{Cell, UnsafeCell};
 use std::ptr::NonNull;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::Thread;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Instant;
-
-use super::queue::WaitNode;
 
 /// A thread's place to wait. `head` comes first, so that a pointer to the head is a pointer to the record.
 #[repr(C)]
@@ -21,8 +22,43 @@ pub(crate) struct ThreadWaiter {
     pub(super) node: UnsafeCell<WaitNode>,
     /// Set by the waker after the value has been handed over; the thread leaves its wait on this alone.
     awake: AtomicBool,
-    /// Written only while no wait is under way, by the owner; read by a waker between claim and wake.
-    thread: UnsafeCell<Thread>,
+    /// Written only while no wait is under way, by the owner; read by the owner, and by a waker between claim and wake.
+    thread: UnsafeCell<Sleeper>,
+    watch: Watch,
+}
+
+/// What the search for a deadlock wants to know. Of std, also in a model: it takes part in no protocol but its own.
+#[derive(Default)]
+struct Watch {
+    /// Odd while the thread sleeps in a wait without a deadline. Written by the owner.
+    turns: std::sync::atomic::AtomicU64,
+    /// Whether something outside of the program's threads can end the wait.
+    external: std::sync::atomic::AtomicBool,
+}
+
+/// All records there are.
+static ALL: Mutex<Vec<&'static ThreadWaiter>> = Mutex::new(Vec::new());
+
+/// Threads that nothing but another thread or a goroutine of this process can wake.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct ParkedThreads {
+    pub(crate) count: usize,
+    /// Their records, and which wait each is in.
+    waits: Vec<(usize, u64)>,
+}
+
+/// Step 1 of the search for a deadlock. A wait that has been ended does not count, although the thread may still sleep.
+pub(crate) fn parked_threads() -> ParkedThreads {
+    let mut parked = ParkedThreads::default();
+    for waiter in ALL.lock().unwrap_or_else(|e| e.into_inner()).iter() {
+        // Acquire: the claim and the mark are those of this wait.
+        let turn = waiter.watch.turns.load(Acquire);
+        if !turn.is_multiple_of(2) && waiter.head.claim.is_waiting() && !waiter.watch.external.load(Relaxed) {
+            parked.count += 1;
+            parked.waits.push((std::ptr::from_ref(*waiter).addr(), turn));
+        }
+    }
+    parked
 }
 
 /// Records whose thread has ended.
@@ -34,29 +70,46 @@ unsafe impl Sync for ThreadWaiter {}
 // SAFETY: nothing in the record is tied to the thread that made it.
 unsafe impl Send for ThreadWaiter {}
 
+#[cfg(not(loom))]
 thread_local! {
     // No destructor, so it can be read until the very end of the thread, also from other destructors.
     static MINE: Cell<Option<&'static ThreadWaiter>> = const { Cell::new(None) };
     static RECYCLE: Recycle = const { Recycle };
 }
 
+// A record is of no use to another run of a model, so none is recycled.
+#[cfg(loom)]
+loom::thread_local! {
+    static MINE: Cell<Option<&'static ThreadWaiter>> = Cell::new(None);
+}
+
 /// Gives the thread's record back when the thread ends.
+#[cfg(not(loom))]
 struct Recycle;
 
+#[cfg(not(loom))]
 impl Drop for Recycle {
     fn drop(&mut self) {
         if let Some(waiter) = MINE.take() {
             FREE.lock().unwrap_or_else(|e| e.into_inner()).push(waiter);
+            sched::look_again();
         }
     }
 }
 
 /// The record of the calling thread.
-pub(super) fn current() -> Waiter {
-    let waiter = match MINE.get() {
+///
+/// # Panics
+/// If it is no plain thread but a goroutine on the system stack: on a processor, and yet no goroutine that could park.
+pub(super) fn current(reason: Reason) -> Waiter {
+    if processor::current_processor().is_some() {
+        stack::system::refuse_to_park();
+    }
+    let waiter = match MINE.with(Cell::get) {
         Some(waiter) => waiter,
         None => acquire(),
     };
+    waiter.watch.external.store(reason.is_external(), Relaxed);
     Waiter(NonNull::from(&waiter.head))
 }
 
@@ -66,43 +119,52 @@ fn acquire() -> &'static ThreadWaiter {
     let waiter = match recycled {
         Some(waiter) => {
             // SAFETY: nobody waits on a record from the pool, so no waker reads the field.
-            unsafe { *waiter.thread.get() = std::thread::current() };
+            unsafe { *waiter.thread.get() = Sleeper::current() };
             waiter
         }
         None => Box::leak(Box::new(ThreadWaiter {
             head: Head::new(Kind::Thread),
             node: UnsafeCell::new(WaitNode::new()),
             awake: AtomicBool::new(false),
-            thread: UnsafeCell::new(std::thread::current()),
+            thread: UnsafeCell::new(Sleeper::current()),
+            watch: Watch::default(),
         })),
     };
-    MINE.set(Some(waiter));
+    if waiter.watch.turns.load(Relaxed) == 0 {
+        waiter.watch.turns.store(2, Relaxed);
+        ALL.lock().unwrap_or_else(|e| e.into_inner()).push(waiter);
+    }
+    MINE.with(|mine| mine.set(Some(waiter)));
     // A thread that blocks for the first time in its last destructors has lost the guard already; its record
     // stays taken.
+    #[cfg(not(loom))]
     let _ = RECYCLE.try_with(|_| ());
     waiter
 }
 
 impl ThreadWaiter {
-    /// Blocks until some event has ended the wait and handed over, or the deadline has.
+    /// Blocks until some event has ended the wait and handed over, or the deadline has. The owner calls it.
     pub(super) fn park(&self, deadline: Option<Instant>) -> Outcome {
+        // SAFETY: we are the owner, which alone writes the field.
+        let thread = unsafe { &*self.thread.get() };
         let mut deadline = deadline;
+        let endless = deadline.is_none();
+        if endless {
+            self.watch.turns.store(self.watch.turns.load(Relaxed) + 1, Release);
+            sched::look_again();
+        }
         // Acquire: pairs with the release in `unpark`, so that what the waker wrote is seen.
         while !self.awake.load(Ordering::Acquire) {
             match deadline {
-                None => std::thread::park(),
-                Some(at) => {
-                    let now = Instant::now();
-                    if now < at {
-                        std::thread::park_timeout(at - now);
-                    } else if self.head.claim.try_end(Outcome::TIMED_OUT) {
-                        return Outcome::TIMED_OUT;
-                    } else {
-                        // Someone else ended the wait and is about to say so.
-                        deadline = None;
-                    }
-                }
+                None => thread.sleep(),
+                Some(at) if thread.sleep_until(at) => {}
+                Some(_) if self.head.claim.try_end(Outcome::TIMED_OUT) => return Outcome::TIMED_OUT,
+                // Someone else ended the wait and is about to say so.
+                Some(_) => deadline = None,
             }
+        }
+        if endless {
+            self.watch.turns.store(self.watch.turns.load(Relaxed) + 1, Release);
         }
         // Relaxed: only this thread clears it, and the next wake-up comes after a new claim.
         self.awake.store(false, Ordering::Relaxed);
@@ -115,6 +177,107 @@ impl ThreadWaiter {
         let thread = unsafe { (*self.thread.get()).clone() };
         // Release: publishes the value handed over. After this store the record may belong to another wait.
         self.awake.store(true, Ordering::Release);
-        thread.unpark();
+        thread.call();
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::park::{Reason, WaitQueue};
+    use loom::sync::{Arc, Mutex};
+    use loom::thread;
+    use std::panic::Location;
+
+    /// A counter of permits, with a value that each waker hands over outside the lock.
+    struct Shared {
+        state: Mutex<(usize, WaitQueue)>,
+        value: loom::cell::UnsafeCell<usize>,
+    }
+
+    // SAFETY: who may touch the value is what the models test.
+    unsafe impl Send for Shared {}
+    // SAFETY: as above.
+    unsafe impl Sync for Shared {}
+
+    impl Shared {
+        fn new() -> Arc<Shared> {
+            let state = Mutex::new((0, WaitQueue::new()));
+            Arc::new(Shared { state, value: loom::cell::UnsafeCell::new(0) })
+        }
+
+        /// False if the deadline came first.
+        fn acquire(&self, deadline: Option<Instant>) -> bool {
+            let mut state = self.state.lock().unwrap();
+            if state.0 > 0 {
+                state.0 -= 1;
+                return true;
+            }
+            let me = Waiter::begin(Reason::Receive, 0, Location::caller());
+            let node = me.node();
+            // SAFETY: the steps of the module `park`.
+            unsafe {
+                (*node.as_ptr()).prepare(me, Outcome(Outcome::FIRST), deadline.is_none());
+                state.1.push(node);
+                drop(state);
+                let outcome = me.park(deadline);
+                if outcome == Outcome::TIMED_OUT {
+                    self.state.lock().unwrap().1.remove(node);
+                    return false;
+                }
+                assert_eq!(outcome, Outcome(Outcome::FIRST));
+                self.value.with(|value| assert_ne!(*value, 0));
+            }
+            true
+        }
+
+        fn release(&self) {
+            let mut state = self.state.lock().unwrap();
+            match state.1.pop_claim(None) {
+                None => state.0 += 1,
+                Some(node) => {
+                    drop(state);
+                    // SAFETY: the claimed party reads the value after its wake-up, which comes once.
+                    unsafe {
+                        self.value.with_mut(|value| *value += 1);
+                        (*node.as_ptr()).waiter().unpark();
+                    }
+                }
+            }
+        }
+    }
+
+    /// A thread that waits twice is woken twice, and sees what each waker wrote: no wake-up is lost before it sleeps, and
+    /// none of the first wait is taken for one of the second.
+    #[test]
+    fn loom_a_thread_is_woken_from_each_wait() {
+        loom::model(|| {
+            let shared = Shared::new();
+            let waker = {
+                let shared = shared.clone();
+                thread::spawn(move || (0..2).for_each(|_| shared.release()))
+            };
+            assert!(shared.acquire(None));
+            assert!(shared.acquire(None));
+            waker.join().unwrap();
+        });
+    }
+
+    /// A deadline against a wake-up: one of them ends the wait, and the permit is neither lost nor given twice.
+    #[test]
+    fn loom_a_deadline_and_a_wake_up_end_a_wait_once() {
+        loom::model(|| {
+            let shared = Shared::new();
+            let waker = {
+                let shared = shared.clone();
+                thread::spawn(move || shared.release())
+            };
+            let in_time = shared.acquire(Some(Instant::now()));
+            if !in_time {
+                assert!(shared.acquire(None));
+            }
+            waker.join().unwrap();
+            assert_eq!(shared.state.lock().unwrap().0, 0);
+        });
     }
 }

@@ -3,8 +3,10 @@
 //! It runs on the processor's own stack with the processor's thread pointer, and switches to the worker that carries it
 //! when it has nothing to run or has run a batch. No code of the user's runs on this stack.
 
+use super::config::Stress;
 use super::processor::{Processor, Wish};
 use super::worker::Worker;
+use crate::diag::inspect;
 use crate::goroutine::record::Record;
 use crate::park::{Outcome, Reason};
 use crate::{arch, clock};
@@ -58,7 +60,8 @@ impl Processor {
                 super::processor::set_current_processor(None);
             }
             (*local).worker = ptr::null();
-            if (*local).has_work() { Left::Busy } else { Left::Idle }
+            let asked = self.scavenge.is_asked() || self.inspect.load(Ordering::Relaxed);
+            if (*local).has_work() || asked { Left::Busy } else { Left::Idle }
         }
     }
 
@@ -108,7 +111,16 @@ impl Processor {
             }
         }
         // SAFETY: as above.
-        unsafe { self.publish_deadline() };
+        unsafe {
+            if self.scavenge.is_asked() {
+                (*local).slots.scavenge(&self.scavenge, self.switches.get());
+            }
+            if self.inspect.load(Ordering::Relaxed) {
+                inspect::answer(self);
+            }
+            self.publish_deadline();
+            self.publish_counters();
+        }
     }
 
     /// The goroutine whose turn it is: the one woken last, a few times in a row; then the queue in its order, with a
@@ -169,7 +181,7 @@ impl Processor {
         };
         // SAFETY: the task was spawned and is started here, once.
         let (id, mut origin) = unsafe { task.begin() };
-        let home = local.slots.settle(origin.take_own_stack());
+        let home = local.slots.settle(origin.take_own_stack(), origin.spawned_at());
         Some(local.slab.insert(self, Record::new(task, id, origin, home)))
     }
 
@@ -191,15 +203,19 @@ impl Processor {
             if (*r).sp == 0 {
                 let (entry, kept) = (*r).entry();
                 (*r).task = kept;
-                let base = (*local).slots.bounds((*r).home).base;
+                let base = (*local).slots.enter(r);
                 arch::start(&raw mut (*local).loop_sp, base, entry);
             } else {
                 arch::switch(&raw mut (*local).loop_sp, (*r).sp);
             }
             (*local).current = ptr::null_mut();
+            (*local).unwinding.note_turn(record, (*local).wish == Wish::Finish);
             match (*local).wish {
                 Wish::Park => {}
-                Wish::Yield => (*local).ready.push_back(record),
+                Wish::Yield => {
+                    (*local).yields += 1;
+                    (*local).ready.push_back(record);
+                }
                 Wish::Finish => {
                     (*local).slots.vacate((*r).home);
                     (*local).slab.remove(record);
@@ -207,8 +223,10 @@ impl Processor {
                     return;
                 }
             }
-            if (*local).runtime.sizes.stress {
-                (*local).slots.evict(r);
+            match (*local).runtime.sizes.stress {
+                Stress::Off => {}
+                Stress::Evict => (*local).slots.evict(r),
+                Stress::Scavenge => (*local).slots.strip(r),
             }
         }
     }
@@ -227,7 +245,6 @@ impl Processor {
         while let Some(record) = local.timers.pop_due(local.now) {
             // SAFETY: a goroutine in the heap is parked, so its record is live.
             unsafe {
-                (*record.as_ptr()).timer = super::timers::TimerId::NONE;
                 if (*record.as_ptr()).head.claim.try_end(Outcome::TIMED_OUT) {
                     local.ready.push_back(record);
                 }
@@ -250,16 +267,36 @@ impl Processor {
     }
 }
 
+impl Processor {
+    /// Shows the figures of this batch to whoever asks for them.
+    ///
+    /// # Safety
+    /// As for `run_batch`.
+    #[inline]
+    unsafe fn publish_counters(&self) {
+        // SAFETY: the loop owns the local part.
+        let local = unsafe { &*self.local.get() };
+        let counters = &self.counters;
+        counters.yields.set(local.yields);
+        counters.ready.set(local.ready.len() + usize::from(!local.run_next.is_null()));
+        counters.timers.set(local.timers.len());
+        let copied = local.slots.copied();
+        counters.copies.set(copied.times);
+        counters.copied_bytes.set(copied.bytes);
+        counters.slots.set(local.slots.in_use());
+    }
+}
+
 impl super::processor::Local {
     fn has_work(&self) -> bool {
         !self.run_next.is_null() || !self.ready.is_empty() || !self.unstarted.is_empty()
     }
 }
 
-/// How far ahead in the queue records are asked for, and then, when they have arrived, the images they point to.
+/// How far ahead in the queue records are asked for, and then, when they have arrived, the images or stacks they point to.
 const RECORD_AHEAD: usize = 12;
 const IMAGE_AHEAD: usize = 6;
-/// How much of an image is asked for: most are no larger.
+/// How much of them is asked for: most images are no larger.
 const IMAGE_LINES: usize = 5;
 const CACHE_LINE: usize = 64;
 
@@ -272,9 +309,11 @@ fn prefetch(ready: &VecDeque<NonNull<Record>>) {
     }
     if let Some(record) = ready.get(IMAGE_AHEAD) {
         // SAFETY: ready goroutines are live.
-        let image = unsafe { (*record.as_ptr()).image.address() };
+        let (image, sp) = unsafe { ((*record.as_ptr()).image.address(), (*record.as_ptr()).sp) };
+        // One that has never been copied out is where it runs.
+        let live = if image != 0 { image } else { sp };
         for line in 0..IMAGE_LINES {
-            arch::prefetch(image + line * CACHE_LINE);
+            arch::prefetch(live + line * CACHE_LINE);
         }
     }
 }

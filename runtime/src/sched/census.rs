@@ -15,6 +15,11 @@ impl OneWriter {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
     }
 
+    #[inline]
+    pub(crate) fn set(&self, n: usize) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
     pub(crate) fn get(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
@@ -42,10 +47,14 @@ impl Census {
         self.given.fetch_add(n, Ordering::Relaxed);
     }
 
+    /// Goroutines that were spawned to run here, or taken over before they had started.
+    pub(crate) fn came(&self) -> usize {
+        self.spawned.get().wrapping_add(self.taken.get()).wrapping_add(self.sent.load(Ordering::Relaxed))
+    }
+
     /// Goroutines that live here or wait here to be started.
     pub(crate) fn load(&self) -> usize {
-        let came =
-            self.spawned.get().wrapping_add(self.taken.get()).wrapping_add(self.sent.load(Ordering::Relaxed));
+        let came = self.came();
         let went = self.finished.get().wrapping_add(self.given.load(Ordering::Relaxed));
         // The parts are read one after the other; a negative sum means "about none".
         (came.wrapping_sub(went) as isize).max(0) as usize

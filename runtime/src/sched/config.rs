@@ -4,6 +4,7 @@ use crate::stack::geometry::Geometry;
 use crate::sys;
 use std::io;
 use std::sync::Mutex;
+use std::time::Duration;
 
 /// Sizes the runtime. Everything left unset comes from the environment or from the machine.
 ///
@@ -18,6 +19,10 @@ pub struct Config {
     processors: Option<usize>,
     stack_slots: Option<usize>,
     max_stack: Option<usize>,
+    blocking_threads: Option<usize>,
+    deadlock: Option<bool>,
+    quit_exits: Option<bool>,
+    stuck: Option<Duration>,
 }
 
 /// The sizes that the running runtime has.
@@ -26,10 +31,27 @@ pub(crate) struct Sizes {
     pub(crate) workers: usize,
     pub(crate) processors: usize,
     pub(crate) geometry: Geometry,
+    pub(crate) blocking_threads: usize,
     /// Whether workers carry processors, or each is nailed to one.
     pub(crate) carried: bool,
-    /// Evict and poison at every park.
-    pub(crate) stress: bool,
+    pub(crate) stress: Stress,
+    /// How often to print a line of figures.
+    pub(crate) schedtrace: Option<Duration>,
+    /// Whether to end the process when it can never go on, and after a dump at SIGQUIT.
+    pub(crate) deadlock: bool,
+    pub(crate) quit_exits: bool,
+    /// After how many nanoseconds a goroutine that keeps its processor is reported.
+    pub(crate) stuck: Option<u64>,
+}
+
+/// What is done on purpose, far too often, to bring mistakes about stacks to light: `NARROWBOAT_STRESS`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stress {
+    Off,
+    /// Every goroutine is copied out at every park, and what it leaves behind poisoned.
+    Evict,
+    /// At every park, all that the goroutine does not need of its stack is given back to the system.
+    Scavenge,
 }
 
 const PROCESSORS_PER_CORE: usize = 8;
@@ -37,6 +59,8 @@ const FEWEST_PROCESSORS: usize = 16;
 const MOST_PROCESSORS: usize = 1024;
 const DEFAULT_SLOTS: usize = 16;
 const DEFAULT_MAX_STACK: usize = 256 << 20;
+/// Enough for a crowd of slow calls, and few enough to be no burden to the system.
+pub(crate) const DEFAULT_BLOCKING_THREADS: usize = 512;
 
 /// What `Config::start` left for whoever starts the runtime.
 static CHOSEN: Mutex<Option<Config>> = Mutex::new(None);
@@ -78,6 +102,10 @@ impl Config {
 
     /// How many stack slots the goroutines of one processor share. Unset: `NARROWBOAT_STACK_SLOTS`, else 16.
     ///
+    /// Goroutines that park with 8 KiB or more on their stacks get slots of their own beyond these, as long as there is
+    /// address space for them and no more than 32,768 slots in the process (8,192 before Linux 6.13); so do the first 64
+    /// of a processor that park with 1 KiB or more.
+    ///
     /// ```
     /// let config = narrowboat_runtime::Config::new().stack_slots(16);
     /// # let _ = config;
@@ -96,6 +124,61 @@ impl Config {
     /// ```
     pub fn max_stack(mut self, bytes: usize) -> Config {
         self.max_stack = Some(bytes);
+        self
+    }
+
+    /// How many threads [`blocking`](crate::blocking) may use. Unset: `NARROWBOAT_BLOCKING_THREADS`, else 512. They are made
+    /// when there is work for them, and end when there is none.
+    ///
+    /// ```
+    /// let config = narrowboat_runtime::Config::new().blocking_threads(64);
+    /// # let _ = config;
+    /// ```
+    pub fn blocking_threads(mut self, threads: usize) -> Config {
+        self.blocking_threads = Some(threads);
+        self
+    }
+
+    /// Whether the process ends, with a dump and code 2, when no goroutine can ever run again. Unset: yes, unless
+    /// `NARROWBOAT_DEADLOCK=0`.
+    ///
+    /// A program whose goroutines are woken from a signal handler switches it off. Any thread that is not parked in a call of
+    /// Narrowboat's keeps it quiet anyhow.
+    ///
+    /// ```
+    /// let config = narrowboat_runtime::Config::new().detect_deadlocks(false);
+    /// # let _ = config;
+    /// ```
+    pub fn detect_deadlocks(mut self, detect: bool) -> Config {
+        self.deadlock = Some(detect);
+        self
+    }
+
+    /// After how long a goroutine that makes no call of Narrowboat's, and so keeps all others of its processor waiting, is counted
+    /// ([`Stats::stuck`](crate::Stats::stuck)) and reported on the standard error stream, once for each line that spawns such. Zero: never. Less than
+    /// 20 ms counts as 20. Unset: `NARROWBOAT_STUCK` in milliseconds, else 20 ms.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let config = narrowboat_runtime::Config::new().report_stuck_after(Duration::from_millis(100));
+    /// # let _ = config;
+    /// ```
+    pub fn report_stuck_after(mut self, limit: Duration) -> Config {
+        self.stuck = Some(limit);
+        self
+    }
+
+    /// Whether the process ends, with code 2, after SIGQUIT has made it print all goroutines. Unset: yes.
+    ///
+    /// If the program handles or ignores the signal when the runtime starts, nothing is printed.
+    ///
+    /// ```
+    /// let config = narrowboat_runtime::Config::new().exit_on_sigquit(false);
+    /// # let _ = config;
+    /// ```
+    pub fn exit_on_sigquit(mut self, exit: bool) -> Config {
+        self.quit_exits = Some(exit);
         self
     }
 
@@ -137,8 +220,32 @@ impl Config {
         let processors = if carried { processors } else { workers };
         let slots = pick(chosen.stack_slots, "NARROWBOAT_STACK_SLOTS", DEFAULT_SLOTS)?;
         let max_stack = pick(chosen.max_stack, "NARROWBOAT_MAX_STACK", DEFAULT_MAX_STACK)?;
+        let blocking_threads =
+            pick(chosen.blocking_threads, "NARROWBOAT_BLOCKING_THREADS", DEFAULT_BLOCKING_THREADS)?;
+        sys::memory::look_for_locking();
         let geometry = Geometry::fit(processors, slots, max_stack)?;
-        Ok(Sizes { workers, processors, geometry, carried, stress: flag("NARROWBOAT_STRESS", "evict")? })
+        let schedtrace = number("NARROWBOAT_SCHEDTRACE")?.map(|ms| Duration::from_millis(ms as u64));
+        let deadlock = chosen.deadlock.unwrap_or(variable("NARROWBOAT_DEADLOCK").as_deref() != Some("0"));
+        let quit_exits = chosen.quit_exits.unwrap_or(true);
+        let stress = stress()?;
+        let stuck = match (chosen.stuck, variable("NARROWBOAT_STUCK").as_deref()) {
+            (Some(limit), _) => limit,
+            (None, Some("0")) => Duration::ZERO,
+            (None, _) => Duration::from_millis(number("NARROWBOAT_STUCK")?.unwrap_or(20) as u64),
+        };
+        let stuck = (!stuck.is_zero()).then_some(stuck.as_nanos() as u64);
+        Ok(Sizes {
+            workers,
+            processors,
+            geometry,
+            blocking_threads,
+            carried,
+            stress,
+            schedtrace,
+            deadlock,
+            quit_exits,
+            stuck,
+        })
     }
 }
 
@@ -158,6 +265,18 @@ fn number(name: &str) -> io::Result<Option<usize>> {
         _ => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             format!("{name} is '{value}': set it to a whole number above zero, or unset it"),
+        )),
+    }
+}
+
+fn stress() -> io::Result<Stress> {
+    match variable("NARROWBOAT_STRESS").as_deref() {
+        None | Some("0") => Ok(Stress::Off),
+        Some("scavenge") => Ok(Stress::Scavenge),
+        Some("evict") => Ok(Stress::Evict),
+        Some(value) => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("NARROWBOAT_STRESS is '{value}': set it to evict or scavenge, or unset it"),
         )),
     }
 }

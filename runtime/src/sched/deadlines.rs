@@ -3,15 +3,15 @@
 //! Each processor publishes its earliest timer; this word is at most the least of those of all idle processors. It may
 //! be too early (a timer was removed): then somebody looks once for nothing.
 //!
-//! 1. A processor that comes to rest has stored its own deadline, stores `IDLE` in its state word, and then lowers this
-//!    word to its deadline, if it is not as low already.
+//! 1. A processor that comes to rest has stored its own deadline, marks itself idle, and then lowers this word to its
+//!    deadline, if it is not as low already.
 //! 2. Whoever finds that the word has passed sets it to never, then looks at each processor: it lowers the word to a
 //!    deadline that is still to come, and claims an idle processor whose deadline has passed, and queues it. One that is
 //!    not idle looks at its timers by itself.
 //!
-//! Why no deadline is lost: let a processor be found not idle in 2. That look comes before its `IDLE` of step 1, so its
-//! look at this word comes after the reset, and it lowers the word again. One side stores to the state and loads this word,
-//! the other stores to this word and loads the state, hence a sequentially consistent fence between the two on each side.
+//! Why no deadline is lost: let a processor be found not idle in 2. That look comes before its mark of step 1, so its
+//! look at this word comes after the reset, and it lowers the word again. One side stores the mark and loads this word,
+//! the other stores to this word and loads the mark, and each has a sequentially consistent fence between the two.
 
 use crate::clock::NEVER;
 use crate::shim::{AtomicU64, Ordering, fence};
@@ -25,9 +25,14 @@ impl Deadlines {
         Deadlines { earliest: AtomicU64::new(NEVER) }
     }
 
-    /// Step 1, after the state word (`State::rest` has the fence).
+    /// Step 1, after the mark (`Inbox::rest`).
     #[inline]
     pub(super) fn announce(&self, at: u64) {
+        // Most processors that come to rest have no timer, and are spared the fence.
+        if at == NEVER {
+            return;
+        }
+        fence(Ordering::SeqCst);
         if at < self.earliest.load(Ordering::Relaxed) {
             self.earliest.fetch_min(at, Ordering::Relaxed);
         }
@@ -64,11 +69,20 @@ impl Deadlines {
 #[cfg(all(test, loom))]
 mod models {
     use super::*;
-    use crate::sched::inbox::State;
+    use crate::sched::inbox::{Inbox, Linked};
     use loom::sync::Arc;
     use loom::thread;
 
     const DUE: u64 = 5;
+
+    /// Nobody is woken here.
+    struct Nothing;
+
+    impl Linked for Nothing {
+        unsafe fn next(_: *mut Nothing) -> *mut *mut Nothing {
+            unreachable!()
+        }
+    }
 
     /// A processor with a timer that is due comes to rest, while somebody looks for due deadlines: either it is claimed,
     /// or the word still says that there is something to do.
@@ -76,19 +90,18 @@ mod models {
     fn loom_a_deadline_passes_while_its_processor_comes_to_rest() {
         loom::model(|| {
             let deadlines = Arc::new(Deadlines::new());
-            let state = Arc::new(State::new());
-            assert!(state.claim());
-            state.run();
+            let inbox = Arc::new(Inbox::<Nothing>::new());
+            assert!(inbox.claim());
             deadlines.announce(DUE);
             let looker = {
-                let (deadlines, state) = (deadlines.clone(), state.clone());
+                let (deadlines, inbox) = (deadlines.clone(), inbox.clone());
                 thread::spawn(move || {
                     let mut claimed = false;
-                    deadlines.take_due(DUE, std::iter::once(()), |()| DUE, |()| claimed = state.claim());
+                    deadlines.take_due(DUE, std::iter::once(()), |()| DUE, |()| claimed = inbox.claim());
                     claimed
                 })
             };
-            state.rest();
+            assert!(inbox.rest());
             deadlines.announce(DUE);
             let claimed = looker.join().unwrap();
             assert!(claimed || deadlines.earliest() == DUE);

@@ -1,32 +1,31 @@
-//! A processor's inbox and state word: how a goroutine of one processor is woken from anywhere else.
+//! A processor's inbox: how a goroutine of one processor is woken from anywhere else, and who sees to it that the
+//! processor runs.
 //!
-//! The inbox is a stack of records linked through their `next` field. Many push, and the processor takes the whole of
+//! The inbox is one word. It is the top of a stack of records linked through their `next` field, or, while the
+//! processor has nothing to do and nobody sees to it, the mark `IDLE`. Many push, and the processor takes the whole of
 //! it at once and turns it round, so that goroutines run in the order they were woken in.
 //!
-//! The state word says whether somebody already sees to it that the processor runs:
+//! A processor that is not idle is *taken*: it stands in exactly one queue of processors, or a worker carries it, or it
+//! is in the hands of a thread about to queue it.
 //!
-//! - `IDLE`: nobody does, and it has nothing to do.
-//! - `QUEUED`: it stands in exactly one queue of processors (or in the hands of a thread about to queue it).
-//! - `RUNNING`: a worker carries it.
+//! 1. A waker pushes its record. If that replaces `IDLE`, the processor is now taken by the waker, which must queue it.
+//!    If not, the processor is taken already, and whoever has it empties the inbox before letting go of it (3).
+//! 2. Whoever has other work for a processor (a goroutine to start, a deadline that has passed) puts it where the
+//!    processor looks, fences, and claims the processor: `IDLE` gives way to the empty list. Again the winner must queue it.
+//! 3. A worker that has found nothing left to run exchanges the empty list for `IDLE`. If that fails something has just
+//!    been pushed, and the processor stays taken.
+//! 4. It then looks at the other places where work may stand. If there is some now, it claims the processor like anybody
+//!    else (2).
 //!
-//! Waking, step by step:
-//!
-//! 1. The waker pushes the record.
-//! 2. It looks at the state. `IDLE`: it exchanges that for `QUEUED`, and if it wins, it must queue the processor.
-//!    Anything else: whoever made it so will look at the inbox later than our push (see 4).
-//!
-//! Running out of work, step by step:
-//!
-//! 3. The worker, having found the inbox and all queues of the processor empty, stores `IDLE`.
-//! 4. It looks at the inbox again. If something is there now, it tries the exchange of step 2 itself.
-//!
-//! Either the waker's look in 2 comes after the store in 3, and it sees `IDLE`; or it comes before, and then its push
-//! (1) comes before the second look (4). That argument is about a store followed by a load of another location on both
-//! sides, hence a sequentially consistent fence between the two on each side.
+//! For pushes nothing can be lost, since 1 and 3 exchange the same word. For other work either the claim in 2 comes after
+//! the `IDLE` of 3, and sees it; or it comes before, and then the work was put there before the look in 4. That is a store
+//! followed by a load of another location on both sides. The side of 2 has a sequentially consistent fence between
+//! the two; on the side of 3 both the exchange and the look are sequentially consistent operations themselves, which
+//! says the same and saves a fence in every turn of a processor that runs out of work.
 //!
 //! A goroutine may be pushed before it has switched out: the processor reads its inbox only between goroutines.
 
-use crate::shim::{AtomicPtr, AtomicU32, Ordering, fence};
+use crate::shim::{AtomicPtr, Ordering, fence_for_model};
 use std::ptr;
 
 /// Something that can stand in an inbox.
@@ -43,36 +42,69 @@ pub(crate) struct Inbox<T> {
     top: AtomicPtr<T>,
 }
 
+/// Nobody sees to the processor. No item has this address: they are aligned.
+fn idle<T>() -> *mut T {
+    ptr::without_provenance_mut(1)
+}
+
 impl<T: Linked> Inbox<T> {
+    /// The inbox of an idle processor.
     pub(crate) fn new() -> Inbox<T> {
-        Inbox { top: AtomicPtr::new(ptr::null_mut()) }
+        Inbox { top: AtomicPtr::new(idle()) }
     }
 
-    /// Step 1.
+    /// Step 1: true if the processor was idle and the caller must now queue it.
     ///
     /// # Safety
     /// The item is live until it has been taken out, and stands in no inbox.
-    pub(crate) unsafe fn push(&self, item: *mut T) {
+    #[inline]
+    pub(crate) unsafe fn push(&self, item: *mut T) -> bool {
         let mut top = self.top.load(Ordering::Relaxed);
         loop {
+            let was_idle = top == idle();
             // SAFETY: the pusher owns the link until the exchange succeeds.
-            unsafe { *T::next(item) = top };
-            // Release: whoever empties the inbox sees the link, and what the waker handed over.
-            match self.top.compare_exchange_weak(top, item, Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => break,
+            // (A store that a diagnosis may look at: the same instruction as a plain one.)
+            unsafe {
+                let link = std::sync::atomic::AtomicPtr::from_ptr(T::next(item));
+                let next = if was_idle { ptr::null_mut() } else { top };
+                link.store(next, std::sync::atomic::Ordering::Release);
+            }
+            // Release: whoever empties the inbox sees the link, and what the waker handed over. Acquire: if the processor
+            // was idle, whoever carries it next, which is by way of us, sees what its last carrier did.
+            match self.top.compare_exchange_weak(top, item, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return was_idle,
                 Err(now) => top = now,
             }
         }
-        // Between steps 1 and 2.
-        fence(Ordering::SeqCst);
     }
 
-    /// Whether there is anything to take. Exact only for the protocol's step 4.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.top.load(Ordering::SeqCst).is_null()
+    /// Step 2, after the fence: true if the processor was idle and the caller must now queue it. Acquire as in `push`.
+    #[inline]
+    pub(crate) fn claim(&self) -> bool {
+        self.is_idle()
+            && self.top.compare_exchange(idle(), ptr::null_mut(), Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    /// Takes everything, and calls `each` with the items, first pushed first.
+    /// Step 3: true if the processor is idle now; false if something has come in, and the caller must queue it. Release:
+    /// the next carrier sees all that this one did.
+    pub(crate) fn rest(&self) -> bool {
+        // A look first, since a failed exchange costs as much as a successful one.
+        let rests = self.top.load(Ordering::Relaxed).is_null()
+            && self
+                .top
+                .compare_exchange(ptr::null_mut(), idle(), Ordering::SeqCst, Ordering::Relaxed)
+                .is_ok();
+        fence_for_model();
+        rests
+    }
+
+    /// Whether nobody sees to the processor.
+    #[inline]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.top.load(Ordering::SeqCst) == idle()
+    }
+
+    /// Takes everything, and calls `each` with the items, first pushed first. Only the carrier of the processor does this.
     #[inline]
     pub(crate) fn drain(&self, each: impl FnMut(*mut T)) {
         // Relaxed: a cheap look; the exchange below is what counts.
@@ -84,6 +116,7 @@ impl<T: Linked> Inbox<T> {
     fn drain_all(&self, mut each: impl FnMut(*mut T)) {
         // Acquire: pairs with the release of every push in the chain (each exchange continues the release sequence).
         let mut item = self.top.swap(ptr::null_mut(), Ordering::Acquire);
+        debug_assert_ne!(item, idle(), "a processor is taken while it is carried");
         let mut turned = ptr::null_mut();
         while !item.is_null() {
             // SAFETY: what was taken out is live and its link is ours.
@@ -103,78 +136,56 @@ impl<T: Linked> Inbox<T> {
     }
 }
 
-const IDLE: u32 = 0;
-const QUEUED: u32 = 1;
-const RUNNING: u32 = 2;
-
-/// Who sees to it that the processor runs.
-pub(crate) struct State(AtomicU32);
-
-impl State {
-    pub(crate) fn new() -> State {
-        State(AtomicU32::new(IDLE))
-    }
-
-    /// Step 2: true if the processor was idle and the caller must now queue it.
-    #[inline]
-    pub(crate) fn claim(&self) -> bool {
-        self.0.load(Ordering::SeqCst) == IDLE
-            && self.0.compare_exchange(IDLE, QUEUED, Ordering::SeqCst, Ordering::Relaxed).is_ok()
-    }
-
-    /// A worker has taken the processor out of the queue and carries it. The queue has ordered this after whatever
-    /// the last carrier did.
-    pub(crate) fn run(&self) {
-        debug_assert_eq!(self.0.load(Ordering::Relaxed), QUEUED);
-        self.0.store(RUNNING, Ordering::Relaxed);
-    }
-
-    /// The carrier puts the processor back although it has more to do; it must queue it.
-    pub(crate) fn requeue(&self) {
-        debug_assert_eq!(self.0.load(Ordering::Relaxed), RUNNING);
-        self.0.store(QUEUED, Ordering::Relaxed);
-    }
-
-    /// Step 3. The caller now looks again (step 4). Release: the next carrier, who gets here through `claim`, sees all that
-    /// this one did.
-    pub(crate) fn rest(&self) {
-        debug_assert_eq!(self.0.load(Ordering::Relaxed), RUNNING);
-        self.0.store(IDLE, Ordering::Release);
-        // Between steps 3 and 4.
-        fence(Ordering::SeqCst);
-    }
-
-    pub(crate) fn is_queued(&self) -> bool {
-        self.0.load(Ordering::SeqCst) == QUEUED
-    }
-
-    pub(crate) fn is_idle(&self) -> bool {
-        self.0.load(Ordering::SeqCst) == IDLE
-    }
-}
-
 #[cfg(all(test, loom))]
 mod models {
     use super::*;
+    use crate::shim::{AtomicU32, AtomicUsize, fence};
+    use loom::cell::UnsafeCell;
     use loom::sync::Arc;
+    use loom::sync::atomic::AtomicBool;
     use loom::thread;
 
+    /// A goroutine's record. Loom sees who touches what of it.
     struct Item {
-        next: *mut Item,
-        value: usize,
+        next: UnsafeCell<*mut Item>,
+        /// What its waker hands over.
+        value: UnsafeCell<u32>,
+        /// What it writes when it switches out.
+        sp: UnsafeCell<u32>,
+    }
+
+    impl Item {
+        fn new() -> *mut Item {
+            let next = UnsafeCell::new(ptr::null_mut());
+            Box::into_raw(Box::new(Item { next, value: UnsafeCell::new(0), sp: UnsafeCell::new(0) }))
+        }
+
+        /// Resumes the goroutine for the last time.
+        ///
+        /// # Safety
+        /// The caller carries its processor and has taken it out of the inbox.
+        unsafe fn resume(item: *mut Item) -> u32 {
+            // SAFETY: made by `new`, and by contract nobody else knows it any more.
+            let item = unsafe { Box::from_raw(item) };
+            item.sp.with(|_| ());
+            // SAFETY: as above.
+            item.value.with(|value| unsafe { *value })
+        }
     }
 
     impl Linked for Item {
         unsafe fn next(item: *mut Item) -> *mut *mut Item {
-            // SAFETY: live by contract.
-            unsafe { &raw mut (*item).next }
+            // SAFETY: live by contract. Loom is told that the caller owns the link at this moment.
+            unsafe { (*item).next.with_mut(|next| next) }
         }
     }
 
+    /// A processor: its inbox, one other place where work may stand, and what only its carrier touches.
     struct Shared {
         inbox: Inbox<Item>,
-        state: State,
-        received: AtomicU32,
+        arrivals: AtomicUsize,
+        local: UnsafeCell<u32>,
+        done: AtomicU32,
     }
 
     // SAFETY: the inbox's protocol is what is under test.
@@ -183,48 +194,142 @@ mod models {
     unsafe impl Sync for Shared {}
 
     impl Shared {
+        fn new() -> Arc<Shared> {
+            Arc::new(Shared {
+                inbox: Inbox::new(),
+                arrivals: AtomicUsize::new(0),
+                local: UnsafeCell::new(0),
+                done: AtomicU32::new(0),
+            })
+        }
+
         /// What a worker does with a processor that it took from a queue.
         fn carry(&self) {
-            self.state.run();
             loop {
+                // SAFETY: taken by us; loom complains if another carrier is not ordered with us.
+                let mut sum = self.local.with_mut(|local| unsafe { std::mem::take(&mut *local) });
                 self.inbox.drain(|item| {
-                    // SAFETY: pushed from a box, taken out once.
-                    let item = unsafe { Box::from_raw(item) };
-                    self.received.fetch_add(item.value as u32, Ordering::Relaxed);
+                    // SAFETY: just taken out, by the carrier.
+                    sum += unsafe { Item::resume(item) };
                 });
-                self.state.rest();
-                if self.inbox.is_empty() || !self.state.claim() {
-                    break;
+                sum += self.arrivals.swap(0, Ordering::Relaxed) as u32;
+                self.done.fetch_add(sum, Ordering::Relaxed);
+                if !self.inbox.rest() {
+                    continue;
                 }
-                self.state.run();
+                if self.arrivals.load(Ordering::SeqCst) == 0 || !self.inbox.claim() {
+                    return;
+                }
             }
         }
 
-        /// What a waker does; the queue is the waker's own hand.
-        fn wake(&self, value: usize) {
-            let item = Box::into_raw(Box::new(Item { next: ptr::null_mut(), value }));
-            // SAFETY: from a box, pushed once.
-            unsafe { self.inbox.push(item) };
-            if self.state.claim() {
+        /// Wakes a goroutine; the queue of processors is the waker's own hand.
+        fn wake(&self, item: *mut Item, value: u32) {
+            // SAFETY: the waker owes the goroutine a value and one push.
+            let was_idle = unsafe {
+                (*item).value.with_mut(|to| *to = value);
+                self.inbox.push(item)
+            };
+            if was_idle {
                 self.carry();
             }
         }
+
+        /// Brings other work.
+        fn send(&self, value: usize) {
+            self.arrivals.fetch_add(value, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+            if self.inbox.claim() {
+                self.carry();
+            }
+        }
+
+        fn ends_idle_with(&self, sum: u32) {
+            assert_eq!(self.done.load(Ordering::Relaxed), sum);
+            assert!(self.inbox.is_idle());
+        }
     }
 
-    /// Two wakers and a processor: every wake-up is received, whoever ends up carrying the processor.
+    /// For what would take minutes in full.
+    fn bounded(preemptions: usize) -> loom::model::Builder {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(preemptions);
+        model
+    }
+
+    /// Two wakers, of whom one wakes again, and a processor that rests in between: every wake-up is received, whoever
+    /// carries it, and each carrier sees what the last one did.
     #[test]
     fn loom_no_wake_up_is_lost_between_push_and_rest() {
         loom::model(|| {
-            let shared =
-                Arc::new(Shared { inbox: Inbox::new(), state: State::new(), received: AtomicU32::new(0) });
+            let shared = Shared::new();
             let other = {
                 let shared = shared.clone();
-                thread::spawn(move || shared.wake(1))
+                thread::spawn(move || shared.wake(Item::new(), 1))
             };
-            shared.wake(2);
+            shared.wake(Item::new(), 2);
+            shared.wake(Item::new(), 4);
             other.join().unwrap();
-            assert_eq!(shared.received.load(Ordering::Relaxed), 3);
-            assert!(shared.state.is_idle());
+            shared.ends_idle_with(7);
+        });
+    }
+
+    /// Work that does not come through the inbox is not lost either.
+    #[test]
+    fn loom_no_arrival_is_lost_between_claim_and_rest() {
+        bounded(4).check(|| {
+            let shared = Shared::new();
+            let other = {
+                let shared = shared.clone();
+                thread::spawn(move || shared.send(1))
+            };
+            shared.wake(Item::new(), 2);
+            shared.send(4);
+            other.join().unwrap();
+            shared.ends_idle_with(7);
+        });
+    }
+
+    /// Two wakers of a processor that a third thread carries.
+    #[test]
+    fn loom_two_wakers_and_a_carrier_whose_processor_rests() {
+        bounded(3).check(|| {
+            let shared = Shared::new();
+            assert!(shared.inbox.claim());
+            let wakers = [1, 2].map(|value| {
+                let shared = shared.clone();
+                thread::spawn(move || shared.wake(Item::new(), value))
+            });
+            shared.carry();
+            wakers.into_iter().for_each(|waker| waker.join().unwrap());
+            shared.ends_idle_with(3);
+        });
+    }
+
+    /// A goroutine is woken after it has published its wait and before it has switched out: it is resumed after that, by
+    /// whoever carries its processor then.
+    #[test]
+    fn loom_a_goroutine_is_pushed_before_it_has_switched_out() {
+        loom::model(|| {
+            let shared = Shared::new();
+            assert!(shared.inbox.claim());
+            let (item, published) = (Item::new(), Arc::new(AtomicBool::new(false)));
+            let waker = {
+                let (shared, published, item) = (shared.clone(), published.clone(), item as usize);
+                thread::spawn(move || {
+                    // The lock under which it finds the wait.
+                    while !published.load(Ordering::Acquire) {
+                        thread::yield_now();
+                    }
+                    shared.wake(item as *mut Item, 1);
+                })
+            };
+            published.store(true, Ordering::Release);
+            // SAFETY: the goroutine still runs, on the processor that this thread carries.
+            unsafe { (*item).sp.with_mut(|sp| *sp = 1) };
+            shared.carry();
+            waker.join().unwrap();
+            shared.ends_idle_with(1);
         });
     }
 }

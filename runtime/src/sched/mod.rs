@@ -9,24 +9,25 @@
 //! There is one runtime per process. It starts at first use and never ends.
 
 pub(crate) mod batch;
-mod census;
+pub(crate) mod census;
 pub(crate) mod config;
 mod deadlines;
 mod idle;
 pub(crate) mod inbox;
-mod monitor;
+pub(crate) mod monitor;
 mod placement;
 pub mod poller;
 pub(crate) mod processor;
 mod search;
 mod sleepers;
-mod tables;
+pub(crate) mod tables;
 pub(crate) mod timers;
-mod worker;
+pub(crate) mod worker;
 
+use crate::diag::{quit, schedtrace};
 use crate::goroutine::panic;
 use crate::goroutine::task::TaskPtr;
-use crate::{stack, sys};
+use crate::{arch, stack, sys};
 use config::{Config, Sizes};
 use crossbeam_deque::Injector;
 use deadlines::Deadlines;
@@ -47,7 +48,7 @@ use worker::Worker;
 pub(crate) struct Runtime {
     pub(crate) sizes: Sizes,
     pub(crate) processors: ProcessorTable,
-    workers: WorkerTable,
+    pub(crate) workers: WorkerTable,
     /// Processors queued by nobody's worker: by plain threads, the monitor, and workers that give theirs up.
     queue: Injector<&'static Processor>,
     idle: Idle,
@@ -55,7 +56,7 @@ pub(crate) struct Runtime {
     pub(crate) deadlines: Deadlines,
     poll_turn: PollTurn,
     suggestions: search::Suggestions,
-    monitor: Monitor,
+    pub(crate) monitor: Monitor,
     ids: AtomicU64,
     /// Where plain threads spawn.
     outside: Mutex<Placement>,
@@ -73,6 +74,14 @@ pub(crate) fn runtime() -> &'static Runtime {
 
 pub(crate) fn started() -> Option<&'static Runtime> {
     RUNTIME.get()
+}
+
+/// A plain thread has begun to wait, or ends: what looked like a program that goes on may have come to its end. A load, unless
+/// the monitor sleeps.
+pub(crate) fn look_again() {
+    if let Some(runtime) = RUNTIME.get() {
+        runtime.monitor.somebody_works();
+    }
 }
 
 fn is_started() -> bool {
@@ -93,6 +102,7 @@ fn start_and_get() -> io::Result<&'static Runtime> {
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime);
     }
+    arch::valgrind::look();
     let sizes = Config::resolve()?;
     let runtime = RUNTIME.get_or_init(|| Runtime {
         sizes,
@@ -110,12 +120,17 @@ fn start_and_get() -> io::Result<&'static Runtime> {
         outside_ids: Mutex::new(0..0),
     });
     panic::install_hook();
-    sys::signals::prepare_process(stack::overflow::report);
     runtime.processors.get_or_create(runtime, 0)?;
+    // The C library installs a handler of its own when the process starts its first thread, which that was at the latest.
+    sys::signals::prepare_process(stack::overflow::report);
     if sizes.carried {
         runtime.workers.start_first(runtime)?;
     }
     runtime.monitor.start(runtime)?;
+    quit::start(sizes.quit_exits)?;
+    if let Some(every) = sizes.schedtrace {
+        schedtrace::start(every)?;
+    }
     Ok(runtime)
 }
 
@@ -197,7 +212,7 @@ impl Runtime {
         first..first + n
     }
 
-    /// Sees to it that a processor runs whose state the caller has just claimed. `by` is the worker that carries the
+    /// Sees to it that a processor runs that the caller has just taken. `by` is the worker that carries the
     /// calling code, if any.
     pub(crate) fn submit(&'static self, processor: &'static Processor, by: Option<&Worker>) {
         if !self.sizes.carried {
@@ -217,7 +232,7 @@ impl Runtime {
     fn queue_due(&'static self, now: u64) {
         let deadline = |processor: &&'static Processor| processor.deadline.load(Ordering::Relaxed);
         self.deadlines.take_due(now, self.processors.all(), deadline, |processor| {
-            if processor.state.claim() {
+            if processor.inbox.claim() {
                 self.submit(processor, None);
             }
         });
@@ -234,16 +249,23 @@ impl Runtime {
     /// Wakes or starts a worker to be the searcher; the caller has raised `searching` for it.
     #[cold]
     fn wake_a_searcher(&'static self) {
-        if self.awake() < self.workers.limit() {
-            if let Some(worker) = self.sleepers.appoint_one(&self.idle) {
-                worker.wake();
-                return;
+        let room = || self.awake() < self.workers.limit();
+        loop {
+            if room() {
+                if let Some(worker) = self.sleepers.appoint_one(&self.idle) {
+                    worker.wake();
+                    return;
+                }
+                if self.workers.start_searcher(self) {
+                    return;
+                }
             }
-            if self.workers.start_searcher(self) {
+            self.idle.stop_searching();
+            // Without room it is left to the workers that are awake: the next that falls asleep looks around before.
+            if !room() || !self.idle.should_appoint(false) {
                 return;
             }
         }
-        self.idle.stop_searching();
     }
 
     /// How many workers do not sleep; never more than there are. A worker that ends is first taken out of `started`, then
@@ -256,7 +278,7 @@ impl Runtime {
 
     /// Pinned mode: wakes the one worker that may run this processor.
     fn wake_nailed(&self, processor: &'static Processor) {
-        // The claim of the state came before this; the fence is the counterpart of the one in `announce_sleep`.
+        // The processor was taken before this; the fence is the counterpart of the one in `announce_sleep`.
         std::sync::atomic::fence(Ordering::SeqCst);
         if let Some(worker) = self.workers.nailed_to(processor)
             && worker.is_asleep()

@@ -1,14 +1,20 @@
 //! The thread that watches the workers: it asks goroutines that run for long to yield, replaces workers that are stuck,
-//! and polls when no worker gets to it.
+//! polls when no worker gets to it, and asks processors to give memory of their stacks back.
 //!
 //! It ticks while anything runs. When every worker has been asleep for a whole tick it goes to sleep itself, and the
-//! next worker that gets up wakes it: a program with nothing to do uses no CPU at all, and one with little to do does
-//! not pay a wake-up of this thread for each of its own.
+//! next worker that gets up wakes it: a program with nothing to do uses no CPU at all once its stacks are settled, and one
+//! with little to do does not pay a wake-up of this thread for each of its own.
 
 use super::Runtime;
+use super::census::OneWriter;
 use super::processor::Processor;
 use super::worker::Worker;
 use crate::clock;
+use crate::diag::deadlock;
+use crate::diag::stuck::Reports;
+use crate::stack::cache::{self, Which};
+use crate::stack::scavenge;
+use crate::sys;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex};
@@ -17,13 +23,17 @@ use std::time::Duration;
 const TICK: Duration = Duration::from_millis(2);
 /// Ticks without any activity before the monitor sleeps.
 const QUIET_TICKS: u32 = 5;
+/// Segments of stack that nobody has used for as many ticks, about two seconds, are given back.
+const TRIM_TICKS: u32 = 1000;
 /// How long a goroutine may hold its processor before it is asked to yield, and its worker replaced.
 const LONG: u64 = 10_000_000;
 
-pub(super) struct Monitor {
+pub(crate) struct Monitor {
     asleep: AtomicBool,
     lock: Mutex<()>,
     wake: Condvar,
+    /// How many times a goroutine kept its processor for too long.
+    pub(crate) stuck: OneWriter,
 }
 
 /// What the monitor remembers of a worker.
@@ -32,11 +42,19 @@ struct Seen {
     processor: *const Processor,
     switches: usize,
     since: u64,
+    /// Processor time that the worker had used when the goroutine had run for long.
+    used: Option<u64>,
+    reported: bool,
 }
 
 impl Monitor {
     pub(super) fn new() -> Monitor {
-        Monitor { asleep: AtomicBool::new(false), lock: Mutex::new(()), wake: Condvar::new() }
+        Monitor {
+            asleep: AtomicBool::new(false),
+            lock: Mutex::new(()),
+            wake: Condvar::new(),
+            stuck: OneWriter::default(),
+        }
     }
 
     pub(super) fn start(&'static self, runtime: &'static Runtime) -> io::Result<()> {
@@ -54,8 +72,12 @@ impl Monitor {
 
     fn main(&self, runtime: &'static Runtime) {
         let mut seen: Vec<Seen> = Vec::new();
+        let mut reports = Reports::default();
         let mut quiet_ticks = 0;
         let mut activity = 0;
+        let mut ticks = 0u32;
+        let period = scavenge::PERIOD.as_nanos() as u64;
+        let mut next_scavenge = clock::now() + period;
         loop {
             let all_asleep = || runtime.workers.all().all(|w| w.is_retired() || w.is_asleep());
             let carried: usize = runtime.workers.all().map(|w| w.carries.get()).fold(0, usize::wrapping_add);
@@ -71,20 +93,47 @@ impl Monitor {
             if quiet_ticks >= QUIET_TICKS {
                 self.asleep.store(true, Ordering::SeqCst);
                 if all_asleep() && alarm_set() {
-                    let mut guard = self.lock.lock().unwrap_or_else(|e| e.into_inner());
-                    while self.asleep.load(Ordering::SeqCst) {
-                        guard = self.wake.wait(guard).unwrap_or_else(|e| e.into_inner());
+                    cache::trim(Which::All);
+                    if runtime.sizes.deadlock {
+                        deadlock::check(runtime);
                     }
+                    self.sleep(runtime, next_scavenge);
                 }
                 self.asleep.store(false, Ordering::SeqCst);
                 quiet_ticks = 0;
             }
             std::thread::sleep(TICK);
-            self.tick(runtime, &mut seen);
+            self.tick(runtime, &mut seen, &mut reports);
+            let now = clock::now();
+            if now >= next_scavenge {
+                next_scavenge = now + period;
+                runtime.ask_to_scavenge();
+            }
+            ticks = ticks.wrapping_add(1);
+            if ticks.is_multiple_of(TRIM_TICKS) {
+                cache::trim(Which::Unused);
+            }
         }
     }
 
-    fn tick(&self, runtime: &'static Runtime, seen: &mut Vec<Seen>) {
+    /// Sleeps until somebody works, or, while there are stacks to look at again, until it is time for that.
+    fn sleep(&self, runtime: &'static Runtime, next_scavenge: u64) {
+        let limit = if runtime.to_scavenge().next().is_some() { next_scavenge } else { clock::NEVER };
+        let mut guard = self.lock.lock().unwrap_or_else(|e| e.into_inner());
+        while self.asleep.load(Ordering::SeqCst) {
+            let now = clock::now();
+            guard = if limit == clock::NEVER {
+                self.wake.wait(guard).unwrap_or_else(|e| e.into_inner())
+            } else if now < limit {
+                let timeout = clock::until(limit, now);
+                self.wake.wait_timeout(guard, timeout).unwrap_or_else(|e| e.into_inner()).0
+            } else {
+                return;
+            };
+        }
+    }
+
+    fn tick(&self, runtime: &'static Runtime, seen: &mut Vec<Seen>, reports: &mut Reports) {
         let now = clock::now();
         runtime.queue_due(now);
         if runtime.poll_turn.is_overdue(now.saturating_sub(TICK.as_nanos() as u64))
@@ -94,14 +143,42 @@ impl Monitor {
         }
         for (index, worker) in runtime.workers.all().enumerate() {
             if seen.len() <= index {
-                seen.push(Seen { processor: std::ptr::null(), switches: 0, since: now });
+                seen.push(Seen {
+                    processor: std::ptr::null(),
+                    switches: 0,
+                    since: now,
+                    used: None,
+                    reported: false,
+                });
             }
-            watch(runtime, worker, &mut seen[index], now);
+            watch(runtime, worker, &mut seen[index], now, reports);
         }
     }
 }
 
-fn watch(runtime: &'static Runtime, worker: &'static Worker, seen: &mut Seen, now: u64) {
+impl Runtime {
+    /// The processors whose stacks should be looked at: step 1 of the scavenger's protocol.
+    fn to_scavenge(&self) -> impl Iterator<Item = &'static Processor> {
+        self.processors.all().filter(|processor| processor.scavenge.is_due(processor.switches.get()))
+    }
+
+    fn ask_to_scavenge(&'static self) {
+        for processor in self.to_scavenge() {
+            processor.scavenge.ask();
+            if processor.inbox.claim() {
+                self.submit(processor, None);
+            }
+        }
+    }
+}
+
+fn watch(
+    runtime: &'static Runtime,
+    worker: &'static Worker,
+    seen: &mut Seen,
+    now: u64,
+    reports: &mut Reports,
+) {
     // Acquire pairs with the release in `Worker::run`.
     let carrying: *const Processor = worker.carrying.load(Ordering::Acquire);
     // SAFETY: processors are never freed.
@@ -111,16 +188,37 @@ fn watch(runtime: &'static Runtime, worker: &'static Worker, seen: &mut Seen, no
     };
     let switches = processor.switches.get();
     if seen.processor != carrying || seen.switches != switches {
-        *seen = Seen { processor: carrying, switches, since: now };
+        *seen = Seen { processor: carrying, switches, since: now, used: None, reported: false };
         return;
     }
     if now - seen.since < LONG {
         return;
     }
     processor.yield_flag.store(true, Ordering::Relaxed);
+    watch_longer(runtime, worker, seen, now, reports);
     if runtime.sizes.carried && runtime.work_waits_behind(worker) && mark_stuck(runtime, worker) {
         runtime.take_over(worker);
     }
+}
+
+/// Counts and reports a goroutine that has kept its processor for as long as is worth a word. A worker that only waits for the
+/// kernel to let it run, because the machine is busy, is not stuck: it has used little of the time and wants more.
+fn watch_longer(runtime: &Runtime, worker: &Worker, seen: &mut Seen, now: u64, reports: &mut Reports) {
+    let Some(limit) = runtime.sizes.stuck else { return };
+    if seen.reported {
+        return;
+    }
+    let thread = worker.kernel_thread.load(Ordering::Relaxed);
+    let Some((used, wants)) = sys::use_of_processor(thread) else { return };
+    let before = *seen.used.get_or_insert(used);
+    let kept = now - seen.since;
+    let limit = limit.max(2 * LONG);
+    if kept < limit || (wants && used - before < limit - LONG) {
+        return;
+    }
+    seen.reported = true;
+    runtime.monitor.stuck.add(1);
+    reports.report(thread, Duration::from_nanos(kept));
 }
 
 /// Lets one more worker be awake until this one is back from the processor that it has been carrying for so long. False

@@ -7,33 +7,40 @@
 //!
 //! | field | written by |
 //! |---|---|
-//! | `inbox`, `state` | see [`super::inbox`] |
+//! | `inbox` | see [`super::inbox`] |
 //! | `arrivals` | anyone who spawns a goroutine here from elsewhere; taken by the carrier or a thief |
 //! | `deadline` | the carrier: the earliest timer |
 //! | `yield_flag` | set by the monitor, cleared by the carrier |
 //! | `switches` | the carrier; the monitor compares it with what it saw before |
+//! | `scavenge` | see [`crate::stack::scavenge`] |
 //! | `census` | see [`super::census`] |
+//! | `counters` | the carrier, at the end of a batch |
+//! | `inspect` | set by whoever asks, cleared by the carrier |
+//! | `held` | the monitor |
 
 use super::batch;
 use super::census::{Census, OneWriter};
-use super::inbox::{Inbox, State};
+use super::inbox::Inbox;
 use super::placement::Placement;
-use super::timers::{TimerId, Timers};
+use super::timers::{Place, Timers};
 use super::worker::Worker;
 use super::{Runtime, runtime};
+use crate::diag::counters::ProcessorCounters;
+use crate::goroutine::panic::Unwinding;
 use crate::goroutine::record::Record;
 use crate::goroutine::slab::Slab;
 use crate::goroutine::task::TaskPtr;
 use crate::stack::Bounds;
 use crate::stack::own::OwnStack;
+use crate::stack::scavenge::Scavenge;
 use crate::stack::slots::Slots;
-use crate::{arch, clock, sys};
+use crate::{arch, clock, stack, sys};
 use crossbeam_deque::{Injector, Stealer};
 use crossbeam_utils::CachePadded;
+use std::backtrace::Backtrace;
 use std::cell::{Cell, UnsafeCell};
 use std::collections::VecDeque;
 use std::io;
-use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
@@ -46,15 +53,22 @@ pub(crate) struct Processor {
     /// The lending thread's thread pointer (in pinned mode, where nothing is exchanged, none) and kernel id.
     pub(super) thread_pointer: usize,
     pub(super) lender: i32,
-    pub(super) inbox: CachePadded<Inbox<Record>>,
-    pub(super) state: CachePadded<State>,
-    pub(super) arrivals: Injector<TaskPtr>,
+    /// The upper end of what is free of the lending thread's native stack. In pinned mode the thread uses that itself.
+    system_stack: usize,
+    pub(crate) inbox: CachePadded<Inbox<Record>>,
+    pub(crate) arrivals: Injector<TaskPtr>,
     /// Where thieves take goroutines that were spawned here and have not started.
-    pub(super) unstarted: Stealer<TaskPtr>,
-    pub(super) deadline: AtomicU64,
+    pub(crate) unstarted: Stealer<TaskPtr>,
+    pub(crate) deadline: AtomicU64,
     pub(super) yield_flag: AtomicBool,
-    pub(super) switches: OneWriter,
-    pub(super) census: Census,
+    pub(crate) switches: OneWriter,
+    pub(crate) scavenge: Scavenge,
+    pub(crate) census: Census,
+    pub(crate) counters: ProcessorCounters,
+    /// Somebody wants to know of its goroutines: see [`crate::diag::inspect`].
+    pub(crate) inspect: AtomicBool,
+    /// The monitor has claimed it and looks at it: its nailed worker keeps off.
+    pub(super) held: AtomicBool,
     pub(super) local: UnsafeCell<Local>,
 }
 
@@ -87,7 +101,10 @@ pub(super) struct Local {
     pub(super) unstarted: crossbeam_deque::Worker<TaskPtr>,
     pub(super) slots: Slots,
     pub(super) slab: Slab,
-    pub(super) timers: Timers,
+    pub(super) timers: Timers<Record>,
+    pub(super) unwinding: Unwinding,
+    /// How many times a goroutine has given way.
+    pub(super) yields: usize,
     /// The time, as of the last look at the clock.
     pub(super) now: u64,
     placement: Placement,
@@ -126,6 +143,19 @@ pub(crate) fn current_goroutine() -> Option<NonNull<Record>> {
     current_processor().and_then(|p| NonNull::new(unsafe { (*p.local.get()).current }))
 }
 
+/// Whether the calling code is a goroutine on a shared slot, so that its stack may be copied away while it is parked.
+pub(crate) fn current_goroutine_is_copied() -> bool {
+    // SAFETY: the running goroutine's record is live, and its home never changes.
+    current_goroutine().is_some_and(|record| unsafe { !(*record.as_ptr()).home.is_own() })
+}
+
+/// Shows the calling goroutine what its processor knows of unwinding goroutines; `None` on a plain thread.
+pub(crate) fn with_unwinding<R>(f: impl FnOnce(&mut Unwinding, NonNull<Record>) -> R) -> Option<R> {
+    // SAFETY: if there is a current goroutine we are it, so this is its processor's carrying thread; `f` comes from
+    // `goroutine::panic` and does not switch.
+    current_goroutine().map(|me| unsafe { f(&mut (*Record::processor(me).local.get()).unwinding, me) })
+}
+
 /// Says on which processor the calling thread is now (pinned mode), or for ever (a lending thread).
 pub(super) fn set_current_processor(processor: Option<&'static Processor>) {
     PROCESSOR.set(processor.map_or(ptr::null(), ptr::from_ref));
@@ -144,14 +174,18 @@ impl Processor {
             index,
             thread_pointer,
             lender: sys::kernel_thread_id(),
+            system_stack: if carried { arch::stack_pointer() } else { 0 },
             inbox: CachePadded::new(Inbox::new()),
-            state: CachePadded::new(State::new()),
             arrivals: Injector::new(),
             unstarted: unstarted.stealer(),
             deadline: AtomicU64::new(clock::NEVER),
             yield_flag: AtomicBool::new(false),
             switches: OneWriter::default(),
+            scavenge: Scavenge::new(),
             census: Census::default(),
+            counters: ProcessorCounters::default(),
+            inspect: AtomicBool::new(false),
+            held: AtomicBool::new(false),
             local: UnsafeCell::new(Local {
                 runtime,
                 current: ptr::null_mut(),
@@ -168,7 +202,9 @@ impl Processor {
                 unstarted,
                 slots,
                 slab: Slab::new(),
-                timers: Timers::default(),
+                timers: Timers::new(),
+                unwinding: Unwinding::new(),
+                yields: 0,
                 now: clock::now(),
                 placement: Placement::default(),
                 ids: 0..0,
@@ -221,8 +257,7 @@ impl Processor {
         here: Option<&'static Processor>,
     ) {
         // SAFETY: by contract.
-        unsafe { self.inbox.push(record.as_ptr()) };
-        if self.state.claim() {
+        if unsafe { self.inbox.push(record.as_ptr()) } {
             // SAFETY: `here` is the processor we run on.
             let worker = here.and_then(|p| unsafe { (*p.local.get()).worker.as_ref() });
             runtime().submit(self, worker);
@@ -233,18 +268,19 @@ impl Processor {
     pub(super) fn send_task(&'static self, task: TaskPtr, from: Option<&'static Processor>) {
         self.census.note_sent();
         self.arrivals.push(task);
-        // The counterpart of the fence between a push to the inbox and the look at the state.
+        // Step 2 of the inbox's protocol.
         std::sync::atomic::fence(Ordering::SeqCst);
-        if self.state.claim() {
+        if self.inbox.claim() {
             // SAFETY: `from` is the processor we run on, if any.
             let worker = from.and_then(|p| unsafe { (*p.local.get()).worker.as_ref() });
             runtime().submit(self, worker);
         }
     }
 
-    /// Whether something came in through the shared doors.
-    pub(super) fn has_mail(&self) -> bool {
-        !self.inbox.is_empty() || !self.arrivals.is_empty()
+    /// Whether somebody has sent goroutines to be started. (The queue looks with sequentially consistent loads, as the
+    /// inbox's protocol wants.)
+    pub(super) fn has_arrivals(&self) -> bool {
+        !self.arrivals.is_empty()
     }
 
     /// Whether the calling kernel thread, which has this processor's thread pointer, is a worker and not the lender.
@@ -257,6 +293,19 @@ impl Processor {
     pub(crate) fn carrier_thread_pointer(&self) -> usize {
         // SAFETY: asked by the carrying thread; set before the processor's thread pointer came into force.
         unsafe { (*self.local.get()).worker_thread_pointer }
+    }
+
+    /// The upper end of what is free of the native stack that belongs to the thread pointer in force.
+    ///
+    /// # Safety
+    /// Called by a goroutine of this processor.
+    pub(crate) unsafe fn system_stack(&self) -> usize {
+        match self.system_stack {
+            // SAFETY: we are the carrying thread. A pinned worker is suspended there as long as we run.
+            0 => unsafe { (*self.local.get()).worker_sp },
+            // The lending thread sleeps for ever.
+            free => free,
+        }
     }
 
     /// Where the next goroutine that the running one spawns shall go: `None` is here.
@@ -299,28 +348,142 @@ impl Processor {
     }
 }
 
-/// The running goroutine and its stack, for the report of an overflow.
-pub(crate) struct RunningStack {
-    pub(crate) bounds: Bounds,
-    pub(crate) goroutine: u64,
-    pub(crate) name: Option<&'static str>,
-    pub(crate) spawned_at: &'static Location<'static>,
+/// What a suspended goroutine needs of its stack, and whether that lies where it runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StackUse {
+    pub(crate) live: usize,
+    pub(crate) resident: bool,
 }
 
-/// What is known of the stack that the interrupted code ran on, if it was a goroutine. Async-signal-safe.
-pub(crate) fn current_stack() -> Option<RunningStack> {
+/// Bytes of free stack below a suspended goroutine that a backtrace may need.
+const FOR_A_BACKTRACE: usize = 32 << 10;
+
+/// Looks at the goroutines of a processor, for [`crate::diag`].
+impl Processor {
+    /// Claims the processor if it is idle, so that its local part is the caller's to read until [`let_go`](Processor::let_go).
+    ///
+    /// A nailed worker carries its processor whenever that is not idle, hence the mark: it is set before the claim, which
+    /// releases it to whoever sees that the processor is taken.
+    pub(crate) fn hold(&self) -> bool {
+        self.held.store(true, Ordering::Relaxed);
+        let claimed = self.inbox.claim();
+        if !claimed {
+            self.held.store(false, Ordering::Release);
+        }
+        claimed
+    }
+
+    /// Steps 3 and 4 of the inbox's protocol, for a processor that was held and that nothing has run on.
+    pub(crate) fn let_go(&'static self, runtime: &'static Runtime) {
+        let rests = self.inbox.rest();
+        // Only now: a nailed worker that saw a processor neither idle nor held would carry it.
+        self.held.store(false, Ordering::Release);
+        if !rests || (self.has_arrivals() && self.inbox.claim()) {
+            runtime.submit(self, None);
+            return;
+        }
+        runtime.deadlines.announce(self.deadline.load(Ordering::Relaxed));
+    }
+
+    /// Whether all goroutines that have started are as `wanted`.
+    ///
+    /// # Safety
+    /// The caller holds the processor, or is its loop, between goroutines.
+    pub(crate) unsafe fn all_goroutines(&self, mut wanted: impl FnMut(&Record) -> bool) -> bool {
+        // SAFETY: by contract the local part is the caller's; records in the slab are live.
+        unsafe { (*self.local.get()).slab.all().all(|record| wanted(record.as_ref())) }
+    }
+
+    /// Shows all goroutines that have started.
+    ///
+    /// # Safety
+    /// As for `all_goroutines`.
+    pub(crate) unsafe fn each_goroutine(&self, mut each: impl FnMut(&Record)) {
+        // SAFETY: by contract.
+        unsafe { self.all_goroutines(|record| (each(record), true).1) };
+    }
+
+    /// # Safety
+    /// As for `all_goroutines`; the record is one of this processor's.
+    pub(crate) unsafe fn stack_of(&self, record: &Record) -> StackUse {
+        // SAFETY: by contract.
+        let slots = unsafe { &(*self.local.get()).slots };
+        let live = if record.sp == 0 { 0 } else { slots.bounds(record.home).base - record.sp };
+        StackUse { live, resident: slots.is_resident(record) }
+    }
+
+    /// Has a suspended goroutine take its own backtrace: brings its stack in and calls a function there, as if what has
+    /// suspended it had called that. So nothing foreign unwinds it. `None` if its stack has no room for that.
+    ///
+    /// # Safety
+    /// Called by the loop of this processor, between goroutines; the record is one of this processor's.
+    pub(crate) unsafe fn backtrace_of(&self, record: &Record) -> Option<Backtrace> {
+        extern "C" fn capture(to: usize) {
+            // SAFETY: `backtrace_of` passes the address of such a place.
+            unsafe { *(to as *mut Option<Backtrace>) = Some(Backtrace::force_capture()) };
+        }
+        let mut backtrace = None;
+        // SAFETY: by contract. The goroutine is suspended, its bytes are in place once it has been brought in, and below them nobody has any.
+        unsafe {
+            let slots = &mut (*self.local.get()).slots;
+            if record.sp == 0 || record.sp - slots.bounds(record.home).limit < FOR_A_BACKTRACE {
+                return None;
+            }
+            slots.bring_in(ptr::from_ref(record).cast_mut());
+            arch::call_suspended(record.sp, capture, (&raw mut backtrace).addr());
+        }
+        backtrace
+    }
+}
+
+/// The bounds of the home of the goroutine that the calling code is. Async-signal-safe in a goroutine's own code.
+#[inline]
+pub(crate) fn current_home() -> Option<Bounds> {
     let record = current_goroutine()?;
-    // SAFETY: called by a handler that interrupted the goroutine, on its carrying thread; what it interrupted was the
-    // goroutine's own code, so nothing else uses the local part, and the record is live.
+    // SAFETY: we are the carrying thread, or a handler that has interrupted it in the goroutine's code, which uses the
+    // local part only in calls that end before the goroutine is switched away.
     unsafe {
         let local = Record::processor(record).local.get();
-        let record = record.as_ptr();
-        Some(RunningStack {
-            bounds: (*local).slots.bounds((*record).home),
-            goroutine: (*record).id,
-            name: (*record).origin.name(),
-            spawned_at: (*record).origin.spawned_at(),
-        })
+        Some((*local).slots.bounds((*record.as_ptr()).home))
+    }
+}
+
+/// The goroutine that the calling code belongs to, also while it is on the system stack, where it cannot park.
+pub(crate) fn calling_goroutine() -> Option<NonNull<Record>> {
+    current_goroutine().or_else(stack::system::goroutine)
+}
+
+/// Makes the calling goroutine one that cannot park, while it is on the system stack; `None` gives it back.
+///
+/// # Safety
+/// The caller is a goroutine of this processor, and gives back what it took away before it returns.
+pub(crate) unsafe fn set_current_goroutine(processor: &Processor, record: Option<NonNull<Record>>) {
+    // SAFETY: we are the carrying thread.
+    unsafe { (*processor.local.get()).current = record.map_or(ptr::null_mut(), NonNull::as_ptr) }
+}
+
+/// Where the calling goroutine finds what it switches to when it parks; `None` on a plain thread.
+#[inline]
+pub(crate) fn way_out() -> Option<NonNull<usize>> {
+    current_goroutine()?;
+    // SAFETY: we are the carrying thread; the local part does not move.
+    current_processor().map(|p| unsafe { NonNull::new_unchecked(&raw mut (*p.local.get()).loop_sp) })
+}
+
+/// Suspends the calling goroutine on behalf of a park, or a yield, of its own on another stack ([`stack::segment`]), and
+/// returns the stack pointer that it has left there.
+///
+/// # Safety
+/// The goroutine has just switched here, and [`way_out`] has been set to what is next on its way to the loop.
+#[inline(always)]
+pub(crate) unsafe fn park_again() -> usize {
+    // SAFETY: we are the carrying thread, and the record is our own. What was wished for there stands.
+    unsafe {
+        let local = current_processor().unwrap_unchecked().local.get();
+        let r = (*local).current;
+        let left_at = (*r).sp;
+        arch::switch(&raw mut (*r).sp, (*local).loop_sp);
+        left_at
     }
 }
 
@@ -342,7 +505,7 @@ pub(crate) unsafe fn park(record: NonNull<Record>, deadline: Option<Instant>) {
         }
         (*local).wish = Wish::Park;
         arch::switch(&raw mut (*r).sp, (*local).loop_sp);
-        if (*r).timer != TimerId::NONE {
+        if (*r).timer != Place::NONE {
             clear_timer(record);
         }
     }
@@ -352,11 +515,9 @@ pub(crate) unsafe fn park(record: NonNull<Record>, deadline: Option<Instant>) {
 /// As for `park`.
 #[cold]
 unsafe fn set_timer(record: NonNull<Record>, deadline: Instant) {
-    // SAFETY: we are the carrying thread, and the record is our own.
-    unsafe {
-        let timers = &mut (*Record::processor(record).local.get()).timers;
-        (*record.as_ptr()).timer = timers.insert(clock::at(deadline), record);
-    }
+    // SAFETY: we are the carrying thread, and the record is our own. It has no timer, since the goroutine waits for one
+    // deadline at a time, and it is live at least until the goroutine has gone on, which clears the timer.
+    unsafe { (*Record::processor(record).local.get()).timers.insert(clock::at(deadline), record) }
 }
 
 /// # Safety
@@ -364,10 +525,7 @@ unsafe fn set_timer(record: NonNull<Record>, deadline: Instant) {
 #[cold]
 unsafe fn clear_timer(record: NonNull<Record>) {
     // SAFETY: we are the carrying thread, and the record is our own.
-    unsafe {
-        let id = std::mem::replace(&mut (*record.as_ptr()).timer, TimerId::NONE);
-        (*Record::processor(record).local.get()).timers.remove(id);
-    }
+    unsafe { (*Record::processor(record).local.get()).timers.remove(record) }
 }
 
 /// Lets the other goroutines of the processor run, and those of other processors if the worker has any; then goes on.

@@ -127,7 +127,7 @@ impl Runtime {
     fn take_newcomers(&'static self, worker: &'static Worker) -> Option<&'static Processor> {
         let victim = self.processors.all().find(|p| has_newcomers(p))?;
         let taker = match worker.nailed {
-            Some(own) => own.state.claim().then_some(own)?,
+            Some(own) => own.inbox.claim().then_some(own)?,
             None => self.claim_an_idle_processor()?,
         };
         // SAFETY: we have claimed the taker, so we hold it and its local part is ours.
@@ -147,12 +147,12 @@ impl Runtime {
 
     /// An idle processor, now queued and in the caller's hands: the one with the fewest goroutines.
     fn claim_an_idle_processor(&'static self) -> Option<&'static Processor> {
-        let idle = self.processors.all().filter(|p| p.state.is_idle()).min_by_key(|p| p.census.load());
+        let idle = self.processors.all().filter(|p| p.inbox.is_idle()).min_by_key(|p| p.census.load());
         let idle = idle.filter(|p| p.census.load() == 0).or_else(|| {
             let missing = (0..self.processors.allowed()).find(|&index| self.processors.get(index).is_none());
             missing.and_then(|index| self.processors.get_or_create(self, index).ok()).or(idle)
         });
-        idle.filter(|p| p.state.claim())
+        idle.filter(|p| p.inbox.claim())
     }
 
     /// Whether something waits for a worker that does not come back to its loop: in its queues, or in the shared one.
@@ -171,7 +171,7 @@ impl Runtime {
     /// Whether there is anything for a worker that is about to sleep: step 6 of the idle protocol.
     fn work_in_sight(&self, worker: &'static Worker) -> bool {
         match worker.nailed {
-            Some(processor) => processor.state.is_queued(),
+            Some(processor) => !processor.inbox.is_idle(),
             None => !self.queue.is_empty() || self.workers.all().any(|other| !other.stealer.is_empty()),
         }
     }
@@ -225,7 +225,7 @@ impl Worker {
             let until = alarm.min(end);
             let timeout = (until != clock::NEVER).then(|| clock::until(until, now));
             let events = match (turn, timeout) {
-                (Some(turn), timeout) => turn.poll(timeout, now),
+                (Some(turn), timeout) => self.note_poll(turn.poll(timeout, now)),
                 (None, Some(timeout)) => {
                     std::thread::park_timeout(timeout);
                     0

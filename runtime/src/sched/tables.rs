@@ -10,8 +10,9 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
 
-/// Bytes of stack for a thread that only sleeps.
-const LENDER_STACK: usize = 64 << 10;
+/// Bytes of stack for a thread that gives a processor its thread-locals: what `stack::on_system_stack` has to offer. Less than a
+/// huge page, so that it does not become one where huge pages are the rule.
+const LENDER_STACK: usize = 1 << 20;
 /// Bytes of stack for a worker's own code. Signal handlers of the program may run on it, too.
 const WORKER_STACK: usize = 256 << 10;
 
@@ -99,7 +100,7 @@ fn lend(runtime: &'static Runtime, index: usize) -> io::Result<&'static Processo
 /// Pinned mode: starts a worker for a new processor that has the worker's own thread-locals.
 fn nail(runtime: &'static Runtime, index: usize) -> io::Result<&'static Processor> {
     let (sender, receiver) = mpsc::sync_channel(1);
-    let thread = std::thread::Builder::new().name(format!("processor-{index}")).stack_size(WORKER_STACK);
+    let thread = std::thread::Builder::new().name(format!("processor-{index}")).stack_size(LENDER_STACK);
     runtime.workers.started.fetch_add(1, Ordering::Relaxed);
     let spawned = thread.spawn(move || {
         let processor = match Processor::new(runtime, index) {
@@ -137,6 +138,8 @@ pub(crate) struct WorkerTable {
     /// How many of them may be awake: the configured number, and one more for each that is stuck.
     limit: AtomicUsize,
     base: usize,
+    /// How many times a spare one was started.
+    spares: AtomicUsize,
     carried: bool,
     starting: Mutex<()>,
 }
@@ -150,12 +153,13 @@ impl WorkerTable {
             started: AtomicUsize::new(0),
             limit: AtomicUsize::new(sizes.workers),
             base: sizes.workers,
+            spares: AtomicUsize::new(0),
             carried: sizes.carried,
             starting: Mutex::new(()),
         }
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = &'static Worker> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &'static Worker> {
         self.entries.iter().filter_map(get)
     }
 
@@ -163,7 +167,7 @@ impl WorkerTable {
         get(&self.entries[processor.index])
     }
 
-    pub(super) fn started(&self) -> usize {
+    pub(crate) fn started(&self) -> usize {
         self.started.load(Ordering::Relaxed)
     }
 
@@ -174,6 +178,10 @@ impl WorkerTable {
     /// Whether the worker is one of those that stand in for stuck ones.
     pub(super) fn is_spare(&self, worker: &Worker) -> bool {
         self.carried && worker.index >= self.base
+    }
+
+    pub(crate) fn spares_started(&self) -> usize {
+        self.spares.load(Ordering::Relaxed)
     }
 
     /// A worker has been found stuck, or has got loose again.
@@ -211,7 +219,12 @@ impl WorkerTable {
         set(&self.entries[index], worker);
         let thread = std::thread::Builder::new().name(format!("worker-{index}")).stack_size(WORKER_STACK);
         match thread.spawn(move || worker.main(searching)) {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                if self.is_spare(worker) {
+                    self.spares.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(())
+            }
             Err(e) => {
                 self.leaves();
                 worker.set_retired(true);

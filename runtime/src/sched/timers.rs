@@ -1,135 +1,158 @@
 //! A processor's timers: a plain four-ary heap, touched only by whoever carries the processor.
 //!
-//! Four children per node halve the depth of a binary heap and keep a node's children in one cache line. Entries
-//! are found again by id in constant time, so that a timer that is no longer wanted leaves in logarithmic time
-//! and takes its memory with it.
+//! Four children per node halve the depth of a binary heap and keep a node's children in one cache line. Each goroutine
+//! has at most one timer, and its record says where in the heap that stands. So a timer that is no longer wanted leaves
+//! in logarithmic time, and a timer costs sixteen bytes and no table of names.
+//!
+//! The heap gives memory back while it drains: from a quarter full it halves its room, and then is half full. A growth or
+//! another halving is a quarter of that room away, so moving the entries costs each of them a constant.
 
-use crate::goroutine::record::Record;
 use std::ptr::NonNull;
 
-/// Names a timer while it is in the heap.
+/// Where in the heap a timer stands. Four billion would need 64 GiB of heap.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct TimerId(u32);
+pub(crate) struct Place(u32);
 
-impl TimerId {
-    /// Names no timer.
-    pub(crate) const NONE: TimerId = TimerId(u32::MAX);
+impl Place {
+    /// Of what has no timer.
+    pub(crate) const NONE: Place = Place(u32::MAX);
 }
 
-#[derive(Clone, Copy)]
-struct Entry {
+/// Something that can have a timer.
+pub(crate) trait Timed: Sized {
+    /// Where it keeps its place. While it has a timer that belongs to the heap.
+    ///
+    /// # Safety
+    /// `item` is live.
+    unsafe fn place(item: NonNull<Self>) -> *mut Place;
+}
+
+struct Entry<T> {
     deadline: u64,
-    id: u32,
+    item: NonNull<T>,
 }
 
-/// What an id stands for: a timer at some place in the heap, or the next free id.
-enum Place {
-    InHeap { index: u32, goroutine: NonNull<Record> },
-    Free { next: u32 },
+impl<T> Clone for Entry<T> {
+    fn clone(&self) -> Entry<T> {
+        *self
+    }
 }
 
-#[derive(Default)]
-pub(crate) struct Timers {
-    heap: Vec<Entry>,
-    places: Vec<Place>,
-    free: Option<u32>,
+impl<T> Copy for Entry<T> {}
+
+/// Invariant: every item in the heap is live and says its place (contract of [`insert`](Timers::insert)).
+pub(crate) struct Timers<T> {
+    heap: Vec<Entry<T>>,
+    /// How many levels entries have been moved by, for the test of what that costs.
+    #[cfg(test)]
+    levels: usize,
 }
 
 const CHILDREN: usize = 4;
+/// Room for so many is kept in any case.
+const LEAST_ROOM: usize = 64;
 
-impl Timers {
+impl<T: Timed> Timers<T> {
+    pub(crate) const fn new() -> Timers<T> {
+        Timers {
+            heap: Vec::new(),
+            #[cfg(test)]
+            levels: 0,
+        }
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
     /// The earliest deadline, if there is any timer.
     pub(crate) fn earliest(&self) -> Option<u64> {
         self.heap.first().map(|e| e.deadline)
     }
 
-    pub(crate) fn insert(&mut self, deadline: u64, goroutine: NonNull<Record>) -> TimerId {
-        let place = Place::InHeap { index: self.heap.len() as u32, goroutine };
-        let id = match self.free {
-            Some(id) => {
-                let Place::Free { next } = self.places[id as usize] else { unreachable!() };
-                self.free = (next != u32::MAX).then_some(next);
-                self.places[id as usize] = place;
-                id
-            }
-            None => {
-                self.places.push(place);
-                (self.places.len() - 1) as u32
-            }
-        };
-        self.heap.push(Entry { deadline, id });
-        self.rise(self.heap.len() - 1);
-        TimerId(id)
+    /// Sets the timer of `item`.
+    ///
+    /// # Safety
+    /// The item has none, and stays live and at its address until its timer has been taken out.
+    pub(crate) unsafe fn insert(&mut self, deadline: u64, item: NonNull<T>) {
+        let entry = Entry { deadline, item };
+        let last = self.heap.len();
+        self.heap.push(entry);
+        self.rise(last, entry);
     }
 
     /// Takes a timer out before its time.
-    pub(crate) fn remove(&mut self, id: TimerId) {
-        let Place::InHeap { index, .. } = self.places[id.0 as usize] else { unreachable!() };
-        self.take(index as usize);
+    ///
+    /// # Safety
+    /// The item has a timer in this heap.
+    pub(crate) unsafe fn remove(&mut self, item: NonNull<T>) {
+        // SAFETY: what is in the heap is live.
+        let Place(index) = unsafe { *T::place(item) };
+        let taken = self.take(index as usize);
+        debug_assert_eq!(taken, item);
     }
 
     /// Takes out a timer whose deadline is not after `now`, earliest first.
-    pub(crate) fn pop_due(&mut self, now: u64) -> Option<NonNull<Record>> {
-        let first = *self.heap.first()?;
-        if first.deadline > now {
-            return None;
-        }
-        Some(self.take(0))
+    pub(crate) fn pop_due(&mut self, now: u64) -> Option<NonNull<T>> {
+        (self.earliest()? <= now).then(|| self.take(0))
     }
 
-    fn take(&mut self, index: usize) -> NonNull<Record> {
-        let entry = self.heap.swap_remove(index);
-        if index < self.heap.len() {
-            let moved = self.rise(index);
-            self.sink(moved);
+    fn take(&mut self, index: usize) -> NonNull<T> {
+        let taken = self.heap.swap_remove(index).item;
+        if let Some(&moved) = self.heap.get(index) {
+            match index.checked_sub(1).map(|child| self.heap[child / CHILDREN]) {
+                Some(parent) if moved.deadline < parent.deadline => self.rise(index, moved),
+                _ => self.sink(index, moved),
+            }
         }
-        let free = Place::Free { next: self.free.unwrap_or(u32::MAX) };
-        let Place::InHeap { goroutine, .. } = std::mem::replace(&mut self.places[entry.id as usize], free)
-        else {
-            unreachable!()
-        };
-        self.free = Some(entry.id);
-        if self.heap.is_empty() && self.places.len() > 1024 {
-            *self = Timers::default();
+        // SAFETY: it was in the heap until now, so it is live.
+        unsafe { *T::place(taken) = Place::NONE };
+        let room = self.heap.capacity();
+        if room > LEAST_ROOM && self.heap.len() <= room / 4 {
+            self.heap.shrink_to((room / 2).max(LEAST_ROOM));
         }
-        goroutine
+        taken
     }
 
-    fn rise(&mut self, mut index: usize) -> usize {
+    /// Puts an entry at `index`, which is free for it, or as much higher as it belongs.
+    fn rise(&mut self, mut index: usize, entry: Entry<T>) {
         while index > 0 {
-            let parent = (index - 1) / CHILDREN;
-            if self.heap[parent].deadline <= self.heap[index].deadline {
+            let above = (index - 1) / CHILDREN;
+            let parent = self.heap[above];
+            if parent.deadline <= entry.deadline {
                 break;
             }
-            self.heap.swap(parent, index);
-            self.settle(index);
-            index = parent;
+            self.settle(index, parent);
+            index = above;
         }
-        self.settle(index);
-        index
+        self.settle(index, entry);
     }
 
-    fn sink(&mut self, mut index: usize) {
+    /// Puts an entry at `index`, which is free for it, or as much lower as it belongs.
+    fn sink(&mut self, mut index: usize, entry: Entry<T>) {
         loop {
             let first = index * CHILDREN + 1;
             let last = (first + CHILDREN).min(self.heap.len());
             let Some(least) = (first..last).min_by_key(|&child| self.heap[child].deadline) else { break };
-            if self.heap[index].deadline <= self.heap[least].deadline {
+            let child = self.heap[least];
+            if entry.deadline <= child.deadline {
                 break;
             }
-            self.heap.swap(index, least);
-            self.settle(index);
+            self.settle(index, child);
             index = least;
         }
-        self.settle(index);
+        self.settle(index, entry);
     }
 
-    /// Notes where an entry now stands.
-    fn settle(&mut self, at: usize) {
-        if let Some(entry) = self.heap.get(at)
-            && let Place::InHeap { index, .. } = &mut self.places[entry.id as usize]
+    /// Puts an entry where it will stand, and has its item know.
+    fn settle(&mut self, index: usize, entry: Entry<T>) {
+        self.heap[index] = entry;
+        // SAFETY: what is in the heap is live.
+        unsafe { *T::place(entry.item) = Place(index as u32) };
+        #[cfg(test)]
         {
-            *index = at as u32;
+            self.levels += 1;
         }
     }
 }
@@ -137,59 +160,208 @@ impl Timers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::NEVER;
+    use std::collections::BTreeSet;
 
-    fn goroutine(n: usize) -> NonNull<Record> {
-        NonNull::new((n * 128) as *mut Record).unwrap()
+    struct Item {
+        place: Place,
+        deadline: u64,
     }
 
-    #[test]
-    fn fires_in_order_of_deadline_and_forgets_removed_timers() {
-        let mut timers = Timers::default();
-        let mut state = 12345u64;
-        let mut expected = Vec::new();
-        let mut ids = Vec::new();
-        for n in 1..2000usize {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1);
-            let deadline = state >> 40;
-            ids.push((deadline, n, timers.insert(deadline, goroutine(n))));
+    impl Timed for Item {
+        unsafe fn place(item: NonNull<Item>) -> *mut Place {
+            // SAFETY: live by contract.
+            unsafe { &raw mut (*item.as_ptr()).place }
         }
-        for (k, (deadline, n, id)) in ids.into_iter().enumerate() {
-            if k % 3 == 0 {
-                timers.remove(id);
-            } else {
-                expected.push((deadline, n));
+    }
+
+    /// Timers and what they belong to. Items are freed with it, so none outlives its timer.
+    struct Clockwork {
+        timers: Timers<Item>,
+        items: Vec<NonNull<Item>>,
+        /// What should be in the heap: deadlines, and which item.
+        model: BTreeSet<(u64, usize)>,
+    }
+
+    impl Clockwork {
+        fn new(items: usize) -> Clockwork {
+            let item = |_| NonNull::from(Box::leak(Box::new(Item { place: Place::NONE, deadline: 0 })));
+            Clockwork { timers: Timers::new(), items: (0..items).map(item).collect(), model: BTreeSet::new() }
+        }
+
+        fn deadline(&self, n: usize) -> u64 {
+            // SAFETY: items live as long as the clockwork.
+            unsafe { self.items[n].as_ref() }.deadline
+        }
+
+        fn is_set(&self, n: usize) -> bool {
+            // SAFETY: as above.
+            unsafe { self.items[n].as_ref() }.place != Place::NONE
+        }
+
+        fn insert(&mut self, deadline: u64, n: usize) {
+            // SAFETY: as above; the tests insert an item only if it has no timer.
+            unsafe {
+                (*self.items[n].as_ptr()).deadline = deadline;
+                self.timers.insert(deadline, self.items[n]);
+            }
+            self.model.insert((deadline, n));
+        }
+
+        fn remove(&mut self, n: usize) {
+            // SAFETY: the tests remove an item only if it has a timer.
+            unsafe { self.timers.remove(self.items[n]) };
+            assert!(self.model.remove(&(self.deadline(n), n)));
+        }
+
+        /// Pops one that is due, if any; it must be among the earliest of the model.
+        fn pop(&mut self, now: u64) -> bool {
+            let earliest = self.model.first().map(|first| first.0);
+            assert_eq!(self.timers.earliest(), earliest);
+            let popped = self.timers.pop_due(now);
+            assert_eq!(popped.is_some(), earliest.is_some_and(|at| at <= now));
+            let Some(item) = popped else { return false };
+            // SAFETY: as above.
+            let deadline = unsafe { item.as_ref() }.deadline;
+            assert_eq!(Some(deadline), earliest);
+            let of_that_deadline = self.model.range((deadline, 0)..=(deadline, usize::MAX));
+            let (_, n) = *of_that_deadline.clone().find(|(_, n)| self.items[*n] == item).unwrap();
+            assert!(!self.is_set(n));
+            self.model.remove(&(deadline, n))
+        }
+
+        /// Every entry is where its item says, and not before its parent. The room fits.
+        fn check(&self) {
+            let heap = &self.timers.heap;
+            assert_eq!(heap.len(), self.model.len());
+            for (index, entry) in heap.iter().enumerate() {
+                // SAFETY: as above.
+                assert_eq!(unsafe { entry.item.as_ref() }.place, Place(index as u32));
+                assert!(index == 0 || heap[(index - 1) / CHILDREN].deadline <= entry.deadline);
+            }
+            self.check_room();
+        }
+
+        fn check_room(&self) {
+            let (room, len) = (self.timers.heap.capacity(), self.timers.heap.len());
+            assert!(room <= (4 * len).max(LEAST_ROOM), "room for {room} is kept for {len}");
+        }
+    }
+
+    impl Drop for Clockwork {
+        fn drop(&mut self) {
+            for item in &self.items {
+                // SAFETY: from a box, freed once; the heap does not touch its items when it is dropped.
+                drop(unsafe { Box::from_raw(item.as_ptr()) });
             }
         }
-        expected.sort();
-        let middle = expected[expected.len() / 2].0;
-        let mut fired = Vec::new();
-        while let Some(g) = timers.pop_due(middle) {
-            fired.push(g);
-        }
-        let due = expected.iter().filter(|e| e.0 <= middle).count();
-        assert_eq!(fired.len(), due);
-        while let Some(g) = timers.pop_due(NEVER_FOR_TEST) {
-            fired.push(g);
-        }
-        let mut deadlines_of: Vec<u64> = Vec::new();
-        for g in &fired {
-            let n = g.as_ptr() as usize / 128;
-            deadlines_of.push(expected.iter().find(|e| e.1 == n).unwrap().0);
-        }
-        assert_eq!(fired.len(), expected.len());
-        assert!(deadlines_of.is_sorted());
-        assert_eq!(timers.earliest(), None);
     }
 
-    const NEVER_FOR_TEST: u64 = crate::clock::NEVER;
+    fn dice(state: &mut u64) -> u64 {
+        *state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        *state >> 33
+    }
 
     #[test]
-    fn gives_its_memory_back_when_the_last_timer_goes() {
-        let mut timers = Timers::default();
-        let ids: Vec<_> = (0..5000).map(|n| timers.insert(n, goroutine(n as usize + 1))).collect();
-        for id in ids {
-            timers.remove(id);
+    fn a_heap_does_what_a_sorted_set_does() {
+        for seed in 0..60 {
+            let mut state = seed;
+            let mut clockwork = Clockwork::new(300);
+            // Few different deadlines in some runs, so that many are equal.
+            let span = [4, 100, 1 << 30][seed as usize % 3];
+            // Phases in which it grows, shrinks, or stays.
+            for phase in 0..12 {
+                for _ in 0..400 {
+                    let n = dice(&mut state) as usize % 300;
+                    match (clockwork.is_set(n), dice(&mut state) % 8) {
+                        (false, draw) if draw < 2 + 2 * (phase % 3) => {
+                            clockwork.insert(dice(&mut state) % span, n);
+                        }
+                        (true, 0..4) => clockwork.remove(n),
+                        (_, 6) => _ = clockwork.pop(dice(&mut state) % span),
+                        _ => {}
+                    }
+                }
+                clockwork.check();
+            }
+            while clockwork.pop(NEVER) {}
+            clockwork.check();
         }
-        assert_eq!(timers.heap.capacity() + timers.places.capacity(), 0);
+    }
+
+    #[test]
+    fn deadlines_up_to_the_last_are_told_apart() {
+        let mut clockwork = Clockwork::new(3);
+        clockwork.insert(NEVER, 0);
+        clockwork.insert(NEVER - 1, 1);
+        clockwork.insert(0, 2);
+        assert!(clockwork.pop(0) && !clockwork.pop(NEVER - 2));
+        assert!(clockwork.pop(NEVER - 1) && !clockwork.pop(NEVER - 1));
+        assert!(clockwork.pop(NEVER));
+    }
+
+    /// A million, set in an order that is bad for a heap, half of them cancelled, the rest fired.
+    #[test]
+    fn a_million_timers_cost_a_few_levels_each_and_give_their_memory_back() {
+        let percent = std::env::var("NARROWBOAT_TEST_SCALE").ok().and_then(|text| text.parse().ok());
+        let count = 1_000_000 / if cfg!(debug_assertions) { 10 } else { 1 } * percent.unwrap_or(100) / 100;
+        let count: usize = count.max(1000);
+        let mut clockwork = Clockwork::new(count);
+        let depth = count.ilog(CHILDREN) as usize + 1;
+        let mut most = 0;
+        let mut measure = |clockwork: &mut Clockwork, f: &mut dyn FnMut(&mut Clockwork)| {
+            clockwork.timers.levels = 0;
+            f(clockwork);
+            most = most.max(clockwork.timers.levels);
+            clockwork.check_room();
+        };
+        for n in 0..count {
+            // Each earlier than all before it: it rises to the top.
+            measure(&mut clockwork, &mut |c| c.insert((count - n) as u64, n));
+        }
+        clockwork.check();
+        let full = clockwork.timers.heap.capacity();
+        let mut state = 1;
+        for _ in 0..count / 2 {
+            let n = dice(&mut state) as usize % count;
+            if clockwork.is_set(n) {
+                measure(&mut clockwork, &mut |c| c.remove(n));
+            }
+        }
+        clockwork.check();
+        let mut left = clockwork.model.len();
+        assert!(left > count / 2 && left < count * 3 / 4);
+        while left > 0 {
+            measure(&mut clockwork, &mut |c| assert!(c.pop(NEVER)));
+            left -= 1;
+        }
+        clockwork.check();
+        assert!(most <= depth + 1, "{most} levels for one timer of {count}");
+        assert!(full >= count && clockwork.timers.heap.capacity() <= LEAST_ROOM);
+    }
+
+    /// At the edge between two sizes, one more and one less do not move the entries each time.
+    #[test]
+    fn room_is_not_made_and_given_up_by_turns() {
+        let mut clockwork = Clockwork::new(5000);
+        (0..5000).for_each(|n| clockwork.insert(n as u64, n));
+        let mut room = clockwork.timers.heap.capacity();
+        let mut changes = 0;
+        let mut note = |clockwork: &Clockwork| {
+            let before = std::mem::replace(&mut room, clockwork.timers.heap.capacity());
+            changes += usize::from(before != room);
+        };
+        for n in (0..5000).rev() {
+            for _ in 0..3 {
+                clockwork.remove(n);
+                note(&clockwork);
+                clockwork.insert(7, n);
+                note(&clockwork);
+            }
+            clockwork.remove(n);
+            note(&clockwork);
+        }
+        let halvings = 5000_usize.next_power_of_two().ilog2() - LEAST_ROOM.ilog2();
+        assert_eq!(changes, halvings as usize);
     }
 }

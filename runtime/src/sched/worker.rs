@@ -7,6 +7,7 @@
 //! | `queue` | the worker, or the code that it carries: the same kernel thread |
 //! | `next` | the same; a searcher may take from it what has waited too long |
 //! | `carrying`, `carries` | the worker; read by searchers and the monitor |
+//! | `counters` | the worker |
 //! | `stuck` | set by the monitor, cleared by the worker |
 //! | `appointed`, `called` | set under the lock of the sleepers by whoever takes the worker off; cleared by the worker |
 
@@ -14,6 +15,7 @@ use super::batch::Left;
 use super::census::OneWriter;
 use super::processor::Processor;
 use super::{Runtime, poller};
+use crate::diag::counters::{Phase, WorkerCounters};
 use crate::stack::own::OwnStack;
 use crate::{arch, clock, sys};
 use crossbeam_deque::Stealer;
@@ -21,7 +23,7 @@ use std::cell::Cell;
 use std::io;
 use std::ptr;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
 use std::thread::Thread;
 
 /// How many times in a row the processor woken last goes before the queue.
@@ -41,7 +43,10 @@ pub(crate) struct Worker {
     pub(super) next: AtomicPtr<Processor>,
     next_in_a_row: Cell<u32>,
     pub(super) carrying: AtomicPtr<Processor>,
-    pub(super) carries: OneWriter,
+    pub(crate) carries: OneWriter,
+    pub(crate) counters: WorkerCounters,
+    /// The kernel's name for its thread.
+    pub(super) kernel_thread: AtomicI32,
     pub(super) stuck: AtomicBool,
     pub(super) appointed: AtomicBool,
     pub(super) called: AtomicBool,
@@ -92,6 +97,8 @@ impl Worker {
             next_in_a_row: Cell::new(0),
             carrying: AtomicPtr::new(ptr::null_mut()),
             carries: OneWriter::default(),
+            counters: WorkerCounters::default(),
+            kernel_thread: AtomicI32::new(0),
             stuck: AtomicBool::new(false),
             appointed: AtomicBool::new(false),
             called: AtomicBool::new(false),
@@ -110,18 +117,20 @@ impl Worker {
     /// The life of a worker.
     pub(super) fn main(&'static self, mut searching: bool) {
         *self.thread.lock().unwrap_or_else(|e| e.into_inner()) = Some(std::thread::current());
+        self.kernel_thread.store(sys::kernel_thread_id(), Ordering::Relaxed);
         WORKER.set(Some(self));
         sys::signals::prepare_worker(&self.signal_stack);
         self.now.set(clock::now());
+        self.counters.times.enter(Phase::Running);
         while let Some(processor) = self.find(&mut searching) {
             self.run(processor);
         }
+        self.counters.times.enter(Phase::Absent);
         self.set_retired(true);
     }
 
     /// Carries a processor for one batch and puts it where it belongs.
     fn run(&self, processor: &'static Processor) {
-        processor.state.run();
         // Release: the monitor sees a processor only after what was done to it.
         self.carrying.store(ptr::from_ref(processor).cast_mut(), Ordering::Release);
         // SAFETY: we took the processor from a queue, where it stood once, and we are on our native stack.
@@ -134,17 +143,13 @@ impl Worker {
             self.runtime.workers.allow_one_less();
         }
         match left {
-            Left::Busy => {
-                processor.state.requeue();
-                self.enqueue(processor);
-            }
-            Left::Idle => {
-                processor.state.rest();
+            Left::Idle if processor.inbox.rest() => {
                 self.runtime.deadlines.announce(processor.deadline.load(Ordering::Relaxed));
-                if processor.has_mail() && processor.state.claim() {
+                if processor.has_arrivals() && processor.inbox.claim() {
                     self.enqueue(processor);
                 }
             }
+            Left::Idle | Left::Busy => self.enqueue(processor),
         }
     }
 
@@ -162,12 +167,15 @@ impl Worker {
                     self.found(searching);
                     return Some(processor);
                 }
+                self.counters.times.enter(Phase::Searching);
                 *searching = *searching || runtime.idle.become_searcher();
                 if *searching && let Some(processor) = runtime.search(self) {
+                    self.counters.steals.add(1);
                     self.found(searching);
                     return Some(processor);
                 }
             }
+            self.counters.times.enter(Phase::Sleeping);
             *searching = match self.sleep(std::mem::take(searching)) {
                 super::search::Woke::Appointed => true,
                 super::search::Woke::ByItself => false,
@@ -178,6 +186,9 @@ impl Worker {
 
     /// Step 5 of the idle protocol: the searcher goes to work, and somebody else looks at what is left.
     fn found(&self, searching: &mut bool) {
+        if !self.counters.times.is_running() {
+            self.counters.times.enter(Phase::Running);
+        }
         if std::mem::take(searching) {
             self.runtime.idle.stop_searching();
         }
@@ -189,7 +200,9 @@ impl Worker {
     /// The next processor of the worker's own.
     fn take_own(&self) -> Option<&'static Processor> {
         if let Some(processor) = self.nailed {
-            return processor.state.is_queued().then_some(processor);
+            // In this order: see `Processor::hold`.
+            let taken = !processor.inbox.is_idle() && !processor.held.load(Ordering::Acquire);
+            return taken.then_some(processor);
         }
         if self.carries.get().is_multiple_of(SHARED_FIRST_EVERY)
             && let Some(processor) = self.runtime.take_shared(self)
@@ -225,10 +238,10 @@ impl Worker {
     /// Code that this worker carries has woken a processor: it goes next, before the queue. Nobody is woken for it, since
     /// the waker probably is about to park; but if it does not park, somebody should take it.
     pub(super) fn offer(&self, processor: &'static Processor) {
-        // Release: for whoever takes it.
-        let previous = self.next.swap(ptr::from_ref(processor).cast_mut(), Ordering::AcqRel);
-        // SAFETY: as in `take_next`.
-        match unsafe { previous.as_ref() } {
+        let taken_over = self.take_next();
+        // Release: for whoever takes it. Only this kernel thread fills the place, so it is empty now, and a store will do.
+        self.next.store(ptr::from_ref(processor).cast_mut(), Ordering::Release);
+        match taken_over {
             Some(previous) => {
                 self.queue.push(previous);
                 self.runtime.appoint();
@@ -266,8 +279,15 @@ impl Worker {
         if self.runtime.poll_turn.is_overdue(now.saturating_sub(POLL_EVERY))
             && let Some(turn) = self.runtime.poll_turn.take()
         {
-            turn.poll(Some(std::time::Duration::ZERO), now);
+            self.note_poll(turn.poll(Some(std::time::Duration::ZERO), now));
         }
+    }
+
+    /// Counts a look into the poller, and returns what was found.
+    pub(super) fn note_poll(&self, events: usize) -> usize {
+        self.counters.polls.add(1);
+        self.counters.events.add(events);
+        events
     }
 
     /// The time as of the last look at the clock.
@@ -306,7 +326,7 @@ impl Worker {
         self.called.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn is_retired(&self) -> bool {
+    pub(crate) fn is_retired(&self) -> bool {
         self.retired.load(Ordering::Acquire)
     }
 

@@ -1,7 +1,7 @@
-//! One processor's reservation, cut into slots that are opened as they are needed.
+//! A processor's reservation, cut into slots that are opened as they are needed.
 
-use super::geometry::Geometry;
-use super::{Bounds, GUARD, SMALLEST};
+use super::{Bounds, GUARD};
+use crate::arch::valgrind;
 use crate::sys::memory::{Reservation, page_size};
 use std::io;
 
@@ -14,28 +14,32 @@ const STAGGERED_SLOTS: usize = 8;
 
 pub(crate) struct Arena {
     memory: Reservation,
-    geometry: Geometry,
+    /// Bytes from one slot to the next, guard included.
+    stride: usize,
+    slots: usize,
 }
 
 impl Arena {
-    pub(crate) fn new(geometry: Geometry) -> io::Result<Arena> {
-        Ok(Arena { memory: Reservation::new(geometry.stride * geometry.slots)?, geometry })
+    pub(crate) fn new(stride: usize, slots: usize) -> io::Result<Arena> {
+        Ok(Arena { memory: Reservation::new(stride * slots)?, stride, slots })
     }
 
-    /// Opens slot `index`. If the system refuses the whole of it, half is tried, and so on.
-    pub(crate) fn open(&self, index: usize) -> io::Result<Bounds> {
-        assert!(index < self.geometry.slots);
-        let low = self.memory.low() + index * self.geometry.stride;
-        let high = low + self.geometry.stride;
-        let mut size = self.geometry.stride - GUARD;
+    /// Opens slot `index`. If the system refuses the whole of it, half is tried, and so on, down to `least` bytes.
+    pub(crate) fn open(&self, index: usize, least: usize) -> io::Result<Bounds> {
+        assert!(index < self.slots);
+        let low = self.memory.low() + index * self.stride;
+        let high = low + self.stride;
+        let mut size = self.stride - GUARD;
         loop {
-            match self.memory.open(high - size, high) {
+            match self.memory.open_above_guard(high - size - GUARD, high - size, high) {
                 Ok(()) => {
                     let base = high - index % STAGGERED_SLOTS * STAGGER;
+                    // For ever, as the slot.
+                    std::mem::forget(valgrind::Registered::new(high - size, high));
                     return Ok(Bounds { base, limit: high - size });
                 }
-                Err(_) if size > SMALLEST => {
-                    size = (size / 2).max(SMALLEST).next_multiple_of(page_size());
+                Err(_) if size > least => {
+                    size = (size / 2).max(least).next_multiple_of(page_size());
                 }
                 Err(e) => return Err(e),
             }

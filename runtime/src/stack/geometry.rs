@@ -1,18 +1,26 @@
 //! How many slots a processor has and how large they are, given what was asked for and what the system allows.
 
 use super::{GUARD, SMALLEST};
+use crate::arch::valgrind;
 use crate::sys::memory;
 use std::io;
 
-/// Slots in the whole process. Each open slot splits the reservation into two mappings, and the kernel allows
-/// 65,530 by default; this leaves three quarters of them to the program.
+/// Slots in the whole process where a guard is a mapping. Each open slot splits the reservation into two, and the kernel
+/// allows 65,530 by default; this leaves three quarters of them to the program.
 const SLOTS_IN_ALL: usize = 8 << 10;
+/// Slots in the whole process where guards are marks in the page tables, and all slots of a processor one mapping: what looking
+/// at each of them twice a second may cost.
+const SLOTS_IN_ALL_WITH_MARKERS: usize = 32 << 10;
+/// What a [home](super::slots::Home) can tell apart.
+const SLOTS_PER_PROCESSOR: usize = 1 << 15;
 
 /// The shape of every processor's arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Geometry {
-    /// Slots per processor.
+    /// Slots per processor that its goroutines share.
     pub(crate) slots: usize,
+    /// Further slots per processor, for goroutines that are expensive to copy.
+    pub(crate) reserve: usize,
     /// Bytes from one slot to the next, guard included.
     pub(crate) stride: usize,
 }
@@ -26,7 +34,13 @@ impl Geometry {
     /// # Errors
     /// If not even the smallest slots fit.
     pub(crate) fn fit(processors: usize, slots: usize, max_stack: usize) -> io::Result<Geometry> {
-        Self::fit_if(processors, slots, max_stack, memory::would_fit)
+        let in_all = match memory::guards_are_markers() {
+            // Memcheck goes over a reservation page by page, so there is none there that may not be needed.
+            _ if valgrind::is_there() => slots.saturating_mul(processors),
+            true => SLOTS_IN_ALL_WITH_MARKERS,
+            false => SLOTS_IN_ALL,
+        };
+        Self::fit_if(processors, slots, max_stack, in_all, memory::would_fit)
     }
 
     /// How deep a stack in a slot can get, in bytes.
@@ -38,10 +52,12 @@ impl Geometry {
         processors: usize,
         slots: usize,
         max_stack: usize,
+        in_all: usize,
         would_fit: impl Fn(usize) -> bool,
     ) -> io::Result<Geometry> {
         let page = memory::page_size();
-        let slots = slots.min(SLOTS_IN_ALL / processors.max(1)).max(1);
+        let most = (in_all / processors.max(1)).min(SLOTS_PER_PROCESSOR);
+        let slots = slots.min(most).max(1);
         let mut size = max_stack.max(SMALLEST).next_multiple_of(page);
         loop {
             let stride = size + GUARD;
@@ -50,15 +66,16 @@ impl Geometry {
                 .and_then(|n| n.checked_mul(processors))
                 .and_then(|n| n.checked_mul(2));
             if asked.is_some_and(&would_fit) {
-                return Ok(Geometry { slots, stride });
+                let reserve = reserve(processors.max(1), slots, most, stride, &would_fit);
+                return Ok(Geometry { slots, reserve, stride });
             }
             if size == SMALLEST {
                 return Err(io::Error::new(
                     io::ErrorKind::OutOfMemory,
                     format!(
                         "no address space for goroutine stacks: {processors} processors with {slots} slots of \
-                         {SMALLEST} bytes were refused; raise the address-space limit (ulimit -v) or \
-                         vm.overcommit_ratio, or ask for fewer processors (NARROWBOAT_PROCESSORS) or fewer slots \
+                         {SMALLEST} bytes were refused; raise the address-space limit (ulimit -v; with \
+                         mlockall also ulimit -l) or vm.overcommit_ratio, or ask for fewer processors (NARROWBOAT_PROCESSORS) or fewer slots \
                          (Config::stack_slots)"
                     ),
                 ));
@@ -68,33 +85,57 @@ impl Geometry {
     }
 }
 
+/// The reserve is what is left of all slots. It is not worth smaller stacks: if it does not fit it is halved.
+fn reserve(
+    processors: usize,
+    slots: usize,
+    most: usize,
+    stride: usize,
+    would_fit: impl Fn(usize) -> bool,
+) -> usize {
+    let mut reserve = most.saturating_sub(slots);
+    let fits = |reserve: usize| {
+        let asked = (slots + reserve).checked_mul(stride).and_then(|n| n.checked_mul(2 * processors));
+        asked.is_some_and(&would_fit)
+    };
+    while reserve > 0 && !fits(reserve) {
+        reserve /= 2;
+    }
+    reserve
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn takes_what_was_asked_for_when_it_fits() {
-        let g = Geometry::fit_if(16, 64, 256 << 20, |_| true).unwrap();
-        assert_eq!(g, Geometry { slots: 64, stride: (256 << 20) + GUARD });
+        let g = Geometry::fit_if(16, 64, 256 << 20, SLOTS_IN_ALL, |_| true).unwrap();
+        assert_eq!(g, Geometry { slots: 64, reserve: 448, stride: (256 << 20) + GUARD });
     }
 
     #[test]
     fn halves_the_size_until_twice_the_sum_fits() {
         let limit = 8 << 30;
-        let g = Geometry::fit_if(16, 64, 256 << 20, |n| n <= limit).unwrap();
+        let g = Geometry::fit_if(16, 64, 256 << 20, SLOTS_IN_ALL, |n| n <= limit).unwrap();
         assert!(g.stride * 64 * 16 * 2 <= limit);
         assert!(g.stride * 64 * 16 * 4 > limit);
+        assert!(g.stride * (64 + g.reserve) * 16 * 2 <= limit);
     }
 
     #[test]
     fn says_what_to_change_when_nothing_fits() {
-        let e = Geometry::fit_if(16, 64, 256 << 20, |_| false).unwrap_err();
+        let e = Geometry::fit_if(16, 64, 256 << 20, SLOTS_IN_ALL, |_| false).unwrap_err();
         assert!(e.to_string().contains("NARROWBOAT_PROCESSORS"), "{e}");
     }
 
     #[test]
     fn bounds_the_slots_of_the_whole_process() {
-        let g = Geometry::fit_if(1024, 64, 256 << 20, |_| true).unwrap();
-        assert_eq!(g.slots, 8);
+        let g = Geometry::fit_if(1024, 64, 256 << 20, SLOTS_IN_ALL, |_| true).unwrap();
+        assert_eq!((g.slots, g.reserve), (8, 0));
+        let g = Geometry::fit_if(1, 16, 1 << 20, 1 << 20, |_| true).unwrap();
+        assert_eq!(g.slots + g.reserve, SLOTS_PER_PROCESSOR);
+        let g = Geometry::fit_if(3, 16, 256 << 20, SLOTS_IN_ALL, |_| true).unwrap();
+        assert!((g.slots + g.reserve) * 3 <= SLOTS_IN_ALL);
     }
 }

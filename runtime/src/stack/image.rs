@@ -1,12 +1,15 @@
 //! The heap copy of a parked goroutine's live stack bytes.
 
+use crate::arch::valgrind;
+use crate::sys::memory;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr;
 
 /// Room for the live bytes of one goroutine, sized to what it last needed.
 ///
 /// The buffer is kept while the goroutine is resident: most park again at the same depth. It is replaced when it
-/// is too small, or more than twice too large.
+/// is too small, or more than twice too large, and freed when the goroutine has been resident for long and by now
+/// would need a much smaller one.
 ///
 /// Packed to twelve bytes: it stands in every goroutine's record.
 #[repr(C, packed(4))]
@@ -15,10 +18,17 @@ pub(crate) struct Image {
     capacity: u32,
 }
 
+/// So many bytes more than twice what is needed are not too many.
+const SLACK: usize = 64;
+
 /// Sizes are rounded up to 8 past a multiple of 16, which is what common allocators hand out anyway.
 fn rounded(len: usize) -> usize {
     (len + 7).next_multiple_of(16) - 8
 }
+
+/// From this size on a buffer is memory of its own: allocators keep what is freed between small blocks, and one deep park
+/// of each goroutine would stay with the process for ever.
+const LARGE: usize = 128 << 10;
 
 fn layout(capacity: usize) -> Layout {
     // Stacks larger than 4 GiB do not exist (`Image::save`), so the size is far from overflowing.
@@ -47,20 +57,32 @@ impl Image {
     /// The last `save` was with these bounds, and the range is writable and nobody else's.
     pub(crate) unsafe fn restore(&self, sp: usize, base: usize) {
         debug_assert!(base - sp <= self.capacity as usize);
+        valgrind::will_be_written(sp, base);
         // SAFETY: `save` wrote `base - sp` bytes here; the destination is writable by contract.
         unsafe { ptr::copy_nonoverlapping(self.bytes, sp as *mut u8, base - sp) }
     }
 
+    /// Frees the buffer if it is more than twice too large for `len` bytes. What it holds is lost then.
+    pub(crate) fn release_if_too_large(&mut self, len: usize) {
+        if self.capacity as usize > 2 * len + SLACK {
+            self.release();
+        }
+    }
+
     fn fit(&mut self, len: usize) {
-        let capacity = self.capacity as usize;
-        if len <= capacity && capacity <= 2 * len + 64 {
+        self.release_if_too_large(len);
+        if len <= self.capacity as usize {
             return;
         }
         self.release();
         let capacity = rounded(len);
         let layout = layout(capacity);
-        // SAFETY: the layout is not of size zero: a suspended stack holds at least three words.
-        let bytes = unsafe { alloc(layout) };
+        let bytes = if capacity >= LARGE {
+            memory::allocate(capacity).map_or(ptr::null_mut(), |address| address as *mut u8)
+        } else {
+            // SAFETY: the layout is not of size zero: a suspended stack holds at least three words.
+            unsafe { alloc(layout) }
+        };
         if bytes.is_null() {
             handle_alloc_error(layout);
         }
@@ -76,8 +98,15 @@ impl Image {
     /// Frees the buffer.
     pub(crate) fn release(&mut self) {
         if !self.bytes.is_null() {
-            // SAFETY: allocated by `fit` with this layout and not freed since.
-            unsafe { dealloc(self.bytes, layout(self.capacity as usize)) };
+            let capacity = self.capacity as usize;
+            // SAFETY: allocated by `fit` in the same way, with this capacity, and not freed since.
+            unsafe {
+                if capacity >= LARGE {
+                    memory::free(self.bytes as usize, capacity);
+                } else {
+                    dealloc(self.bytes, layout(capacity));
+                }
+            }
             self.bytes = ptr::null_mut();
             self.capacity = 0;
         }
@@ -97,18 +126,31 @@ mod tests {
     #[test]
     fn brings_back_what_it_saved_and_fits_its_size() {
         let mut image = Image::new();
-        for len in [24usize, 200, 100_000, 176, 56] {
+        for len in [24usize, 200, 100_000, 176, 1_000_000, 300_000, 56] {
             let stack: Vec<u8> = (0..len).map(|i| i as u8 ^ 0x5a).collect();
             let sp = stack.as_ptr() as usize;
             // SAFETY: the range is the vector's.
             unsafe { image.save(sp, sp + len) };
             let capacity = image.capacity as usize;
-            assert!(capacity <= 2 * len + 64, "{capacity} bytes held for {len}");
+            assert!(capacity <= 2 * len + SLACK, "{capacity} bytes held for {len}");
             let mut back = vec![0u8; len];
             let to = back.as_mut_ptr() as usize;
             // SAFETY: the range is the vector's.
             unsafe { image.restore(to, to + len) };
             assert_eq!(back, stack);
         }
+    }
+
+    #[test]
+    fn is_freed_when_it_has_become_too_large() {
+        let mut image = Image::new();
+        let stack = vec![1u8; 100_000];
+        let sp = stack.as_ptr() as usize;
+        // SAFETY: the range is the vector's.
+        unsafe { image.save(sp, sp + stack.len()) };
+        image.release_if_too_large(60_000);
+        assert_ne!(image.address(), 0);
+        image.release_if_too_large(40_000);
+        assert_eq!(image.address(), 0);
     }
 }

@@ -1,23 +1,52 @@
-//! Stacks of goroutines: few, large, and shared by copying.
+//! The stack of the calling code: how much is left of it, and how to get more.
 //!
-//! A processor owns a fixed number of **stack slots** ([`slots`]), each a large stretch of address space out of
-//! one reservation ([`arena`]). A goroutine gets a home slot when it first runs and keeps it, because its frames
-//! must always lie at the addresses they were born at; many goroutines share one home slot. Parking copies
-//! nothing. When another goroutine of the same slot is about to run, the processor copies the live bytes of the
-//! occupant out to a heap **image** ([`image`]) and the newcomer's in.
+//! A goroutine's stack is large from the beginning ([`Config::max_stack`](crate::Config::max_stack)), takes memory only as
+//! it is used, and needs no care. This module is for the code that is different:
 //!
-//! The rule that comes with it: nothing outside a goroutine may hold a pointer into its stack while it is parked.
-//! A goroutine spawned with a stack of its own ([`own`]) is exempt: its bytes never move out.
+//! - recursion that goes as deep as its input says: [`maybe_grow`], or [`remaining`] and [`grow`];
+//! - foreign code that insists on its thread's own stack: [`on_system_stack`].
 //!
-//! How large slots are and how many, and what happens when the system refuses, is decided in [`geometry`]; what
-//! happens when a goroutine runs past the end, in [`overflow`].
+//! Below every stack lie 64 KiB that nobody may touch. Rust code cannot get past them, however large its frames are, because the
+//! compiler touches every page on the way down. C code compiled without stack probes (gcc's `-fstack-clash-protection`)
+//! can, with a single frame of more than that.
+
+// Inside: stacks of goroutines are few, large, and shared by copying.
+//
+// A processor owns a fixed number of stack slots (`slots`), each a large stretch of address space out of one
+// reservation (`arena`). A goroutine gets a home slot when it first runs and keeps it, because its frames must always lie
+// at the addresses they were born at; many goroutines share one home slot. Parking copies nothing. When
+// another goroutine of the same slot is about to run, the processor copies the live bytes of the occupant out to a
+// heap image (`image`) and the newcomer's in.
+//
+// The rule that comes with it: nothing outside a goroutine may hold a pointer into its stack while it is parked. A
+// goroutine spawned with a stack of its own (`own`) is exempt: its bytes never move out. So are segments (`segment`, `cache`),
+// which belong to one goroutine as long as it is on them.
+//
+// Copying is expensive for goroutines that park with much on their stacks. Where such ones were spawned before, the next
+// get slots of their own (`sites`).
+//
+// What a stack has resident and nobody has needed lately is given back to the system (`scavenge`).
+//
+// How large slots are and how many, and what happens when the system refuses, is decided in `geometry`. Which stack the
+// calling code is on is known in `present`; what happens when it runs past the end, in `overflow` and `frames`.
 
 pub(crate) mod arena;
+pub(crate) mod cache;
+pub(crate) mod frames;
 pub(crate) mod geometry;
 pub(crate) mod image;
 pub(crate) mod overflow;
 pub(crate) mod own;
+pub(crate) mod present;
+pub(crate) mod scavenge;
+mod segment;
+pub(crate) mod sites;
 pub(crate) mod slots;
+pub(crate) mod system;
+
+pub use present::remaining;
+pub use segment::{grow, maybe_grow};
+pub use system::on_system_stack;
 
 /// Closed bytes below every stack. Wider than any frame that code compiled without stack probes is likely to
 /// have, so that C code, too, runs into it and not past it; address space is all it costs.

@@ -1,12 +1,14 @@
-//! Stacks that belong to one goroutine alone and are never copied.
+//! Stacks that are never copied: those of one goroutine alone, segments, and the runtime's own.
 
 use super::{Bounds, GUARD, SMALLEST};
+use crate::arch::valgrind;
 use crate::sys::memory::{Reservation, page_size};
 use std::io;
 
 /// A stack of its own, unmapped when dropped.
 pub(crate) struct OwnStack {
-    // Held for its destructor.
+    // Held for their destructors, in this order.
+    _registered: valgrind::Registered,
     _memory: Reservation,
     bounds: Bounds,
 }
@@ -18,13 +20,13 @@ impl OwnStack {
         let Some(size) = size else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a stack cannot be that large"));
         };
-        let hint = |e: io::Error| {
-            io::Error::new(e.kind(), format!("no memory for a goroutine's own stack of {size} bytes: {e}"))
-        };
+        let hint =
+            |e: io::Error| io::Error::new(e.kind(), format!("no memory for a stack of {size} bytes: {e}"));
         let memory = Reservation::new(size + GUARD).map_err(hint)?;
         let limit = memory.low() + GUARD;
-        memory.open(limit, limit + size).map_err(hint)?;
-        Ok(OwnStack { bounds: Bounds { base: limit + size, limit }, _memory: memory })
+        memory.open_above_guard(memory.low(), limit, limit + size).map_err(hint)?;
+        let bounds = Bounds { base: limit + size, limit };
+        Ok(OwnStack { _registered: valgrind::Registered::new(limit, bounds.base), _memory: memory, bounds })
     }
 
     pub(crate) fn bounds(&self) -> Bounds {

@@ -4,6 +4,8 @@
 
 use std::io;
 use std::ptr;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A range of address space, closed to all access until parts of it are opened.
 pub(crate) struct Reservation {
@@ -25,6 +27,11 @@ impl Reservation {
         // SAFETY: the range was just mapped and nobody else knows it. A kernel without huge pages answers EINVAL,
         // which is fine.
         unsafe { libc::madvise(low as *mut libc::c_void, len, libc::MADV_NOHUGEPAGE) };
+        if LOCKED.load(Ordering::Relaxed) {
+            // Closed memory is not populated. Lock each page when it is first touched, instead of all when it is opened.
+            // SAFETY: as above. A kernel that does not know this call (before 4.4) leaves things as they are.
+            unsafe { libc::syscall(libc::SYS_mlock2, low, len, libc::MLOCK_ONFAULT) };
+        }
         Ok(Reservation { low, len })
     }
 
@@ -41,6 +48,42 @@ impl Reservation {
         };
         if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
+
+    /// Opens `[low, high)` with `[guard, low)` closed below it. Where guards are [markers](guards_are_markers) this adds no
+    /// mapping if what lies on either side was opened in the same way.
+    pub(crate) fn open_above_guard(&self, guard: usize, low: usize, high: usize) -> io::Result<()> {
+        if !guards_are_markers() {
+            return self.open(low, high);
+        }
+        self.open(guard, high)?;
+        let (address, len) = (guard as *mut libc::c_void, low - guard);
+        // SAFETY: the range lies inside this mapping, which `open` has checked; nobody uses what was closed until now.
+        let closed = unsafe {
+            // Locked memory takes no markers in some kernels.
+            libc::madvise(address, len, MADV_GUARD_INSTALL) == 0
+                || libc::mprotect(address, len, libc::PROT_NONE) == 0
+        };
+        if closed { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+}
+
+/// Marks pages in the page tables as closed (Linux 6.13). The C library's headers may not know it yet.
+const MADV_GUARD_INSTALL: libc::c_int = 102;
+
+/// Whether the system closes pages without making a mapping of them, so that guards do not count against
+/// `vm.max_map_count`.
+pub(crate) fn guards_are_markers() -> bool {
+    static MARKERS: LazyLock<bool> = LazyLock::new(|| {
+        let page = page_size();
+        let Ok(low) = map(page, libc::PROT_READ | libc::PROT_WRITE) else { return false };
+        // SAFETY: the page was just mapped and is known to nobody else.
+        unsafe {
+            let installed = libc::madvise(low as *mut libc::c_void, page, MADV_GUARD_INSTALL) == 0;
+            libc::munmap(low as *mut libc::c_void, page);
+            installed
+        }
+    });
+    *MARKERS
 }
 
 impl Drop for Reservation {
@@ -50,16 +93,76 @@ impl Drop for Reservation {
     }
 }
 
+/// Memory of its own, not the allocator's: whole pages, zero, readable and writable. Free it with [`free`].
+pub(crate) fn allocate(len: usize) -> io::Result<usize> {
+    map(len, libc::PROT_READ | libc::PROT_WRITE)
+}
+
+/// Gives memory back to the system at once.
+///
+/// # Safety
+/// `allocate` gave this address for this length, and nobody uses it any more.
+pub(crate) unsafe fn free(low: usize, len: usize) {
+    // SAFETY: by contract.
+    unsafe { libc::munmap(low as *mut libc::c_void, len) };
+}
+
 /// Whether the system would let us open `len` bytes now: strict overcommit and address-space limits say no here.
 pub(crate) fn would_fit(len: usize) -> bool {
-    match map(len, libc::PROT_READ | libc::PROT_WRITE) {
-        Ok(low) => {
-            // SAFETY: mapped in the line above, known to nobody else.
-            unsafe { libc::munmap(low as *mut libc::c_void, len) };
-            true
+    let fits = Reservation::new(len).and_then(|range| range.open(range.low, range.low + len));
+    fits.is_ok()
+}
+
+/// Whether the program wants everything that it maps from now on locked in memory (`mlockall` with `MCL_FUTURE`), hence
+/// populated at once.
+static LOCKED: AtomicBool = AtomicBool::new(false);
+
+/// Finds out whether mappings are populated when they are made. Called when the runtime starts.
+pub(crate) fn look_for_locking() {
+    let page = page_size();
+    let Ok(low) = map(page, libc::PROT_READ | libc::PROT_WRITE) else { return };
+    let mut resident = 0u8;
+    // SAFETY: the page was just mapped and is known to nobody else; there is one byte of answer for it.
+    unsafe {
+        if libc::mincore(low as *mut libc::c_void, page, &mut resident) == 0 {
+            LOCKED.store(resident & 1 != 0, Ordering::Relaxed);
         }
-        Err(_) => false,
+        libc::munmap(low as *mut libc::c_void, page);
     }
+}
+
+/// The lowest page in `[low, high)`, both multiples of the page size, that is in memory. None if there is none, or if the
+/// system does not say.
+///
+/// A page that has been swapped out is not in memory, and yet holds something.
+pub(crate) fn lowest_resident(low: usize, high: usize) -> Option<usize> {
+    /// As many pages as are asked about at once: a byte each, on the stack.
+    const AT_ONCE: usize = 1024;
+    let page = page_size();
+    let mut pages = [0u8; AT_ONCE];
+    let mut at = low;
+    while at < high {
+        let n = ((high - at) / page).min(AT_ONCE);
+        // SAFETY: the call writes `n` bytes, for which there is room, and looks only at the page tables.
+        if unsafe { libc::mincore(at as *mut libc::c_void, n * page, pages.as_mut_ptr()) } != 0 {
+            return None;
+        }
+        if let Some(first) = pages[..n].iter().position(|state| state & 1 != 0) {
+            return Some(at + first * page);
+        }
+        at += n * page;
+    }
+    None
+}
+
+/// Gives the pages in `[low, high)`, both multiples of the page size, back to the system; they read as zero afterwards.
+/// If the system refuses, as it does for locked memory, they stay as they are.
+///
+/// # Safety
+/// The range lies in an open part of a [`Reservation`], and nobody needs what is there.
+pub(crate) unsafe fn give_back(low: usize, high: usize) {
+    // SAFETY: by contract.
+    unsafe { libc::madvise(low as *mut libc::c_void, high - low, libc::MADV_DONTNEED) };
 }
 
 fn map(len: usize, prot: libc::c_int) -> io::Result<usize> {

@@ -3,6 +3,7 @@
 pub(crate) mod memory;
 mod setxid;
 pub(crate) mod signals;
+pub(crate) mod symbols;
 mod thread;
 
 pub(crate) use thread::*;

@@ -7,9 +7,11 @@ use libc::{c_int, c_void, siginfo_t};
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI32, Ordering};
 
-/// Looks at a faulting address; does not return if it was a stack overflow. Must be async-signal-safe.
-type Report = fn(usize);
+/// Looks at a faulting address, and at what the kernel says of the interrupted code; does not return if it was a stack
+/// overflow. Must be async-signal-safe.
+type Report = fn(usize, *const c_void);
 
 /// Bytes of stack for signal handlers on workers.
 const ALTERNATE_STACK: usize = 64 << 10;
@@ -19,8 +21,14 @@ const FAULTS: [c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
 static REPORT: OnceLock<Report> = OnceLock::new();
 static PREVIOUS: [OnceLock<libc::sigaction>; 2] = [OnceLock::new(), OnceLock::new()];
 
-/// Installs the handlers. Called once, when the runtime starts, after its first thread has.
+/// Installs every handler that the runtime needs. Called once, when the runtime starts, after its first thread has.
 pub(crate) fn prepare_process(report: Report) {
+    handle_faults(report);
+    setxid::guard();
+}
+
+/// Installs the handlers of faults, unless they have been.
+pub(crate) fn handle_faults(report: Report) {
     if REPORT.set(report).is_err() {
         return;
     }
@@ -40,7 +48,6 @@ pub(crate) fn prepare_process(report: Report) {
             libc::sigaction(signal, &action, ptr::null_mut());
         }
     }
-    setxid::guard();
 }
 
 /// Memory for a worker's signal handlers: a goroutine that has run out of stack has none left to handle that on.
@@ -60,7 +67,7 @@ pub(crate) fn prepare_worker(stack: &'static OwnStack) {
 extern "C" fn on_fault(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     if let Some(report) = REPORT.get() {
         // SAFETY: the kernel passes the fault's information to a SA_SIGINFO handler.
-        report(unsafe { (*info).si_addr() } as usize);
+        report(unsafe { (*info).si_addr() } as usize, context);
     }
     let index = FAULTS.iter().position(|&fault| fault == signal);
     let previous = index.and_then(|index| PREVIOUS[index].get());
@@ -82,5 +89,128 @@ extern "C" fn on_fault(signal: c_int, info: *mut siginfo_t, context: *mut c_void
                 libc::signal(signal, libc::SIG_DFL);
             }
         }
+    }
+}
+
+/// From now on `handler` is called at any fault of the calling thread, and after so many seconds in any case. It must end the
+/// process.
+pub(crate) fn last_resort(handler: extern "C" fn(c_int), seconds: u32) {
+    // SAFETY: the action and the set are fully written before they are used.
+    unsafe {
+        let mut action: libc::sigaction = MaybeUninit::zeroed().assume_init();
+        action.sa_sigaction = handler as *const () as usize;
+        // On the alternate stack, from its top: what it holds will not be returned to.
+        action.sa_flags = libc::SA_ONSTACK | libc::SA_NODEFER;
+        libc::sigemptyset(&mut action.sa_mask);
+        let mut signals = MaybeUninit::uninit();
+        libc::sigemptyset(signals.as_mut_ptr());
+        for signal in FAULTS.into_iter().chain([libc::SIGALRM]) {
+            libc::sigaction(signal, &action, ptr::null_mut());
+            libc::sigaddset(signals.as_mut_ptr(), signal);
+        }
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, signals.as_ptr(), ptr::null_mut());
+        libc::alarm(seconds);
+    }
+}
+
+/// What the handler of questions calls, with what the kernel says of the interrupted code. Async-signal-safe.
+type Listener = fn(*const c_void);
+
+static LISTENER: OnceLock<Listener> = OnceLock::new();
+
+/// From now on a thread that gets a question calls `listener`. False if the program uses the signal itself.
+pub(crate) fn listen_for_questions(listener: Listener) -> bool {
+    let _ = LISTENER.set(listener);
+    // SAFETY: the actions are fully written before they are used; the handler is async-signal-safe, and what it uses is set.
+    unsafe {
+        let mut old: MaybeUninit<libc::sigaction> = MaybeUninit::uninit();
+        if libc::sigaction(libc::SIGURG, ptr::null(), old.as_mut_ptr()) != 0
+            || old.assume_init().sa_sigaction > libc::SIG_IGN
+        {
+            return false;
+        }
+        let mut action: libc::sigaction = MaybeUninit::zeroed().assume_init();
+        action.sa_sigaction = on_question as *const () as usize;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
+        libc::sigemptyset(&mut action.sa_mask);
+        libc::sigaction(libc::SIGURG, &action, ptr::null_mut()) == 0
+    }
+}
+
+/// Sends a question to a thread of this process.
+pub(crate) fn send_question(thread: libc::pid_t) {
+    // SAFETY: a signal whose default is to be ignored; a thread that has ended gets none.
+    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, libc::SIGURG) };
+}
+
+extern "C" fn on_question(_signal: c_int, _info: *mut siginfo_t, context: *mut c_void) {
+    if let Some(listener) = LISTENER.get() {
+        listener(context);
+    }
+}
+
+/// Where SIGQUIT is heard: an event descriptor, or -1.
+static BELL: AtomicI32 = AtomicI32::new(-1);
+
+/// The receiving end of it.
+pub(crate) struct Bell(c_int);
+
+impl Bell {
+    /// Sleeps until the signal comes.
+    pub(crate) fn wait(&self) {
+        let mut count = 0u64;
+        // SAFETY: eight bytes, of which the kernel writes all or none. An interrupted wait is tried again.
+        while unsafe { libc::read(self.0, (&raw mut count).cast(), size_of::<u64>()) } < 0 {}
+    }
+}
+
+/// From now on SIGQUIT rings. `None` if the program handles or ignores it.
+pub(crate) fn ring_at_quit() -> std::io::Result<Option<Bell>> {
+    // SAFETY: the actions and sets are fully written before they are used; the handler is async-signal-safe, and what it uses is stored before.
+    unsafe {
+        let mut old: MaybeUninit<libc::sigaction> = MaybeUninit::uninit();
+        if libc::sigaction(libc::SIGQUIT, ptr::null(), old.as_mut_ptr()) != 0
+            || old.assume_init().sa_sigaction != libc::SIG_DFL
+        {
+            return Ok(None);
+        }
+        let bell = libc::eventfd(0, libc::EFD_CLOEXEC);
+        if bell < 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+        BELL.store(bell, Ordering::Release);
+        let mut action: libc::sigaction = MaybeUninit::zeroed().assume_init();
+        action.sa_sigaction = on_quit as *const () as usize;
+        action.sa_flags = libc::SA_ONSTACK | libc::SA_RESTART;
+        libc::sigemptyset(&mut action.sa_mask);
+        libc::sigaction(libc::SIGQUIT, &action, ptr::null_mut());
+        Ok(Some(Bell(bell)))
+    }
+}
+
+extern "C" fn on_quit(_signal: c_int) {
+    let one = 1u64;
+    // SAFETY: eight readable bytes. A write to an event descriptor of which nobody has read 2^64 - 1 does not fail, so `errno` stays.
+    unsafe { libc::write(BELL.load(Ordering::Acquire), (&raw const one).cast(), size_of::<u64>()) };
+}
+
+/// Writes to the standard error stream as a signal handler may.
+pub(crate) fn write_to_stderr(mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        // SAFETY: the bytes are readable.
+        let n = unsafe { libc::write(libc::STDERR_FILENO, bytes.as_ptr().cast(), bytes.len()) };
+        match usize::try_from(n) {
+            Ok(n) => bytes = &bytes[n..],
+            // Nobody to tell it to.
+            Err(_) => return,
+        }
+    }
+}
+
+/// Sleeps until another thread has ended the process.
+pub(crate) fn wait_for_the_end() -> ! {
+    loop {
+        // SAFETY: no arguments.
+        unsafe { libc::pause() };
     }
 }

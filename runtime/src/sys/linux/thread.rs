@@ -1,5 +1,6 @@
 //! Threads that lend their thread-locals, and what the CPU and kernel let us do with them.
 
+use crate::stack::Bounds;
 use std::mem::MaybeUninit;
 use std::ptr;
 
@@ -10,6 +11,19 @@ const HWCAP2_FSGSBASE: libc::c_ulong = 1 << 1;
 pub(crate) fn can_carry() -> bool {
     // SAFETY: a plain query.
     unsafe { libc::getauxval(libc::AT_HWCAP2) & HWCAP2_FSGSBASE != 0 }
+}
+
+/// Processor time that a thread of this process has used, in nanoseconds, and whether it wants more now.
+pub(crate) fn use_of_processor(thread: libc::pid_t) -> Option<(u64, bool)> {
+    let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).ok()?;
+    let wants = stat.rsplit_once(") ")?.1.starts_with('R');
+    let used = std::fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).ok()?;
+    Some((used.split(' ').next()?.parse().ok()?, wants))
+}
+
+/// How many threads the process has. `None` if the system does not say.
+pub(crate) fn threads() -> Option<usize> {
+    Some(std::fs::read_dir("/proc/self/task").ok()?.count())
 }
 
 /// The kernel's name for the calling kernel thread. On a carried processor that is the worker's.
@@ -35,5 +49,20 @@ pub(crate) fn lend_for_ever() -> ! {
     loop {
         // SAFETY: no arguments; returns only after a signal handler has run.
         unsafe { libc::pause() };
+    }
+}
+
+/// The bounds of the native stack of the thread whose thread pointer is in force, as far as the C library knows them.
+pub(crate) fn native_stack() -> Option<Bounds> {
+    let mut attributes = MaybeUninit::uninit();
+    let (mut limit, mut size) = (ptr::null_mut(), 0);
+    // SAFETY: the attributes are used only when the first call has written them, and then destroyed once.
+    unsafe {
+        if libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
+            return None;
+        }
+        let known = libc::pthread_attr_getstack(attributes.as_ptr(), &mut limit, &mut size) == 0;
+        libc::pthread_attr_destroy(attributes.as_mut_ptr());
+        known.then_some(Bounds { base: limit as usize + size, limit: limit as usize })
     }
 }

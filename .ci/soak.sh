@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Keeps the servers of the examples under load and under attack for an hour, or for so many seconds: soak.sh [SECONDS].
+# At the end descriptors, goroutines and memory must be what they were.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+seconds=${1:-3600}
+# All packages, as elsewhere: one alone would be another choice of features, and another build of everything.
+cargo build --workspace --release --examples
+NARROWBOAT_SOAK_SECONDS=$seconds timeout --kill-after=10 $((seconds + 600)) \
+    cargo test --workspace --release --test examples -- --ignored --nocapture --exact faults::soak | tee target/soak.log
+
+# A filter that matches nothing passes too.
+grep -Eq '^test result: ok\. 1 passed' target/soak.log || {
+    echo "the soak was not run" >&2
+    exit 1
+}

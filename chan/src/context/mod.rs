@@ -1,0 +1,265 @@
+//! Contexts: ending work from outside, limits in time, and values, after Go's `context`.
+//!
+//! A [`Context`] is handed from function to function, as the first argument by custom. Whoever starts work derives a
+//! context for it and keeps the [`Cancel`]; the work waits for [`done`](Context::done) beside whatever else it waits
+//! for. To end a context is to end all that were derived from it.
+//!
+//! | Go | here |
+//! | --- | --- |
+//! | `context.Background()`, `context.TODO()` | [`background()`], [`todo()`] |
+//! | `ctx, cancel := context.WithCancel(ctx)` | `let (ctx, cancel) = with_cancel(&ctx);` |
+//! | `defer cancel()` | `let _cancel = cancel.on_drop();` |
+//! | `context.WithTimeout(ctx, d)`, `WithDeadline` | [`with_timeout`], [`with_deadline`] |
+//! | `WithCancelCause`, `WithTimeoutCause`, `WithDeadlineCause` | [`with_cancel_cause`], [`with_timeout_cause`], [`with_deadline_cause`] |
+//! | `context.WithValue(ctx, key{}, v)` | [`with_value(&ctx, Key(v))`](with_value) |
+//! | `ctx.Value(key{}).(T)` | [`ctx.value::<Key>()`](Context::value) |
+//! | `<-ctx.Done()` in a `select` | `recv(ctx.done()) -> _` in a [`select!`](crate::select!) |
+//! | `ctx.Err() != nil` | [`ctx.is_done()`](Context::is_done) |
+//! | `ctx.Err()`, `context.Cause(ctx)` | [`ctx.err()`](Context::err), [`ctx.cause()`](Context::cause) |
+//! | `context.AfterFunc(ctx, f)`, `WithoutCancel` | [`after_func`], [`without_cancel`] |
+//!
+//! A context has no goroutine and no timer behind it: its deadline is an instant, which whoever waits for it sleeps
+//! until. So nothing is left over when a `Cancel` is dropped without a call, except that the work is not ended: that is
+//! what [`Cancel::on_drop`] is for.
+//!
+//! # Examples
+//! ```
+//! use narrowboat_chan::context::{self, Context, Error};
+//! use narrowboat_chan::{Receiver, select, unbounded};
+//! use std::time::Duration;
+//!
+//! fn sum(ctx: &Context, numbers: &Receiver<u64>) -> Result<u64, Error> {
+//!     let mut sum = 0;
+//!     loop {
+//!         select! {
+//!             recv(numbers) -> n => match n {
+//!                 Ok(n) => sum += n,
+//!                 Err(_) => return Ok(sum),
+//!             },
+//!             recv(ctx.done()) -> _ => return Err(ctx.err().expect("it is done")),
+//!         }
+//!     }
+//! }
+//!
+//! let (ctx, cancel) = context::with_timeout(&context::background(), Duration::from_millis(20));
+//! let _cancel = cancel.on_drop();
+//! let (tx, rx) = unbounded();
+//! tx.send(1).unwrap();
+//! assert_eq!(sum(&ctx, &rx), Err(Error::DeadlineExceeded));
+//! ```
+
+mod after;
+mod cancel;
+mod make;
+mod scope;
+mod values;
+
+pub use after::{AfterFunc, after_func};
+pub use cancel::{Cancel, CancelOnDrop};
+pub use make::{
+    background, todo, with_cancel, with_cancel_cause, with_deadline, with_deadline_cause, with_timeout,
+    with_timeout_cause, with_value, without_cancel,
+};
+pub(crate) use scope::Scope;
+
+use crate::Receiver;
+use crate::receiver::Flavor;
+use narrowboat_runtime::park::checkpoint;
+use std::any::Any;
+use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::Arc;
+use std::time::Instant;
+use values::Values;
+
+/// What lies behind the end of a context: any error, shared.
+///
+/// ```
+/// use narrowboat_chan::context::{Cause, background, with_cancel};
+///
+/// let (ctx, cancel) = with_cancel(&background());
+/// cancel.cancel_with("the cable was cut");
+/// let cause: Cause = ctx.cause().unwrap();
+/// assert_eq!(cause.to_string(), "the cable was cut");
+/// ```
+pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
+
+/// Tells work when to end, and carries values to it.
+///
+/// Clones are cheap and stand for the same context. All methods can be called from any goroutine and any thread.
+///
+/// # Examples
+/// ```
+/// use narrowboat_chan::context::{Error, background, with_cancel};
+/// use std::thread;
+///
+/// let (ctx, cancel) = with_cancel(&background());
+/// let worker = thread::spawn({
+///     let ctx = ctx.clone();
+///     move || ctx.done().recv().is_err()
+/// });
+/// cancel.cancel();
+/// assert_eq!(ctx.err(), Some(Error::Canceled));
+/// assert!(worker.join().unwrap(), "the channel was closed");
+/// ```
+#[derive(Clone)]
+pub struct Context {
+    /// A scope's, or the channel that never closes.
+    done: Receiver<()>,
+    values: Values,
+}
+
+/// Why a context is done.
+///
+/// # Examples
+/// ```
+/// use narrowboat_chan::context::Error;
+///
+/// assert_eq!(Error::Canceled.to_string(), "context canceled");
+/// assert_eq!(Error::DeadlineExceeded.to_string(), "context deadline exceeded");
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Error {
+    /// It, or one that it was derived from, was cancelled.
+    Canceled,
+    /// Its deadline has passed.
+    DeadlineExceeded,
+}
+
+impl Context {
+    fn scope(&self) -> Option<&Arc<Scope>> {
+        match &self.done.flavor {
+            Flavor::Done(scope) => Some(scope),
+            _ => None,
+        }
+    }
+
+    /// A channel that closes when the context is done, and carries no messages: a receive waits for the end, and
+    /// returns an error then. That of [`background()`] never closes.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_chan::context::{background, with_cancel};
+    /// use narrowboat_chan::{select, unbounded};
+    ///
+    /// let (ctx, cancel) = with_cancel(&background());
+    /// let (_tx, rx) = unbounded::<i32>();
+    /// cancel.cancel();
+    /// select! {
+    ///     recv(rx) -> _ => unreachable!("nobody sends"),
+    ///     recv(ctx.done()) -> end => assert!(end.is_err()),
+    /// }
+    /// ```
+    pub fn done(&self) -> &Receiver<()> {
+        &self.done
+    }
+
+    /// Why the context is done; `None` if it is not. Once there is an error, it stays the same.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_chan::context::{Error, background, with_deadline};
+    /// use std::time::Instant;
+    ///
+    /// let (ctx, _cancel) = with_deadline(&background(), Instant::now());
+    /// assert_eq!(ctx.err(), Some(Error::DeadlineExceeded));
+    /// assert_eq!(background().err(), None);
+    /// ```
+    pub fn err(&self) -> Option<Error> {
+        checkpoint();
+        Some(self.scope()?.end()?.error)
+    }
+
+    /// What lies behind [`err`](Context::err): the cause that was given with the cancel or the deadline which ended the
+    /// context; if none was, the error itself.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_chan::context::{Error, background, with_cancel};
+    ///
+    /// let (ctx, cancel) = with_cancel(&background());
+    /// assert!(ctx.cause().is_none());
+    /// cancel.cancel_with("out of fuel");
+    /// assert_eq!(ctx.err(), Some(Error::Canceled));
+    /// assert_eq!(ctx.cause().unwrap().to_string(), "out of fuel");
+    /// ```
+    pub fn cause(&self) -> Option<Cause> {
+        let end = self.scope()?.end()?;
+        Some(end.cause.clone().unwrap_or_else(|| Arc::new(end.error)))
+    }
+
+    /// When the context will be done at the latest: its own deadline or that of one it was derived from, whichever is
+    /// earlier. `None` if there is no limit.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_chan::context::{background, with_deadline};
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let soon = Instant::now() + Duration::from_secs(1);
+    /// let (parent, _cancel) = with_deadline(&background(), soon);
+    /// let (child, _cancel) = with_deadline(&parent, soon + Duration::from_secs(1));
+    /// assert_eq!(child.deadline(), Some(soon));
+    /// ```
+    pub fn deadline(&self) -> Option<Instant> {
+        self.scope()?.deadline()
+    }
+
+    /// Whether the context is done. For a look now and then in the course of a computation, which also lets other
+    /// goroutines have their turn if it is long.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_chan::context::{background, with_cancel};
+    ///
+    /// let (ctx, cancel) = with_cancel(&background());
+    /// assert!(!ctx.is_done());
+    /// cancel.cancel();
+    /// assert!(ctx.is_done());
+    /// ```
+    pub fn is_done(&self) -> bool {
+        checkpoint();
+        self.scope().is_some_and(|scope| scope.is_over())
+    }
+
+    /// The value of this type that was put in last, by [`with_value`] here or in a context that this one was derived
+    /// from. Takes as long as there are values.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_chan::context::{background, with_cancel, with_value};
+    ///
+    /// #[derive(PartialEq, Debug)]
+    /// struct User(&'static str);
+    ///
+    /// let ctx = with_value(&background(), User("ada"));
+    /// let (ctx, _cancel) = with_cancel(&ctx);
+    /// assert_eq!(ctx.value::<User>(), Some(&User("ada")));
+    /// assert_eq!(ctx.value::<String>(), None);
+    /// ```
+    pub fn value<T: Any>(&self) -> Option<&T> {
+        self.values.get()
+    }
+}
+
+// A context is not changed through a reference except to its end, wherever a panic strikes.
+impl UnwindSafe for Context {}
+impl RefUnwindSafe for Context {}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut f = f.debug_struct("Context");
+        f.field("err", &self.err()).field("deadline", &self.deadline()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Error::Canceled => "context canceled",
+            Error::DeadlineExceeded => "context deadline exceeded",
+        })
+    }
+}
+
+impl std::error::Error for Error {}

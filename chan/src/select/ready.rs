@@ -1,0 +1,172 @@
+//! How a select waits until an operation is possible, without carrying it out.
+//!
+//! 1. *Look.* Each operation is looked at in turn, in shuffled order (or in the order written). The first that is possible
+//!    is the result.
+//! 2. *Watch.* A wait begins. At each channel, under its lock, the select looks again, and if the operation is still
+//!    impossible it leaves a node among its watchers. Whoever makes the operation possible calls all of them; a watcher
+//!    is not a party, so it is handed nothing and takes the turn of nobody.
+//! 3. *Park*, until somebody calls or the deadline comes. If an operation turned out to be possible in step 2, the select
+//!    ends its wait itself, or, if it was called meanwhile, parks to receive that call.
+//! 4. *Leave*, each node under its channel's lock, and start over with step 1. What was possible may have been taken by
+//!    others in between; then it goes on waiting.
+//!
+//! Two selects that watch the two ends of a channel without a buffer wait for each other for ever: an operation is
+//! possible only when a counterpart has begun its own.
+
+use super::arm::{Arm, BY_ITSELF, Seat};
+use super::run::{Nodes, Order};
+use crate::block::{At, Limit};
+use crate::timer::{Wait, earlier};
+use narrowboat_runtime::park::{Outcome, Reason, Waiter, checkpoint};
+use std::time::Instant;
+
+/// Waits until one of the operations is possible: its index, or `None` if the limit was reached first.
+pub(crate) fn ready(arms: &mut [Arm<'_>], order: Order, limit: Limit, at: At) -> Option<usize> {
+    loop {
+        order.arrange(arms);
+        if let Some(arm) = arms.iter().find(|arm| arm.handle.is_ready()) {
+            checkpoint();
+            return Some(arm.index);
+        }
+        match limit.deadline() {
+            Some(deadline) => sleep(arms, deadline, at),
+            None if none_is_possible(arms, at) => {
+                checkpoint();
+                return None;
+            }
+            None => {}
+        }
+    }
+}
+
+/// Whether no operation is possible, at one moment for all of them, after each has been found impossible on its own.
+///
+/// Without this a select could give up although one of its operations was possible at any time: the first became possible
+/// after it had been looked at, and the second was possible until shortly before. So the select watches at all of them
+/// together, and if it can end its wait itself nobody has called in between.
+pub(super) fn none_is_possible(arms: &[Arm<'_>], at: At) -> bool {
+    // One look at one channel is such a moment.
+    arms.len() < 2
+        || watch(arms, false, None, at, |waiter, deadline| {
+            let quiet = waiter.try_end(BY_ITSELF);
+            if !quiet {
+                // SAFETY: `waiter` is from our latest `begin`. Somebody has called.
+                unsafe { waiter.park(None) };
+            }
+            deadline.is_some() && quiet
+        })
+}
+
+/// Sleeps until an operation becomes possible, or a timer among them or the limit is due.
+#[cold]
+#[inline(never)]
+fn sleep(arms: &[Arm<'_>], limit: Option<Instant>, at: At) {
+    watch(arms, arms.len() == 1 && limit.is_none(), limit, at, |waiter, deadline| {
+        if deadline.is_some() || !waiter.try_end(BY_ITSELF) {
+            // SAFETY: `waiter` is from our latest `begin`. If not all watch, somebody has called already.
+            unsafe { waiter.park(deadline.flatten()) };
+        }
+    });
+}
+
+/// Steps 2 to 4. `then` ends the wait that it gets. It hears when that has to end at the latest, if the select watches at all
+/// arms, which it does as long as none is found possible.
+#[inline(always)]
+fn watch<R>(
+    arms: &[Arm<'_>],
+    sole: bool,
+    limit: Option<Instant>,
+    at: At,
+    then: impl FnOnce(Waiter, Option<Option<Instant>>) -> R,
+) -> R {
+    let waiter = Waiter::begin(Reason::Select, 0, at);
+    let nodes = Nodes::new(waiter, arms.len());
+    let mut deadline = limit;
+    let mut watching = 0;
+    for (i, arm) in arms.iter().enumerate() {
+        // All have the outcome that says nothing: which of them it was is found in step 1.
+        let seat = Seat { waiter, node: nodes.get(i), outcome: Outcome(Outcome::FIRST), sole };
+        // SAFETY: each node is used for one arm of this wait, and `nodes` lives until all have left.
+        let Wait::Until(until) = (unsafe { arm.handle.watch(seat) }) else { break };
+        deadline = earlier(deadline, until);
+        watching += 1;
+    }
+    let result = then(waiter, (watching == arms.len()).then_some(deadline));
+    for (i, arm) in arms[..watching].iter().enumerate() {
+        // SAFETY: put there above, and alive.
+        unsafe { arm.handle.unwatch(nodes.get(i)) };
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::channel::Guard;
+    use crate::receiver::Flavor;
+    use crate::{Receiver, Select, bounded};
+    use std::time::{Duration, Instant};
+
+    fn state<T>(rx: &Receiver<T>) -> Guard<'_, T> {
+        let Flavor::Channel(channel) = &rx.flavor else { unreachable!() };
+        channel.lock()
+    }
+
+    /// Waits until the queues are as they should be.
+    fn until<T>(rx: &Receiver<T>, holds: impl Fn(&Guard<'_, T>) -> bool) {
+        let start = Instant::now();
+        while !holds(&state(rx)) {
+            assert!(start.elapsed() < Duration::from_secs(60));
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn watching_leaves_nothing() {
+        let (tx, rx) = bounded::<i32>(0);
+        for _ in 0..100 {
+            let mut select = Select::new();
+            select.recv(&rx);
+            select.send(&tx);
+            select.recv(&rx);
+            assert!(select.ready_timeout(Duration::from_micros(20)).is_err());
+            let state = state(&rx);
+            assert!(state.recvs.is_deserted() && state.sends.is_deserted());
+        }
+        let watcher = {
+            let (tx, rx) = (tx.clone(), rx.clone());
+            std::thread::spawn(move || {
+                let mut select = Select::new();
+                select.send(&tx);
+                select.recv(&rx);
+                select.ready()
+            })
+        };
+        until(&rx, |state| state.recvs.is_watched() && state.sends.is_watched());
+        tx.close();
+        watcher.join().unwrap();
+        assert!(state(&rx).recvs.is_deserted() && state(&rx).sends.is_deserted());
+    }
+
+    #[test]
+    fn room_that_a_blocked_send_gets_is_no_news() {
+        let (tx, rx) = bounded(1);
+        tx.send(1).unwrap();
+        let sender = {
+            let tx = tx.clone();
+            std::thread::spawn(move || tx.send(2).unwrap())
+        };
+        until(&rx, |state| state.sends.has_party());
+        let watcher = std::thread::spawn(move || {
+            let mut select = Select::new();
+            select.send(&tx);
+            select.ready()
+        });
+        until(&rx, |state| state.sends.is_watched());
+        assert_eq!(rx.recv(), Ok(1));
+        sender.join().unwrap();
+        assert!(state(&rx).sends.is_watched());
+        assert_eq!(rx.recv(), Ok(2));
+        assert_eq!(watcher.join().unwrap(), 0);
+        assert!(rx.is_empty());
+    }
+}

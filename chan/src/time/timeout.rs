@@ -1,0 +1,80 @@
+//! A limit on how long the caller waits.
+
+use crate::{RecvTimeoutError, bounded};
+use std::error::Error;
+use std::fmt;
+use std::panic::resume_unwind;
+use std::time::Duration;
+
+/// Runs `f` in a goroutine of its own and returns its result, if it ends within `duration`.
+///
+/// If it does not, `f` is *not* stopped, since nothing in Rust can be stopped from outside: it runs on by itself, and
+/// its result is dropped. What can be long should take a [`Context`](crate::context::Context), and look at it; with
+/// one, [`with_timeout`](crate::context::with_timeout) says the same without a goroutine.
+///
+/// # Errors
+/// If the time was up.
+///
+/// # Panics
+/// If `f` does so in time, with its payload.
+///
+/// # Examples
+/// ```
+/// use narrowboat_chan::time::{sleep, timeout};
+/// use std::time::Duration;
+///
+/// assert_eq!(timeout(Duration::from_secs(60), || 6 * 7), Ok(42));
+///
+/// let late = timeout(Duration::from_millis(5), || sleep(Duration::from_millis(100)));
+/// assert_eq!(late.unwrap_err().to_string(), "the time limit of 5ms has passed; what was started runs on");
+/// ```
+///
+/// With something to stop it by:
+/// ```
+/// use narrowboat_chan::context::{background, with_timeout};
+/// use narrowboat_chan::time::timeout;
+/// use std::time::Duration;
+///
+/// let limit = Duration::from_millis(5);
+/// let (ctx, _cancel) = with_timeout(&background(), limit);
+/// let steps = timeout(limit, move || (0..).take_while(|_| !ctx.is_done()).count());
+/// assert!(steps.is_err() || steps.is_ok_and(|steps| steps > 0));
+/// ```
+#[track_caller]
+pub fn timeout<F, T>(duration: Duration, f: F) -> Result<T, Elapsed>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    // Closed when `f` ends, however it ends.
+    let (running, ended) = bounded::<()>(0);
+    let work = narrowboat_runtime::spawn(move || {
+        let _running = running;
+        f()
+    });
+    match ended.recv_timeout(duration) {
+        Err(RecvTimeoutError::Timeout) => Err(Elapsed(duration)),
+        _ => Ok(work.join().unwrap_or_else(|panic| resume_unwind(panic))),
+    }
+}
+
+/// The time limit of a [`timeout`] has passed. It holds that limit.
+///
+/// # Examples
+/// ```
+/// use narrowboat_chan::time::{Elapsed, sleep, timeout};
+/// use std::time::Duration;
+///
+/// let limit = Duration::from_millis(5);
+/// assert_eq!(timeout(limit, || sleep(Duration::from_millis(100))), Err(Elapsed(limit)));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Elapsed(pub Duration);
+
+impl fmt::Display for Elapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the time limit of {:?} has passed; what was started runs on", self.0)
+    }
+}
+
+impl Error for Elapsed {}

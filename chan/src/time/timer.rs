@@ -1,0 +1,142 @@
+//! A timer that can be stopped and set again.
+
+use crate::Receiver;
+use crate::receiver::Flavor;
+use crate::timer::{self, from_now};
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A single message at a point in time that can be changed.
+///
+/// The message comes on a [`channel`](Timer::channel), and is the instant at which it was due. All methods can be
+/// called from any goroutine and any thread, also while others wait on the channel, alone or in a `select!`: after
+/// [`stop`](Timer::stop) they go on waiting, after [`reset`](Timer::reset) they wait for the new instant, be it earlier
+/// or later. No message of before is received after either has returned.
+///
+/// Dropping the timer changes nothing for those who have the channel. A timer needs no `stop`; one that nobody waits for
+/// costs nothing but its memory.
+///
+/// # Examples
+/// ```
+/// use narrowboat_chan::time::Timer;
+/// use narrowboat_chan::{select, unbounded};
+/// use std::time::Duration;
+///
+/// let (_tx, rx) = unbounded::<i32>();
+/// let timer = Timer::new(Duration::from_millis(5));
+/// select! {
+///     recv(rx) -> _ => unreachable!("nobody sends"),
+///     recv(timer.channel()) -> due => assert!(due.unwrap() <= std::time::Instant::now()),
+/// }
+/// ```
+pub struct Timer {
+    timer: Arc<timer::Timer<Instant>>,
+    channel: Receiver<Instant>,
+}
+
+impl Timer {
+    /// A timer that fires `duration` from now. A duration past the range of the clock counts as a hundred years.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let start = Instant::now();
+    /// let timer = narrowboat_chan::time::Timer::new(Duration::from_millis(5));
+    /// timer.channel().recv().unwrap();
+    /// assert!(start.elapsed() >= Duration::from_millis(5));
+    /// ```
+    pub fn new(duration: Duration) -> Timer {
+        Timer::at(from_now(duration))
+    }
+
+    /// A timer that fires at `when`.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let when = Instant::now() + Duration::from_millis(5);
+    /// assert_eq!(narrowboat_chan::time::Timer::at(when).channel().recv(), Ok(when));
+    /// ```
+    pub fn at(when: Instant) -> Timer {
+        let timer = Arc::new(timer::Timer::settable(when, None));
+        Timer { channel: Receiver { flavor: Flavor::Timer(timer.clone()) }, timer }
+    }
+
+    /// The channel of the message. It never closes. Clones of it are the same channel: one of them gets the message.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let timer = narrowboat_chan::time::Timer::new(Duration::from_secs(3600));
+    /// assert!(timer.channel().try_recv().is_err());
+    /// timer.reset(Duration::ZERO);
+    /// assert!(timer.channel().try_recv().is_ok());
+    /// ```
+    pub fn channel(&self) -> &Receiver<Instant> {
+        &self.channel
+    }
+
+    /// Stops the timer. True if a message was to come, or had come and was not received; it will not be received now.
+    /// False if the message has been received, or the timer was stopped already.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let timer = narrowboat_chan::time::Timer::new(Duration::ZERO);
+    /// assert!(timer.stop());
+    /// assert!(timer.channel().try_recv().is_err());
+    /// assert!(!timer.stop());
+    /// ```
+    pub fn stop(&self) -> bool {
+        self.timer.set(None, None)
+    }
+
+    /// Sets the timer to fire `duration` from now, whatever its state. Returns what [`stop`](Timer::stop) would have.
+    ///
+    /// To put a timer off again and again before it fires wakes nobody who waits for it, and is cheap.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let timer = narrowboat_chan::time::Timer::new(Duration::from_secs(3600));
+    /// assert!(timer.reset(Duration::from_millis(5)));
+    /// timer.channel().recv().unwrap();
+    /// assert!(!timer.reset(Duration::from_millis(5)), "the message was received");
+    /// timer.channel().recv().unwrap();
+    /// ```
+    pub fn reset(&self, duration: Duration) -> bool {
+        self.reset_at(from_now(duration))
+    }
+
+    /// Sets the timer to fire at `when`, whatever its state. Returns what [`stop`](Timer::stop) would have.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let timer = narrowboat_chan::time::Timer::new(Duration::from_secs(3600));
+    /// let when = Instant::now();
+    /// timer.reset_at(when);
+    /// assert_eq!(timer.channel().recv(), Ok(when));
+    /// ```
+    pub fn reset_at(&self, when: Instant) -> bool {
+        self.timer.set(Some(when), None)
+    }
+
+    /// Whether [`stop`](Timer::stop) would return true.
+    pub(super) fn is_set(&self) -> bool {
+        self.timer.is_set()
+    }
+}
+
+impl fmt::Debug for Timer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("Timer { .. }")
+    }
+}

@@ -1,0 +1,100 @@
+//! An HTTP/1.1 server: keep-alive, pipelining, bodies with a length or in chunks, limits on everything that a client
+//! decides, and an end that finishes what is under way.
+//!
+//!     cargo run --release --example http_server -- 127.0.0.1:8080
+//!
+//! and in a second terminal:
+//!
+//!     curl -i http://127.0.0.1:8080/
+//!     curl -d 'say it again' http://127.0.0.1:8080/echo
+//!     curl http://127.0.0.1:8080/sleep/3000           press Ctrl-C in the first terminal meanwhile
+//!     wrk -c 1000 -d 10 http://127.0.0.1:8080/
+//!
+//! `GET /` says hello, `/stats` counts, `/sleep/MILLISECONDS` takes its time; `POST /` drops a body, `/echo` returns it.
+//! Options, with what they are by default: `--max-connections 20000`, `--idle-timeout 60`, `--request-timeout 30`, `--grace
+//! 30` (seconds; the last one is for requests under way when SIGINT or SIGTERM comes; a second signal ends it at once).
+//!
+//! Where to read: this file accepts and ends, `connection` is the goroutine of one client, `request` and `body` read,
+//! `response` answers, `stats` counts.
+
+mod body;
+mod connection;
+mod options;
+mod request;
+mod response;
+mod server;
+mod stats;
+
+use narrowboat::chan::{self, RecvTimeoutError};
+use narrowboat::net::TcpListener;
+use narrowboat::{go, time};
+use options::Options;
+use server::Server;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+fn main() -> io::Result<()> {
+    let options = Options::from_args();
+    narrowboat::run(|| serve(options))
+}
+
+fn serve(options: Options) -> io::Result<()> {
+    let listener = TcpListener::bind(&options.address)?;
+    let address = listener.local_addr()?;
+    let (server, traffic) = Server::new(options);
+    end_on_signals(&listener, &server)?;
+    println!("listening on {address}\ntry: curl -i http://{address}/");
+    go!(stats::print(server.clone(), traffic));
+
+    // Nothing is ever sent: every connection holds a sender, so the channel is closed when the last has ended.
+    let (open, ended) = chan::bounded::<Infallible>(0);
+    while !server.is_stopping() {
+        match listener.accept() {
+            Ok((stream, _peer)) => {
+                let (server, open) = (server.clone(), open.clone());
+                go!(move || {
+                    // A connection that breaks is its client's business.
+                    let _ = connection::serve(stream, &server);
+                    drop(open);
+                });
+            }
+            Err(_) if server.is_stopping() => break,
+            Err(error) => {
+                // Out of descriptors, most likely. Those that are open are served on; some of them will close.
+                eprintln!("cannot accept: {error}; trying again");
+                time::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+
+    // From here on the kernel refuses new connections.
+    drop((listener, open));
+    match ended.recv_timeout(server.options.grace) {
+        Err(RecvTimeoutError::Timeout) => println!("cut off {} connections; {}", server.open(), server.stats),
+        _ => println!("every connection has ended; {}", server.stats),
+    }
+    Ok(())
+}
+
+/// Stops the server at the first signal, and the process at the second.
+fn end_on_signals(listener: &TcpListener, server: &Arc<Server>) -> io::Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let (listener, server) = (listener.try_clone()?, server.clone());
+    // A plain thread, since waiting for a signal blocks it. It can use everything of Narrowboat, like any thread.
+    std::thread::spawn(move || {
+        let mut signals = signals.forever();
+        signals.next();
+        println!("finishing what is under way; a second signal ends it at once");
+        server.stop();
+        // A deadline in the past ends an accept that is waiting, and every later one.
+        let _ = listener.set_deadline(Some(Instant::now()));
+        drop((listener, server));
+        signals.next();
+        std::process::exit(1);
+    });
+    Ok(())
+}

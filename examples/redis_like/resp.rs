@@ -1,0 +1,116 @@
+//! The protocol: commands as arrays of strings, or as lines that a person types; and the five kinds of reply.
+
+use std::io::Write;
+
+/// A string in a command. Redis allows 512 MB; here nobody may take that much by asking.
+const MAX_STRING: usize = 16 << 20;
+pub const MAX_COMMAND: usize = 64 << 20;
+const MAX_WORDS: usize = 1 << 20;
+const MAX_LINE: usize = 64 << 10;
+
+/// What is wrong with the bytes, as the client is told before the connection is closed.
+pub type ProtocolError = &'static str;
+
+/// Puts the words of the command at the start of `input` into `words`, and returns its length in bytes. `None` if more must
+/// come. A command may have no words: an empty line is one, and nothing is to be done for it.
+///
+/// # Errors
+/// What is wrong, if this is no command.
+pub fn parse<'a>(input: &'a [u8], words: &mut Vec<&'a [u8]>) -> Result<Option<usize>, ProtocolError> {
+    words.clear();
+    let Some((first, mut at)) = line(input)? else { return Ok(None) };
+    let Some(count) = first.strip_prefix(b"*") else {
+        words.extend(first.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()));
+        return Ok(Some(at));
+    };
+    let count = number(count).filter(|&it| it <= MAX_WORDS as i64).ok_or("invalid multibulk length")?;
+    for _ in 0..count {
+        let Some((header, length)) = line(&input[at..])? else { return Ok(None) };
+        at += length;
+        let size = header.strip_prefix(b"$").ok_or("expected '$'")?;
+        let size = number(size).and_then(|size| usize::try_from(size).ok()).filter(|&it| it <= MAX_STRING);
+        let end = at + size.ok_or("invalid bulk length")?;
+        if end > MAX_COMMAND {
+            return Err("too big a command");
+        }
+        match input.get(end..end + 2) {
+            Some(b"\r\n") => {}
+            Some(_) => return Err("expected a line end after a string"),
+            None => return Ok(None),
+        }
+        words.push(&input[at..end]);
+        at = end + 2;
+    }
+    Ok(Some(at))
+}
+
+/// The first line without its end, and its length with it.
+fn line(input: &[u8]) -> Result<Option<(&[u8], usize)>, ProtocolError> {
+    match input.iter().take(MAX_LINE).position(|&byte| byte == b'\n') {
+        Some(end) => {
+            let line = &input[..end];
+            Ok(Some((line.strip_suffix(b"\r").unwrap_or(line), end + 1)))
+        }
+        None if input.len() < MAX_LINE => Ok(None),
+        None => Err("too big inline request"),
+    }
+}
+
+/// A whole number and nothing else. A sign is `-`.
+pub fn number(text: &[u8]) -> Option<i64> {
+    if text.starts_with(b"+") { None } else { str::from_utf8(text).ok()?.parse().ok() }
+}
+
+/// What is written to a client.
+pub trait Reply {
+    fn status(&mut self, text: &str);
+    fn error(&mut self, text: &str);
+    fn integer(&mut self, value: i64);
+    fn string(&mut self, bytes: &[u8]);
+    /// No such string.
+    fn nil(&mut self);
+    /// The elements follow.
+    fn array(&mut self, length: usize);
+    fn nil_array(&mut self);
+}
+
+impl Reply for Vec<u8> {
+    fn status(&mut self, text: &str) {
+        self.push(b'+');
+        self.extend_from_slice(text.as_bytes());
+        self.extend_from_slice(b"\r\n");
+    }
+
+    fn error(&mut self, text: &str) {
+        self.push(b'-');
+        // A client's word may stand in the text, and a line end there would be the end of the reply.
+        self.extend(text.bytes().map(|byte| if byte.is_ascii_control() { b' ' } else { byte }));
+        self.extend_from_slice(b"\r\n");
+    }
+
+    fn integer(&mut self, value: i64) {
+        header(self, ':', value);
+    }
+
+    fn string(&mut self, bytes: &[u8]) {
+        header(self, '$', bytes.len() as i64);
+        self.extend_from_slice(bytes);
+        self.extend_from_slice(b"\r\n");
+    }
+
+    fn nil(&mut self) {
+        self.extend_from_slice(b"$-1\r\n");
+    }
+
+    fn array(&mut self, length: usize) {
+        header(self, '*', length as i64);
+    }
+
+    fn nil_array(&mut self) {
+        self.extend_from_slice(b"*-1\r\n");
+    }
+}
+
+fn header(output: &mut Vec<u8>, kind: char, number: i64) {
+    write!(output, "{kind}{number}\r\n").expect("a vector takes everything");
+}

@@ -1,0 +1,45 @@
+//! Taking connections, also when the system has run out of what they need.
+//!
+//! Out of descriptors or memory, the kernel leaves the connection in its queue and says so; there is no event when things
+//! get better. The error is the caller's, as with std. But a loop that only tries again would be a busy one, and would keep
+//! those from running who could give descriptors back. So a listener counts how often it was short of means in
+//! succession, and a call that is so again after the last one was lets some time pass and tries once more before it fails:
+//!
+//! 1. The first failure of a row is returned at once: the caller may know what to close.
+//! 2. The next calls pause for 4 ms, 8 ms and so on up to a quarter of a second if their first attempt fails, and return what
+//!    their second attempt gives. Only the party that accepts pauses.
+//! 3. A connection that was taken ends the row. None is lost: those that wait are in the kernel's queue.
+//!
+//! No descriptor is kept in reserve to take connections with and turn them away: those who wait are better served late.
+
+use crate::source::{Direction, Source, Wait};
+use crate::sys::socket;
+use narrowboat_runtime::sleep_until;
+use socket2::SockAddr;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(4);
+/// The pause is doubled so many times at most.
+const DOUBLINGS: u8 = 6;
+
+/// Waits for a connection and takes it.
+///
+/// # Errors
+/// As [`Source::operate`].
+pub(crate) fn accept(source: &Source, wait: Wait<'_>) -> io::Result<(OwnedFd, SockAddr)> {
+    let row = source.short_of_means();
+    let mut taken = source.io(wait, socket::accept);
+    let is_short = |taken: &io::Result<_>| taken.as_ref().is_err_and(socket::is_short_of_means);
+    if row > 0 && is_short(&taken) && !source.is_nonblocking() {
+        let until = Instant::now() + FIRST_PAUSE * (1 << (row - 1));
+        let deadline = source.limit(Direction::Input).deadline();
+        // Not in the queue of those who wait for connections: there are some, and it is not they that are missing.
+        sleep_until(deadline.map_or(until, |deadline| deadline.min(until)));
+        taken = source.io(wait, socket::accept);
+    }
+    let row = if is_short(&taken) { (row + 1).min(DOUBLINGS + 1) } else { 0 };
+    source.set_short_of_means(row);
+    taken
+}

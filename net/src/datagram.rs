@@ -1,0 +1,175 @@
+//! The methods that both kinds of datagram sockets have, written once.
+
+/// For a type with the field `source: Arc<Source>`, addresses of the type `$Addr`, and `$shown`, which makes one of what the
+/// kernel says. `$setup` makes `one` and `other`, which are connected with each other.
+macro_rules! datagram_methods {
+    ($Socket:ident, $Addr:ty, $shown:path, $setup:expr) => {
+        impl $Socket {
+            /// Receives a datagram, waiting for one, and says how many bytes of it are in `buf`. What does not fit is lost.
+            ///
+            /// # Errors
+            /// The system's: an earlier datagram that was refused at the other end, for one. `WouldBlock` in
+            /// non-blocking mode or after the timeout, `TimedOut` after the deadline.
+            ///
+            /// # Examples
+            /// ```
+            #[doc = $setup]
+            /// one.send(b"text")?;
+            /// let mut text = [0; 8];
+            /// let length = other.recv(&mut text)?;
+            /// assert_eq!(&text[..length], b"text");
+            /// # std::io::Result::Ok(())
+            /// ```
+            #[track_caller]
+            pub fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
+                transfer::recv(&self.source, Wait::new(Reason::Read, Location::caller()), buf, 0)
+            }
+
+            /// Receives a datagram, and says where it came from as well.
+            ///
+            /// # Errors
+            /// As [`recv`](Self::recv).
+            ///
+            /// # Examples
+            /// ```
+            #[doc = $setup]
+            /// one.send(b"text")?;
+            /// let (length, _from) = other.recv_from(&mut [0; 8])?;
+            /// assert_eq!(length, 4);
+            /// # std::io::Result::Ok(())
+            /// ```
+            #[track_caller]
+            pub fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, $Addr)> {
+                let wait = Wait::new(Reason::Read, Location::caller());
+                let (length, from) = transfer::recv_from(&self.source, wait, buf, 0)?;
+                Ok((length, $shown(&from)?))
+            }
+
+            /// As [`recv`](Self::recv), and leaves the datagram there for the next one.
+            ///
+            /// # Errors
+            /// As there.
+            ///
+            /// # Examples
+            /// ```
+            #[doc = $setup]
+            /// one.send(b"text")?;
+            /// assert_eq!(other.peek(&mut [0; 8])?, 4);
+            /// assert_eq!(other.recv(&mut [0; 8])?, 4);
+            /// # std::io::Result::Ok(())
+            /// ```
+            #[track_caller]
+            pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+                let wait = Wait::new(Reason::Read, Location::caller());
+                transfer::recv(&self.source, wait, buf, libc::MSG_PEEK)
+            }
+
+            /// As [`recv_from`](Self::recv_from), and leaves the datagram there for the next one.
+            ///
+            /// # Errors
+            /// As there.
+            ///
+            /// # Examples
+            /// ```
+            #[doc = $setup]
+            /// one.send(b"text")?;
+            /// assert_eq!(other.peek_from(&mut [0; 8])?.0, 4);
+            /// assert_eq!(other.recv(&mut [0; 8])?, 4);
+            /// # std::io::Result::Ok(())
+            /// ```
+            #[track_caller]
+            pub fn peek_from(&self, buf: &mut [u8]) -> io::Result<(usize, $Addr)> {
+                let wait = Wait::new(Reason::Read, Location::caller());
+                let (length, from) = transfer::recv_from(&self.source, wait, buf, libc::MSG_PEEK)?;
+                Ok((length, $shown(&from)?))
+            }
+
+            /// Sends a datagram to where the socket is connected, and says how many bytes went.
+            ///
+            /// # Errors
+            /// The system's: `NotConnected` or `DestinationAddressRequired` without an address, `ConnectionRefused` if
+            /// nobody is there, and one that says so if the datagram is too long.
+            ///
+            /// # Examples
+            /// ```
+            #[doc = $setup]
+            /// assert_eq!(one.send(b"text")?, 4);
+            /// # drop(other);
+            /// # std::io::Result::Ok(())
+            /// ```
+            #[track_caller]
+            pub fn send(&self, buf: &[u8]) -> io::Result<usize> {
+                transfer::write(&self.source, Wait::new(Reason::Write, Location::caller()), buf)
+            }
+        }
+
+        impl WithContext<$Socket> {
+            /// Receives a datagram, waiting for one until the context is done.
+            ///
+            /// # Errors
+            /// The socket's, and the context's.
+            ///
+            /// # Examples
+            /// ```
+            /// use narrowboat_chan::context::{background, with_cancel};
+            ///
+            #[doc = $setup]
+            /// let (ctx, cancel) = with_cancel(&background());
+            /// let other = other.with_context(&ctx);
+            /// one.send(b"text")?;
+            /// assert_eq!(other.recv(&mut [0; 8])?, 4);
+            /// cancel.cancel();
+            /// assert!(other.recv(&mut [0; 8]).is_err());
+            /// # std::io::Result::Ok(())
+            /// ```
+            #[track_caller]
+            pub fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
+                let wait = Wait::tied(Reason::Read, Location::caller(), &self.tied);
+                transfer::recv(&self.tied.source, wait, buf, 0)
+            }
+
+            /// Receives a datagram, and says where it came from as well.
+            ///
+            /// # Errors
+            /// The socket's, and the context's.
+            ///
+            /// # Examples
+            /// ```
+            /// use narrowboat_chan::context::background;
+            ///
+            #[doc = $setup]
+            /// one.send(b"text")?;
+            /// assert_eq!(other.with_context(&background()).recv_from(&mut [0; 8])?.0, 4);
+            /// # std::io::Result::Ok(())
+            /// ```
+            #[track_caller]
+            pub fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, $Addr)> {
+                let wait = Wait::tied(Reason::Read, Location::caller(), &self.tied);
+                let (length, from) = transfer::recv_from(&self.tied.source, wait, buf, 0)?;
+                Ok((length, $shown(&from)?))
+            }
+
+            /// Sends a datagram to where the socket is connected, waiting for room until the context is done.
+            ///
+            /// # Errors
+            /// The socket's, and the context's.
+            ///
+            /// # Examples
+            /// ```
+            /// use narrowboat_chan::context::background;
+            ///
+            #[doc = $setup]
+            /// assert_eq!(one.with_context(&background()).send(b"text")?, 4);
+            /// # drop(other);
+            /// # std::io::Result::Ok(())
+            /// ```
+            #[track_caller]
+            pub fn send(&self, buf: &[u8]) -> io::Result<usize> {
+                let wait = Wait::tied(Reason::Write, Location::caller(), &self.tied);
+                transfer::write(&self.tied.source, wait, buf)
+            }
+        }
+    };
+}
+
+pub(crate) use datagram_methods;

@@ -1,0 +1,373 @@
+//! Waiting for descriptors of every other kind: pipes, event counters, terminals, the socket that a C library owns.
+//!
+//! [`Async`] wraps anything that has a descriptor. Its operations are closures that try once and say `WouldBlock`;
+//! they run through the same loop as those of sockets.
+
+use crate::methods::deadline_methods;
+use crate::ready::ready;
+use crate::source::{Direction, Source, Wait};
+use crate::sys::socket;
+use narrowboat_chan::Receiver;
+use narrowboat_runtime::park::Reason;
+use std::fmt;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::panic::Location;
+use std::sync::Arc;
+
+/// Types whose descriptor can be watched for as long as they live.
+///
+/// # Safety
+/// [`as_fd`](AsFd::as_fd) always gives the same descriptor, and it stays open until the value is dropped, whatever is done
+/// through shared references.
+pub unsafe trait IoSafe: AsFd {}
+
+macro_rules! io_safe {
+    ($($Owner:ty),* $(,)?) => {
+        // SAFETY: a type of std's, which owns one descriptor from its making to its end.
+        $(unsafe impl IoSafe for $Owner {})*
+    };
+}
+
+io_safe!(
+    OwnedFd,
+    std::fs::File,
+    std::io::PipeReader,
+    std::io::PipeWriter,
+    std::io::Stdin,
+    std::io::Stdout,
+    std::io::Stderr,
+    std::net::TcpListener,
+    std::net::TcpStream,
+    std::net::UdpSocket,
+    std::os::unix::net::UnixDatagram,
+    std::os::unix::net::UnixListener,
+    std::os::unix::net::UnixStream,
+    std::process::ChildStderr,
+    std::process::ChildStdin,
+    std::process::ChildStdout,
+);
+
+// SAFETY: somebody promised that the descriptor stays open for this long.
+unsafe impl IoSafe for BorrowedFd<'_> {}
+// SAFETY: the referent lives longer than the reference, and its descriptor is the same for all who look.
+unsafe impl<T: IoSafe + ?Sized> IoSafe for &T {}
+// SAFETY: as above.
+unsafe impl<T: IoSafe + ?Sized> IoSafe for Arc<T> {}
+// SAFETY: as above.
+unsafe impl<T: IoSafe + ?Sized> IoSafe for Box<T> {}
+
+/// A descriptor of any kind that goroutines can wait for: a pipe, an `eventfd`, a terminal, a socket that a C library
+/// has made. From a plain thread the waiting blocks the thread.
+///
+/// Made of anything that owns or borrows a descriptor ([`IoSafe`]). The descriptor is made non-blocking; what has the same
+/// open file elsewhere gets to see that, too. For a C library's descriptor, borrow it
+/// ([`BorrowedFd::borrow_raw`]), which is a promise that it stays open for as long as this value is used.
+///
+/// The descriptor must be of a kind that the system can watch. Files on a disk are not: see `narrowboat::blocking` for
+/// those.
+///
+/// # Examples
+/// ```
+/// use narrowboat_net::fd::Async;
+/// use std::io::{Read, Write};
+///
+/// let (reader, mut writer) = std::io::pipe()?;
+/// let mut reader = Async::new(reader)?;
+/// let reading = narrowboat_runtime::spawn(move || {
+///     let mut text = String::new();
+///     reader.read_to_string(&mut text).map(|_| text)
+/// });
+/// writer.write_all(b"through the pipe")?;
+/// drop(writer);
+/// assert_eq!(reading.join().unwrap()?, "through the pipe");
+/// # std::io::Result::Ok(())
+/// ```
+///
+/// An event counter:
+/// ```
+/// use narrowboat_net::fd::Async;
+/// use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+///
+/// // SAFETY: `eventfd` makes a descriptor that is ours alone.
+/// let counter = unsafe { OwnedFd::from_raw_fd(libc::eventfd(0, 0)) };
+/// let counter = Async::new(counter)?;
+/// let waiting = narrowboat_runtime::spawn({
+///     let counter = counter.try_clone()?;
+///     move || counter.read_with(|fd| {
+///         let mut n = 0u64;
+///         // SAFETY: eight bytes are written to a live integer.
+///         match unsafe { libc::read(fd.as_raw_fd(), (&raw mut n).cast(), 8) } {
+///             8 => Ok(n),
+///             _ => Err(std::io::Error::last_os_error()),
+///         }
+///     })
+/// });
+/// // SAFETY: eight bytes are read from a live integer.
+/// let five = 5u64;
+/// unsafe { libc::write(counter.as_raw_fd(), (&raw const five).cast(), 8) };
+/// assert_eq!(waiting.join().unwrap()?, 5);
+/// # std::io::Result::Ok(())
+/// ```
+pub struct Async<T: IoSafe> {
+    source: Arc<Source<T>>,
+    /// What the descriptor was before.
+    nonblocking: bool,
+}
+
+impl<T: IoSafe> Async<T> {
+    /// Has the descriptor watched, and makes it non-blocking.
+    ///
+    /// # Errors
+    /// `PermissionDenied` (`EPERM`) if it is of a kind that the system cannot watch, as files on a disk are;
+    /// `AlreadyExists` if it is watched already by another `Async`; and the system's other reasons.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_net::fd::Async;
+    ///
+    /// let (reader, _writer) = std::io::pipe()?;
+    /// Async::new(reader)?;
+    /// assert!(Async::new(std::fs::File::open("/proc/self/exe")?).is_err(), "a file is always ready");
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn new(io: T) -> io::Result<Async<T>> {
+        let nonblocking = socket::set_nonblocking(io.as_fd(), true)?;
+        let source = Source::new(io);
+        if let Err(error) = source.registered() {
+            if !nonblocking {
+                let _ = socket::set_nonblocking(source.fd(), false);
+            }
+            return Err(error);
+        }
+        Ok(Async { source: Arc::new(source), nonblocking })
+    }
+
+    /// Another handle of the same descriptor.
+    ///
+    /// # Errors
+    /// None at present.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_net::fd::Async;
+    /// use std::os::fd::AsRawFd;
+    ///
+    /// let reader = Async::new(std::io::pipe()?.0)?;
+    /// assert_eq!(reader.try_clone()?.as_raw_fd(), reader.as_raw_fd());
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn try_clone(&self) -> io::Result<Async<T>> {
+        Ok(Async { source: Arc::clone(&self.source), nonblocking: self.nonblocking })
+    }
+
+    /// What was wrapped.
+    ///
+    /// # Examples
+    /// ```
+    /// let writer = narrowboat_net::fd::Async::new(std::io::pipe()?.1)?;
+    /// let _: &std::io::PipeWriter = writer.get_ref();
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn get_ref(&self) -> &T {
+        self.source.get_ref()
+    }
+
+    /// Gives back what was wrapped, blocking if it was so before and out of the netpoller's sight; or this handle, if
+    /// there are others.
+    ///
+    /// # Errors
+    /// The handle, if it is not the last.
+    ///
+    /// # Examples
+    /// ```
+    /// let writer = narrowboat_net::fd::Async::new(std::io::pipe()?.1)?;
+    /// let clone = writer.try_clone()?;
+    /// let writer = writer.into_inner().unwrap_err();
+    /// drop(clone);
+    /// let _: std::io::PipeWriter = writer.into_inner().unwrap();
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn into_inner(self) -> Result<T, Async<T>> {
+        let Async { source, nonblocking } = self;
+        let io = match Arc::try_unwrap(source) {
+            Ok(source) => source.into_inner(),
+            Err(source) => return Err(Async { source, nonblocking }),
+        };
+        if !nonblocking {
+            let _ = socket::set_nonblocking(io.as_fd(), false);
+        }
+        Ok(io)
+    }
+
+    /// Calls `f` and, as long as it fails with `WouldBlock`, waits for input and calls it again. It should try once,
+    /// and neither wait nor keep anything of what it tried.
+    ///
+    /// # Errors
+    /// Those of `f`. `TimedOut` after the deadline.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_net::fd::Async;
+    /// use std::io::Read;
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// let (one, other) = UnixStream::pair()?;
+    /// let one = Async::new(one)?;
+    /// drop(other);
+    /// assert_eq!(one.read_with(|mut socket| socket.read(&mut [0; 8]))?, 0);
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[track_caller]
+    pub fn read_with<R>(&self, mut f: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
+        let wait = Wait::new(Reason::Read, Location::caller());
+        self.source.io(wait, |_| f(self.source.get_ref()))
+    }
+
+    /// Calls `f` and, as long as it fails with `WouldBlock`, waits for room for output and calls it again.
+    ///
+    /// # Errors
+    /// Those of `f`. `TimedOut` after the deadline.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_net::fd::Async;
+    /// use std::io::Write;
+    ///
+    /// let (_reader, writer) = std::io::pipe()?;
+    /// let writer = Async::new(writer)?;
+    /// assert_eq!(writer.write_with(|mut pipe| pipe.write(b"text"))?, 4);
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[track_caller]
+    pub fn write_with<R>(&self, mut f: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
+        let wait = Wait::new(Reason::Write, Location::caller());
+        self.source.io(wait, |_| f(self.source.get_ref()))
+    }
+}
+
+impl<T: IoSafe + Send + Sync + 'static> Async<T> {
+    /// A channel that has a message whenever there is input, an end or an error; to wait for it is to receive, alone or in
+    /// a `select!`. See [`TcpStream::readable`](crate::TcpStream::readable).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::Write;
+    ///
+    /// let (reader, mut writer) = std::io::pipe()?;
+    /// let reader = narrowboat_net::fd::Async::new(reader)?;
+    /// assert!(reader.readable().try_recv().is_err());
+    /// writer.write_all(b"x")?;
+    /// reader.readable().recv().unwrap();
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn readable(&self) -> Receiver<()> {
+        ready(&self.source, Direction::Input)
+    }
+
+    /// A channel that has a message whenever there is room for output.
+    ///
+    /// # Examples
+    /// ```
+    /// let (_reader, writer) = std::io::pipe()?;
+    /// let writer = narrowboat_net::fd::Async::new(writer)?;
+    /// writer.writable().recv().unwrap();
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn writable(&self) -> Receiver<()> {
+        ready(&self.source, Direction::Output)
+    }
+}
+
+deadline_methods!(
+    Async<T: IoSafe>,
+    "let socket = narrowboat_net::fd::Async::new(std::os::unix::net::UnixStream::pair()?.0)?;"
+);
+
+impl<T: IoSafe> AsFd for Async<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.source.fd()
+    }
+}
+
+impl<T: IoSafe> AsRawFd for Async<T> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.source.fd().as_raw_fd()
+    }
+}
+
+impl<T: IoSafe> Read for &Async<T>
+where
+    for<'a> &'a T: Read,
+{
+    #[track_caller]
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.read_with(|mut io| io.read(buf))
+    }
+
+    #[track_caller]
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.read_with(|mut io| io.read_vectored(bufs))
+    }
+}
+
+impl<T: IoSafe> Write for &Async<T>
+where
+    for<'a> &'a T: Write,
+{
+    #[track_caller]
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.write_with(|mut io| io.write(buf))
+    }
+
+    #[track_caller]
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.write_with(|mut io| io.write_vectored(bufs))
+    }
+
+    #[track_caller]
+    fn flush(&mut self) -> io::Result<()> {
+        self.write_with(|mut io| io.flush())
+    }
+}
+
+impl<T: IoSafe> Read for Async<T>
+where
+    for<'a> &'a T: Read,
+{
+    #[track_caller]
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        (&*self).read(buf)
+    }
+
+    #[track_caller]
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        (&*self).read_vectored(bufs)
+    }
+}
+
+impl<T: IoSafe> Write for Async<T>
+where
+    for<'a> &'a T: Write,
+{
+    #[track_caller]
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        (&*self).write(buf)
+    }
+
+    #[track_caller]
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        (&*self).write_vectored(bufs)
+    }
+
+    #[track_caller]
+    fn flush(&mut self) -> io::Result<()> {
+        (&*self).flush()
+    }
+}
+
+impl<T: IoSafe + fmt::Debug> fmt::Debug for Async<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Async").field(self.get_ref()).finish()
+    }
+}

@@ -1,0 +1,65 @@
+//! Readiness as a channel, so that a socket can stand in a `select!` beside messages and timers.
+//!
+//! Such a channel has a message whenever an operation in its direction would not have to wait. Nothing is read to find
+//! that out: the state word of the direction (see [`crate::poller::readiness`]) says so, or one `poll` that does not
+//! wait. Who waits enters the queue of the direction, like an operation; so a socket that is never selected on pays
+//! nothing, and one that is pays for it while it is.
+
+use crate::fd::IoSafe;
+use crate::source::{Direction, Source};
+use narrowboat_chan::__outside::{Outside, receiver};
+use narrowboat_chan::Receiver;
+use narrowboat_runtime::park::{Outcome, WaitNode, Waiter};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// That an operation in one direction would not have to wait.
+struct Ready<F> {
+    source: Arc<Source<F>>,
+    direction: Direction,
+}
+
+/// The channel of a direction.
+pub(crate) fn ready<F: IoSafe + Send + Sync + 'static>(
+    source: &Arc<Source<F>>,
+    direction: Direction,
+) -> Receiver<()> {
+    // Registered now, because that may start the runtime, which nobody may who has begun to wait. If it fails, the
+    // operation that follows says so.
+    let _ = source.registered();
+    receiver(Ready { source: Arc::clone(source), direction })
+}
+
+// SAFETY: the queue is that of `Readiness`, which keeps to these rules.
+unsafe impl<F: IoSafe + Send + Sync> Outside for Ready<F> {
+    fn is_so(&self) -> bool {
+        self.source.look_ahead(self.direction).is_none()
+    }
+
+    unsafe fn enter(
+        &self,
+        node: NonNull<WaitNode>,
+        me: Waiter,
+        outcome: Outcome,
+        sole: bool,
+        until: &mut Option<Instant>,
+    ) -> bool {
+        // Each time round there was an event.
+        while let Some((readiness, seen)) = self.source.look_ahead(self.direction) {
+            // A deadline that is set later is an event, too.
+            *until = self.source.limit(self.direction).deadline();
+            // SAFETY: by contract.
+            if unsafe { readiness.enter(seen, node, me, outcome, sole && until.is_none()) } {
+                return true;
+            }
+        }
+        false
+    }
+
+    unsafe fn leave(&self, node: NonNull<WaitNode>) {
+        let registration = self.source.registered().expect("who has entered is registered");
+        // SAFETY: by contract.
+        unsafe { registration.direction(self.direction).leave(node) };
+    }
+}

@@ -1,0 +1,251 @@
+//! A descriptor that goroutines wait for: what belongs to it, and how it is registered, shut down and closed. The
+//! one loop that every operation runs through is in [`operate`].
+//!
+//! Guarantees that the descriptor stays open as long as an operation is under way, is registered with the
+//! netpoller at most once, and is removed from it before it is closed. Any number of parties may operate in
+//! either direction at once; each blocks its goroutine, or its thread, and nobody else.
+//!
+//! An operation tries its system call first. Registration is put off until one has to wait, so that a socket
+//! which never does is never registered, and so that making a socket out of a descriptor cannot fail.
+
+mod operate;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use operate::Wait;
+
+use crate::fd::IoSafe;
+use crate::limit::Limit;
+use crate::poller::readiness::{Readiness, Seen, Signal};
+use crate::poller::{NetPoller, Registration};
+use crate::sys::socket;
+use narrowboat_runtime::park::Reason;
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+/// A direction of a descriptor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Direction {
+    Input,
+    Output,
+}
+
+impl Direction {
+    fn of(reason: Reason) -> Direction {
+        match reason {
+            Reason::Read | Reason::Accept => Direction::Input,
+            _ => Direction::Output,
+        }
+    }
+}
+
+/// An open, non-blocking descriptor: our own, or what `F` says.
+pub(crate) struct Source<F = OwnedFd> {
+    // Before `fd`, so that it is dropped, and the descriptor removed from the poller, before that is closed.
+    registration: OnceLock<Registration>,
+    registering: Mutex<()>,
+    /// What the user asked for with `set_nonblocking`; the descriptor itself always is.
+    nonblocking: AtomicBool,
+    /// How often in succession an `accept` was short of descriptors or memory; see [`crate::accept`].
+    short_of_means: AtomicU8,
+    input: Limit,
+    output: Limit,
+    fd: F,
+}
+
+impl Source {
+    /// From a socket that somebody else made: its mode and its timeouts become ours.
+    pub(crate) fn adopt(fd: OwnedFd) -> Source {
+        let source = Source::new(fd);
+        // A descriptor that is no socket, or not even open, says so at the first operation.
+        let (nonblocking, read, write) = socket::adopt(source.fd());
+        source.set_nonblocking(nonblocking);
+        let _ = source.input.set_timeout(read);
+        let _ = source.output.set_timeout(write);
+        source
+    }
+
+    /// Gives the descriptor away in the state that std would have it in, out of the netpoller's sight. If
+    /// other handles share it, they keep it, and what is given away is a duplicate.
+    ///
+    /// # Panics
+    /// If a duplicate is needed and there is no descriptor left for it.
+    pub(crate) fn surrender(self: Arc<Self>) -> OwnedFd {
+        let nonblocking = self.is_nonblocking();
+        let (read, write) = (self.input.timeout(), self.output.timeout());
+        let fd = match Arc::try_unwrap(self) {
+            Ok(source) => source.into_inner(),
+            Err(shared) => {
+                shared.fd.try_clone().expect("no descriptor is left for a duplicate of the socket")
+            }
+        };
+        socket::release(fd.as_fd(), nonblocking, read, write);
+        fd
+    }
+}
+
+impl<F: IoSafe> Source<F> {
+    /// From a descriptor that is non-blocking already.
+    pub(crate) fn new(fd: F) -> Source<F> {
+        Source {
+            registration: OnceLock::new(),
+            registering: Mutex::new(()),
+            nonblocking: AtomicBool::new(false),
+            short_of_means: AtomicU8::new(0),
+            input: Limit::new(),
+            output: Limit::new(),
+            fd,
+        }
+    }
+
+    /// Takes the descriptor out of the netpoller's sight and gives it back.
+    pub(crate) fn into_inner(self) -> F {
+        let Source { registration, fd, .. } = self;
+        drop(registration);
+        fd
+    }
+
+    #[inline]
+    pub(crate) fn get_ref(&self) -> &F {
+        &self.fd
+    }
+
+    #[inline]
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    pub(crate) fn set_nonblocking(&self, nonblocking: bool) {
+        // Relaxed: the value stands for itself.
+        self.nonblocking.store(nonblocking, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_nonblocking(&self) -> bool {
+        self.nonblocking.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn short_of_means(&self) -> u8 {
+        self.short_of_means.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_short_of_means(&self, times: u8) {
+        // Relaxed: a hint. Not written again and again by a listener that is well.
+        if self.short_of_means() != times {
+            self.short_of_means.store(times, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn limit(&self, direction: Direction) -> &Limit {
+        match direction {
+            Direction::Input => &self.input,
+            Direction::Output => &self.output,
+        }
+    }
+
+    /// Has the descriptor registered, now instead of when somebody first has to wait.
+    ///
+    /// # Errors
+    /// The netpoller's, if the descriptor cannot be watched.
+    pub(crate) fn registered(&self) -> io::Result<&Registration> {
+        match self.registration.get() {
+            Some(registration) => Ok(registration),
+            None => self.register(),
+        }
+    }
+
+    #[cold]
+    fn register(&self) -> io::Result<&Registration> {
+        let poller = NetPoller::get()?;
+        let _one_at_a_time = self.registering.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(registration) = self.registration.get() {
+            return Ok(registration);
+        }
+        // SAFETY: the registration goes into a field that is dropped before the descriptor, or is dropped by
+        // `into_inner` before it gives the descriptor away; and `F` has the same one open for as long as it lives.
+        let registration = unsafe { poller.register(self.fd.as_fd())? };
+        Ok(self.registration.get_or_init(|| registration))
+    }
+
+    /// Looks whether an operation in this direction would have to wait: if so, where, and as of which state. It would
+    /// not if it were to fail, be it for want of a registration.
+    pub(crate) fn look_ahead(&self, direction: Direction) -> Option<(&'static Readiness, Seen)> {
+        let readiness = self.registered().ok()?.direction(direction);
+        let seen = readiness.look();
+        self.limit(direction).check().ok()?;
+        if direction == Direction::Output || !seen.is_spent() {
+            if socket::is_ready(self.fd(), direction) {
+                return None;
+            }
+            if direction == Direction::Input {
+                // As good as a call that found nothing.
+                readiness.note_spent(seen);
+            }
+        }
+        Some((readiness, seen))
+    }
+
+    fn nudge(&self, direction: Direction, signal: Signal) {
+        let registration = self.registration.get().or_else(|| {
+            // An operation that registers from here on does so after this lock, and what the caller changed
+            // before is seen by it; one that did before is found.
+            drop(self.registering.lock().unwrap_or_else(PoisonError::into_inner));
+            self.registration.get()
+        });
+        if let Some(registration) = registration {
+            registration.nudge(direction, signal);
+        }
+    }
+
+    /// Ends the stream in one direction or both, and wakes whoever is blocked there.
+    ///
+    /// # Errors
+    /// The kernel's: `NotConnected`, for one.
+    pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        socket::shutdown(self.fd(), how)?;
+        // Linux reports this as an event as well; not every kernel does.
+        if how != Shutdown::Write {
+            self.nudge(Direction::Input, Signal::Hangup);
+        }
+        if how != Shutdown::Read {
+            self.nudge(Direction::Output, Signal::Hangup);
+        }
+        Ok(())
+    }
+
+    /// Ends everything: operations fail from now on, also those under way, and the peer sees the end. The descriptor
+    /// itself is given back with the last handle, so its number cannot become another's while anybody uses it.
+    pub(crate) fn close(&self) {
+        self.input.close();
+        self.output.close();
+        // It fails if there is no connection to shut down; then there is nothing to do.
+        let _ = socket::shutdown(self.fd(), Shutdown::Both);
+        self.nudge(Direction::Input, Signal::Hangup);
+        self.nudge(Direction::Output, Signal::Hangup);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.input.is_closed()
+    }
+
+    /// Sets the longest that an operation may wait, from the next one on.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the duration is zero.
+    pub(crate) fn set_timeout(&self, direction: Direction, timeout: Option<Duration>) -> io::Result<()> {
+        self.limit(direction).set_timeout(timeout)
+    }
+
+    pub(crate) fn timeout(&self, direction: Direction) -> Option<Duration> {
+        self.limit(direction).timeout()
+    }
+
+    /// Sets the point in time after which operations fail, also those under way.
+    pub(crate) fn set_deadline(&self, direction: Direction, deadline: Option<Instant>) {
+        self.limit(direction).set_deadline(deadline);
+        self.nudge(direction, Signal::Ready);
+    }
+}

@@ -1,0 +1,155 @@
+//! The one readiness loop that every operation of every socket runs through.
+//!
+//! No system call here outlives its return: descriptors are non-blocking and the kernel copies at once. That
+//! is what lets a buffer live on the stack of a goroutine, which is copied away while the goroutine is
+//! parked.
+
+use super::{Direction, Source};
+use crate::context::Tied;
+use crate::fd::IoSafe;
+use crate::limit::deadline_passed;
+use crate::poller::readiness::{Seen, Waited};
+use narrowboat_runtime::park::{self, Reason};
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::panic::Location;
+use std::time::Instant;
+
+/// What an operation carries through its waits. A copy taken before the operation is another operation.
+#[derive(Clone, Copy)]
+pub(crate) struct Wait<'a> {
+    direction: Direction,
+    reason: Reason,
+    at: &'static Location<'static>,
+    /// The context whose end is the operation's, too.
+    tied: Option<&'a Tied>,
+    /// When the timeout ends the operation, once it had to wait: `Some(None)` means never.
+    timeout: Option<Option<Instant>>,
+    /// The next "would block" is the result.
+    last_call: bool,
+}
+
+impl<'a> Wait<'a> {
+    /// `reason` says what for, and so in which direction; `at` is the line of the program that asked.
+    #[inline]
+    pub(crate) fn new(reason: Reason, at: &'static Location<'static>) -> Wait<'a> {
+        let direction = Direction::of(reason);
+        Wait { direction, reason, at, tied: None, timeout: None, last_call: false }
+    }
+
+    /// One that the end of a context ends.
+    pub(crate) fn tied(reason: Reason, at: &'static Location<'static>, to: &'a Tied) -> Wait<'a> {
+        Wait { tied: Some(to), ..Wait::new(reason, at) }
+    }
+}
+
+impl<F: IoSafe> Source<F> {
+    /// Makes `call`, and makes it again after every event until it says something else than "would block".
+    ///
+    /// `emptied` says of a result that it left nothing behind, so that the next operation need not ask the kernel again
+    /// before there was an event; see [`crate::poller::readiness`].
+    ///
+    /// # Errors
+    /// The call's own. "Would block" (`EAGAIN`) if the socket is in non-blocking mode or its timeout passed,
+    /// as with std on Unix; `TimedOut` if its deadline did; and the netpoller's, if the descriptor cannot be
+    /// watched. If the operation is tied to a context, that context's.
+    #[inline]
+    pub(crate) fn operate<T>(
+        &self,
+        mut wait: Wait<'_>,
+        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+        emptied: impl FnOnce(&T) -> bool,
+    ) -> io::Result<T> {
+        park::checkpoint();
+        let mut seen = self.look(wait.direction);
+        self.check(&wait)?;
+        // In non-blocking mode the caller does the waiting, and must not depend on how soon somebody polls.
+        wait.last_call = self.is_nonblocking();
+        let mut futile =
+            wait.direction == Direction::Input && !wait.last_call && seen.is_some_and(Seen::is_spent);
+        loop {
+            if !futile {
+                match call(self.fd()) {
+                    Ok(result) => {
+                        if let (Some(seen), true) = (seen, emptied(&result)) {
+                            self.note_spent(wait.direction, seen);
+                        }
+                        return Ok(result);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(error) if wait.last_call || error.kind() != io::ErrorKind::WouldBlock => {
+                        return Err(error);
+                    }
+                    Err(_) => {}
+                }
+            }
+            self.wait(seen, &mut wait)?;
+            futile = false;
+            seen = self.look(wait.direction);
+            self.check(&wait)?;
+        }
+    }
+
+    /// [`operate`](Source::operate) for calls whose result says nothing about what they left behind.
+    #[inline]
+    pub(crate) fn io<T>(
+        &self,
+        wait: Wait<'_>,
+        call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        self.operate(wait, call, |_| false)
+    }
+
+    /// Fails if the operation must not be tried (any more).
+    #[inline]
+    fn check(&self, wait: &Wait<'_>) -> io::Result<()> {
+        self.limit(wait.direction).check()?;
+        wait.tied.map_or(Ok(()), Tied::check)
+    }
+
+    /// What is known of a direction; nothing, as long as the descriptor is not registered.
+    #[inline]
+    fn look(&self, direction: Direction) -> Option<Seen> {
+        self.registration.get().map(|it| it.direction(direction).look())
+    }
+
+    #[inline]
+    fn note_spent(&self, direction: Direction, seen: Seen) {
+        if let Some(registration) = self.registration.get() {
+            registration.direction(direction).note_spent(seen);
+        }
+    }
+
+    /// Waits for an event later than `seen`. Out of line, so that the frame of a parked operation stays
+    /// small.
+    #[inline(never)]
+    fn wait(&self, seen: Option<Seen>, wait: &mut Wait<'_>) -> io::Result<()> {
+        let registration = self.registered()?;
+        // Who has seen nothing made its call before it saw the registration. Whatever came since then was
+        // there when the descriptor was added, or came later; both are events, and change what the
+        // registration began with.
+        let seen = seen.unwrap_or(registration.first_seen());
+        let limit = self.limit(wait.direction);
+        let timeout = *wait
+            .timeout
+            .get_or_insert_with(|| limit.timeout().and_then(|timeout| Instant::now().checked_add(timeout)));
+        let deadline = limit.deadline();
+        let until = match (timeout, deadline) {
+            (Some(timeout), Some(deadline)) => Some(timeout.min(deadline)),
+            (timeout, deadline) => timeout.or(deadline),
+        };
+        let waited = match wait.tied {
+            None => registration.direction(wait.direction).wait(seen, until, wait.reason, wait.at),
+            Some(tied) => tied.wait(wait.direction, until, wait.at),
+        };
+        match waited {
+            Waited::Woken => Ok(()),
+            Waited::TimedOut if deadline.is_some() && deadline == until => Err(deadline_passed()),
+            Waited::TimedOut => {
+                // What came at the last moment, or while nobody polled, still counts.
+                wait.last_call = true;
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Making connections: to one address, or to the first of several that answers.
+//!
+//! Several are tried as RFC 8305 ("happy eyeballs") says, so that an address which does not answer delays the others by a
+//! quarter of a second and not by the minutes that TCP allows it:
+//!
+//! 1. The addresses are put in order: the first one, then by turns one of each family, each family in the order given.
+//! 2. An attempt is begun with the first. The next one is begun when [`STAGGER`] has passed since the last, or at once when
+//!    one has failed.
+//! 3. The first connection that is made is the result, and the other attempts are given up. If all fail, the last error is
+//!    the result.
+//!
+//! All of it happens in the calling goroutine, which waits for its sockets as a select would.
+
+use crate::ready::ready;
+use crate::resolve;
+use crate::source::{Direction, Source, Wait};
+use crate::sys::socket;
+use narrowboat_chan::{Receiver, Select};
+use narrowboat_runtime::park::Reason;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How long an attempt has for itself.
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// Connects to one of what `addr` stands for.
+pub(super) fn connect<A: ToSocketAddrs>(addr: A, at: &'static Location<'static>) -> io::Result<Arc<Source>> {
+    let addresses = resolve::addresses(addr, at)?;
+    match addresses[..] {
+        [] => Err(resolve::no_address()),
+        [address] => connect_one(address, None, at),
+        _ => race(interleaved(addresses)),
+    }
+}
+
+/// Connects to one address, waiting no longer than `timeout`.
+pub(super) fn connect_timeout(
+    address: SocketAddr,
+    timeout: Duration,
+    at: &'static Location<'static>,
+) -> io::Result<Arc<Source>> {
+    if timeout.is_zero() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "cannot set a 0 duration timeout"));
+    }
+    connect_one(address, Some(timeout), at)
+}
+
+fn connect_one(
+    address: SocketAddr,
+    timeout: Option<Duration>,
+    at: &'static Location<'static>,
+) -> io::Result<Arc<Source>> {
+    let (fd, done) = socket::connect(&address)?;
+    let source = Source::new(fd);
+    if !done {
+        // Nobody else has the socket yet, so its own timeout can serve for this one wait.
+        source.set_timeout(Direction::Output, timeout)?;
+        source.io(Wait::new(Reason::Connect, at), socket::connected).map_err(|error| {
+            if error.kind() == io::ErrorKind::WouldBlock {
+                io::Error::new(io::ErrorKind::TimedOut, "connection timed out")
+            } else {
+                error
+            }
+        })?;
+        source.set_timeout(Direction::Output, None)?;
+    }
+    Ok(Arc::new(source))
+}
+
+/// Step 1.
+fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_family = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (same, other): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| address.is_ipv6() == first_family);
+    let (mut same, mut other) = (same.into_iter(), other.into_iter());
+    let mut order = Vec::with_capacity(same.len() + other.len());
+    while same.len() + other.len() > 0 {
+        order.extend(same.next());
+        order.extend(other.next());
+    }
+    order
+}
+
+/// A connection that is being made, and the channel that says when it is decided.
+struct Attempt {
+    source: Arc<Source>,
+    decided: Receiver<()>,
+}
+
+/// Steps 2 and 3.
+#[cold]
+fn race(addresses: Vec<SocketAddr>) -> io::Result<Arc<Source>> {
+    let mut waiting = addresses.into_iter();
+    let mut attempts: Vec<Attempt> = Vec::new();
+    let mut last = None;
+    let mut next_at = Instant::now();
+    loop {
+        if next_at <= Instant::now()
+            && let Some(address) = waiting.next()
+        {
+            match socket::connect(&address) {
+                Ok((fd, true)) => return Ok(Arc::new(Source::new(fd))),
+                Ok((fd, false)) => {
+                    let source = Arc::new(Source::new(fd));
+                    source.registered()?;
+                    let decided = ready(&source, Direction::Output);
+                    attempts.push(Attempt { source, decided });
+                    next_at = Instant::now() + STAGGER;
+                }
+                // The next one at once.
+                Err(error) => last = Some(error),
+            }
+            continue;
+        }
+        if attempts.is_empty() && waiting.len() == 0 {
+            return Err(last.unwrap_or_else(resolve::no_address));
+        }
+        let Some(index) = decided(&attempts, (waiting.len() > 0).then_some(next_at)) else { continue };
+        match socket::connected(attempts[index].source.fd()) {
+            Ok(()) => return Ok(attempts.swap_remove(index).source),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => {
+                attempts.swap_remove(index);
+                last = Some(error);
+                next_at = Instant::now();
+            }
+        }
+    }
+}
+
+/// Waits until one of the attempts is decided; `None` if it is time for the next one before.
+fn decided(attempts: &[Attempt], next_at: Option<Instant>) -> Option<usize> {
+    let mut select = Select::new();
+    for attempt in attempts {
+        select.recv(&attempt.decided);
+    }
+    match next_at {
+        Some(next_at) => select.ready_deadline(next_at).ok(),
+        None => Some(select.ready()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn families_take_turns_and_the_first_stays_first() {
+        let six = addresses(&["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1", "2.2.2.2:1"]);
+        let turns = addresses(&["[::1]:1", "1.1.1.1:1", "[::2]:1", "2.2.2.2:1", "[::3]:1"]);
+        assert_eq!(interleaved(six), turns);
+        let four = addresses(&["1.1.1.1:1", "2.2.2.2:1", "[::1]:1"]);
+        assert_eq!(interleaved(four), addresses(&["1.1.1.1:1", "[::1]:1", "2.2.2.2:1"]));
+        assert_eq!(interleaved(Vec::new()), []);
+    }
+
+    /// An address at which nobody answers: a listener of which the queue is full.
+    fn dead() -> (SocketAddr, Vec<std::net::TcpStream>, socket2::Socket) {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+        socket.listen(0).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        let mut queued = Vec::new();
+        while let Ok(stream) = std::net::TcpStream::connect_timeout(&address, Duration::from_millis(60)) {
+            queued.push(stream);
+            assert!(queued.len() < 100, "the queue never fills");
+        }
+        (address, queued, socket)
+    }
+
+    #[test]
+    fn a_dead_address_costs_a_quarter_of_a_second_and_a_refusal_nothing() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let alive = listener.local_addr().unwrap();
+        let (dead, _queued, _socket) = dead();
+        let refusing = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+
+        let began = Instant::now();
+        let source = race(vec![refusing, dead, refusing, alive]).unwrap();
+        assert_eq!(socket::peer_address(source.fd()).unwrap(), alive);
+        // Two refusals and one wait.
+        assert!(began.elapsed() >= STAGGER && began.elapsed() < Duration::from_secs(60), "{began:?}");
+
+        let error = race(vec![refusing, refusing]).map(drop).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn the_first_to_answer_wins_and_the_others_are_given_up() {
+        // Both answer at once; the second is never asked.
+        let [first, second] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        second.set_nonblocking(true).unwrap();
+        let addresses = [&first, &second].map(|listener| listener.local_addr().unwrap());
+        for _ in 0..20 {
+            let source = race(addresses.to_vec()).unwrap();
+            assert_eq!(socket::peer_address(source.fd()).unwrap(), addresses[0]);
+        }
+        assert_eq!(second.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+}

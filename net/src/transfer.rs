@@ -1,0 +1,194 @@
+//! Moving bytes: what every stream's `Read` and `Write` do, and what both kinds of datagram sockets do, once.
+//!
+//! Each is one system call inside the loop of [`crate::source`]. A [`Stream`] is implemented for the socket and for
+//! whatever stands for it.
+
+use crate::context::WithContext;
+use crate::source::{Source, Wait};
+use crate::sys::socket;
+use narrowboat_runtime::park::Reason;
+use socket2::SockAddr;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::BorrowedFd;
+use std::panic::Location;
+use std::sync::Arc;
+
+/// A socket that carries a stream.
+pub(crate) trait Stream {
+    /// Whether a read that returns less than it was asked for has emptied the socket.
+    const SHORT_READ_EMPTIES: bool;
+
+    fn source(&self) -> &Arc<Source>;
+}
+
+#[inline]
+pub(crate) fn read<S: Stream>(stream: &S, wait: Wait<'_>, buf: &mut [u8]) -> io::Result<usize> {
+    let asked = buf.len();
+    if asked == 0 {
+        return Ok(0);
+    }
+    let call = |fd: BorrowedFd<'_>| socket::receive(fd, buf, 0);
+    stream.source().operate(wait, call, |&read| emptied::<S>(asked, read))
+}
+
+pub(crate) fn read_vectored<S: Stream>(
+    stream: &S,
+    wait: Wait<'_>,
+    bufs: &mut [IoSliceMut<'_>],
+) -> io::Result<usize> {
+    let asked = socket::capacity(bufs);
+    if asked == 0 {
+        return Ok(0);
+    }
+    let call = |fd: BorrowedFd<'_>| socket::receive_vectored(fd, bufs);
+    stream.source().operate(wait, call, |&read| emptied::<S>(asked, read))
+}
+
+/// A read of nothing is the end, which can be read any number of times.
+fn emptied<S: Stream>(asked: usize, read: usize) -> bool {
+    S::SHORT_READ_EMPTIES && 0 < read && read < asked
+}
+
+/// Reads without taking. What was peeked at is still there, so a short result says nothing.
+pub(crate) fn peek(source: &Source, wait: Wait<'_>, buf: &mut [u8]) -> io::Result<usize> {
+    if buf.is_empty() {
+        return Ok(0);
+    }
+    source.io(wait, |fd| socket::receive(fd, buf, libc::MSG_PEEK))
+}
+
+// A write of nothing needs no room, and the kernel never makes it wait for any; it reports a dead connection,
+// as with std.
+#[inline]
+pub(crate) fn write(source: &Source, wait: Wait<'_>, buf: &[u8]) -> io::Result<usize> {
+    source.io(wait, |fd| socket::send(fd, buf))
+}
+
+pub(crate) fn write_vectored(source: &Source, wait: Wait<'_>, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+    source.io(wait, |fd| socket::send_vectored(fd, bufs))
+}
+
+/// Receives a datagram; with `libc::MSG_PEEK` in `flags` it stays.
+pub(crate) fn recv(source: &Source, wait: Wait<'_>, buf: &mut [u8], flags: libc::c_int) -> io::Result<usize> {
+    source.io(wait, |fd| socket::receive(fd, buf, flags))
+}
+
+/// Receives a datagram and the address that it came from.
+pub(crate) fn recv_from(
+    source: &Source,
+    wait: Wait<'_>,
+    buf: &mut [u8],
+    flags: libc::c_int,
+) -> io::Result<(usize, SockAddr)> {
+    source.io(wait, |fd| socket::receive_from(fd, buf, flags))
+}
+
+/// Sends a datagram to an address.
+pub(crate) fn send_to(source: &Source, wait: Wait<'_>, buf: &[u8], to: &SockAddr) -> io::Result<usize> {
+    source.io(wait, |fd| socket::send_to(fd, buf, to))
+}
+
+/// `Read` and `Write` of a stream: for a reference, so that several goroutines may use one, and for the type itself,
+/// which does the same.
+macro_rules! stream_io {
+    ($Stream:ident) => {
+        impl std::io::Read for &$Stream {
+            #[inline]
+            #[track_caller]
+            fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+                let wait = Wait::new(Reason::Read, Location::caller());
+                $crate::transfer::read(*self, wait, buf)
+            }
+
+            #[track_caller]
+            fn read_vectored(&mut self, bufs: &mut [std::io::IoSliceMut<'_>]) -> std::io::Result<usize> {
+                let wait = Wait::new(Reason::Read, Location::caller());
+                $crate::transfer::read_vectored(*self, wait, bufs)
+            }
+        }
+
+        impl std::io::Write for &$Stream {
+            #[inline]
+            #[track_caller]
+            fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+                let wait = Wait::new(Reason::Write, Location::caller());
+                $crate::transfer::write(&self.source, wait, buf)
+            }
+
+            #[track_caller]
+            fn write_vectored(&mut self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
+                let wait = Wait::new(Reason::Write, Location::caller());
+                $crate::transfer::write_vectored(&self.source, wait, bufs)
+            }
+
+            /// Does nothing: what was written is with the kernel already.
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+
+        impl std::io::Read for $Stream {
+            #[inline]
+            #[track_caller]
+            fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+                (&*self).read(buf)
+            }
+
+            #[track_caller]
+            fn read_vectored(&mut self, bufs: &mut [std::io::IoSliceMut<'_>]) -> std::io::Result<usize> {
+                (&*self).read_vectored(bufs)
+            }
+        }
+
+        impl std::io::Write for $Stream {
+            #[inline]
+            #[track_caller]
+            fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
+                (&*self).write(buf)
+            }
+
+            #[track_caller]
+            fn write_vectored(&mut self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
+                (&*self).write_vectored(bufs)
+            }
+
+            /// Does nothing: what was written is with the kernel already.
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+    };
+}
+
+pub(crate) use stream_io;
+
+impl<S: Stream> Read for WithContext<S> {
+    #[track_caller]
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let wait = Wait::tied(Reason::Read, Location::caller(), &self.tied);
+        read(self.get_ref(), wait, buf)
+    }
+
+    #[track_caller]
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let wait = Wait::tied(Reason::Read, Location::caller(), &self.tied);
+        read_vectored(self.get_ref(), wait, bufs)
+    }
+}
+
+impl<S: Stream> Write for WithContext<S> {
+    #[track_caller]
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        write(&self.tied.source, Wait::tied(Reason::Write, Location::caller(), &self.tied), buf)
+    }
+
+    #[track_caller]
+    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        write_vectored(&self.tied.source, Wait::tied(Reason::Write, Location::caller(), &self.tied), bufs)
+    }
+
+    /// Does nothing: what was written is with the kernel already.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

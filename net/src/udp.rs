@@ -1,0 +1,378 @@
+//! A UDP socket. Safe to use from any number of goroutines and threads at once; see [`crate::source`].
+
+use crate::context::WithContext;
+use crate::convert::descriptor_conversions;
+use crate::datagram::datagram_methods;
+use crate::methods::shared_methods_both_ways;
+use crate::resolve::{addresses, each_address, no_address};
+use crate::source::{Source, Wait};
+use crate::sys::socket;
+use crate::transfer;
+use narrowboat_runtime::park::Reason;
+use socket2::SockAddr;
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::panic::Location;
+use std::sync::Arc;
+
+/// A UDP socket: [`std::net::UdpSocket`], whose blocking calls park the calling goroutine. From a plain thread they block the
+/// thread.
+///
+/// # Examples
+/// ```
+/// use narrowboat_net::UdpSocket;
+///
+/// let echo = UdpSocket::bind("127.0.0.1:0")?;
+/// let address = echo.local_addr()?;
+/// narrowboat_runtime::spawn(move || -> std::io::Result<()> {
+///     let mut buffer = [0; 1500];
+///     loop {
+///         let (length, from) = echo.recv_from(&mut buffer)?;
+///         echo.send_to(&buffer[..length], from)?;
+///     }
+/// });
+///
+/// let socket = UdpSocket::bind("127.0.0.1:0")?;
+/// socket.send_to(b"over and back", address)?;
+/// let mut text = [0; 16];
+/// assert_eq!(socket.recv_from(&mut text)?, (13, address));
+/// # std::io::Result::Ok(())
+/// ```
+pub struct UdpSocket {
+    source: Arc<Source>,
+}
+
+impl UdpSocket {
+    /// A socket at `addr`, or at the first of its addresses where that is possible. Port 0 lets the system choose. Host
+    /// names are resolved as in [`TcpStream::connect`](crate::TcpStream::connect).
+    ///
+    /// # Errors
+    /// The last address's, if none works. `InvalidInput` if there is no address at all.
+    ///
+    /// # Examples
+    /// ```
+    /// let socket = narrowboat_net::UdpSocket::bind("127.0.0.1:0")?;
+    /// assert_ne!(socket.local_addr()?.port(), 0);
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[track_caller]
+    pub fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<UdpSocket> {
+        let fd = each_address(addr, Location::caller(), socket::bind_datagram)?;
+        Ok(UdpSocket { source: Arc::new(Source::new(fd)) })
+    }
+
+    /// Connects the socket: [`send`](UdpSocket::send) sends to `addr`, or to the first of its addresses where that is
+    /// possible, and only datagrams from there are received.
+    ///
+    /// # Errors
+    /// The last address's, if none works.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_net::UdpSocket;
+    ///
+    /// let other = UdpSocket::bind("127.0.0.1:0")?;
+    /// let socket = UdpSocket::bind("127.0.0.1:0")?;
+    /// socket.connect(other.local_addr()?)?;
+    /// assert_eq!(socket.peer_addr()?, other.local_addr()?);
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[track_caller]
+    pub fn connect<A: ToSocketAddrs>(&self, addr: A) -> io::Result<()> {
+        each_address(addr, Location::caller(), |address| {
+            socket::connect_datagram(self.source.fd(), &SockAddr::from(*address))
+        })
+    }
+
+    /// Sends a datagram to `addr`, and says how many bytes went. Of several addresses it takes the first, as std does.
+    ///
+    /// # Errors
+    /// The system's; one that says so if the datagram is too long. `InvalidInput` if there is no address at all.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_net::UdpSocket;
+    ///
+    /// let other = UdpSocket::bind("127.0.0.1:0")?;
+    /// let socket = UdpSocket::bind("127.0.0.1:0")?;
+    /// assert_eq!(socket.send_to(b"text", other.local_addr()?)?, 4);
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[track_caller]
+    pub fn send_to<A: ToSocketAddrs>(&self, buf: &[u8], addr: A) -> io::Result<usize> {
+        let at = Location::caller();
+        let to = addresses(addr, at)?.into_iter().next().ok_or_else(no_address)?;
+        transfer::send_to(&self.source, Wait::new(Reason::Write, at), buf, &SockAddr::from(to))
+    }
+
+    /// The address of this socket.
+    ///
+    /// # Errors
+    /// The system's, for a descriptor that is no internet socket.
+    ///
+    /// # Examples
+    /// ```
+    /// let socket = narrowboat_net::UdpSocket::bind("127.0.0.1:0")?;
+    /// assert!(socket.local_addr()?.ip().is_loopback());
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        socket::local_address(self.source.fd())
+    }
+
+    /// The address that the socket is connected to.
+    ///
+    /// # Errors
+    /// `NotConnected`, if it is not.
+    ///
+    /// # Examples
+    /// ```
+    /// let socket = narrowboat_net::UdpSocket::bind("127.0.0.1:0")?;
+    /// assert_eq!(socket.peer_addr().unwrap_err().kind(), std::io::ErrorKind::NotConnected);
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        socket::peer_address(self.source.fd())
+    }
+
+    /// Options do not wait, so std's own code may set them.
+    fn as_std<R>(&self, f: impl FnOnce(&std::net::UdpSocket) -> R) -> R {
+        socket::as_std(self.source.fd(), f)
+    }
+
+    /// Lets datagrams be sent to broadcast addresses (`SO_BROADCAST`), or not, as at first.
+    ///
+    /// # Errors
+    /// The system's.
+    ///
+    /// # Examples
+    /// ```
+    /// let socket = narrowboat_net::UdpSocket::bind("127.0.0.1:0")?;
+    /// socket.set_broadcast(true)?;
+    /// assert_eq!(socket.broadcast()?, true);
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn set_broadcast(&self, on: bool) -> io::Result<()> {
+        self.as_std(|socket| socket.set_broadcast(on))
+    }
+
+    /// Whether datagrams may be sent to broadcast addresses (`SO_BROADCAST`).
+    ///
+    /// # Errors
+    /// The system's.
+    ///
+    /// # Examples
+    /// ```
+    /// narrowboat_net::UdpSocket::bind("127.0.0.1:0")?.broadcast()?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn broadcast(&self) -> io::Result<bool> {
+        self.as_std(|socket| socket.broadcast())
+    }
+
+    /// Sets the time to live of packets (`IP_TTL`).
+    ///
+    /// # Errors
+    /// The system's.
+    ///
+    /// # Examples
+    /// ```
+    /// let socket = narrowboat_net::UdpSocket::bind("127.0.0.1:0")?;
+    /// socket.set_ttl(42)?;
+    /// assert_eq!(socket.ttl()?, 42);
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        self.as_std(|socket| socket.set_ttl(ttl))
+    }
+
+    /// The time to live of packets (`IP_TTL`).
+    ///
+    /// # Errors
+    /// The system's.
+    ///
+    /// # Examples
+    /// ```
+    /// narrowboat_net::UdpSocket::bind("127.0.0.1:0")?.ttl()?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn ttl(&self) -> io::Result<u32> {
+        self.as_std(|socket| socket.ttl())
+    }
+
+    /// Has what is sent to a group come back to members on this machine (`IP_MULTICAST_LOOP`), as at first, or not.
+    ///
+    /// # Errors
+    /// The system's.
+    ///
+    /// # Examples
+    /// ```
+    /// let socket = narrowboat_net::UdpSocket::bind("127.0.0.1:0")?;
+    /// socket.set_multicast_loop_v4(false)?;
+    /// assert_eq!(socket.multicast_loop_v4()?, false);
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn set_multicast_loop_v4(&self, on: bool) -> io::Result<()> {
+        self.as_std(|socket| socket.set_multicast_loop_v4(on))
+    }
+
+    /// Whether what is sent to a group comes back to members on this machine (`IP_MULTICAST_LOOP`).
+    ///
+    /// # Errors
+    /// The system's.
+    ///
+    /// # Examples
+    /// ```
+    /// narrowboat_net::UdpSocket::bind("127.0.0.1:0")?.multicast_loop_v4()?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn multicast_loop_v4(&self) -> io::Result<bool> {
+        self.as_std(|socket| socket.multicast_loop_v4())
+    }
+
+    /// Sets the time to live of packets to groups (`IP_MULTICAST_TTL`), 1 at first.
+    ///
+    /// # Errors
+    /// The system's.
+    ///
+    /// # Examples
+    /// ```
+    /// let socket = narrowboat_net::UdpSocket::bind("127.0.0.1:0")?;
+    /// socket.set_multicast_ttl_v4(5)?;
+    /// assert_eq!(socket.multicast_ttl_v4()?, 5);
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn set_multicast_ttl_v4(&self, ttl: u32) -> io::Result<()> {
+        self.as_std(|socket| socket.set_multicast_ttl_v4(ttl))
+    }
+
+    /// The time to live of packets to groups (`IP_MULTICAST_TTL`).
+    ///
+    /// # Errors
+    /// The system's.
+    ///
+    /// # Examples
+    /// ```
+    /// narrowboat_net::UdpSocket::bind("127.0.0.1:0")?.multicast_ttl_v4()?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn multicast_ttl_v4(&self) -> io::Result<u32> {
+        self.as_std(|socket| socket.multicast_ttl_v4())
+    }
+
+    /// [`set_multicast_loop_v4`](UdpSocket::set_multicast_loop_v4) for IPv6 (`IPV6_MULTICAST_LOOP`).
+    ///
+    /// # Errors
+    /// The system's.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// let socket = narrowboat_net::UdpSocket::bind("[::1]:0")?;
+    /// socket.set_multicast_loop_v6(false)?;
+    /// assert_eq!(socket.multicast_loop_v6()?, false);
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn set_multicast_loop_v6(&self, on: bool) -> io::Result<()> {
+        self.as_std(|socket| socket.set_multicast_loop_v6(on))
+    }
+
+    /// [`multicast_loop_v4`](UdpSocket::multicast_loop_v4) for IPv6 (`IPV6_MULTICAST_LOOP`).
+    ///
+    /// # Errors
+    /// The system's.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// narrowboat_net::UdpSocket::bind("[::1]:0")?.multicast_loop_v6()?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn multicast_loop_v6(&self) -> io::Result<bool> {
+        self.as_std(|socket| socket.multicast_loop_v6())
+    }
+
+    /// Joins a group: what is sent to it is received here from now on. `interface` is the address of the one to listen at,
+    /// or unspecified to let the system choose.
+    ///
+    /// # Errors
+    /// The system's; `InvalidInput` if it is not the address of a group.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use std::net::Ipv4Addr;
+    ///
+    /// let socket = narrowboat_net::UdpSocket::bind("0.0.0.0:0")?;
+    /// socket.join_multicast_v4(&Ipv4Addr::new(224, 0, 0, 123), &Ipv4Addr::UNSPECIFIED)?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn join_multicast_v4(&self, multiaddr: &Ipv4Addr, interface: &Ipv4Addr) -> io::Result<()> {
+        self.as_std(|socket| socket.join_multicast_v4(multiaddr, interface))
+    }
+
+    /// Joins a group of IPv6. `interface` is the index of the one to listen at, or 0 for any.
+    ///
+    /// # Errors
+    /// As [`join_multicast_v4`](UdpSocket::join_multicast_v4).
+    ///
+    /// # Examples
+    /// ```no_run
+    /// let socket = narrowboat_net::UdpSocket::bind("[::]:0")?;
+    /// socket.join_multicast_v6(&"ff02::123".parse().unwrap(), 0)?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn join_multicast_v6(&self, multiaddr: &Ipv6Addr, interface: u32) -> io::Result<()> {
+        self.as_std(|socket| socket.join_multicast_v6(multiaddr, interface))
+    }
+
+    /// Leaves a group that was joined.
+    ///
+    /// # Errors
+    /// The system's.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use std::net::Ipv4Addr;
+    ///
+    /// let socket = narrowboat_net::UdpSocket::bind("0.0.0.0:0")?;
+    /// let group = Ipv4Addr::new(224, 0, 0, 123);
+    /// socket.join_multicast_v4(&group, &Ipv4Addr::UNSPECIFIED)?;
+    /// socket.leave_multicast_v4(&group, &Ipv4Addr::UNSPECIFIED)?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn leave_multicast_v4(&self, multiaddr: &Ipv4Addr, interface: &Ipv4Addr) -> io::Result<()> {
+        self.as_std(|socket| socket.leave_multicast_v4(multiaddr, interface))
+    }
+
+    /// Leaves a group of IPv6 that was joined.
+    ///
+    /// # Errors
+    /// The system's.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// let socket = narrowboat_net::UdpSocket::bind("[::]:0")?;
+    /// socket.join_multicast_v6(&"ff02::123".parse().unwrap(), 0)?;
+    /// socket.leave_multicast_v6(&"ff02::123".parse().unwrap(), 0)?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn leave_multicast_v6(&self, multiaddr: &Ipv6Addr, interface: u32) -> io::Result<()> {
+        self.as_std(|socket| socket.leave_multicast_v6(multiaddr, interface))
+    }
+}
+
+impl fmt::Debug for UdpSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_std(|socket| socket.fmt(f))
+    }
+}
+
+datagram_methods!(
+    UdpSocket,
+    SocketAddr,
+    socket::internet,
+    "# let [one, other] = [(); 2].map(|()| narrowboat_net::UdpSocket::bind(\"127.0.0.1:0\").unwrap());\n\
+     one.connect(other.local_addr()?)?;\n\
+     other.connect(one.local_addr()?)?;"
+);
+shared_methods_both_ways!(UdpSocket, "let socket = narrowboat_net::UdpSocket::bind(\"127.0.0.1:0\")?;");
+descriptor_conversions!(UdpSocket, std::net::UdpSocket);

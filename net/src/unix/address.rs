@@ -1,0 +1,72 @@
+//! Unix addresses as the kernel has them, and as std shows them.
+
+use socket2::SockAddr;
+use std::io;
+use std::os::unix::net::SocketAddr;
+use std::path::Path;
+
+/// The address of a path.
+///
+/// # Errors
+/// `InvalidInput` if the path is too long or has a zero byte in it, as with std.
+pub(super) fn of_path(path: &Path) -> io::Result<SockAddr> {
+    // std knows what a path may be, and says what is wrong with it.
+    of(&SocketAddr::from_pathname(path)?)
+}
+
+/// What std shows, for the kernel.
+pub(super) fn of(address: &SocketAddr) -> io::Result<SockAddr> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Some(name) = as_abstract_name(address) {
+        use std::ffi::OsStr;
+        use std::os::unix::ffi::OsStrExt;
+        // A zero byte in front makes it a name instead of a path.
+        return SockAddr::unix(OsStr::from_bytes(&[b"\0", name].concat()));
+    }
+    SockAddr::unix(address.as_pathname().unwrap_or(Path::new("")))
+}
+
+/// What the kernel says, as std shows it.
+pub(super) fn shown(address: &SockAddr) -> io::Result<SocketAddr> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if let Some(name) = address.as_abstract_namespace() {
+        return from_abstract_name(name);
+    }
+    // One that has no name has no family either, if it is a datagram's.
+    SocketAddr::from_pathname(address.as_pathname().unwrap_or(Path::new("")))
+}
+
+#[cfg(target_os = "android")]
+use std::os::android::net::SocketAddrExt;
+#[cfg(target_os = "linux")]
+use std::os::linux::net::SocketAddrExt;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn as_abstract_name(address: &SocketAddr) -> Option<&[u8]> {
+    address.as_abstract_name()
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn from_abstract_name(name: &[u8]) -> io::Result<SocketAddr> {
+    SocketAddr::from_abstract_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_survive_the_way_to_the_kernel_and_back() {
+        let path = SocketAddr::from_pathname("/tmp/some/where").unwrap();
+        assert_eq!(shown(&of(&path).unwrap()).unwrap().as_pathname(), Some(Path::new("/tmp/some/where")));
+        let unnamed = SocketAddr::from_pathname("").unwrap();
+        assert!(unnamed.is_unnamed() && shown(&of(&unnamed).unwrap()).unwrap().is_unnamed());
+        let long = "x".repeat(200);
+        assert_eq!(of_path(Path::new(&long)).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        #[cfg(target_os = "linux")]
+        for name in [&b"name"[..], b"", b"with\0zero"] {
+            let address = SocketAddr::from_abstract_name(name).unwrap();
+            assert_eq!(shown(&of(&address).unwrap()).unwrap().as_abstract_name(), Some(name));
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! A Unix socket for datagrams. Safe to use from any number of goroutines and threads at once; see [`crate::source`].
+
+use super::{SocketAddr, address};
+use crate::context::WithContext;
+use crate::convert::descriptor_conversions;
+use crate::datagram::datagram_methods;
+use crate::methods::shared_methods_both_ways;
+use crate::source::{Source, Wait};
+use crate::sys::socket;
+use crate::transfer;
+use narrowboat_runtime::park::Reason;
+use socket2::{SockAddr, Type};
+use std::fmt;
+use std::io;
+use std::net::Shutdown;
+use std::panic::Location;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A Unix socket for datagrams: [`std::os::unix::net::UnixDatagram`], whose blocking calls park the calling goroutine. From a
+/// plain thread they block the thread.
+///
+/// # Examples
+/// ```
+/// use narrowboat_net::unix::UnixDatagram;
+///
+/// let (one, other) = UnixDatagram::pair()?;
+/// let receiving = narrowboat_runtime::spawn(move || {
+///     let mut text = [0; 16];
+///     other.recv(&mut text).map(|length| text[..length].to_vec())
+/// });
+/// one.send(b"a datagram")?;
+/// assert_eq!(receiving.join().unwrap()?, b"a datagram");
+/// # std::io::Result::Ok(())
+/// ```
+pub struct UnixDatagram {
+    source: Arc<Source>,
+}
+
+impl UnixDatagram {
+    fn from_source(source: Source) -> UnixDatagram {
+        UnixDatagram { source: Arc::new(source) }
+    }
+
+    /// A socket at a path, where it makes a file that must not be there yet.
+    ///
+    /// # Errors
+    /// As [`UnixListener::bind`](super::UnixListener::bind).
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_net::unix::UnixDatagram;
+    ///
+    /// let path = std::env::temp_dir().join(format!("narrowboat-datagram-{}", std::process::id()));
+    /// let socket = UnixDatagram::bind(&path)?;
+    /// UnixDatagram::unbound()?.send_to(b"text", &path)?;
+    /// assert_eq!(socket.recv(&mut [0; 8])?, 4);
+    /// std::fs::remove_file(&path)?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn bind<P: AsRef<Path>>(path: P) -> io::Result<UnixDatagram> {
+        UnixDatagram::open(Some(&address::of_path(path.as_ref())?))
+    }
+
+    /// A socket at an address, which may be an abstract one on Linux.
+    ///
+    /// # Errors
+    /// As [`bind`](UnixDatagram::bind).
+    ///
+    /// # Examples
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use narrowboat_net::unix::{SocketAddr, UnixDatagram};
+    /// use std::os::linux::net::SocketAddrExt;
+    ///
+    /// let name = format!("narrowboat-datagram-{}", std::process::id());
+    /// let address = SocketAddr::from_abstract_name(name)?;
+    /// let socket = UnixDatagram::bind_addr(&address)?;
+    /// UnixDatagram::unbound()?.send_to_addr(b"text", &address)?;
+    /// assert_eq!(socket.recv(&mut [0; 8])?, 4);
+    /// # }
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn bind_addr(socket_addr: &SocketAddr) -> io::Result<UnixDatagram> {
+        UnixDatagram::open(Some(&address::of(socket_addr)?))
+    }
+
+    /// A socket without an address, which others cannot send to.
+    ///
+    /// # Errors
+    /// The system's, if it has no descriptors left.
+    ///
+    /// # Examples
+    /// ```
+    /// let socket = narrowboat_net::unix::UnixDatagram::unbound()?;
+    /// assert!(socket.local_addr()?.is_unnamed());
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn unbound() -> io::Result<UnixDatagram> {
+        UnixDatagram::open(None)
+    }
+
+    fn open(address: Option<&SockAddr>) -> io::Result<UnixDatagram> {
+        Ok(UnixDatagram::from_source(Source::new(socket::datagram_unix(address)?)))
+    }
+
+    /// Two sockets that are connected with each other.
+    ///
+    /// # Errors
+    /// The system's, if it has no descriptors left.
+    ///
+    /// # Examples
+    /// ```
+    /// let (one, other) = narrowboat_net::unix::UnixDatagram::pair()?;
+    /// one.send(b"text")?;
+    /// assert_eq!(other.recv(&mut [0; 8])?, 4);
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn pair() -> io::Result<(UnixDatagram, UnixDatagram)> {
+        let (one, other) = socket::pair(Type::DGRAM)?;
+        Ok((UnixDatagram::from_source(Source::new(one)), UnixDatagram::from_source(Source::new(other))))
+    }
+
+    /// Connects the socket: [`send`](UnixDatagram::send) sends to that path, and only datagrams from there are received.
+    ///
+    /// # Errors
+    /// The system's: `NotFound`, and `ConnectionRefused` if nobody is there any more.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_net::unix::UnixDatagram;
+    ///
+    /// let path = std::env::temp_dir().join(format!("narrowboat-dial-{}", std::process::id()));
+    /// let _other = UnixDatagram::bind(&path)?;
+    /// let socket = UnixDatagram::unbound()?;
+    /// socket.connect(&path)?;
+    /// assert_eq!(socket.peer_addr()?.as_pathname(), Some(&*path));
+    /// std::fs::remove_file(&path)?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn connect<P: AsRef<Path>>(&self, path: P) -> io::Result<()> {
+        socket::connect_datagram(self.source.fd(), &address::of_path(path.as_ref())?)
+    }
+
+    /// Connects the socket to an address, which may be an abstract one on Linux.
+    ///
+    /// # Errors
+    /// As [`connect`](UnixDatagram::connect).
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_net::unix::UnixDatagram;
+    ///
+    /// let path = std::env::temp_dir().join(format!("narrowboat-dial-addr-{}", std::process::id()));
+    /// let other = UnixDatagram::bind(&path)?;
+    /// UnixDatagram::unbound()?.connect_addr(&other.local_addr()?)?;
+    /// std::fs::remove_file(&path)?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn connect_addr(&self, socket_addr: &SocketAddr) -> io::Result<()> {
+        socket::connect_datagram(self.source.fd(), &address::of(socket_addr)?)
+    }
+
+    /// Sends a datagram to a path, waiting for room there, and says how many bytes went.
+    ///
+    /// # Errors
+    /// The system's: `NotFound`, `ConnectionRefused` if nobody is there any more, and one that says so if the datagram is too
+    /// long.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_net::unix::UnixDatagram;
+    ///
+    /// let path = std::env::temp_dir().join(format!("narrowboat-send-to-{}", std::process::id()));
+    /// let _other = UnixDatagram::bind(&path)?;
+    /// assert_eq!(UnixDatagram::unbound()?.send_to(b"text", &path)?, 4);
+    /// std::fs::remove_file(&path)?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[track_caller]
+    pub fn send_to<P: AsRef<Path>>(&self, buf: &[u8], path: P) -> io::Result<usize> {
+        let wait = Wait::new(Reason::Write, Location::caller());
+        transfer::send_to(&self.source, wait, buf, &address::of_path(path.as_ref())?)
+    }
+
+    /// Sends a datagram to an address, which may be an abstract one on Linux.
+    ///
+    /// # Errors
+    /// As [`send_to`](UnixDatagram::send_to).
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_net::unix::UnixDatagram;
+    ///
+    /// let path = std::env::temp_dir().join(format!("narrowboat-send-to-addr-{}", std::process::id()));
+    /// let other = UnixDatagram::bind(&path)?;
+    /// assert_eq!(UnixDatagram::unbound()?.send_to_addr(b"text", &other.local_addr()?)?, 4);
+    /// std::fs::remove_file(&path)?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[track_caller]
+    pub fn send_to_addr(&self, buf: &[u8], socket_addr: &SocketAddr) -> io::Result<usize> {
+        let wait = Wait::new(Reason::Write, Location::caller());
+        transfer::send_to(&self.source, wait, buf, &address::of(socket_addr)?)
+    }
+
+    /// The address of this socket.
+    ///
+    /// # Errors
+    /// The system's, for a descriptor that is no Unix socket.
+    ///
+    /// # Examples
+    /// ```
+    /// let socket = narrowboat_net::unix::UnixDatagram::unbound()?;
+    /// assert!(socket.local_addr()?.is_unnamed());
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        socket::as_std(self.source.fd(), std::os::unix::net::UnixDatagram::local_addr)
+    }
+
+    /// The address that the socket is connected to.
+    ///
+    /// # Errors
+    /// `NotConnected`, if it is not.
+    ///
+    /// # Examples
+    /// ```
+    /// let socket = narrowboat_net::unix::UnixDatagram::unbound()?;
+    /// assert_eq!(socket.peer_addr().unwrap_err().kind(), std::io::ErrorKind::NotConnected);
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        socket::as_std(self.source.fd(), std::os::unix::net::UnixDatagram::peer_addr)
+    }
+
+    /// Ends one direction or both, for every handle, and wakes whoever is blocked there.
+    ///
+    /// # Errors
+    /// `NotConnected`, if the socket is not connected.
+    ///
+    /// # Examples
+    /// ```
+    /// let (one, _other) = narrowboat_net::unix::UnixDatagram::pair()?;
+    /// one.shutdown(std::net::Shutdown::Both)?;
+    /// assert!(one.send(b"text").is_err());
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        self.source.shutdown(how)
+    }
+}
+
+impl fmt::Debug for UnixDatagram {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        socket::as_std(self.source.fd(), |socket: &std::os::unix::net::UnixDatagram| socket.fmt(f))
+    }
+}
+
+datagram_methods!(
+    UnixDatagram,
+    SocketAddr,
+    address::shown,
+    "let (one, other) = narrowboat_net::unix::UnixDatagram::pair()?;"
+);
+shared_methods_both_ways!(
+    UnixDatagram,
+    "let (socket, _other) = narrowboat_net::unix::UnixDatagram::pair()?;"
+);
+descriptor_conversions!(UnixDatagram, std::os::unix::net::UnixDatagram);

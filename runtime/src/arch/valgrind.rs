@@ -1,0 +1,75 @@
+//! What valgrind has to be told of stacks, so that it takes a switch for one and not for an enormous frame.
+//!
+//! A request is a sequence of instructions that does nothing on a CPU and that valgrind recognises. Outside of valgrind one costs
+//! a few cycles, and they are made only where a stack comes or goes, or where valgrind is known to be there.
+//!
+//! Memcheck takes what lies below a stack pointer for gone. In a slot the stack pointer rises with one goroutine, and
+//! the next one's bytes are copied to below it: they have to be announced.
+
+use std::arch::asm;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const RUNNING_ON_VALGRIND: usize = 0x1001;
+const STACK_REGISTER: usize = 0x1501;
+const STACK_DEREGISTER: usize = 0x1502;
+/// Memcheck's own requests begin with its initials.
+const MAKE_MEM_UNDEFINED: usize = 0x4d43_0001;
+
+static PRESENT: AtomicBool = AtomicBool::new(false);
+
+/// Zero outside of valgrind.
+#[inline(always)]
+fn request(request: usize, first: usize, second: usize) -> usize {
+    let question = [request, first, second, 0, 0, 0];
+    let answer;
+    // SAFETY: the rotations add up to two full turns, and the exchange is of a register with itself. Under valgrind the six
+    // words are read and rdx is written.
+    unsafe {
+        asm!(
+            "rol rdi, 3",
+            "rol rdi, 13",
+            "rol rdi, 61",
+            "rol rdi, 51",
+            "xchg rbx, rbx",
+            in("rax") question.as_ptr(),
+            inout("rdx") 0usize => answer,
+            inout("rdi") 0usize => _,
+            options(nostack),
+        );
+    }
+    answer
+}
+
+/// A stack that valgrind knows of, until this is dropped.
+pub(crate) struct Registered(usize);
+
+impl Registered {
+    /// Makes `[limit, base)` known. An empty stack's pointer is `base`, so for valgrind that belongs to it.
+    pub(crate) fn new(limit: usize, base: usize) -> Registered {
+        Registered(request(STACK_REGISTER, limit, base))
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        request(STACK_DEREGISTER, self.0, 0);
+    }
+}
+
+/// Finds out whether valgrind is there. Called when the runtime starts.
+pub(crate) fn look() {
+    PRESENT.store(is_there(), Ordering::Relaxed);
+}
+
+/// Whether the program runs under valgrind.
+pub(crate) fn is_there() -> bool {
+    request(RUNNING_ON_VALGRIND, 0, 0) != 0
+}
+
+/// Says that `[low, high)` of a slot is about to be written. A load and a branch where there is no valgrind.
+#[inline(always)]
+pub(crate) fn will_be_written(low: usize, high: usize) {
+    if PRESENT.load(Ordering::Relaxed) {
+        request(MAKE_MEM_UNDEFINED, low, high - low);
+    }
+}

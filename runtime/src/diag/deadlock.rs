@@ -1,0 +1,81 @@
+//! `fatal: all goroutines are asleep - deadlock!`: when nothing in the process can ever wake a goroutine again.
+//!
+//! The monitor suspects it when every worker has been asleep for some ticks and no deadline is to come: at the moment when it would
+//! fall asleep itself. So a program that is merely idle pays for one look each time it becomes idle. The look:
+//!
+//! 1. Count the plain threads that are parked in a wait of ours without a deadline, and whose wait nobody has ended; remember which
+//!    wait each is in.
+//! 2. Count the threads of the process. If there is one besides ours and those of step 1, it may still wake somebody: no alarm.
+//! 3. Claim every processor, as whoever queues it would. If one is not idle, no alarm.
+//! 4. Holding them all, look for goroutines that have yet to start, for deadlines, and for goroutines whose wait can be
+//!    ended from outside (a descriptor, a resolver). If there is any, no alarm.
+//! 5. Do step 1 again. If the same threads are in the same waits, there was a moment when all of them were parked at once, and
+//!    every processor idle. From then on nobody could do anything: the alarm is right.
+//!
+//! A thread that computes, or waits for something else, or has been woken and does not run yet, keeps it quiet, since it is missing in step 1 and
+//! counted in step 2. A thread that was created and ended between the steps and woke somebody has changed what step 5 sees.
+//! What ends quiet is looked at again: a plain thread that parks in a wait of ours, or ends after it has been in one, wakes the monitor.
+
+use super::dump::dump;
+use crate::park;
+use crate::sched::Runtime;
+use crate::sched::processor::Processor;
+use crate::{clock, sys};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Threads of this module's siblings.
+static HELPERS: AtomicUsize = AtomicUsize::new(0);
+
+/// A thread of the runtime's own, besides workers, lending threads and the monitor, has been started.
+pub(crate) fn note_helper() {
+    HELPERS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Ends the process with a dump if it can never go on. Called by the monitor when all workers sleep.
+pub(crate) fn check(runtime: &'static Runtime) {
+    if let Some(threads) = is_dead(runtime) {
+        eprintln!("fatal: all goroutines are asleep - deadlock!\n\n{}", dump());
+        if threads > 0 {
+            let wait = if threads == 1 { "thread waits" } else { "threads wait" };
+            eprintln!("{threads} {wait}, too, for a goroutine or for another thread");
+        }
+        std::process::exit(2);
+    }
+}
+
+/// The number of plain threads that are part of the deadlock, if there is one.
+fn is_dead(runtime: &'static Runtime) -> Option<usize> {
+    let before = park::parked_threads();
+    let processors = runtime.processors.all().count();
+    let lenders = if runtime.sizes.carried { processors } else { 0 };
+    let ours = runtime.workers.started() + lenders + 1 + HELPERS.load(Ordering::Relaxed);
+    if sys::threads()? > ours + before.count {
+        return None;
+    }
+    let mut held: Vec<&'static Processor> = Vec::with_capacity(processors);
+    let mut goroutines = 0;
+    let mut dead = runtime.processors.all().all(|processor| {
+        let claimed = processor.hold();
+        if claimed {
+            held.push(processor);
+        }
+        claimed
+    });
+    for processor in &held {
+        dead = dead && processor.deadline.load(Ordering::Relaxed) == clock::NEVER;
+        dead = dead && processor.unstarted.is_empty() && processor.arrivals.is_empty();
+        // SAFETY: we hold the processor, so nothing runs on it and its records are ours to read.
+        dead = dead
+            && unsafe {
+                processor.all_goroutines(|record| {
+                    goroutines += 1;
+                    !record.reason.is_external()
+                })
+            };
+    }
+    dead = dead && goroutines > 0 && park::parked_threads() == before;
+    for processor in held {
+        processor.let_go(runtime);
+    }
+    dead.then_some(before.count)
+}

@@ -1,0 +1,192 @@
+//! [`dump`]: every goroutine, as a value that can be walked and that prints itself.
+
+use super::group::groups;
+use super::inspect::{self, Findings, Key};
+use crate::clock;
+use crate::park::Reason;
+use crate::sched;
+use crate::sched::processor::StackUse;
+use crate::{GoroutineId, park};
+use std::backtrace::Backtrace;
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long processors have to answer before they are shown as busy.
+const LIMIT: Duration = Duration::from_millis(500);
+
+/// What is known of one goroutine: part of a [`Dump`].
+#[derive(Clone, Debug)]
+pub struct GoroutineInfo {
+    pub(super) id: u64,
+    pub(super) name: Option<Arc<str>>,
+    pub(super) reason: Reason,
+    pub(super) object: usize,
+    pub(super) woken: bool,
+    pub(super) since: u32,
+    pub(super) waits_at: &'static Location<'static>,
+    pub(super) spawned_at: &'static Location<'static>,
+    pub(super) processor: u16,
+    pub(super) stack: StackUse,
+}
+
+impl GoroutineInfo {
+    pub(super) fn key(&self) -> Key {
+        // One that does not wait has left the line in which it last did.
+        let waits_at = if self.reason == Reason::None { self.spawned_at } else { self.waits_at };
+        Key { reason: self.reason, waits_at, spawned_at: self.spawned_at }
+    }
+
+    /// Its number.
+    pub fn id(&self) -> GoroutineId {
+        GoroutineId(self.id)
+    }
+
+    /// Its name, if it was given one.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// What it waits for. [`Reason::None`] if it is ready to run.
+    pub fn reason(&self) -> park::Reason {
+        self.reason
+    }
+
+    /// Whether its wait is over, and only its turn has not come.
+    pub fn is_woken(&self) -> bool {
+        self.woken || self.reason == Reason::None
+    }
+
+    /// The address of what it waits for (a channel, a lock), if that has one: two that wait for the same have the same.
+    pub fn object(&self) -> Option<usize> {
+        (self.object != 0).then_some(self.object)
+    }
+
+    /// The source line of the call that blocks; of the spawn, if it has not waited yet.
+    pub fn waits_at(&self) -> &'static Location<'static> {
+        self.waits_at
+    }
+
+    /// The source line that spawned it.
+    pub fn spawned_at(&self) -> &'static Location<'static> {
+        self.spawned_at
+    }
+
+    /// How long it has been waiting, to about 17 ms.
+    pub fn waiting_for(&self) -> Duration {
+        let now = (clock::now() >> 24) as u32;
+        Duration::from_nanos(u64::from(now.wrapping_sub(self.since)) << 24)
+    }
+
+    /// The number of the processor that it lives on.
+    pub fn processor(&self) -> usize {
+        self.processor.into()
+    }
+
+    /// Bytes of its stack that are in use.
+    pub fn stack_bytes(&self) -> usize {
+        self.stack.live
+    }
+
+    /// Whether its stack is where it runs; if not it has been copied out, because another goroutine needed the place.
+    pub fn is_resident(&self) -> bool {
+        self.stack.resident
+    }
+}
+
+/// Every goroutine there was at one moment, or nearly: each processor is looked at by itself.
+///
+/// `Display` shows goroutines that wait for the same thing in the same line, spawned in the same line, as one group with a count and one
+/// backtrace; the largest group first, and no more than a hundred groups.
+#[derive(Debug, Default)]
+pub struct Dump {
+    goroutines: Vec<GoroutineInfo>,
+    backtraces: Vec<(Key, Backtrace)>,
+    unstarted: usize,
+    silent: Vec<usize>,
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} at {}", self.reason, self.waits_at)
+    }
+}
+
+/// Shows all goroutines: what each waits for, since when, where, and where it was spawned.
+///
+/// Each processor stops while it is looked at, some milliseconds for a hundred thousand goroutines. One that does not come to that within half a second, because its
+/// goroutine computes, is named as such, and its goroutines are missing. A goroutine that asks is itself seen to wait for
+/// the answer. Before the runtime starts the dump is empty.
+///
+/// ```
+/// use narrowboat_runtime::{Builder, dump, sleep};
+/// use std::time::Duration;
+///
+/// let sleeper = Builder::new().name("sleeper").spawn(|| sleep(Duration::from_millis(100)))?;
+/// sleep(Duration::from_millis(20));
+/// let dump = dump();
+/// assert!(dump.goroutines().iter().any(|goroutine| goroutine.name() == Some("sleeper")));
+/// println!("{dump}");
+/// # sleeper.join().unwrap();
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[track_caller]
+pub fn dump() -> Dump {
+    match sched::started() {
+        Some(runtime) => Dump::new(inspect::inspect(runtime, LIMIT, Location::caller())),
+        None => Dump::default(),
+    }
+}
+
+impl Dump {
+    fn new(findings: Findings) -> Dump {
+        let Findings { goroutines, backtraces, silent } = findings;
+        let unstarted = super::stats::stats().processors.iter().map(|p| p.unstarted).sum();
+        Dump { goroutines, backtraces, unstarted, silent }
+    }
+
+    /// Every goroutine that was seen, in no particular order.
+    ///
+    /// ```
+    /// assert!(narrowboat_runtime::dump().goroutines().is_empty());
+    /// ```
+    pub fn goroutines(&self) -> &[GoroutineInfo] {
+        &self.goroutines
+    }
+
+    /// How many goroutines had not started, and therefore are not among the others.
+    ///
+    /// ```
+    /// assert_eq!(narrowboat_runtime::dump().unstarted(), 0);
+    /// ```
+    pub fn unstarted(&self) -> usize {
+        self.unstarted
+    }
+
+    /// The numbers of processors that did not answer, because their goroutines compute or block their thread.
+    ///
+    /// ```
+    /// assert!(narrowboat_runtime::dump().silent_processors().is_empty());
+    /// ```
+    pub fn silent_processors(&self) -> &[usize] {
+        &self.silent
+    }
+}
+
+impl fmt::Display for Dump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        groups(f, &self.goroutines, &self.backtraces)?;
+        if self.unstarted > 0 {
+            writeln!(f, "{} goroutines have not started", self.unstarted)?;
+        }
+        for processor in &self.silent {
+            writeln!(
+                f,
+                "processor {processor} did not answer: its goroutine computes or blocks its thread, and the others there \
+                 wait for it"
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,92 @@
+//! The figures in the text form that Prometheus reads (version 0.0.4).
+
+use super::stats::{ProcessorStats, Stats, WorkerStats};
+use std::fmt::Write;
+
+impl Stats {
+    /// The figures as a page for Prometheus: metrics named `narrowboat_*`, those of processors and workers with their number as
+    /// a label, times in seconds.
+    ///
+    /// ```
+    /// let page = narrowboat_runtime::stats().prometheus();
+    /// assert!(page.contains("# TYPE narrowboat_goroutines gauge"));
+    /// ```
+    pub fn prometheus(&self) -> String {
+        let mut page = String::new();
+        let mut single = |name: &str, kind: &str, help: &str, value: usize| {
+            head(&mut page, name, kind, help);
+            let _ = writeln!(page, "narrowboat_{name} {value}");
+        };
+        single("goroutines", "gauge", "Goroutines that have not ended.", self.goroutines());
+        single("spares_started_total", "counter", "Workers started for stuck ones.", self.spares_started);
+        single("stuck_total", "counter", "Goroutines found to keep their processor.", self.stuck);
+        single("pinned", "gauge", "1 if processors are nailed to threads.", self.pinned.into());
+        type OfProcessor = fn(&ProcessorStats) -> usize;
+        let metrics: [(&str, &str, &str, OfProcessor); 11] = [
+            ("processor_ready", "gauge", "Goroutines ready to run.", |p| p.ready),
+            ("processor_unstarted", "gauge", "Goroutines that have not started.", |p| p.unstarted),
+            ("processor_spawned_total", "counter", "Goroutines spawned.", |p| p.spawned),
+            ("processor_finished_total", "counter", "Goroutines that have ended.", |p| p.finished),
+            ("processor_switches_total", "counter", "Switches to a goroutine.", |p| p.switches),
+            ("processor_parks_total", "counter", "Goroutines that began to wait.", |p| p.parks),
+            ("processor_yields_total", "counter", "Goroutines that gave way.", |p| p.yields),
+            ("processor_copies_total", "counter", "Stacks copied out.", |p| p.copies),
+            ("processor_copied_bytes_total", "counter", "Bytes copied out.", |p| p.copied_bytes),
+            ("processor_slots", "gauge", "Stack slots in use.", |p| p.slots),
+            ("processor_timers", "gauge", "Goroutines that wait with a deadline.", |p| p.timers),
+        ];
+        for (name, kind, help, of) in metrics {
+            head(&mut page, name, kind, help);
+            for (index, processor) in self.processors.iter().enumerate() {
+                let _ = writeln!(page, "narrowboat_{name}{{processor=\"{index}\"}} {}", of(processor));
+            }
+        }
+        type OfWorker = fn(&WorkerStats) -> f64;
+        let metrics: [(&str, &str, OfWorker); 7] = [
+            ("worker_carried_total", "Turns of processors carried.", |w| w.carried as f64),
+            ("worker_steals_total", "Processors and goroutines taken from elsewhere.", |w| w.steals as f64),
+            ("worker_polls_total", "Looks into the netpoller.", |w| w.polls as f64),
+            ("worker_events_total", "Events found by them.", |w| w.events as f64),
+            ("worker_running_seconds_total", "Time with a processor.", |w| w.running.as_secs_f64()),
+            ("worker_searching_seconds_total", "Time without one.", |w| w.searching.as_secs_f64()),
+            ("worker_sleeping_seconds_total", "Time asleep.", |w| w.sleeping.as_secs_f64()),
+        ];
+        for (name, help, of) in metrics {
+            head(&mut page, name, "counter", help);
+            for (index, worker) in self.workers.iter().enumerate() {
+                let _ = writeln!(page, "narrowboat_{name}{{worker=\"{index}\"}} {}", of(worker));
+            }
+        }
+        page
+    }
+}
+
+fn head(page: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = writeln!(page, "# HELP narrowboat_{name} {help}\n# TYPE narrowboat_{name} {kind}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_sample_has_a_type_and_a_number() {
+        let stats = Stats {
+            processors: vec![Default::default(); 2],
+            workers: vec![Default::default(); 3],
+            ..Default::default()
+        };
+        let page = stats.prometheus();
+        let mut typed = "";
+        for line in page.lines() {
+            if let Some(declared) = line.strip_prefix("# TYPE ") {
+                typed = declared.split(' ').next().unwrap();
+            } else if !line.starts_with('#') {
+                let (sample, value) = line.rsplit_once(' ').unwrap();
+                assert_eq!(sample.split('{').next().unwrap(), typed);
+                assert!(value.parse::<f64>().is_ok(), "{line}");
+            }
+        }
+        assert_eq!(page.lines().filter(|line| line.contains("{worker=\"2\"}")).count(), 7);
+    }
+}

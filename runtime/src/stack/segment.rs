@@ -1,0 +1,243 @@
+//! `grow`: a further stretch of stack, chained to the one that the caller is on.
+//!
+//! Everything that knows of slots and images goes on knowing nothing of segments. What a goroutine switches to when
+//! it parks is a word of its processor, `loop_sp`. While it runs in a segment, that word leads to the frame of `grow` on the
+//! stack that it came from, and not to the processor's loop. So a park inside a segment arrives on the goroutine's own
+//! slot, and there the frame of `grow` parks once more, in the ordinary way ([`relay`]): the goroutine's
+//! `sp` is one of its slot, its live bytes are `[sp, base)` of the slot and may be copied out, and the segment stays where it is.
+//! Resumed, the frame points the word to itself again and goes on in the segment. Segments inside segments relay from
+//! one to the next. A park outside of segments pays nothing, not even a test; one inside costs a switch
+//! more each way for every level.
+//!
+//! A segment belongs to the call of `grow` until it returns, however often the goroutine parks meanwhile, and then to
+//! the [cache](super::cache) of the processor or thread.
+
+use super::own::OwnStack;
+use super::{Bounds, cache, overflow};
+use crate::sched::processor;
+use crate::{arch, sys};
+use std::cell::Cell;
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::{io, ptr, thread};
+
+/// What the first frames of a segment and the caller's rounding may take of it, so that at least what was asked for is left.
+const OVERHEAD: usize = 4096;
+
+/// Where a segment is chained to the stack below it. Lies in the frame of `grow`, so it is used only while that is
+/// resident: by the goroutine itself, or by a handler that interrupts it.
+struct Link {
+    /// The segment that `grow` was called on, if it was one.
+    outer: *const Link,
+    bounds: Bounds,
+    /// Where `grow`'s stack parks: the processor's loop, or the frame of the `grow` around it. Nothing on a plain thread.
+    loop_sp: usize,
+    /// Where `grow`'s frame is suspended while its segment runs.
+    suspended: usize,
+}
+
+thread_local! {
+    /// The link of the innermost segment that the running goroutine, or the thread, is on; null outside of segments.
+    static INNERMOST: Cell<*const Link> = const { Cell::new(ptr::null()) };
+}
+
+/// The bounds of the segment that the calling code is on. Async-signal-safe.
+pub(crate) fn innermost() -> Option<Bounds> {
+    // SAFETY: set only while the goroutine or thread runs whose link it is.
+    unsafe { INNERMOST.get().as_ref() }.map(|link| link.bounds)
+}
+
+/// Runs `f` while the innermost segment does not count: `f` is called on a stack that is none.
+pub(super) fn outside<T>(f: impl FnOnce() -> T) -> T {
+    let link = INNERMOST.replace(ptr::null());
+    let result = f();
+    INNERMOST.set(link);
+    result
+}
+
+/// Runs `f` on a further segment of stack with at least `bytes` bytes left, and returns what it returns.
+///
+/// For recursion that may go deeper than its stack. A goroutine's stack is large to begin with
+/// ([`Config::max_stack`](crate::Config::max_stack)), and its pages cost nothing until they are used; but a plain thread's is
+/// not, an [`own_stack`](crate::Builder::own_stack) is as large as was asked for, and no limit chosen beforehand is right for
+/// every input. Ask for the next segment before the present one is used up, at a point that every round of the
+/// recursion passes; [`maybe_grow`](super::maybe_grow) does just that.
+///
+/// `f` may borrow from the caller, block, panic (the panic goes on in the caller), and call `grow` again. A goroutine may park
+/// inside: its segments are its own until `f` returns, and are never copied. A park inside a segment costs some
+/// nanoseconds more for each segment it is in. A segment has a guard below it; running into that is reported as the overflow of a
+/// segment.
+///
+/// When `f` has returned the segment is kept for the next call from the same processor or thread, so that a loop whose body needs
+/// one pays for it once. At most four are kept, of 64 MiB in all, and only as long as they are used every few seconds.
+///
+/// # Panics
+/// If the system refuses the memory. If `f` does, with its payload.
+///
+/// ```
+/// use narrowboat_runtime::stack;
+///
+/// /// The depth of nested brackets: the input decides how deep this goes.
+/// fn depth(text: &mut std::str::Chars) -> usize {
+///     let mut deepest = 0;
+///     while let Some('[') = text.next() {
+///         let inner = if stack::remaining().is_none_or(|left| left < 64 << 10) {
+///             stack::grow(1 << 20, || depth(text))
+///         } else {
+///             depth(text)
+///         };
+///         deepest = deepest.max(inner + 1);
+///     }
+///     deepest
+/// }
+///
+/// let text = "[".repeat(200_000) + &"]".repeat(200_000);
+/// assert_eq!(depth(&mut text.chars()), 200_000);
+/// ```
+#[inline(never)]
+pub fn grow<F, T>(bytes: usize, f: F) -> T
+where
+    F: FnOnce() -> T,
+{
+    let segment = match take(bytes) {
+        Ok(segment) => segment,
+        Err(e) => panic!("cannot grow the stack: {e}"),
+    };
+    let outcome = run(segment.bounds(), f);
+    cache::keep(segment);
+    outcome.unwrap_or_else(|payload| resume_unwind(payload))
+}
+
+/// Runs `f` right here if at least `red_zone` bytes of stack are [`remaining`](super::remaining), else on a further segment
+/// ([`grow`](super::grow)) with at least `bytes` bytes.
+///
+/// The red zone must be enough for everything that `f` does until it passes here again: 64 KiB is a good start, 32 KiB the
+/// least for code that may panic. Segments that are many times as large as the red zone make growing rare.
+///
+/// # Panics
+/// As [`grow`](super::grow).
+///
+/// ```
+/// use narrowboat_runtime::stack;
+///
+/// fn ackermann(m: u64, n: u64) -> u64 {
+///     stack::maybe_grow(64 << 10, 1 << 20, || match (m, n) {
+///         (0, n) => n + 1,
+///         (m, 0) => ackermann(m - 1, 1),
+///         (m, n) => ackermann(m - 1, ackermann(m, n - 1)),
+///     })
+/// }
+///
+/// assert_eq!(ackermann(2, 3), 9);
+/// ```
+#[inline]
+pub fn maybe_grow<F, T>(red_zone: usize, bytes: usize, f: F) -> T
+where
+    F: FnOnce() -> T,
+{
+    match super::remaining() {
+        Some(left) if left >= red_zone => f(),
+        _ => grow(bytes, f),
+    }
+}
+
+#[inline]
+fn take(bytes: usize) -> io::Result<OwnStack> {
+    let bytes = bytes.saturating_add(OVERHEAD);
+    match cache::take(bytes) {
+        Some(segment) => Ok(segment),
+        None => create(bytes),
+    }
+}
+
+#[cold]
+fn create(bytes: usize) -> io::Result<OwnStack> {
+    // For an overflow of a segment on a plain thread, in a program that has not started the runtime.
+    sys::signals::handle_faults(overflow::report);
+    OwnStack::new(bytes).or_else(|e| {
+        // Under a limit, what others keep and do not use may be what is missing.
+        if cache::trim(cache::Which::All) { OwnStack::new(bytes) } else { Err(e) }
+    })
+}
+
+/// What `call_on` carries over: the link first, where the relay finds it without knowing the types.
+#[repr(C)]
+struct Call<F, T> {
+    link: Link,
+    f: ManuallyDrop<F>,
+    outcome: MaybeUninit<thread::Result<T>>,
+}
+
+/// Calls `f` on the empty segment.
+fn run<F: FnOnce() -> T, T>(bounds: Bounds, f: F) -> thread::Result<T> {
+    let link = Link { outer: INNERMOST.get(), bounds, loop_sp: 0, suspended: 0 };
+    let mut call = Call { link, f: ManuallyDrop::new(f), outcome: MaybeUninit::uninit() };
+    let at = &raw mut call;
+    // SAFETY: the segment is the caller's alone. `on_segment` and `relay` get the address of the call, which stays in
+    // this frame until `call_on` returns, and catch what unwinds. `f` is taken once, and when `call_on` returns the outcome
+    // has been written.
+    unsafe {
+        arch::call_on(bounds.base, on_segment::<F, T>, at as usize, relay, &raw mut (*at).link.suspended);
+        call.outcome.assume_init()
+    }
+}
+
+/// The first function of a segment.
+///
+/// # Safety
+/// Called by `run` by way of `call_on`, with the address of its call.
+unsafe extern "C" fn on_segment<F: FnOnce() -> T, T>(call: usize) {
+    let call = call as *mut Call<F, T>;
+    // SAFETY: by contract; no reference to the call is held while `f` runs.
+    unsafe {
+        enter(&raw mut (*call).link);
+        let f = ManuallyDrop::take(&mut (*call).f);
+        (*call).outcome.write(catch_unwind(AssertUnwindSafe(f)));
+        leave(&raw mut (*call).link);
+    }
+}
+
+/// From now on the calling code is on the segment: what it switches to when it parks is the frame of `grow`.
+///
+/// # Safety
+/// The link is that of the goroutine or thread that calls, whose frame is suspended.
+unsafe fn enter(link: *mut Link) {
+    // SAFETY: by contract.
+    unsafe {
+        if let Some(loop_sp) = processor::way_out() {
+            (*link).loop_sp = loop_sp.replace((*link).suspended);
+        }
+    }
+    INNERMOST.set(link);
+}
+
+/// The reverse of `enter`.
+///
+/// # Safety
+/// As for `enter`; the link is the innermost.
+unsafe fn leave(link: *mut Link) {
+    // SAFETY: by contract.
+    unsafe {
+        if let Some(loop_sp) = processor::way_out() {
+            loop_sp.write((*link).loop_sp);
+        }
+        INNERMOST.set((*link).outer);
+    }
+}
+
+/// Called where the frame of `grow` is, when the goroutine has parked in the segment: parks here, too, and returns
+/// where to go on in the segment.
+///
+/// # Safety
+/// Called by `call_on` with the address of a call, on the stack that `grow` was called on.
+unsafe extern "C" fn relay(call: usize) -> usize {
+    let link = call as *mut Link;
+    // SAFETY: the link comes first in the call, and is that of the running goroutine. A plain thread never gets here, because
+    // it has no `way_out`.
+    unsafe {
+        leave(link);
+        let in_segment = processor::park_again();
+        enter(link);
+        in_segment
+    }
+}

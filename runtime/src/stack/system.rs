@@ -1,0 +1,129 @@
+//! `on_system_stack`: a call on the native stack of the thread that a goroutine believes to be its own.
+//!
+//! A processor's thread-locals are those of its lending thread, which sleeps for ever and has hardly used its stack. That is
+//! the stack that code of this processor is called on: not the worker's, which happens to carry the processor at the
+//! moment. So everything agrees. The thread-locals stay what they are to the goroutine, `thread::current()`
+//! and `pthread_self()` name the thread whose stack this is, the bounds that the C library tells of it are right, and each stack
+//! keeps its one thread pointer for life. (Pinned, worker and lending thread are one, and what its frames have left free is used.)
+//!
+//! There is one such stack for all goroutines of a processor, hence nobody may park there. While a goroutine is there, it is
+//! not its processor's `current` one. The check is where it costs nothing: a wait begins with a look at `current`, finds none,
+//! and takes the path of plain threads, which refuses on a processor.
+
+use super::{present, segment};
+use crate::arch;
+use crate::goroutine::record::Record;
+use crate::sched::processor::{self, Processor};
+use std::cell::Cell;
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::ptr::NonNull;
+use std::thread;
+
+/// Bytes left free below the frames of the sleeping lending thread: the C library's own two signals cannot be blocked, and
+/// the kernel runs their handlers there.
+const LENDERS_SHARE: usize = 32 << 10;
+
+thread_local! {
+    /// The goroutine of this processor that is on the system stack.
+    static THERE: Cell<Option<NonNull<Record>>> = const { Cell::new(None) };
+}
+
+/// The goroutine that the calling code belongs to, if it is on the system stack. Async-signal-safe.
+pub(crate) fn goroutine() -> Option<NonNull<Record>> {
+    THERE.get()
+}
+
+#[cold]
+#[track_caller]
+pub(crate) fn refuse_to_park() -> ! {
+    panic!(
+        "a goroutine cannot wait on the system stack, which it shares with the others of its processor: return from \
+         stack::on_system_stack before calling what may block"
+    );
+}
+
+/// Runs `f` on the native stack of the calling goroutine's thread, and returns what it returns.
+///
+/// For foreign code that looks at where the stack pointer is: that compares it with the bounds that `pthread_getattr_np`
+/// reports, as some garbage collectors and language runtimes do, or scans the thread's stack. Nothing else needs this. Calls
+/// into C cost nothing extra on a goroutine's own stack, and that is much larger: the native stack has 1 MiB.
+///
+/// `f` is still the goroutine's code: thread-locals, `thread::current()` and [`current()`](crate::current()) are what they are outside. It
+/// may borrow from the caller, panic (the panic goes on in the caller), spawn goroutines, send what does not have to wait, and
+/// call [`grow`](super::grow). It must not wait, because all goroutines of a processor share the stack: what
+/// would park a goroutine panics, and [`yield_now`](crate::yield_now) yields only the thread.
+///
+/// In a call inside `f`, and on a plain thread, which is on its own stack already, it just calls `f`.
+///
+/// # Panics
+/// If `f` does, with its payload; and inside `f`, whatever call would have to wait.
+///
+/// ```
+/// use narrowboat_runtime::{spawn, stack};
+///
+/// let (outside, inside) = spawn(|| {
+///     let outside = std::thread::current().id();
+///     (outside, stack::on_system_stack(|| std::thread::current().id()))
+/// })
+/// .join()
+/// .unwrap();
+/// assert_eq!(outside, inside);
+/// ```
+#[inline(never)]
+pub fn on_system_stack<F, T>(f: F) -> T
+where
+    F: FnOnce() -> T,
+{
+    // A goroutine that is there already is not the current one.
+    let (Some(record), Some(processor)) = (processor::current_goroutine(), processor::current_processor())
+    else {
+        return f();
+    };
+    // So that a handler knows them when it is needed.
+    present::native();
+    segment::outside(|| run(record, processor, f)).unwrap_or_else(|payload| resume_unwind(payload))
+}
+
+struct Call<F, T> {
+    f: ManuallyDrop<F>,
+    outcome: MaybeUninit<thread::Result<T>>,
+}
+
+fn run<F: FnOnce() -> T, T>(
+    record: NonNull<Record>,
+    processor: &'static Processor,
+    f: F,
+) -> thread::Result<T> {
+    let mut call = Call { f: ManuallyDrop::new(f), outcome: MaybeUninit::uninit() };
+    let at = &raw mut call;
+    let mut suspended = 0;
+    THERE.set(Some(record));
+    // SAFETY: the stack below that place is free: its thread is suspended, or sleeps, further up, and no other goroutine of
+    // the processor runs before we return, because nothing parks there. Its thread pointer is the one in force.
+    // `there` gets the address of the call, takes `f` once, catches what unwinds and writes the outcome.
+    unsafe {
+        let base = (processor.system_stack() - LENDERS_SHARE) & !15;
+        processor::set_current_goroutine(processor, None);
+        arch::call_on(base, there::<F, T>, at as usize, never, &mut suspended);
+        processor::set_current_goroutine(processor, Some(record));
+        THERE.set(None);
+        call.outcome.assume_init()
+    }
+}
+
+/// # Safety
+/// Called by `run` by way of `call_on`, with the address of its call.
+unsafe extern "C" fn there<F: FnOnce() -> T, T>(call: usize) {
+    let call = call as *mut Call<F, T>;
+    // SAFETY: by contract; no reference to the call is held while `f` runs.
+    unsafe {
+        let f = ManuallyDrop::take(&mut (*call).f);
+        (*call).outcome.write(catch_unwind(AssertUnwindSafe(f)));
+    }
+}
+
+/// The relay of a call that nobody leaves before it ends.
+unsafe extern "C" fn never(_: usize) -> usize {
+    unreachable!("nothing parks on the system stack")
+}

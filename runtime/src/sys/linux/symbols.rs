@@ -1,0 +1,172 @@
+//! The names of the running program's functions, out of its own file: no allocation, no locks, so that a signal
+//! handler can ask.
+
+use std::ffi::CStr;
+use std::ops::Range;
+use std::ptr;
+
+/// Where the kernel shows the running program.
+const PATH: &CStr = c"/proc/self/exe";
+
+const PROGRAM_HEADER: usize = 56;
+const SECTION_HEADER: usize = 64;
+const SYMBOL: usize = 24;
+
+const LOADED: u32 = 1;
+const HEADERS: u32 = 6;
+const SYMBOLS: u32 = 2;
+const DYNAMIC_SYMBOLS: u32 = 11;
+const FUNCTION: u8 = 2;
+
+/// The running program's file, as it is mapped. It is never unmapped: the process is about to end.
+pub(crate) struct Program {
+    file: &'static [u8],
+    /// What addresses in the file are off by in memory.
+    bias: usize,
+    /// What it occupies in memory.
+    occupies: Range<usize>,
+    symbols: Range<usize>,
+    strings: Range<usize>,
+    path: ([u8; 512], usize),
+}
+
+impl Program {
+    /// The running program. `None` if its file cannot be read or is not what it should be.
+    pub(crate) fn running() -> Option<Program> {
+        let file = map()?;
+        let (bias, occupies) = loaded()?;
+        let (symbols, strings) = symbol_table(file).unwrap_or_default();
+        let mut path = [0; 512];
+        // SAFETY: the length is that of the buffer.
+        let len = unsafe { libc::readlink(PATH.as_ptr(), path.as_mut_ptr().cast(), path.len()) };
+        Some(Program {
+            file,
+            bias,
+            occupies,
+            symbols,
+            strings,
+            path: (path, usize::try_from(len).unwrap_or(0)),
+        })
+    }
+
+    pub(crate) fn path(&self) -> &str {
+        std::str::from_utf8(&self.path.0[..self.path.1]).unwrap_or("the program")
+    }
+
+    /// An address of the program's in memory as its file counts.
+    pub(crate) fn relative(&self, address: usize) -> Option<usize> {
+        self.occupies.contains(&address).then(|| address.wrapping_sub(self.bias))
+    }
+
+    /// The name, as the linker knows it, of the function that an address (as the file counts) belongs to.
+    pub(crate) fn name(&self, relative: usize) -> Option<&str> {
+        let mut symbols = self.file.get(self.symbols.clone())?.chunks_exact(SYMBOL);
+        let symbol = symbols.find(|symbol| {
+            let (at, size) = (number(symbol, 8), number(symbol, 16));
+            symbol[4] & 0xf == FUNCTION
+                && at.zip(size).is_some_and(|(at, size)| (at..at.saturating_add(size)).contains(&relative))
+        })?;
+        let name = self.file.get(self.strings.clone())?.get(half(symbol, 0)? as usize..)?;
+        CStr::from_bytes_until_nul(name).ok()?.to_str().ok()
+    }
+}
+
+fn bytes<const N: usize>(from: &[u8], at: usize) -> Option<[u8; N]> {
+    from.get(at..)?.first_chunk().copied()
+}
+
+fn short(from: &[u8], at: usize) -> Option<usize> {
+    bytes(from, at).map(|bytes| u16::from_ne_bytes(bytes).into())
+}
+
+fn half(from: &[u8], at: usize) -> Option<u32> {
+    bytes(from, at).map(u32::from_ne_bytes)
+}
+
+fn number(from: &[u8], at: usize) -> Option<usize> {
+    bytes(from, at).map(usize::from_ne_bytes)
+}
+
+fn map() -> Option<&'static [u8]> {
+    // SAFETY: the descriptor is our own and closed once; the mapping is private, read-only and stays for ever.
+    unsafe {
+        let descriptor = libc::open(PATH.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+        if descriptor < 0 {
+            return None;
+        }
+        let len = libc::lseek(descriptor, 0, libc::SEEK_END);
+        let len = usize::try_from(len).unwrap_or(0);
+        let at = libc::mmap(ptr::null_mut(), len, libc::PROT_READ, libc::MAP_PRIVATE, descriptor, 0);
+        libc::close(descriptor);
+        (at != libc::MAP_FAILED).then(|| std::slice::from_raw_parts(at.cast(), len))
+    }
+}
+
+/// Where the kernel has put the program: what it is off by, and what it occupies.
+fn loaded() -> Option<(usize, Range<usize>)> {
+    // SAFETY: a plain query; the kernel tells where it has put the program's headers and how many there are.
+    let (at, headers) = unsafe {
+        let (at, count) = (libc::getauxval(libc::AT_PHDR), libc::getauxval(libc::AT_PHNUM));
+        if at == 0 {
+            return None;
+        }
+        let len = count as usize * PROGRAM_HEADER;
+        (at as usize, std::slice::from_raw_parts(at as *const u8, len))
+    };
+    let mut headers_at = None;
+    let (mut low, mut high) = (usize::MAX, 0);
+    for header in headers.chunks_exact(PROGRAM_HEADER) {
+        let (kind, address, size) = (half(header, 0)?, number(header, 16)?, number(header, 40)?);
+        if kind == HEADERS {
+            headers_at = Some(address);
+        } else if kind == LOADED {
+            (low, high) = (low.min(address), high.max(address.saturating_add(size)));
+        }
+    }
+    let bias = at.wrapping_sub(headers_at?);
+    Some((bias, low.wrapping_add(bias)..high.wrapping_add(bias)))
+}
+
+/// The symbols and their strings; of a stripped program, those that it exports.
+fn symbol_table(file: &[u8]) -> Option<(Range<usize>, Range<usize>)> {
+    let (at, count) = (number(file, 40)?, short(file, 60)?);
+    let section = |index: usize| file.get(at..)?.chunks_exact(SECTION_HEADER).take(count).nth(index);
+    let find = |kind| (0..count).filter_map(section).find(|section| half(section, 4) == Some(kind));
+    let range = |section: &[u8]| {
+        let start = number(section, 24)?;
+        Some(start..start.checked_add(number(section, 32)?)?)
+    };
+    let symbols = find(SYMBOLS).or_else(|| find(DYNAMIC_SYMBOLS))?;
+    Some((range(symbols)?, range(section(half(symbols, 40)? as usize)?)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_a_function_of_this_program() {
+        let program = Program::running().unwrap();
+        let address = names_a_function_of_this_program as *const () as usize;
+        let name = program.name(program.relative(address).unwrap()).unwrap();
+        assert!(name.contains("names_a_function_of_this_program"), "{name}");
+        assert_eq!(std::path::Path::new(program.path()), std::env::current_exe().unwrap());
+    }
+
+    #[test]
+    fn knows_what_is_not_the_program() {
+        let program = Program::running().unwrap();
+        let local = 0u8;
+        assert_eq!(program.relative(&raw const local as usize), None);
+        assert_eq!(program.name(0), None);
+    }
+
+    #[test]
+    fn is_not_led_astray_by_a_file_that_is_no_program() {
+        for len in [0, 10, 63, 64, 1000] {
+            for filling in [0, 1, 0x40, 0xff] {
+                assert!(symbol_table(&vec![filling; len]).is_none_or(|(symbols, _)| symbols.start > 0));
+            }
+        }
+    }
+}

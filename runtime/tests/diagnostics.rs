@@ -1,0 +1,251 @@
+//! What a program says about itself when it is asked, or when it can never go on: read from real processes.
+
+mod common;
+
+use common::{in_child, in_child_with};
+use narrowboat_runtime::{Builder, dump, park, run, sleep, spawn, stats};
+use std::panic::Location;
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+const FOR_EVER: Duration = Duration::from_secs(1 << 30);
+
+/// Waits for what nobody will ever do.
+#[track_caller]
+fn wait_for_nothing() {
+    let me = park::Waiter::begin(park::Reason::Receive, 0, Location::caller());
+    // SAFETY: nothing has been published; so it never returns.
+    unsafe { me.park(None) };
+}
+
+#[track_caller]
+fn says(output: &Output, parts: &[&str]) -> String {
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    for part in parts {
+        assert!(text.contains(part), "{part} is missing in: {text}");
+    }
+    text
+}
+
+/// Until something is so; a minute at most.
+#[track_caller]
+fn until(so: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !so() {
+        assert!(Instant::now() < end, "a minute has passed");
+        sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn the_figures_count_what_has_happened() {
+    let before = stats();
+    run(|| {
+        let ended: Vec<_> = (0..100).map(|_| spawn(narrowboat_runtime::yield_now)).collect();
+        ended.into_iter().for_each(|handle| handle.join().unwrap());
+    });
+    until(|| stats().finished() >= before.finished() + 101);
+    let after = stats();
+    assert!(after.spawned() >= before.spawned() + 101);
+    until(|| stats().processors.iter().map(|p| p.yields).sum::<usize>() >= 100);
+    assert!(after.workers.iter().any(|w| w.carried > 0 && w.running > Duration::ZERO));
+    assert!(after.to_string().contains("processor 0:") && after.to_string().contains("worker 0:"));
+}
+
+#[test]
+fn a_line_of_figures_comes_every_so_often() {
+    let name = "a_line_of_figures_comes_every_so_often";
+    let Some(output) = in_child_with(name, &[("NARROWBOAT_SCHEDTRACE", "5")]) else {
+        return run(|| sleep(Duration::from_millis(200)));
+    };
+    says(&output, &["narrowboat: goroutines=1 "]);
+}
+
+#[test]
+fn a_dump_shows_what_each_goroutine_waits_for_and_where() {
+    let line = line!() + 3;
+    let sleepers: Vec<_> = (0..10)
+        .map(|index| {
+            Builder::new().name(format!("sleeper {index}")).spawn(|| sleep(Duration::from_secs(2))).unwrap()
+        })
+        .collect();
+    let is_sleeper = |goroutine: &narrowboat_runtime::GoroutineInfo| {
+        goroutine.name().is_some_and(|name| name.starts_with("sleeper")) && !goroutine.is_woken()
+    };
+    until(|| dump().goroutines().iter().filter(|goroutine| is_sleeper(goroutine)).count() == 10);
+    let dump = dump();
+    for goroutine in dump.goroutines().iter().filter(|goroutine| is_sleeper(goroutine)) {
+        assert_eq!(goroutine.reason(), park::Reason::Sleep);
+        assert_eq!((goroutine.waits_at().line(), goroutine.spawned_at().line()), (line, line));
+        assert!((64..64 << 10).contains(&goroutine.stack_bytes()), "{goroutine:?}");
+    }
+    let text = dump.to_string();
+    let group = text.split("\n\n").find(|group| group.contains("'sleeper 0'")).unwrap();
+    assert!(group.starts_with("10 goroutines ("), "{text}");
+    assert!(group.contains("waiting for a point in time (sleep)"), "{text}");
+    assert!(group.contains(&format!("diagnostics.rs:{line}")), "{text}");
+    // Its own backtrace.
+    assert!(group.contains("diagnostics::a_dump_shows_what_each_goroutine_waits_for"), "{text}");
+    sleepers.into_iter().for_each(|sleeper| sleeper.join().unwrap());
+}
+
+#[test]
+fn a_goroutine_can_ask_for_a_dump() {
+    let found = spawn(|| dump().goroutines().iter().any(|g| g.reason() == park::Reason::Inspection)).join();
+    assert!(found.unwrap());
+}
+
+#[test]
+fn dumps_do_not_disturb_goroutines_that_run() {
+    let workers: Vec<_> = (0..64)
+        .map(|_| {
+            spawn(|| {
+                let mine = std::hint::black_box([7u8; 300]);
+                (0..200).for_each(|_| narrowboat_runtime::yield_now());
+                mine.iter().map(|&n| usize::from(n)).sum::<usize>()
+            })
+        })
+        .collect();
+    let askers: Vec<_> = (0..3).map(|_| spawn(|| (0..5).for_each(|_| drop(dump().to_string())))).collect();
+    askers.into_iter().for_each(|asker| asker.join().unwrap());
+    workers.into_iter().for_each(|worker| assert_eq!(worker.join().unwrap(), 2100));
+}
+
+#[test]
+fn when_nobody_can_ever_go_on_the_program_says_so_and_ends() {
+    let name = "when_nobody_can_ever_go_on_the_program_says_so_and_ends";
+    let Some(output) = in_child(name) else {
+        // Not on the thread of the test: the harness waits for that one on a thread that could do anything.
+        return alone(|| {
+            run(|| Builder::new().name("forgotten").spawn(wait_for_nothing).unwrap().join().unwrap())
+        });
+    };
+    let text =
+        says(&output, &["fatal: all goroutines are asleep - deadlock!", "'forgotten'", "'main'", "(join)"]);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+}
+
+/// Runs `f` in a process whose only other threads are the runtime's: a fork of this one.
+fn alone(f: fn()) {
+    // SAFETY: nothing of the runtime has started in this process, and the harness holds no lock that `f` needs: it waits for
+    // the thread of this test, which goes on in the fork.
+    unsafe {
+        let child = libc::fork();
+        if child == 0 {
+            f();
+            libc::_exit(0);
+        }
+        let mut status = 0;
+        assert_eq!(libc::waitpid(child, &mut status, 0), child);
+        libc::_exit(libc::WEXITSTATUS(status));
+    }
+}
+
+#[test]
+fn a_thread_that_computes_keeps_it_quiet() {
+    let Some(output) = in_child("a_thread_that_computes_keeps_it_quiet") else {
+        return alone(|| {
+            let waiter = spawn(|| sleep(Duration::from_millis(1)));
+            let thread = std::thread::spawn(move || {
+                let end = Instant::now() + Duration::from_millis(300);
+                while Instant::now() < end {
+                    std::hint::spin_loop();
+                }
+            });
+            // Parked, with everything else asleep but that thread.
+            let late = spawn(wait_for_nothing);
+            thread.join().unwrap();
+            waiter.join().unwrap();
+            drop(late);
+            eprintln!("went on");
+        });
+    };
+    let text = says(&output, &["went on"]);
+    assert!(!text.contains("fatal"), "{text}");
+}
+
+#[test]
+fn a_goroutine_that_sleeps_keeps_it_quiet() {
+    let Some(output) = in_child("a_goroutine_that_sleeps_keeps_it_quiet") else {
+        return alone(|| {
+            drop(spawn(wait_for_nothing));
+            run(|| sleep(Duration::from_millis(300)));
+            eprintln!("went on");
+        });
+    };
+    let text = says(&output, &["went on"]);
+    assert!(!text.contains("fatal"), "{text}");
+}
+
+#[test]
+fn it_can_be_switched_off() {
+    let name = "it_can_be_switched_off";
+    let Some(output) = in_child_with(name, &[("NARROWBOAT_DEADLOCK", "0")]) else {
+        return alone(|| {
+            drop(spawn(wait_for_nothing));
+            // SAFETY: a child process that is ended a while later by the alarm.
+            unsafe { libc::alarm(1) };
+            run(wait_for_nothing);
+        });
+    };
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!text.contains("fatal"), "{text}");
+}
+
+#[test]
+fn sigquit_prints_all_goroutines_and_ends_the_program() {
+    let Some(output) = in_child("sigquit_prints_all_goroutines_and_ends_the_program") else {
+        return run(|| {
+            let waiting = Builder::new().name("waiting").spawn(|| sleep(FOR_EVER)).unwrap();
+            sleep(Duration::from_millis(100));
+            // SAFETY: a signal to ourselves.
+            unsafe { libc::kill(libc::getpid(), libc::SIGQUIT) };
+            waiting.join().unwrap();
+        });
+    };
+    let text =
+        says(&output, &["SIGQUIT: all goroutines", "'waiting'", "(sleep)", "2 goroutines in 2 groups"]);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+}
+
+/// Computes until the runtime has counted so many that do.
+#[inline(never)]
+fn computes(counted: usize) -> u64 {
+    let end = Instant::now() + Duration::from_secs(60);
+    let mut n = 0u64;
+    while stats().stuck < counted && Instant::now() < end {
+        (0..5_000_000).for_each(|_| n = std::hint::black_box(n.wrapping_mul(3).wrapping_add(1)));
+    }
+    n
+}
+
+#[test]
+fn a_goroutine_that_keeps_its_processor_is_named_once_for_its_spawn() {
+    let name = "a_goroutine_that_keeps_its_processor_is_named_once_for_its_spawn";
+    let line = line!() + 2;
+    let Some(output) = in_child(name) else {
+        let busy = |name: &str, n| Builder::new().name(name).spawn(move || computes(n)).unwrap();
+        busy("busy", 1).join().unwrap();
+        busy("busy too", 2).join().unwrap();
+        assert!(stats().stuck >= 2);
+        return;
+    };
+    let kept = "has kept its processor for";
+    let text =
+        says(&output, &[&format!("diagnostics.rs:{line}"), kept, "diagnostics::computes", "yield_now"]);
+    assert_eq!(text.matches(kept).count(), 1, "{text}");
+}
+
+#[test]
+fn a_goroutine_that_blocks_its_thread_is_named_too() {
+    let Some(output) = in_child("a_goroutine_that_blocks_its_thread_is_named_too") else {
+        let blocks = spawn(|| {
+            let end = Instant::now() + Duration::from_secs(60);
+            while stats().stuck == 0 && Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        return blocks.join().unwrap();
+    };
+    says(&output, &["has kept its processor for", "diagnostics.rs:"]);
+}

@@ -1,0 +1,388 @@
+//! Systems that are meaner than the developer's: limits on memory, processes and stacks, locked memory, child processes.
+//!
+//! Each runs in a process of its own. What the system does not let the test set up is said on the real stderr, which
+//! the test harness does not capture.
+
+mod common;
+
+use common::{in_child, in_child_with};
+use narrowboat_runtime::{Builder, Config, num_goroutines, run, sleep, spawn, stack, yield_now};
+use std::fs;
+use std::hint::black_box;
+use std::io::{Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::FromRawFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+const MIB: usize = 1 << 20;
+
+#[track_caller]
+fn succeeds(output: &Output) {
+    assert!(output.status.success(), "{}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(out.contains("1 passed"), "{out}");
+    if let Some(skipped) = err.lines().find(|line| line.starts_with("SKIPPED")) {
+        let _ = writeln!(std::io::stderr(), "{skipped}");
+    }
+}
+
+/// `release` with optimisation, `debug` without, both times `NARROWBOAT_TEST_SCALE` per cent.
+fn sized(release: usize, debug: usize) -> usize {
+    let percent = std::env::var("NARROWBOAT_TEST_SCALE").map_or(100, |text| text.parse().unwrap());
+    (if cfg!(debug_assertions) { debug } else { release } * percent / 100).max(1)
+}
+
+fn limit(resource: u32, value: u64) {
+    let limit = libc::rlimit { rlim_cur: value, rlim_max: value };
+    // SAFETY: a valid limit.
+    assert_eq!(unsafe { libc::setrlimit(resource as _, &limit) }, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// Goroutines on all processors, parked at the same time, some deep in their stacks.
+fn works() {
+    let goroutines: Vec<_> = (0..1000)
+        .map(|n| {
+            spawn(move || {
+                sleep(Duration::from_millis(1));
+                let deep = if n % 100 == 0 { dig(20 << 10) } else { 0 };
+                n + deep
+            })
+        })
+        .collect();
+    assert_eq!(goroutines.into_iter().map(|h| h.join().unwrap()).sum::<usize>(), 499_500);
+}
+
+/// Goes down at least so many bytes, parks there, and returns 0.
+#[inline(never)]
+fn dig(bytes: usize) -> usize {
+    let frame = black_box([0u8; 4096]);
+    let deeper = if bytes > 4096 { dig(bytes - 4096) } else { (yield_now(), 0).1 };
+    deeper + frame[bytes % 4096] as usize
+}
+
+/// A line of /proc/self/status, in KiB.
+fn status(name: &str) -> usize {
+    let text = fs::read_to_string("/proc/self/status").unwrap();
+    let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// What strict overcommit (`vm.overcommit_memory=2`) does to slots: bytes count when they are opened, touched or not.
+#[test]
+fn a_limit_on_data_halves_the_stacks_and_works() {
+    let Some(output) = in_child("a_limit_on_data_halves_the_stacks_and_works") else {
+        limit(libc::RLIMIT_DATA, 512 << 20);
+        return works();
+    };
+    succeeds(&output);
+}
+
+#[test]
+fn a_limit_that_not_even_the_smallest_stacks_fit_is_an_error_that_says_so() {
+    let Some(output) = in_child("a_limit_that_not_even_the_smallest_stacks_fit_is_an_error_that_says_so")
+    else {
+        limit(libc::RLIMIT_DATA, 256 << 20);
+        // Pinned, there is a processor for each worker.
+        let error = Config::new().workers(256).processors(256).stack_slots(16).start().unwrap_err();
+        assert!(error.to_string().contains("no address space for goroutine stacks"), "{error}");
+        return;
+    };
+    succeeds(&output);
+}
+
+#[test]
+fn segments_give_way_when_memory_is_short() {
+    let Some(output) = in_child("segments_give_way_when_memory_is_short") else {
+        limit(libc::RLIMIT_AS, 2 << 30);
+        // Kept for the next call, and in the way of a larger one.
+        let before = status("VmSize:");
+        stack::grow(48 * MIB, || ());
+        assert!(status("VmSize:") >= before + (48 << 10));
+        let room = (2 << 20) - status("VmSize:");
+        stack::grow((room + (24 << 10)) << 10, || dig(4096));
+        return;
+    };
+    succeeds(&output);
+}
+
+#[test]
+fn stacks_are_never_huge_pages() {
+    let Some(output) = in_child("stacks_are_never_huge_pages") else {
+        let inspect = |what: &'static str| {
+            dig(6 * MIB);
+            let local = 0u8;
+            let address = &raw const local as usize;
+            let smaps = fs::read_to_string("/proc/self/smaps").unwrap();
+            let mut lines = smaps.lines().skip_while(|line| {
+                let bounds = line.split(' ').next().and_then(|range| range.split_once('-'));
+                let parse = |text| usize::from_str_radix(text, 16).ok();
+                let range = bounds.and_then(|(low, high)| Some(parse(low)?..parse(high)?));
+                !range.is_some_and(|range| range.contains(&address))
+            });
+            let mut value = |name: &str| {
+                let line = lines.find(|line| line.starts_with(name)).unwrap();
+                line[name.len()..].trim().to_owned()
+            };
+            let resident: usize = value("Rss:").trim_end_matches(" kB").parse().unwrap();
+            assert!(resident >= 6 << 10, "{what}: {resident} KiB");
+            assert_eq!(value("AnonHugePages:"), "0 kB", "{what}");
+            assert!(value("VmFlags:").split(' ').any(|flag| flag == "nh"), "{what}");
+        };
+        spawn(move || inspect("a slot")).join().unwrap();
+        let own = Builder::new().own_stack(32 * MIB).spawn(move || inspect("an own stack")).unwrap();
+        own.join().unwrap();
+        spawn(move || stack::grow(32 * MIB, || inspect("a segment"))).join().unwrap();
+        return;
+    };
+    succeeds(&output);
+}
+
+#[test]
+fn mappings_do_not_grow_with_goroutines() {
+    let Some(output) = in_child("mappings_do_not_grow_with_goroutines") else {
+        run(|| {
+            let goroutines = sized(200_000, 20_000);
+            for _ in 0..goroutines {
+                spawn(|| sleep(Duration::from_secs(1000)));
+            }
+            let start = Instant::now();
+            while num_goroutines() < goroutines && start.elapsed() < Duration::from_secs(60) {
+                yield_now();
+            }
+            sleep(Duration::from_millis(50));
+            let mappings = fs::read_to_string("/proc/self/maps").unwrap().lines().count();
+            // The default of vm.max_map_count is 65,530.
+            assert!(mappings < 65_530 / 4, "{mappings} mappings");
+        });
+        return;
+    };
+    succeeds(&output);
+}
+
+#[test]
+fn locked_memory_takes_only_the_pages_that_are_used() {
+    let name = "locked_memory_takes_only_the_pages_that_are_used";
+    let Some(output) = in_child(name) else {
+        // SAFETY: no memory is touched by it.
+        if unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE) } != 0 {
+            let error = std::io::Error::last_os_error();
+            let _ = writeln!(std::io::stderr(), "SKIPPED: {name}: mlockall: {error}");
+            return;
+        }
+        let before = status("VmHWM:");
+        Config::new().processors(2).stack_slots(8).max_stack(64 * MIB).start().unwrap();
+        works();
+        run(|| assert_eq!(dig(8 * MIB), 0));
+        let after = status("VmHWM:");
+        assert!(after - before < 200 << 10, "{before} KiB before, {after} KiB after");
+        // What has been touched is locked.
+        assert!(status("VmLck:") > 8 << 10);
+        return;
+    };
+    succeeds(&output);
+}
+
+#[test]
+fn child_processes_run_and_end_while_goroutines_do() {
+    let Some(output) = in_child("child_processes_run_and_end_while_goroutines_do") else {
+        run(|| {
+            let busy: Vec<_> = (0..200).map(|_| spawn(|| (0..2000).for_each(|_| yield_now()))).collect();
+            let children: Vec<_> = (0..sized(24, 12))
+                .map(|n| {
+                    spawn(move || {
+                        let mut command = Command::new("sh");
+                        command.args(["-c", "cat; exit 3"]).stdin(std::process::Stdio::piped());
+                        command.stdout(std::process::Stdio::piped());
+                        if n % 2 == 0 {
+                            // SAFETY: between fork and exec it only makes a system call. (With it, std forks and does not
+                            // use posix_spawn.)
+                            unsafe {
+                                command.pre_exec(|| match libc::setpgid(0, 0) {
+                                    0 => Ok(()),
+                                    _ => Err(std::io::Error::last_os_error()),
+                                })
+                            };
+                        }
+                        let mut child = command.spawn().unwrap();
+                        writeln!(child.stdin.take().unwrap(), "from goroutine {n}").unwrap();
+                        let output = child.wait_with_output().unwrap();
+                        assert_eq!(output.status.code(), Some(3));
+                        assert_eq!(String::from_utf8_lossy(&output.stdout), format!("from goroutine {n}\n"));
+                    })
+                })
+                .collect();
+            // On a segment and on the system stack, too.
+            stack::grow(MIB, || assert!(Command::new("true").status().unwrap().success()));
+            stack::on_system_stack(|| assert!(!Command::new("false").status().unwrap().success()));
+            for handle in busy.into_iter().chain(children) {
+                handle.join().unwrap();
+            }
+        });
+        return;
+    };
+    succeeds(&output);
+}
+
+/// A fork without exec has one thread, which carries the goroutine that forked: it may end, and nothing else.
+#[test]
+fn a_fork_of_a_goroutine_can_leave() {
+    let Some(output) = in_child("a_fork_of_a_goroutine_can_leave") else {
+        let status = run(|| {
+            // SAFETY: the child only leaves.
+            unsafe {
+                let child = libc::fork();
+                if child == 0 {
+                    libc::_exit(7);
+                }
+                let mut status = 0;
+                assert_eq!(libc::waitpid(child, &mut status, 0), child);
+                std::process::ExitStatus::from_raw(status)
+            }
+        });
+        assert_eq!(status.code(), Some(7));
+        return;
+    };
+    succeeds(&output);
+}
+
+#[test]
+fn a_stack_of_a_gibibyte_can_be_used() {
+    let name = "a_stack_of_a_gibibyte_can_be_used";
+    let Some(output) = in_child_with(name, &[("NARROWBOAT_MAX_STACK", "1073741824")]) else {
+        let depth = sized(900, 60).min(900) * MIB;
+        if stack_of_a_goroutine() < 1 << 30 {
+            let _ =
+                writeln!(std::io::stderr(), "SKIPPED: {name}: the system refuses that much address space");
+            return;
+        }
+        assert_eq!(spawn(move || dig_without_parking(depth)).join().unwrap(), 0);
+        assert_eq!(run(move || dig_without_parking(depth)), 0);
+        return;
+    };
+    succeeds(&output);
+}
+
+fn stack_of_a_goroutine() -> usize {
+    spawn(|| stack::remaining().unwrap() + 16384).join().unwrap()
+}
+
+#[inline(never)]
+fn dig_without_parking(bytes: usize) -> usize {
+    let here = stack::remaining().unwrap();
+    let frame = black_box([0u8; 4096]);
+    let used = here - stack::remaining().unwrap().min(here) + 4096;
+    if bytes > used { dig_without_parking(bytes - used) + frame[bytes % 4096] as usize } else { 0 }
+}
+
+/// The kernel writes into pages that the program has not touched.
+#[test]
+fn the_kernel_reads_into_a_large_local() {
+    #[inline(never)]
+    fn reads_into_a_large_local() {
+        const SIZE: usize = 4 * MIB;
+        let mut pipe = [0; 2];
+        // SAFETY: the descriptors are new and owned by the two files from here on.
+        let (mut from, mut to) = unsafe {
+            assert_eq!(libc::pipe(pipe.as_mut_ptr()), 0);
+            (fs::File::from_raw_fd(pipe[0]), fs::File::from_raw_fd(pipe[1]))
+        };
+        let writer = std::thread::spawn(move || to.write_all(&vec![0x5a; SIZE]).unwrap());
+        let mut local = MaybeUninit::<[u8; SIZE]>::uninit();
+        // SAFETY: the kernel only writes, and what it says it has written is initialised.
+        let local = unsafe {
+            let mut filled = 0;
+            while filled < SIZE {
+                let at = local.as_mut_ptr().cast::<u8>().add(filled);
+                let n = libc::read(std::os::fd::AsRawFd::as_raw_fd(&from), at.cast(), SIZE - filled);
+                assert!(n > 0, "{}", std::io::Error::last_os_error());
+                filled += n as usize;
+            }
+            yield_now();
+            local.assume_init_ref()
+        };
+        assert!(local.iter().all(|&byte| byte == 0x5a));
+        writer.join().unwrap();
+        assert_eq!(from.read(&mut [0]).unwrap(), 0);
+    }
+    let Some(output) = in_child("the_kernel_reads_into_a_large_local") else {
+        Config::new().stack_slots(1).processors(1).start().unwrap();
+        // They take turns on one slot.
+        let others: Vec<_> = (0..4).map(|_| spawn(|| (0..100).for_each(|_| yield_now()))).collect();
+        spawn(reads_into_a_large_local).join().unwrap();
+        let own = Builder::new().own_stack(32 * MIB).spawn(reads_into_a_large_local).unwrap();
+        own.join().unwrap();
+        spawn(|| stack::grow(32 * MIB, reads_into_a_large_local)).join().unwrap();
+        others.into_iter().for_each(|other| other.join().unwrap());
+        return;
+    };
+    succeeds(&output);
+}
+
+/// A limit on the stack of the main thread changes the layout of the address space, and the default of C's threads.
+#[test]
+fn the_limit_on_the_main_threads_stack_does_not_matter() {
+    let name = "the_limit_on_the_main_threads_stack_does_not_matter";
+    let Some(output) = in_child(name) else {
+        let Ok(kind) = std::env::var("STACK_LIMIT") else {
+            // The limit counts from the next program on.
+            for kind in ["unlimited", "128"] {
+                let mut command = Command::new("sh");
+                command.args(["-c", "ulimit -s \"$STACK_LIMIT\" && exec \"$0\" \"$@\""]);
+                command.arg(std::env::current_exe().unwrap());
+                command.args(["--exact", name, "--nocapture", "--test-threads=1"]).env("STACK_LIMIT", kind);
+                succeeds(&command.output().unwrap());
+            }
+            return;
+        };
+        works();
+        assert_eq!(run(|| dig(4 * MIB)), 0);
+        assert!(stack::remaining().is_some(), "{kind}");
+        assert_eq!(stack::maybe_grow(16 * MIB, 16 * MIB, || dig(4 * MIB)), 0);
+        return;
+    };
+    succeeds(&output);
+}
+
+#[test]
+fn fewer_threads_than_processors_will_do() {
+    let name = "fewer_threads_than_processors_will_do";
+    let Some(output) = in_child(name) else {
+        // Its superuser is not limited, and another user may have any number of processes. So: a user who has none.
+        let nobody = 3_000_000_000 + std::process::id();
+        // SAFETY: plain system calls.
+        if unsafe { libc::setgid(nobody) != 0 || libc::setuid(nobody) != 0 } {
+            let error = std::io::Error::last_os_error();
+            let _ = writeln!(std::io::stderr(), "SKIPPED: {name}: setuid: {error}");
+            return;
+        }
+        let threads = fs::read_dir("/proc/self/task").unwrap().count() as u64;
+        // A lending thread, a worker, the monitor, and two more.
+        limit(libc::RLIMIT_NPROC, threads + 5);
+        assert!(std::thread::Builder::new().spawn(|| ()).is_ok());
+        works();
+        assert_eq!(run(|| dig(MIB)), 0);
+        return;
+    };
+    succeeds(&output);
+}
+
+#[test]
+fn no_threads_at_all_is_an_error_that_says_so() {
+    let name = "no_threads_at_all_is_an_error_that_says_so";
+    let Some(output) = in_child(name) else {
+        let nobody = 3_000_000_000 + std::process::id();
+        // SAFETY: plain system calls.
+        if unsafe { libc::setgid(nobody) != 0 || libc::setuid(nobody) != 0 } {
+            let error = std::io::Error::last_os_error();
+            let _ = writeln!(std::io::stderr(), "SKIPPED: {name}: setuid: {error}");
+            return;
+        }
+        limit(libc::RLIMIT_NPROC, 1);
+        let error = Config::new().start().unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "{error}");
+        return;
+    };
+    succeeds(&output);
+}

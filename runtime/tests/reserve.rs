@@ -1,0 +1,51 @@
+//! Goroutines that are expensive to copy get slots of their own, as soon as it is known which ones are.
+
+use narrowboat_runtime::{Config, spawn, yield_now};
+use std::collections::HashSet;
+use std::hint::black_box;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+const GOROUTINES: usize = 200;
+const SLOTS: usize = 8;
+/// How many slots are reserved for goroutines that are only plump.
+const FOR_PLUMP: usize = 64;
+
+/// In how many different places the goroutines have their stacks that `start` spawns with a function that says where it is
+/// and then parks until all are there.
+fn places(start: impl Fn(Box<dyn Fn(usize) + Send>)) -> usize {
+    let (seen, all) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+    for _ in 0..GOROUTINES {
+        let (seen, all) = (seen.clone(), all.clone());
+        start(Box::new(move |address| {
+            seen.lock().unwrap().push(address >> 20);
+            while !all.load(Ordering::Relaxed) {
+                yield_now();
+            }
+        }));
+    }
+    while seen.lock().unwrap().len() < GOROUTINES {
+        yield_now();
+    }
+    all.store(true, Ordering::Relaxed);
+    seen.lock().unwrap().iter().collect::<HashSet<_>>().len()
+}
+
+#[inline(never)]
+fn with_a_buffer<const N: usize>(park: Box<dyn Fn(usize) + Send>) {
+    let buffer = [7u8; N];
+    park(black_box(&buffer).as_ptr().addr());
+    assert_eq!(black_box(&buffer), &[7; N]);
+}
+
+#[test]
+fn goroutines_with_much_on_their_stacks_do_not_share_slots() {
+    Config::new().processors(1).stack_slots(SLOTS).workers(1).start().unwrap();
+    // What the first ones are like is seen before any of them shares.
+    let fat = places(|park| drop(spawn(|| with_a_buffer::<16_384>(park))));
+    assert_eq!(fat, GOROUTINES, "places for as many fat goroutines");
+    let plump = places(|park| drop(spawn(|| with_a_buffer::<2_048>(park))));
+    assert!(plump >= FOR_PLUMP, "{plump} places for {GOROUTINES} plump goroutines");
+    let thin = places(|park| drop(spawn(|| with_a_buffer::<200>(park))));
+    assert!(thin <= SLOTS, "{thin} places for {GOROUTINES} thin goroutines");
+}

@@ -1,0 +1,106 @@
+//! Go on when all are here.
+
+use crate::lot::{Entered, Line, Ticket, Told};
+use narrowboat_runtime::park::{Reason, checkpoint};
+use std::fmt;
+use std::panic::Location;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A point that nobody passes before a number of parties have reached it.
+///
+/// As [`std::sync::Barrier`], but goroutines that wait park. It can be used again and again.
+///
+/// # Examples
+/// ```
+/// use narrowboat_sync::Barrier;
+/// use std::sync::Arc;
+///
+/// let barrier = Arc::new(Barrier::new(3));
+/// let runners: Vec<_> = (0..3)
+///     .map(|_| {
+///         let barrier = barrier.clone();
+///         narrowboat_runtime::spawn(move || barrier.wait().is_leader())
+///     })
+///     .collect();
+/// let leaders = runners.into_iter().filter(|_| true).map(|runner| runner.join().unwrap());
+/// assert_eq!(leaders.filter(|leads| *leads).count(), 1);
+/// ```
+pub struct Barrier {
+    parties: usize,
+    /// How many stand in the line. Only touched with the line locked, which orders it.
+    waiting: AtomicUsize,
+}
+
+/// Whether the party was the one that completed the number.
+pub struct BarrierWaitResult(bool);
+
+impl Barrier {
+    /// A barrier for `n` parties. With 0 or 1 nobody waits.
+    ///
+    /// # Examples
+    /// See the [example of the type](Barrier).
+    #[must_use]
+    #[inline]
+    pub const fn new(n: usize) -> Barrier {
+        Barrier { parties: n, waiting: AtomicUsize::new(0) }
+    }
+
+    /// Waits until all parties are here. One of them, the last to come, leads.
+    ///
+    /// # Examples
+    /// See the [example of the type](Barrier).
+    #[track_caller]
+    pub fn wait(&self) -> BarrierWaitResult {
+        let entered = self.enter(Location::caller());
+        let leads = entered.is_none();
+        match entered {
+            Some(entered) => {
+                entered.sleep();
+            }
+            None => checkpoint(),
+        }
+        BarrierWaitResult(leads)
+    }
+
+    /// `None` for the last to come.
+    #[inline(never)]
+    fn enter(&self, at: &'static Location<'static>) -> Option<Entered> {
+        let mut line = Line::of(self);
+        let present = self.waiting.load(Ordering::Relaxed) + 1;
+        if present < self.parties {
+            self.waiting.store(present, Ordering::Relaxed);
+            // SAFETY: the caller sleeps at once.
+            return Some(unsafe { line.enter(Ticket { what: 0, since: 0 }, false, Reason::Others, at) });
+        }
+        self.waiting.store(0, Ordering::Relaxed);
+        let others = line.pop_all();
+        drop(line);
+        others.wake(Told::Granted);
+        None
+    }
+}
+
+impl fmt::Debug for Barrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Barrier").finish_non_exhaustive()
+    }
+}
+
+impl BarrierWaitResult {
+    /// Whether this party leads. Of all that went on together one does.
+    ///
+    /// # Examples
+    /// ```
+    /// assert!(narrowboat_sync::Barrier::new(1).wait().is_leader());
+    /// ```
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        self.0
+    }
+}
+
+impl fmt::Debug for BarrierWaitResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BarrierWaitResult").field("is_leader", &self.is_leader()).finish()
+    }
+}

@@ -1,0 +1,408 @@
+//! Goroutines that work on one thing, after Go's `errgroup`.
+//!
+//! A group counts its running members under one lock, which is never held while anything waits or code of the user's
+//! runs. Whoever has to wait, for a free place or for the end, leaves the sending side of a channel of his own
+//! under that lock:
+//!
+//! 1. *Enter.* If fewer members run than the limit allows, the place is counted. Else the spawner's channel goes to the
+//!    end of the line, and a place that becomes free is given to the first in line: counted for him under
+//!    the lock, then a message tells him.
+//! 2. *Leave.* A place is a value that goes into the goroutine, and gives itself back when it is dropped: when the
+//!    member has ended, however it did, and also when the goroutine could not be started.
+//! 3. *Wait.* If nobody runs, the result is taken. Else the channel is left; whoever makes the count zero takes all of
+//!    them out and, with the lock released, drops them.
+
+use narrowboat_chan::context::{self, Cancel, Context};
+use narrowboat_chan::{Sender, bounded};
+use narrowboat_runtime::park::checkpoint;
+use std::any::Any;
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A number of goroutines that work on parts of one thing, and may fail.
+///
+/// [`wait`](Group::wait) waits for all of them, and returns the first error. A group made
+/// [`with_context`](Group::with_context) tells the others by that context when one has failed. Clones are the same group; with
+/// one, a member can start more members.
+///
+/// - A panic of a member goes on in `wait`, when all members have ended. Like an error, it ends the context. If there
+///   are both, the panic is what `wait` ends with.
+/// - `wait` leaves the group as it was when new, apart from its context, which is done; so it can be used again.
+/// - To drop a group is not to wait: its members run on by themselves, as goroutines do whose handle is dropped.
+///
+/// # Examples
+/// ```
+/// use narrowboat_sync::Group;
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use std::sync::Arc;
+///
+/// fn size_of(part: u64) -> Result<u64, String> {
+///     if part < 100 { Ok(part * 10) } else { Err(format!("there is no part {part}")) }
+/// }
+///
+/// let total = Arc::new(AtomicU64::new(0));
+/// let group = Group::new();
+/// for part in 0..5 {
+///     let total = total.clone();
+///     group.spawn(move || {
+///         total.fetch_add(size_of(part)?, Ordering::Relaxed);
+///         Ok(())
+///     });
+/// }
+/// assert_eq!(group.wait(), Ok(()));
+/// assert_eq!(total.load(Ordering::Relaxed), 100);
+///
+/// group.spawn(|| size_of(200).map(drop));
+/// assert_eq!(group.wait(), Err("there is no part 200".to_owned()));
+/// ```
+pub struct Group<E> {
+    shared: Arc<Shared<E>>,
+}
+
+struct Shared<E> {
+    state: Mutex<State<E>>,
+    /// Ends the group's context, if it has one.
+    cancel: Option<Cancel>,
+    /// What to say to the context about an error.
+    describe: fn(&E) -> String,
+}
+
+struct State<E> {
+    running: usize,
+    limit: usize,
+    /// Spawners that wait for a place, in their order.
+    line: VecDeque<Sender<()>>,
+    /// Those who wait for the end.
+    waiting: Vec<Sender<()>>,
+    error: Option<E>,
+    panic: Option<Box<dyn Any + Send>>,
+}
+
+/// A counted place in the group.
+struct Place<E>(Arc<Shared<E>>);
+
+impl<E> Shared<E> {
+    /// Nothing panics while the lock is held.
+    fn lock(&self) -> MutexGuard<'_, State<E>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps what a member has failed with, in its place if it is the first there. True if no member had failed at all.
+    fn keep<T>(&self, failure: T, place: impl FnOnce(&mut State<E>) -> &mut Option<T>) -> bool {
+        let mut state = self.lock();
+        let first = state.error.is_none() && state.panic.is_none();
+        let place = place(&mut state);
+        let late = if place.is_none() { place.replace(failure) } else { Some(failure) };
+        drop(state);
+        drop(late);
+        first
+    }
+}
+
+impl<E> State<E> {
+    /// Counts a place, if there is one.
+    fn enter(&mut self) -> bool {
+        let free = self.running < self.limit;
+        self.running += usize::from(free);
+        free
+    }
+
+    /// Counts a place for the first in line, who is to be told.
+    fn admit(&mut self) -> Option<Sender<()>> {
+        if self.line.is_empty() || !self.enter() {
+            return None;
+        }
+        self.line.pop_front()
+    }
+}
+
+impl<E> Drop for Place<E> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.running -= 1;
+        let next = state.admit();
+        let over = if state.running == 0 { std::mem::take(&mut state.waiting) } else { Vec::new() };
+        drop(state);
+        if let Some(next) = next {
+            // There is room for the one message, so this does not wait.
+            let _ = next.send(());
+        }
+        drop(over);
+    }
+}
+
+impl<E: Send + 'static> Place<E> {
+    /// Runs a member and notes how it ended.
+    fn run(self, f: impl FnOnce() -> Result<(), E>) {
+        let shared = &*self.0;
+        let mut cause = String::from("a member of the group panicked");
+        // The description runs code of the user's, too. What a panic leaves half done is the user's affair, as with
+        // every goroutine.
+        let ended = catch_unwind(AssertUnwindSafe(|| f().inspect_err(|e| cause = (shared.describe)(e))));
+        let first = match ended {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => shared.keep(error, |state| &mut state.error),
+            Err(panic) => shared.keep(panic, |state| &mut state.panic),
+        };
+        if first && let Some(cancel) = &shared.cancel {
+            cancel.cancel_with(cause);
+        }
+    }
+}
+
+impl<E: Send + 'static> Group<E> {
+    /// A group without a context and without a limit.
+    ///
+    /// # Examples
+    /// ```
+    /// let group = narrowboat_sync::Group::<String>::new();
+    /// assert_eq!(group.wait(), Ok(()));
+    /// ```
+    pub fn new() -> Group<E> {
+        Group::with(None, |_| String::new())
+    }
+
+    /// A group, and a context for its members: it is done when a member has failed, when [`wait`](Group::wait)
+    /// returns, or when `parent` is done. Members that look at it end early when their work is no longer wanted.
+    ///
+    /// The cause says that a member has failed, but not how, because not every `E` can be put into words; see
+    /// [`with_context_cause`](Group::with_context_cause).
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_chan::context::{background, Error};
+    /// use narrowboat_sync::Group;
+    ///
+    /// let (group, ctx) = Group::with_context(&background());
+    /// group.spawn(|| Err("no such host"));
+    /// group.spawn({
+    ///     let ctx = ctx.clone();
+    ///     move || {
+    ///         // It would work for ever if the other did not fail.
+    ///         assert!(ctx.done().recv().is_err());
+    ///         Ok(())
+    ///     }
+    /// });
+    /// assert_eq!(group.wait(), Err("no such host"));
+    /// assert_eq!(ctx.err(), Some(Error::Canceled));
+    /// ```
+    pub fn with_context(parent: &Context) -> (Group<E>, Context) {
+        let (ctx, cancel) = context::with_cancel(parent);
+        (Group::with(Some(cancel), |_| String::from("a member of the group has failed")), ctx)
+    }
+
+    /// As [`with_context`](Group::with_context); the cause of the context's end has the text of the first error.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_chan::context::background;
+    /// use narrowboat_sync::Group;
+    ///
+    /// let (group, ctx) = Group::with_context_cause(&background());
+    /// group.spawn(|| Err("no such host"));
+    /// assert!(ctx.done().recv().is_err());
+    /// assert_eq!(ctx.cause().unwrap().to_string(), "no such host");
+    /// # group.wait().unwrap_err();
+    /// ```
+    pub fn with_context_cause(parent: &Context) -> (Group<E>, Context)
+    where
+        E: fmt::Display,
+    {
+        let (ctx, cancel) = context::with_cancel(parent);
+        (Group::with(Some(cancel), E::to_string), ctx)
+    }
+
+    fn with(cancel: Option<Cancel>, describe: fn(&E) -> String) -> Group<E> {
+        let state = State {
+            running: 0,
+            limit: usize::MAX,
+            line: VecDeque::new(),
+            waiting: Vec::new(),
+            error: None,
+            panic: None,
+        };
+        Group { shared: Arc::new(Shared { state: Mutex::new(state), cancel, describe }) }
+    }
+
+    /// Lets at most `n` members run at a time; from then on [`spawn`](Group::spawn) waits for a place. Can be changed at
+    /// any time: members that run are not stopped, and spawners that wait go on as soon as there is room.
+    ///
+    /// # Panics
+    /// If `n` is zero: no member could ever run.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    ///
+    /// static RUNNING: AtomicUsize = AtomicUsize::new(0);
+    ///
+    /// let group = narrowboat_sync::Group::<()>::new();
+    /// group.limit(3);
+    /// for _ in 0..20 {
+    ///     group.spawn(|| {
+    ///         assert!(RUNNING.fetch_add(1, Ordering::SeqCst) < 3);
+    ///         narrowboat_runtime::yield_now();
+    ///         RUNNING.fetch_sub(1, Ordering::SeqCst);
+    ///         Ok(())
+    ///     });
+    /// }
+    /// group.wait().unwrap();
+    /// ```
+    #[track_caller]
+    pub fn limit(&self, n: usize) {
+        assert!(n > 0, "a group with a limit of zero could never run a member");
+        let mut state = self.shared.lock();
+        state.limit = n;
+        let admitted: Vec<_> = std::iter::from_fn(|| state.admit()).collect();
+        drop(state);
+        for next in admitted {
+            // There is room for the one message, so this does not wait.
+            let _ = next.send(());
+        }
+    }
+
+    /// Starts a member: a goroutine that runs `f`. If as many run as the [`limit`](Group::limit) allows, this waits until
+    /// one of them has ended; spawners are served in their order.
+    ///
+    /// A member may start others in its own group, but under a limit it should [`try_spawn`](Group::try_spawn) them: if
+    /// all members wait for a place, none of them makes one free.
+    ///
+    /// # Panics
+    /// If the runtime cannot start.
+    ///
+    /// # Examples
+    /// ```
+    /// let group = narrowboat_sync::Group::new();
+    /// group.spawn(|| Ok(()));
+    /// group.spawn(|| Err("one has failed"));
+    /// assert_eq!(group.wait(), Err("one has failed"));
+    /// ```
+    #[track_caller]
+    pub fn spawn<F>(&self, f: F)
+    where
+        F: FnOnce() -> Result<(), E> + Send + 'static,
+    {
+        let mut state = self.shared.lock();
+        if state.enter() {
+            drop(state);
+        } else {
+            let (next, place) = bounded(1);
+            state.line.push_back(next);
+            drop(state);
+            place.recv().expect("who stands in line is admitted as long as somebody has the group");
+        }
+        self.start(f);
+    }
+
+    /// Starts a member if the [`limit`](Group::limit) allows it at once.
+    ///
+    /// # Errors
+    /// Gives `f` back if it does not.
+    ///
+    /// # Panics
+    /// As for [`spawn`](Group::spawn).
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_chan::bounded;
+    ///
+    /// let group = narrowboat_sync::Group::<()>::new();
+    /// group.limit(1);
+    /// let (tx, rx) = bounded::<()>(0);
+    /// group.spawn(move || {
+    ///     let _ = rx.recv();
+    ///     Ok(())
+    /// });
+    /// assert!(group.try_spawn(|| Ok(())).is_err());
+    /// drop(tx);
+    /// group.wait().unwrap();
+    /// assert!(group.try_spawn(|| Ok(())).is_ok());
+    /// group.wait().unwrap();
+    /// ```
+    #[track_caller]
+    pub fn try_spawn<F>(&self, f: F) -> Result<(), F>
+    where
+        F: FnOnce() -> Result<(), E> + Send + 'static,
+    {
+        let entered = self.shared.lock().enter();
+        checkpoint();
+        if !entered {
+            return Err(f);
+        }
+        self.start(f);
+        Ok(())
+    }
+
+    /// Starts a member in a place that was counted for it.
+    #[track_caller]
+    fn start(&self, f: impl FnOnce() -> Result<(), E> + Send + 'static) {
+        let place = Place(self.shared.clone());
+        narrowboat_runtime::spawn(move || place.run(f));
+    }
+
+    /// Waits until no member runs, ends the group's context, and returns the first error that a member has returned
+    /// since the last `wait`.
+    ///
+    /// Of several that wait at the same time, one gets the error. A member that waits for its own group waits for ever.
+    ///
+    /// # Errors
+    /// The first error; those of other members are dropped.
+    ///
+    /// # Panics
+    /// If a member has panicked, with the payload of the first that did.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::panic::{AssertUnwindSafe, catch_unwind};
+    ///
+    /// let group = narrowboat_sync::Group::<()>::new();
+    /// group.spawn(|| panic!("no bread left"));
+    /// let panic = catch_unwind(AssertUnwindSafe(|| group.wait())).unwrap_err();
+    /// assert_eq!(*panic.downcast::<&str>().unwrap(), "no bread left");
+    /// ```
+    #[track_caller]
+    pub fn wait(&self) -> Result<(), E> {
+        let mut state = self.shared.lock();
+        if state.running > 0 {
+            let (end, over) = bounded(0);
+            state.waiting.push(end);
+            drop(state);
+            // It carries no message: that it closes is what was waited for.
+            let _ = over.recv();
+            state = self.shared.lock();
+        }
+        let (error, panic) = (state.error.take(), state.panic.take());
+        drop(state);
+        checkpoint();
+        if let Some(cancel) = &self.shared.cancel {
+            cancel.cancel();
+        }
+        if let Some(panic) = panic {
+            // Its destructor must not run while the panic unwinds.
+            drop(error);
+            resume_unwind(panic);
+        }
+        error.map_or(Ok(()), Err)
+    }
+}
+
+impl<E> Clone for Group<E> {
+    fn clone(&self) -> Self {
+        Group { shared: self.shared.clone() }
+    }
+}
+
+impl<E: Send + 'static> Default for Group<E> {
+    fn default() -> Self {
+        Group::new()
+    }
+}
+
+impl<E> fmt::Debug for Group<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let running = self.shared.lock().running;
+        f.debug_struct("Group").field("running", &running).finish_non_exhaustive()
+    }
+}

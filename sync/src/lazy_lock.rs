@@ -1,0 +1,196 @@
+//! Computed at first use.
+
+use crate::once::Once;
+use std::cell::UnsafeCell;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::panic::{RefUnwindSafe, UnwindSafe};
+
+/// A value that is computed when it is first used.
+///
+/// As [`std::sync::LazyLock`], but a goroutine that comes while another party computes it parks.
+///
+/// # Examples
+/// ```
+/// use narrowboat_sync::LazyLock;
+/// use std::collections::HashMap;
+///
+/// static PORTS: LazyLock<HashMap<&str, u16>> = LazyLock::new(|| HashMap::from([("http", 80), ("https", 443)]));
+///
+/// assert_eq!(PORTS["https"], 443);
+/// ```
+pub struct LazyLock<T, F = fn() -> T> {
+    once: Once,
+    data: UnsafeCell<Data<T, F>>,
+}
+
+/// `Computed` if `once` is complete, else `Waiting`, or `Started` if somebody has started.
+enum Data<T, F> {
+    Waiting(F),
+    Started,
+    Computed(T),
+}
+
+// SAFETY: all share the value (`Sync`); the closure is called by one party, and what it returns dropped by another
+// (`Send`).
+unsafe impl<T: Sync + Send, F: Send> Sync for LazyLock<T, F> {}
+
+impl<T: RefUnwindSafe + UnwindSafe, F: UnwindSafe> RefUnwindSafe for LazyLock<T, F> {}
+impl<T: UnwindSafe, F: UnwindSafe> UnwindSafe for LazyLock<T, F> {}
+
+impl<T, F: FnOnce() -> T> LazyLock<T, F> {
+    /// A value that `f` will compute.
+    ///
+    /// # Examples
+    /// See the [example of the type](LazyLock).
+    #[inline]
+    pub const fn new(f: F) -> LazyLock<T, F> {
+        LazyLock { once: Once::new(), data: UnsafeCell::new(Data::Waiting(f)) }
+    }
+
+    /// The value, as by `*this`. Of those who come at the same time one computes it, and the others wait.
+    ///
+    /// If the closure uses the same lock in its turn, it waits for itself, for ever.
+    ///
+    /// # Panics
+    /// If the closure panics, or has panicked.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_sync::LazyLock;
+    ///
+    /// let lazy = LazyLock::new(|| 92);
+    /// assert_eq!(LazyLock::force(&lazy), &92);
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn force(this: &LazyLock<T, F>) -> &T {
+        if let Some(run) = this.once.run_ignoring_poison() {
+            // SAFETY: one party runs at a time, and nobody else looks at the data before it is done. While the closure
+            // runs, nothing refers to the data.
+            unsafe { Self::compute(this.data.get()) };
+            run.done();
+        }
+        // SAFETY: complete, or we had panicked.
+        unsafe { this.value() }
+    }
+
+    /// # Safety
+    /// Nobody else uses the data meanwhile.
+    #[track_caller]
+    unsafe fn compute(data: *mut Data<T, F>) {
+        // SAFETY: by contract.
+        let Data::Waiting(f) = (unsafe { data.replace(Data::Started) }) else { poisoned() };
+        let value = f();
+        // SAFETY: as above.
+        unsafe { *data = Data::Computed(value) };
+    }
+
+    /// The value, which nobody else can be at. Computes it if need be.
+    ///
+    /// # Panics
+    /// As [`force`](LazyLock::force).
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_sync::LazyLock;
+    ///
+    /// let mut lazy = LazyLock::new(|| 92);
+    /// *LazyLock::force_mut(&mut lazy) += 1;
+    /// assert_eq!(*lazy, 93);
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn force_mut(this: &mut LazyLock<T, F>) -> &mut T {
+        LazyLock::force(this);
+        LazyLock::get_mut(this).expect("computed just now")
+    }
+}
+
+impl<T, F> LazyLock<T, F> {
+    /// The value, if it has been computed. Never waits.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_sync::LazyLock;
+    ///
+    /// let lazy = LazyLock::new(|| 92);
+    /// assert_eq!(LazyLock::get(&lazy), None);
+    /// LazyLock::force(&lazy);
+    /// assert_eq!(LazyLock::get(&lazy), Some(&92));
+    /// ```
+    #[inline]
+    pub fn get(this: &LazyLock<T, F>) -> Option<&T> {
+        // SAFETY: complete.
+        this.once.is_completed().then(|| unsafe { this.value() })
+    }
+
+    /// The value, if it has been computed, which nobody else can be at.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_sync::LazyLock;
+    ///
+    /// let mut lazy = LazyLock::new(|| 92);
+    /// assert_eq!(LazyLock::get_mut(&mut lazy), None);
+    /// ```
+    #[inline]
+    pub fn get_mut(this: &mut LazyLock<T, F>) -> Option<&mut T> {
+        match this.data.get_mut() {
+            Data::Computed(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// # Safety
+    /// `once` is complete.
+    #[inline]
+    unsafe fn value(&self) -> &T {
+        // SAFETY: by contract nobody changes the data any more through a shared reference.
+        match unsafe { &*self.data.get() } {
+            Data::Computed(value) => value,
+            _ => unreachable!("it is complete"),
+        }
+    }
+}
+
+#[cold]
+#[track_caller]
+fn poisoned() -> ! {
+    panic!("LazyLock instance has previously been poisoned");
+}
+
+impl<T, F: FnOnce() -> T> Deref for LazyLock<T, F> {
+    type Target = T;
+
+    #[inline]
+    #[track_caller]
+    fn deref(&self) -> &T {
+        LazyLock::force(self)
+    }
+}
+
+impl<T, F: FnOnce() -> T> DerefMut for LazyLock<T, F> {
+    #[inline]
+    #[track_caller]
+    fn deref_mut(&mut self) -> &mut T {
+        LazyLock::force_mut(self)
+    }
+}
+
+impl<T: Default> Default for LazyLock<T> {
+    fn default() -> LazyLock<T> {
+        LazyLock::new(T::default)
+    }
+}
+
+impl<T: fmt::Debug, F> fmt::Debug for LazyLock<T, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut d = f.debug_tuple("LazyLock");
+        match LazyLock::get(self) {
+            Some(value) => d.field(value),
+            None => d.field(&format_args!("<uninit>")),
+        };
+        d.finish()
+    }
+}

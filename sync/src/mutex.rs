@@ -1,0 +1,273 @@
+//! One at a time.
+
+use crate::poison::{Flag, Sign};
+use crate::raw::lock::RawLock;
+use std::cell::UnsafeCell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
+use std::sync::{LockResult, TryLockError, TryLockResult};
+
+/// A value that one goroutine or thread at a time can get at.
+///
+/// As [`std::sync::Mutex`], poisoning included, but a goroutine that has to wait parks. The guard may be held across
+/// calls that block. Locking a mutex that the caller holds already waits for ever.
+///
+/// # Fairness
+/// A mutex that gets free may be taken by one who just comes, before those who wait: most of the time that is best for
+/// all, because it needs no switch. A party that has waited for a millisecond is not overtaken any more, but granted
+/// the mutex when its turn comes. Turns are in the order of arrival.
+///
+/// # Examples
+/// ```
+/// use narrowboat_sync::Mutex;
+/// use std::sync::Arc;
+///
+/// let total = Arc::new(Mutex::new(0));
+/// let adders: Vec<_> = (1..=10)
+///     .map(|n| {
+///         let total = total.clone();
+///         narrowboat_runtime::spawn(move || *total.lock().unwrap() += n)
+///     })
+///     .collect();
+/// adders.into_iter().for_each(|adder| adder.join().unwrap());
+/// assert_eq!(*total.lock().unwrap(), 55);
+/// ```
+pub struct Mutex<T: ?Sized> {
+    raw: RawLock,
+    poison: Flag,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the value goes where the mutex goes.
+unsafe impl<T: ?Sized + Send> Send for Mutex<T> {}
+// SAFETY: `raw` lets one party at a time get at the value; so it is sent from one to the next, never shared.
+unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
+
+// What a panic may have left in pieces is behind the poison.
+impl<T: ?Sized> UnwindSafe for Mutex<T> {}
+impl<T: ?Sized> RefUnwindSafe for Mutex<T> {}
+
+impl<T> Mutex<T> {
+    /// A mutex that nobody holds.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_sync::Mutex;
+    ///
+    /// static NAMES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    /// NAMES.lock().unwrap().push("Ada".into());
+    /// ```
+    #[inline]
+    pub const fn new(t: T) -> Mutex<T> {
+        Mutex { raw: RawLock::new(), poison: Flag::new(), value: UnsafeCell::new(t) }
+    }
+
+    /// The value.
+    ///
+    /// # Errors
+    /// If the mutex is poisoned; the error has the value.
+    ///
+    /// # Examples
+    /// ```
+    /// let mutex = narrowboat_sync::Mutex::new(4);
+    /// assert_eq!(mutex.into_inner().unwrap(), 4);
+    /// ```
+    pub fn into_inner(self) -> LockResult<T> {
+        let poison = self.poison;
+        poison.result(self.value.into_inner())
+    }
+}
+
+impl<T: ?Sized> Mutex<T> {
+    /// Waits until nobody holds the mutex, and holds it.
+    ///
+    /// # Errors
+    /// If the mutex is poisoned: somebody panicked while holding it. The error has the guard.
+    ///
+    /// # Examples
+    /// ```
+    /// let mutex = narrowboat_sync::Mutex::new(1);
+    /// *mutex.lock().unwrap() += 1;
+    /// assert_eq!(*mutex.lock().unwrap(), 2);
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
+        self.raw.lock(Location::caller());
+        // SAFETY: locked.
+        self.poison.result(unsafe { MutexGuard::new(self) })
+    }
+
+    /// Holds the mutex, if nobody does.
+    ///
+    /// # Errors
+    /// `WouldBlock` if somebody holds it; `Poisoned`, with the guard, if somebody panicked while holding it.
+    ///
+    /// # Examples
+    /// ```
+    /// let mutex = narrowboat_sync::Mutex::new(1);
+    /// let guard = mutex.try_lock().unwrap();
+    /// assert!(mutex.try_lock().is_err());
+    /// ```
+    #[inline]
+    pub fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
+        // SAFETY: locked.
+        self.poison.try_result(self.raw.try_lock().then(|| unsafe { MutexGuard::new(self) }))
+    }
+
+    /// Whether somebody has panicked while holding the mutex. If others can get at it, the answer may be out of date.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_sync::Mutex;
+    /// use std::sync::Arc;
+    ///
+    /// let mutex = Arc::new(Mutex::new(1));
+    /// let clumsy = mutex.clone();
+    /// let goroutine = narrowboat_runtime::spawn(move || {
+    ///     let _guard = clumsy.lock().unwrap();
+    ///     panic!("oh no");
+    /// });
+    /// assert!(goroutine.join().is_err());
+    /// assert!(mutex.is_poisoned());
+    /// ```
+    #[inline]
+    pub fn is_poisoned(&self) -> bool {
+        self.poison.is_set()
+    }
+
+    /// Makes the mutex as if nobody had panicked. Whoever calls this has seen to it that the value is sound.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_sync::Mutex;
+    ///
+    /// let mutex = Mutex::new(1);
+    /// let _ = std::panic::catch_unwind(|| {
+    ///     let _guard = mutex.lock().unwrap();
+    ///     panic!("oh no");
+    /// });
+    /// let mut value = mutex.lock().unwrap_err().into_inner();
+    /// *value = 0;
+    /// mutex.clear_poison();
+    /// drop(value);
+    /// assert_eq!(*mutex.lock().unwrap(), 0);
+    /// ```
+    #[inline]
+    pub fn clear_poison(&self) {
+        self.poison.clear();
+    }
+
+    /// The value, which nobody else can be at.
+    ///
+    /// # Errors
+    /// If the mutex is poisoned; the error has the reference.
+    ///
+    /// # Examples
+    /// ```
+    /// let mut mutex = narrowboat_sync::Mutex::new(1);
+    /// *mutex.get_mut().unwrap() = 2;
+    /// assert_eq!(mutex.into_inner().unwrap(), 2);
+    /// ```
+    pub fn get_mut(&mut self) -> LockResult<&mut T> {
+        self.poison.result(self.value.get_mut())
+    }
+}
+
+impl<T> From<T> for Mutex<T> {
+    fn from(t: T) -> Mutex<T> {
+        Mutex::new(t)
+    }
+}
+
+impl<T: Default> Default for Mutex<T> {
+    fn default() -> Mutex<T> {
+        Mutex::new(T::default())
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut d = f.debug_struct("Mutex");
+        match self.try_lock() {
+            Ok(guard) => d.field("data", &&*guard),
+            Err(TryLockError::Poisoned(error)) => d.field("data", &&**error.get_ref()),
+            Err(TryLockError::WouldBlock) => d.field("data", &format_args!("<locked>")),
+        };
+        d.field("poisoned", &self.is_poisoned()).finish_non_exhaustive()
+    }
+}
+
+/// A mutex, held. Dropping it lets the next have it.
+///
+/// Made by [`Mutex::lock`] and [`Mutex::try_lock`].
+#[must_use = "a guard that is dropped at once holds nothing"]
+#[clippy::has_significant_drop]
+pub struct MutexGuard<'a, T: ?Sized + 'a> {
+    mutex: &'a Mutex<T>,
+    sign: Sign,
+    /// Who locks it unlocks it.
+    not_send: PhantomData<*const ()>,
+}
+
+// SAFETY: a shared guard is a shared value.
+unsafe impl<T: ?Sized + Sync> Sync for MutexGuard<'_, T> {}
+
+impl<'a, T: ?Sized> MutexGuard<'a, T> {
+    /// # Safety
+    /// The caller has just locked the mutex.
+    #[inline]
+    unsafe fn new(mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
+        MutexGuard { mutex, sign: mutex.poison.enter(), not_send: PhantomData }
+    }
+
+    /// What a condition variable needs: the lock, to release and take again.
+    pub(crate) fn raw(&self) -> &'a RawLock {
+        &self.mutex.raw
+    }
+
+    /// The guard, as an error if the mutex has become poisoned.
+    pub(crate) fn checked(self) -> LockResult<MutexGuard<'a, T>> {
+        self.mutex.poison.result(self)
+    }
+}
+
+impl<T: ?Sized> Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: the guard holds the mutex, and lends the value out as it is borrowed itself.
+        unsafe { &*self.mutex.value.get() }
+    }
+}
+
+impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as above.
+        unsafe { &mut *self.mutex.value.get() }
+    }
+}
+
+impl<T: ?Sized> Drop for MutexGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.mutex.poison.leave(&self.sign);
+        self.mutex.raw.unlock();
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for MutexGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl<T: ?Sized + fmt::Display> fmt::Display for MutexGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}

@@ -1,0 +1,184 @@
+//! Done once.
+
+use crate::raw::once::{RawOnce, Run};
+use std::fmt;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
+
+/// Something that is to be done once, by whoever comes first.
+///
+/// As [`std::sync::Once`], but a goroutine that comes while another party is at it parks.
+///
+/// # Examples
+/// ```
+/// use narrowboat_sync::Once;
+///
+/// static START: Once = Once::new();
+///
+/// fn ensure_started() {
+///     START.call_once(|| println!("starting"));
+/// }
+/// ensure_started();
+/// ensure_started(); // says nothing
+/// ```
+pub struct Once {
+    raw: RawOnce,
+}
+
+// Nothing of a failed call can be seen but that it failed.
+impl UnwindSafe for Once {}
+impl RefUnwindSafe for Once {}
+
+/// What a closure of [`Once::call_once_force`] is told.
+pub struct OnceState {
+    poisoned: bool,
+}
+
+impl OnceState {
+    /// Whether it has been tried before, and the closure panicked.
+    ///
+    /// # Examples
+    /// ```
+    /// let once = narrowboat_sync::Once::new();
+    /// once.call_once_force(|state| assert!(!state.is_poisoned()));
+    /// ```
+    #[inline]
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned
+    }
+}
+
+impl fmt::Debug for OnceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OnceState").field("poisoned", &self.poisoned).finish()
+    }
+}
+
+impl Once {
+    /// Something that has not been done.
+    ///
+    /// # Examples
+    /// See the [example of the type](Once).
+    #[inline]
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "std's has none")]
+    pub const fn new() -> Once {
+        Once { raw: RawOnce::new() }
+    }
+
+    /// Calls `f` if this is the first call. In any case, when this returns, a closure has been called to its end, and
+    /// what it did can be seen.
+    ///
+    /// If `f` calls this again on the same `Once`, it waits for itself, for ever.
+    ///
+    /// # Panics
+    /// If `f` panics; the `Once` is then poisoned, and all later calls panic, too.
+    ///
+    /// # Examples
+    /// See the [example of the type](Once).
+    #[inline]
+    #[track_caller]
+    pub fn call_once<F>(&self, f: F)
+    where
+        F: FnOnce(),
+    {
+        if !self.raw.is_completed()
+            && let Some(run) = self.raw.begin(false, Location::caller())
+        {
+            f();
+            run.done();
+        }
+    }
+
+    /// As [`call_once`](Once::call_once), but a closure that panicked does not count: `f` is called then, too, and
+    /// told so.
+    ///
+    /// # Panics
+    /// If `f` panics.
+    ///
+    /// # Examples
+    /// ```
+    /// let once = narrowboat_sync::Once::new();
+    /// let _ = std::panic::catch_unwind(|| once.call_once(|| panic!("oh no")));
+    /// once.call_once_force(|state| assert!(state.is_poisoned()));
+    /// once.call_once(|| unreachable!("it has been done"));
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn call_once_force<F>(&self, f: F)
+    where
+        F: FnOnce(&OnceState),
+    {
+        if let Some(run) = self.run_ignoring_poison() {
+            f(&OnceState { poisoned: run.is_after_panic() });
+            run.done();
+        }
+    }
+
+    /// The right to run, if it is not complete; whoever failed before does not matter.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn run_ignoring_poison(&self) -> Option<Run<'_>> {
+        if self.raw.is_completed() { None } else { self.raw.begin(true, Location::caller()) }
+    }
+
+    /// Whether a call has come to its end. If so, what it did can be seen.
+    ///
+    /// # Examples
+    /// ```
+    /// let once = narrowboat_sync::Once::new();
+    /// assert!(!once.is_completed());
+    /// once.call_once(|| assert!(!once.is_completed()));
+    /// assert!(once.is_completed());
+    /// ```
+    #[inline]
+    pub fn is_completed(&self) -> bool {
+        self.raw.is_completed()
+    }
+
+    /// Waits until somebody has called a closure to its end.
+    ///
+    /// # Panics
+    /// If a closure panicked.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_sync::Once;
+    ///
+    /// static READY: Once = Once::new();
+    ///
+    /// narrowboat_runtime::spawn(|| READY.call_once(|| println!("ready")));
+    /// READY.wait();
+    /// ```
+    #[track_caller]
+    pub fn wait(&self) {
+        if !self.raw.is_completed() {
+            self.raw.wait(false, Location::caller());
+        }
+    }
+
+    /// As [`wait`](Once::wait), but waits on if a closure panicked, until one does not.
+    ///
+    /// # Examples
+    /// ```
+    /// let once = narrowboat_sync::Once::new();
+    /// once.call_once(|| ());
+    /// once.wait_force();
+    /// ```
+    #[track_caller]
+    pub fn wait_force(&self) {
+        if !self.raw.is_completed() {
+            self.raw.wait(true, Location::caller());
+        }
+    }
+
+    /// What the owner finds: whether it is complete.
+    pub(crate) fn is_completed_mut(&mut self) -> bool {
+        self.raw.is_completed_mut()
+    }
+}
+
+impl fmt::Debug for Once {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Once").finish_non_exhaustive()
+    }
+}

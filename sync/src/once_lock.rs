@@ -1,0 +1,242 @@
+//! Set once.
+
+use crate::once::Once;
+use std::cell::UnsafeCell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+
+/// A value that is set once, by whoever comes first, and from then on can be read by all.
+///
+/// As [`std::sync::OnceLock`], but a goroutine that comes while another party makes the value parks.
+///
+/// # Examples
+/// ```
+/// use narrowboat_sync::OnceLock;
+///
+/// static CONFIG: OnceLock<String> = OnceLock::new();
+///
+/// let configs: Vec<_> = (0..10)
+///     .map(|n| narrowboat_runtime::spawn(move || CONFIG.get_or_init(|| format!("made by {n}"))))
+///     .collect();
+/// for config in configs {
+///     assert_eq!(Some(config.join().unwrap()), CONFIG.get());
+/// }
+/// ```
+pub struct OnceLock<T> {
+    once: Once,
+    /// Initialised if `once` is complete.
+    value: UnsafeCell<MaybeUninit<T>>,
+    /// It drops a `T`.
+    owned: PhantomData<T>,
+}
+
+// SAFETY: the value goes where the lock goes.
+unsafe impl<T: Send> Send for OnceLock<T> {}
+// SAFETY: all share the value (`Sync`), and one may set it that another takes out or drops (`Send`).
+unsafe impl<T: Sync + Send> Sync for OnceLock<T> {}
+
+impl<T: RefUnwindSafe + UnwindSafe> RefUnwindSafe for OnceLock<T> {}
+impl<T: UnwindSafe> UnwindSafe for OnceLock<T> {}
+
+impl<T> OnceLock<T> {
+    /// Without a value.
+    ///
+    /// # Examples
+    /// See the [example of the type](OnceLock).
+    #[inline]
+    #[must_use]
+    pub const fn new() -> OnceLock<T> {
+        OnceLock { once: Once::new(), value: UnsafeCell::new(MaybeUninit::uninit()), owned: PhantomData }
+    }
+
+    /// The value, if there is one. Never waits.
+    ///
+    /// # Examples
+    /// ```
+    /// let lock = narrowboat_sync::OnceLock::new();
+    /// assert_eq!(lock.get(), None);
+    /// lock.set(1).unwrap();
+    /// assert_eq!(lock.get(), Some(&1));
+    /// ```
+    #[inline]
+    pub fn get(&self) -> Option<&T> {
+        // SAFETY: complete.
+        self.once.is_completed().then(|| unsafe { self.value() })
+    }
+
+    /// The value, if there is one, which nobody else can be at.
+    ///
+    /// # Examples
+    /// ```
+    /// let mut lock = narrowboat_sync::OnceLock::from(1);
+    /// *lock.get_mut().unwrap() += 1;
+    /// assert_eq!(lock.get(), Some(&2));
+    /// ```
+    #[inline]
+    pub fn get_mut(&mut self) -> Option<&mut T> {
+        // SAFETY: complete, so there is a value, and it is borrowed as we are.
+        self.once.is_completed_mut().then(|| unsafe { self.value.get_mut().assume_init_mut() })
+    }
+
+    /// The value, once somebody has set it.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_sync::OnceLock;
+    ///
+    /// static ADDRESS: OnceLock<String> = OnceLock::new();
+    ///
+    /// narrowboat_runtime::spawn(|| ADDRESS.set("localhost:80".into()).unwrap());
+    /// assert_eq!(ADDRESS.wait(), "localhost:80");
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn wait(&self) -> &T {
+        self.once.wait_force();
+        // SAFETY: complete.
+        unsafe { self.value() }
+    }
+
+    /// Sets the value. May wait, if somebody is making one.
+    ///
+    /// # Errors
+    /// `value`, if there is one already.
+    ///
+    /// # Examples
+    /// ```
+    /// let lock = narrowboat_sync::OnceLock::new();
+    /// assert_eq!(lock.set(1), Ok(()));
+    /// assert_eq!(lock.set(2), Err(2));
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn set(&self, value: T) -> Result<(), T> {
+        let mut value = Some(value);
+        self.initialize(|| value.take().expect("called once"));
+        match value {
+            None => Ok(()),
+            Some(value) => Err(value),
+        }
+    }
+
+    /// The value; `f` makes it if there is none. Of those who come at the same time one makes it, and the others wait.
+    ///
+    /// If `f` uses the same lock in its turn, it waits for itself, for ever.
+    ///
+    /// # Panics
+    /// If `f` panics. There is no value then, and the next to come makes it.
+    ///
+    /// # Examples
+    /// ```
+    /// let lock = narrowboat_sync::OnceLock::new();
+    /// assert_eq!(lock.get_or_init(|| 1), &1);
+    /// assert_eq!(lock.get_or_init(|| unreachable!()), &1);
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn get_or_init<F>(&self, f: F) -> &T
+    where
+        F: FnOnce() -> T,
+    {
+        self.initialize(f);
+        // SAFETY: complete, or we had panicked.
+        unsafe { self.value() }
+    }
+
+    #[inline]
+    #[track_caller]
+    fn initialize(&self, make: impl FnOnce() -> T) {
+        if let Some(run) = self.once.run_ignoring_poison() {
+            let value = make();
+            // SAFETY: one party runs at a time, and nobody else looks at the value before it is done.
+            unsafe { (*self.value.get()).write(value) };
+            run.done();
+        }
+    }
+
+    /// The value, if there is one.
+    ///
+    /// # Examples
+    /// ```
+    /// let lock = narrowboat_sync::OnceLock::from(1);
+    /// assert_eq!(lock.into_inner(), Some(1));
+    /// ```
+    #[inline]
+    pub fn into_inner(mut self) -> Option<T> {
+        self.take()
+    }
+
+    /// Takes the value out, if there is one, and leaves the lock without.
+    ///
+    /// # Examples
+    /// ```
+    /// let mut lock = narrowboat_sync::OnceLock::from(1);
+    /// assert_eq!(lock.take(), Some(1));
+    /// assert_eq!(lock.take(), None);
+    /// ```
+    #[inline]
+    pub fn take(&mut self) -> Option<T> {
+        if !self.once.is_completed_mut() {
+            return None;
+        }
+        self.once = Once::new();
+        // SAFETY: it was complete, and is not any more, so the value is taken once.
+        Some(unsafe { self.value.get_mut().assume_init_read() })
+    }
+
+    /// # Safety
+    /// `once` is complete.
+    #[inline]
+    unsafe fn value(&self) -> &T {
+        // SAFETY: by contract there is a value, and nobody changes it any more through a shared reference.
+        unsafe { (*self.value.get()).assume_init_ref() }
+    }
+}
+
+impl<T> Drop for OnceLock<T> {
+    #[inline]
+    fn drop(&mut self) {
+        drop(self.take());
+    }
+}
+
+impl<T> Default for OnceLock<T> {
+    fn default() -> OnceLock<T> {
+        OnceLock::new()
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for OnceLock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut d = f.debug_tuple("OnceLock");
+        match self.get() {
+            Some(value) => d.field(value),
+            None => d.field(&format_args!("<uninit>")),
+        };
+        d.finish()
+    }
+}
+
+impl<T: Clone> Clone for OnceLock<T> {
+    fn clone(&self) -> OnceLock<T> {
+        self.get().cloned().map_or_else(OnceLock::new, OnceLock::from)
+    }
+}
+
+impl<T> From<T> for OnceLock<T> {
+    fn from(value: T) -> OnceLock<T> {
+        let lock = OnceLock::new();
+        lock.initialize(|| value);
+        lock
+    }
+}
+
+impl<T: PartialEq> PartialEq for OnceLock<T> {
+    fn eq(&self, other: &OnceLock<T>) -> bool {
+        self.get() == other.get()
+    }
+}
+
+impl<T: Eq> Eq for OnceLock<T> {}

@@ -1,0 +1,312 @@
+//! The lock under [`Mutex`](crate::Mutex) and [`RwLock`](crate::RwLock): held by one party, or shared by several.
+//!
+//! The state word has three flags and the number of those who share:
+//!
+//! - `HELD`: one party has the lock for itself.
+//! - `QUEUED`: there is a line.
+//! - `WOKEN`: a party that wants the lock for itself was taken out of the line and is on its way to try again. There
+//!   is at most one such party, so a lock that is taken and released many times wakes one party and not many.
+//!
+//! A lock without `HELD` and without sharers is free. To take it, step by step:
+//!
+//! 1. For oneself, if it is free, whoever waits: exchange the state for the same with `HELD`. To share it, if it is
+//!    not held and nobody waits: exchange the state for the same with one sharer more.
+//! 2. Otherwise lock the line, and look again. If 1 is still not possible, exchange the state for the same with
+//!    `QUEUED` (and without `WOKEN`, if that is us), enter the line and sleep.
+//! 3. Who is woken has been granted the lock, or tries again from 1.
+//!
+//! To release it, step by step:
+//!
+//! 4. If nobody waits, or somebody is on its way already: exchange the state for the same without us.
+//! 5. Otherwise keep `HELD`, or, as the last sharer, set it again if nobody else was quicker (who was will come here
+//!    in turn). The state is now ours: with `HELD` nothing is taken, and with the line locked `QUEUED` does not change.
+//! 6. Lock the line and serve it. If those in front want to share, they are granted the lock, all up to the first that
+//!    does not. If the first wants it for itself and has waited for more than [`PATIENCE`], it is granted the lock.
+//!    Otherwise the lock becomes free, and the first is woken to try again, with `WOKEN`.
+//! 7. Unlock the line, and wake them.
+//!
+//! There is somebody to serve the line at any time: if a party enters it in 2, the lock is held or shared, and whoever
+//! releases it sees `QUEUED`; or one is on its way, which will hold the lock or see that another does.
+//!
+//! Nobody starves. The line is first in, first out, sharers do not overtake it, and every release that is not a mere
+//! detour of one already woken takes at least one out of it. A party that tries again and fails keeps the time since
+//! when it waits; after its patience it does not have to try any more.
+//!
+//! Orderings: taking acquires and releasing releases, so that what was done under the lock is seen by the next.
+//! Between sharers nothing needs to be ordered, but the next to hold the lock alone comes after all of them: their
+//! releases are one release sequence. The exchange of step 2 publishes nothing; the line's lock orders what follows.
+
+use crate::lot::{At, Entered, Line, Parties, Party, Ticket, Told};
+use crate::shim::{AtomicU32, Ordering, const_fn, micros};
+use narrowboat_runtime::park::{Reason, checkpoint};
+
+const HELD: u32 = 1;
+const QUEUED: u32 = 2;
+const WOKEN: u32 = 4;
+const SHARER: u32 = 8;
+/// From here on one sharer more would not fit.
+const MOST: u32 = u32::MAX - SHARER;
+
+/// How many microseconds a party may be overtaken before it is granted the lock. Go's figure: long enough that a lock
+/// under load is mostly taken by parties that run anyway, short enough not to be felt.
+const PATIENCE: usize = 1000;
+
+pub(crate) struct RawLock {
+    state: AtomicU32,
+}
+
+/// What a party wants of the lock; its ticket says it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Alone = 0,
+    Shared = 1,
+}
+
+impl Mode {
+    /// Step 1: the state after this party has taken the lock, if it can. `woken`: it is the one that `WOKEN` is about.
+    #[inline]
+    fn take(self, state: u32, woken: bool) -> Option<u32> {
+        match self {
+            Mode::Alone if state & HELD != 0 || state >= SHARER => None,
+            Mode::Alone if woken => Some((state | HELD) & !WOKEN),
+            Mode::Alone => Some(state | HELD),
+            Mode::Shared if state & (HELD | QUEUED | WOKEN) != 0 => None,
+            Mode::Shared => {
+                assert!(state < MOST, "too many active read locks on RwLock");
+                Some(state + SHARER)
+            }
+        }
+    }
+
+    fn is_shared(ticket: Ticket) -> bool {
+        ticket.what == Mode::Shared as usize
+    }
+}
+
+impl RawLock {
+    const_fn! {
+        pub(crate) fn new() -> RawLock {
+            RawLock { state: AtomicU32::new(0) }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn lock(&self, at: At) {
+        checkpoint();
+        if self.state.compare_exchange(0, HELD, Ordering::Acquire, Ordering::Relaxed).is_err() {
+            self.lock_contended(0, at);
+        }
+    }
+
+    /// As [`lock`](RawLock::lock), for the party that was told to try again.
+    #[cold]
+    pub(crate) fn lock_woken(&self, at: At) {
+        self.lock_contended(micros() | 1, at);
+    }
+
+    /// `since`: when the party began to wait, or 0 if it has not been woken.
+    #[cold]
+    #[inline(never)]
+    fn lock_contended(&self, mut since: usize, at: At) {
+        while let Some(entered) = self.take_or_enter(Mode::Alone, &mut since, at) {
+            if entered.sleep() == Told::Granted {
+                return;
+            }
+        }
+    }
+
+    /// Steps 1 and 2.
+    #[inline(never)]
+    fn take_or_enter(&self, mode: Mode, since: &mut usize, at: At) -> Option<Entered> {
+        let woken = *since != 0;
+        let mut line = None;
+        let mut state = self.state.load(Ordering::Relaxed);
+        loop {
+            let taken = mode.take(state, woken);
+            let next = match taken {
+                Some(taken) => taken,
+                None if line.is_none() => {
+                    line = Some(Line::of(self));
+                    state = self.state.load(Ordering::Relaxed);
+                    continue;
+                }
+                None if woken => (state | QUEUED) & !WOKEN,
+                None => state | QUEUED,
+            };
+            match self.state.compare_exchange_weak(state, next, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) if taken.is_some() => return None,
+                Ok(_) => break,
+                Err(now) => state = now,
+            }
+        }
+        if !woken {
+            // Zero would mean that it has not waited.
+            *since = micros() | 1;
+        }
+        let ticket = Ticket { what: mode as usize, since: *since };
+        // SAFETY: both callers sleep at once.
+        line.map(|line| unsafe { line.enter(ticket, false, Reason::Lock, at) })
+    }
+
+    #[inline]
+    pub(crate) fn try_lock(&self) -> bool {
+        self.try_take(Mode::Alone)
+    }
+
+    #[inline]
+    fn try_take(&self, mode: Mode) -> bool {
+        checkpoint();
+        let mut state = self.state.load(Ordering::Relaxed);
+        while let Some(taken) = mode.take(state, false) {
+            match self.state.compare_exchange_weak(state, taken, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => state = now,
+            }
+        }
+        false
+    }
+
+    /// The caller holds the lock alone.
+    #[inline]
+    pub(crate) fn unlock(&self) {
+        if self.state.compare_exchange(HELD, 0, Ordering::Release, Ordering::Relaxed).is_err() {
+            self.unlock_contended();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn unlock_contended(&self) {
+        if !self.leave_if_nobody_waits(0) {
+            self.serve(0);
+        }
+    }
+
+    /// Step 4: exchanges `HELD` for `rest` (a sharer, or nothing), unless there is a line to be served.
+    fn leave_if_nobody_waits(&self, rest: u32) -> bool {
+        let mut state = self.state.load(Ordering::Relaxed);
+        while state & (QUEUED | WOKEN) != QUEUED {
+            let left = (state & !HELD) + rest;
+            match self.state.compare_exchange_weak(state, left, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(now) => state = now,
+            }
+        }
+        false
+    }
+
+    /// Steps 6 and 7. The state is `HELD` and `QUEUED`, by the caller, who goes on with `rest`.
+    fn serve(&self, rest: u32) {
+        let mut line = Line::of(self);
+        let mut served = Parties::new();
+        let mut state = rest;
+        while let Some(sharer) = line.pop_if(Mode::is_shared) {
+            served.push(sharer);
+            state += SHARER;
+        }
+        let mut told = Told::Granted;
+        if state == 0
+            && let Some(first) = line.pop()
+        {
+            if micros().wrapping_sub(first.ticket().since) > PATIENCE {
+                state = HELD;
+            } else {
+                state = WOKEN;
+                told = Told::Retry;
+            }
+            served.push(first);
+        }
+        if !line.is_empty() {
+            state |= QUEUED;
+        }
+        self.state.store(state, Ordering::Release);
+        drop(line);
+        served.wake(told);
+    }
+
+    #[inline]
+    pub(crate) fn lock_shared(&self, at: At) {
+        checkpoint();
+        let state = self.state.load(Ordering::Relaxed);
+        // A sharer that finds others there is as usual as one that finds nobody, so this much of step 1 is here.
+        let taken = Mode::Shared.take(state, false);
+        if taken.is_none_or(|taken| {
+            self.state.compare_exchange(state, taken, Ordering::Acquire, Ordering::Relaxed).is_err()
+        }) {
+            self.lock_shared_contended(at);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn lock_shared_contended(&self, at: At) {
+        if let Some(entered) = self.take_or_enter(Mode::Shared, &mut 0, at) {
+            // Who wants to share is never told to try again.
+            entered.sleep();
+        }
+    }
+
+    #[inline]
+    pub(crate) fn try_lock_shared(&self) -> bool {
+        self.try_take(Mode::Shared)
+    }
+
+    /// The caller is one of those who share the lock.
+    #[inline]
+    pub(crate) fn unlock_shared(&self) {
+        let left = self.state.fetch_sub(SHARER, Ordering::Release) - SHARER;
+        if left == QUEUED {
+            self.pass_on();
+        }
+    }
+
+    /// Step 5 for the last sharer. Acquire: what is released next has to come after all the sharers.
+    #[cold]
+    #[inline(never)]
+    fn pass_on(&self) {
+        if self.state.compare_exchange(QUEUED, QUEUED | HELD, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+            self.serve(0);
+        }
+    }
+
+    /// The caller holds the lock alone, and goes on as one who shares it; others who want to share it come in.
+    pub(crate) fn downgrade(&self) {
+        if !self.leave_if_nobody_waits(SHARER) {
+            self.serve(SHARER);
+        }
+    }
+
+    /// Takes over `first`, and of `others` those up to the first that is not one of `theirs`. They were taken out of
+    /// another line and now want this lock, each for itself. They wait in its line; but if nobody would serve that,
+    /// `first` is woken to try, and is on its way.
+    #[cold]
+    pub(crate) fn adopt(&self, first: Party, others: &mut Parties, theirs: impl Fn(Ticket) -> bool) {
+        let ticket = Ticket { what: Mode::Alone as usize, since: micros() | 1 };
+        let mut line = Line::of(self);
+        let more = others.ticket().is_some_and(&theirs);
+        let mut state = self.state.load(Ordering::Relaxed);
+        let on_its_way = loop {
+            let free = state & (HELD | WOKEN) == 0 && state < SHARER;
+            let next = state | if free { WOKEN } else { 0 } | if more || !free { QUEUED } else { 0 };
+            match self.state.compare_exchange_weak(state, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => break free,
+                Err(now) => state = now,
+            }
+        };
+        let first = if on_its_way {
+            Some(first)
+        } else {
+            line.adopt(first, ticket);
+            None
+        };
+        while others.ticket().is_some_and(&theirs)
+            && let Some(party) = others.pop()
+        {
+            line.adopt(party, ticket);
+        }
+        drop(line);
+        if let Some(first) = first {
+            first.wake(Told::Retry);
+        }
+    }
+}

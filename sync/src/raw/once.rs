@@ -1,0 +1,160 @@
+//! What is under [`Once`](crate::Once), [`OnceLock`](crate::OnceLock) and [`LazyLock`](crate::LazyLock).
+//!
+//! The state word is one of four phases, and the flag `QUEUED`:
+//!
+//! - `INCOMPLETE`: nobody has tried.
+//! - `POISONED`: somebody tried, and panicked.
+//! - `RUNNING`: somebody tries now.
+//! - `COMPLETE`: it is done, for good.
+//!
+//! A call, step by step:
+//!
+//! 1. `COMPLETE`: go on. `POISONED`: panic, if the caller minds.
+//! 2. `INCOMPLETE` or `POISONED`: exchange it for `RUNNING`, keeping the flag; the winner runs, then comes to 4.
+//! 3. `RUNNING`: lock the line, look again, set the flag, enter the line, sleep, and go back to 1. Those who only wait
+//!    do so in the phases before `RUNNING`, too.
+//! 4. The one who has run exchanges the state for `COMPLETE`, or for `POISONED` if it panicked, without the flag. If
+//!    there was a flag, it locks the line and wakes everybody.
+//!
+//! A party enters in 3 only if it has set the flag on a phase that is not the last, and the exchange that ends the
+//! phase sees that. Somebody who comes after the exchange and is woken with the others for nothing goes back to 1.
+//!
+//! Orderings: the exchange in 4 releases what was initialised, looks at the state acquire.
+
+use crate::lot::{At, Entered, Line, Ticket, Told};
+use crate::shim::{AtomicU32, Ordering, const_fn};
+use narrowboat_runtime::park::Reason;
+
+const INCOMPLETE: u32 = 0;
+const POISONED: u32 = 1;
+const RUNNING: u32 = 2;
+const COMPLETE: u32 = 3;
+const PHASE: u32 = 3;
+const QUEUED: u32 = 4;
+
+pub(crate) struct RawOnce {
+    state: AtomicU32,
+}
+
+/// The right and the duty to run, of one party at a time. If it is dropped before it is [done](Run::done), the run has
+/// failed.
+pub(crate) struct Run<'a> {
+    once: &'a RawOnce,
+    after_panic: bool,
+    ends_with: u32,
+}
+
+impl Run<'_> {
+    /// Whether somebody has tried before, and panicked.
+    pub(crate) fn is_after_panic(&self) -> bool {
+        self.after_panic
+    }
+
+    pub(crate) fn done(mut self) {
+        self.ends_with = COMPLETE;
+    }
+}
+
+impl Drop for Run<'_> {
+    /// Step 4.
+    fn drop(&mut self) {
+        let before = self.once.state.swap(self.ends_with, Ordering::Release);
+        if before & QUEUED != 0 {
+            let waiting = Line::of(self.once).pop_all();
+            waiting.wake(Told::Retry);
+        }
+    }
+}
+
+impl RawOnce {
+    const_fn! {
+        pub(crate) fn new() -> RawOnce {
+            RawOnce { state: AtomicU32::new(INCOMPLETE) }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_completed(&self) -> bool {
+        self.state.load(Ordering::Acquire) == COMPLETE
+    }
+
+    /// The same for the owner.
+    #[cfg(not(loom))]
+    pub(crate) fn is_completed_mut(&mut self) -> bool {
+        *self.state.get_mut() == COMPLETE
+    }
+
+    /// Steps 1 to 3. `None` if it is complete.
+    ///
+    /// # Panics
+    /// If it is poisoned and the caller does not ignore that.
+    #[cold]
+    pub(crate) fn begin(&self, ignore_poison: bool, at: At) -> Option<Run<'_>> {
+        loop {
+            let state = self.state.load(Ordering::Acquire);
+            match state & PHASE {
+                COMPLETE => return None,
+                POISONED if !ignore_poison => poisoned(),
+                RUNNING => self.sleep_while(|phase| phase == RUNNING, at),
+                phase => {
+                    // Acquire: a failed run may have left something behind, too.
+                    let running = state - phase + RUNNING;
+                    if self
+                        .state
+                        .compare_exchange(state, running, Ordering::Acquire, Ordering::Relaxed)
+                        .is_ok()
+                    {
+                        let after_panic = phase == POISONED;
+                        return Some(Run { once: self, after_panic, ends_with: POISONED });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until it is complete.
+    ///
+    /// # Panics
+    /// As [`begin`](RawOnce::begin).
+    #[cold]
+    pub(crate) fn wait(&self, ignore_poison: bool, at: At) {
+        loop {
+            match self.state.load(Ordering::Acquire) & PHASE {
+                COMPLETE => return,
+                POISONED if !ignore_poison => poisoned(),
+                _ => self.sleep_while(|phase| phase != COMPLETE && (ignore_poison || phase != POISONED), at),
+            }
+        }
+    }
+
+    fn sleep_while(&self, must_wait: impl Fn(u32) -> bool, at: At) {
+        if let Some(entered) = self.enter(must_wait, at) {
+            entered.sleep();
+        }
+    }
+
+    /// Step 3.
+    #[inline(never)]
+    fn enter(&self, must_wait: impl Fn(u32) -> bool, at: At) -> Option<Entered> {
+        let line = Line::of(self);
+        let mut state = self.state.load(Ordering::Relaxed);
+        loop {
+            if !must_wait(state & PHASE) {
+                return None;
+            }
+            let queued = state | QUEUED;
+            match self.state.compare_exchange_weak(state, queued, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(now) => state = now,
+            }
+        }
+        // SAFETY: the caller sleeps at once.
+        Some(unsafe { line.enter(Ticket { what: 0, since: 0 }, false, Reason::Once, at) })
+    }
+}
+
+#[cold]
+#[track_caller]
+fn poisoned() -> ! {
+    panic!("Once instance has previously been poisoned");
+}

@@ -1,0 +1,422 @@
+//! No more than so many at a time.
+
+use crate::raw::semaphore::RawSemaphore;
+use std::error::Error;
+use std::fmt;
+use std::mem;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A number of permits, of which parties take some and give them back.
+///
+/// As the weighted semaphore of Go's `x/sync`. Names are those of tokio's.
+///
+/// # Fairness
+/// First come, first served. A party that asks for many permits is not passed by others that ask for few, not even if
+/// there are enough for those.
+///
+/// # Examples
+/// ```
+/// use narrowboat_sync::Semaphore;
+/// use std::sync::Arc;
+///
+/// // A hundred goroutines, of which three at a time use the disk.
+/// let disk = Arc::new(Semaphore::new(3));
+/// let users: Vec<_> = (0..100)
+///     .map(|n| {
+///         let disk = disk.clone();
+///         narrowboat_runtime::spawn(move || {
+///             let _permit = disk.acquire();
+///             n
+///         })
+///     })
+///     .collect();
+/// assert_eq!(users.into_iter().map(|user| user.join().unwrap()).sum::<u32>(), 4950);
+/// ```
+pub struct Semaphore {
+    raw: RawSemaphore,
+}
+
+/// Permits of a semaphore, borrowed. Dropping them gives them back.
+#[must_use = "permits that are dropped at once permit nothing"]
+#[clippy::has_significant_drop]
+#[derive(Debug)]
+pub struct SemaphorePermit<'a> {
+    semaphore: &'a Semaphore,
+    permits: usize,
+}
+
+/// Permits that keep their semaphore alive, and so may go to another goroutine. Dropping them gives them back.
+#[must_use = "permits that are dropped at once permit nothing"]
+#[clippy::has_significant_drop]
+#[derive(Debug)]
+pub struct OwnedSemaphorePermit {
+    semaphore: Arc<Semaphore>,
+    permits: usize,
+}
+
+/// There are not enough permits now, or others wait for some.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TryAcquireError(());
+
+/// The time was up before there were enough permits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AcquireTimeoutError(());
+
+impl Semaphore {
+    /// More permits no semaphore can have.
+    pub const MAX_PERMITS: usize = RawSemaphore::MAX_PERMITS;
+
+    /// A semaphore with `permits` permits.
+    ///
+    /// # Panics
+    /// If they are more than [`MAX_PERMITS`](Semaphore::MAX_PERMITS).
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_sync::Semaphore;
+    ///
+    /// static DOWNLOADS: Semaphore = Semaphore::new(8);
+    /// assert_eq!(DOWNLOADS.available_permits(), 8);
+    /// ```
+    #[must_use]
+    pub const fn new(permits: usize) -> Semaphore {
+        assert!(permits <= Semaphore::MAX_PERMITS, "a semaphore cannot have that many permits");
+        Semaphore { raw: RawSemaphore::new(permits) }
+    }
+
+    /// How many permits are free. If others use the semaphore, the answer may be out of date.
+    ///
+    /// # Examples
+    /// ```
+    /// let semaphore = narrowboat_sync::Semaphore::new(3);
+    /// let two = semaphore.acquire_many(2);
+    /// assert_eq!(semaphore.available_permits(), 1);
+    /// ```
+    #[must_use]
+    pub fn available_permits(&self) -> usize {
+        self.raw.available()
+    }
+
+    /// Adds `n` permits, for good.
+    ///
+    /// # Panics
+    /// If they would be more than [`MAX_PERMITS`](Semaphore::MAX_PERMITS).
+    ///
+    /// # Examples
+    /// ```
+    /// let semaphore = narrowboat_sync::Semaphore::new(0);
+    /// semaphore.add_permits(2);
+    /// assert_eq!(semaphore.available_permits(), 2);
+    /// ```
+    pub fn add_permits(&self, n: usize) {
+        self.raw.release(n);
+    }
+
+    fn permit(&self, permits: usize) -> SemaphorePermit<'_> {
+        SemaphorePermit { semaphore: self, permits }
+    }
+
+    fn owned_permit(self: Arc<Self>, permits: usize) -> OwnedSemaphorePermit {
+        OwnedSemaphorePermit { semaphore: self, permits }
+    }
+
+    /// Takes a permit, waiting until there is one.
+    ///
+    /// # Examples
+    /// ```
+    /// let semaphore = narrowboat_sync::Semaphore::new(1);
+    /// let permit = semaphore.acquire();
+    /// assert!(semaphore.try_acquire().is_err());
+    /// drop(permit);
+    /// assert!(semaphore.try_acquire().is_ok());
+    /// ```
+    #[track_caller]
+    pub fn acquire(&self) -> SemaphorePermit<'_> {
+        self.acquire_many(1)
+    }
+
+    /// Takes `n` permits, all at once, waiting until there are so many. If there never are, it waits for ever.
+    ///
+    /// # Examples
+    /// ```
+    /// let memory = narrowboat_sync::Semaphore::new(100);
+    /// let large = memory.acquire_many(80);
+    /// assert_eq!(memory.available_permits(), 20);
+    /// ```
+    #[track_caller]
+    pub fn acquire_many(&self, n: usize) -> SemaphorePermit<'_> {
+        self.raw.acquire(n, Location::caller());
+        self.permit(n)
+    }
+
+    /// Takes a permit, if there is one and nobody waits.
+    ///
+    /// # Errors
+    /// If there is none, or somebody waits.
+    ///
+    /// # Examples
+    /// See [`Semaphore::acquire`].
+    pub fn try_acquire(&self) -> Result<SemaphorePermit<'_>, TryAcquireError> {
+        self.try_acquire_many(1)
+    }
+
+    /// Takes `n` permits, if there are so many and nobody waits.
+    ///
+    /// # Errors
+    /// If there are fewer, or somebody waits.
+    ///
+    /// # Examples
+    /// ```
+    /// let semaphore = narrowboat_sync::Semaphore::new(3);
+    /// assert!(semaphore.try_acquire_many(4).is_err());
+    /// assert!(semaphore.try_acquire_many(3).is_ok());
+    /// ```
+    pub fn try_acquire_many(&self, n: usize) -> Result<SemaphorePermit<'_>, TryAcquireError> {
+        if self.raw.try_acquire(n) { Ok(self.permit(n)) } else { Err(TryAcquireError(())) }
+    }
+
+    /// Takes a permit, waiting for no longer than `timeout`.
+    ///
+    /// # Errors
+    /// If the time is up first.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let semaphore = narrowboat_sync::Semaphore::new(0);
+    /// assert!(semaphore.acquire_timeout(Duration::from_millis(2)).is_err());
+    /// ```
+    #[track_caller]
+    pub fn acquire_timeout(&self, timeout: Duration) -> Result<SemaphorePermit<'_>, AcquireTimeoutError> {
+        self.acquire_many_timeout(1, timeout)
+    }
+
+    /// Takes a permit, waiting until `deadline` at most.
+    ///
+    /// # Errors
+    /// If the deadline comes first.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Instant;
+    ///
+    /// let semaphore = narrowboat_sync::Semaphore::new(1);
+    /// assert!(semaphore.acquire_deadline(Instant::now()).is_ok(), "there is one");
+    /// ```
+    #[track_caller]
+    pub fn acquire_deadline(&self, deadline: Instant) -> Result<SemaphorePermit<'_>, AcquireTimeoutError> {
+        self.acquire_many_deadline(1, deadline)
+    }
+
+    /// Takes `n` permits, all at once, waiting for no longer than `timeout`.
+    ///
+    /// # Errors
+    /// If the time is up first.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let semaphore = narrowboat_sync::Semaphore::new(1);
+    /// assert!(semaphore.acquire_many_timeout(2, Duration::from_millis(2)).is_err());
+    /// ```
+    #[track_caller]
+    pub fn acquire_many_timeout(
+        &self,
+        n: usize,
+        timeout: Duration,
+    ) -> Result<SemaphorePermit<'_>, AcquireTimeoutError> {
+        match Instant::now().checked_add(timeout) {
+            Some(deadline) => self.acquire_many_deadline(n, deadline),
+            // Past the range of the clock is never.
+            None => Ok(self.acquire_many(n)),
+        }
+    }
+
+    /// Takes `n` permits, all at once, waiting until `deadline` at most.
+    ///
+    /// # Errors
+    /// If the deadline comes first.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Instant;
+    ///
+    /// let semaphore = narrowboat_sync::Semaphore::new(2);
+    /// assert!(semaphore.acquire_many_deadline(2, Instant::now()).is_ok(), "there are two");
+    /// ```
+    #[track_caller]
+    pub fn acquire_many_deadline(
+        &self,
+        n: usize,
+        deadline: Instant,
+    ) -> Result<SemaphorePermit<'_>, AcquireTimeoutError> {
+        if self.raw.acquire_until(n, deadline, Location::caller()) {
+            Ok(self.permit(n))
+        } else {
+            Err(AcquireTimeoutError(()))
+        }
+    }
+
+    /// As [`acquire`](Semaphore::acquire), with a permit that can go to another goroutine.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_sync::Semaphore;
+    /// use std::sync::Arc;
+    ///
+    /// let semaphore = Arc::new(Semaphore::new(2));
+    /// for n in 0..10 {
+    ///     // Goes on only while fewer than two are at work.
+    ///     let permit = semaphore.clone().acquire_owned();
+    ///     narrowboat_runtime::spawn(move || {
+    ///         println!("{n} works");
+    ///         drop(permit);
+    ///     });
+    /// }
+    /// ```
+    #[track_caller]
+    pub fn acquire_owned(self: Arc<Self>) -> OwnedSemaphorePermit {
+        self.acquire_many_owned(1)
+    }
+
+    /// As [`acquire_many`](Semaphore::acquire_many), with permits that can go to another goroutine.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_sync::Semaphore;
+    /// use std::sync::Arc;
+    ///
+    /// let permits = Arc::new(Semaphore::new(2)).acquire_many_owned(2);
+    /// assert_eq!(permits.num_permits(), 2);
+    /// ```
+    #[track_caller]
+    pub fn acquire_many_owned(self: Arc<Self>, n: usize) -> OwnedSemaphorePermit {
+        self.raw.acquire(n, Location::caller());
+        self.owned_permit(n)
+    }
+
+    /// As [`try_acquire`](Semaphore::try_acquire), with a permit that can go to another goroutine.
+    ///
+    /// # Errors
+    /// If there is none, or somebody waits.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_sync::Semaphore;
+    /// use std::sync::Arc;
+    ///
+    /// assert!(Arc::new(Semaphore::new(0)).try_acquire_owned().is_err());
+    /// ```
+    pub fn try_acquire_owned(self: Arc<Self>) -> Result<OwnedSemaphorePermit, TryAcquireError> {
+        self.try_acquire_many_owned(1)
+    }
+
+    /// As [`try_acquire_many`](Semaphore::try_acquire_many), with permits that can go to another goroutine.
+    ///
+    /// # Errors
+    /// If there are fewer, or somebody waits.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_sync::Semaphore;
+    /// use std::sync::Arc;
+    ///
+    /// assert!(Arc::new(Semaphore::new(2)).try_acquire_many_owned(2).is_ok());
+    /// ```
+    pub fn try_acquire_many_owned(
+        self: Arc<Self>,
+        n: usize,
+    ) -> Result<OwnedSemaphorePermit, TryAcquireError> {
+        if self.raw.try_acquire(n) { Ok(self.owned_permit(n)) } else { Err(TryAcquireError(())) }
+    }
+}
+
+impl SemaphorePermit<'_> {
+    /// How many permits these are.
+    ///
+    /// # Examples
+    /// ```
+    /// let semaphore = narrowboat_sync::Semaphore::new(3);
+    /// assert_eq!(semaphore.acquire_many(2).num_permits(), 2);
+    /// ```
+    #[must_use]
+    pub fn num_permits(&self) -> usize {
+        self.permits
+    }
+
+    /// Never gives them back: the semaphore has so many less.
+    ///
+    /// # Examples
+    /// ```
+    /// let semaphore = narrowboat_sync::Semaphore::new(3);
+    /// semaphore.acquire().forget();
+    /// assert_eq!(semaphore.available_permits(), 2);
+    /// ```
+    pub fn forget(self) {
+        mem::forget(self);
+    }
+}
+
+impl OwnedSemaphorePermit {
+    /// How many permits these are.
+    ///
+    /// # Examples
+    /// See [`Semaphore::acquire_many_owned`].
+    #[must_use]
+    pub fn num_permits(&self) -> usize {
+        self.permits
+    }
+
+    /// Never gives them back: the semaphore has so many less.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_sync::Semaphore;
+    /// use std::sync::Arc;
+    ///
+    /// let semaphore = Arc::new(Semaphore::new(3));
+    /// semaphore.clone().acquire_owned().forget();
+    /// assert_eq!(semaphore.available_permits(), 2);
+    /// ```
+    pub fn forget(mut self) {
+        self.permits = 0;
+    }
+}
+
+impl Drop for SemaphorePermit<'_> {
+    fn drop(&mut self) {
+        self.semaphore.raw.release(self.permits);
+    }
+}
+
+impl Drop for OwnedSemaphorePermit {
+    fn drop(&mut self) {
+        self.semaphore.raw.release(self.permits);
+    }
+}
+
+impl fmt::Debug for Semaphore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Semaphore").field("permits", &self.available_permits()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for TryAcquireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the semaphore has too few free permits now: use acquire to wait for them")
+    }
+}
+
+impl Error for TryAcquireError {}
+
+impl fmt::Display for AcquireTimeoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the time was up before the semaphore had enough free permits")
+    }
+}
+
+impl Error for AcquireTimeoutError {}

@@ -1,0 +1,61 @@
+//! What the protocols stand on, exchanged for loom's where a model runs them.
+
+#[cfg(not(loom))]
+pub(crate) use std::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicU32, AtomicUsize, Ordering},
+};
+
+#[cfg(loom)]
+pub(crate) use loom::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicU32, AtomicUsize, Ordering},
+};
+
+/// A constructor for statics. Loom's atomics cannot be made in one.
+macro_rules! const_fn {
+    ($(#[$attribute:meta])* $vis:vis fn $($rest:tt)*) => {
+        #[cfg(not(loom))]
+        $(#[$attribute])* $vis const fn $($rest)*
+        #[cfg(loom)]
+        $(#[$attribute])* $vis fn $($rest)*
+    };
+}
+pub(crate) use const_fn;
+
+/// Microseconds since some moment, going round when they no longer fit.
+#[cfg(not(loom))]
+pub(crate) fn micros() -> usize {
+    use std::sync::OnceLock;
+    use std::time::Instant;
+
+    static EPOCH: OnceLock<Instant> = OnceLock::new();
+    EPOCH.get_or_init(Instant::now).elapsed().as_micros() as usize
+}
+
+/// A model's time stands still, or goes on by a [`stride`](model_time::set_stride) with every look.
+#[cfg(loom)]
+pub(crate) fn micros() -> usize {
+    model_time::look()
+}
+
+#[cfg(loom)]
+pub(crate) mod model_time {
+    use std::cell::Cell;
+
+    // Not loom's: every thread of a model is run by the thread that runs the model.
+    std::thread_local! {
+        static NOW: Cell<usize> = const { Cell::new(0) };
+        static STRIDE: Cell<usize> = const { Cell::new(0) };
+    }
+
+    #[cfg(test)]
+    pub(crate) fn set_stride(micros: usize) {
+        STRIDE.set(micros);
+    }
+
+    pub(super) fn look() -> usize {
+        NOW.set(NOW.get().wrapping_add(STRIDE.get()));
+        NOW.get()
+    }
+}

@@ -1,0 +1,126 @@
+//! Wait until the others are done.
+
+use crate::lot::{Entered, Line, Ticket, Told};
+use narrowboat_runtime::park::{Reason, checkpoint};
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Lets parties wait for each other: each has a clone, and who [waits](WaitGroup::wait) does so until all clones are
+/// gone.
+///
+/// As that of crossbeam-utils, but goroutines that wait park.
+///
+/// To a Go programmer: `clone` is `Add(1)` and the drop is `Done`, which so cannot be forgotten, not even by a panic,
+/// nor called too often. A group serves once.
+///
+/// # Examples
+/// ```
+/// use narrowboat_sync::WaitGroup;
+///
+/// let group = WaitGroup::new();
+/// for n in 0..4 {
+///     let group = group.clone();
+///     narrowboat_runtime::spawn(move || {
+///         println!("{n} works");
+///         drop(group);
+///     });
+/// }
+/// group.wait();
+/// ```
+pub struct WaitGroup {
+    members: Arc<Members>,
+}
+
+/// How many there are. The line at its address is that of those who wait for none to be left.
+struct Members {
+    count: AtomicUsize,
+}
+
+impl WaitGroup {
+    /// A group of one.
+    ///
+    /// # Examples
+    /// See the [example of the type](WaitGroup).
+    #[must_use]
+    pub fn new() -> WaitGroup {
+        WaitGroup { members: Arc::new(Members { count: AtomicUsize::new(1) }) }
+    }
+
+    /// Drops this member and waits until there are no others. What they did before they were dropped can then be seen.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_sync::WaitGroup;
+    ///
+    /// let group = WaitGroup::new();
+    /// let other = group.clone();
+    /// narrowboat_runtime::spawn(|| other.wait()); // each waits for the other
+    /// group.wait();
+    /// ```
+    #[track_caller]
+    pub fn wait(self) {
+        let members = self.members.clone();
+        drop(self);
+        match members.enter(Location::caller()) {
+            Some(entered) => {
+                entered.sleep();
+            }
+            None => checkpoint(),
+        }
+    }
+}
+
+impl Members {
+    /// `None` if no member is left. It stays so, because new ones are cloned from others.
+    #[inline(never)]
+    fn enter(&self, at: &'static Location<'static>) -> Option<Entered> {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        // Either the last member is dropped before the second look, or it looks into the line after we have entered it.
+        let line = Line::of(self);
+        if self.count.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        // SAFETY: the caller sleeps at once.
+        Some(unsafe { line.enter(Ticket { what: 0, since: 0 }, false, Reason::Others, at) })
+    }
+
+    #[cold]
+    fn wake(&self) {
+        let waiting = Line::of(self).pop_all();
+        waiting.wake(Told::Granted);
+    }
+}
+
+impl Drop for WaitGroup {
+    fn drop(&mut self) {
+        // Release: what this member did. Acquire: the last passes on what all did, to those it wakes.
+        if self.members.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.members.wake();
+        }
+    }
+}
+
+impl Clone for WaitGroup {
+    fn clone(&self) -> WaitGroup {
+        // It cannot run over before the count of the `Arc`, which aborts.
+        self.members.count.fetch_add(1, Ordering::Relaxed);
+        WaitGroup { members: self.members.clone() }
+    }
+}
+
+impl Default for WaitGroup {
+    fn default() -> WaitGroup {
+        WaitGroup::new()
+    }
+}
+
+impl fmt::Debug for WaitGroup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.members.count.load(Ordering::Relaxed);
+        f.debug_struct("WaitGroup").field("count", &count).finish()
+    }
+}

@@ -1,0 +1,290 @@
+//! The mutex: one at a time, nobody for ever.
+
+#[macro_use]
+mod common;
+
+use common::{Census, Way, join_all, ms, pause, settle, sized};
+use narrowboat_chan::bounded;
+use narrowboat_runtime::{sleep, spawn, yield_now};
+use narrowboat_sync::{Mutex, MutexGuard, TryLockError};
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+ways! {
+    one_holds_it_at_a_time, a_party_that_waits_gets_it, try_lock_fails_only_while_it_is_held,
+    a_hog_cannot_keep_others_out, thousands_wait_for_one_mutex,
+    it_may_be_held_across_calls_that_block, a_panic_of_its_holder_poisons_it,
+    a_guard_made_while_unwinding_does_not_poison, it_may_go_with_its_last_user,
+    many_mutexes_do_not_disturb_each_other,
+}
+
+fn one_holds_it_at_a_time(way: Way) {
+    let rounds = sized(10_000, 1_000);
+    // Two words that are equal whenever nobody holds the mutex, and a witness that is no part of it.
+    let mutex = Arc::new(Mutex::new((0, 0)));
+    let inside = Arc::new(AtomicUsize::new(0));
+    let parties = way.many(8, {
+        let mutex = mutex.clone();
+        move |me| {
+            for round in 0..rounds {
+                let mut pair = mutex.lock().unwrap();
+                assert_eq!(inside.fetch_add(1, Ordering::Relaxed), 0);
+                pair.0 += 1;
+                if (round + me) % 64 == 0 {
+                    yield_now();
+                }
+                pair.1 += 1;
+                assert_eq!(pair.0, pair.1);
+                assert_eq!(inside.fetch_sub(1, Ordering::Relaxed), 1);
+            }
+        }
+    });
+    join_all(parties);
+    assert_eq!(*mutex.lock().unwrap(), (8 * rounds, 8 * rounds));
+}
+
+fn a_party_that_waits_gets_it(way: Way) {
+    let mutex = Arc::new(Mutex::new(1));
+    let mut guard = mutex.lock().unwrap();
+    let other = mutex.clone();
+    let waiting = way.go(move || *other.lock().unwrap());
+    settle();
+    *guard = 2;
+    drop(guard);
+    assert_eq!(waiting.join(), 2);
+}
+
+fn try_lock_fails_only_while_it_is_held(way: Way) {
+    let mutex = Arc::new(Mutex::new(0));
+    let guard = mutex.try_lock().unwrap();
+    assert!(matches!(mutex.try_lock(), Err(TryLockError::WouldBlock)));
+    let other = mutex.clone();
+    assert!(way.go(move || other.try_lock().is_err()).join());
+    drop(guard);
+    assert!(mutex.try_lock().is_ok());
+    // Whoever tries until it works does not keep the holder from going on.
+    let parties = way.many(4, {
+        let mutex = mutex.clone();
+        move |_| {
+            for _ in 0..5 {
+                let mut guard = loop {
+                    if let Ok(guard) = mutex.try_lock() {
+                        break guard;
+                    }
+                };
+                yield_now();
+                *guard += 1;
+            }
+        }
+    });
+    join_all(parties);
+    assert_eq!(*mutex.lock().unwrap(), 20);
+}
+
+/// A hog never leaves the mutex alone for longer than it takes to lock it again, and never gives way.
+fn a_hog_cannot_keep_others_out(way: Way) {
+    let mutex = Arc::new(Mutex::new(0_u64));
+    let stop = Arc::new(AtomicBool::new(false));
+    let hogs = way.many(2, {
+        let (mutex, stop) = (mutex.clone(), stop.clone());
+        move |_| {
+            while !stop.load(Ordering::Relaxed) {
+                *mutex.lock().unwrap() += 1;
+            }
+        }
+    });
+    let others = way.many(4, {
+        let mutex = mutex.clone();
+        move |_| {
+            for _ in 0..10 {
+                drop(mutex.lock().unwrap());
+            }
+        }
+    });
+    join_all(others);
+    stop.store(true, Ordering::Relaxed);
+    join_all(hogs);
+}
+
+fn thousands_wait_for_one_mutex(way: Way) {
+    let parties = way.crowd(10_000);
+    let mutex = Arc::new(Mutex::new(0));
+    let guard = mutex.lock().unwrap();
+    let waiting = way.many(parties, {
+        let mutex = mutex.clone();
+        move |n| {
+            let mut count = mutex.lock().unwrap();
+            *count += 1;
+            if n % 100 == 0 {
+                // Held while others run, who all see that it is.
+                yield_now();
+            }
+        }
+    });
+    settle();
+    drop(guard);
+    join_all(waiting);
+    assert_eq!(*mutex.lock().unwrap(), parties);
+}
+
+fn it_may_be_held_across_calls_that_block(way: Way) {
+    let mutex = Arc::new(Mutex::new(Vec::new()));
+    let (tx, rx) = bounded(0);
+    let holders = way.many(4, {
+        let mutex = mutex.clone();
+        move |me| {
+            let mut got = mutex.lock().unwrap();
+            got.push((me, rx.recv().unwrap()));
+            sleep(ms(2));
+            got.push((me, rx.recv().unwrap()));
+        }
+    });
+    for n in 0..8 {
+        tx.send(n).unwrap();
+    }
+    join_all(holders);
+    let got = mutex.lock().unwrap();
+    assert!(got.iter().map(|(_, n)| *n).eq(0..8), "{got:?}");
+    assert!(got.chunks(2).all(|pair| pair[0].0 == pair[1].0), "those who hold it do not mix: {got:?}");
+}
+
+fn a_panic_of_its_holder_poisons_it(way: Way) {
+    let mutex = Arc::new(Mutex::new(1));
+    let (other, waiter) = (mutex.clone(), mutex.clone());
+    let clumsy = way.go(move || {
+        let mut guard = other.lock().unwrap();
+        *guard = 2;
+        settle();
+        resume_unwind(Box::new("clumsy"));
+    });
+    while mutex.try_lock().is_ok_and(|value| *value == 1) {
+        pause(ms(1));
+    }
+    let waiting = way.go(move || waiter.lock().is_err());
+    assert!(clumsy.try_join().is_err());
+    assert!(waiting.join(), "it was held by the clumsy one when this one came");
+    assert!(mutex.is_poisoned());
+    assert_eq!(**mutex.lock().unwrap_err().get_ref(), 2);
+    assert!(matches!(mutex.try_lock(), Err(TryLockError::Poisoned(error)) if **error.get_ref() == 2));
+
+    mutex.clear_poison();
+    assert!(!mutex.is_poisoned());
+    assert_eq!(*mutex.lock().unwrap(), 2);
+}
+
+/// Locks, when it is dropped.
+struct LockOnDrop(Arc<Mutex<u32>>);
+
+impl Drop for LockOnDrop {
+    fn drop(&mut self) {
+        *self.0.lock().unwrap() += 1;
+    }
+}
+
+fn a_guard_made_while_unwinding_does_not_poison(way: Way) {
+    let mutex = Arc::new(Mutex::new(1));
+    let other = mutex.clone();
+    let party = way.go(move || {
+        let _locks = LockOnDrop(other);
+        resume_unwind(Box::new(()));
+    });
+    assert!(party.try_join().is_err());
+    assert_eq!(*mutex.lock().unwrap(), 2);
+}
+
+/// Who unlocks it may be the last to know it, as soon as another has locked and unlocked it.
+fn it_may_go_with_its_last_user(way: Way) {
+    static CENSUS: [Census; 3] = [const { Census::new() }; 3];
+    let census = &CENSUS[way as usize];
+    for _ in 0..sized(2_000, 300) {
+        let mutex = Arc::new(Mutex::new(census.citizen()));
+        let other = mutex.clone();
+        let party = way.go(move || drop(other.lock().unwrap()));
+        drop(mutex.lock().unwrap());
+        drop(mutex);
+        party.join();
+    }
+    assert_eq!(census.alive(), 0);
+}
+
+fn many_mutexes_do_not_disturb_each_other(way: Way) {
+    let mutexes: Arc<Vec<Mutex<usize>>> = Arc::new((0..500).map(Mutex::new).collect());
+    let guards: Vec<_> = mutexes.iter().map(|mutex| mutex.lock().unwrap()).collect();
+    let waiting = way.many(way.crowd(500), {
+        let mutexes = mutexes.clone();
+        move |n| *mutexes[n].lock().unwrap()
+    });
+    settle();
+    // Back to front, so that it is not the order of anything.
+    guards.into_iter().rev().for_each(drop);
+    assert!(join_all(waiting).into_iter().enumerate().all(|(n, got)| n == got));
+}
+
+#[test]
+fn a_static_mutex_needs_no_making() {
+    static TOTAL: Mutex<u32> = Mutex::new(0);
+    let parties: Vec<_> = (0..10).map(|n| spawn(move || *TOTAL.lock().unwrap() += n)).collect();
+    parties.into_iter().for_each(|party| party.join().unwrap());
+    assert_eq!(*TOTAL.lock().unwrap(), 45);
+}
+
+#[test]
+fn values_come_out_of_it() {
+    static CENSUS: Census = Census::new();
+    let mut mutex = Mutex::new(CENSUS.citizen());
+    *mutex.get_mut().unwrap() = CENSUS.citizen();
+    assert_eq!(CENSUS.alive(), 1);
+    let citizen = mutex.into_inner().unwrap();
+    assert_eq!(CENSUS.alive(), 1);
+    drop(citizen);
+    drop(Mutex::new(CENSUS.citizen()));
+    assert_eq!(CENSUS.alive(), 0);
+
+    let mut mutex = Mutex::from(5);
+    let caught = catch_unwind(AssertUnwindSafe(|| {
+        let _guard = mutex.lock().unwrap();
+        resume_unwind(Box::new(()));
+    }));
+    assert!(caught.is_err());
+    assert_eq!(**mutex.get_mut().unwrap_err().get_ref(), 5);
+    assert_eq!(mutex.into_inner().unwrap_err().into_inner(), 5);
+}
+
+#[test]
+fn values_without_a_size_fit_too() {
+    let mutex: &Mutex<[i32]> = &Mutex::new([1, 2, 3]);
+    {
+        let mut slice = mutex.lock().unwrap();
+        slice[0] = 4;
+        slice[2] = 5;
+    }
+    assert_eq!(*mutex.lock().unwrap(), [4, 2, 5]);
+}
+
+#[test]
+fn it_can_be_printed() {
+    let mutex = Mutex::new(5);
+    assert_eq!(format!("{mutex:?}"), "Mutex { data: 5, poisoned: false, .. }");
+    let guard = mutex.lock().unwrap();
+    assert_eq!(format!("{mutex:?}"), "Mutex { data: <locked>, poisoned: false, .. }");
+    assert_eq!(format!("{guard} {guard:?}"), "5 5");
+    assert_eq!(*Mutex::<u32>::default().lock().unwrap(), 0);
+}
+
+#[test]
+fn it_is_shared_as_stds_is() {
+    assert_eq!(send_and_sync!(Mutex<u32>), (true, true));
+    assert_eq!(send_and_sync!(Mutex<Cell<u32>>), (true, true));
+    assert_eq!(send_and_sync!(Mutex<Rc<u32>>), (false, false));
+    assert_eq!(send_and_sync!(MutexGuard<'static, u32>), (false, true));
+    assert_eq!(send_and_sync!(MutexGuard<'static, Cell<u32>>), (false, false));
+}
+
+#[test]
+fn it_is_as_small_as_stds() {
+    assert_eq!(size_of::<Mutex<()>>(), size_of::<std::sync::Mutex<()>>());
+    assert_eq!(size_of::<Mutex<u64>>(), size_of::<std::sync::Mutex<u64>>());
+}
