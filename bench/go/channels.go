@@ -1,6 +1,9 @@
 package main
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // warmed runs the case with a tenth of the work first, and times the second run.
 func warmed(name string, ops int, run func(ops int)) {
@@ -8,6 +11,18 @@ func warmed(name string, ops int, run func(ops int)) {
 	begun := time.Now()
 	run(ops)
 	perOperation(name, time.Since(begun), ops)
+}
+
+// expect ends the program if a case has not done what it should have.
+func expect(got, want int) {
+	if got != want {
+		fail(fmt.Sprintf("got %d instead of %d", got, want))
+	}
+}
+
+// sumBelow is what the messages 0 to n-1 of one sender add up to.
+func sumBelow(n int) int {
+	return n * (n - 1) / 2
 }
 
 // pingPong: two goroutines, two unbuffered channels, ops round trips.
@@ -23,7 +38,7 @@ func pingPong(ops int) {
 		go func() {
 			for i := range ops {
 				ping <- i
-				<-pong
+				expect(<-pong, i)
 			}
 			close(done)
 		}()
@@ -42,8 +57,8 @@ func oneToOne(name string, capacity, ops int) {
 			}
 		}()
 		go func() {
-			for range ops {
-				<-messages
+			for i := range ops {
+				expect(<-messages, i)
 			}
 			close(done)
 		}()
@@ -54,62 +69,29 @@ func oneToOne(name string, capacity, ops int) {
 // fourToFour: four senders and four receivers on one channel of 128.
 func fourToFour(ops int) {
 	warmed("fourfour128", ops/4*4, func(ops int) {
+		each := ops / 4
 		messages := make(chan int, 128)
-		done := make(chan struct{})
+		done := make(chan int)
 		for range 4 {
 			go func() {
-				for i := range ops / 4 {
+				for i := range each {
 					messages <- i
 				}
 			}()
 			go func() {
-				for range ops / 4 {
-					<-messages
+				sum := 0
+				for range each {
+					sum += <-messages
 				}
-				done <- struct{}{}
+				done <- sum
 			}()
 		}
-		for range 4 {
-			<-done
-		}
-	})
-}
-
-// selectEight: eight senders, each with an unbuffered channel of its own, and
-// one receiver that selects over all of them.
-func selectEight(ops int) {
-	warmed("select8", ops/8*8, func(ops int) {
-		var in [8]chan int
-		for s := range in {
-			in[s] = make(chan int)
-			go func() {
-				for i := range ops / 8 {
-					in[s] <- i
-				}
-			}()
-		}
-		done := make(chan struct{})
-		go func() {
-			for range ops / 8 * 8 {
-				select {
-				case <-in[0]:
-				case <-in[1]:
-				case <-in[2]:
-				case <-in[3]:
-				case <-in[4]:
-				case <-in[5]:
-				case <-in[6]:
-				case <-in[7]:
-				}
-			}
-			close(done)
-		}()
-		<-done
+		expect(<-done+<-done+<-done+<-done, 4*sumBelow(each))
 	})
 }
 
 // ring: n goroutines in a ring of unbuffered channels pass one token on for
-// about hops hops, in whole rounds.
+// about hops hops, in whole rounds. The token counts them.
 func ring(n, hops int) {
 	rounds := max(hops/n, 1)
 	lap := func(rounds int) {
@@ -123,15 +105,16 @@ func ring(n, hops int) {
 			go func() {
 				for round := range rounds {
 					token := <-from
+					expect(token, round*n+i)
 					// The last hop of all has nobody left to receive it.
-					if round+1 < rounds || i+1 < n {
-						to <- token
+					if token+1 < rounds*n {
+						to <- token + 1
 					}
 				}
 				done <- struct{}{}
 			}()
 		}
-		links[0] <- 1
+		links[0] <- 0
 		for range n {
 			<-done
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"time"
 )
 
 func main() {
@@ -33,6 +34,41 @@ func main() {
 		selectEight(number(2))
 	case "ring":
 		ring(number(2), number(3))
+	case "arms":
+		selectArms(number(2), number(3))
+	case "shared":
+		selectShared(number(2), number(3))
+	case "mutex":
+		mutex(number(2), number(3))
+	case "rwlock":
+		rwlock(number(2), number(3))
+	case "waitgroup":
+		waitGroup(number(2), number(3))
+	case "sleepers":
+		sleepers(number(2), time.Duration(number(3))*time.Millisecond)
+	case "cancelled":
+		cancelled(number(2))
+	case "timeouts":
+		timeouts(number(2))
+	case "timer-stop":
+		stoppedTimers(number(2))
+	case "lateness":
+		lateness(number(2))
+	case "context-wide":
+		contextWide(number(2))
+	case "context-chain":
+		contextChain(number(2))
+	case "stack-crowd":
+		// Zero live bytes is a size, too.
+		live, err := strconv.Atoi(argument(3))
+		if err != nil {
+			fail("stack-crowd: argument 2 must be a number")
+		}
+		stackCrowd(number(2), live, number(4))
+	case "stack-edge":
+		stackEdge(number(2), number(3), number(4))
+	case "stack-echo":
+		serve(argument(3), echoWith(number(2)))
 	case "echo":
 		serve(argument(2), echo)
 	case "http":

@@ -36,8 +36,14 @@ func serve(address string, connection func(net.Conn)) {
 	}
 }
 
-func echo(stream net.Conn) {
-	buffer := make([]byte, 1024)
+func echo(stream net.Conn) { echoWith(1024)(stream) }
+
+// echoWith is the echo with a buffer of that size.
+func echoWith(size int) func(net.Conn) {
+	return func(stream net.Conn) { echoThrough(stream, make([]byte, size)) }
+}
+
+func echoThrough(stream net.Conn, buffer []byte) {
 	for {
 		n, err := stream.Read(buffer)
 		if err != nil {

@@ -4,22 +4,26 @@
 mod driver;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use driver::build::Programs;
-use driver::cases::{CASES, Work};
+use driver::cases::Work;
 use driver::machine::Machine;
 use driver::options::{self, Options, Request};
-use driver::peers::PEERS;
+use driver::peers::{PEERS, Program};
 use driver::progress::{Progress, minutes};
+use driver::record::Record;
+use driver::registry::CASES;
 use driver::results::Results;
-use driver::{record, run, schedule, table};
+use driver::{compare, instructions, plot, run, schedule, table};
 
 fn main() -> ExitCode {
     match options::parse(std::env::args().skip(1)) {
         Ok(Request::Help) => println!("{}", options::USAGE),
         Ok(Request::List) => list(),
+        Ok(Request::Instructions) => return count_instructions(),
         Ok(Request::Measure(options)) => return measure(&options),
         Err(message) => {
             eprintln!("{message}");
@@ -31,12 +35,37 @@ fn main() -> ExitCode {
 
 fn list() {
     println!("cases:");
-    CASES.iter().for_each(|case| println!("  {:15} {}", case.key, case.label));
+    CASES.iter().for_each(|case| println!("  {:15} {}", case.key, case.title()));
     println!("peers:");
     PEERS.iter().for_each(|peer| println!("  {:15} {}", peer.key, peer.label));
 }
 
+fn count_instructions() -> ExitCode {
+    let program = Program::Binary("narrowboat_cases");
+    let programs = Programs::build(&BTreeSet::from([program]), false);
+    if !programs.has(program) {
+        return ExitCode::FAILURE;
+    }
+    match instructions::table(programs.path(program)) {
+        Ok(table) => print!("{table}"),
+        Err(failure) => {
+            eprintln!("cannot count instructions: {failure}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
 fn measure(options: &Options) -> ExitCode {
+    // First of all: nobody wants to learn after twenty minutes that a name was mistyped.
+    let earlier = match options.compare.as_deref().map(|path| (path, Record::read(path))) {
+        None => None,
+        Some((_, Ok(record))) => Some(record),
+        Some((path, Err(error))) => {
+            eprintln!("cannot compare with {}: {error}", path.display());
+            return ExitCode::from(2);
+        }
+    };
     let begun = Instant::now();
     let machine = Machine::describe();
     let network = options.cases.iter().any(|case| !matches!(case.work, Work::Command { .. }));
@@ -70,15 +99,32 @@ fn measure(options: &Options) -> ExitCode {
     }
 
     print_tables(options, &machine, &programs, &results);
-    eprintln!("took {}", minutes(begun.elapsed()));
-    if let Some(path) = &options.json {
-        let written = record::write(path, &machine, options, &programs.left_out, &turns, &results);
-        if let Err(error) = written {
-            eprintln!("cannot write {}: {error}", path.display());
-            return ExitCode::FAILURE;
-        }
+    let record = Record::of(machine, options, &programs.left_out, &turns, &results);
+    if let Some(earlier) = earlier {
+        println!("{}", compare::render(&earlier, &record));
     }
-    ExitCode::SUCCESS
+    eprintln!("took {}", minutes(begun.elapsed()));
+    keep(options, &record, &results)
+}
+
+/// Writes what is to be written.
+fn keep(options: &Options, record: &Record, results: &Results) -> ExitCode {
+    let mut kept = ExitCode::SUCCESS;
+    let mut complain = |path: &Path, error: &dyn std::error::Error| {
+        eprintln!("cannot write {}: {error}", path.display());
+        kept = ExitCode::FAILURE;
+    };
+    if let Some(path) = &options.json
+        && let Err(error) = record.write(path)
+    {
+        complain(path, &error);
+    }
+    if let Some(directory) = &options.plots
+        && let Err(error) = plot::draw(directory, options, results)
+    {
+        complain(directory, &*error);
+    }
+    kept
 }
 
 fn print_tables(options: &Options, machine: &Machine, programs: &Programs, results: &Results) {

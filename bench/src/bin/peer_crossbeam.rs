@@ -1,5 +1,7 @@
 //! crossbeam-channel on plain threads: what the same channel programs cost where every goroutine is a thread.
 
+#[path = "../blocking/anywhere.rs"]
+mod anywhere;
 #[path = "../blocking/channels.rs"]
 mod channels;
 #[path = "../blocking/mpmc.rs"]
@@ -9,7 +11,8 @@ use narrowboat_bench::cli::{Arguments, unknown};
 
 /// What the shared cases call.
 mod backend {
-    pub use crossbeam_channel::{bounded, select};
+    pub use super::anywhere::Seats;
+    pub use crossbeam_channel::{Select, bounded, select};
 
     /// Runs `f` on a thread of its own.
     pub fn spawn(f: impl FnOnce() + Send + 'static) {
@@ -26,6 +29,9 @@ fn main() {
         "ring" => channels::ring(arguments.parse(1), arguments.parse(2)),
         "fourfour128" => mpmc::four_to_four(arguments.parse(1)),
         "select8" => mpmc::select_eight(arguments.parse(1)),
+        "arms" => mpmc::select_arms(arguments.parse(1), arguments.parse(2)),
+        "shared" => mpmc::select_shared(arguments.parse(1), arguments.parse(2)),
+        "timeouts" => mpmc::timeouts(arguments.parse(1)),
         case => unknown(case),
     }
 }

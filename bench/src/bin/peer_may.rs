@@ -1,10 +1,14 @@
 //! may: stackful coroutines that move between threads. Its channels are unbounded, which spares it the wait that a
 //! full channel means; it has no select, and no channel with many receivers and a capacity.
 
+#[path = "../blocking/anywhere.rs"]
+mod anywhere;
 #[path = "../blocking/channels.rs"]
 mod channels;
 #[path = "../blocking/goroutines.rs"]
 mod goroutines;
+#[path = "../blocking/locks.rs"]
+mod locks;
 #[path = "../blocking/servers.rs"]
 mod servers;
 
@@ -18,9 +22,11 @@ mod backend {
     use may::sync::{SyncFlag, mpmc, mpsc};
     use narrowboat_bench::start::Start;
 
+    pub use super::anywhere::Seats;
     pub use may::coroutine::{sleep, yield_now};
     pub use may::net::{TcpListener, TcpStream};
     pub use may::sync::mpsc::{Receiver, Sender};
+    pub use may::sync::{Mutex, RwLock};
 
     /// A worker looks at the global queue only when its own is empty: those who wait there starve.
     pub const START: Start = Start::Apart;
@@ -62,6 +68,8 @@ fn main() {
         "pingpong" => channels::ping_pong(arguments.parse(1)),
         "chan128" => channels::one_to_one("chan128", 128, arguments.parse(1)),
         "ring" => channels::ring(arguments.parse(1), arguments.parse(2)),
+        "mutex" => locks::mutex(arguments.parse(1), arguments.parse(2)),
+        "rwlock" => locks::rwlock(arguments.parse(1), arguments.parse(2)),
         "echo" => servers::serve(&arguments.parse::<String>(1), servers::echo),
         "http" => servers::serve(&arguments.parse::<String>(1), servers::http),
         case => unknown(case),

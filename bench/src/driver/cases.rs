@@ -1,16 +1,21 @@
-//! The registry of cases: what each does, how much of it, what it reports, and what Narrowboat is to reach.
+//! What a case is: what it does, how much of it, what it reports, and what Narrowboat is to reach. The cases themselves are
+//! in `registry`.
 
-use Better::{Higher, Lower};
-use Section::{Channels, Goroutines, Latency, Network};
-use Target::{Absolute, Ratio, Unset};
+use narrowboat_bench::placement::Placement;
 
 /// Which table a figure stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
     /// Yield, spawn, park, recursion.
     Goroutines,
-    /// Channels and select.
+    /// Channels.
     Channels,
+    /// Selects.
+    Selects,
+    /// Locks and wait groups.
+    Locks,
+    /// Timers and contexts.
+    Time,
     /// Requests per second, and the server's memory.
     Network,
     /// How long a request takes.
@@ -19,15 +24,39 @@ pub enum Section {
 
 impl Section {
     /// All of them, in the order of the output.
-    pub const ALL: [Section; 4] = [Goroutines, Channels, Network, Latency];
+    pub const ALL: [Section; 7] = [
+        Section::Goroutines,
+        Section::Channels,
+        Section::Selects,
+        Section::Locks,
+        Section::Time,
+        Section::Network,
+        Section::Latency,
+    ];
+
+    /// What its plot is called.
+    pub fn key(self) -> &'static str {
+        match self {
+            Section::Goroutines => "goroutines",
+            Section::Channels => "channels",
+            Section::Selects => "selects",
+            Section::Locks => "locks",
+            Section::Time => "time",
+            Section::Network => "network",
+            Section::Latency => "latency",
+        }
+    }
 
     /// The heading.
     pub fn title(self) -> &'static str {
         match self {
-            Goroutines => "Goroutines",
-            Channels => "Channels",
-            Network => "Network",
-            Latency => "Network, latency",
+            Section::Goroutines => "Goroutines",
+            Section::Channels => "Channels",
+            Section::Selects => "Selects",
+            Section::Locks => "Locks and groups",
+            Section::Time => "Timers and contexts",
+            Section::Network => "Network",
+            Section::Latency => "Network, latency",
         }
     }
 }
@@ -108,8 +137,8 @@ pub struct Case {
     pub work: Work,
     /// What it reports.
     pub metrics: &'static [Metric],
-    /// Whether Narrowboat is told to put the two goroutines on two processors.
-    pub across: bool,
+    /// Where Narrowboat is told to put the parties.
+    pub placement: Placement,
 }
 
 impl Case {
@@ -121,134 +150,30 @@ impl Case {
             Work::Http { .. } => "http",
         }
     }
-}
 
-const fn metric(
-    name: &'static str,
-    unit: &'static str,
-    better: Better,
-    target: Target,
-    section: Section,
-) -> Metric {
-    Metric { name, label: "", unit, better, target, section }
-}
+    /// The first of its sizes, by which cases of the same command differ: so many goroutines, arms, timers.
+    pub fn size(&self) -> Option<usize> {
+        match self.work {
+            Work::Command { sizes, .. } => sizes.first().copied(),
+            Work::Echo { .. } | Work::Http { .. } => None,
+        }
+    }
 
-const fn labelled(label: &'static str, metric: Metric) -> Metric {
-    Metric { label, ..metric }
-}
+    /// What the table calls it, and where the parties are if that was chosen.
+    pub fn title(&self) -> String {
+        let place = match self.placement {
+            Placement::Natural => "",
+            Placement::Together => ", one processor",
+            Placement::Spread => ", spread",
+        };
+        format!("{}{place}", self.label)
+    }
 
-const fn case(key: &'static str, label: &'static str, work: Work, metrics: &'static [Metric]) -> Case {
-    Case { key, label, work, metrics, across: false }
-}
-
-const fn command(name: &'static str, sizes: &'static [usize], operations: usize) -> Work {
-    Work::Command { name, sizes, operations: Some(operations), on_threads: 1 }
-}
-
-/// Work on which threads are hundreds of times slower, because each operation is a wake-up.
-const fn wake_bound(name: &'static str, operations: usize) -> Work {
-    Work::Command { name, sizes: &[], operations: Some(operations), on_threads: 25 }
-}
-
-/// Work whose amount is the point of the case.
-const fn sized(name: &'static str, sizes: &'static [usize]) -> Work {
-    Work::Command { name, sizes, operations: None, on_threads: 1 }
-}
-
-const fn ns(name: &'static str, ratio: f64, section: Section) -> Metric {
-    metric(name, "ns", Lower, Ratio(ratio), section)
-}
-
-const P50: Metric = labelled("p50", metric("p50", "us", Lower, Unset, Latency));
-const P99: Metric = labelled("p99", metric("p99", "us", Lower, Unset, Latency));
-const P999: Metric = labelled("p99.9", metric("p99.9", "us", Lower, Unset, Latency));
-
-const fn rate(ratio: f64) -> Metric {
-    metric("rate", "per_s", Higher, Ratio(ratio), Network)
-}
-
-/// Every case, in the order of the output.
-pub const CASES: &[Case] = &[
-    case("yield-2", "yield, 2", command("yield", &[2], 5_000_000), &[ns("yield", 1.0, Goroutines)]),
-    case("yield-1k", "yield, 1,000", command("yield", &[1_000], 5_000_000), &[ns("yield", 1.0, Goroutines)]),
-    case(
-        "yield-100k",
-        "yield, 100,000",
-        command("yield", &[100_000], 5_000_000),
-        &[ns("yield", 0.7, Goroutines)],
-    ),
-    case(
-        "yield-1m",
-        "yield, 1,000,000",
-        command("yield", &[1_000_000], 5_000_000),
-        &[ns("yield", 0.4, Goroutines)],
-    ),
-    case("spawn", "spawn", sized("spawn", &[1_000_000]), &[ns("spawn", 0.5, Goroutines)]),
-    case(
-        "park",
-        "1,000,000 parked",
-        sized("park", &[1_000_000]),
-        &[
-            labelled("memory each", metric("park", "bytes", Lower, Absolute(400.0), Goroutines)),
-            labelled("wake each", ns("wake", 0.5, Goroutines)),
-        ],
-    ),
-    case(
-        "deep",
-        "recursion, 100,000 deep",
-        sized("deep", &[100_000]),
-        &[
-            labelled("first time", metric("deep-first", "ms", Lower, Ratio(0.5), Goroutines)),
-            labelled("second time", metric("deep-second", "ms", Lower, Ratio(0.5), Goroutines)),
-        ],
-    ),
-    case("pingpong", "ping-pong", wake_bound("pingpong", 500_000), &[ns("pingpong", 0.6, Channels)]),
-    Case {
-        across: true,
-        ..case(
-            "pingpong-cross",
-            "ping-pong across processors",
-            wake_bound("pingpong", 500_000),
-            &[ns("pingpong", 0.6, Channels)],
-        )
-    },
-    case("chan128", "one to one, 128", command("chan128", &[], 5_000_000), &[ns("chan128", 0.6, Channels)]),
-    case("chan0", "one to one, 0", wake_bound("chan0", 1_000_000), &[ns("chan0", 0.5, Channels)]),
-    case(
-        "four128",
-        "four to four, 128",
-        command("fourfour128", &[], 4_000_000),
-        &[ns("fourfour128", 1.0, Channels)],
-    ),
-    case("select8", "select, 8", wake_bound("select8", 1_000_000), &[ns("select8", 0.4, Channels)]),
-    case("ring-1k", "ring, 1,000", command("ring", &[1_000], 1_000_000), &[ns("ring", 0.6, Channels)]),
-    case("echo-1", "echo, 1", Work::Echo { open: 1, busy: 1 }, &[rate(1.5), P50, P99, P999]),
-    case("echo-64", "echo, 64", Work::Echo { open: 64, busy: 64 }, &[rate(1.1), P50, P99, P999]),
-    case("echo-1k", "echo, 1,000", Work::Echo { open: 1_000, busy: 1_000 }, &[rate(1.1), P50, P99, P999]),
-    case(
-        "echo-9k",
-        "echo, 9,000 open, 64 busy",
-        Work::Echo { open: 9_000, busy: 64 },
-        &[
-            rate(1.1),
-            labelled("memory", metric("memory", "MB", Lower, Absolute(19.0), Network)),
-            P50,
-            P99,
-            P999,
-        ],
-    ),
-    case("http-64", "http, 64", Work::Http { connections: 64 }, &[rate(1.1), P50, P99]),
-    case("http-1k", "http, 1,000", Work::Http { connections: 1_000 }, &[rate(1.1), P50, P99]),
-];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_unique() {
-        for (i, case) in CASES.iter().enumerate() {
-            assert!(CASES[..i].iter().all(|earlier| earlier.key != case.key), "{} is there twice", case.key);
+    /// What the table calls one of its figures.
+    pub fn title_of(&self, metric: &Metric) -> String {
+        match metric.label {
+            "" => self.title(),
+            label => format!("{}: {label}", self.title()),
         }
     }
 }

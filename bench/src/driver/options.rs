@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::driver::cases::{CASES, Case};
+use crate::driver::cases::Case;
 use crate::driver::peers::{PEERS, Peer};
+use crate::driver::registry::CASES;
 
 /// What `--help` prints.
 pub const USAGE: &str = "\
@@ -16,6 +17,9 @@ usage: cargo run --release --manifest-path bench/Cargo.toml -- [OPTION]...
   --workers N,...   numbers of workers (1 and one per core)
   --quick           a fifth of the work: to see that everything runs, not to compare
   --json FILE       write the recorded run to FILE as well
+  --compare FILE    say what has become slower or faster since the run recorded in FILE, beyond the spread of the rounds
+  --plots DIR       draw the ratios and the curves into DIR, as SVG
+  --instructions    count the instructions of Narrowboat's own operations, and nothing else
   --list            print the cases and the peers";
 
 /// A request of the user's.
@@ -27,6 +31,8 @@ pub enum Request {
     Help,
     /// Print cases and peers.
     List,
+    /// Count instructions.
+    Instructions,
 }
 
 /// What to measure, and how thoroughly.
@@ -44,6 +50,10 @@ pub struct Options {
     pub quick: bool,
     /// Where the record goes.
     pub json: Option<PathBuf>,
+    /// The record of an earlier run to compare with.
+    pub compare: Option<PathBuf>,
+    /// Where the plots go.
+    pub plots: Option<PathBuf>,
 }
 
 impl Options {
@@ -73,6 +83,8 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Request, Str
         workers: one_and_all(),
         quick: false,
         json: None,
+        compare: None,
+        plots: None,
     };
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
@@ -82,7 +94,10 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Request, Str
             "--peers" => options.peers = chosen(PEERS, &value()?, |peer, word| peer.key == word)?,
             "--workers" => options.workers = value()?.split(',').map(number).collect::<Result<_, _>>()?,
             "--json" => options.json = Some(value()?.into()),
+            "--compare" => options.compare = Some(value()?.into()),
+            "--plots" => options.plots = Some(value()?.into()),
             "--quick" => options.quick = true,
+            "--instructions" => return Ok(Request::Instructions),
             "--list" => return Ok(Request::List),
             "--help" | "-h" => return Ok(Request::Help),
             other => return Err(format!("unknown option {other}\n\n{USAGE}")),
@@ -115,21 +130,26 @@ fn chosen<T>(
     Ok(all.iter().filter(|item| words.iter().any(|word| is(item, word))).collect())
 }
 
+/// The options of a command line, for tests.
+#[cfg(test)]
+pub fn measure(line: &str) -> Options {
+    match parse(line.split_whitespace().map(String::from)) {
+        Ok(Request::Measure(options)) => options,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn measure(line: &str) -> Options {
-        match parse(line.split_whitespace().map(String::from)) {
-            Ok(Request::Measure(options)) => options,
-            other => panic!("{other:?}"),
-        }
-    }
-
     #[test]
     fn only_takes_prefixes_and_keeps_the_order_of_the_registry() {
         let keys: Vec<&str> = measure("--only echo-1,yield").cases.iter().map(|case| case.key).collect();
-        assert_eq!(keys, ["yield-2", "yield-1k", "yield-100k", "yield-1m", "echo-1", "echo-1k"]);
+        assert_eq!(
+            keys,
+            ["yield-2", "yield-10", "yield-1k", "yield-10k", "yield-100k", "yield-1m", "echo-1", "echo-1k"]
+        );
     }
 
     #[test]

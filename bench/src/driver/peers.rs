@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use narrowboat_bench::placement;
+
 use crate::driver::build::Programs;
 use crate::driver::cases::Case;
 
@@ -62,11 +64,11 @@ pub struct Peer {
 impl Peer {
     /// Whether the peer takes part in the case.
     pub fn takes_part(&self, case: &Case) -> bool {
-        let one_processor = self.role == Role::Variant;
-        self.commands.contains(&case.command()) && !(case.across && one_processor)
+        self.commands.contains(&case.command())
     }
 
-    /// The peer's program with the subcommand of the case, told its number of workers.
+    /// The peer's program with the subcommand of the case, told its number of workers and, if it is ours, where to put
+    /// the parties.
     pub fn command(&self, programs: &Programs, case: &Case, workers: Option<usize>) -> Command {
         let name = match self.instead {
             Some((common, own)) if common == case.command() => own,
@@ -78,6 +80,9 @@ impl Peer {
             for variable in ["GOMAXPROCS", "NARROWBOAT_WORKERS", "BENCH_WORKERS"] {
                 command.env(variable, workers.to_string());
             }
+        }
+        if self.role == Role::Ours {
+            command.env(placement::VARIABLE, case.placement.word());
         }
         command.envs(self.environment.iter().copied());
         command
@@ -104,8 +109,41 @@ const EVERYTHING: &[&str] = &[
     "chan128",
     "chan0",
     "fourfour128",
-    "select8",
     "ring",
+    "select8",
+    "arms",
+    "shared",
+    "mutex",
+    "rwlock",
+    "waitgroup",
+    "sleepers",
+    "cancelled",
+    "timeouts",
+    "timer-stop",
+    "lateness",
+    "context-wide",
+    "context-chain",
+    "echo",
+    "http",
+];
+
+/// No unbuffered channel, no channel with many receivers, no select over a list, no context.
+const TOKIO: &[&str] = &[
+    "yield",
+    "spawn",
+    "park",
+    "pingpong",
+    "chan128",
+    "ring",
+    "shared",
+    "mutex",
+    "rwlock",
+    "waitgroup",
+    "sleepers",
+    "cancelled",
+    "timeouts",
+    "timer-stop",
+    "lateness",
     "echo",
     "http",
 ];
@@ -126,7 +164,7 @@ pub const PEERS: &[Peer] = &[
         role: Role::Variant,
         program: Program::Binary("narrowboat_cases"),
         scaling: Scaling::Single,
-        commands: &["yield", "spawn", "pingpong", "chan128", "chan0", "fourfour128", "select8", "ring"],
+        commands: &["yield", "spawn"],
         environment: &[("NARROWBOAT_PROCESSORS", "1")],
         ..PLAIN
     },
@@ -138,19 +176,13 @@ pub const PEERS: &[Peer] = &[
         instead: Some(("http", "nethttp")),
         ..PLAIN
     },
-    Peer {
-        key: "tokio",
-        label: "tokio",
-        program: Program::Binary("peer_tokio"),
-        commands: &["yield", "spawn", "park", "pingpong", "chan128", "ring", "echo", "http"],
-        ..PLAIN
-    },
+    Peer { key: "tokio", label: "tokio", program: Program::Binary("peer_tokio"), commands: TOKIO, ..PLAIN },
     Peer {
         key: "tokio-current",
         label: "tokio, current thread",
         program: Program::Binary("peer_tokio"),
         scaling: Scaling::Single,
-        commands: &["yield", "spawn", "park", "pingpong", "chan128", "ring", "echo", "http"],
+        commands: TOKIO,
         environment: &[("BENCH_WORKERS", "current")],
         ..PLAIN
     },
@@ -159,7 +191,10 @@ pub const PEERS: &[Peer] = &[
         label: "may",
         program: Program::Binary("peer_may"),
         // No one to one of capacity 0: its channels are unbounded.
-        commands: &["yield", "spawn", "park", "deep", "pingpong", "chan128", "ring", "echo", "http"],
+        commands: &[
+            "yield", "spawn", "park", "deep", "pingpong", "chan128", "ring", "mutex", "rwlock", "echo",
+            "http",
+        ],
         ..PLAIN
     },
     Peer {
@@ -167,7 +202,15 @@ pub const PEERS: &[Peer] = &[
         label: "crossbeam, threads",
         program: Program::Binary("peer_crossbeam"),
         scaling: Scaling::Unbounded,
-        commands: &["pingpong", "chan128", "chan0", "fourfour128", "select8"],
+        commands: &["pingpong", "chan128", "chan0", "fourfour128", "select8", "arms", "timeouts"],
+        ..PLAIN
+    },
+    Peer {
+        key: "std",
+        label: "std, threads",
+        program: Program::Binary("peer_std"),
+        scaling: Scaling::Unbounded,
+        commands: &["mutex", "rwlock", "waitgroup", "lateness"],
         ..PLAIN
     },
     Peer {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+pub use narrowboat_bench::harness::figures::Summary;
+
 use crate::driver::process::Failure;
 use crate::driver::schedule::Turn;
 
@@ -13,17 +15,6 @@ type Key = (&'static str, &'static str, &'static str, Option<usize>);
 pub struct Results {
     samples: BTreeMap<Key, Vec<f64>>,
     failures: BTreeMap<(&'static str, &'static str, Option<usize>), Failure>,
-}
-
-/// The samples of one figure in three numbers.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Summary {
-    /// The middle one, or the mean of the two in the middle.
-    pub median: f64,
-    /// The smallest.
-    pub min: f64,
-    /// The largest.
-    pub max: f64,
 }
 
 /// What stands in a cell of the table.
@@ -71,30 +62,5 @@ impl Results {
     pub fn samples(&self, turn: &Turn, metric: &'static str) -> &[f64] {
         let key = (turn.case.key, metric, turn.peer.key, turn.workers);
         self.samples.get(&key).map_or(&[], Vec::as_slice)
-    }
-}
-
-impl Summary {
-    /// Sums up; `None` if there is nothing to.
-    pub fn of(samples: &[f64]) -> Option<Summary> {
-        let mut sorted = samples.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let (&min, &max) = (sorted.first()?, sorted.last()?);
-        let middle = sorted.len() / 2;
-        let median =
-            if sorted.len() % 2 == 1 { sorted[middle] } else { (sorted[middle - 1] + sorted[middle]) / 2.0 };
-        Some(Summary { median, min, max })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_is_the_middle_whatever_the_order() {
-        assert_eq!(Summary::of(&[9.0, 1.0, 2.0]), Some(Summary { median: 2.0, min: 1.0, max: 9.0 }));
-        assert_eq!(Summary::of(&[4.0, 1.0]), Some(Summary { median: 2.5, min: 1.0, max: 4.0 }));
-        assert_eq!(Summary::of(&[]), None);
     }
 }

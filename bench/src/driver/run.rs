@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::driver::build::Programs;
 use crate::driver::cases::{Case, Work};
 use crate::driver::options::Options;
-use crate::driver::peers::{Role, Scaling};
+use crate::driver::peers::Scaling;
 use crate::driver::process::{Failure, Server, run};
 use crate::driver::schedule::Turn;
 
@@ -38,9 +38,6 @@ pub fn take(
             if let Some(operations) = operations {
                 let slow = if turn.peer.scaling == Scaling::Unbounded { on_threads } else { 1 };
                 command.arg((operations / options.divisor() / slow).max(1).to_string());
-            }
-            if turn.case.across && turn.peer.role == Role::Ours {
-                command.arg("cross");
             }
             run(&mut command, COMMAND_LIMIT)?
         }
@@ -155,7 +152,7 @@ fn figures(case: &Case, lines: &[String]) -> Result<Vec<(&'static str, f64)>, Fa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::driver::cases::CASES;
+    use crate::driver::registry::CASES;
 
     fn lines(text: &str) -> Vec<String> {
         text.lines().map(String::from).collect()

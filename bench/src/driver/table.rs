@@ -2,11 +2,13 @@
 
 use std::fmt::Write;
 
-use crate::driver::cases::{Better, Case, Metric, Section, Target};
+pub use narrowboat_bench::harness::figures::quantity;
+
+use crate::driver::cases::{Better, Metric, Section, Target};
 use crate::driver::options::Options;
-use crate::driver::peers::{Peer, Role, Scaling};
-use crate::driver::results::{Outcome, Results, Summary};
-use crate::driver::schedule::Turn;
+use crate::driver::peers::{Peer, Role};
+use crate::driver::results::{Outcome, Results};
+use crate::driver::row::{Row, own, ratio};
 
 /// All tables, and below them what failed.
 pub fn render(options: &Options, results: &Results) -> String {
@@ -18,39 +20,8 @@ pub fn render(options: &Options, results: &Results) -> String {
     text
 }
 
-/// A line of a table: one figure, with one number of workers.
-struct Row {
-    case: &'static Case,
-    metric: &'static Metric,
-    workers: usize,
-}
-
-impl Row {
-    fn outcome<'a>(&self, peer: &'static Peer, results: &'a Results) -> Outcome<'a> {
-        let workers = match peer.scaling {
-            Scaling::Unbounded => None,
-            _ => Some(self.workers),
-        };
-        results.outcome(&Turn { case: self.case, peer, workers }, self.metric.name)
-    }
-
-    fn median(&self, peer: &'static Peer, results: &Results) -> Option<f64> {
-        match self.outcome(peer, results) {
-            Outcome::Measured(summary) => Some(summary.median),
-            _ => None,
-        }
-    }
-
-    fn label(&self) -> String {
-        match self.metric.label {
-            "" => self.case.label.to_owned(),
-            label => format!("{}: {label}", self.case.label),
-        }
-    }
-}
-
 fn render_section(text: &mut String, section: Section, options: &Options, results: &Results) {
-    let rows: Vec<Row> = rows(options).filter(|row| row.metric.section == section).collect();
+    let rows: Vec<Row> = Row::all(options).filter(|row| row.metric.section == section).collect();
     let appears = |peer: &Peer, row: &Row| {
         let peer = options.peers.iter().find(|known| known.key == peer.key);
         peer.is_some_and(|peer| !matches!(row.outcome(peer, results), Outcome::Absent))
@@ -71,44 +42,24 @@ fn render_section(text: &mut String, section: Section, options: &Options, result
     line(text, &vec!["---".to_owned(); header.len()]);
 
     for row in rows.iter().filter(|row| peers.iter().any(|peer| appears(peer, row))) {
-        let mut cells = vec![row.label(), row.workers.to_string()];
+        let mut cells = vec![row.case.title_of(row.metric), row.workers.to_string()];
         cells.extend(peers.iter().map(|peer| cell(row.outcome(peer, results), row.metric.unit)));
-        let own = peers.iter().copied().find(|peer| peer.role == Role::Ours);
+        let own = own(&peers);
         let failed = own.is_some_and(|own| matches!(row.outcome(own, results), Outcome::Failed(_)));
         let ours = own.and_then(|own| row.median(own, results));
-        let best = best_peer(row, &peers, results);
+        let best = row.best(&peers, results);
+        let their = best.map(|(_, median)| median);
         cells.push(best.map_or(String::new(), |(peer, _)| peer.label.to_owned()));
-        cells.push(times(ours, best.map(|(_, median)| median)));
-        cells.push(verdict(row.metric, ours, best.map(|(_, median)| median), failed));
-        cells.extend(limit.map(|limit| times(ours, row.median(limit, results))));
+        cells.push(times(ratio(ours, their)));
+        cells.push(verdict(row.metric, ours, their, failed));
+        cells.extend(limit.map(|limit| times(ratio(ours, row.median(limit, results)))));
         line(text, &cells);
     }
     text.push('\n');
 }
 
-fn rows(options: &Options) -> impl Iterator<Item = Row> {
-    options.cases.iter().flat_map(move |&case| {
-        case.metrics
-            .iter()
-            .flat_map(move |metric| options.workers.iter().map(move |&workers| Row { case, metric, workers }))
-    })
-}
-
-/// The competitor with the best median in the row.
-fn best_peer<'a>(row: &Row, peers: &[&'static Peer], results: &Results) -> Option<(&'a Peer, f64)> {
-    let measured = peers.iter().filter(|peer| peer.role == Role::Peer);
-    let medians = measured.filter_map(|&peer| Some((peer, row.median(peer, results)?)));
-    medians.min_by(|(_, one), (_, other)| match row.metric.better {
-        Better::Lower => one.total_cmp(other),
-        Better::Higher => other.total_cmp(one),
-    })
-}
-
-fn times(ours: Option<f64>, theirs: Option<f64>) -> String {
-    match (ours, theirs) {
-        (Some(ours), Some(theirs)) if theirs > 0.0 => format!("{:.2}x", ours / theirs),
-        _ => String::new(),
-    }
+fn times(ratio: Option<f64>) -> String {
+    ratio.map_or(String::new(), |ratio| format!("{ratio:.2}x"))
 }
 
 /// What was to be reached, and whether it was. To fail is to miss.
@@ -119,7 +70,7 @@ fn verdict(metric: &Metric, ours: Option<f64>, best: Option<f64>, failed: bool) 
     };
     let (wanted, bound) = match metric.target {
         Target::Unset => return String::new(),
-        Target::Absolute(value) => (format!("{at} {} {}", number(value), unit(metric.unit)), Some(value)),
+        Target::Absolute(value) => (format!("{at} {}", quantity(value, metric.unit)), Some(value)),
         Target::Ratio(ratio) => (format!("{at} {ratio:.1}x"), best.map(|best| best * ratio)),
     };
     let met = ours.zip(bound).map(|(ours, bound)| match metric.better {
@@ -138,39 +89,8 @@ fn cell(outcome: Outcome<'_>, of: &str) -> String {
     match outcome {
         Outcome::Absent => String::new(),
         Outcome::Failed(_) => "fails".to_owned(),
-        Outcome::Measured(Summary { median, min, max }) if min == max => {
-            format!("{} {}", number(median), unit(of))
-        }
-        Outcome::Measured(Summary { median, min, max }) => {
-            format!("{} {} ({}-{})", number(median), unit(of), number(min), number(max))
-        }
+        Outcome::Measured(summary) => summary.shown(of),
     }
-}
-
-fn unit(unit: &str) -> &str {
-    match unit {
-        "per_s" => "/s",
-        "bytes" => "B",
-        other => other,
-    }
-}
-
-/// Three digits that mean something, and commas between thousands.
-fn number(value: f64) -> String {
-    match value.abs() {
-        size if size < 10.0 => return format!("{value:.2}"),
-        size if size < 100.0 => return format!("{value:.1}"),
-        _ => {}
-    }
-    let digits = format!("{value:.0}");
-    let mut grouped = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
 }
 
 fn line(text: &mut String, cells: &[String]) {
@@ -179,11 +99,11 @@ fn line(text: &mut String, cells: &[String]) {
 
 fn render_failures(text: &mut String, options: &Options, results: &Results) {
     let mut lines = Vec::new();
-    for row in rows(options) {
+    for row in Row::all(options) {
         for &peer in &options.peers {
             if let Outcome::Failed(failure) = row.outcome(peer, results) {
                 let reason = failure.0.replace(['\n', '|'], " ");
-                lines.push(format!("- {}, {}: {reason}", row.case.label, peer.label));
+                lines.push(format!("- {}, {}: {reason}", row.case.title(), peer.label));
             }
         }
     }
@@ -198,20 +118,14 @@ fn render_failures(text: &mut String, options: &Options, results: &Results) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::driver::options::{self, Request};
+    use crate::driver::options::measure;
     use crate::driver::peers::PEERS;
     use crate::driver::process::Failure;
-
-    #[test]
-    fn numbers_keep_three_digits() {
-        let shown: Vec<String> = [0.5, 12.34, 151.6, 70_286.0, 1_234_567.0].map(number).into();
-        assert_eq!(shown, ["0.50", "12.3", "152", "70,286", "1,234,567"]);
-    }
+    use crate::driver::schedule::Turn;
 
     #[test]
     fn a_row_compares_with_the_best_peer_and_tells_whether_the_target_is_met() {
-        let arguments = ["--only", "pingpong", "--workers", "1"].map(String::from);
-        let Ok(Request::Measure(options)) = options::parse(arguments) else { panic!("it parses") };
+        let options = measure("--only pingpong --workers 1");
         let case = options.cases[0];
         let mut results = Results::default();
         let turn = |key, workers| {

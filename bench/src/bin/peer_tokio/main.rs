@@ -2,8 +2,12 @@
 //! single-threaded flavour.
 
 mod channels;
+mod locks;
 mod servers;
 mod tasks;
+mod timers;
+
+use std::time::Duration;
 
 use narrowboat_bench::cli::{Arguments, fail, unknown, workers};
 use tokio::runtime::Builder;
@@ -30,6 +34,15 @@ async fn run(arguments: Arguments) {
         "pingpong" => channels::ping_pong(arguments.parse(1)).await,
         "chan128" => channels::one_to_one(arguments.parse(1)).await,
         "ring" => channels::ring(arguments.parse(1), arguments.parse(2)).await,
+        "shared" => channels::select_shared(arguments.parse(1), arguments.parse(2)).await,
+        "mutex" => locks::mutex(arguments.parse(1), arguments.parse(2)).await,
+        "rwlock" => locks::rwlock(arguments.parse(1), arguments.parse(2)).await,
+        "waitgroup" => locks::join_all(arguments.parse(1), arguments.parse(2)).await,
+        "sleepers" => timers::sleepers(arguments.parse(1), Duration::from_millis(arguments.parse(2))).await,
+        "cancelled" => timers::cancelled(arguments.parse(1)).await,
+        "timeouts" => timers::timeouts(arguments.parse(1)).await,
+        "timer-stop" => timers::stopped(arguments.parse(1)).await,
+        "lateness" => timers::lateness(arguments.parse(1)).await,
         "echo" => servers::echo(&arguments.parse::<String>(1)).await,
         "http" => servers::http(&arguments.parse::<String>(1)).await,
         case => unknown(case),
