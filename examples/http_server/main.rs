@@ -1,6 +1,10 @@
 //! An HTTP/1.1 server: keep-alive, pipelining, bodies with a length or in chunks, limits on everything that a client
 //! decides, and an end that finishes what is under way.
 //!
+//!     cargo run --release --example http_server -- --load 1000
+//!
+//! serves a thousand clients of its own for ten seconds, says each second how it goes, and ends. For clients from elsewhere:
+//!
 //!     cargo run --release --example http_server -- 127.0.0.1:8080
 //!
 //! and in a second terminal:
@@ -12,13 +16,15 @@
 //!
 //! `GET /` says hello, `/stats` counts, `/sleep/MILLISECONDS` takes its time; `POST /` drops a body, `/echo` returns it.
 //! Options, with what they are by default: `--max-connections 20000`, `--idle-timeout 60`, `--request-timeout 30`, `--grace
-//! 30` (seconds; the last one is for requests under way when SIGINT or SIGTERM comes; a second signal ends it at once).
+//! 30` (seconds; the last one is for requests under way when SIGINT or SIGTERM comes; a second signal ends it at once), and
+//! `--load-for 10` for the load.
 //!
 //! Where to read: this file accepts and ends, `connection` is the goroutine of one client, `request` and `body` read,
-//! `response` answers, `stats` counts.
+//! `response` answers, `stats` counts, `load` is the clients.
 
 mod body;
 mod connection;
+mod load;
 mod options;
 mod request;
 mod response;
@@ -35,25 +41,35 @@ use signal_hook::iterator::Signals;
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 fn main() -> io::Result<()> {
     let options = Options::from_args();
+    // As many connections as the system allows: every one is a descriptor.
+    rlimit::increase_nofile_limit(u64::MAX)?;
     narrowboat::run(|| serve(options))
 }
 
 fn serve(options: Options) -> io::Result<()> {
     let listener = TcpListener::bind(&options.address)?;
     let address = listener.local_addr()?;
-    let (server, traffic) = Server::new(options);
-    end_on_signals(&listener, &server)?;
+    let (server, traffic) = Server::new(listener, options);
+    end_on_signals(server.clone())?;
     println!("listening on {address}\ntry: curl -i http://{address}/");
     go!(stats::print(server.clone(), traffic));
+    let load = server.options.load.map(|clients| {
+        let server = server.clone();
+        go!(move || {
+            let report = load::run(address, clients, server.options.load_for);
+            server.stop();
+            report
+        })
+    });
 
     // Nothing is ever sent: every connection holds a sender, so the channel is closed when the last has ended.
     let (open, ended) = chan::bounded::<Infallible>(0);
     while !server.is_stopping() {
-        match listener.accept() {
+        match server.listener.accept() {
             Ok((stream, _peer)) => {
                 let (server, open) = (server.clone(), open.clone());
                 go!(move || {
@@ -71,28 +87,27 @@ fn serve(options: Options) -> io::Result<()> {
         }
     }
 
-    // From here on the kernel refuses new connections.
-    drop((listener, open));
+    drop(open);
     match ended.recv_timeout(server.options.grace) {
         Err(RecvTimeoutError::Timeout) => println!("cut off {} connections; {}", server.open(), server.stats),
         _ => println!("every connection has ended; {}", server.stats),
+    }
+    if let Some(load) = load {
+        println!("{}", load.join().expect("a load does not panic")?);
     }
     Ok(())
 }
 
 /// Stops the server at the first signal, and the process at the second.
-fn end_on_signals(listener: &TcpListener, server: &Arc<Server>) -> io::Result<()> {
+fn end_on_signals(server: Arc<Server>) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let (listener, server) = (listener.try_clone()?, server.clone());
     // A plain thread, since waiting for a signal blocks it. It can use everything of Narrowboat, like any thread.
     std::thread::spawn(move || {
         let mut signals = signals.forever();
         signals.next();
         println!("finishing what is under way; a second signal ends it at once");
         server.stop();
-        // A deadline in the past ends an accept that is waiting, and every later one.
-        let _ = listener.set_deadline(Some(Instant::now()));
-        drop((listener, server));
+        drop(server);
         signals.next();
         std::process::exit(1);
     });

@@ -12,6 +12,9 @@ pub struct Options {
     pub request_timeout: Duration,
     /// How long requests under way have left when the server is told to end.
     pub grace: Duration,
+    /// How many clients of its own the server has, if any, and after how long it ends then.
+    pub load: Option<usize>,
+    pub load_for: Duration,
 }
 
 impl Options {
@@ -22,6 +25,8 @@ impl Options {
             idle_timeout: Duration::from_secs(60),
             request_timeout: Duration::from_secs(30),
             grace: Duration::from_secs(30),
+            load: None,
+            load_for: Duration::from_secs(10),
         };
         let mut args = std::env::args().skip(1);
         while let Some(arg) = args.next() {
@@ -30,13 +35,15 @@ impl Options {
                 "--idle-timeout" => set(&mut options.idle_timeout, args.next(), seconds),
                 "--request-timeout" => set(&mut options.request_timeout, args.next(), seconds),
                 "--grace" => set(&mut options.grace, args.next(), seconds),
+                "--load" => set(&mut options.load, args.next(), |n| n.parse().ok().map(Some)),
+                "--load-for" => set(&mut options.load_for, args.next(), seconds),
                 option if option.starts_with('-') => None,
                 _ => set(&mut options.address, Some(arg), |address| Some(address.into())),
             };
             if understood.is_none() {
                 eprintln!(
                     "usage: http_server [ADDRESS] [--max-connections N] [--idle-timeout SECONDS] \
-                     [--request-timeout SECONDS] [--grace SECONDS]"
+                     [--request-timeout SECONDS] [--grace SECONDS] [--load CLIENTS] [--load-for SECONDS]"
                 );
                 std::process::exit(2);
             }

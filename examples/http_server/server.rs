@@ -3,7 +3,7 @@
 use crate::options::Options;
 use crate::stats::Stats;
 use narrowboat::chan::Receiver;
-use narrowboat::net::TcpStream;
+use narrowboat::net::{TcpListener, TcpStream};
 use narrowboat::sync::{Mutex, MutexGuard, Semaphore};
 use std::collections::HashMap;
 use std::io;
@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Instant;
 
 pub struct Server {
+    pub listener: TcpListener,
     pub options: Options,
     pub stats: Stats,
     /// How many may be told at the same time that there is no room for them.
@@ -23,9 +24,10 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn new(options: Options) -> (Arc<Server>, Receiver<()>) {
+    pub fn new(listener: TcpListener, options: Options) -> (Arc<Server>, Receiver<()>) {
         let (stats, traffic) = Stats::new();
         let server = Server {
+            listener,
             options,
             stats,
             refusals: Semaphore::new(64),
@@ -57,12 +59,14 @@ impl Server {
         self.stopping.load(SeqCst)
     }
 
-    /// Ends the connections that wait for a request now, and the others when theirs is answered.
+    /// Takes no more connections, and ends those that wait for a request now, and the others when theirs is answered.
     ///
     /// Whoever waits for a request is woken by a deadline in the past. A connection changes its own deadline first
     /// and looks at `stopping` second, and here it is the other way round; so one of them sees the other.
     pub fn stop(&self) {
         self.stopping.store(true, SeqCst);
+        // From here on the kernel refuses new connections, and an accept that is waiting ends.
+        self.listener.close();
         for stream in self.connections().values() {
             let _ = stream.set_read_deadline(Some(Instant::now()));
         }

@@ -1,8 +1,8 @@
 //! `http_server`, byte for byte and by curl and wrk.
 
-use crate::output_of;
 use crate::server::Server;
 use crate::support::{eventually, tool};
+use crate::{example, output_of};
 use std::io::{BufRead, BufReader, Write};
 use std::time::{Duration, Instant};
 
@@ -475,6 +475,19 @@ fn talks_to_curl() {
         again.ends_with("Hello from a goroutine!\n0 new\n"),
         "the second request reuses the connection: {again}"
     );
+}
+
+#[test]
+fn serves_clients_of_its_own() {
+    let output = output_of(example("http_server").args(["127.0.0.1:0", "--load", "200", "--load-for", "1"]));
+    let report = output.lines().last().expect("says how it went");
+    let replies: Option<u64> = report
+        .strip_prefix("200 clients: ")
+        .and_then(|rest| rest.split_once(" replies, each of them right"))
+        .and_then(|(replies, _)| replies.parse().ok());
+    // A client stops when its time is over, and that is after its first reply at the earliest.
+    assert!(replies.is_some_and(|replies| replies >= 200), "{output}");
+    assert!(output.contains("every connection has ended"), "{output}");
 }
 
 #[test]
