@@ -22,9 +22,10 @@
 //!
 //! Nothing in here runs code of the user's while the lock is held: messages are moved under it, never dropped.
 
+use crate::describe::Front;
 use crate::error::SendError;
 use crate::ring::Ring;
-use crate::shim::{AtomicUsize, Mutex, MutexGuard, Ordering};
+use crate::shim::{Mutex, MutexGuard, Ordering};
 use crate::waiters::{BlockedRecv, BlockedSend, Held, LateSend, Offer, Owed, OwedAll, Waiters};
 use narrowboat_runtime::park::Waiter;
 use std::collections::VecDeque;
@@ -38,9 +39,7 @@ pub(crate) const UNBOUNDED: usize = usize::MAX;
 /// each there are.
 pub(crate) struct Channel<T> {
     state: Mutex<State<T>>,
-    capacity: usize,
-    senders: AtomicUsize,
-    receivers: AtomicUsize,
+    pub(crate) front: Front,
 }
 
 pub(crate) struct State<T> {
@@ -110,6 +109,7 @@ impl<T> State<T> {
 
 impl<T> Channel<T> {
     /// A channel with one sender and one receiver.
+    #[track_caller]
     pub(crate) fn new(capacity: usize) -> Channel<T> {
         let state = State {
             ring: Ring::new(capacity),
@@ -118,12 +118,7 @@ impl<T> Channel<T> {
             recvs: Waiters::new(),
             closed: false,
         };
-        Channel {
-            state: Mutex::new(state),
-            capacity,
-            senders: AtomicUsize::new(1),
-            receivers: AtomicUsize::new(1),
-        }
+        Channel { state: Mutex::new(state), front: Front::new(capacity) }
     }
 
     /// Nothing panics while the lock is held, so a poisoned lock (a thread that was already panicking let it go)
@@ -136,7 +131,7 @@ impl<T> Channel<T> {
     /// What stands for this channel in diagnostics and comparisons.
     #[inline]
     pub(crate) fn address(&self) -> usize {
-        (&raw const *self).addr()
+        (&raw const self.front).expose_provenance()
     }
 
     /// Ends a receive that has taken a message from the buffer.
@@ -192,13 +187,13 @@ impl<T> Channel<T> {
                     receiver.give(value);
                     return Ok(());
                 }
-                None if state.has_room(self.capacity) => {
+                None if state.has_room(self.front.capacity) => {
                     Channel::push_watched(state, value);
                     return Ok(());
                 }
                 None => {}
             }
-        } else if state.has_room(self.capacity) {
+        } else if state.has_room(self.front.capacity) {
             state.ring.push(value);
             return Ok(());
         }
@@ -219,7 +214,7 @@ impl<T> Channel<T> {
         if state.closed {
             return Place::Closed;
         }
-        if state.has_room(self.capacity) {
+        if state.has_room(self.front.capacity) {
             state.promised += 1;
             return Place::Reserved;
         }
@@ -232,7 +227,7 @@ impl<T> Channel<T> {
     /// Whether [`reserve_in`](Channel::reserve_in) would find something, for a select that waits here with more than
     /// one arm, and does not count.
     pub(crate) fn has_place(&self, state: &State<T>, me: Waiter) -> bool {
-        state.closed || state.has_room(self.capacity) || state.recvs.has_other_than(me)
+        state.closed || state.has_room(self.front.capacity) || state.recvs.has_other_than(me)
     }
 
     /// Whether a receive would find something, for a select as above.
@@ -242,7 +237,7 @@ impl<T> Channel<T> {
 
     /// Whether a send is possible now; exact.
     pub(crate) fn can_send(&self, state: &State<T>) -> bool {
-        state.closed || state.has_room(self.capacity) || state.recvs.has_party()
+        state.closed || state.has_room(self.front.capacity) || state.recvs.has_party()
     }
 
     /// Whether a receive is possible now; exact.
@@ -297,33 +292,33 @@ impl<T> Channel<T> {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        !self.lock().has_room(self.capacity)
+        !self.lock().has_room(self.front.capacity)
     }
 
     pub(crate) fn capacity(&self) -> Option<usize> {
-        (self.capacity != UNBOUNDED).then_some(self.capacity)
+        (self.front.capacity != UNBOUNDED).then_some(self.front.capacity)
     }
 
     // The counts say who is last, nothing more: what a party did before it dropped its handle is ordered by the
     // mutex, which the last one takes. They cannot overflow before the count of the `Arc`, which aborts.
 
     pub(crate) fn add_sender(&self) {
-        self.senders.fetch_add(1, Ordering::Relaxed);
+        self.front.senders.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn add_receiver(&self) {
-        self.receivers.fetch_add(1, Ordering::Relaxed);
+        self.front.receivers.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn drop_sender(&self) {
-        if self.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.front.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.close();
         }
     }
 
     /// With the last receiver go the messages that nobody can receive any more.
     pub(crate) fn drop_receiver(&self) {
-        if self.receivers.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.front.receivers.fetch_sub(1, Ordering::AcqRel) == 1 {
             let mut state = self.lock();
             let dismissed = state.close();
             let messages = state.ring.take();

@@ -59,6 +59,7 @@ mod block;
 mod cell;
 mod channel;
 pub mod context;
+mod describe;
 mod error;
 mod iter;
 mod make;

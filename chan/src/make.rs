@@ -7,6 +7,7 @@ use crate::{Receiver, Sender};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+#[track_caller]
 fn channel<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let channel = Arc::new(Channel::new(capacity));
     (Sender { channel: channel.clone() }, Receiver { flavor: Flavor::Channel(channel) })
@@ -34,6 +35,7 @@ fn timer(first: Instant, period: Option<Duration>) -> Receiver<Instant> {
 /// assert_eq!(rx.recv(), Ok(1));
 /// assert_eq!(rx.recv(), Ok(2));
 /// ```
+#[track_caller]
 pub fn bounded<T>(cap: usize) -> (Sender<T>, Receiver<T>) {
     channel(cap)
 }
@@ -49,6 +51,7 @@ pub fn bounded<T>(cap: usize) -> (Sender<T>, Receiver<T>) {
 /// drop(tx);
 /// assert_eq!(rx.iter().sum::<i32>(), 499_500);
 /// ```
+#[track_caller]
 pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
     channel(UNBOUNDED)
 }

@@ -14,7 +14,9 @@ use crate::select::ready::ready;
 use crate::select::{Arm, Order};
 use crate::timer::{Event, Wait, sleep};
 use crate::waiters::Node;
-use narrowboat_runtime::park::{Outcome, WaitNode, Waiter, checkpoint, note_channel_to_outside};
+use narrowboat_runtime::park::{
+    Outcome, Reason, Thing, WaitNode, Waiter, checkpoint, note_channel_to_outside,
+};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Instant;
@@ -49,6 +51,9 @@ pub unsafe trait Outside: Send + Sync {
     /// # Safety
     /// [`enter`](Outside::enter) has put it there, and it is alive.
     unsafe fn leave(&self, node: NonNull<WaitNode>);
+
+    /// What a dump says of it.
+    fn describe(&self) -> Thing;
 }
 
 /// A receiver that has a message whenever it is so.
@@ -79,6 +84,10 @@ impl<T> State<T> {
         self.what.is_so()
     }
 
+    pub(crate) fn thing(&self) -> Thing {
+        self.what.describe()
+    }
+
     pub(crate) fn recv(&self, limit: Limit, at: At) -> Result<T, RecvTimeoutError> {
         loop {
             if let Some(message) = self.try_recv() {
@@ -92,6 +101,8 @@ impl<T> State<T> {
 
 // Not inlined, as for timers.
 impl<T> Event for State<T> {
+    const REASON: Reason = Reason::Readiness;
+
     #[inline(never)]
     unsafe fn enter(&self, node: Node, me: Waiter, outcome: Outcome, sole: bool) -> Wait {
         let mut until = None;
@@ -170,6 +181,10 @@ mod tests {
         unsafe fn leave(&self, node: NonNull<WaitNode>) {
             // SAFETY: by contract.
             unsafe { self.0.lock().unwrap().1.0.as_mut().unwrap().remove(node) };
+        }
+
+        fn describe(&self) -> Thing {
+            unreachable!("nobody asks for a dump")
         }
     }
 

@@ -19,9 +19,10 @@
 //! one before it has received what was due then.
 
 use crate::block::{At, Limit};
+use crate::describe;
 use crate::error::RecvTimeoutError;
 use crate::waiters::{BlockedRecv, LONE, Node, Note, OwedAll, Waiters};
-use narrowboat_runtime::park::{Outcome, Reason, Waiter, checkpoint};
+use narrowboat_runtime::park::{Outcome, Reason, Thing, Waiter, checkpoint};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -115,10 +116,18 @@ impl<T> Timer<T> {
     pub(crate) fn is_empty(&self) -> bool {
         self.lock().next.is_none_or(|when| Instant::now() < when)
     }
+
+    pub(crate) fn thing(&self, operation: &'static str) -> Thing {
+        let details = describe::until(self.lock().next);
+        Thing { operation, address: (&raw const *self).addr(), kind: "timer", details, held_by: None }
+    }
 }
 
 /// What can be waited for without a message from a counterpart: an instant ends the wait, or a word to look again.
 pub(crate) trait Event {
+    /// What a party says that waits for this alone.
+    const REASON: Reason;
+
     /// Looks, and enters the queue, in one critical section.
     ///
     /// # Safety
@@ -143,6 +152,8 @@ pub(crate) enum Wait {
 
 // Not inlined: the frame that sleeps is parked with its goroutine, and shall be small.
 impl<T> Event for Timer<T> {
+    const REASON: Reason = Reason::Timer;
+
     #[inline(never)]
     unsafe fn enter(&self, node: Node, me: Waiter, outcome: Outcome, sole: bool) -> Wait {
         let mut state = self.lock();
@@ -171,6 +182,8 @@ impl<T> Event for Timer<T> {
 struct Never;
 
 impl Event for Never {
+    const REASON: Reason = Reason::Never;
+
     unsafe fn enter(&self, _: Node, _: Waiter, _: Outcome, _: bool) -> Wait {
         Wait::Until(None)
     }
@@ -193,7 +206,8 @@ pub(crate) fn sleep<E: Event>(event: &E, limit: Limit, at: At) -> Result<(), Rec
         checkpoint();
         return Err(RecvTimeoutError::Timeout);
     };
-    let me = Waiter::begin(Reason::Receive, (&raw const *event).addr(), at);
+    describe::announce();
+    let me = Waiter::begin(E::REASON, (&raw const *event).expose_provenance(), at);
     // SAFETY: our own node, which is in no queue and lives for ever. After the park it is taken out, if nobody has.
     // `me` is from our latest `begin`; if there is neither a deadline nor a queue we sleep for ever, as is meant.
     unsafe {

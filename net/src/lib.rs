@@ -79,6 +79,7 @@ mod accept;
 mod context;
 mod convert;
 mod datagram;
+mod describe;
 pub mod fd;
 mod halves;
 mod limit;

@@ -5,11 +5,12 @@
 //! wait. Who waits enters the queue of the direction, like an operation; so a socket that is never selected on pays
 //! nothing, and one that is pays for it while it is.
 
+use crate::describe;
 use crate::fd::IoSafe;
 use crate::source::{Direction, Source};
 use narrowboat_chan::__outside::{Outside, receiver};
 use narrowboat_chan::Receiver;
-use narrowboat_runtime::park::{Outcome, WaitNode, Waiter};
+use narrowboat_runtime::park::{Outcome, Thing, WaitNode, Waiter};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Instant;
@@ -61,5 +62,13 @@ unsafe impl<F: IoSafe + Send + Sync> Outside for Ready<F> {
         let registration = self.source.registered().expect("who has entered is registered");
         // SAFETY: by contract.
         unsafe { registration.direction(self.direction).leave(node) };
+    }
+
+    fn describe(&self) -> Thing {
+        let operation = match self.direction {
+            Direction::Input => "input of",
+            Direction::Output => "room for output of",
+        };
+        Thing { operation, ..describe::thing(self.source.fd()) }
     }
 }

@@ -1,6 +1,6 @@
 //! Go on when all are here.
 
-use crate::lot::{Entered, Line, Ticket, Told};
+use crate::lot::{Cause, Entered, Line, Ticket, Told, describer};
 use narrowboat_runtime::park::{Reason, checkpoint};
 use std::fmt;
 use std::panic::Location;
@@ -34,6 +34,8 @@ pub struct Barrier {
 /// Whether the party was the one that completed the number.
 pub struct BarrierWaitResult(bool);
 
+const CAUSE: Cause = Cause { reason: Reason::Others, describe: describer!(Barrier, Barrier::describe) };
+
 impl Barrier {
     /// A barrier for `n` parties. With 0 or 1 nobody waits.
     ///
@@ -62,6 +64,12 @@ impl Barrier {
         BarrierWaitResult(leads)
     }
 
+    fn describe(&self) -> (&'static str, String, Option<u16>) {
+        // Who comes meanwhile is not counted.
+        let here = self.waiting.load(Ordering::Relaxed);
+        ("barrier", format!("{here} of {} are here", self.parties), None)
+    }
+
     /// `None` for the last to come.
     #[inline(never)]
     fn enter(&self, at: &'static Location<'static>) -> Option<Entered> {
@@ -70,7 +78,7 @@ impl Barrier {
         if present < self.parties {
             self.waiting.store(present, Ordering::Relaxed);
             // SAFETY: the caller sleeps at once.
-            return Some(unsafe { line.enter(Ticket { what: 0, since: 0 }, false, Reason::Others, at) });
+            return Some(unsafe { line.enter(Ticket { what: 0, since: 0 }, false, &CAUSE, at) });
         }
         self.waiting.store(0, Ordering::Relaxed);
         let others = line.pop_all();

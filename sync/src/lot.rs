@@ -27,7 +27,7 @@
 //! time.
 
 use crate::shim::{Mutex, MutexGuard};
-use narrowboat_runtime::park::{Outcome, Reason, WaitNode, WaitQueue, Waiter};
+use narrowboat_runtime::park::{self, Describe, Outcome, Reason, WaitNode, WaitQueue, Waiter};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::marker::PhantomData;
@@ -45,6 +45,25 @@ pub(crate) struct Ticket {
     /// When the party first stood in a line for this, if the owner cares.
     pub(crate) since: usize,
 }
+
+/// What the parties of a line wait for, for diagnostics: the reason, and how to describe what the line belongs to.
+pub(crate) struct Cause {
+    pub(crate) reason: Reason,
+    pub(crate) describe: Describe,
+}
+
+/// How to describe a `T` that lines are named after ([`Line::of`]).
+macro_rules! describer {
+    ($type:ty, $describe:expr) => {
+        |place, each| {
+            // SAFETY: whoever stands in a line borrows what lies at its address until its wait is over.
+            let thing: &$type = unsafe { &*std::ptr::with_exposed_provenance(place) };
+            let (kind, details, held_by) = $describe(thing);
+            each(narrowboat_runtime::park::Thing { operation: "", address: place, kind, details, held_by });
+        }
+    };
+}
+pub(crate) use describer;
 
 /// What a party is told when its wait ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -150,7 +169,7 @@ pub(crate) struct Line {
 impl Line {
     /// Locks the line at the address of `thing`.
     pub(crate) fn of<T>(thing: &T) -> Line {
-        Line::at((&raw const *thing).addr())
+        Line::at((&raw const *thing).expose_provenance())
     }
 
     fn at(place: usize) -> Line {
@@ -168,8 +187,9 @@ impl Line {
     ///
     /// # Safety
     /// The caller sleeps next; until then it may release what it holds, but begins no other wait.
-    pub(crate) unsafe fn enter(mut self, ticket: Ticket, deadline: bool, reason: Reason, at: At) -> Entered {
-        let me = Waiter::begin(reason, self.place, at);
+    pub(crate) unsafe fn enter(mut self, ticket: Ticket, deadline: bool, cause: &Cause, at: At) -> Entered {
+        park::describe_with(cause.reason, cause.describe);
+        let me = Waiter::begin(cause.reason, self.place, at);
         let mut node = me.node();
         // SAFETY: a party that has just begun a wait stands in no line, so the node is its own; it lives for ever. In a
         // line it is touched by those who have locked the line, until a `Party` is made of it.

@@ -1,6 +1,6 @@
 //! One at a time.
 
-use crate::poison::{Flag, Sign};
+use crate::poison::Sign;
 use crate::raw::lock::RawLock;
 use std::cell::UnsafeCell;
 use std::fmt;
@@ -36,7 +36,6 @@ use std::sync::{LockResult, TryLockError, TryLockResult};
 /// ```
 pub struct Mutex<T: ?Sized> {
     raw: RawLock,
-    poison: Flag,
     value: UnsafeCell<T>,
 }
 
@@ -61,7 +60,7 @@ impl<T> Mutex<T> {
     /// ```
     #[inline]
     pub const fn new(t: T) -> Mutex<T> {
-        Mutex { raw: RawLock::new(), poison: Flag::new(), value: UnsafeCell::new(t) }
+        Mutex { raw: RawLock::new(), value: UnsafeCell::new(t) }
     }
 
     /// The value.
@@ -75,7 +74,7 @@ impl<T> Mutex<T> {
     /// assert_eq!(mutex.into_inner().unwrap(), 4);
     /// ```
     pub fn into_inner(self) -> LockResult<T> {
-        let poison = self.poison;
+        let poison = self.raw.poison;
         poison.result(self.value.into_inner())
     }
 }
@@ -97,7 +96,7 @@ impl<T: ?Sized> Mutex<T> {
     pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
         self.raw.lock(Location::caller());
         // SAFETY: locked.
-        self.poison.result(unsafe { MutexGuard::new(self) })
+        self.raw.poison.result(unsafe { MutexGuard::new(self) })
     }
 
     /// Holds the mutex, if nobody does.
@@ -114,7 +113,7 @@ impl<T: ?Sized> Mutex<T> {
     #[inline]
     pub fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
         // SAFETY: locked.
-        self.poison.try_result(self.raw.try_lock().then(|| unsafe { MutexGuard::new(self) }))
+        self.raw.poison.try_result(self.raw.try_lock().then(|| unsafe { MutexGuard::new(self) }))
     }
 
     /// Whether somebody has panicked while holding the mutex. If others can get at it, the answer may be out of date.
@@ -135,7 +134,7 @@ impl<T: ?Sized> Mutex<T> {
     /// ```
     #[inline]
     pub fn is_poisoned(&self) -> bool {
-        self.poison.is_set()
+        self.raw.poison.is_set()
     }
 
     /// Makes the mutex as if nobody had panicked. Whoever calls this has seen to it that the value is sound.
@@ -157,7 +156,7 @@ impl<T: ?Sized> Mutex<T> {
     /// ```
     #[inline]
     pub fn clear_poison(&self) {
-        self.poison.clear();
+        self.raw.poison.clear();
     }
 
     /// The value, which nobody else can be at.
@@ -172,7 +171,7 @@ impl<T: ?Sized> Mutex<T> {
     /// assert_eq!(mutex.into_inner().unwrap(), 2);
     /// ```
     pub fn get_mut(&mut self) -> LockResult<&mut T> {
-        self.poison.result(self.value.get_mut())
+        self.raw.poison.result(self.value.get_mut())
     }
 }
 
@@ -220,7 +219,8 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
     /// The caller has just locked the mutex.
     #[inline]
     unsafe fn new(mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
-        MutexGuard { mutex, sign: mutex.poison.enter(), not_send: PhantomData }
+        mutex.raw.sign();
+        MutexGuard { mutex, sign: mutex.raw.poison.enter(), not_send: PhantomData }
     }
 
     /// What a condition variable needs: the lock, to release and take again.
@@ -230,7 +230,7 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
 
     /// The guard, as an error if the mutex has become poisoned.
     pub(crate) fn checked(self) -> LockResult<MutexGuard<'a, T>> {
-        self.mutex.poison.result(self)
+        self.mutex.raw.poison.result(self)
     }
 }
 
@@ -255,7 +255,7 @@ impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
 impl<T: ?Sized> Drop for MutexGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.mutex.poison.leave(&self.sign);
+        self.mutex.raw.poison.leave(&self.sign);
         self.mutex.raw.unlock();
     }
 }

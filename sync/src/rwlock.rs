@@ -1,6 +1,6 @@
 //! One who writes, or many who read.
 
-use crate::poison::{Flag, Sign};
+use crate::poison::Sign;
 use crate::raw::lock::RawLock;
 use std::cell::UnsafeCell;
 use std::fmt;
@@ -40,7 +40,6 @@ use std::sync::{LockResult, TryLockError, TryLockResult};
 /// ```
 pub struct RwLock<T: ?Sized> {
     raw: RawLock,
-    poison: Flag,
     value: UnsafeCell<T>,
 }
 
@@ -66,7 +65,7 @@ impl<T> RwLock<T> {
     /// ```
     #[inline]
     pub const fn new(t: T) -> RwLock<T> {
-        RwLock { raw: RawLock::new(), poison: Flag::new(), value: UnsafeCell::new(t) }
+        RwLock { raw: RawLock::new(), value: UnsafeCell::new(t) }
     }
 
     /// The value.
@@ -80,7 +79,7 @@ impl<T> RwLock<T> {
     /// assert_eq!(lock.into_inner().unwrap(), 4);
     /// ```
     pub fn into_inner(self) -> LockResult<T> {
-        let poison = self.poison;
+        let poison = self.raw.poison;
         poison.result(self.value.into_inner())
     }
 }
@@ -107,7 +106,7 @@ impl<T: ?Sized> RwLock<T> {
     pub fn read(&self) -> LockResult<RwLockReadGuard<'_, T>> {
         self.raw.lock_shared(Location::caller());
         // SAFETY: the caller is one of those who share the lock.
-        self.poison.result(unsafe { RwLockReadGuard::new(self) })
+        self.raw.poison.result(unsafe { RwLockReadGuard::new(self) })
     }
 
     /// Reads, if nobody writes or waits.
@@ -127,7 +126,7 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     pub fn try_read(&self) -> TryLockResult<RwLockReadGuard<'_, T>> {
         // SAFETY: as in `read`.
-        self.poison.try_result(self.raw.try_lock_shared().then(|| unsafe { RwLockReadGuard::new(self) }))
+        self.raw.poison.try_result(self.raw.try_lock_shared().then(|| unsafe { RwLockReadGuard::new(self) }))
     }
 
     /// Waits until nobody reads or writes, and writes.
@@ -146,7 +145,7 @@ impl<T: ?Sized> RwLock<T> {
     pub fn write(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
         self.raw.lock(Location::caller());
         // SAFETY: locked.
-        self.poison.result(unsafe { RwLockWriteGuard::new(self) })
+        self.raw.poison.result(unsafe { RwLockWriteGuard::new(self) })
     }
 
     /// Writes, if nobody reads or writes.
@@ -164,7 +163,7 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     pub fn try_write(&self) -> TryLockResult<RwLockWriteGuard<'_, T>> {
         // SAFETY: locked.
-        self.poison.try_result(self.raw.try_lock().then(|| unsafe { RwLockWriteGuard::new(self) }))
+        self.raw.poison.try_result(self.raw.try_lock().then(|| unsafe { RwLockWriteGuard::new(self) }))
     }
 
     /// Whether somebody has panicked while writing. If others can get at the lock, the answer may be out of date.
@@ -180,7 +179,7 @@ impl<T: ?Sized> RwLock<T> {
     /// ```
     #[inline]
     pub fn is_poisoned(&self) -> bool {
-        self.poison.is_set()
+        self.raw.poison.is_set()
     }
 
     /// Makes the lock as if nobody had panicked. Whoever calls this has seen to it that the value is sound.
@@ -197,7 +196,7 @@ impl<T: ?Sized> RwLock<T> {
     /// ```
     #[inline]
     pub fn clear_poison(&self) {
-        self.poison.clear();
+        self.raw.poison.clear();
     }
 
     /// The value, which nobody else can be at.
@@ -212,7 +211,7 @@ impl<T: ?Sized> RwLock<T> {
     /// assert_eq!(lock.into_inner().unwrap(), 2);
     /// ```
     pub fn get_mut(&mut self) -> LockResult<&mut T> {
-        self.poison.result(self.value.get_mut())
+        self.raw.poison.result(self.value.get_mut())
     }
 }
 
@@ -314,7 +313,8 @@ impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
     /// The caller has just taken the lock for itself.
     #[inline]
     unsafe fn new(lock: &'a RwLock<T>) -> RwLockWriteGuard<'a, T> {
-        RwLockWriteGuard { lock, sign: lock.poison.enter(), not_send: PhantomData }
+        lock.raw.sign();
+        RwLockWriteGuard { lock, sign: lock.raw.poison.enter(), not_send: PhantomData }
     }
 
     /// Goes on reading, without letting another writer in between. Readers that are first in the line come in, too.
@@ -332,7 +332,7 @@ impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
     /// ```
     pub fn downgrade(s: RwLockWriteGuard<'a, T>) -> RwLockReadGuard<'a, T> {
         let lock = s.lock;
-        lock.poison.leave(&s.sign);
+        lock.raw.poison.leave(&s.sign);
         mem::forget(s);
         lock.raw.downgrade();
         // SAFETY: the caller now shares the lock.
@@ -361,7 +361,7 @@ impl<T: ?Sized> DerefMut for RwLockWriteGuard<'_, T> {
 impl<T: ?Sized> Drop for RwLockWriteGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.lock.poison.leave(&self.sign);
+        self.lock.raw.poison.leave(&self.sign);
         self.lock.raw.unlock();
     }
 }

@@ -1,6 +1,6 @@
 //! Wait until the others are done.
 
-use crate::lot::{Entered, Line, Ticket, Told};
+use crate::lot::{Cause, Entered, Line, Ticket, Told, describer};
 use narrowboat_runtime::park::{Reason, checkpoint};
 use std::fmt;
 use std::panic::Location;
@@ -38,6 +38,8 @@ struct Members {
     count: AtomicUsize,
 }
 
+const CAUSE: Cause = Cause { reason: Reason::Members, describe: describer!(Members, Members::describe) };
+
 impl WaitGroup {
     /// A group of one.
     ///
@@ -73,6 +75,14 @@ impl WaitGroup {
 }
 
 impl Members {
+    fn describe(&self) -> (&'static str, String, Option<u16>) {
+        let details = match self.count.load(Ordering::Relaxed) {
+            1 => "1 member is left".into(),
+            n => format!("{n} members are left"),
+        };
+        ("wait group", details, None)
+    }
+
     /// `None` if no member is left. It stays so, because new ones are cloned from others.
     #[inline(never)]
     fn enter(&self, at: &'static Location<'static>) -> Option<Entered> {
@@ -85,7 +95,7 @@ impl Members {
             return None;
         }
         // SAFETY: the caller sleeps at once.
-        Some(unsafe { line.enter(Ticket { what: 0, since: 0 }, false, Reason::Others, at) })
+        Some(unsafe { line.enter(Ticket { what: 0, since: 0 }, false, &CAUSE, at) })
     }
 
     #[cold]

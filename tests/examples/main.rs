@@ -7,6 +7,7 @@ mod http;
 mod redis;
 mod relays;
 mod server;
+mod stuck;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -31,6 +31,7 @@ pub fn todo() -> Context {
     background()
 }
 
+#[track_caller]
 fn derive(parent: &Context, expiry: Option<Expiry>) -> (Context, Cancel) {
     let scope = Scope::new(parent.scope(), expiry);
     let done = Receiver { flavor: Flavor::Done(scope.clone()) };
@@ -51,6 +52,7 @@ fn derive(parent: &Context, expiry: Option<Expiry>) -> (Context, Cancel) {
 /// cancel_parent.cancel();
 /// assert!(sibling.is_done());
 /// ```
+#[track_caller]
 pub fn with_cancel(parent: &Context) -> (Context, Cancel) {
     derive(parent, None)
 }
@@ -66,6 +68,7 @@ pub fn with_cancel(parent: &Context) -> (Context, Cancel) {
 /// cancel.cancel_with("the client went away");
 /// assert_eq!(ctx.cause().unwrap().to_string(), "the client went away");
 /// ```
+#[track_caller]
 pub fn with_cancel_cause(parent: &Context) -> (Context, Cancel) {
     derive(parent, None)
 }
@@ -83,6 +86,7 @@ pub fn with_cancel_cause(parent: &Context) -> (Context, Cancel) {
 /// assert!(ctx.done().recv().is_err());
 /// assert_eq!(ctx.err(), Some(Error::DeadlineExceeded));
 /// ```
+#[track_caller]
 pub fn with_timeout(parent: &Context, timeout: Duration) -> (Context, Cancel) {
     with_deadline(parent, from_now(timeout))
 }
@@ -98,6 +102,7 @@ pub fn with_timeout(parent: &Context, timeout: Duration) -> (Context, Cancel) {
 /// assert!(ctx.done().recv().is_err());
 /// assert_eq!(ctx.cause().unwrap().to_string(), "the mirror is slow");
 /// ```
+#[track_caller]
 pub fn with_timeout_cause(
     parent: &Context,
     timeout: Duration,
@@ -118,6 +123,7 @@ pub fn with_timeout_cause(
 /// assert!(ctx.done().recv().is_err());
 /// assert!(Instant::now() >= deadline);
 /// ```
+#[track_caller]
 pub fn with_deadline(parent: &Context, deadline: Instant) -> (Context, Cancel) {
     derive(parent, Some(Expiry { at: deadline, cause: None }))
 }
@@ -133,6 +139,7 @@ pub fn with_deadline(parent: &Context, deadline: Instant) -> (Context, Cancel) {
 /// assert_eq!(ctx.err(), Some(Error::DeadlineExceeded));
 /// assert_eq!(ctx.cause().unwrap().to_string(), "low tide");
 /// ```
+#[track_caller]
 pub fn with_deadline_cause(
     parent: &Context,
     deadline: Instant,

@@ -28,11 +28,13 @@
 
 use super::{Cause, Error};
 use crate::block::{At, Limit};
+use crate::describe::until;
 use crate::error::RecvTimeoutError;
 use crate::timer::{Event, Wait, sleep};
 use crate::waiters::{BlockedRecv, Node, OwedAll, Waiters};
-use narrowboat_runtime::park::{Outcome, Waiter, checkpoint};
+use narrowboat_runtime::park::{Outcome, Reason, Thing, Waiter, checkpoint};
 use std::collections::HashMap;
+use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
@@ -43,6 +45,7 @@ pub(crate) struct Scope {
     expiry: Option<Expiry>,
     end: OnceLock<End>,
     state: Mutex<State>,
+    made_at: At,
 }
 
 /// A deadline, and what it means that it has passed.
@@ -72,7 +75,15 @@ impl Expiry {
 }
 
 impl Scope {
+    /// What a dump says of it.
+    pub(crate) fn thing(&self, operation: &'static str) -> Thing {
+        let deadline = self.deadline().map(|at| until(Some(at)) + ", ").unwrap_or_default();
+        let details = format!("{deadline}made at {}", self.made_at);
+        Thing { operation, address: (&raw const *self).addr(), kind: "context", details, held_by: None }
+    }
+
     /// Step 1. A parent's earlier deadline comes before `expiry`.
+    #[track_caller]
     pub(super) fn new(parent: Option<&Arc<Scope>>, expiry: Option<Expiry>) -> Arc<Scope> {
         let inherited = parent.and_then(|parent| parent.expiry.as_ref());
         let expiry = match (expiry, inherited) {
@@ -85,6 +96,7 @@ impl Scope {
             expiry,
             end: OnceLock::new(),
             state: Mutex::new(state),
+            made_at: Location::caller(),
         });
         if let Some(parent) = parent {
             let mut state = parent.lock();
@@ -210,6 +222,8 @@ impl Walk {
 
 // Not inlined: the frame that sleeps is parked with its goroutine, and shall be small.
 impl Event for Scope {
+    const REASON: Reason = Reason::Context;
+
     #[inline(never)]
     unsafe fn enter(&self, node: Node, me: Waiter, outcome: Outcome, sole: bool) -> Wait {
         let mut state = self.lock();

@@ -5,12 +5,13 @@
 
 use super::token::{Holds, Token};
 use crate::channel::{Channel, Found, Guard, Place};
+use crate::describe::{EMPTY, FULL};
 use crate::error::{RecvError, SendError};
 use crate::receiver::Flavor;
 use crate::timer::{Event, Wait};
 use crate::waiters::{BlockedRecv, LateSend, Node, Note};
 use crate::{Receiver, Sender};
-use narrowboat_runtime::park::{Outcome, Waiter};
+use narrowboat_runtime::park::{Outcome, Thing, Waiter};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -32,6 +33,10 @@ impl<'a> Arm<'a> {
     #[doc(hidden)]
     pub fn recv<T>(receiver: &'a Receiver<T>, index: usize) -> Arm<'a> {
         Arm { handle: receiver, index }
+    }
+
+    pub(crate) fn describe(&self) -> Thing {
+        self.handle.describe()
     }
 }
 
@@ -114,6 +119,9 @@ pub(super) trait Handle {
     /// Undoes the choice: what the token holds goes back to where it came from, or is dropped if it cannot.
     /// With `foreign` messages are forgotten instead of dropped.
     fn abandon(&self, token: &mut Token, foreign: bool);
+
+    /// What a dump says of the operation, while it is impossible.
+    fn describe(&self) -> Thing;
 }
 
 impl<T> Channel<T> {
@@ -214,6 +222,10 @@ impl<T> Handle for Sender<T> {
             Holds::Partner => unsafe { BlockedRecv::<T>::from_node(token.partner()) }.give_up(),
             Holds::Nothing | Holds::Message | Holds::Closed => {}
         }
+    }
+
+    fn describe(&self) -> Thing {
+        self.channel.front.thing("send to", FULL)
     }
 }
 
@@ -375,6 +387,23 @@ impl<T> Handle for Receiver<T> {
         if token.take() == Holds::Message && !foreign {
             // SAFETY: the token was filled by this channel's arm, so the message is of its type.
             drop(unsafe { token.message::<T>() });
+        }
+    }
+
+    fn describe(&self) -> Thing {
+        const OPERATION: &str = "receive from";
+        match &self.flavor {
+            Flavor::Channel(channel) => channel.front.thing(OPERATION, EMPTY),
+            Flavor::Timer(timer) => timer.thing(OPERATION),
+            Flavor::Done(scope) => scope.thing("end of"),
+            Flavor::State(state) => state.thing(),
+            Flavor::Never => Thing {
+                operation: OPERATION,
+                address: 0,
+                kind: "never",
+                details: String::new(),
+                held_by: None,
+            },
         }
     }
 }

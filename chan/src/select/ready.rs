@@ -16,6 +16,7 @@
 use super::arm::{Arm, BY_ITSELF, Seat};
 use super::run::{Nodes, Order};
 use crate::block::{At, Limit};
+use crate::describe;
 use crate::timer::{Wait, earlier};
 use narrowboat_runtime::park::{Outcome, Reason, Waiter, checkpoint};
 use std::time::Instant;
@@ -79,7 +80,8 @@ fn watch<R>(
     at: At,
     then: impl FnOnce(Waiter, Option<Option<Instant>>) -> R,
 ) -> R {
-    let waiter = Waiter::begin(Reason::Select, 0, at);
+    describe::announce();
+    let waiter = Waiter::begin(Reason::Select, (&raw const arms).expose_provenance(), at);
     let nodes = Nodes::new(waiter, arms.len());
     let mut deadline = limit;
     let mut watching = 0;

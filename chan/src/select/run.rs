@@ -33,6 +33,7 @@ use super::ready::none_is_possible;
 use super::shuffle::shuffle;
 use super::token::Token;
 use crate::block::{At, Limit};
+use crate::describe;
 use crate::timer::earlier;
 use crate::waiters::{LateSend, Node};
 use narrowboat_runtime::park::{Outcome, Reason, WaitNode, Waiter, checkpoint};
@@ -109,7 +110,8 @@ pub(super) fn choose(
 #[cold]
 #[inline(never)]
 fn wait(arms: &[Arm<'_>], limit: Option<Instant>, token: &mut Token, at: At) -> Option<usize> {
-    let waiter = Waiter::begin(Reason::Select, 0, at);
+    describe::announce();
+    let waiter = Waiter::begin(Reason::Select, (&raw const arms).expose_provenance(), at);
     let nodes = Nodes::new(waiter, arms.len());
     match enter(arms, waiter, &nodes, limit, token) {
         Entered::All(deadline) => {

@@ -184,9 +184,10 @@ impl Readiness {
         seen: Seen,
         deadline: Option<Instant>,
         reason: Reason,
+        object: usize,
         at: &'static Location<'static>,
     ) -> Waited {
-        let waiter = Waiter::begin(reason, std::ptr::from_ref(self).addr(), at);
+        let waiter = Waiter::begin(reason, object, at);
         let node = waiter.node();
         // SAFETY: the node is the calling party's own, and stands in no queue between its waits. It stays alive and
         // in place: records are never unmapped.
@@ -319,7 +320,7 @@ mod tests {
 
     fn wait(readiness: &Readiness, seen: Seen, limit: Option<Duration>) -> Waited {
         let deadline = limit.map(|limit| Instant::now() + limit);
-        readiness.wait(seen, deadline, Reason::Read, Location::caller())
+        readiness.wait(seen, deadline, Reason::Read, 0, Location::caller())
     }
 
     const SHORT: Option<Duration> = Some(Duration::from_millis(5));

@@ -6,6 +6,7 @@
 
 use super::{Direction, Source};
 use crate::context::Tied;
+use crate::describe;
 use crate::fd::IoSafe;
 use crate::limit::deadline_passed;
 use crate::poller::readiness::{Seen, Waited};
@@ -139,7 +140,10 @@ impl<F: IoSafe> Source<F> {
             (timeout, deadline) => timeout.or(deadline),
         };
         let waited = match wait.tied {
-            None => registration.direction(wait.direction).wait(seen, until, wait.reason, wait.at),
+            None => {
+                let object = describe::object(self.fd());
+                registration.direction(wait.direction).wait(seen, until, wait.reason, object, wait.at)
+            }
             Some(tied) => tied.wait(wait.direction, until, wait.at),
         };
         match waited {

@@ -251,6 +251,26 @@ pub(crate) fn peer_address(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
     internet(&SockRef::from(&fd).peer_addr()?)
 }
 
+/// What kind of socket it is, and its addresses, local and (if it is connected) the peer's. `None` if it is none.
+pub(crate) fn describe(fd: BorrowedFd<'_>) -> Option<(&'static str, String)> {
+    let socket = SockRef::from(&fd);
+    let local = socket.local_addr().ok()?;
+    let kind = match (local.domain(), socket.r#type().ok()?) {
+        (Domain::UNIX, Type::STREAM) => "Unix stream",
+        (Domain::UNIX, _) => "Unix datagram socket",
+        (_, Type::STREAM) => "TCP socket",
+        (_, Type::DGRAM) => "UDP socket",
+        _ => "socket",
+    };
+    let text = |address: SockAddr| match (address.as_socket(), address.as_pathname()) {
+        (Some(address), _) => address.to_string(),
+        (None, Some(path)) => path.display().to_string(),
+        (None, None) => "(unnamed)".into(),
+    };
+    let peer = socket.peer_addr().map(|peer| format!(" -> {}", text(peer))).unwrap_or_default();
+    Some((kind, text(local) + &peer))
+}
+
 pub(crate) fn internet(address: &SockAddr) -> io::Result<SocketAddr> {
     let error = || io::Error::new(io::ErrorKind::InvalidInput, "the socket has no internet address");
     address.as_socket().ok_or_else(error)

@@ -17,7 +17,7 @@
 //! What ends quiet is looked at again: a plain thread that parks in a wait of ours, or ends after it has been in one, wakes the monitor.
 
 use super::dump::dump;
-use crate::park;
+use crate::park::{self, Reason};
 use crate::sched::Runtime;
 use crate::sched::processor::Processor;
 use crate::{clock, sys};
@@ -33,24 +33,19 @@ pub(crate) fn note_helper() {
 
 /// Ends the process with a dump if it can never go on. Called by the monitor when all workers sleep.
 pub(crate) fn check(runtime: &'static Runtime) {
-    if let Some(threads) = is_dead(runtime) {
+    if is_dead(runtime) {
         eprintln!("fatal: all goroutines are asleep - deadlock!\n\n{}", dump());
-        if threads > 0 {
-            let wait = if threads == 1 { "thread waits" } else { "threads wait" };
-            eprintln!("{threads} {wait}, too, for a goroutine or for another thread");
-        }
         std::process::exit(2);
     }
 }
 
-/// The number of plain threads that are part of the deadlock, if there is one.
-fn is_dead(runtime: &'static Runtime) -> Option<usize> {
+fn is_dead(runtime: &'static Runtime) -> bool {
     let before = park::parked_threads();
     let processors = runtime.processors.all().count();
     let lenders = if runtime.sizes.carried { processors } else { 0 };
     let ours = runtime.workers.started() + lenders + 1 + HELPERS.load(Ordering::Relaxed);
-    if sys::threads()? > ours + before.count {
-        return None;
+    if sys::threads().is_none_or(|threads| threads > ours + before.count) {
+        return false;
     }
     let mut held: Vec<&'static Processor> = Vec::with_capacity(processors);
     let mut goroutines = 0;
@@ -77,5 +72,17 @@ fn is_dead(runtime: &'static Runtime) -> Option<usize> {
     for processor in held {
         processor.let_go(runtime);
     }
-    dead.then_some(before.count)
+    dead
+}
+
+impl Reason {
+    /// Whether something outside of the program's threads can end the wait: a descriptor, or a resolver.
+    pub(crate) fn is_external(self) -> bool {
+        use Reason::*;
+        match self {
+            Read | Write | Accept | Connect | Resolve | Blocking | Sleep | Readiness | Inspection => true,
+            Select => park::channels_reach_outside(),
+            _ => false,
+        }
+    }
 }

@@ -1,13 +1,11 @@
 //! [`dump`]: every goroutine, as a value that can be walked and that prints itself.
 
-use super::group::groups;
+use super::group::Text;
 use super::inspect::{self, Findings, Key};
-use crate::clock;
-use crate::park::Reason;
+use crate::park::{Reason, WaitingThread};
 use crate::sched;
 use crate::sched::processor::StackUse;
 use crate::{GoroutineId, park};
-use std::backtrace::Backtrace;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
@@ -24,7 +22,7 @@ pub struct GoroutineInfo {
     pub(super) reason: Reason,
     pub(super) object: usize,
     pub(super) woken: bool,
-    pub(super) since: u32,
+    pub(super) waiting_for: Duration,
     pub(super) waits_at: &'static Location<'static>,
     pub(super) spawned_at: &'static Location<'static>,
     pub(super) processor: u16,
@@ -59,8 +57,9 @@ impl GoroutineInfo {
     }
 
     /// The address of what it waits for (a channel, a lock), if that has one: two that wait for the same have the same.
+    /// A select waits for several, and has none.
     pub fn object(&self) -> Option<usize> {
-        (self.object != 0).then_some(self.object)
+        (self.object != 0 && self.reason != Reason::Select).then_some(self.object)
     }
 
     /// The source line of the call that blocks; of the spawn, if it has not waited yet.
@@ -73,10 +72,9 @@ impl GoroutineInfo {
         self.spawned_at
     }
 
-    /// How long it has been waiting, to about 17 ms.
+    /// How long it had been waiting when it was looked at, to about 17 ms.
     pub fn waiting_for(&self) -> Duration {
-        let now = (clock::now() >> 24) as u32;
-        Duration::from_nanos(u64::from(now.wrapping_sub(self.since)) << 24)
+        self.waiting_for
     }
 
     /// The number of the processor that it lives on.
@@ -98,13 +96,22 @@ impl GoroutineInfo {
 /// Every goroutine there was at one moment, or nearly: each processor is looked at by itself.
 ///
 /// `Display` shows goroutines that wait for the same thing in the same line, spawned in the same line, as one group with a count and one
-/// backtrace; the largest group first, and no more than a hundred groups.
-#[derive(Debug, Default)]
+/// backtrace; the largest group first, and no more than a hundred groups. What they wait for has a number, so that
+/// it can be found elsewhere in the same text. At the end come the plain threads that are blocked in a call of Narrowboat's.
+#[derive(Default)]
 pub struct Dump {
-    goroutines: Vec<GoroutineInfo>,
-    backtraces: Vec<(Key, Backtrace)>,
+    pub(super) findings: Findings,
+    pub(super) threads: Vec<WaitingThread>,
     unstarted: usize,
-    silent: Vec<usize>,
+}
+
+impl fmt::Debug for Dump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dump")
+            .field("goroutines", &self.findings.goroutines)
+            .field("unstarted", &self.unstarted)
+            .finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Key {
@@ -141,9 +148,8 @@ pub fn dump() -> Dump {
 
 impl Dump {
     fn new(findings: Findings) -> Dump {
-        let Findings { goroutines, backtraces, silent } = findings;
         let unstarted = super::stats::stats().processors.iter().map(|p| p.unstarted).sum();
-        Dump { goroutines, backtraces, unstarted, silent }
+        Dump { findings, threads: park::waiting_threads(), unstarted }
     }
 
     /// Every goroutine that was seen, in no particular order.
@@ -152,7 +158,19 @@ impl Dump {
     /// assert!(narrowboat_runtime::dump().goroutines().is_empty());
     /// ```
     pub fn goroutines(&self) -> &[GoroutineInfo] {
-        &self.goroutines
+        &self.findings.goroutines
+    }
+
+    /// What a goroutine waits for, in words: "channel, unbuffered, 1 sender, 1 receiver, made at src/main.rs:4:20". Only the
+    /// first thousand or so of different things are described.
+    ///
+    /// ```
+    /// let dump = narrowboat_runtime::dump();
+    /// assert!(dump.goroutines().iter().all(|goroutine| dump.waits_for(goroutine).is_none()));
+    /// ```
+    pub fn waits_for(&self, goroutine: &GoroutineInfo) -> Option<String> {
+        let thing = self.findings.things.get(&goroutine.object()?)?;
+        Some(Text::of(self).thing(thing, None))
     }
 
     /// How many goroutines had not started, and therefore are not among the others.
@@ -170,17 +188,17 @@ impl Dump {
     /// assert!(narrowboat_runtime::dump().silent_processors().is_empty());
     /// ```
     pub fn silent_processors(&self) -> &[usize] {
-        &self.silent
+        &self.findings.silent
     }
 }
 
 impl fmt::Display for Dump {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        groups(f, &self.goroutines, &self.backtraces)?;
+        Text::of(self).write(f)?;
         if self.unstarted > 0 {
             writeln!(f, "{} goroutines have not started", self.unstarted)?;
         }
-        for processor in &self.silent {
+        for processor in &self.findings.silent {
             writeln!(
                 f,
                 "processor {processor} did not answer: its goroutine computes or blocks its thread, and the others there \

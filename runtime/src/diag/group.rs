@@ -1,80 +1,203 @@
-//! How a dump reads: goroutines that are alike are shown once, with a count.
+//! How a dump reads: goroutines that are alike are shown once, with a count, and what they wait for by number.
 
-use super::dump::GoroutineInfo;
-use super::inspect::Key;
-use crate::park::{self, Reason};
+use super::dump::{Dump, GoroutineInfo};
+use super::inspect::{Key, Sample};
+use crate::clock;
+use crate::park::{Reason, Thing, WaitingThread};
 use std::backtrace::Backtrace;
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::panic::Location;
+use std::time::Duration;
 
 const MOST_GROUPS: usize = 100;
-/// How many members of a group are named.
+const MOST_THREADS: usize = 20;
+/// How many members of a group are named, and how many of the things that they wait for.
 const MOST_NAMED: usize = 4;
 /// Frames shown of a backtrace.
 const MOST_FRAMES: usize = 24;
 
-/// Writes all groups, the largest first; of two as large, that of the older goroutine.
-pub(super) fn groups(
-    f: &mut fmt::Formatter<'_>,
-    goroutines: &[GoroutineInfo],
-    backtraces: &[(Key, Backtrace)],
-) -> fmt::Result {
-    let mut groups: HashMap<Key, Vec<&GoroutineInfo>> = HashMap::new();
-    for goroutine in goroutines {
-        groups.entry(goroutine.key()).or_default().push(goroutine);
-    }
-    let mut groups: Vec<_> = groups.into_iter().collect();
-    for (_, members) in &mut groups {
-        members.sort_unstable_by_key(|goroutine| goroutine.id);
-    }
-    groups.sort_unstable_by_key(|(_, members)| (usize::MAX - members.len(), members[0].id));
-    writeln!(f, "{} goroutines in {} groups", goroutines.len(), groups.len())?;
-    for (key, members) in groups.iter().take(MOST_GROUPS) {
-        let backtrace = backtraces.iter().find(|(of, _)| of == key).map(|(_, backtrace)| backtrace);
-        group(f, key, members, backtrace)?;
-    }
-    if groups.len() > MOST_GROUPS {
-        writeln!(f, "\n{} smaller groups are left out", groups.len() - MOST_GROUPS)?;
-    }
-    Ok(())
+/// A dump on its way to be text.
+pub(super) struct Text<'a> {
+    dump: &'a Dump,
+    /// The numbers of things that have been mentioned, by address.
+    numbers: RefCell<HashMap<usize, usize>>,
 }
 
-fn group(
-    f: &mut fmt::Formatter<'_>,
-    key: &Key,
-    members: &[&GoroutineInfo],
-    backtrace: Option<&Backtrace>,
-) -> fmt::Result {
-    writeln!(f)?;
-    match members {
-        [one] => write!(f, "goroutine {}", named(one))?,
-        _ => {
-            let some: Vec<_> = members.iter().take(MOST_NAMED).map(|member| named(member)).collect();
-            let more = if members.len() > MOST_NAMED { ", .." } else { "" };
-            write!(f, "{} goroutines ({}{more})", members.len(), some.join(", "))?;
+impl<'a> Text<'a> {
+    pub(super) fn of(dump: &'a Dump) -> Text<'a> {
+        Text { dump, numbers: RefCell::default() }
+    }
+
+    /// Writes all groups, the largest first; of two as large, that of the older goroutine.
+    pub(super) fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let goroutines = self.dump.goroutines();
+        let mut groups: HashMap<Key, Vec<&GoroutineInfo>> = HashMap::new();
+        for goroutine in goroutines {
+            groups.entry(goroutine.key()).or_default().push(goroutine);
+        }
+        let mut groups: Vec<_> = groups.into_iter().collect();
+        for (_, members) in &mut groups {
+            members.sort_unstable_by_key(|goroutine| goroutine.id);
+        }
+        groups.sort_unstable_by_key(|(_, members)| (usize::MAX - members.len(), members[0].id));
+        writeln!(f, "{} in {}", count(goroutines.len(), "goroutine"), count(groups.len(), "group"))?;
+        for (key, members) in groups.iter().take(MOST_GROUPS) {
+            self.group(f, key, members)?;
+        }
+        if groups.len() > MOST_GROUPS {
+            writeln!(f, "\n{} smaller groups are left out", groups.len() - MOST_GROUPS)?;
+        }
+        for thread in self.dump.threads.iter().take(MOST_THREADS) {
+            self.thread(f, thread)?;
+        }
+        if self.dump.threads.len() > MOST_THREADS {
+            writeln!(f, "\n{} further threads wait", self.dump.threads.len() - MOST_THREADS)?;
+        }
+        Ok(())
+    }
+
+    fn group(&self, f: &mut fmt::Formatter<'_>, key: &Key, members: &[&GoroutineInfo]) -> fmt::Result {
+        writeln!(f)?;
+        match members {
+            [one] => write!(f, "goroutine {}", named(one))?,
+            _ => {
+                let some: Vec<_> = members.iter().take(MOST_NAMED).map(|member| named(member)).collect();
+                let more = if members.len() > MOST_NAMED { ", .." } else { "" };
+                write!(f, "{} goroutines ({}{more})", members.len(), some.join(", "))?;
+            }
+        }
+        let sample = self.dump.findings.samples.get(key);
+        if key.reason == Reason::None {
+            writeln!(f, ": ready to run")?;
+        } else {
+            let longest = members.iter().map(|member| member.waiting_for).max().unwrap_or_default();
+            writeln!(f, ": waiting for {}, for {}", key.reason.waits_for(), lasting(longest))?;
+            self.things(f, members, sample)?;
+            writeln!(f, "    at      {}", key.waits_at)?;
+        }
+        writeln!(f, "    spawned {}", key.spawned_at)?;
+        let woken = members.iter().filter(|member| member.woken && key.reason != Reason::None).count();
+        if woken > 0 {
+            writeln!(f, "    woken   {woken}, and not yet running")?;
+        }
+        let live = members.iter().map(|member| member.stack.live).max().unwrap_or_default();
+        let resident = members.iter().filter(|member| member.stack.resident).count();
+        match members {
+            [_] => writeln!(
+                f,
+                "    stack   {live} bytes, {}",
+                if resident == 1 { "resident" } else { "copied out" }
+            )?,
+            _ => writeln!(
+                f,
+                "    stack   {live} bytes at most, {resident} resident, {} copied out",
+                members.len() - resident
+            )?,
+        }
+        let backtrace = sample.and_then(|sample| sample.backtrace.as_ref());
+        backtrace.map_or(Ok(()), |backtrace| frames(f, backtrace, key.waits_at))
+    }
+
+    /// What the members of a group wait for: the arms of a select, or one thing each.
+    fn things(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        members: &[&GoroutineInfo],
+        sample: Option<&Sample>,
+    ) -> fmt::Result {
+        let mut label = "on";
+        let mut line = |f: &mut fmt::Formatter<'_>, text: &str| {
+            writeln!(f, "    {:<7} {text}", std::mem::take(&mut label))
+        };
+        for arm in sample.iter().flat_map(|sample| &sample.arms) {
+            line(f, &self.thing(arm, None))?;
+        }
+        // In the order of the oldest goroutine that waits for each.
+        let mut waiting: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
+        for (index, object) in members.iter().filter_map(|member| member.object()).enumerate() {
+            waiting.entry(object).or_insert((index, 0)).1 += 1;
+        }
+        let mut waiting: Vec<_> = waiting.into_iter().collect();
+        waiting.sort_unstable_by_key(|(_, (first, _))| *first);
+        let all = waiting.len();
+        waiting.retain(|(object, _)| self.dump.findings.things.contains_key(object));
+        waiting.truncate(MOST_NAMED);
+        for (object, (_, parties)) in &waiting {
+            let parties = (all > 1 && *parties > 1).then_some(*parties);
+            line(f, &self.thing(&self.dump.findings.things[object], parties))?;
+        }
+        match all - waiting.len() {
+            0 => Ok(()),
+            _ if waiting.is_empty() => Ok(()),
+            more => line(f, &format!(".. and {more} more")),
         }
     }
-    if key.reason == Reason::None {
-        writeln!(f, ": ready to run")?;
-    } else {
-        let longest = members.iter().map(|member| member.waiting_for()).max().unwrap_or_default();
-        writeln!(f, ": waiting for {}, for {:.1?}", key.reason.waits_for(), longest)?;
-        writeln!(f, "    at      {}{}", key.waits_at, objects(members))?;
+
+    /// `channel #1, unbuffered, made at src/main.rs:4:20`.
+    pub(super) fn thing(&self, thing: &Thing, parties: Option<usize>) -> String {
+        let mut text = String::from(thing.operation);
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        if thing.kind == GOROUTINE {
+            return text + "goroutine " + &self.goroutine(thing.address as u64);
+        }
+        text += thing.kind;
+        if thing.address != 0 {
+            let mut numbers = self.numbers.borrow_mut();
+            let next = numbers.len() + 1;
+            text += &format!(" #{}", numbers.entry(thing.address).or_insert(next));
+        }
+        if !thing.details.is_empty() {
+            text = text + ", " + &thing.details;
+        }
+        if let Some(tag) = thing.held_by {
+            text = text + ", held by " + &self.holder(tag);
+        }
+        if let Some(parties) = parties {
+            text += &format!(" ({parties} of them)");
+        }
+        text
     }
-    writeln!(f, "    spawned {}", key.spawned_at)?;
-    let woken = members.iter().filter(|member| member.woken && key.reason != Reason::None).count();
-    if woken > 0 {
-        writeln!(f, "    woken   {woken}, and not yet running")?;
+
+    /// A goroutine by its number, with the name if it is among those that were seen.
+    fn goroutine(&self, id: u64) -> String {
+        let found = self.dump.goroutines().iter().find(|goroutine| goroutine.id == id);
+        found.map_or_else(|| id.to_string(), named)
     }
-    let live = members.iter().map(|member| member.stack.live).max().unwrap_or_default();
-    let resident = members.iter().filter(|member| member.stack.resident).count();
-    writeln!(
-        f,
-        "    stack   {live} bytes{}, {resident} resident",
-        if members.len() > 1 { " at most" } else { "" }
-    )?;
-    backtrace.map_or(Ok(()), |backtrace| frames(f, backtrace))
+
+    /// Who has left this [tag](crate::park::tag). More than one can have it only where there have been more than 65,535.
+    fn holder(&self, tag: u16) -> String {
+        if tag == 0 {
+            return "a thread".into();
+        }
+        let all = self.dump.goroutines().iter();
+        let some: Vec<_> =
+            all.filter(|goroutine| goroutine.id as u16 == tag).take(MOST_NAMED).map(named).collect();
+        match some[..] {
+            [] if self.dump.silent_processors().is_empty() => "a goroutine that has ended".into(),
+            [] => "a goroutine that is not shown here".into(),
+            _ => format!("goroutine {}", some.join(" or ")),
+        }
+    }
+
+    fn thread(&self, f: &mut fmt::Formatter<'_>, thread: &WaitingThread) -> fmt::Result {
+        let name = thread.name.as_ref().map(|name| format!(" '{name}'")).unwrap_or_default();
+        let lasts = Duration::from_nanos(clock::now().saturating_sub(thread.since));
+        let reason = thread.reason.waits_for();
+        writeln!(f, "\nthread{name}: waiting for {reason}, for {}", lasting(lasts))?;
+        // It may go on at any moment, so nobody has looked at what it waits for; unless a goroutine waits for it, too.
+        if let Some(thing) = self.dump.findings.things.get(&thread.object) {
+            writeln!(f, "    on      {}", self.thing(thing, None))?;
+        }
+        writeln!(f, "    at      {}", thread.at)
+    }
 }
+
+/// The kind of a thing that is a goroutine; its address is the goroutine's number.
+pub(crate) const GOROUTINE: &str = "goroutine";
 
 fn named(goroutine: &GoroutineInfo) -> String {
     match &goroutine.name {
@@ -83,41 +206,43 @@ fn named(goroutine: &GoroutineInfo) -> String {
     }
 }
 
-/// What the members wait for, if it has an address.
-fn objects(members: &[&GoroutineInfo]) -> String {
-    let mut objects: Vec<usize> = members.iter().map(|member| member.object).filter(|&o| o != 0).collect();
-    objects.sort_unstable();
-    objects.dedup();
-    match objects[..] {
-        [] => String::new(),
-        [one] => format!(" ({one:#x})"),
-        _ => format!(" ({} different ones)", objects.len()),
-    }
+fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
-/// The frames of the program's own: what parks it, and what is below its root, is ours.
-fn frames(f: &mut fmt::Formatter<'_>, backtrace: &Backtrace) -> fmt::Result {
+/// Parks are dated to about 17 ms.
+fn lasting(duration: Duration) -> String {
+    if duration < Duration::from_millis(20) { "less than 20ms".into() } else { format!("{duration:.1?}") }
+}
+
+/// The frames of the program's own, from the call that blocks to the goroutine's root. What parks it, and what calls it, is ours.
+fn frames(f: &mut fmt::Formatter<'_>, backtrace: &Backtrace, from: &Location<'_>) -> fmt::Result {
     let text = backtrace.to_string();
-    let mut shown = 0;
-    let mut ours = true;
-    let mut lines = text.lines().peekable();
-    while let Some(line) = lines.next() {
-        let Some((_, name)) = line.split_once(": ") else { continue };
-        let at = lines.next_if(|next| next.trim_start().starts_with("at ")).map_or("", str::trim_start);
-        let internal = is_internal(name);
-        // Frames of ours are left out until the first of the program's; then all are shown, down to the root.
-        ours &= internal;
-        if ours || is_root(name) {
-            continue;
+    let mut frames: Vec<(&str, &str)> = Vec::new();
+    for line in text.lines() {
+        match (line.trim_start().strip_prefix("at "), frames.last_mut()) {
+            (Some(at), Some((_, place))) => *place = at,
+            _ => frames.extend(line.split_once(": ").map(|(_, name)| (name, ""))),
         }
-        if shown == MOST_FRAMES {
+    }
+    if let Some(root) = frames.iter().position(|(name, _)| name.contains(ROOT)) {
+        frames.truncate(root);
+    }
+    let call = format!("{}:{}:", from.file(), from.line());
+    let first = frames.iter().position(|(_, at)| at.contains(&call));
+    // A frame of the program's may be missing, without line tables for one.
+    let first = first.or_else(|| frames.iter().position(|(name, _)| !is_internal(name)));
+    for (index, (name, at)) in frames.iter().skip(first.unwrap_or_default()).enumerate() {
+        if index == MOST_FRAMES {
             return writeln!(f, "        .. and further ones");
         }
-        writeln!(f, "      {name}{}{at}", if at.is_empty() { "" } else { "  " })?;
-        shown += 1;
+        writeln!(f, "      {name}{}{at}", if at.is_empty() { "" } else { "  at " })?;
     }
     Ok(())
 }
+
+/// In the name of what calls the goroutine's closure.
+const ROOT: &str = "narrowboat_runtime::goroutine::task::";
 
 fn is_internal(name: &str) -> bool {
     let name = name.trim_start_matches('<');
@@ -126,26 +251,16 @@ fn is_internal(name: &str) -> bool {
         .any(|ours| name.starts_with(ours))
 }
 
-fn is_root(name: &str) -> bool {
-    let name = name.trim_start_matches('<');
-    name.starts_with("narrowboat_runtime::goroutine::task")
-        || name.starts_with("narrowboat_runtime::arch")
-        || name.starts_with("std::panic")
-        || name.starts_with("core::panic")
-        || name.starts_with("core::ops::function")
-        || name.starts_with("__rust_try")
-}
-
 impl Reason {
     /// The words after "waiting for".
-    pub(crate) fn waits_for(self) -> &'static str {
+    fn waits_for(self) -> &'static str {
         match self {
             Reason::None => "its turn",
             Reason::Receive => "a message (receive)",
             Reason::Send => "a receiver (send)",
             Reason::Select => "one of several channels (select)",
             Reason::Sleep => "a point in time (sleep)",
-            Reason::Join => "the end of other goroutines (join)",
+            Reason::Join => "the end of a goroutine (join)",
             Reason::Read => "input (read)",
             Reason::Write => "room for output (write)",
             Reason::Accept => "a connection (accept)",
@@ -156,18 +271,14 @@ impl Reason {
             Reason::Notification => "a notification (condition variable)",
             Reason::Once => "an initialisation elsewhere (once)",
             Reason::Permit => "a permit (semaphore)",
-            Reason::Others => "the others of its group",
+            Reason::Others => "the others (barrier)",
+            Reason::Members => "the other members of its group (wait group)",
+            Reason::Scope => "the goroutines of its scope (scope)",
+            Reason::Timer => "the time of a timer (receive)",
+            Reason::Context => "the end of a context (receive)",
+            Reason::Readiness => "a descriptor to be ready (receive)",
+            Reason::Never => "a message that never comes (never)",
             Reason::Inspection => "this dump",
-        }
-    }
-
-    /// Whether something outside of the program's threads can end the wait: a descriptor, or a resolver.
-    pub(crate) fn is_external(self) -> bool {
-        use Reason::*;
-        match self {
-            Read | Write | Accept | Connect | Resolve | Blocking | Sleep | Inspection => true,
-            Select | Receive => park::channels_reach_outside(),
-            _ => false,
         }
     }
 }

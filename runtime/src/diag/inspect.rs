@@ -13,19 +13,21 @@
 //! handle away under the lock, so nobody uses it after that.
 
 use super::dump::GoroutineInfo;
+use crate::clock;
 use crate::goroutine::record::Record;
-use crate::park::{Outcome, Reason, Waiter};
+use crate::park::{self, Outcome, Reason, Thing, Waiter};
 use crate::sched::Runtime;
 use crate::sched::processor::Processor;
 use std::backtrace::Backtrace;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::panic::Location;
 use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How many backtraces one inspection takes at most.
-const MOST_BACKTRACES: usize = 128;
+/// For how many groups of goroutines one inspection finds out more at most, and how many things it describes besides.
+const MOST_SAMPLES: usize = 128;
+const MOST_THINGS: usize = 1024;
 
 /// What goroutines that are shown together have in common.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,18 +37,27 @@ pub(crate) struct Key {
     pub(crate) spawned_at: &'static Location<'static>,
 }
 
+/// What is found out of one goroutine for all that are shown with it.
+#[derive(Debug, Default)]
+pub(crate) struct Sample {
+    pub(crate) backtrace: Option<Backtrace>,
+    /// The arms of its select.
+    pub(crate) arms: Vec<Thing>,
+}
+
 /// What has been found out.
 #[derive(Default)]
 pub(crate) struct Findings {
     pub(crate) goroutines: Vec<GoroutineInfo>,
-    pub(crate) backtraces: Vec<(Key, Backtrace)>,
+    pub(crate) samples: HashMap<Key, Sample>,
+    /// What is waited for, by its address.
+    pub(crate) things: HashMap<usize, Thing>,
     /// The numbers of processors that have not answered.
     pub(crate) silent: Vec<usize>,
 }
 
 struct State {
     findings: Findings,
-    seen: HashSet<Key>,
     asker: Option<Waiter>,
 }
 
@@ -74,7 +85,7 @@ pub(crate) fn inspect(
                 silent: runtime.processors.all().map(|processor| processor.index).collect(),
                 ..Findings::default()
             };
-            let state = State { findings, seen: HashSet::new(), asker: None };
+            let state = State { findings, asker: None };
             break current.insert(Arc::new(Inspection(Mutex::new(state)))).clone();
         }
         drop(current);
@@ -102,6 +113,33 @@ pub(crate) fn inspect(
     findings
 }
 
+impl Findings {
+    /// Looks at one goroutine, and closer if it is the first of its kind.
+    ///
+    /// # Safety
+    /// Called by the loop of the processor, between goroutines; the record is one of that processor's.
+    unsafe fn add(&mut self, processor: &Processor, record: &Record) {
+        // SAFETY: by contract.
+        let info = unsafe { processor.describe(record) };
+        let key = info.key();
+        let first = self.samples.len() < MOST_SAMPLES && !self.samples.contains_key(&key);
+        if let Some(object) = info.object()
+            && !self.things.contains_key(&object)
+            && (first || self.things.len() < MOST_THINGS)
+        {
+            // SAFETY: it waited when `describe` looked, and does not go on before this processor does.
+            unsafe {
+                park::describe(info.reason, object, &mut |thing| drop(self.things.insert(object, thing)))
+            };
+        }
+        if first {
+            // SAFETY: by contract, and as above.
+            self.samples.insert(key, unsafe { processor.sample(record, &info) });
+        }
+        self.goroutines.push(info);
+    }
+}
+
 impl Inspection {
     /// Step 2.
     ///
@@ -115,19 +153,7 @@ impl Inspection {
         };
         state.findings.silent.swap_remove(expected);
         // SAFETY: by contract.
-        unsafe {
-            processor.each_goroutine(|record| {
-                let info = processor.describe(record);
-                let key = info.key();
-                state.findings.goroutines.push(info);
-                if state.findings.backtraces.len() < MOST_BACKTRACES
-                    && state.seen.insert(key)
-                    && let Some(backtrace) = processor.backtrace_of(record)
-                {
-                    state.findings.backtraces.push((key, backtrace));
-                }
-            });
-        }
+        unsafe { processor.each_goroutine(|record| state.findings.add(processor, record)) };
         if state.findings.silent.is_empty()
             && let Some(asker) = state.asker.take()
             && asker.try_end(Outcome(Outcome::FIRST))
@@ -156,19 +182,36 @@ impl Processor {
     /// # Safety
     /// The caller holds the processor, and the record is one of its goroutines', which does not run.
     unsafe fn describe(&self, record: &Record) -> GoroutineInfo {
+        // In this order: what has been woken has a link in place of the object.
+        let object = record.object();
         let waits = record.head.claim.is_waiting();
+        let now = (clock::now() >> 24) as u32;
         GoroutineInfo {
             id: record.id,
             name: record.origin.name().cloned(),
             reason: record.reason,
-            object: if waits && record.reason != Reason::None { record.object() } else { 0 },
+            object: if waits && record.reason != Reason::None { object } else { 0 },
             woken: !waits,
-            since: record.since,
+            waiting_for: Duration::from_nanos(u64::from(now.wrapping_sub(record.since)) << 24),
             waits_at: record.waits_at,
             spawned_at: record.origin.spawned_at(),
             processor: self.index as u16,
             // SAFETY: by contract.
             stack: unsafe { self.stack_of(record) },
         }
+    }
+    /// # Safety
+    /// Called by the loop of this processor, between goroutines; the record is one of this processor's, and `info` says what it
+    /// waits for.
+    unsafe fn sample(&self, record: &Record, info: &GoroutineInfo) -> Sample {
+        let mut sample = Sample::default();
+        // SAFETY: by contract. The stack, on which a select has its arms, is in place once the backtrace has been taken.
+        unsafe {
+            sample.backtrace = self.backtrace_of(record);
+            if info.reason == Reason::Select && info.object != 0 && self.stack_of(record).resident {
+                park::describe(info.reason, info.object, &mut |arm| sample.arms.push(arm));
+            }
+        }
+        sample
     }
 }

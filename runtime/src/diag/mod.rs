@@ -11,7 +11,7 @@
 pub(crate) mod counters;
 pub(crate) mod deadlock;
 pub(crate) mod dump;
-mod group;
+pub(crate) mod group;
 pub(crate) mod inspect;
 mod prometheus;
 pub(crate) mod quit;

@@ -317,7 +317,7 @@ impl Shared {
         }
         // Children borrow from the frames that an unwinding would free.
         let no_unwinding = AbortOnDrop;
-        let waiter = Waiter::begin(Reason::Join, self as *const Shared as usize, at);
+        let waiter = Waiter::begin(Reason::Scope, self as *const Shared as usize, at);
         if self.count.leave_as_owner(waiter.address()) {
             // SAFETY: the waiter has just begun, and the last child wakes it.
             unsafe { waiter.park(None) };

@@ -16,7 +16,8 @@
 //! Orderings: setting `DONE` releases the outcome and acquires the waiter; the handle's side acquires it. `DETACHED`
 //! releases the handle's last use of the task to whoever frees it.
 
-use crate::park::{Outcome, Reason, Waiter};
+use crate::diag::group::GOROUTINE;
+use crate::park::{self, Outcome, Reason, Thing, Waiter};
 use crate::shim::{AtomicUsize, Ordering};
 use crate::stack::own::OwnStack;
 use std::cell::UnsafeCell;
@@ -257,6 +258,7 @@ impl TaskPtr {
         unsafe {
             let header = self.header();
             if !header.join.is_done() {
+                park::describe_with(Reason::Join, describe);
                 let waiter = Waiter::begin(Reason::Join, self.0.as_ptr() as usize, at);
                 if header.join.wait(waiter.address()) {
                     waiter.park(None);
@@ -289,6 +291,20 @@ impl TaskPtr {
             }
         }
     }
+}
+
+/// # Safety
+/// As for [`park::Describe`]: the object is that of a join.
+unsafe fn describe(task: usize, each: &mut dyn FnMut(Thing)) {
+    // SAFETY: whoever joins keeps the task until its wait is over.
+    let id = unsafe { (*(task as *const Header)).id };
+    each(Thing {
+        operation: "",
+        address: id as usize,
+        kind: GOROUTINE,
+        details: String::new(),
+        held_by: None,
+    });
 }
 
 /// Marks the argument of [`run`]: the runtime is the task's only owner.

@@ -15,15 +15,18 @@
 //! This module is for the crates of Narrowboat; programs use channels and sockets instead.
 
 mod claim;
+mod describe;
 mod queue;
 mod reason;
 mod thread;
 
 pub(crate) use claim::Claim;
 pub use claim::Outcome;
+pub(crate) use describe::describe;
+pub use describe::{Describe, Thing, describe_with, tag};
 pub use queue::{NodeCell, WaitNode, WaitQueue};
 pub use reason::Reason;
-pub(crate) use thread::parked_threads;
+pub(crate) use thread::{WaitingThread, parked_threads, waiting_threads};
 
 use crate::goroutine::record::Record;
 use crate::sched::processor::{self, Processor};
@@ -68,8 +71,8 @@ unsafe impl Sync for Waiter {}
 impl Waiter {
     /// The calling party, with its claim word reset for a new wait.
     ///
-    /// Call it before any node of the wait is published. `reason`, `object` (the address of what is waited for, or 0) and
-    /// `at` are kept for diagnostics. They are noted here and not when the party parks, because it may have been woken
+    /// Call it before any node of the wait is published. `reason`, `object` (the address of what is waited for, or what else
+    /// the reason's [`Describe`] takes, or 0) and `at` are kept for diagnostics. They are noted here and not when the party parks, because it may have been woken
     /// before it does.
     #[inline]
     pub fn begin(reason: Reason, object: usize, at: &'static Location<'static>) -> Waiter {
@@ -79,7 +82,7 @@ impl Waiter {
                 unsafe { (*record.as_ptr()).note_wait(reason, object, at) };
                 Waiter(record.cast())
             }
-            None => thread::current(reason),
+            None => thread::current(reason, object, at),
         };
         waiter.claim().begin();
         waiter
@@ -174,7 +177,7 @@ impl Waiter {
 /// Whether there has been a channel that something outside of the program's threads can fill.
 static CHANNELS_REACH_OUTSIDE: AtomicBool = AtomicBool::new(false);
 
-/// Says that from now on a receive, or a select, may be waiting for something outside of the program's threads, so that no
+/// Says that from now on a select may be waiting for something outside of the program's threads, so that no
 /// such wait is a sign of a deadlock any more.
 pub fn note_channel_to_outside() {
     // Relaxed: the wait that this is about begins later on the same thread, and is seen by way of its own words.

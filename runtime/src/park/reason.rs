@@ -37,8 +37,25 @@ pub enum Reason {
     Once,
     /// Permits of a semaphore.
     Permit,
-    /// The other members of a barrier or a group.
+    /// The others at a barrier.
     Others,
+    /// The other members of a wait group.
+    Members,
+    /// The goroutines of a scope.
+    Scope,
+    /// The message of a timer, or of a ticker.
+    Timer,
+    /// The end of a context.
+    Context,
+    /// A descriptor that can be read or written, told by a channel.
+    Readiness,
+    /// A message that never comes.
+    Never,
     /// What processors have to tell of their goroutines ([`dump`](crate::dump())).
     Inspection,
+}
+
+impl Reason {
+    /// How many there are.
+    pub(crate) const COUNT: usize = Reason::Inspection as usize + 1;
 }

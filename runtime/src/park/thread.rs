@@ -7,8 +7,9 @@ use super::queue::WaitNode;
 use super::{Head, Kind, Outcome, Reason, Waiter};
 use crate::sched::{self, processor};
 use crate::shim::{AtomicBool, Ordering, Sleeper};
-use crate::stack;
+use crate::{clock, stack};
 use std::cell::{Cell, UnsafeCell};
+use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -32,8 +33,60 @@ pub(crate) struct ThreadWaiter {
 struct Watch {
     /// Odd while the thread sleeps in a wait without a deadline. Written by the owner.
     turns: std::sync::atomic::AtomicU64,
-    /// Whether something outside of the program's threads can end the wait.
-    external: std::sync::atomic::AtomicBool,
+    wait: Mutex<Wait>,
+}
+
+/// What a thread waits for: locked by the thread before its waits, and by those who ask.
+struct Wait {
+    reason: Reason,
+    object: usize,
+    at: &'static Location<'static>,
+    since: u64,
+    /// Whether it sleeps, or is about to.
+    sleeps: bool,
+    name: Option<String>,
+}
+
+impl Default for Wait {
+    fn default() -> Wait {
+        let at = Location::caller();
+        Wait { reason: Reason::None, object: 0, at, since: 0, sleeps: false, name: None }
+    }
+}
+
+/// A plain thread that is blocked in a wait of ours, for a dump.
+#[derive(Clone, Debug)]
+pub(crate) struct WaitingThread {
+    pub(crate) name: Option<String>,
+    pub(crate) reason: Reason,
+    pub(crate) object: usize,
+    pub(crate) at: &'static Location<'static>,
+    /// On the runtime's clock.
+    pub(crate) since: u64,
+}
+
+/// All plain threads that wait now.
+pub(crate) fn waiting_threads() -> Vec<WaitingThread> {
+    let all = ALL.lock().unwrap_or_else(|e| e.into_inner());
+    let waits = all.iter().filter_map(|waiter| {
+        let wait = waiter.watch.lock();
+        let Wait { reason, object, at, since, ref name, .. } = *wait;
+        // Once it has been ended the wait is over, although the thread may sleep still.
+        (wait.sleeps && waiter.head.claim.is_waiting()).then(|| WaitingThread {
+            name: name.clone(),
+            reason,
+            object,
+            at,
+            since,
+        })
+    });
+    waits.collect()
+}
+
+impl Watch {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Wait> {
+        self.wait.lock().unwrap_or_else(|e| e.into_inner())
+    }
 }
 
 /// All records there are.
@@ -53,7 +106,8 @@ pub(crate) fn parked_threads() -> ParkedThreads {
     for waiter in ALL.lock().unwrap_or_else(|e| e.into_inner()).iter() {
         // Acquire: the claim and the mark are those of this wait.
         let turn = waiter.watch.turns.load(Acquire);
-        if !turn.is_multiple_of(2) && waiter.head.claim.is_waiting() && !waiter.watch.external.load(Relaxed) {
+        let endless = !turn.is_multiple_of(2) && waiter.head.claim.is_waiting();
+        if endless && !waiter.watch.lock().reason.is_external() {
             parked.count += 1;
             parked.waits.push((std::ptr::from_ref(*waiter).addr(), turn));
         }
@@ -101,7 +155,7 @@ impl Drop for Recycle {
 ///
 /// # Panics
 /// If it is no plain thread but a goroutine on the system stack: on a processor, and yet no goroutine that could park.
-pub(super) fn current(reason: Reason) -> Waiter {
+pub(super) fn current(reason: Reason, object: usize, at: &'static Location<'static>) -> Waiter {
     if processor::current_processor().is_some() {
         stack::system::refuse_to_park();
     }
@@ -109,7 +163,9 @@ pub(super) fn current(reason: Reason) -> Waiter {
         Some(waiter) => waiter,
         None => acquire(),
     };
-    waiter.watch.external.store(reason.is_external(), Relaxed);
+    let mut wait = waiter.watch.lock();
+    (wait.reason, wait.object, wait.at) = (reason, object, at);
+    drop(wait);
     Waiter(NonNull::from(&waiter.head))
 }
 
@@ -134,6 +190,7 @@ fn acquire() -> &'static ThreadWaiter {
         waiter.watch.turns.store(2, Relaxed);
         ALL.lock().unwrap_or_else(|e| e.into_inner()).push(waiter);
     }
+    waiter.watch.lock().name = std::thread::current().name().map(str::to_owned);
     MINE.with(|mine| mine.set(Some(waiter)));
     // A thread that blocks for the first time in its last destructors has lost the guard already; its record
     // stays taken.
@@ -145,6 +202,15 @@ fn acquire() -> &'static ThreadWaiter {
 impl ThreadWaiter {
     /// Blocks until some event has ended the wait and handed over, or the deadline has. The owner calls it.
     pub(super) fn park(&self, deadline: Option<Instant>) -> Outcome {
+        let mut wait = self.watch.lock();
+        (wait.since, wait.sleeps) = (clock::now(), true);
+        drop(wait);
+        let outcome = self.sleep(deadline);
+        self.watch.lock().sleeps = false;
+        outcome
+    }
+
+    fn sleep(&self, deadline: Option<Instant>) -> Outcome {
         // SAFETY: we are the owner, which alone writes the field.
         let thread = unsafe { &*self.thread.get() };
         let mut deadline = deadline;
@@ -187,7 +253,6 @@ mod models {
     use crate::park::{Reason, WaitQueue};
     use loom::sync::{Arc, Mutex};
     use loom::thread;
-    use std::panic::Location;
 
     /// A counter of permits, with a value that each waker hands over outside the lock.
     struct Shared {

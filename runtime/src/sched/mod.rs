@@ -115,7 +115,7 @@ fn start_and_get() -> io::Result<&'static Runtime> {
         poll_turn: PollTurn::new(),
         suggestions: search::Suggestions::new(),
         monitor: Monitor::new(),
-        ids: AtomicU64::new(1),
+        ids: AtomicU64::new(0),
         outside: Mutex::new(Placement::default()),
         outside_ids: Mutex::new(0..0),
     });
@@ -207,9 +207,11 @@ pub fn num_goroutines() -> usize {
 }
 
 impl Runtime {
+    /// Numbers for new goroutines. None has its sixteen lowest bits clear, which is how locks say that a thread has them
+    /// ([`crate::park::tag`]).
     pub(crate) fn take_ids(&self, n: u64) -> Range<u64> {
         let first = self.ids.fetch_add(n, Ordering::Relaxed);
-        first..first + n
+        first + u64::from(first as u16 == 0)..first + n
     }
 
     /// Sees to it that a processor runs that the caller has just taken. `by` is the worker that carries the

@@ -21,7 +21,7 @@
 //! orders it. The word is reset only when the line is locked and empty.
 
 use super::lock::RawLock;
-use crate::lot::{At, Entered, Line, Parties, Ticket, Told};
+use crate::lot::{At, Cause, Entered, Line, Parties, Ticket, Told, describer};
 use crate::shim::{AtomicU32, Ordering, const_fn};
 use narrowboat_runtime::park::{Reason, checkpoint};
 use std::ptr;
@@ -34,6 +34,11 @@ pub(crate) struct RawCondvar {
     state: AtomicU32,
 }
 
+const CAUSE: Cause = Cause {
+    reason: Reason::Notification,
+    describe: describer!(RawCondvar, |_| ("condition variable", String::new(), None)),
+};
+
 impl RawCondvar {
     const_fn! {
         pub(crate) fn new() -> RawCondvar {
@@ -45,6 +50,12 @@ impl RawCondvar {
     ///
     /// The caller holds the lock alone.
     pub(crate) fn wait(&self, lock: &RawLock, deadline: Option<Instant>, at: At) -> bool {
+        let notified = self.wait_for_lock(lock, deadline, at);
+        lock.sign();
+        notified
+    }
+
+    fn wait_for_lock(&self, lock: &RawLock, deadline: Option<Instant>, at: At) -> bool {
         let entered = self.enter(lock, deadline.is_some(), at);
         lock.unlock();
         let told = match deadline {
@@ -72,7 +83,7 @@ impl RawCondvar {
         self.state.store(QUEUED, Ordering::Relaxed);
         let ticket = Ticket { what: (&raw const *lock).expose_provenance(), since: 0 };
         // SAFETY: between this and its sleep `wait` only releases a lock, which may wake but does not wait.
-        unsafe { line.enter(ticket, deadline, Reason::Notification, at) }
+        unsafe { line.enter(ticket, deadline, &CAUSE, at) }
     }
 
     #[inline]

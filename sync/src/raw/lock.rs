@@ -36,9 +36,11 @@
 //! Between sharers nothing needs to be ordered, but the next to hold the lock alone comes after all of them: their
 //! releases are one release sequence. The exchange of step 2 publishes nothing; the line's lock orders what follows.
 
-use crate::lot::{At, Entered, Line, Parties, Party, Ticket, Told};
+use crate::lot::{At, Cause, Entered, Line, Parties, Party, Ticket, Told, describer};
+use crate::poison::Flag;
 use crate::shim::{AtomicU32, Ordering, const_fn, micros};
-use narrowboat_runtime::park::{Reason, checkpoint};
+use narrowboat_runtime::park::{self, Reason, checkpoint};
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
 const HELD: u32 = 1;
 const QUEUED: u32 = 2;
@@ -53,7 +55,13 @@ const PATIENCE: usize = 1000;
 
 pub(crate) struct RawLock {
     state: AtomicU32,
+    /// The [tag](park::tag) of the party that has had the lock for itself last. For diagnostics: it takes no part in the protocol.
+    holder: AtomicU16,
+    /// What the lock guards was left behind by a panic. It is here, and not beside the lock, because here is room for it.
+    pub(crate) poison: Flag,
 }
+
+const CAUSE: Cause = Cause { reason: Reason::Lock, describe: describer!(RawLock, RawLock::describe) };
 
 /// What a party wants of the lock; its ticket says it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -86,8 +94,24 @@ impl Mode {
 impl RawLock {
     const_fn! {
         pub(crate) fn new() -> RawLock {
-            RawLock { state: AtomicU32::new(0) }
+            RawLock { state: AtomicU32::new(0), holder: AtomicU16::new(0), poison: Flag::new() }
         }
+    }
+
+    /// The calling party, which has just taken the lock for itself, leaves its name.
+    #[inline]
+    pub(crate) fn sign(&self) {
+        self.holder.store(park::tag(), Relaxed);
+    }
+
+    fn describe(&self) -> (&'static str, String, Option<u16>) {
+        let state = self.state.load(Ordering::Relaxed);
+        let details = match state / SHARER {
+            0 => String::new(),
+            1 => "shared by 1 reader".into(),
+            n => format!("shared by {n} readers"),
+        };
+        ("lock", details, (state & HELD != 0).then(|| self.holder.load(Relaxed)))
     }
 
     #[inline]
@@ -145,7 +169,7 @@ impl RawLock {
         }
         let ticket = Ticket { what: mode as usize, since: *since };
         // SAFETY: both callers sleep at once.
-        line.map(|line| unsafe { line.enter(ticket, false, Reason::Lock, at) })
+        line.map(|line| unsafe { line.enter(ticket, false, &CAUSE, at) })
     }
 
     #[inline]

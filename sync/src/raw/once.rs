@@ -21,7 +21,7 @@
 //!
 //! Orderings: the exchange in 4 releases what was initialised, looks at the state acquire.
 
-use crate::lot::{At, Entered, Line, Ticket, Told};
+use crate::lot::{At, Cause, Entered, Line, Ticket, Told, describer};
 use crate::shim::{AtomicU32, Ordering, const_fn};
 use narrowboat_runtime::park::Reason;
 
@@ -35,6 +35,9 @@ const QUEUED: u32 = 4;
 pub(crate) struct RawOnce {
     state: AtomicU32,
 }
+
+const CAUSE: Cause =
+    Cause { reason: Reason::Once, describe: describer!(RawOnce, |_| ("once", String::new(), None)) };
 
 /// The right and the duty to run, of one party at a time. If it is dropped before it is [done](Run::done), the run has
 /// failed.
@@ -149,7 +152,7 @@ impl RawOnce {
             }
         }
         // SAFETY: the caller sleeps at once.
-        Some(unsafe { line.enter(Ticket { what: 0, since: 0 }, false, Reason::Once, at) })
+        Some(unsafe { line.enter(Ticket { what: 0, since: 0 }, false, &CAUSE, at) })
     }
 }
 

@@ -20,7 +20,7 @@
 //!
 //! Orderings: adding releases and taking acquires, in 5 on behalf of those who are woken.
 
-use crate::lot::{At, Entered, Line, Parties, Ticket, Told};
+use crate::lot::{At, Cause, Entered, Line, Parties, Ticket, Told, describer};
 use crate::shim::{AtomicUsize, Ordering, const_fn};
 use narrowboat_runtime::park::{Reason, checkpoint};
 use std::time::Instant;
@@ -31,6 +31,9 @@ const PERMIT: usize = 2;
 pub(crate) struct RawSemaphore {
     state: AtomicUsize,
 }
+
+const CAUSE: Cause =
+    Cause { reason: Reason::Permit, describe: describer!(RawSemaphore, RawSemaphore::describe) };
 
 /// Step 1: the state after `permits` have been taken, if that is possible.
 #[inline]
@@ -50,6 +53,14 @@ impl RawSemaphore {
 
     pub(crate) fn available(&self) -> usize {
         self.state.load(Ordering::Relaxed) / PERMIT
+    }
+
+    fn describe(&self) -> (&'static str, String, Option<u16>) {
+        let details = match self.available() {
+            1 => "1 permit is left".into(),
+            n => format!("{n} permits are left"),
+        };
+        ("semaphore", details, None)
     }
 
     #[inline]
@@ -115,7 +126,7 @@ impl RawSemaphore {
             }
         }
         // SAFETY: both callers sleep at once.
-        Some(unsafe { line.enter(Ticket { what: permits, since: 0 }, deadline, Reason::Permit, at) })
+        Some(unsafe { line.enter(Ticket { what: permits, since: 0 }, deadline, &CAUSE, at) })
     }
 
     /// # Panics

@@ -1,0 +1,104 @@
+//! What a dump says of channels, selects, timers and contexts. It asks by way of [`park::describe_with`].
+
+use crate::block::At;
+use crate::channel::UNBOUNDED;
+use crate::context::Scope;
+use crate::outside::State;
+use crate::select::Arm;
+use crate::shim::{AtomicUsize, Ordering};
+use crate::timer::Timer;
+use narrowboat_runtime::park::{self, Describe, Reason, Thing};
+use std::panic::Location;
+use std::sync::Once;
+use std::time::Instant;
+
+/// What can be told of a channel without its type and without its lock. Its address stands for the channel.
+pub(crate) struct Front {
+    pub(crate) capacity: usize,
+    pub(crate) senders: AtomicUsize,
+    pub(crate) receivers: AtomicUsize,
+    made_at: At,
+}
+
+impl Front {
+    /// Of a channel with one sender and one receiver, made by the caller.
+    #[track_caller]
+    pub(crate) fn new(capacity: usize) -> Front {
+        announce();
+        Front {
+            capacity,
+            senders: AtomicUsize::new(1),
+            receivers: AtomicUsize::new(1),
+            made_at: Location::caller(),
+        }
+    }
+
+    /// `fill`: whether the channel is full or empty, if it can be either.
+    pub(crate) fn thing(&self, operation: &'static str, fill: &str) -> Thing {
+        let capacity = match self.capacity {
+            0 => "unbuffered".into(),
+            UNBOUNDED => format!("unbounded and {fill}"),
+            n => format!("capacity {n} and {fill}"),
+        };
+        let count = |n: usize, what| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        let senders = count(self.senders.load(Ordering::Relaxed), "sender");
+        let receivers = count(self.receivers.load(Ordering::Relaxed), "receiver");
+        let details = format!("{capacity}, {senders}, {receivers}, made at {}", self.made_at);
+        Thing { operation, address: (&raw const *self).addr(), kind: "channel", details, held_by: None }
+    }
+}
+
+/// Tells the runtime whom to ask.
+#[inline]
+pub(crate) fn announce() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let reasons: [(Reason, Describe); 6] = [
+            (Reason::Receive, |front, each| {
+                // SAFETY: by contract, as for those below. Who receives waits for want of messages,
+                each(unsafe { borrow::<Front>(front) }.thing("", EMPTY));
+            }),
+            (Reason::Send, |front, each| {
+                // SAFETY: and who sends for want of room.
+                each(unsafe { borrow::<Front>(front) }.thing("", FULL));
+            }),
+            (Reason::Select, |arms, each| {
+                // SAFETY: the object is the place on the stack where the select keeps its list.
+                unsafe { borrow::<&[Arm<'_>]>(arms) }.iter().for_each(|arm| each(arm.describe()));
+            }),
+            (Reason::Timer, |timer, each| {
+                // SAFETY: there are no timers with other messages.
+                each(unsafe { borrow::<Timer<Instant>>(timer) }.thing(""));
+            }),
+            (Reason::Context, |scope, each| {
+                // SAFETY: as for the others.
+                each(unsafe { borrow::<Scope>(scope) }.thing(""));
+            }),
+            (Reason::Readiness, |state, each| {
+                // SAFETY: there are no states with other messages.
+                each(Thing { operation: "", ..unsafe { borrow::<State<()>>(state) }.thing() });
+            }),
+        ];
+        reasons.into_iter().for_each(|(reason, by)| park::describe_with(reason, by));
+    });
+}
+
+/// Why one waits to receive, and why to send.
+pub(crate) const EMPTY: &str = "empty";
+pub(crate) const FULL: &str = "full";
+
+/// # Safety
+/// As for [`Describe`]; the object is the exposed address of a `T` that the party has borrowed for its wait.
+unsafe fn borrow<'a, T>(object: usize) -> &'a T {
+    // SAFETY: by contract.
+    unsafe { &*std::ptr::with_exposed_provenance(object) }
+}
+
+/// An instant to come.
+pub(crate) fn until(when: Option<Instant>) -> String {
+    match when.map(|when| when.saturating_duration_since(Instant::now())) {
+        None => "not set".into(),
+        Some(left) if left.is_zero() => "due".into(),
+        Some(left) => format!("due in {left:.1?}"),
+    }
+}
