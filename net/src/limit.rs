@@ -5,6 +5,7 @@
 //! read a limit at any time; waking an operation under way is the business of [`crate::source`].
 
 use std::io;
+use std::num::NonZero;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -20,8 +21,12 @@ pub(crate) struct Limit {
     deadline: AtomicU64,
 }
 
-/// In the place of a deadline, so that looking for both is one load.
-const CLOSED: u64 = u64::MAX;
+/// In the place of a deadline, so that looking for both is one load. As a deadline it would never come: whoever waits is
+/// told of the close.
+const CLOSED: u64 = NEVER;
+
+/// A point in time that does not come.
+const NEVER: u64 = u64::MAX;
 
 impl Limit {
     pub(crate) const fn new() -> Limit {
@@ -67,13 +72,32 @@ impl Limit {
         self.deadline.load(Ordering::Relaxed) == CLOSED
     }
 
-    /// The deadline; `None` also for one beyond what an `Instant` can hold.
+    /// Whether there is neither a timeout nor a deadline.
     #[inline]
-    pub(crate) fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn is_none(&self) -> bool {
+        self.timeout.load(Ordering::Relaxed) == 0 && self.deadline.load(Ordering::Relaxed) == 0
+    }
+
+    /// When an operation that begins to wait now has waited for too long, as a distance from `BASE`.
+    pub(crate) fn expiry(&self) -> NonZero<u64> {
+        let expiry = match self.timeout.load(Ordering::Relaxed) {
+            0 => NEVER,
+            timeout => nanoseconds(BASE.elapsed()).saturating_add(timeout),
+        };
+        NonZero::new(expiry).unwrap_or(NonZero::<u64>::MIN)
+    }
+
+    /// The deadline, as a distance from `BASE`.
+    pub(crate) fn deadline_or_never(&self) -> u64 {
         match self.deadline.load(Ordering::Relaxed) {
-            0 => None,
-            deadline => BASE.checked_add(Duration::from_nanos(deadline)),
+            0 => NEVER,
+            deadline => deadline,
         }
+    }
+
+    /// The deadline; `None` also for one beyond what an `Instant` can hold.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        instant(self.deadline_or_never())
     }
 
     /// Fails if the deadline has passed, or after a close. Without a deadline it costs one load and no look at the
@@ -87,6 +111,11 @@ impl Limit {
     }
 }
 
+/// The point in time at this distance from `BASE`, unless it never comes.
+pub(crate) fn instant(distance: u64) -> Option<Instant> {
+    if distance == NEVER { None } else { BASE.checked_add(Duration::from_nanos(distance)) }
+}
+
 fn nanoseconds(duration: Duration) -> u64 {
     duration.as_nanos().try_into().unwrap_or(u64::MAX)
 }
@@ -97,7 +126,7 @@ fn check_against(deadline: u64) -> io::Result<()> {
         let message = "the socket was closed by `close`, here or on another handle";
         return Err(io::Error::new(io::ErrorKind::NotConnected, message));
     }
-    match BASE.checked_add(Duration::from_nanos(deadline)) {
+    match instant(deadline) {
         Some(deadline) if deadline <= Instant::now() => Err(deadline_passed()),
         _ => Ok(()),
     }

@@ -8,7 +8,7 @@
 //! # The state word
 //!
 //! ```text
-//! | generation : 24 | sequence : 32 | HANGUP | WAITING | SPENT |
+//! | generation : 24 | sequence : 32 | (0) : 4 | ALWAYS | HANGUP | WAITING | SPENT |
 //! ```
 //!
 //! - *generation*: which of the descriptors that used this slot the word belongs to. An event carries the
@@ -16,6 +16,7 @@
 //!   change are one exchange.
 //! - *sequence*: counts the events. It is what an operation compares to learn whether anything happened
 //!   meanwhile.
+//! - `ALWAYS`: set, so that a word is never zero, and "no word was seen" needs no more room than one.
 //! - `SPENT`: a system call made since the sequence last changed found nothing left.
 //! - `WAITING`: somebody may stand in the queue.
 //! - `HANGUP`: the kernel reported the end of the stream, an error or urgent data. From then on `SPENT` is
@@ -67,6 +68,7 @@
 //! believed until the first event only, and 5 holds.
 
 use narrowboat_runtime::park::{Outcome, Reason, WaitNode, WaitQueue, Waiter};
+use std::num::NonZero;
 use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -77,6 +79,7 @@ const SPENT: u64 = 1;
 const WAITING: u64 = 1 << 1;
 const HANGUP: u64 = 1 << 2;
 const FLAGS: u64 = SPENT | WAITING | HANGUP;
+const ALWAYS: NonZero<u64> = NonZero::new(1 << 3).unwrap();
 
 const SEQUENCE_SHIFT: u32 = 8;
 const SEQUENCE_ONE: u64 = 1 << SEQUENCE_SHIFT;
@@ -103,17 +106,21 @@ pub(crate) enum Signal {
 
 /// A state word as an operation saw it before its system call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Seen(u64);
+pub(crate) struct Seen(NonZero<u64>);
 
 impl Seen {
     /// The word of a slot that was just given to a new descriptor and has seen no event.
     pub(crate) fn fresh(generation: u32) -> Seen {
-        Seen(u64::from(generation) << GENERATION_SHIFT)
+        Seen(ALWAYS | u64::from(generation) << GENERATION_SHIFT)
+    }
+
+    fn word(self) -> u64 {
+        self.0.get()
     }
 
     /// Whether a read would certainly find nothing.
     pub(crate) fn is_spent(self) -> bool {
-        self.0 & (SPENT | HANGUP) == SPENT
+        self.word() & (SPENT | HANGUP) == SPENT
     }
 }
 
@@ -134,7 +141,7 @@ pub(crate) struct Readiness {
 
 impl Readiness {
     pub(crate) const fn new() -> Readiness {
-        Readiness { state: AtomicU64::new(0), waiters: Mutex::new(WaitQueue::new()) }
+        Readiness { state: AtomicU64::new(ALWAYS.get()), waiters: Mutex::new(WaitQueue::new()) }
     }
 
     /// The generation of the descriptor that has the slot now.
@@ -151,7 +158,7 @@ impl Readiness {
         let next = self.generation().wrapping_add(1) & ((1 << GENERATION_BITS) - 1);
         // Relaxed: the slot goes to its next owner through the lock of the slab; until then only stale
         // events look at the word, and they do nothing with either value.
-        self.state.store(Seen::fresh(next).0, Ordering::Relaxed);
+        self.state.store(Seen::fresh(next).word(), Ordering::Relaxed);
     }
 
     /// Step 1.
@@ -159,26 +166,26 @@ impl Readiness {
     pub(crate) fn look(&self) -> Seen {
         // Acquire: what the kernel did before the event that is counted here is seen by the call that
         // follows, and a deadline stored before a `signal` is seen as well.
-        Seen(self.state.load(Ordering::Acquire))
+        Seen(ALWAYS | self.state.load(Ordering::Acquire))
     }
 
     /// Step 2: a call made after `seen` was loaded left nothing behind.
     #[inline]
     pub(crate) fn note_spent(&self, seen: Seen) {
-        if seen.0 & (SPENT | HANGUP) == 0 {
+        let seen = seen.word();
+        if seen & (SPENT | HANGUP) == 0 {
             // Release: whoever believes the flag must not have its own call, if it makes one after all,
             // ordered before ours. Failure means an event or a waiter came between: the next operation makes
             // its call.
-            let spent = seen.0 | SPENT;
-            let _ = self.state.compare_exchange(seen.0, spent, Ordering::Release, Ordering::Relaxed);
+            let spent = seen | SPENT;
+            let _ = self.state.compare_exchange(seen, spent, Ordering::Release, Ordering::Relaxed);
         }
     }
 
     /// Step 3: waits for an event later than `seen`, or until `deadline`.
     ///
-    /// Kept out of line so that a parked goroutine's stack holds nothing of the operation's own temporaries
-    /// twice.
-    #[inline(never)]
+    /// Inlined into the operation's wait: a frame of its own would be copied with every goroutine that waits.
+    #[inline(always)]
     pub(crate) fn wait(
         &self,
         seen: Seen,
@@ -196,7 +203,7 @@ impl Readiness {
         }
         // SAFETY: the waiter came from the latest `begin` of this party, and its node was published above.
         let outcome = unsafe { waiter.park(deadline) };
-        if outcome == Outcome::TIMED_OUT {
+        if deadline.is_some() && outcome == Outcome::TIMED_OUT {
             // SAFETY: entered above, and alive as long as its party.
             unsafe { self.leave(node) };
             return Waited::TimedOut;
@@ -246,7 +253,7 @@ impl Readiness {
         // release keep the exchange between our system call and the push, both of which the counterpart's
         // exchange is ordered with.
         let mut state = self.state.load(Ordering::Relaxed);
-        while (state ^ seen.0) & !FLAGS == 0 {
+        while (state ^ seen.word()) & !FLAGS == 0 {
             let announced = state | WAITING | SPENT;
             match self.state.compare_exchange(state, announced, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return true,
@@ -265,7 +272,7 @@ impl Readiness {
                 return;
             }
             let sequence = state.wrapping_add(SEQUENCE_ONE) & SEQUENCE;
-            let next = Seen::fresh(generation).0 | sequence | (state & HANGUP) | sticky;
+            let next = Seen::fresh(generation).word() | sequence | (state & HANGUP) | sticky;
             // Release for `look`; acquire so that the queue is read as the waiter left it.
             match self.state.compare_exchange_weak(state, next, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => break,
@@ -390,9 +397,9 @@ mod tests {
     fn generation_and_sequence_wrap_without_touching_each_other() {
         let readiness = Readiness::new();
         let last = (1 << GENERATION_BITS) - 1;
-        readiness.state.store(Seen::fresh(last).0 | SEQUENCE | HANGUP, Ordering::Relaxed);
+        readiness.state.store(Seen::fresh(last).word() | SEQUENCE | HANGUP, Ordering::Relaxed);
         readiness.signal(last, Signal::Ready);
-        assert_eq!(readiness.look().0, Seen::fresh(last).0 | HANGUP);
+        assert_eq!(readiness.look().word(), Seen::fresh(last).word() | HANGUP);
         readiness.retire();
         assert_eq!(readiness.look(), Seen::fresh(0));
     }

@@ -4,26 +4,27 @@
 //! never freed, and that a slot given back is soon used again. Anybody may allocate and release; only the
 //! holder of a registration and whoever polls touch what is in a slot.
 //!
-//! Slots come in chunks, each twice as large as all before it, so that growing moves nothing and an index
-//! finds its chunk by its highest bit.
+//! Slots come in chunks of a page, made when they are first needed, so that memory follows the number of descriptors. The
+//! places where chunks are found come in rows, each twice as long as all before it: growing moves nothing, and a chunk's
+//! number finds its row by its highest bit.
 
 use super::readiness::Readiness;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// Both directions of one descriptor. A slot has its cache lines for itself: neighbours belong to other
-/// processors.
-#[repr(align(128))]
+/// Both directions of one descriptor, in a cache line of their own: neighbours belong to other processors.
+#[repr(align(64))]
 pub(crate) struct Slot {
     pub(crate) read: Readiness,
     pub(crate) write: Readiness,
-    /// The next free slot, while this one is free. Read and written under the lock of the free list.
-    next_free: AtomicU32,
 }
+
+// Every open connection that has ever waited has one.
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
+const _: () = assert!(size_of::<Slot>() == 64);
 
 impl Slot {
     const fn new() -> Slot {
-        Slot { read: Readiness::new(), write: Readiness::new(), next_free: AtomicU32::new(NONE) }
+        Slot { read: Readiness::new(), write: Readiness::new() }
     }
 
     /// The generation of the descriptor that has the slot; the same in both directions.
@@ -32,49 +33,54 @@ impl Slot {
     }
 }
 
-/// The size of the first chunk, as a power of two.
-const FIRST_BITS: u32 = 6;
-/// Enough for every index below `NONE`; there are never more slots in use than descriptors, of which a
-/// process has at most `i32::MAX`.
-const CHUNKS: usize = (u32::BITS - FIRST_BITS) as usize + 1;
-const NONE: u32 = u32::MAX;
+/// Slots in a chunk, as a power of two.
+const CHUNK_BITS: u32 = 6;
+type Chunk = Box<[Slot; 1 << CHUNK_BITS]>;
+
+/// Places in the first row, as a power of two.
+const FIRST_ROW_BITS: u32 = 4;
+/// Enough for every index of 32 bits; there are never more slots in use than descriptors, of which a process has at most
+/// `i32::MAX`.
+const ROWS: usize = (u32::BITS - CHUNK_BITS - FIRST_ROW_BITS) as usize + 1;
 
 pub(crate) struct Slab {
-    chunks: [OnceLock<Box<[Slot]>>; CHUNKS],
+    rows: [OnceLock<Box<[OnceLock<Chunk>]>>; ROWS],
     free: Mutex<Free>,
 }
 
 struct Free {
-    /// The slot that was released last.
-    head: u32,
+    /// Those that were given back, the last one last.
+    used: Vec<u32>,
     /// The lowest index that was never used.
     fresh: u32,
 }
 
 impl Slab {
     pub(crate) const fn new() -> Slab {
-        Slab { chunks: [const { OnceLock::new() }; CHUNKS], free: Mutex::new(Free { head: NONE, fresh: 0 }) }
+        let free = Mutex::new(Free { used: Vec::new(), fresh: 0 });
+        Slab { rows: [const { OnceLock::new() }; ROWS], free }
     }
 
     /// The slot with this index, if it ever was allocated.
     #[inline]
     pub(crate) fn get(&self, index: u32) -> Option<&Slot> {
-        let (chunk, offset, _) = locate(index);
-        self.chunks[chunk].get()?.get(offset)
+        let (row, place, _) = locate(index >> CHUNK_BITS);
+        let chunk = self.rows[row].get()?[place].get()?;
+        Some(&chunk[in_chunk(index)])
     }
 
     /// Takes a slot that nobody uses.
     pub(crate) fn allocate(&self) -> (u32, &Slot) {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let index = if free.head == NONE { free.fresh } else { free.head };
-        let (chunk, offset, len) = locate(index);
-        let slot = &self.chunks[chunk].get_or_init(|| (0..len).map(|_| Slot::new()).collect())[offset];
-        if free.head == NONE {
+        let index = free.used.pop().unwrap_or_else(|| {
             free.fresh += 1;
-        } else {
-            free.head = slot.next_free.load(Ordering::Relaxed);
-        }
-        (index, slot)
+            free.fresh - 1
+        });
+        drop(free);
+        let (row, place, len) = locate(index >> CHUNK_BITS);
+        let row = self.rows[row].get_or_init(|| (0..len).map(|_| OnceLock::new()).collect());
+        let chunk = row[place].get_or_init(|| Box::new([const { Slot::new() }; 1 << CHUNK_BITS]));
+        (index, &chunk[in_chunk(index)])
     }
 
     /// Gives a slot back. Its descriptor is not registered any more, and nobody waits in it.
@@ -82,19 +88,21 @@ impl Slab {
         let slot = self.get(index).expect("only allocated slots are released");
         slot.read.retire();
         slot.write.retire();
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        slot.next_free.store(free.head, Ordering::Relaxed);
-        free.head = index;
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).used.push(index);
     }
 }
 
-/// The chunk of an index, the place in that chunk, and the chunk's size.
-fn locate(index: u32) -> (usize, usize, usize) {
-    match (index >> FIRST_BITS).checked_ilog2() {
-        None => (0, index as usize, 1 << FIRST_BITS),
+fn in_chunk(index: u32) -> usize {
+    index as usize % (1 << CHUNK_BITS)
+}
+
+/// The row of a chunk, its place there, and how long the row is.
+fn locate(chunk: u32) -> (usize, usize, usize) {
+    match (chunk >> FIRST_ROW_BITS).checked_ilog2() {
+        None => (0, chunk as usize, 1 << FIRST_ROW_BITS),
         Some(doubling) => {
-            let start = 1usize << (FIRST_BITS + doubling);
-            (doubling as usize + 1, index as usize - start, start)
+            let start = 1usize << (FIRST_ROW_BITS + doubling);
+            (doubling as usize + 1, chunk as usize - start, start)
         }
     }
 }
@@ -105,15 +113,15 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn indices_and_places_correspond_one_to_one() {
+    fn chunks_and_places_correspond_one_to_one() {
         let mut expected = (0, 0);
-        for index in 0..10_000 {
-            let (chunk, offset, len) = locate(index);
-            assert_eq!((chunk, offset), expected);
-            expected = if offset + 1 == len { (chunk + 1, 0) } else { (chunk, offset + 1) };
+        for chunk in 0..10_000 {
+            let (row, place, len) = locate(chunk);
+            assert_eq!((row, place), expected);
+            expected = if place + 1 == len { (row + 1, 0) } else { (row, place + 1) };
         }
-        let (chunk, offset, len) = locate(NONE - 1);
-        assert!(chunk < CHUNKS && offset < len);
+        let (row, place, len) = locate(u32::MAX >> CHUNK_BITS);
+        assert!(row == ROWS - 1 && place + 1 == len);
     }
 
     #[test]
@@ -145,7 +153,8 @@ mod tests {
         let slab = Slab::new();
         assert!(slab.get(0).is_none());
         slab.allocate();
-        assert!(slab.get(1 << FIRST_BITS).is_none());
-        assert!(slab.get(NONE).is_none());
+        assert!(slab.get(1 << CHUNK_BITS).is_none());
+        assert!(slab.get(1 << (CHUNK_BITS + FIRST_ROW_BITS)).is_none());
+        assert!(slab.get(u32::MAX).is_none());
     }
 }

@@ -8,26 +8,26 @@ use super::{Direction, Source};
 use crate::context::Tied;
 use crate::describe;
 use crate::fd::IoSafe;
-use crate::limit::deadline_passed;
-use crate::poller::readiness::{Seen, Waited};
+use crate::limit::{self, deadline_passed};
+use crate::poller::readiness::{Readiness, Seen, Waited};
 use narrowboat_runtime::park::{self, Reason};
 use std::io;
+use std::num::NonZero;
 use std::os::fd::BorrowedFd;
 use std::panic::Location;
-use std::time::Instant;
 
 /// What an operation carries through its waits. A copy taken before the operation is another operation.
 #[derive(Clone, Copy)]
 pub(crate) struct Wait<'a> {
-    direction: Direction,
-    reason: Reason,
     at: &'static Location<'static>,
     /// The context whose end is the operation's, too.
     tied: Option<&'a Tied>,
-    /// When the timeout ends the operation, once it had to wait: `Some(None)` means never.
-    timeout: Option<Option<Instant>>,
+    /// When the timeout ends the operation, once it had to wait; see [`Limit::expiry`](crate::limit::Limit::expiry).
+    expiry: Option<NonZero<u64>>,
     /// The next "would block" is the result.
     last_call: bool,
+    reason: Reason,
+    direction: Direction,
 }
 
 impl<'a> Wait<'a> {
@@ -35,7 +35,7 @@ impl<'a> Wait<'a> {
     #[inline]
     pub(crate) fn new(reason: Reason, at: &'static Location<'static>) -> Wait<'a> {
         let direction = Direction::of(reason);
-        Wait { direction, reason, at, tied: None, timeout: None, last_call: false }
+        Wait { at, tied: None, expiry: None, last_call: false, reason, direction }
     }
 
     /// One that the end of a context ends.
@@ -121,8 +121,8 @@ impl<F: IoSafe> Source<F> {
         }
     }
 
-    /// Waits for an event later than `seen`. Out of line, so that the frame of a parked operation stays
-    /// small.
+    /// Waits for an event later than `seen`. Out of line, and keeping nothing through the wait, because what is on the stack
+    /// here is copied with every goroutine that waits.
     #[inline(never)]
     fn wait(&self, seen: Option<Seen>, wait: &mut Wait<'_>) -> io::Result<()> {
         let registration = self.registered()?;
@@ -130,25 +130,28 @@ impl<F: IoSafe> Source<F> {
         // there when the descriptor was added, or came later; both are events, and change what the
         // registration began with.
         let seen = seen.unwrap_or(registration.first_seen());
+        let readiness = registration.direction(wait.direction);
+        if wait.tied.is_some() || !self.limit(wait.direction).is_none() {
+            return self.wait_within_limits(readiness, seen, wait);
+        }
+        readiness.wait(seen, None, wait.reason, describe::object(self.fd()), wait.at);
+        Ok(())
+    }
+
+    /// The same, for as long as the limits and the context allow.
+    #[inline(never)]
+    fn wait_within_limits(&self, readiness: &Readiness, seen: Seen, wait: &mut Wait<'_>) -> io::Result<()> {
         let limit = self.limit(wait.direction);
-        let timeout = *wait
-            .timeout
-            .get_or_insert_with(|| limit.timeout().and_then(|timeout| Instant::now().checked_add(timeout)));
-        let deadline = limit.deadline();
-        let until = match (timeout, deadline) {
-            (Some(timeout), Some(deadline)) => Some(timeout.min(deadline)),
-            (timeout, deadline) => timeout.or(deadline),
-        };
+        let expiry = wait.expiry.get_or_insert_with(|| limit.expiry()).get();
+        let deadline = limit.deadline_or_never();
+        let until = limit::instant(expiry.min(deadline));
         let waited = match wait.tied {
-            None => {
-                let object = describe::object(self.fd());
-                registration.direction(wait.direction).wait(seen, until, wait.reason, object, wait.at)
-            }
+            None => readiness.wait(seen, until, wait.reason, describe::object(self.fd()), wait.at),
             Some(tied) => tied.wait(wait.direction, until, wait.at),
         };
         match waited {
             Waited::Woken => Ok(()),
-            Waited::TimedOut if deadline.is_some() && deadline == until => Err(deadline_passed()),
+            Waited::TimedOut if deadline <= expiry => Err(deadline_passed()),
             Waited::TimedOut => {
                 // What came at the last moment, or while nobody polled, still counts.
                 wait.last_call = true;
