@@ -17,10 +17,10 @@ use std::sync::{LockResult, TryLockError, TryLockResult};
 /// guards may be held across calls that block.
 ///
 /// # Fairness
-/// Neither side starves the other. Who waits stands in one line, in the order of arrival. A reader does not overtake
-/// anybody who waits: it joins the readers that are in only if nobody does. When the lock gets free, and readers are
-/// the first in the line, they all enter, up to the first writer behind them. A writer at the front may be overtaken
-/// by another writer that comes just then, for a millisecond; after that it is granted the lock when its turn comes.
+/// Neither side starves the other. Who waits stands in one line, in the order of arrival, and nobody joins the readers
+/// that are in while somebody waits. When the lock gets free the first of the line is woken, and if that is a reader, all
+/// behind it up to the first writer. Others that come just then may take the lock before they are there, which saves
+/// switches; but a party that has waited for a millisecond is granted it when its turn comes.
 ///
 /// So a party that reads already, and reads once more, may wait for ever: a writer may have come in between, which
 /// waits for the first and is waited for by the second. As with std's, read once.
@@ -85,7 +85,7 @@ impl<T> RwLock<T> {
 }
 
 impl<T: ?Sized> RwLock<T> {
-    /// Waits until nobody writes or waits, and reads.
+    /// Waits until nobody writes, and nobody who is to go first waits, and reads.
     ///
     /// # Errors
     /// If the lock is poisoned: somebody panicked while writing. The error has the guard.
@@ -109,10 +109,11 @@ impl<T: ?Sized> RwLock<T> {
         self.raw.poison.result(unsafe { RwLockReadGuard::new(self) })
     }
 
-    /// Reads, if nobody writes or waits.
+    /// Reads, if that is possible without waiting.
     ///
     /// # Errors
-    /// `WouldBlock` if somebody writes or waits; `Poisoned`, with the guard, if somebody panicked while writing.
+    /// `WouldBlock` if somebody writes, or waits for those who read; `Poisoned`, with the guard, if somebody panicked while
+    /// writing.
     ///
     /// # Panics
     /// If there are half a billion readers already.

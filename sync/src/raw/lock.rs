@@ -4,15 +4,16 @@
 //!
 //! - `HELD`: one party has the lock for itself.
 //! - `QUEUED`: there is a line.
-//! - `WOKEN`: a party that wants the lock for itself was taken out of the line and is on its way to try again. There
-//!   is at most one such party, so a lock that is taken and released many times wakes one party and not many.
+//! - `WOKEN`: some were taken out of the line and are on their way to try again: one party that wants the lock for
+//!   itself, or several that would share it. Until one of them is there, a lock that is taken and released many times
+//!   wakes nobody else.
 //!
 //! A lock without `HELD` and without sharers is free. To take it, step by step:
 //!
-//! 1. For oneself, if it is free, whoever waits: exchange the state for the same with `HELD`. To share it, if it is
-//!    not held and nobody waits: exchange the state for the same with one sharer more.
+//! 1. If it is free, whoever waits, exchange the state for the same with `HELD`, or with a sharer. If others share it,
+//!    so may those who were woken, and everybody if nobody waits.
 //! 2. Otherwise lock the line, and look again. If 1 is still not possible, exchange the state for the same with
-//!    `QUEUED` (and without `WOKEN`, if that is us), enter the line and sleep.
+//!    `QUEUED` (and without `WOKEN`, if we were woken), enter the line and sleep.
 //! 3. Who is woken has been granted the lock, or tries again from 1.
 //!
 //! To release it, step by step:
@@ -20,17 +21,25 @@
 //! 4. If nobody waits, or somebody is on its way already: exchange the state for the same without us.
 //! 5. Otherwise keep `HELD`, or, as the last sharer, set it again if nobody else was quicker (who was will come here
 //!    in turn). The state is now ours: with `HELD` nothing is taken, and with the line locked `QUEUED` does not change.
-//! 6. Lock the line and serve it. If those in front want to share, they are granted the lock, all up to the first that
-//!    does not. If the first wants it for itself and has waited for more than [`PATIENCE`], it is granted the lock.
-//!    Otherwise the lock becomes free, and the first is woken to try again, with `WOKEN`.
+//! 6. Lock the line and serve it. Those in front are the first, and if it wants to share, all behind it up to the first
+//!    that does not. If the first has waited for more than [`PATIENCE`], they are granted the lock. Otherwise the lock
+//!    becomes free, and they are woken to try again, with `WOKEN`.
 //! 7. Unlock the line, and wake them.
 //!
 //! There is somebody to serve the line at any time: if a party enters it in 2, the lock is held or shared, and whoever
-//! releases it sees `QUEUED`; or one is on its way, which will hold the lock or see that another does.
+//! releases it sees `QUEUED`; or some are on their way, of whom the first will take the lock or see that another has it.
+//! It takes `WOKEN` away, even if that was set for others, who are on their way all the same: so the next release serves
+//! the line, perhaps earlier than it had to.
 //!
-//! Nobody starves. The line is first in, first out, sharers do not overtake it, and every release that is not a mere
-//! detour of one already woken takes at least one out of it. A party that tries again and fails keeps the time since
-//! when it waits; after its patience it does not have to try any more.
+//! Nobody starves. The line is first in, first out, nobody joins sharers ahead of it but those who were taken out of it
+//! before, and every release that is not a mere detour of one already woken takes at least one out of it. A party that
+//! tries again and fails keeps the time since when it waits; after its patience it does not have to try any more.
+//!
+//! A lock is granted only to the impatient because it is then held by parties that do not run yet. If all who would share
+//! were granted it, then the party that lets them in meets them when it wants the lock for itself, a moment later, and
+//! waits; each of them finds it in the line the next time, and waits as well; and so it goes on, a switch for every three
+//! operations, on one processor, where nobody need ever meet (seven times the cost, with eight parties of which each
+//! twentieth operation is one for itself).
 //!
 //! Orderings: taking acquires and releasing releases, so that what was done under the lock is seen by the next.
 //! Between sharers nothing needs to be ordered, but the next to hold the lock alone comes after all of them: their
@@ -71,17 +80,18 @@ enum Mode {
 }
 
 impl Mode {
-    /// Step 1: the state after this party has taken the lock, if it can. `woken`: it is the one that `WOKEN` is about.
+    /// Step 1: the state after this party has taken the lock, if it can. `woken`: it was told to try again.
     #[inline]
     fn take(self, state: u32, woken: bool) -> Option<u32> {
+        let (shared, waited_for) = (state >= SHARER, state & (QUEUED | WOKEN) != 0);
+        let rest = if woken { state & !WOKEN } else { state };
         match self {
-            Mode::Alone if state & HELD != 0 || state >= SHARER => None,
-            Mode::Alone if woken => Some((state | HELD) & !WOKEN),
-            Mode::Alone => Some(state | HELD),
-            Mode::Shared if state & (HELD | QUEUED | WOKEN) != 0 => None,
+            _ if state & HELD != 0 => None,
+            Mode::Alone => (!shared).then_some(rest | HELD),
+            Mode::Shared if shared && waited_for && !woken => None,
             Mode::Shared => {
                 assert!(state < MOST, "too many active read locks on RwLock");
-                Some(state + SHARER)
+                Some(rest + SHARER)
             }
         }
     }
@@ -118,21 +128,21 @@ impl RawLock {
     pub(crate) fn lock(&self, at: At) {
         checkpoint();
         if self.state.compare_exchange(0, HELD, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            self.lock_contended(0, at);
+            self.contend(Mode::Alone, 0, at);
         }
     }
 
     /// As [`lock`](RawLock::lock), for the party that was told to try again.
     #[cold]
     pub(crate) fn lock_woken(&self, at: At) {
-        self.lock_contended(micros() | 1, at);
+        self.contend(Mode::Alone, micros() | 1, at);
     }
 
     /// `since`: when the party began to wait, or 0 if it has not been woken.
     #[cold]
     #[inline(never)]
-    fn lock_contended(&self, mut since: usize, at: At) {
-        while let Some(entered) = self.take_or_enter(Mode::Alone, &mut since, at) {
+    fn contend(&self, mode: Mode, mut since: usize, at: At) {
+        while let Some(entered) = self.take_or_enter(mode, &mut since, at) {
             if entered.sleep() == Told::Granted {
                 return;
             }
@@ -168,7 +178,7 @@ impl RawLock {
             *since = micros() | 1;
         }
         let ticket = Ticket { what: mode as usize, since: *since };
-        // SAFETY: both callers sleep at once.
+        // SAFETY: the caller sleeps at once.
         line.map(|line| unsafe { line.enter(ticket, false, &CAUSE, at) })
     }
 
@@ -219,33 +229,37 @@ impl RawLock {
         false
     }
 
-    /// Steps 6 and 7. The state is `HELD` and `QUEUED`, by the caller, who goes on with `rest`.
+    /// Steps 6 and 7. The state is `HELD` and `QUEUED`, by the caller, who goes on with `rest`: with nothing, or as a
+    /// sharer, who lets others in at once.
     fn serve(&self, rest: u32) {
         let mut line = Line::of(self);
-        let mut served = Parties::new();
-        let mut state = rest;
+        let mut front = Parties::new();
+        let mut sharers = 0;
         while let Some(sharer) = line.pop_if(Mode::is_shared) {
-            served.push(sharer);
-            state += SHARER;
+            front.push(sharer);
+            sharers += SHARER;
         }
-        let mut told = Told::Granted;
-        if state == 0
+        if sharers == 0
+            && rest == 0
             && let Some(first) = line.pop()
         {
-            if micros().wrapping_sub(first.ticket().since) > PATIENCE {
-                state = HELD;
-            } else {
+            front.push(first);
+        }
+        let (mut state, mut told) = (rest, Told::Granted);
+        if let Some(first) = front.ticket() {
+            if rest == 0 && micros().wrapping_sub(first.since) <= PATIENCE {
                 state = WOKEN;
                 told = Told::Retry;
+            } else {
+                state += if sharers == 0 { HELD } else { sharers };
             }
-            served.push(first);
         }
         if !line.is_empty() {
             state |= QUEUED;
         }
         self.state.store(state, Ordering::Release);
         drop(line);
-        served.wake(told);
+        front.wake(told);
     }
 
     #[inline]
@@ -257,16 +271,7 @@ impl RawLock {
         if taken.is_none_or(|taken| {
             self.state.compare_exchange(state, taken, Ordering::Acquire, Ordering::Relaxed).is_err()
         }) {
-            self.lock_shared_contended(at);
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn lock_shared_contended(&self, at: At) {
-        if let Some(entered) = self.take_or_enter(Mode::Shared, &mut 0, at) {
-            // Who wants to share is never told to try again.
-            entered.sleep();
+            self.contend(Mode::Shared, 0, at);
         }
     }
 
