@@ -12,7 +12,7 @@ use std::fmt;
 /// let (tx, rx) = narrowboat_chan::unbounded();
 /// drop(rx);
 /// let error = tx.send("letter").unwrap_err();
-/// assert_eq!(error.to_string(), "sending on a closed channel");
+/// assert_eq!(error.to_string(), "sending on a disconnected channel");
 /// assert_eq!(error.into_inner(), "letter");
 /// ```
 #[derive(PartialEq, Eq, Clone, Copy)]
@@ -156,8 +156,9 @@ pub struct TryReadyError;
 #[derive(PartialEq, Eq, Clone, Copy, Debug)]
 pub struct ReadyTimeoutError;
 
-const SEND_CLOSED: &str = "sending on a closed channel";
-const RECV_CLOSED: &str = "receiving on an empty and closed channel";
+// The words of all messages are those of crossbeam-channel: programs may look for them.
+const SEND_CLOSED: &str = "sending on a disconnected channel";
+const RECV_CLOSED: &str = "receiving on an empty and disconnected channel";
 
 impl<T> fmt::Debug for SendError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -256,7 +257,7 @@ impl<T> fmt::Debug for SendTimeoutError<T> {
 impl<T> fmt::Display for SendTimeoutError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            SendTimeoutError::Timeout(_) => "timed out waiting to send on a channel",
+            SendTimeoutError::Timeout(_) => "timed out waiting on send operation",
             SendTimeoutError::Disconnected(_) => SEND_CLOSED,
         })
     }
@@ -359,8 +360,8 @@ impl TryRecvError {
 impl fmt::Display for RecvTimeoutError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            RecvTimeoutError::Timeout => "timed out waiting to receive from a channel",
-            RecvTimeoutError::Disconnected => RECV_CLOSED,
+            RecvTimeoutError::Timeout => "timed out waiting on receive operation",
+            RecvTimeoutError::Disconnected => "channel is empty and disconnected",
         })
     }
 }
@@ -400,7 +401,7 @@ impl RecvTimeoutError {
 
 impl fmt::Display for TrySelectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad("all operations of the select would block")
+        f.pad("all operations in select would block")
     }
 }
 
@@ -408,7 +409,7 @@ impl Error for TrySelectError {}
 
 impl fmt::Display for SelectTimeoutError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad("timed out waiting for an operation of the select")
+        f.pad("timed out waiting on select")
     }
 }
 

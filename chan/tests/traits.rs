@@ -2,11 +2,13 @@
 
 use narrowboat_chan::*;
 use std::error::Error;
+use std::iter::FusedIterator;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 fn shared<T: Send + Sync>() {}
 fn unwinds<T: UnwindSafe + RefUnwindSafe>() {}
 fn error<T: Error>() {}
+fn fused<T: FusedIterator>() {}
 
 #[test]
 fn auto_traits_are_those_of_crossbeam_channel() {
@@ -18,10 +20,18 @@ fn auto_traits_are_those_of_crossbeam_channel() {
     shared::<Sender<Cell>>();
     shared::<Receiver<Cell>>();
     shared::<IntoIter<Cell>>();
+    shared::<Iter<'static, Cell>>();
+    shared::<TryIter<'static, Cell>>();
     shared::<Select<'static>>();
     unwinds::<Sender<Cell>>();
     unwinds::<Receiver<Cell>>();
     unwinds::<Sender<Local>>();
+    unwinds::<Iter<'static, Local>>();
+    unwinds::<TryIter<'static, Local>>();
+    unwinds::<IntoIter<Local>>();
+    unwinds::<SelectedOperation<'static>>();
+    fused::<Iter<'static, Plain>>();
+    fused::<IntoIter<Plain>>();
     error::<SendError<Plain>>();
     error::<TrySendError<Plain>>();
     error::<SendTimeoutError<Plain>>();
@@ -58,14 +68,21 @@ fn everything_prints() {
     assert_eq!(format!("{:?}", TrySendError::Disconnected(Plain)), "Disconnected(..)");
     assert_eq!(format!("{:?}", SendTimeoutError::Timeout(Plain)), "SendTimeoutError(..)");
 
-    assert_eq!(SendError(Plain).to_string(), "sending on a closed channel");
+    // The words are crossbeam-channel's.
+    let sent = "sending on a disconnected channel";
+    assert_eq!(SendError(Plain).to_string(), sent);
     assert_eq!(TrySendError::Full(Plain).to_string(), "sending on a full channel");
-    assert_eq!(SendTimeoutError::Timeout(Plain).to_string(), "timed out waiting to send on a channel");
-    assert_eq!(RecvError.to_string(), "receiving on an empty and closed channel");
+    assert_eq!(TrySendError::Disconnected(Plain).to_string(), sent);
+    assert_eq!(SendTimeoutError::Timeout(Plain).to_string(), "timed out waiting on send operation");
+    assert_eq!(SendTimeoutError::Disconnected(Plain).to_string(), sent);
+    let received = "receiving on an empty and disconnected channel";
+    assert_eq!(RecvError.to_string(), received);
     assert_eq!(TryRecvError::Empty.to_string(), "receiving on an empty channel");
-    assert_eq!(RecvTimeoutError::Timeout.to_string(), "timed out waiting to receive from a channel");
-    assert_eq!(TrySelectError.to_string(), "all operations of the select would block");
-    assert_eq!(SelectTimeoutError.to_string(), "timed out waiting for an operation of the select");
+    assert_eq!(TryRecvError::Disconnected.to_string(), received);
+    assert_eq!(RecvTimeoutError::Timeout.to_string(), "timed out waiting on receive operation");
+    assert_eq!(RecvTimeoutError::Disconnected.to_string(), "channel is empty and disconnected");
+    assert_eq!(TrySelectError.to_string(), "all operations in select would block");
+    assert_eq!(SelectTimeoutError.to_string(), "timed out waiting on select");
 }
 
 #[test]
