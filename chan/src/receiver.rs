@@ -274,6 +274,19 @@ impl<T> Receiver<T> {
     }
 }
 
+impl Receiver<Instant> {
+    /// The channel of a timer that can be set.
+    pub(crate) fn settable(first: Instant, period: Option<Duration>) -> Receiver<Instant> {
+        Receiver { flavor: Flavor::Timer(Arc::new(Timer::settable(first, period))) }
+    }
+
+    /// The timer, of a channel that `settable` made.
+    pub(crate) fn timer(&self) -> &Timer<Instant> {
+        let Flavor::Timer(timer) = &self.flavor else { unreachable!("made by `settable`") };
+        timer
+    }
+}
+
 impl<T> Clone for Receiver<T> {
     fn clone(&self) -> Self {
         let flavor = match &self.flavor {

@@ -1,10 +1,8 @@
 //! Messages at a distance that can be changed.
 
 use crate::Receiver;
-use crate::receiver::Flavor;
-use crate::timer::{self, from_now};
+use crate::timer::from_now;
 use std::fmt;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A message every so often, until it is stopped.
@@ -26,7 +24,6 @@ use std::time::{Duration, Instant};
 /// assert!(start.elapsed() >= Duration::from_millis(15));
 /// ```
 pub struct Ticker {
-    timer: Arc<timer::Timer<Instant>>,
     channel: Receiver<Instant>,
 }
 
@@ -53,8 +50,7 @@ impl Ticker {
     #[track_caller]
     pub fn new(period: Duration) -> Ticker {
         check(period);
-        let timer = Arc::new(timer::Timer::settable(from_now(period), Some(period)));
-        Ticker { channel: Receiver { flavor: Flavor::Timer(timer.clone()) }, timer }
+        Ticker { channel: Receiver::settable(from_now(period), Some(period)) }
     }
 
     /// The channel of the messages. It never closes, not even when the ticker is stopped. Clones of it are the same
@@ -84,7 +80,7 @@ impl Ticker {
     /// assert!(ticker.channel().recv_timeout(Duration::from_millis(5)).is_err());
     /// ```
     pub fn stop(&self) {
-        self.timer.set(None, None);
+        self.channel.timer().set(None, None);
     }
 
     /// Starts the ticker anew: the next message is due `period` from now.
@@ -103,7 +99,7 @@ impl Ticker {
     #[track_caller]
     pub fn reset(&self, period: Duration) {
         check(period);
-        self.timer.set(Some(from_now(period)), Some(period));
+        self.channel.timer().set(Some(from_now(period)), Some(period));
     }
 }
 

@@ -1,10 +1,8 @@
 //! A timer that can be stopped and set again.
 
 use crate::Receiver;
-use crate::receiver::Flavor;
-use crate::timer::{self, from_now};
+use crate::timer::from_now;
 use std::fmt;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A single message at a point in time that can be changed.
@@ -31,7 +29,6 @@ use std::time::{Duration, Instant};
 /// }
 /// ```
 pub struct Timer {
-    timer: Arc<timer::Timer<Instant>>,
     channel: Receiver<Instant>,
 }
 
@@ -61,8 +58,7 @@ impl Timer {
     /// assert_eq!(narrowboat_chan::time::Timer::at(when).channel().recv(), Ok(when));
     /// ```
     pub fn at(when: Instant) -> Timer {
-        let timer = Arc::new(timer::Timer::settable(when, None));
-        Timer { channel: Receiver { flavor: Flavor::Timer(timer.clone()) }, timer }
+        Timer { channel: Receiver::settable(when, None) }
     }
 
     /// The channel of the message. It never closes. Clones of it are the same channel: one of them gets the message.
@@ -93,7 +89,7 @@ impl Timer {
     /// assert!(!timer.stop());
     /// ```
     pub fn stop(&self) -> bool {
-        self.timer.set(None, None)
+        self.channel.timer().set(None, None)
     }
 
     /// Sets the timer to fire `duration` from now, whatever its state. Returns what [`stop`](Timer::stop) would have.
@@ -126,12 +122,12 @@ impl Timer {
     /// assert_eq!(timer.channel().recv(), Ok(when));
     /// ```
     pub fn reset_at(&self, when: Instant) -> bool {
-        self.timer.set(Some(when), None)
+        self.channel.timer().set(Some(when), None)
     }
 
     /// Whether [`stop`](Timer::stop) would return true.
     pub(super) fn is_set(&self) -> bool {
-        self.timer.is_set()
+        self.channel.timer().is_set()
     }
 }
 
