@@ -24,13 +24,13 @@
 
 use crate::describe::Front;
 use crate::error::SendError;
+use crate::lock::Lock;
 use crate::ring::Ring;
-use crate::shim::{Mutex, MutexGuard, Ordering};
+use crate::shim::{MutexGuard, Ordering};
 use crate::waiters::{BlockedRecv, BlockedSend, Held, LateSend, Offer, Owed, OwedAll, Waiters};
 use narrowboat_runtime::park::Waiter;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::PoisonError;
 
 /// The capacity of a channel without a limit.
 pub(crate) const UNBOUNDED: usize = usize::MAX;
@@ -38,7 +38,7 @@ pub(crate) const UNBOUNDED: usize = usize::MAX;
 /// What senders and receivers share. Kept alive by all of them together; `senders` and `receivers` say how many of
 /// each there are.
 pub(crate) struct Channel<T> {
-    state: Mutex<State<T>>,
+    state: Lock<State<T>>,
     pub(crate) front: Front,
 }
 
@@ -118,14 +118,12 @@ impl<T> Channel<T> {
             recvs: Waiters::new(),
             closed: false,
         };
-        Channel { state: Mutex::new(state), front: Front::new(capacity) }
+        Channel { state: Lock::new(state), front: Front::new(capacity) }
     }
 
-    /// Nothing panics while the lock is held, so a poisoned lock (a thread that was already panicking let it go)
-    /// guards a sound state.
     #[inline]
     pub(crate) fn lock(&self) -> Guard<'_, T> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// What stands for this channel in diagnostics and comparisons.

@@ -26,7 +26,7 @@
 //! - Waiting receives are served in their order, and so are waiting sends. A waiting party is handed its message and
 //!   does not compete for it when it wakes.
 //! - A `select!` carries out one operation, and the others leave no trace.
-//! - Nothing spins, and nothing of a channel ever points into a stack.
+//! - Nobody spins to wait for another party, and nothing of a channel ever points into a stack.
 //!
 //! # Examples
 //! ```
@@ -62,6 +62,7 @@ pub mod context;
 mod describe;
 mod error;
 mod iter;
+mod lock;
 mod make;
 #[cfg(all(test, loom))]
 mod models;
