@@ -4,7 +4,7 @@
 //! - `worker`: the loop of a kernel thread; `search`: where it looks for work; `idle`, `sleepers`: how it
 //!   sleeps and is woken.
 //! - `monitor`: the thread that watches for workers that are stuck.
-//! - `placement`: which processor a new goroutine goes to; `deadlines`, `timers`: time; [`poller`]: descriptors.
+//! - `placement`: which processor a new goroutine goes to; `deadlines`, `timers`, `pace`: time; [`poller`]: descriptors.
 //!
 //! There is one runtime per process. It starts at first use and never ends.
 
@@ -15,6 +15,7 @@ mod deadlines;
 mod idle;
 pub(crate) mod inbox;
 pub(crate) mod monitor;
+mod pace;
 mod placement;
 pub mod poller;
 pub(crate) mod processor;

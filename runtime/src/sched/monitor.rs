@@ -7,6 +7,7 @@
 
 use super::Runtime;
 use super::census::OneWriter;
+use super::pace;
 use super::processor::Processor;
 use super::worker::Worker;
 use crate::clock;
@@ -135,7 +136,8 @@ impl Monitor {
 
     fn tick(&self, runtime: &'static Runtime, seen: &mut Vec<Seen>, reports: &mut Reports) {
         let now = clock::now();
-        runtime.queue_due(now);
+        // What is due no longer than that has an alarm of its own.
+        runtime.queue_due(now.saturating_sub(pace::APART));
         if runtime.poll_turn.is_overdue(now.saturating_sub(TICK.as_nanos() as u64))
             && let Some(turn) = runtime.poll_turn.take()
         {

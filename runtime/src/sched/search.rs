@@ -236,7 +236,11 @@ impl Worker {
                 }
             };
             now = self.look_at_clock();
-            if events > 0 || now >= alarm {
+            if now >= alarm {
+                self.runtime.sleepers.alarm_went_off(now);
+                return self.get_up();
+            }
+            if events > 0 {
                 return self.get_up();
             }
             if now >= end {

@@ -5,42 +5,54 @@
 //! itself here knows that the mark is set.
 
 use super::idle::Idle;
+use super::pace::Pace;
 use super::worker::Worker;
 use crate::clock::NEVER;
 use std::sync::{Mutex, MutexGuard};
 
 struct List {
     workers: Vec<&'static Worker>,
-    /// The deadline until which some sleeper has set its alarm, and who.
+    /// The deadline for which some sleeper has set its alarm, and who.
     alarm: u64,
     alarm_of: usize,
+    pace: Pace,
 }
 
 pub(super) struct Sleepers(Mutex<List>);
 
 impl Sleepers {
     pub(super) fn new() -> Sleepers {
-        Sleepers(Mutex::new(List { workers: Vec::new(), alarm: NEVER, alarm_of: usize::MAX }))
+        Sleepers(Mutex::new(List {
+            workers: Vec::new(),
+            alarm: NEVER,
+            alarm_of: usize::MAX,
+            pace: Pace::new(),
+        }))
     }
 
     fn lock(&self) -> MutexGuard<'_, List> {
         self.0.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// Enters the list. Returns when to wake up: at `earliest`, unless a sleeper will do that already.
+    /// Enters the list. Returns when to wake up: for `earliest`, unless a sleeper will do that already.
     pub(super) fn enter(&self, worker: &'static Worker, earliest: u64) -> u64 {
         let mut list = self.lock();
         list.workers.push(worker);
         if earliest < list.alarm {
             list.alarm = earliest;
             list.alarm_of = worker.index;
-            earliest
+            list.pace.alarm_for(earliest)
         } else {
             NEVER
         }
     }
 
-    /// Whether some sleeper wakes up by `deadline`.
+    /// A sleeper's alarm has gone off.
+    pub(super) fn alarm_went_off(&self, now: u64) {
+        self.lock().pace.went_off(now);
+    }
+
+    /// Whether some sleeper wakes up for `deadline`, or an earlier one.
     pub(super) fn wakes_by(&self, deadline: u64) -> bool {
         self.lock().alarm <= deadline
     }
