@@ -2,6 +2,11 @@
 //!
 //! It runs on the processor's own stack with the processor's thread pointer, and switches to the worker that carries it
 //! when it has nothing to run or has run a batch. No code of the user's runs on this stack.
+//!
+//! A processor that has nothing to run hands the worker on by itself, if the processor that goes next is known: one that
+//! its last goroutine has woken something on. That is one exchange of stacks and thread pointers instead of two. The
+//! loop that is handed the worker puts the other processor down: not before it has left its stack, since from then on
+//! another worker may carry it.
 
 use super::config::Stress;
 use super::processor::{Processor, Wish};
@@ -36,15 +41,17 @@ pub(super) enum Left {
 }
 
 impl Processor {
-    /// Runs a batch of this processor's goroutines on the calling worker.
+    /// Runs a batch of this processor's goroutines on the calling worker, and of those that it hands the worker on to.
+    /// Returns the last one, which is to be put down, and why it has come back.
     ///
     /// # Safety
     /// The caller is `worker`, on its native stack, and holds the processor: it took it from a queue and nobody else
     /// carries it.
-    pub(super) unsafe fn carry(&'static self, worker: &Worker) -> Left {
+    pub(super) unsafe fn carry(&'static self, worker: &Worker) -> (&'static Processor, Left) {
         // SAFETY: holding the processor makes us its carrying thread. Its loop is suspended at `resting_sp` since it
         // was prepared, or since the last batch ended. No reference is held across the switch.
         unsafe {
+            worker.take_up(self);
             let local = self.local.get();
             (*local).worker = worker;
             (*local).now = worker.now();
@@ -59,28 +66,71 @@ impl Processor {
             if !carried {
                 super::processor::set_current_processor(None);
             }
+            // What is carried was put there by us, or by a loop that handed us on.
+            let last = worker.comes_back();
+            let local = last.local.get();
             (*local).worker = ptr::null();
-            let asked = self.scavenge.is_asked() || self.inspect.load(Ordering::Relaxed);
-            if (*local).has_work() || asked { Left::Busy } else { Left::Idle }
+            (last, if (*local).has_work() || last.is_asked() { Left::Busy } else { Left::Idle })
         }
     }
 
-    /// Switches back to the worker.
+    /// Whether somebody wants something of the loop besides running goroutines.
+    fn is_asked(&self) -> bool {
+        self.scavenge.is_asked() || self.inspect.load(Ordering::Relaxed)
+    }
+
+    /// Switches back to the worker, or to a processor that it carries next. After a `short` batch, that is: after others
+    /// it is time to look around.
     ///
     /// # Safety
     /// Called by the loop of this processor.
-    unsafe fn set_down(&self) {
-        // SAFETY: the worker is suspended in `carry`. No reference is held across the switch.
+    unsafe fn set_down(&'static self, short: bool) {
+        // SAFETY: the worker is suspended in `carry`, and stays so if it is handed on. The next processor was taken from
+        // a queue, so it is ours, and its loop is suspended as in `carry`. No reference is held across the switch.
         unsafe {
             let local = self.local.get();
-            let to = (*local).worker_sp;
-            arch::switch_carrying(&raw mut (*local).resting_sp, to, (*local).worker_thread_pointer);
+            let worker = &*(*local).worker;
+            let (mut to, mut thread_pointer) = ((*local).worker_sp, (*local).worker_thread_pointer);
+            if short
+                && (*local).runtime.sizes.carried
+                && !(*local).has_work()
+                && !self.is_asked()
+                && let Some(next) = worker.take_next_directly()
+            {
+                let its = next.local.get();
+                (*its).worker = worker;
+                (*its).now = (*local).now;
+                (*its).worker_sp = to;
+                (*its).worker_thread_pointer = thread_pointer;
+                (*its).takes_over_from = Some(self);
+                (*local).worker = ptr::null();
+                worker.take_up(next);
+                worker.is_not_stuck();
+                (to, thread_pointer) = ((*its).resting_sp, next.thread_pointer);
+            }
+            arch::switch_carrying(&raw mut (*local).resting_sp, to, thread_pointer);
         }
     }
 
+    /// Puts down the processor that has handed the worker on to this one, if one has.
+    ///
     /// # Safety
     /// Called by the loop of this processor.
-    unsafe fn run_batch(&'static self) {
+    unsafe fn put_predecessor_down(&self) {
+        // SAFETY: the loop owns the local part. The other's loop has been suspended by the switch that brought us here.
+        unsafe {
+            let local = self.local.get();
+            if let Some(other) = (*local).takes_over_from.take() {
+                (*(*local).worker).put_down(other, Left::Idle);
+            }
+        }
+    }
+
+    /// Runs goroutines. True if they were too few for a look at the clock.
+    ///
+    /// # Safety
+    /// Called by the loop of this processor.
+    unsafe fn run_batch(&'static self) -> bool {
         let local = self.local.get();
         // SAFETY: as below.
         let end = unsafe { (*local).now } + SLICE;
@@ -121,6 +171,7 @@ impl Processor {
             self.publish_deadline();
             self.publish_counters();
         }
+        turn < CLOCK_EVERY
     }
 
     /// The goroutine whose turn it is: the one woken last, a few times in a row; then the queue in its order, with a
@@ -325,8 +376,9 @@ pub(super) extern "C" fn processor_loop(processor: usize) -> ! {
     loop {
         // SAFETY: this is the loop.
         unsafe {
-            processor.run_batch();
-            processor.set_down();
+            processor.put_predecessor_down();
+            let short = processor.run_batch();
+            processor.set_down(short);
         }
     }
 }

@@ -90,6 +90,8 @@ pub(super) struct Local {
     pub(super) worker_sp: usize,
     pub(super) worker_thread_pointer: usize,
     pub(super) worker: *const Worker,
+    /// The processor that has handed the worker on to this one, and has not been put down yet.
+    pub(super) takes_over_from: Option<&'static Processor>,
     /// What the goroutine that switched to the loop wants of it.
     pub(super) wish: Wish,
     /// The goroutine to run before the queue: one that the last one woke.
@@ -194,6 +196,7 @@ impl Processor {
                 worker_sp: 0,
                 worker_thread_pointer: arch::SAME_THREAD_POINTER,
                 worker: ptr::null(),
+                takes_over_from: None,
                 wish: Wish::Park,
                 run_next: ptr::null_mut(),
                 next_in_a_row: 0,

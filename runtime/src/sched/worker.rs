@@ -28,6 +28,8 @@ use std::thread::Thread;
 
 /// How many times in a row the processor woken last goes before the queue.
 const NEXT_IN_A_ROW: u32 = 16;
+/// After so many processors in a row that were handed the worker directly, it looks around.
+const DIRECTLY_IN_A_ROW: u32 = 8;
 /// Every so many processors, the shared queue goes before the worker's own.
 const SHARED_FIRST_EVERY: usize = 61;
 /// A busy worker looks into the poller when nobody has for this many nanoseconds.
@@ -129,19 +131,22 @@ impl Worker {
         self.set_retired(true);
     }
 
-    /// Carries a processor for one batch and puts it where it belongs.
+    /// Carries a processor for one batch, and those that it hands the worker on to, and puts the last where it belongs.
     fn run(&self, processor: &'static Processor) {
+        // SAFETY: we took the processor from a queue, where it stood once, and we are on our native stack.
+        let (last, left) = unsafe { processor.carry(self) };
+        self.put_down(last, left);
+    }
+
+    /// From now on the worker carries this processor.
+    pub(super) fn take_up(&self, processor: &'static Processor) {
         // Release: the monitor sees a processor only after what was done to it.
         self.carrying.store(ptr::from_ref(processor).cast_mut(), Ordering::Release);
-        // SAFETY: we took the processor from a queue, where it stood once, and we are on our native stack.
-        let left = unsafe { processor.carry(self) };
-        self.carrying.store(ptr::null_mut(), Ordering::Release);
+    }
+
+    /// Puts a processor where it belongs that has been carried for a batch.
+    pub(super) fn put_down(&self, processor: &'static Processor, left: Left) {
         self.carries.add(1);
-        // The exchange is the one that counts; it is rarely needed. A mark that comes between the two is taken back by the
-        // monitor, which sees that nothing is carried any more, or waits for the next batch.
-        if self.stuck.load(Ordering::Relaxed) && self.stuck.swap(false, Ordering::AcqRel) {
-            self.runtime.workers.allow_one_less();
-        }
         match left {
             Left::Idle if processor.inbox.rest() => {
                 self.runtime.deadlines.announce(processor.deadline.load(Ordering::Relaxed));
@@ -150,6 +155,27 @@ impl Worker {
                 }
             }
             Left::Idle | Left::Busy => self.enqueue(processor),
+        }
+    }
+
+    /// The worker is back in its own code. Returns what it has carried.
+    ///
+    /// # Safety
+    /// It has carried something.
+    pub(super) unsafe fn comes_back(&self) -> &'static Processor {
+        // SAFETY: put there by `take_up`, on this kernel thread; processors are never freed.
+        let last = unsafe { &*self.carrying.load(Ordering::Relaxed) };
+        self.carrying.store(ptr::null_mut(), Ordering::Release);
+        self.is_not_stuck();
+        last
+    }
+
+    /// What it was carrying for so long is no longer what it carries.
+    pub(super) fn is_not_stuck(&self) {
+        // The exchange is the one that counts; it is rarely needed. A mark that comes just before `carrying` changes is
+        // taken back by the monitor, which sees that, or waits for the next batch.
+        if self.stuck.load(Ordering::Relaxed) && self.stuck.swap(false, Ordering::AcqRel) {
+            self.runtime.workers.allow_one_less();
         }
     }
 
@@ -209,15 +235,28 @@ impl Worker {
         {
             return Some(processor);
         }
-        let in_a_row = self.next_in_a_row.get();
-        if (in_a_row < NEXT_IN_A_ROW || self.queue.is_empty())
-            && let Some(next) = self.take_next()
-        {
-            self.next_in_a_row.set(in_a_row + 1);
+        if let Some(next) = self.take_next_in_a_row() {
             return Some(next);
         }
         self.next_in_a_row.set(0);
         self.queue.pop().or_else(|| self.take_next())
+    }
+
+    /// What is in `next`, unless the queue has its turn.
+    fn take_next_in_a_row(&self) -> Option<&'static Processor> {
+        let in_a_row = self.next_in_a_row.get();
+        if in_a_row >= NEXT_IN_A_ROW && !self.queue.is_empty() {
+            return None;
+        }
+        let next = self.take_next()?;
+        self.next_in_a_row.set(in_a_row.wrapping_add(1));
+        Some(next)
+    }
+
+    /// The processor that the one carried, which has run out of work, shall hand the worker on to. Called by its loop.
+    pub(super) fn take_next_directly(&self) -> Option<&'static Processor> {
+        let looks_around = self.next_in_a_row.get().is_multiple_of(DIRECTLY_IN_A_ROW);
+        if looks_around { None } else { self.take_next_in_a_row() }
     }
 
     /// Takes what is in `next`; also called by searchers.
