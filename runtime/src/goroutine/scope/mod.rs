@@ -6,7 +6,7 @@
 //! And everything that a child and its owner share (the count, the outcome) is on the heap, since the *child's* stack
 //! does get copied.
 //!
-//! How a scope ends, step by step:
+//! How a scope ends, step by step ([`count`] has the counting, and its model):
 //!
 //! 1. `running` counts the owner, until its closure has ended, and the children. Only somebody who is counted adds a
 //!    child, so the count never comes back from zero.
@@ -23,12 +23,17 @@
 //! Orderings: each subtraction releases what its party did and acquires what those before it did, so the last has
 //! seen all, the waiter included. The wake-up passes that on to the owner.
 
+mod count;
+#[cfg(doctest)]
+mod refused;
+
 use super::join::{GoroutineId, JoinHandle};
 use super::spawn::{Builder, launch};
 use super::task::Origin;
 use crate::park::{Outcome, Reason, Waiter};
 use crate::sched::processor;
 use crate::shim::{AtomicUsize, Ordering};
+use count::Count;
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
@@ -351,48 +356,6 @@ impl Drop for Child {
     }
 }
 
-/// The owner and the children that have not left: the protocol at the top of this file.
-struct Count {
-    running: AtomicUsize,
-    /// The address of the owner's waiter, once it has left.
-    owner: AtomicUsize,
-}
-
-impl Count {
-    /// Counts the owner.
-    fn new() -> Count {
-        Count { running: AtomicUsize::new(1), owner: AtomicUsize::new(0) }
-    }
-
-    /// Step 1. Relaxed: the child comes into being after this.
-    fn enter(&self) {
-        let before = self.running.fetch_add(1, Ordering::Relaxed);
-        debug_assert!(before > 0, "only somebody who is counted adds a child");
-    }
-
-    /// Step 3: the owner's waiter, if the caller must wake it.
-    fn leave(&self) -> Option<usize> {
-        (self.running.fetch_sub(1, Ordering::AcqRel) == 1).then(|| self.owner.load(Ordering::Relaxed))
-    }
-
-    /// Step 4: true if children are left, and the last of them will wake `waiter`.
-    fn leave_as_owner(&self, waiter: usize) -> bool {
-        self.owner.store(waiter, Ordering::Relaxed);
-        self.running.fetch_sub(1, Ordering::AcqRel) != 1
-    }
-
-    /// Whether step 4 can be left out: nobody is left to add a child. Acquire: as the subtraction.
-    fn is_owner_alone(&self) -> bool {
-        self.running.load(Ordering::Acquire) == 1
-    }
-
-    /// How many children have not left, for diagnostics.
-    fn children(&self) -> usize {
-        let owner = usize::from(self.owner.load(Ordering::Relaxed) == 0);
-        self.running.load(Ordering::Relaxed).saturating_sub(owner)
-    }
-}
-
 /// A closure whose borrows may end while a function that has it among its arguments still runs. A bare one would be
 /// taken for valid until that function returns.
 struct MayDangle<F>(MaybeUninit<F>);
@@ -425,185 +388,4 @@ impl Drop for AbortOnDrop {
         eprintln!("narrowboat: cannot wait for the goroutines of a scope, and cannot leave it without them");
         std::process::abort();
     }
-}
-
-#[cfg(all(test, loom))]
-mod models {
-    use super::*;
-    use loom::cell::UnsafeCell;
-    use loom::sync::Arc;
-    use loom::sync::atomic::AtomicBool;
-    use loom::thread;
-
-    const OWNER: usize = 64;
-
-    /// A scope whose owner lends two values.
-    struct Lent {
-        count: Count,
-        awake: AtomicBool,
-        values: [UnsafeCell<u32>; 2],
-    }
-
-    // SAFETY: who may touch the values is what the model tests.
-    unsafe impl Sync for Lent {}
-    // SAFETY: as above.
-    unsafe impl Send for Lent {}
-
-    impl Lent {
-        fn write(&self, value: usize) {
-            // SAFETY: each value is one child's until the scope has ended.
-            self.values[value].with_mut(|v| unsafe { *v += 1 });
-        }
-
-        fn leave(&self) {
-            if let Some(owner) = self.count.leave() {
-                assert_eq!(owner, OWNER);
-                assert!(!self.awake.swap(true, Ordering::Release), "woken twice");
-            }
-        }
-
-        fn wait(&self) {
-            if !self.count.is_owner_alone() && self.count.leave_as_owner(OWNER) {
-                while !self.awake.load(Ordering::Acquire) {
-                    thread::yield_now();
-                }
-            }
-            // The children's writes are seen, and the values are the owner's again.
-            for value in &self.values {
-                // SAFETY: the scope has ended.
-                value.with_mut(|v| unsafe { assert_eq!(*v, 1) });
-            }
-        }
-    }
-
-    fn lent() -> Arc<Lent> {
-        Arc::new(Lent {
-            count: Count::new(),
-            awake: AtomicBool::new(false),
-            values: [UnsafeCell::new(0), UnsafeCell::new(0)],
-        })
-    }
-
-    #[test]
-    fn loom_a_scope_ends_after_its_children() {
-        loom::model(|| {
-            let lent = lent();
-            for value in 0..2 {
-                lent.count.enter();
-                let lent = lent.clone();
-                thread::spawn(move || {
-                    lent.write(value);
-                    lent.leave();
-                });
-            }
-            lent.wait();
-        });
-    }
-
-    #[test]
-    fn loom_a_scope_ends_after_its_grandchildren() {
-        loom::model(|| {
-            let lent = lent();
-            lent.count.enter();
-            let child = lent.clone();
-            thread::spawn(move || {
-                child.count.enter();
-                let grandchild = child.clone();
-                thread::spawn(move || {
-                    grandchild.write(1);
-                    grandchild.leave();
-                });
-                child.write(0);
-                child.leave();
-            });
-            lent.wait();
-        });
-    }
-}
-
-/// What the lifetimes must refuse. Each of these would read or write memory that is gone.
-#[cfg(doctest)]
-mod refused {
-    /// A grandchild that borrows from a child.
-    /// ```compile_fail,E0373
-    /// narrowboat_runtime::scope(|s| {
-    ///     s.spawn(|| {
-    ///         let inside = String::from("gone soon");
-    ///         s.spawn(|| println!("{inside}"));
-    ///     });
-    /// });
-    /// ```
-    /// The same by reference to the child's variable.
-    /// ```compile_fail,E0597
-    /// narrowboat_runtime::scope(|s| {
-    ///     s.spawn(|| {
-    ///         let inside = String::from("gone soon");
-    ///         let inside = &inside;
-    ///         s.spawn(move || println!("{inside}"));
-    ///     });
-    /// });
-    /// ```
-    struct Grandchildren;
-
-    /// Two children that write the same variable.
-    /// ```compile_fail,E0499
-    /// let mut n = 0;
-    /// narrowboat_runtime::scope(|s| {
-    ///     s.spawn(|| n += 1);
-    ///     s.spawn(|| n += 1);
-    /// });
-    /// ```
-    /// The owner reads what a child writes.
-    /// ```compile_fail,E0502
-    /// let mut n = 0;
-    /// narrowboat_runtime::scope(|s| {
-    ///     s.spawn(|| n += 1);
-    ///     println!("{n}");
-    /// });
-    /// ```
-    struct Aliases;
-
-    /// A handle that leaves its scope.
-    /// ```compile_fail
-    /// let n = 1;
-    /// let handle = narrowboat_runtime::scope(|s| s.spawn(|| n));
-    /// handle.join().unwrap();
-    /// ```
-    /// A scope that leaves itself.
-    /// ```compile_fail
-    /// let mut kept = None;
-    /// narrowboat_runtime::scope(|s| kept = Some(s));
-    /// kept.unwrap().spawn(|| ());
-    /// ```
-    /// A child that takes the variable out from under its scope.
-    /// ```compile_fail,E0505
-    /// let text = String::from("borrowed");
-    /// narrowboat_runtime::scope(|s| {
-    ///     s.spawn(|| println!("{text}"));
-    ///     drop(text);
-    /// });
-    /// ```
-    struct Escapes;
-
-    /// A closure that must stay on its thread.
-    /// ```compile_fail,E0277
-    /// let shared = std::rc::Rc::new(1);
-    /// narrowboat_runtime::scope(|s| {
-    ///     s.spawn(|| println!("{shared}"));
-    /// });
-    /// ```
-    /// A result that must.
-    /// ```compile_fail,E0277
-    /// narrowboat_runtime::scope(|s| {
-    ///     s.spawn(|| std::rc::Rc::new(1));
-    /// });
-    /// ```
-    struct Threads;
-
-    /// An ordinary goroutine that borrows.
-    /// ```compile_fail,E0373
-    /// let n = 1;
-    /// narrowboat_runtime::spawn(|| println!("{n}"));
-    /// ```
-    struct WithoutAScope;
 }
