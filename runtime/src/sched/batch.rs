@@ -154,7 +154,7 @@ impl Processor {
                     }
                 }
                 if self.yield_flag.load(Ordering::Relaxed) {
-                    // That turn was a long one.
+                    // That turn was a long one, or one that has spawned many.
                     self.yield_flag.store(false, Ordering::Relaxed);
                     break;
                 }
@@ -249,6 +249,7 @@ impl Processor {
         unsafe {
             (*local).slots.bring_in(r);
             (*local).current = r;
+            (*local).spawned = 0;
             (*r).reason = Reason::None;
             self.switches.add(1);
             if (*r).sp == 0 {

@@ -181,16 +181,20 @@ impl Place {
     /// Puts the goroutine there.
     pub(crate) fn put(self, task: TaskPtr) {
         match self {
-            Place::Here(here) => {
-                // SAFETY: the caller of `place` is a goroutine of `here`.
-                unsafe { here.spawn_here(task) }
-                processor::checkpoint();
-            }
+            // SAFETY: the caller of `place` is a goroutine of `here`.
+            Place::Here(here) => unsafe {
+                here.spawn_here(task);
+                here.count_spawn();
+            },
             Place::There(there, here) => {
                 there.send_task(task, here);
-                processor::checkpoint();
+                if let Some(here) = here {
+                    // SAFETY: as above.
+                    unsafe { here.count_spawn() };
+                }
             }
         }
+        processor::checkpoint();
     }
 }
 

@@ -10,7 +10,7 @@
 //! | `inbox` | see [`super::inbox`] |
 //! | `arrivals` | anyone who spawns a goroutine here from elsewhere; taken by the carrier or a thief |
 //! | `deadline` | the carrier: the earliest timer |
-//! | `yield_flag` | set by the monitor, cleared by the carrier |
+//! | `yield_flag` | set by the monitor, or by the carrier's goroutine; cleared by the carrier |
 //! | `switches` | the carrier; the monitor compares it with what it saw before |
 //! | `scavenge` | see [`crate::stack::scavenge`] |
 //! | `census` | see [`super::census`] |
@@ -47,6 +47,9 @@ use std::time::Instant;
 
 /// Bytes of stack for the processor's own loop, which calls the allocator, the copying and nothing of the user's.
 const LOOP_STACK: usize = 64 << 10;
+/// So many tasks are still in a cache when they start, and the memory of those that have ended serves for the next. A goroutine
+/// that spawns more in a turn gives way: otherwise what waits to be started would grow until the monitor looked.
+const SPAWNS_IN_A_TURN: u32 = 1024;
 
 pub(crate) struct Processor {
     pub(crate) index: usize,
@@ -107,6 +110,8 @@ pub(super) struct Local {
     pub(super) unwinding: Unwinding,
     /// How many times a goroutine has given way.
     pub(super) yields: usize,
+    /// How many goroutines the running one has spawned in its present turn.
+    pub(super) spawned: u32,
     /// The time, as of the last look at the clock.
     pub(super) now: u64,
     placement: Placement,
@@ -208,6 +213,7 @@ impl Processor {
                 timers: Timers::new(),
                 unwinding: Unwinding::new(),
                 yields: 0,
+                spawned: 0,
                 now: clock::now(),
                 placement: Placement::default(),
                 ids: 0..0,
@@ -332,6 +338,20 @@ impl Processor {
             local.ids = local.runtime.take_ids(256);
         }
         local.ids.next().unwrap_or_default()
+    }
+
+    /// After so many spawns in one turn the running goroutine shall give way.
+    ///
+    /// # Safety
+    /// Called by a goroutine of this processor.
+    #[inline]
+    pub(super) unsafe fn count_spawn(&self) {
+        // SAFETY: we are the carrying thread.
+        let local = unsafe { &mut *self.local.get() };
+        local.spawned += 1;
+        if local.spawned == SPAWNS_IN_A_TURN {
+            self.yield_flag.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Queues a goroutine that the running one has spawned.
