@@ -14,6 +14,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::FromRawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 const MIB: usize = 1 << 20;
@@ -92,6 +93,34 @@ fn a_limit_that_not_even_the_smallest_stacks_fit_is_an_error_that_says_so() {
     succeeds(&output);
 }
 
+/// The C library reserves 64 MiB of it for each thread that allocates, if nobody says otherwise.
+#[test]
+fn a_limit_on_address_space_leaves_room_for_memory() {
+    let name = "a_limit_on_address_space_leaves_room_for_memory";
+    let Ok(room) = std::env::var("ROOM") else {
+        for room in ["1024", "200"] {
+            succeeds(&in_child_with(name, &[("ROOM", room)]).unwrap());
+        }
+        return;
+    };
+    limit(libc::RLIMIT_AS, ((status("VmSize:") << 10) + room.parse::<usize>().unwrap() * MIB) as u64);
+    static PARKED: AtomicUsize = AtomicUsize::new(0);
+    run(|| {
+        // What they take in all fits easily.
+        let goroutines = sized(100_000, 20_000);
+        for _ in 0..goroutines {
+            spawn(|| {
+                PARKED.fetch_add(1, Ordering::Relaxed);
+                sleep(Duration::from_secs(1000));
+            });
+        }
+        while PARKED.load(Ordering::Relaxed) < goroutines {
+            sleep(Duration::from_millis(1));
+        }
+    });
+    works();
+}
+
 #[test]
 fn segments_give_way_when_memory_is_short() {
     let Some(output) = in_child("segments_give_way_when_memory_is_short") else {
@@ -107,28 +136,51 @@ fn segments_give_way_when_memory_is_short() {
     succeeds(&output);
 }
 
+/// The mapping that an address lies in, as /proc/self/smaps describes it.
+struct Mapping(String);
+
+impl Mapping {
+    fn of(address: usize) -> Mapping {
+        let smaps = fs::read_to_string("/proc/self/smaps").unwrap();
+        let holds = |line: &&str| {
+            let bounds = line.split(' ').next().and_then(|range| range.split_once('-'));
+            let parse = |text| usize::from_str_radix(text, 16).ok();
+            let range = bounds.and_then(|(low, high)| Some(parse(low)?..parse(high)?));
+            range.is_some_and(|range| range.contains(&address))
+        };
+        let lines: Vec<_> = smaps.lines().skip_while(|line| !holds(line)).collect();
+        let end = lines.iter().position(|line| line.starts_with("VmFlags:")).unwrap();
+        Mapping(lines[..=end].join("\n"))
+    }
+
+    fn kib(&self, name: &str) -> usize {
+        let line = self.0.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    fn has_flag(&self, flag: &str) -> bool {
+        self.0.lines().last().unwrap().split(' ').any(|word| word == flag)
+    }
+}
+
+/// One byte of a stack takes one small page, whatever the system is set to. Far down the system may use huge ones.
 #[test]
-fn stacks_are_never_huge_pages() {
-    let Some(output) = in_child("stacks_are_never_huge_pages") else {
+fn stacks_are_small_pages_and_deep_down_huge_ones() {
+    let Some(output) = in_child("stacks_are_small_pages_and_deep_down_huge_ones") else {
         let inspect = |what: &'static str| {
-            dig(6 * MIB);
+            dig_without_parking(16 * MIB);
             let local = 0u8;
             let address = &raw const local as usize;
-            let smaps = fs::read_to_string("/proc/self/smaps").unwrap();
-            let mut lines = smaps.lines().skip_while(|line| {
-                let bounds = line.split(' ').next().and_then(|range| range.split_once('-'));
-                let parse = |text| usize::from_str_radix(text, 16).ok();
-                let range = bounds.and_then(|(low, high)| Some(parse(low)?..parse(high)?));
-                !range.is_some_and(|range| range.contains(&address))
-            });
-            let mut value = |name: &str| {
-                let line = lines.find(|line| line.starts_with(name)).unwrap();
-                line[name.len()..].trim().to_owned()
-            };
-            let resident: usize = value("Rss:").trim_end_matches(" kB").parse().unwrap();
-            assert!(resident >= 6 << 10, "{what}: {resident} KiB");
-            assert_eq!(value("AnonHugePages:"), "0 kB", "{what}");
-            assert!(value("VmFlags:").split(' ').any(|flag| flag == "nh"), "{what}");
+            let top = Mapping::of(address);
+            assert!(top.kib("Rss:") >= 2 << 10, "{what}: {}", top.0);
+            assert_eq!(top.kib("AnonHugePages:"), 0, "{what}: {}", top.0);
+            assert!(top.has_flag("nh"), "{what}: {}", top.0);
+            assert!(Mapping::of(address - 2 * MIB + (16 << 10)).has_flag("nh"), "{what}");
+            let deep = Mapping::of(address - 8 * MIB);
+            assert!(deep.kib("Rss:") >= 8 << 10, "{what}: {}", deep.0);
+            // A kernel may know no huge pages.
+            let known = fs::exists("/sys/kernel/mm/transparent_hugepage/enabled").unwrap();
+            assert_eq!(deep.has_flag("hg"), known, "{what}: {}", deep.0);
         };
         spawn(move || inspect("a slot")).join().unwrap();
         let own = Builder::new().own_stack(32 * MIB).spawn(move || inspect("an own stack")).unwrap();
@@ -262,6 +314,20 @@ fn a_stack_of_a_gibibyte_can_be_used() {
         return;
     };
     succeeds(&output);
+}
+
+/// Also if that is what starts the runtime, so that nothing is known of sizes before.
+#[test]
+fn the_main_goroutine_is_as_deep_as_any_other() {
+    let name = "the_main_goroutine_is_as_deep_as_any_other";
+    for size in ["1048576", "1073741824"] {
+        let Some(output) = in_child_with(name, &[("NARROWBOAT_MAX_STACK", size)]) else {
+            let main = run(|| stack::remaining().unwrap());
+            let other = stack_of_a_goroutine();
+            return assert!(main.abs_diff(other) < 64 << 10, "{main} bytes in main, {other} in others");
+        };
+        succeeds(&output);
+    }
 }
 
 fn stack_of_a_goroutine() -> usize {

@@ -55,8 +55,8 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let spawned = Builder::new().name("main").own_stack(sched::config::main_stack()).spawn(f);
-    match spawned {
+    let spawn = || Builder::new().name("main").own_stack(sched::config::main_stack()?).spawn(f);
+    match spawn() {
         Ok(handle) => handle.join().unwrap_or_else(|payload| resume_unwind(payload)),
         Err(e) => panic!("cannot start the main goroutine: {e}"),
     }

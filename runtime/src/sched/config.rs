@@ -115,8 +115,8 @@ impl Config {
         self
     }
 
-    /// How many bytes deep a goroutine's stack may grow. Unset: `NARROWBOAT_MAX_STACK`, else 256 MiB. Where the
-    /// system refuses that much address space it is halved until it fits.
+    /// How many bytes deep a goroutine's stack may grow. Unset: `NARROWBOAT_MAX_STACK`, else 256 MiB. More than 2 GiB counts
+    /// as 2 GiB. Where the system refuses that much address space it is halved until it fits.
     ///
     /// ```
     /// let config = narrowboat_runtime::Config::new().max_stack(16 << 20);
@@ -223,6 +223,7 @@ impl Config {
         let blocking_threads =
             pick(chosen.blocking_threads, "NARROWBOAT_BLOCKING_THREADS", DEFAULT_BLOCKING_THREADS)?;
         sys::memory::look_for_locking();
+        sys::memory::share_arenas_under_a_limit();
         let geometry = Geometry::fit(processors, slots, max_stack)?;
         let schedtrace = number("NARROWBOAT_SCHEDTRACE")?.map(|ms| Duration::from_millis(ms as u64));
         let deadlock = chosen.deadlock.unwrap_or(variable("NARROWBOAT_DEADLOCK").as_deref() != Some("0"));
@@ -249,9 +250,9 @@ impl Config {
     }
 }
 
-/// The size of the main goroutine's own stack.
-pub(crate) fn main_stack() -> usize {
-    super::started().map_or(DEFAULT_MAX_STACK, |runtime| runtime.sizes.geometry.largest())
+/// The size of the main goroutine's own stack: as deep as all others, which is known once the runtime has started.
+pub(crate) fn main_stack() -> io::Result<usize> {
+    Ok(super::start_and_get()?.sizes.geometry.largest())
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -1,6 +1,6 @@
 //! How many slots a processor has and how large they are, given what was asked for and what the system allows.
 
-use super::{GUARD, SMALLEST};
+use super::{GUARD, LARGEST, SMALLEST};
 use crate::arch::valgrind;
 use crate::sys::memory;
 use std::io;
@@ -58,7 +58,7 @@ impl Geometry {
         let page = memory::page_size();
         let most = (in_all / processors.max(1)).min(SLOTS_PER_PROCESSOR);
         let slots = slots.min(most).max(1);
-        let mut size = max_stack.max(SMALLEST).next_multiple_of(page);
+        let mut size = max_stack.clamp(SMALLEST, LARGEST).next_multiple_of(page);
         loop {
             let stride = size + GUARD;
             let asked = stride
@@ -112,6 +112,12 @@ mod tests {
     fn takes_what_was_asked_for_when_it_fits() {
         let g = Geometry::fit_if(16, 64, 256 << 20, SLOTS_IN_ALL, |_| true).unwrap();
         assert_eq!(g, Geometry { slots: 64, reserve: 448, stride: (256 << 20) + GUARD });
+    }
+
+    #[test]
+    fn asked_for_more_than_can_be_had_it_takes_what_can() {
+        let g = Geometry::fit_if(1, 1, usize::MAX, SLOTS_IN_ALL, |_| true).unwrap();
+        assert_eq!(g.largest(), LARGEST);
     }
 
     #[test]

@@ -25,13 +25,15 @@
 // Copying is expensive for goroutines that park with much on their stacks. Where such ones were spawned before, the next
 // get slots of their own (`sites`).
 //
-// What a stack has resident and nobody has needed lately is given back to the system (`scavenge`).
+// What a stack has resident and nobody has needed lately is given back to the system (`scavenge`). What lies some megabytes down
+// may be huge pages (`deep`).
 //
 // How large slots are and how many, and what happens when the system refuses, is decided in `geometry`. Which stack the
 // calling code is on is known in `present`; what happens when it runs past the end, in `overflow` and `frames`.
 
 pub(crate) mod arena;
 pub(crate) mod cache;
+mod deep;
 pub(crate) mod frames;
 pub(crate) mod geometry;
 pub(crate) mod image;
@@ -54,6 +56,8 @@ pub(crate) const GUARD: usize = 64 << 10;
 
 /// The least that a goroutine's stack may be: enough for a panic with a backtrace.
 pub(crate) const SMALLEST: usize = 64 << 10;
+/// The most that a slot may be: images count their bytes in 32 bits.
+pub(crate) const LARGEST: usize = 2 << 30;
 
 /// The bounds of one stack: `base` is its upper end, where the first frame starts; it may grow down to `limit`.
 #[derive(Clone, Copy)]

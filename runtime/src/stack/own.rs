@@ -1,5 +1,6 @@
 //! Stacks that are never copied: those of one goroutine alone, segments, and the runtime's own.
 
+use super::deep::Deep;
 use super::{Bounds, GUARD, SMALLEST};
 use crate::arch::valgrind;
 use crate::sys::memory::{Reservation, page_size};
@@ -9,6 +10,7 @@ use std::io;
 pub(crate) struct OwnStack {
     // Held for their destructors, in this order.
     _registered: valgrind::Registered,
+    _deep: Deep,
     _memory: Reservation,
     bounds: Bounds,
 }
@@ -20,13 +22,27 @@ impl OwnStack {
         let Some(size) = size else {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a stack cannot be that large"));
         };
-        let hint =
-            |e: io::Error| io::Error::new(e.kind(), format!("no memory for a stack of {size} bytes: {e}"));
+        let hint = |e: io::Error| {
+            let kind = e.kind();
+            io::Error::new(
+                kind,
+                format!(
+                    "no memory for a stack of {size} bytes: {e}; raise the address-space limit (ulimit -v), with tens of \
+                     thousands of them vm.max_map_count, or under strict overcommit vm.overcommit_ratio; or ask \
+                     for less"
+                ),
+            )
+        };
         let memory = Reservation::new(size + GUARD).map_err(hint)?;
         let limit = memory.low() + GUARD;
         memory.open_above_guard(memory.low(), limit, limit + size).map_err(hint)?;
         let bounds = Bounds { base: limit + size, limit };
-        Ok(OwnStack { _registered: valgrind::Registered::new(limit, bounds.base), _memory: memory, bounds })
+        Ok(OwnStack {
+            _registered: valgrind::Registered::new(limit, bounds.base),
+            _deep: Deep::new(&memory, limit, bounds.base),
+            _memory: memory,
+            bounds,
+        })
     }
 
     pub(crate) fn bounds(&self) -> Bounds {

@@ -162,7 +162,7 @@ impl Slots {
     pub(crate) fn new(geometry: Geometry) -> io::Result<Slots> {
         let mut slots = Slots {
             geometry,
-            arena: Arena::new(geometry.stride, geometry.slots)?,
+            arena: Arena::new(geometry.stride, geometry.slots, true)?,
             reserve: None,
             open: Vec::new(),
             histories: Vec::new(),
@@ -190,7 +190,8 @@ impl Slots {
             Some(index) => {
                 let Geometry { stride, reserve, .. } = self.geometry;
                 if self.reserve.is_none() {
-                    self.reserve = Some(Arena::new(stride, reserve)?);
+                    // Too many for mappings of their own.
+                    self.reserve = Some(Arena::new(stride, reserve, false)?);
                 }
                 // Sharing is better than a smaller stack.
                 self.reserve.as_ref().expect("just made").open(index, self.geometry.largest())?
