@@ -6,6 +6,7 @@ mod faults;
 mod http;
 mod redis;
 mod relays;
+mod resolver;
 mod server;
 mod stuck;
 #[path = "../support/mod.rs"]

@@ -99,8 +99,14 @@ fn a_proxy_without_its_target_closes_and_goes_on() {
 
 #[test]
 fn examples_with_wrong_arguments_say_how_they_are_used() {
-    for (name, arguments) in [("proxy", &["127.0.0.1:0"][..]), ("tls_echo", &["127.0.0.1:0", "certificate"])]
-    {
+    let wrong: [(&str, &[&str]); 5] = [
+        ("proxy", &["127.0.0.1:0"]),
+        ("tls_echo", &["127.0.0.1:0", "certificate"]),
+        ("resolver", &[]),
+        ("resolver", &["127.0.0.1:0", "boat.test"]),
+        ("resolver", &["127.0.0.1:0", "boat.test=nowhere"]),
+    ];
+    for (name, arguments) in wrong {
         let output = example(name).args(arguments).output().expect("starts");
         assert!(!output.status.success());
         assert!(String::from_utf8_lossy(&output.stderr).contains("usage: "), "{output:?}");

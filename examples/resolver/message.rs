@@ -1,0 +1,106 @@
+//! The part of DNS messages that the server needs (RFC 1035): one question in, some addresses out.
+
+use std::net::IpAddr;
+
+/// Record types.
+pub const A: u16 = 1;
+pub const AAAA: u16 = 28;
+const INTERNET: u16 = 1;
+
+/// Bytes of a message over UDP, unless both sides agree on more.
+pub const LONGEST: usize = 512;
+const HEADER: usize = 12;
+/// Seconds for which an answer may be kept.
+const TIME_TO_LIVE: u32 = 60;
+
+/// What a reply says beside its answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Code {
+    NoError = 0,
+    FormatError = 1,
+    ServerFailure = 2,
+    NotImplemented = 4,
+}
+
+pub struct Question {
+    /// In lower case, without a dot at the end.
+    pub name: String,
+    pub kind: u16,
+    /// Where it ends in the query.
+    end: usize,
+}
+
+/// Something that looks like a query, and may be answered. Answers are not: two servers would keep each other busy.
+pub fn is_query(message: &[u8]) -> bool {
+    message.len() >= HEADER && message[2] & 0x80 == 0
+}
+
+/// What is asked, or the reply's code if that cannot be understood.
+pub fn question(query: &[u8]) -> Result<Question, Code> {
+    if query[2] & 0x78 != 0 {
+        return Err(Code::NotImplemented);
+    }
+    read_question(query).ok_or(Code::FormatError)
+}
+
+fn read_question(query: &[u8]) -> Option<Question> {
+    if query[4..6] != [0, 1] {
+        return None;
+    }
+    let mut name = String::new();
+    let mut at = HEADER;
+    loop {
+        let length = usize::from(*query.get(at)?);
+        at += 1;
+        if length == 0 {
+            break;
+        }
+        // The two highest bits would make it something else than a label.
+        let label = query.get(at..at + length).filter(|_| length < 64)?;
+        at += length;
+        if !name.is_empty() {
+            name.push('.');
+        }
+        name.push_str(std::str::from_utf8(label).ok().filter(|label| !label.contains('.'))?);
+    }
+    let &[kind_high, kind_low, class_high, class_low] = query.get(at..at + 4)? else { return None };
+    let class = u16::from_be_bytes([class_high, class_low]);
+    let kind = if class == INTERNET { u16::from_be_bytes([kind_high, kind_low]) } else { 0 };
+    name.make_ascii_lowercase();
+    Some(Question { name, kind, end: at + 4 })
+}
+
+/// A reply with those of the addresses that were asked for, as many as there is room for.
+pub fn reply(query: &[u8], question: Option<&Question>, code: Code, addresses: &[IpAddr]) -> Vec<u8> {
+    let mut reply = query[..question.map_or(HEADER, |question| question.end)].to_vec();
+    // A reply, and recursion is available; what was asked for stands as it was.
+    reply[2] = 0x80 | reply[2] & 0x79;
+    reply[3] = 0x80 | code as u8;
+    reply[4..HEADER].fill(0);
+    let Some(question) = question else { return reply };
+    reply[5] = 1;
+    let (mut answers, mut cut) = (0u16, false);
+    for address in addresses {
+        let data = match (address, question.kind) {
+            (IpAddr::V4(address), A) => address.octets().to_vec(),
+            (IpAddr::V6(address), AAAA) => address.octets().to_vec(),
+            _ => continue,
+        };
+        if reply.len() + HEADER + data.len() > LONGEST {
+            cut = true;
+            break;
+        }
+        // The name is the one at the beginning of the question.
+        reply.extend([0xc0, HEADER as u8]);
+        reply.extend(question.kind.to_be_bytes());
+        reply.extend(INTERNET.to_be_bytes());
+        reply.extend(TIME_TO_LIVE.to_be_bytes());
+        reply.extend((data.len() as u16).to_be_bytes());
+        reply.extend(data);
+        answers += 1;
+    }
+    reply[6..8].copy_from_slice(&answers.to_be_bytes());
+    reply[2] |= u8::from(cut) << 1;
+    reply
+}
