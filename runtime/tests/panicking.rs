@@ -1,5 +1,7 @@
 //! Who is unwinding, among goroutines that share a processor and so std's count of panics.
 
+mod common;
+
 use narrowboat_runtime::{Config, panicking, spawn, yield_now};
 use std::panic::{catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -224,4 +226,47 @@ fn on_a_plain_thread_it_is_what_std_says() {
         caught.is_err() && !panicking()
     });
     assert!(said.join().unwrap());
+}
+
+#[test]
+fn a_joined_panic_has_the_goroutines_own_trace() {
+    let name = "a_joined_panic_has_the_goroutines_own_trace";
+    let Some(output) = common::in_child_with(name, &[("RUST_BACKTRACE", "1")]) else {
+        #[inline(never)]
+        fn goes_wrong(n: i32) -> i32 {
+            panic!("{n} is too much");
+        }
+        let line = line!() - 2;
+        let handle = narrowboat_runtime::Builder::new().name("parser").spawn(|| goes_wrong(7)).unwrap();
+        let id = handle.id();
+        let panic = handle.join_with_trace().unwrap_err();
+        assert_eq!((panic.goroutine_id(), panic.goroutine_name()), (id, Some("parser")));
+        assert_eq!(panic.message(), Some("7 is too much"));
+        let place = format!("runtime/tests/panicking.rs:{line}:");
+        assert!(panic.location().unwrap().contains(&place), "{:?}", panic.location());
+        let backtrace = panic.backtrace().expect("asked for").to_string();
+        assert!(backtrace.contains("goes_wrong"), "{backtrace}");
+        assert!(format!("{panic:?}").contains("goes_wrong"));
+        eprintln!("joined {panic}");
+        assert_eq!(*panic.into_payload().downcast::<String>().unwrap(), "7 is too much");
+        return;
+    };
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("'parser', spawned at runtime/tests/panicking.rs:"), "{text}");
+}
+
+#[test]
+fn a_trace_is_that_of_the_panic_that_ended_the_goroutine() {
+    // The first panic is caught; the second says nothing to the hook.
+    let panic = narrowboat_runtime::spawn(|| {
+        let _ = std::panic::catch_unwind(|| panic!("caught"));
+        std::panic::resume_unwind(Box::new("passed on"));
+    });
+    let panic = panic.join_with_trace().unwrap_err();
+    assert_eq!((panic.message(), panic.location()), (Some("passed on"), None));
+    // And one that is no text.
+    let panic = narrowboat_runtime::spawn(|| std::panic::panic_any(7)).join_with_trace().unwrap_err();
+    assert!(panic.message().is_none() && panic.location().is_some());
+    assert_eq!(*panic.into_payload().downcast::<i32>().unwrap(), 7);
 }

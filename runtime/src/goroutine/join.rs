@@ -1,5 +1,6 @@
 //! The handle of a spawned goroutine.
 
+use super::failure::Panic;
 use super::task::TaskPtr;
 use std::fmt;
 use std::marker::PhantomData;
@@ -57,10 +58,34 @@ impl<T> JoinHandle<T> {
     /// ```
     #[track_caller]
     pub fn join(self) -> std::thread::Result<T> {
+        self.wait(Location::caller()).map_err(Panic::into_payload)
+    }
+
+    /// As [`join`](JoinHandle::join), but a panic comes with the goroutine's own trace.
+    ///
+    /// # Errors
+    /// If the goroutine panicked: its [`Panic`], which says which goroutine it was, where it panicked and with what words, and has
+    /// the payload; and the backtrace if `RUST_BACKTRACE` (or `RUST_LIB_BACKTRACE`) asks for backtraces.
+    ///
+    /// ```
+    /// use narrowboat_runtime::Builder;
+    ///
+    /// let handle = Builder::new().name("parser").spawn(|| -> u32 { panic!("line 7 is empty") })?;
+    /// let panic = handle.join_with_trace().unwrap_err();
+    /// assert_eq!((panic.goroutine_name(), panic.message()), (Some("parser"), Some("line 7 is empty")));
+    /// println!("{panic}");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn join_with_trace(self) -> Result<T, Panic> {
+        self.wait(Location::caller())
+    }
+
+    fn wait(self, at: &'static Location<'static>) -> Result<T, Panic> {
         let task = self.task;
         mem::forget(self);
         // SAFETY: the forgotten handle was the one handle of the task, and knew its type.
-        unsafe { task.join(Location::caller()) }
+        unsafe { task.join(at) }
     }
 
     /// Whether the goroutine has ended, so that [`join`](JoinHandle::join) would not wait.

@@ -25,6 +25,7 @@
 //! What is left is said at [`panicking`].
 
 use super::current::current;
+use super::failure;
 use super::record::Record;
 use crate::sched::processor;
 use std::collections::BTreeSet;
@@ -43,6 +44,7 @@ pub(crate) fn install_hook() {
         let previous = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             processor::with_unwinding(Unwinding::note_panic);
+            failure::note_panic(info);
             if let Some(goroutine) = current() {
                 let name = goroutine.name().map(|name| format!(" '{name}'")).unwrap_or_default();
                 eprintln!("\ngoroutine {}{name}, spawned at {}:", goroutine.id(), goroutine.spawned_at());

@@ -16,6 +16,8 @@
 //! Orderings: setting `DONE` releases the outcome and acquires the waiter; the handle's side acquires it. `DETACHED`
 //! releases the handle's last use of the task to whoever frees it.
 
+use super::failure::{Panic, Trace};
+use super::local::Locals;
 use crate::diag::group::GOROUTINE;
 use crate::park::{self, Outcome, Reason, Thing, Waiter};
 use crate::shim::{AtomicUsize, Ordering};
@@ -81,6 +83,15 @@ pub(crate) struct Extras {
     pub(crate) spawned_at: &'static Location<'static>,
     pub(crate) name: Option<Arc<str>>,
     pub(crate) own_stack: Option<OwnStack>,
+    pub(crate) late: Option<Box<Late>>,
+}
+
+/// What a goroutine has come by since.
+#[derive(Default)]
+pub(crate) struct Late {
+    pub(crate) locals: Locals,
+    /// Its last panic, as the hook saw it.
+    pub(crate) trace: Option<Trace>,
 }
 
 /// Where a goroutine was spawned, in one word: most have no extras, and a million of them should not pay for any.
@@ -113,6 +124,24 @@ impl Origin {
     pub(crate) fn name<'a>(&self) -> Option<&'a Arc<str>> {
         // SAFETY: as above; the name is never changed.
         self.extras().and_then(|extras| unsafe { (*extras).name.as_ref() })
+    }
+
+    /// What the goroutine has come by, or nothing yet. Called by the goroutine, which alone changes its origin.
+    pub(crate) fn late(&mut self) -> &mut Late {
+        if self.extras().is_none() {
+            // One store of one word: a handler that interrupts us here may look at the origin.
+            let extras = Extras { spawned_at: self.spawned_at(), name: None, own_stack: None, late: None };
+            std::mem::forget(std::mem::replace(self, Origin::with(extras)));
+        }
+        let extras = self.extras().expect("just made");
+        // SAFETY: made by `with` from a box that is freed only in `drop`; and `&mut self` makes this the only access.
+        unsafe { (*extras).late.get_or_insert_default() }
+    }
+
+    #[inline]
+    pub(crate) fn has_late(&self) -> bool {
+        // SAFETY: as above.
+        self.extras().is_some_and(|extras| unsafe { (*extras).late.is_some() })
     }
 
     pub(crate) fn take_own_stack(&mut self) -> Option<OwnStack> {
@@ -159,7 +188,7 @@ struct Task<F, T> {
 /// The closure until it runs, the outcome once it has.
 union Body<F, T> {
     closure: ManuallyDrop<F>,
-    outcome: ManuallyDrop<std::thread::Result<T>>,
+    outcome: ManuallyDrop<Result<T, Panic>>,
 }
 
 /// Names a task without its types.
@@ -251,8 +280,8 @@ impl TaskPtr {
     ///
     /// # Safety
     /// Called by the handle, which gives the task up. `T` is the task's.
-    pub(crate) unsafe fn join<T>(self, at: &'static Location<'static>) -> std::thread::Result<T> {
-        let mut outcome = MaybeUninit::<std::thread::Result<T>>::uninit();
+    pub(crate) unsafe fn join<T>(self, at: &'static Location<'static>) -> Result<T, Panic> {
+        let mut outcome = MaybeUninit::<Result<T, Panic>>::uninit();
         // SAFETY: the handle owns the task until it frees it here. Once the task is done the outcome is there, and
         // `free` moves it to where we say.
         unsafe {
@@ -322,6 +351,7 @@ unsafe extern "C" fn run<F: FnOnce() -> T, T>(task: usize) {
         if alone {
             discard(|| drop(outcome));
         } else {
+            let outcome = outcome.map_err(Panic::of_caller);
             (*(*task).body.get()).outcome = ManuallyDrop::new(outcome);
         }
     }
@@ -349,7 +379,7 @@ unsafe fn take_closure<F, T>(task: *mut Task<F, T>, alone: bool) -> F {
 
 /// Drops an outcome that nobody wants. The panic of a destructor has been reported by the hook; its payload is not
 /// dropped, because that could panic again, with nobody left to catch it.
-fn discard(outcome: impl FnOnce()) {
+pub(super) fn discard(outcome: impl FnOnce()) {
     std::mem::forget(catch_unwind(AssertUnwindSafe(outcome)));
 }
 
@@ -361,7 +391,7 @@ unsafe fn free<F, T>(task: TaskPtr, to: Option<NonNull<()>>) {
         let task = Box::from_raw(task.0.cast::<Task<F, T>>().as_ptr());
         let outcome = ManuallyDrop::into_inner(task.body.into_inner().outcome);
         match to {
-            Some(to) => to.cast::<std::thread::Result<T>>().write(outcome),
+            Some(to) => to.cast::<Result<T, Panic>>().write(outcome),
             None => drop(outcome),
         }
     }

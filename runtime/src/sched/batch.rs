@@ -12,6 +12,7 @@ use super::config::Stress;
 use super::processor::{Processor, Wish};
 use super::worker::Worker;
 use crate::diag::inspect;
+use crate::goroutine::local;
 use crate::goroutine::record::Record;
 use crate::park::{Outcome, Reason};
 use crate::{arch, clock};
@@ -393,6 +394,9 @@ pub(crate) unsafe extern "C" fn goroutine_end(record: usize) -> ! {
     // SAFETY: `Record::entry` passed the record of the goroutine that it started. The record is live until the loop has seen
     // the wish.
     unsafe {
+        if (*record).origin.has_late() {
+            local::drop_mine();
+        }
         if let Some(task) = (*record).task {
             task.settle();
         }

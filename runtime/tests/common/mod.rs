@@ -1,5 +1,8 @@
 //! Running one test of this binary again in a process of its own, to see how it ends.
 
+// Each test binary uses some of this.
+#![allow(dead_code)]
+
 use std::process::{Command, Output};
 
 const MARK: &str = "NARROWBOAT_TEST_CHILD";

@@ -1,0 +1,186 @@
+//! What is left of a goroutine that has panicked: [`Panic`], for whoever joins it.
+//!
+//! The hook sees a panic where it happens, and notes it with the goroutine; where the unwinding ends, at the goroutine's root, the
+//! note goes to the outcome. Between the two the goroutine may have caught that panic and have begun to unwind for another reason
+//! (`resume_unwind` calls no hook), so the note is taken only if it fits the payload.
+
+use super::join::GoroutineId;
+use crate::sched::processor;
+use std::any::{Any, TypeId};
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fmt;
+use std::panic::{Location, PanicHookInfo};
+use std::sync::Arc;
+
+/// The panic that has ended a goroutine, with the goroutine's own trace: from [`JoinHandle::join_with_trace`](crate::JoinHandle::join_with_trace).
+///
+/// `Display` says in one line which goroutine panicked, where, and with what words; `Debug`, which is what `unwrap` shows, adds
+/// the backtrace, if there is one.
+///
+/// ```
+/// let panic = narrowboat_runtime::spawn(|| panic!("oh no")).join_with_trace().unwrap_err();
+/// let line = panic.to_string();
+/// assert!(line.starts_with(&format!("goroutine {}, spawned at ", panic.goroutine_id())), "{line}");
+/// assert!(line.ends_with(": oh no"), "{line}");
+/// ```
+pub struct Panic(Box<Parts>);
+
+struct Parts {
+    payload: Box<dyn Any + Send>,
+    id: GoroutineId,
+    name: Option<Arc<str>>,
+    spawned_at: &'static Location<'static>,
+    trace: Option<Trace>,
+}
+
+// SAFETY: the payload, which alone may not be shared, is given out by value only.
+unsafe impl Sync for Panic {}
+
+/// What the hook sees.
+pub(crate) struct Trace {
+    payload: TypeId,
+    message: Option<String>,
+    place: Option<String>,
+    backtrace: Backtrace,
+}
+
+fn message(payload: &(dyn Any + Send)) -> Option<&str> {
+    let string = payload.downcast_ref::<String>().map(String::as_str);
+    string.or_else(|| payload.downcast_ref::<&'static str>().copied())
+}
+
+/// A goroutine panics, if the caller is one: called by the hook.
+pub(super) fn note_panic(info: &PanicHookInfo<'_>) {
+    let Some(mut record) = processor::calling_goroutine() else { return };
+    let payload = info.payload();
+    let trace = Trace {
+        payload: payload.type_id(),
+        message: message(payload).map(str::to_owned),
+        place: info.location().map(Location::to_string),
+        backtrace: Backtrace::capture(),
+    };
+    // SAFETY: the running goroutine's record is live, and while it runs its origin is its own to change.
+    let replaced = unsafe { record.as_mut() }.origin.late().trace.replace(trace);
+    drop(replaced);
+}
+
+impl Panic {
+    /// What the calling goroutine has panicked with, now that it has unwound to its root.
+    #[cold]
+    pub(super) fn of_caller(payload: Box<dyn Any + Send>) -> Panic {
+        let mut record = processor::current_goroutine().expect("a task is run by its goroutine");
+        // SAFETY: as above.
+        let record = unsafe { record.as_mut() };
+        let trace = if record.origin.has_late() { record.origin.late().trace.take() } else { None };
+        let fits = |trace: &Trace| {
+            trace.payload == (*payload).type_id() && trace.message.as_deref() == message(&*payload)
+        };
+        Panic(Box::new(Parts {
+            id: GoroutineId(record.id),
+            name: record.origin.name().cloned(),
+            spawned_at: record.origin.spawned_at(),
+            trace: trace.filter(fits),
+            payload,
+        }))
+    }
+
+    /// The number of the goroutine that has panicked.
+    ///
+    /// ```
+    /// let handle = narrowboat_runtime::spawn(|| panic!("oh no"));
+    /// let id = handle.id();
+    /// assert_eq!(handle.join_with_trace().unwrap_err().goroutine_id(), id);
+    /// ```
+    pub fn goroutine_id(&self) -> GoroutineId {
+        self.0.id
+    }
+
+    /// Its name, if it had one.
+    ///
+    /// ```
+    /// let panic = narrowboat_runtime::spawn(|| panic!("oh no")).join_with_trace().unwrap_err();
+    /// assert_eq!(panic.goroutine_name(), None);
+    /// ```
+    pub fn goroutine_name(&self) -> Option<&str> {
+        self.0.name.as_deref()
+    }
+
+    /// The source line that had spawned it.
+    ///
+    /// ```
+    /// let panic = narrowboat_runtime::spawn(|| panic!("oh no")).join_with_trace().unwrap_err();
+    /// assert!(panic.spawned_at().line() > 0);
+    /// ```
+    pub fn spawned_at(&self) -> &'static Location<'static> {
+        self.0.spawned_at
+    }
+
+    /// What it said, if that was text.
+    ///
+    /// ```
+    /// let panic = narrowboat_runtime::spawn(|| std::panic::panic_any(7)).join_with_trace().unwrap_err();
+    /// assert_eq!(panic.message(), None);
+    /// assert_eq!(*panic.into_payload().downcast::<i32>().unwrap(), 7);
+    /// ```
+    pub fn message(&self) -> Option<&str> {
+        message(&*self.0.payload)
+    }
+
+    /// Where it panicked: file, line and column. `None` if that is not known, as for a panic that was passed on with
+    /// [`resume_unwind`](std::panic::resume_unwind), or under a panic hook of the program's that does not call the one it replaced.
+    ///
+    /// ```
+    /// let panic = narrowboat_runtime::spawn(|| panic!("oh no")).join_with_trace().unwrap_err();
+    /// assert!(panic.location().unwrap().contains(':'));
+    /// ```
+    pub fn location(&self) -> Option<&str> {
+        self.0.trace.as_ref()?.place.as_deref()
+    }
+
+    /// The goroutine's backtrace at that place, if backtraces were asked for in the environment, as for
+    /// [`Backtrace::capture`].
+    ///
+    /// ```
+    /// let panic = narrowboat_runtime::spawn(|| panic!("oh no")).join_with_trace().unwrap_err();
+    /// if let Some(backtrace) = panic.backtrace() {
+    ///     println!("{backtrace}");
+    /// }
+    /// ```
+    pub fn backtrace(&self) -> Option<&Backtrace> {
+        let backtrace = &self.0.trace.as_ref()?.backtrace;
+        (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace)
+    }
+
+    /// What it panicked with: what [`join`](crate::JoinHandle::join) returns, and [`resume_unwind`](std::panic::resume_unwind) takes.
+    ///
+    /// ```
+    /// let panic = narrowboat_runtime::spawn(|| panic!("oh no")).join_with_trace().unwrap_err();
+    /// assert_eq!(*panic.into_payload().downcast::<&str>().unwrap(), "oh no");
+    /// ```
+    pub fn into_payload(self) -> Box<dyn Any + Send> {
+        self.0.payload
+    }
+}
+
+impl fmt::Display for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "goroutine {}", self.0.id)?;
+        if let Some(name) = self.goroutine_name() {
+            write!(f, " '{name}'")?;
+        }
+        write!(f, ", spawned at {}, panicked", self.0.spawned_at)?;
+        if let Some(place) = self.location() {
+            write!(f, " at {place}")?;
+        }
+        self.message().map_or(Ok(()), |message| write!(f, ": {message}"))
+    }
+}
+
+impl fmt::Debug for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)?;
+        self.backtrace().map_or(Ok(()), |backtrace| write!(f, "\n{backtrace}"))
+    }
+}
+
+impl std::error::Error for Panic {}
