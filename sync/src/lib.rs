@@ -62,7 +62,7 @@ mod mutex;
 mod once;
 #[cfg(not(loom))]
 mod once_lock;
-#[cfg(not(loom))]
+#[cfg_attr(loom, allow(dead_code, reason = "no model has guards"))]
 mod poison;
 mod raw;
 #[cfg(not(loom))]

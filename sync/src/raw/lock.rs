@@ -67,10 +67,17 @@ pub(crate) struct RawLock {
     /// The [tag](park::tag) of the party that has had the lock for itself last. For diagnostics: it takes no part in the protocol.
     holder: AtomicU16,
     /// What the lock guards was left behind by a panic. It is here, and not beside the lock, because here is room for it.
+    #[cfg_attr(loom, allow(dead_code, reason = "no model has guards"))]
     pub(crate) poison: Flag,
 }
 
 const CAUSE: Cause = Cause { reason: Reason::Lock, describe: describer!(RawLock, RawLock::describe) };
+
+/// The time, for a party that begins to wait. Not zero, which would mean that it has not waited, and not in the future,
+/// which would be long ago.
+fn now_waiting() -> usize {
+    micros().wrapping_sub(1) | 1
+}
 
 /// What a party wants of the lock; its ticket says it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -135,7 +142,7 @@ impl RawLock {
     /// As [`lock`](RawLock::lock), for the party that was told to try again.
     #[cold]
     pub(crate) fn lock_woken(&self, at: At) {
-        self.contend(Mode::Alone, micros() | 1, at);
+        self.contend(Mode::Alone, now_waiting(), at);
     }
 
     /// `since`: when the party began to wait, or 0 if it has not been woken.
@@ -174,8 +181,7 @@ impl RawLock {
             }
         }
         if !woken {
-            // Zero would mean that it has not waited.
-            *since = micros() | 1;
+            *since = now_waiting();
         }
         let ticket = Ticket { what: mode as usize, since: *since };
         // SAFETY: the caller sleeps at once.
@@ -310,7 +316,7 @@ impl RawLock {
     /// `first` is woken to try, and is on its way.
     #[cold]
     pub(crate) fn adopt(&self, first: Party, others: &mut Parties, theirs: impl Fn(Ticket) -> bool) {
-        let ticket = Ticket { what: Mode::Alone as usize, since: micros() | 1 };
+        let ticket = Ticket { what: Mode::Alone as usize, since: now_waiting() };
         let mut line = Line::of(self);
         let more = others.ticket().is_some_and(&theirs);
         let mut state = self.state.load(Ordering::Relaxed);

@@ -115,24 +115,26 @@ fn loom_three_hand_the_lock_over() {
 
 #[test]
 fn loom_a_writer_and_two_readers() {
-    model(Some(3), || {
-        model_time::set_stride(0);
-        let lock = Guarded::new(RawLock::new());
-        let writer = beside(&lock, |lock| {
-            lock.add_alone();
+    for stride in [0, 10_000] {
+        model(Some(3), move || {
+            model_time::set_stride(stride);
+            let lock = Guarded::new(RawLock::new());
+            let writer = beside(&lock, |lock| {
+                lock.add_alone();
+            });
+            let reader = beside(&lock, |lock| {
+                lock.look();
+            });
+            let first = lock.look();
+            assert!(lock.look() >= first);
+            writer.join().unwrap();
+            reader.join().unwrap();
+            assert_eq!(lock.look(), 1);
+            assert!(lock.raw.try_lock_shared() && !lock.raw.try_lock());
+            lock.raw.unlock_shared();
+            assert!(lock.raw.try_lock() && !lock.raw.try_lock_shared());
         });
-        let reader = beside(&lock, |lock| {
-            lock.look();
-        });
-        let first = lock.look();
-        assert!(lock.look() >= first);
-        writer.join().unwrap();
-        reader.join().unwrap();
-        assert_eq!(lock.look(), 1);
-        assert!(lock.raw.try_lock_shared() && !lock.raw.try_lock());
-        lock.raw.unlock_shared();
-        assert!(lock.raw.try_lock() && !lock.raw.try_lock_shared());
-    });
+    }
 }
 
 #[test]
@@ -154,22 +156,24 @@ fn loom_two_writers_and_a_reader() {
 
 #[test]
 fn loom_a_downgrade_lets_readers_in() {
-    model(Some(3), || {
-        model_time::set_stride(0);
-        let lock = Guarded::new(RawLock::new());
-        let writer = beside(&lock, |lock| lock.add_alone());
-        let reader = beside(&lock, |lock| assert!(lock.look() <= 2));
-        lock.raw.lock(Location::caller());
-        let before = lock.get() + 1;
-        lock.set(before);
-        lock.raw.downgrade();
-        assert_eq!(lock.get(), before);
-        lock.raw.unlock_shared();
-        writer.join().unwrap();
-        reader.join().unwrap();
-        assert!(lock.raw.try_lock());
-        assert_eq!(lock.get(), 2);
-    });
+    for stride in [0, 10_000] {
+        model(Some(3), move || {
+            model_time::set_stride(stride);
+            let lock = Guarded::new(RawLock::new());
+            let writer = beside(&lock, |lock| lock.add_alone());
+            let reader = beside(&lock, |lock| assert!(lock.look() <= 2));
+            lock.raw.lock(Location::caller());
+            let before = lock.get() + 1;
+            lock.set(before);
+            lock.raw.downgrade();
+            assert_eq!(lock.get(), before);
+            lock.raw.unlock_shared();
+            writer.join().unwrap();
+            reader.join().unwrap();
+            assert!(lock.raw.try_lock());
+            assert_eq!(lock.get(), 2);
+        });
+    }
 }
 
 type Told = Guarded<(RawLock, RawCondvar)>;
