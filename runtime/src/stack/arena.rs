@@ -1,6 +1,5 @@
 //! A processor's reservation, cut into slots that are opened as they are needed.
 
-use super::deep::Deep;
 use super::{Bounds, GUARD};
 use crate::arch::valgrind;
 use crate::sys::memory::{Reservation, page_size};
@@ -18,13 +17,11 @@ pub(crate) struct Arena {
     /// Bytes from one slot to the next, guard included.
     stride: usize,
     slots: usize,
-    /// Whether those that get deep shall have [huge pages](super::deep) there.
-    deep: bool,
 }
 
 impl Arena {
-    pub(crate) fn new(stride: usize, slots: usize, deep: bool) -> io::Result<Arena> {
-        Ok(Arena { memory: Reservation::new(stride * slots)?, stride, slots, deep })
+    pub(crate) fn new(stride: usize, slots: usize) -> io::Result<Arena> {
+        Ok(Arena { memory: Reservation::new(stride * slots)?, stride, slots })
     }
 
     /// Opens slot `index`. If the system refuses the whole of it, half is tried, and so on, down to `least` bytes.
@@ -39,9 +36,6 @@ impl Arena {
                     let base = high - index % STAGGERED_SLOTS * STAGGER;
                     // For ever, as the slot.
                     std::mem::forget(valgrind::Registered::new(high - size, high));
-                    if self.deep {
-                        std::mem::forget(Deep::new(&self.memory, high - size, high));
-                    }
                     return Ok(Bounds { base, limit: high - size });
                 }
                 Err(_) if size > least => {

@@ -25,15 +25,13 @@
 // Copying is expensive for goroutines that park with much on their stacks. Where such ones were spawned before, the next
 // get slots of their own (`sites`).
 //
-// What a stack has resident and nobody has needed lately is given back to the system (`scavenge`). What lies some megabytes down
-// may be huge pages (`deep`).
+// What a stack has resident and nobody has needed lately is given back to the system (`scavenge`).
 //
 // How large slots are and how many, and what happens when the system refuses, is decided in `geometry`. Which stack the
 // calling code is on is known in `present`; what happens when it runs past the end, in `overflow` and `frames`.
 
 pub(crate) mod arena;
 pub(crate) mod cache;
-mod deep;
 pub(crate) mod frames;
 pub(crate) mod geometry;
 pub(crate) mod image;

@@ -1,6 +1,5 @@
 //! Stacks that are never copied: those of one goroutine alone, segments, and the runtime's own.
 
-use super::deep::Deep;
 use super::{Bounds, GUARD, SMALLEST};
 use crate::arch::valgrind;
 use crate::sys::memory::{Reservation, page_size};
@@ -10,7 +9,6 @@ use std::io;
 pub(crate) struct OwnStack {
     // Held for their destructors, in this order.
     _registered: valgrind::Registered,
-    _deep: Deep,
     _memory: Reservation,
     bounds: Bounds,
 }
@@ -37,12 +35,7 @@ impl OwnStack {
         let limit = memory.low() + GUARD;
         memory.open_above_guard(memory.low(), limit, limit + size).map_err(hint)?;
         let bounds = Bounds { base: limit + size, limit };
-        Ok(OwnStack {
-            _registered: valgrind::Registered::new(limit, bounds.base),
-            _deep: Deep::new(&memory, limit, bounds.base),
-            _memory: memory,
-            bounds,
-        })
+        Ok(OwnStack { _registered: valgrind::Registered::new(limit, bounds.base), _memory: memory, bounds })
     }
 
     pub(crate) fn bounds(&self) -> Bounds {

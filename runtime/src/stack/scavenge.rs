@@ -24,7 +24,7 @@
 //! still asked at its next look. Hence relaxed accesses throughout; the processor's own state is handed from carrier to
 //! carrier as ever.
 
-use super::{Bounds, deep};
+use super::Bounds;
 use crate::sched::census::OneWriter;
 use crate::sys::memory::{self, page_size};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -225,7 +225,6 @@ impl Stack {
         // Whatever the system says is resident, live bytes may also have been swapped out.
         let needed = self.bounds.base.saturating_sub(live + MARGIN);
         let high = self.top.saturating_sub(keep).min(needed) & !(page_size() - 1);
-        let high = deep::whole_pages(high, self.top);
         if high > self.bounds.limit {
             // SAFETY: the range ends below what is needed, by contract, and begins where the stack does.
             unsafe { memory::give_back(self.bounds.limit, high) };

@@ -162,7 +162,7 @@ impl Slots {
     pub(crate) fn new(geometry: Geometry) -> io::Result<Slots> {
         let mut slots = Slots {
             geometry,
-            arena: Arena::new(geometry.stride, geometry.slots, true)?,
+            arena: Arena::new(geometry.stride, geometry.slots)?,
             reserve: None,
             open: Vec::new(),
             histories: Vec::new(),
@@ -190,8 +190,7 @@ impl Slots {
             Some(index) => {
                 let Geometry { stride, reserve, .. } = self.geometry;
                 if self.reserve.is_none() {
-                    // Too many for mappings of their own.
-                    self.reserve = Some(Arena::new(stride, reserve, false)?);
+                    self.reserve = Some(Arena::new(stride, reserve)?);
                 }
                 // Sharing is better than a smaller stack.
                 self.reserve.as_ref().expect("just made").open(index, self.geometry.largest())?

@@ -19,12 +19,9 @@ pub(crate) fn page_size() -> usize {
     unsafe { libc::sysconf(libc::_SC_PAGESIZE) as usize }
 }
 
-/// The size of a huge page, and what one has to be aligned to.
-pub(crate) const HUGE_PAGE: usize = 2 << 20;
-
 impl Reservation {
-    /// Reserves `len` bytes, a multiple of the page size. They cost nothing until opened and touched, and do not
-    /// become huge pages unless [allowed](Reservation::allow_huge_pages): one touched byte shall cost one page, not two megabytes.
+    /// Reserves `len` bytes, a multiple of the page size. They cost nothing until opened and touched, and never
+    /// become huge pages: one touched byte shall cost one page, not two megabytes.
     pub(crate) fn new(len: usize) -> io::Result<Reservation> {
         let low = map(len, libc::PROT_NONE)?;
         // SAFETY: the range was just mapped and nobody else knows it. A kernel without huge pages answers EINVAL,
@@ -67,13 +64,6 @@ impl Reservation {
                 || libc::mprotect(address, len, libc::PROT_NONE) == 0
         };
         if closed { Ok(()) } else { Err(io::Error::last_os_error()) }
-    }
-
-    /// Lets the system use huge pages in `[low, high)`, which makes it a mapping of its own.
-    pub(crate) fn allow_huge_pages(&self, low: usize, high: usize) {
-        assert!(self.low <= low && low < high && high <= self.low + self.len);
-        // SAFETY: the range lies inside this mapping; the advice changes nothing of what it holds. If it is refused, the pages stay small.
-        unsafe { libc::madvise(low as *mut libc::c_void, high - low, libc::MADV_HUGEPAGE) };
     }
 }
 
@@ -123,22 +113,24 @@ pub(crate) fn would_fit(len: usize) -> bool {
     fits.is_ok()
 }
 
-/// Under a limit on address space, bounds what the C library's allocator reserves of it: else it takes 64 MiB for each thread
-/// that allocates, up to eight for each core, and the processors' threads would use up a small limit before the program has any
-/// memory. (Arenas that the program has already are left to it. Another allocator has nothing to do with this.)
+/// Under a limit on address space, bounds what the C library's allocator reserves of it. Otherwise that takes 64 MiB for each
+/// thread that allocates, up to eight for each core, and the processors' threads use up a small limit before the program has
+/// any memory.
+///
+/// What the user says of it (`MALLOC_ARENA_MAX`) goes before. Another allocator has nothing to do with this.
 pub(crate) fn share_arenas_under_a_limit() {
     #[cfg(target_env = "gnu")]
     {
-        /// What is left of an address space if one part of it in so many is for arenas.
+        /// One part in so many of the address space may be for arenas.
         const ONE_PART_IN: u64 = 4;
         const ARENA: u64 = 64 << 20;
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: a plain query, and a setting that the allocator looks at when a thread allocates for the first time.
-        unsafe {
-            if libc::getrlimit(libc::RLIMIT_AS, &mut limit) == 0 && limit.rlim_cur != libc::RLIM_INFINITY {
-                let arenas = (limit.rlim_cur / ONE_PART_IN / ARENA).clamp(1, 1 << 16);
-                libc::mallopt(libc::M_ARENA_MAX, arenas as libc::c_int);
-            }
+        // SAFETY: a plain query, of which the whole answer is written here.
+        let known = unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) } == 0;
+        if known && limit.rlim_cur != libc::RLIM_INFINITY && std::env::var_os("MALLOC_ARENA_MAX").is_none() {
+            let arenas = (limit.rlim_cur / ONE_PART_IN / ARENA).clamp(1, 1 << 16);
+            // SAFETY: a setting that the allocator looks at when a thread allocates for the first time.
+            unsafe { libc::mallopt(libc::M_ARENA_MAX, arenas as libc::c_int) };
         }
     }
 }
