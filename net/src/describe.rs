@@ -3,20 +3,21 @@
 use crate::sys::socket;
 use narrowboat_runtime::park::{self, Describe, Reason, Thing};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::sync::Once;
+
+/// Has dumps ask here about waits for descriptors.
+pub(crate) fn install() {
+    const BY: Describe = |object, each| {
+        // SAFETY: the party that waits keeps its descriptor open.
+        each(thing(unsafe { BorrowedFd::borrow_raw(object as RawFd - 1) }));
+    };
+    for reason in [Reason::Read, Reason::Write, Reason::Accept, Reason::Connect] {
+        park::describe_with(reason, BY);
+    }
+}
 
 /// What a wait for a descriptor has for its object. The operation that waits keeps it open.
+#[inline]
 pub(crate) fn object(fd: BorrowedFd<'_>) -> usize {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        const BY: Describe = |object, each| {
-            // SAFETY: the party that waits keeps its descriptor open.
-            each(thing(unsafe { BorrowedFd::borrow_raw(object as RawFd - 1) }));
-        };
-        for reason in [Reason::Read, Reason::Write, Reason::Accept, Reason::Connect] {
-            park::describe_with(reason, BY);
-        }
-    });
     // Zero is for waits without one.
     fd.as_raw_fd() as usize + 1
 }

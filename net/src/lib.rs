@@ -87,6 +87,7 @@ mod methods;
 mod poller;
 mod ready;
 mod resolve;
+mod shim;
 mod source;
 mod sys;
 mod tcp;

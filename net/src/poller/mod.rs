@@ -16,9 +16,12 @@
 //!    next generation. Events that were collected before and are handled after that fit no generation any
 //!    more.
 
+#[cfg(all(test, loom))]
+mod models;
 pub(crate) mod readiness;
 mod slab;
 
+use crate::describe;
 use crate::source::Direction;
 use crate::sys::{Event, Selector};
 use narrowboat_runtime::sched::poller::{Poller, install_poller};
@@ -63,12 +66,13 @@ impl NetPoller {
                 *created.insert(Box::leak(Box::new(poller)))
             }
         };
+        describe::install();
         install_poller(poller)?;
         Ok(INSTALLED.get_or_init(|| poller))
     }
 
     /// One that the scheduler does not know, so that nobody polls unless the test does.
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(crate) fn unpolled() -> &'static NetPoller {
         let selector = Selector::new().expect("descriptors for a poller");
         Box::leak(Box::new(NetPoller { selector, slab: Slab::new() }))
@@ -164,7 +168,7 @@ impl Drop for Registration {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use std::os::unix::net::UnixStream;

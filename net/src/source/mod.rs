@@ -9,7 +9,7 @@
 //! which never does is never registered, and so that making a socket out of a descriptor cannot fail.
 
 mod operate;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 pub(crate) use operate::Wait;

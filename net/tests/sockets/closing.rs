@@ -68,13 +68,13 @@ fn closing_a_stream_ends_what_is_under_way_and_the_peer_reads_the_end() {
         let writer = go(move || {
             kind_of(std::iter::repeat_with(|| blocked.write(&[0; 65_536])).find_map(Result::err).unwrap())
         });
+        // The writer has begun, and soon there is no more room.
+        peer.read_exact(&mut [0; 1]).unwrap();
         moment();
         close(&socket);
         assert_eq!(reader.join().unwrap(), ErrorKind::NotConnected);
         assert_eq!(writer.join().unwrap(), ErrorKind::NotConnected);
-        let mut all = Vec::new();
-        peer.read_to_end(&mut all).unwrap();
-        assert!(!all.is_empty());
+        std::io::copy(&mut peer, &mut std::io::sink()).unwrap();
     }
     bounded(|| {
         let (one, other) = pair();
@@ -104,7 +104,6 @@ fn closing_a_datagram_socket_ends_its_receives() {
 
 /// Close comes at any moment of a read: before it, before it has registered, while it waits, together with data.
 #[test]
-#[ignore = "in one run of about a hundred a read has failed with another error than a closed socket's; not yet understood"]
 fn a_close_at_any_moment_is_seen() {
     bounded(|| {
         for round in 0..scaled(400) as u64 {
@@ -125,7 +124,7 @@ fn a_close_at_any_moment_is_seen() {
             std::thread::sleep(Duration::from_micros(round * 7 % 100));
             one.close();
             match reader.join() {
-                Ok(error) => assert_eq!(error.kind(), ErrorKind::NotConnected, "{error}"),
+                Ok(error) => assert_eq!(error.kind(), ErrorKind::NotConnected, "round {round}: {error:?}"),
                 // A call that was under way in the kernel when the socket was shut down sees the end itself.
                 Err(panic) => assert_eq!(panic.downcast_ref(), Some(&"the peer has not gone")),
             }
