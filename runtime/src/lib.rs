@@ -35,6 +35,7 @@ pub use blocking::blocking;
 pub use blocking::waiting_for;
 pub use diag::dump::{Dump, GoroutineInfo, dump};
 pub use diag::stats::{ProcessorStats, Stats, WorkerStats, stats};
+pub use diag::trace;
 pub use goroutine::current::{Goroutine, current};
 pub use goroutine::failure::Panic;
 pub use goroutine::join::{GoroutineId, JoinHandle};

@@ -5,6 +5,7 @@
 //!   `frames`: addresses of frames and their names.
 //! - `deadlock`, `stuck`, `quit`: when the program can never go on, when a goroutine does not give way, and
 //!   when the user asks with a signal.
+//! - `trace`: what the scheduler does, event by event, as a file for a viewer.
 //!
 //! Nothing here runs unless it is asked for or something is wrong: what the hot paths keep for it are plain words.
 
@@ -18,3 +19,4 @@ pub(crate) mod quit;
 pub(crate) mod schedtrace;
 pub(crate) mod stats;
 pub(crate) mod stuck;
+pub mod trace;

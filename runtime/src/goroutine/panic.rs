@@ -27,6 +27,7 @@
 use super::current::current;
 use super::failure;
 use super::record::Record;
+use crate::diag::trace::session;
 use crate::sched::processor;
 use std::collections::BTreeSet;
 use std::panic;
@@ -50,6 +51,7 @@ pub(crate) fn install_hook() {
                 eprintln!("\ngoroutine {}{name}, spawned at {}:", goroutine.id(), goroutine.spawned_at());
             }
             previous(info);
+            session::at_panic();
         }));
     });
 }

@@ -2,6 +2,7 @@
 
 use super::join::JoinHandle;
 use super::task::{Extras, Origin, TaskPtr};
+use crate::diag::trace::{hooks as trace, session};
 use crate::sched;
 use crate::stack::own::OwnStack;
 use std::io;
@@ -57,7 +58,11 @@ where
 {
     let spawn = || Builder::new().name("main").own_stack(sched::config::main_stack()?).spawn(f);
     match spawn() {
-        Ok(handle) => handle.join().unwrap_or_else(|payload| resume_unwind(payload)),
+        Ok(handle) => {
+            let outcome = handle.join();
+            session::flush();
+            outcome.unwrap_or_else(|payload| resume_unwind(payload))
+        }
         Err(e) => panic!("cannot start the main goroutine: {e}"),
     }
 }
@@ -178,10 +183,14 @@ where
     T: Send,
 {
     let place = sched::place()?;
+    let id = place.next_goroutine_id();
+    if trace::on() {
+        trace::spawns(id, origin.spawned_at(), place.processor());
+    }
     // SAFETY: the types are the task's own, by contract what they borrow lives long enough, and the task is new, so this
     // is its one handle.
     let (task, handle) = unsafe {
-        let task = TaskPtr::new(place.next_goroutine_id(), origin, f);
+        let task = TaskPtr::new(id, origin, f);
         (task, JoinHandle::new(task))
     };
     place.put(task);

@@ -58,4 +58,43 @@ pub enum Reason {
 impl Reason {
     /// How many there are.
     pub(crate) const COUNT: usize = Reason::Inspection as usize + 1;
+    /// All of them, each where its number says.
+    pub(crate) const ALL: [Reason; Reason::COUNT] = [
+        Reason::None,
+        Reason::Receive,
+        Reason::Send,
+        Reason::Select,
+        Reason::Sleep,
+        Reason::Join,
+        Reason::Read,
+        Reason::Write,
+        Reason::Accept,
+        Reason::Connect,
+        Reason::Resolve,
+        Reason::Blocking,
+        Reason::Lock,
+        Reason::Notification,
+        Reason::Once,
+        Reason::Permit,
+        Reason::Others,
+        Reason::Members,
+        Reason::Scope,
+        Reason::Timer,
+        Reason::Context,
+        Reason::Readiness,
+        Reason::Never,
+        Reason::Inspection,
+    ];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_stands_where_its_number_says() {
+        for (index, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index);
+        }
+    }
 }

@@ -5,6 +5,7 @@
 
 use super::queue::WaitNode;
 use super::{Head, Kind, Outcome, Reason, Waiter};
+use crate::diag::trace::hooks as trace;
 use crate::sched::{self, processor};
 use crate::shim::{AtomicBool, Ordering, Sleeper};
 use crate::{clock, stack};
@@ -213,6 +214,7 @@ impl ThreadWaiter {
     fn sleep(&self, deadline: Option<Instant>) -> Outcome {
         // SAFETY: we are the owner, which alone writes the field.
         let thread = unsafe { &*self.thread.get() };
+        trace::thread_waits(std::ptr::from_ref(self).addr());
         let mut deadline = deadline;
         let endless = deadline.is_none();
         if endless {
@@ -224,7 +226,10 @@ impl ThreadWaiter {
             match deadline {
                 None => thread.sleep(),
                 Some(at) if thread.sleep_until(at) => {}
-                Some(_) if self.head.claim.try_end(Outcome::TIMED_OUT) => return Outcome::TIMED_OUT,
+                Some(_) if self.head.claim.try_end(Outcome::TIMED_OUT) => {
+                    trace::thread_goes_on(std::ptr::from_ref(self).addr());
+                    return Outcome::TIMED_OUT;
+                }
                 // Someone else ended the wait and is about to say so.
                 Some(_) => deadline = None,
             }
@@ -232,6 +237,7 @@ impl ThreadWaiter {
         if endless {
             self.watch.turns.store(self.watch.turns.load(Relaxed) + 1, Release);
         }
+        trace::thread_goes_on(std::ptr::from_ref(self).addr());
         // Relaxed: only this thread clears it, and the next wake-up comes after a new claim.
         self.awake.store(false, Ordering::Relaxed);
         self.head.claim.outcome()
@@ -239,6 +245,7 @@ impl ThreadWaiter {
 
     /// Called once per claim, by the winner.
     pub(super) fn unpark(&self) {
+        trace::wakes_thread(std::ptr::from_ref(self).addr());
         // SAFETY: the wait is not over until `awake` is set below, so the owner does not write the field now.
         let thread = unsafe { (*self.thread.get()).clone() };
         // Release: publishes the value handed over. After this store the record may belong to another wait.

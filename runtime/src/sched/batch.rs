@@ -12,6 +12,7 @@ use super::config::Stress;
 use super::processor::{Processor, Wish};
 use super::worker::Worker;
 use crate::diag::inspect;
+use crate::diag::trace::hooks as trace;
 use crate::goroutine::local;
 use crate::goroutine::record::Record;
 use crate::park::{Outcome, Reason};
@@ -127,11 +128,12 @@ impl Processor {
         }
     }
 
-    /// Runs goroutines. True if they were too few for a look at the clock.
+    /// Runs goroutines. True if they were too few for a look at the clock. `TRACED` is whether turns are recorded: one look for a
+    /// whole batch.
     ///
     /// # Safety
     /// Called by the loop of this processor.
-    unsafe fn run_batch(&'static self) -> bool {
+    unsafe fn run_batch<const TRACED: bool>(&'static self) -> bool {
         let local = self.local.get();
         // SAFETY: as below.
         let end = unsafe { (*local).now } + SLICE;
@@ -146,7 +148,7 @@ impl Processor {
                 });
                 self.fire_timers();
                 let Some(record) = self.pick() else { break };
-                self.resume(record);
+                self.resume::<TRACED>(record);
                 turn = turn.wrapping_add(1);
                 if turn.is_multiple_of(CLOCK_EVERY) {
                     (*local).now = (*(*local).worker).refresh_now();
@@ -180,7 +182,7 @@ impl Processor {
     ///
     /// # Safety
     /// As for `run_batch`.
-    #[inline]
+    #[inline(always)]
     unsafe fn pick(&'static self) -> Option<NonNull<Record>> {
         // SAFETY: the loop owns the local part.
         let local = unsafe { &mut *self.local.get() };
@@ -241,14 +243,18 @@ impl Processor {
     ///
     /// # Safety
     /// As for `run_batch`; the goroutine is one of this processor's, suspended or not yet started.
-    #[inline]
-    unsafe fn resume(&'static self, record: NonNull<Record>) {
+    #[inline(always)]
+    unsafe fn resume<const TRACED: bool>(&'static self, record: NonNull<Record>) {
         let local = self.local.get();
         let r = record.as_ptr();
         // SAFETY: the loop owns the local part and the records. No reference is held across the switch: the goroutine,
         // while it runs, is the one who owns the local part.
         unsafe {
+            let watched = TRACED.then(|| trace::Turn::prepare(&(*local).slots, &*r));
             (*local).slots.bring_in(r);
+            if let Some(turn) = watched {
+                turn.begins(self, &(*local).slots, &*r);
+            }
             (*local).current = r;
             (*local).spawned = 0;
             (*r).reason = Reason::None;
@@ -262,6 +268,9 @@ impl Processor {
                 arch::switch(&raw mut (*local).loop_sp, (*r).sp);
             }
             (*local).current = ptr::null_mut();
+            if TRACED {
+                trace::turn_ends(self, &*r, (*local).wish);
+            }
             (*local).unwinding.note_turn(record, (*local).wish == Wish::Finish);
             match (*local).wish {
                 Wish::Park => {}
@@ -299,6 +308,7 @@ impl Processor {
             // SAFETY: a goroutine in the heap is parked, so its record is live.
             unsafe {
                 if (*record.as_ptr()).head.claim.try_end(Outcome::TIMED_OUT) {
+                    trace::wakes_in_time(record);
                     local.ready.push_back(record);
                 }
             }
@@ -379,7 +389,8 @@ pub(super) extern "C" fn processor_loop(processor: usize) -> ! {
         // SAFETY: this is the loop.
         unsafe {
             processor.put_predecessor_down();
-            let short = processor.run_batch();
+            let short =
+                if trace::on() { processor.run_batch::<true>() } else { processor.run_batch::<false>() };
             processor.set_down(short);
         }
     }

@@ -1,8 +1,10 @@
 //! How the runtime is sized: by the program, else by the environment, else by the machine.
 
+use crate::diag::trace::session;
 use crate::stack::geometry::Geometry;
 use crate::sys;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -23,6 +25,9 @@ pub struct Config {
     deadlock: Option<bool>,
     quit_exits: Option<bool>,
     stuck: Option<Duration>,
+    trace: Option<PathBuf>,
+    flight_recorder: Option<PathBuf>,
+    trace_buffers: Option<usize>,
 }
 
 /// The sizes that the running runtime has.
@@ -182,6 +187,45 @@ impl Config {
         self
     }
 
+    /// Writes a [trace](crate::trace) of the whole life of the process to this file. Unset: to the one that `NARROWBOAT_TRACE`
+    /// names; if that is unset, none.
+    ///
+    /// ```
+    /// let config = narrowboat_runtime::Config::new().trace("run.perfetto-trace");
+    /// # let _ = config;
+    /// ```
+    pub fn trace(mut self, file: impl Into<PathBuf>) -> Config {
+        self.trace = Some(file.into());
+        self
+    }
+
+    /// Runs the [flight recorder](crate::trace) from the start, and writes what it holds to this file at the first panic of a goroutine
+    /// or a thread, which waits for that. Unset: to the file that `NARROWBOAT_FLIGHT_RECORDER` names; if that is unset, the recorder does
+    /// not run until [`trace::start_recorder`](crate::trace::start_recorder).
+    ///
+    /// ```
+    /// let config = narrowboat_runtime::Config::new().flight_recorder("last.perfetto-trace");
+    /// # let _ = config;
+    /// ```
+    pub fn flight_recorder(mut self, file: impl Into<PathBuf>) -> Config {
+        self.flight_recorder = Some(file.into());
+        self
+    }
+
+    /// How many bytes of memory all buffers of [traces](crate::trace) take together, at most. Unset: `NARROWBOAT_TRACE_BUFFERS`, else 64 MiB.
+    ///
+    /// An event takes 32 bytes. Each worker has an equal share, rounded down to a power of two, and at least 64 KiB. What is never
+    /// recorded takes no memory.
+    ///
+    /// ```
+    /// let config = narrowboat_runtime::Config::new().trace_buffers(256 << 20);
+    /// # let _ = config;
+    /// ```
+    pub fn trace_buffers(mut self, bytes: usize) -> Config {
+        self.trace_buffers = Some(bytes);
+        self
+    }
+
     /// Starts the runtime with these sizes. Without this call it starts by itself at first use.
     ///
     /// # Errors
@@ -206,9 +250,26 @@ impl Config {
         super::start()
     }
 
+    /// What `start` was called for.
+    fn chosen() -> Config {
+        CHOSEN.lock().unwrap_or_else(|e| e.into_inner()).clone().unwrap_or_default()
+    }
+
+    /// What to record from the start.
+    pub(super) fn traces() -> io::Result<session::Settings> {
+        let Config { trace, flight_recorder, trace_buffers, .. } = Config::chosen();
+        let path = |name| variable(name).map(PathBuf::from);
+        let buffers = trace_buffers.or(number("NARROWBOAT_TRACE_BUFFERS")?);
+        Ok(session::Settings {
+            trace: trace.or_else(|| path("NARROWBOAT_TRACE")),
+            recorder: flight_recorder.or_else(|| path("NARROWBOAT_FLIGHT_RECORDER")),
+            buffers: buffers.unwrap_or(session::DEFAULT_BUFFERS),
+        })
+    }
+
     /// The sizes to start with.
     pub(super) fn resolve() -> io::Result<Sizes> {
-        let chosen = CHOSEN.lock().unwrap_or_else(|e| e.into_inner()).clone().unwrap_or_default();
+        let chosen = Config::chosen();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let pick = |chosen: Option<usize>, variable: &str, default: usize| -> io::Result<usize> {
             Ok(chosen.or(number(variable)?).unwrap_or(default).max(1))

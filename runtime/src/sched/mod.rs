@@ -25,7 +25,7 @@ pub(crate) mod tables;
 pub(crate) mod timers;
 pub(crate) mod worker;
 
-use crate::diag::{quit, schedtrace};
+use crate::diag::{quit, schedtrace, trace};
 use crate::goroutine::panic;
 use crate::goroutine::task::TaskPtr;
 use crate::{arch, stack, sys};
@@ -105,6 +105,7 @@ fn start_and_get() -> io::Result<&'static Runtime> {
     }
     arch::valgrind::look();
     let sizes = Config::resolve()?;
+    trace::session::begin(Config::traces()?, sizes.workers)?;
     let runtime = RUNTIME.get_or_init(|| Runtime {
         sizes,
         processors: ProcessorTable::new(sizes.processors),
@@ -163,6 +164,12 @@ pub(crate) fn place() -> io::Result<Place> {
 }
 
 impl Place {
+    pub(crate) fn processor(&self) -> &'static Processor {
+        match self {
+            Place::Here(processor) | Place::There(processor, _) => processor,
+        }
+    }
+
     /// A number for the goroutine.
     pub(crate) fn next_goroutine_id(&self) -> u64 {
         match self {

@@ -13,6 +13,7 @@ use super::worker::Worker;
 use crate::clock;
 use crate::diag::deadlock;
 use crate::diag::stuck::Reports;
+use crate::diag::trace::hooks as trace;
 use crate::stack::cache::{self, Which};
 use crate::stack::scavenge;
 use crate::sys;
@@ -141,7 +142,7 @@ impl Monitor {
         if runtime.poll_turn.is_overdue(now.saturating_sub(TICK.as_nanos() as u64))
             && let Some(turn) = runtime.poll_turn.take()
         {
-            turn.poll(Some(Duration::ZERO), now);
+            trace::polls(turn.poll(Some(Duration::ZERO), now));
         }
         for (index, worker) in runtime.workers.all().enumerate() {
             if seen.len() <= index {
@@ -197,7 +198,7 @@ fn watch(
         return;
     }
     processor.yield_flag.store(true, Ordering::Relaxed);
-    watch_longer(runtime, worker, seen, now, reports);
+    watch_longer(runtime, worker, processor, seen, now, reports);
     if runtime.sizes.carried && runtime.work_waits_behind(worker) && mark_stuck(runtime, worker) {
         runtime.take_over(worker);
     }
@@ -205,7 +206,14 @@ fn watch(
 
 /// Counts and reports a goroutine that has kept its processor for as long as is worth a word. A worker that only waits for the
 /// kernel to let it run, because the machine is busy, is not stuck: it has used little of the time and wants more.
-fn watch_longer(runtime: &Runtime, worker: &Worker, seen: &mut Seen, now: u64, reports: &mut Reports) {
+fn watch_longer(
+    runtime: &Runtime,
+    worker: &Worker,
+    processor: &Processor,
+    seen: &mut Seen,
+    now: u64,
+    reports: &mut Reports,
+) {
     let Some(limit) = runtime.sizes.stuck else { return };
     if seen.reported {
         return;
@@ -220,6 +228,7 @@ fn watch_longer(runtime: &Runtime, worker: &Worker, seen: &mut Seen, now: u64, r
     }
     seen.reported = true;
     runtime.monitor.stuck.add(1);
+    trace::stuck(processor, Duration::from_nanos(kept));
     reports.report(thread, Duration::from_nanos(kept));
 }
 

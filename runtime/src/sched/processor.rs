@@ -26,6 +26,7 @@ use super::timers::{Place, Timers};
 use super::worker::Worker;
 use super::{Runtime, runtime};
 use crate::diag::counters::ProcessorCounters;
+use crate::diag::trace::hooks as trace;
 use crate::goroutine::panic::Unwinding;
 use crate::goroutine::record::Record;
 use crate::goroutine::slab::Slab;
@@ -121,7 +122,7 @@ pub(super) struct Local {
 
 /// Why a goroutine has switched to its processor's loop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Wish {
+pub(crate) enum Wish {
     /// Someone will wake it.
     Park,
     /// It wants to go on after the others.
@@ -239,7 +240,7 @@ impl Processor {
         let home = unsafe { Record::processor(record) };
         match current_processor() {
             // SAFETY: we run on the goroutine's processor, and it is not running itself, since we are.
-            Some(here) if ptr::eq(here, home) => unsafe { here.make_next(record) },
+            Some(here) if ptr::eq(here, home) && !trace::on() => unsafe { here.make_next(record) },
             // SAFETY: one wake-up per park, so it stands in no inbox; live until it is taken out.
             here => unsafe { home.unpark_from_elsewhere(record, here) },
         }
@@ -256,6 +257,8 @@ impl Processor {
         }
     }
 
+    /// From elsewhere, or recorded in a trace.
+    ///
     /// # Safety
     /// As for [`unpark`](Processor::unpark).
     #[cold]
@@ -265,6 +268,14 @@ impl Processor {
         record: NonNull<Record>,
         here: Option<&'static Processor>,
     ) {
+        if trace::on() {
+            // SAFETY: by contract. Before it can be found, so that its turn comes later in time.
+            unsafe { trace::wakes(record) };
+            if let Some(here) = here.filter(|here| ptr::eq(*here, self)) {
+                // SAFETY: as in `unpark`.
+                return unsafe { here.make_next(record) };
+            }
+        }
         // SAFETY: by contract.
         if unsafe { self.inbox.push(record.as_ptr()) } {
             // SAFETY: `here` is the processor we run on.
@@ -302,6 +313,15 @@ impl Processor {
     pub(crate) fn carrier_thread_pointer(&self) -> usize {
         // SAFETY: asked by the carrying thread; set before the processor's thread pointer came into force.
         unsafe { (*self.local.get()).worker_thread_pointer }
+    }
+
+    /// The worker that carries this processor.
+    ///
+    /// # Safety
+    /// The caller runs on this processor, or holds it.
+    pub(crate) unsafe fn carrier(&self) -> Option<&'static Worker> {
+        // SAFETY: by contract the local part is the caller's; workers are never freed.
+        unsafe { (*self.local.get()).worker.as_ref() }
     }
 
     /// The upper end of what is free of the native stack that belongs to the thread pointer in force.

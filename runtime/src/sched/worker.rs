@@ -7,7 +7,7 @@
 //! | `queue` | the worker, or the code that it carries: the same kernel thread |
 //! | `next` | the same; a searcher may take from it what has waited too long |
 //! | `carrying`, `carries` | the worker; read by searchers and the monitor |
-//! | `counters` | the worker |
+//! | `counters`, `trace` | the worker, or the code that it carries |
 //! | `stuck` | set by the monitor, cleared by the worker |
 //! | `appointed`, `called` | set under the lock of the sleepers by whoever takes the worker off; cleared by the worker |
 
@@ -16,6 +16,7 @@ use super::census::OneWriter;
 use super::processor::Processor;
 use super::{Runtime, poller};
 use crate::diag::counters::{Phase, WorkerCounters};
+use crate::diag::trace::hooks as trace;
 use crate::stack::own::OwnStack;
 use crate::{arch, clock, sys};
 use crossbeam_deque::Stealer;
@@ -36,7 +37,7 @@ const SHARED_FIRST_EVERY: usize = 61;
 const POLL_EVERY: u64 = 100_000;
 
 pub(crate) struct Worker {
-    pub(super) index: usize,
+    pub(crate) index: usize,
     pub(super) runtime: &'static Runtime,
     /// Pinned mode: the one processor that this worker runs.
     pub(super) nailed: Option<&'static Processor>,
@@ -47,6 +48,7 @@ pub(crate) struct Worker {
     pub(super) carrying: AtomicPtr<Processor>,
     pub(crate) carries: OneWriter,
     pub(crate) counters: WorkerCounters,
+    pub(crate) trace: trace::OfWorker,
     /// The kernel's name for its thread.
     pub(super) kernel_thread: AtomicI32,
     pub(super) stuck: AtomicBool,
@@ -77,7 +79,7 @@ thread_local! {
 }
 
 /// The worker whose own code is calling.
-pub(super) fn current() -> Option<&'static Worker> {
+pub(crate) fn current() -> Option<&'static Worker> {
     WORKER.get()
 }
 
@@ -100,6 +102,7 @@ impl Worker {
             carrying: AtomicPtr::new(ptr::null_mut()),
             carries: OneWriter::default(),
             counters: WorkerCounters::default(),
+            trace: trace::OfWorker::default(),
             kernel_thread: AtomicI32::new(0),
             stuck: AtomicBool::new(false),
             appointed: AtomicBool::new(false),
@@ -123,11 +126,11 @@ impl Worker {
         WORKER.set(Some(self));
         sys::signals::prepare_worker(&self.signal_stack);
         self.now.set(clock::now());
-        self.counters.times.enter(Phase::Running);
+        self.enter(Phase::Running);
         while let Some(processor) = self.find(&mut searching) {
             self.run(processor);
         }
-        self.counters.times.enter(Phase::Absent);
+        self.enter(Phase::Absent);
         self.set_retired(true);
     }
 
@@ -142,10 +145,12 @@ impl Worker {
     pub(super) fn take_up(&self, processor: &'static Processor) {
         // Release: the monitor sees a processor only after what was done to it.
         self.carrying.store(ptr::from_ref(processor).cast_mut(), Ordering::Release);
+        trace::carries(self, processor);
     }
 
     /// Puts a processor where it belongs that has been carried for a batch.
     pub(super) fn put_down(&self, processor: &'static Processor, left: Left) {
+        trace::puts_down(self, processor);
         self.carries.add(1);
         match left {
             Left::Idle if processor.inbox.rest() => {
@@ -193,15 +198,16 @@ impl Worker {
                     self.found(searching);
                     return Some(processor);
                 }
-                self.counters.times.enter(Phase::Searching);
+                self.enter(Phase::Searching);
                 *searching = *searching || runtime.idle.become_searcher();
                 if *searching && let Some(processor) = runtime.search(self) {
                     self.counters.steals.add(1);
+                    trace::steals(self, processor);
                     self.found(searching);
                     return Some(processor);
                 }
             }
-            self.counters.times.enter(Phase::Sleeping);
+            self.enter(Phase::Sleeping);
             *searching = match self.sleep(std::mem::take(searching)) {
                 super::search::Woke::Appointed => true,
                 super::search::Woke::ByItself => false,
@@ -213,7 +219,7 @@ impl Worker {
     /// Step 5 of the idle protocol: the searcher goes to work, and somebody else looks at what is left.
     fn found(&self, searching: &mut bool) {
         if !self.counters.times.is_running() {
-            self.counters.times.enter(Phase::Running);
+            self.enter(Phase::Running);
         }
         if std::mem::take(searching) {
             self.runtime.idle.stop_searching();
@@ -326,7 +332,13 @@ impl Worker {
     pub(super) fn note_poll(&self, events: usize) -> usize {
         self.counters.polls.add(1);
         self.counters.events.add(events);
+        trace::polls(events);
         events
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.counters.times.enter(phase);
+        trace::enters(self, phase);
     }
 
     /// The time as of the last look at the clock.

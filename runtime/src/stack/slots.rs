@@ -206,6 +206,15 @@ impl Slots {
         goroutine.home.is_own() || ptr::eq(self.open[goroutine.home.slot()].occupant, goroutine)
     }
 
+    /// Whose bytes are in this home.
+    ///
+    /// # Safety
+    /// Called by whoever carries the processor; the reference is not kept beyond the next turn.
+    pub(crate) unsafe fn occupant(&self, home: Home) -> Option<&Record> {
+        // SAFETY: occupants are live.
+        (!home.is_own()).then(|| unsafe { self.open[home.slot()].occupant.as_ref() }).flatten()
+    }
+
     pub(crate) fn copied(&self) -> Copied {
         self.copied
     }

@@ -32,6 +32,14 @@ pub(crate) fn kernel_thread_id() -> libc::pid_t {
     unsafe { libc::gettid() }
 }
 
+/// The kernel's name of the calling kernel thread, padded with zeros.
+pub(crate) fn kernel_thread_name() -> [u8; 16] {
+    let mut name = [0u8; 16];
+    // SAFETY: there is room for the sixteen bytes that the call writes.
+    unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+    name
+}
+
 /// Blocks every signal for the calling thread: no handler shall run under thread-locals that a worker is using.
 /// (The C library keeps its own two out of the set; see `setxid`.)
 pub(crate) fn block_signals() {

@@ -1,0 +1,167 @@
+//! One event of the scheduler: four words, written by whoever does it, understood later by [`super::picture`].
+//!
+//! | kind | detail | number | a | b |
+//! |---|---|---|---|---|
+//! | `Name` | which part, from 0 | length of the whole in bytes | 8 bytes | 8 bytes of the name of what the next event is about |
+//! | `Thread` | | its kernel id | 8 bytes | 8 bytes of its name; it has done what the next event says |
+//! | `Carries`, `PutsDown` | | | | |
+//! | `Phase` | a [`Phase`](crate::diag::counters::Phase) | | | |
+//! | `Steals` | | | | |
+//! | `Polls` | | events found | | |
+//! | `Spawns` | | the processor | goroutine | the line, a [`Location`] |
+//! | `Wakes` | 1: its deadline has passed | | goroutine | |
+//! | `WakesThread`, `ThreadWaits`, `ThreadGoesOn` | | | the thread's record | |
+//! | `Begins` | a [`From`] | | goroutine | the line that spawned it, a [`Location`] |
+//! | `Copies` | | bytes copied in | bytes copied out | the goroutine that was copied out, or 0 |
+//! | `Ends` | a [`Reason`](crate::park::Reason), or [`GAVE_WAY`], [`FINISHED`] | | what it waits for, or 0 | the line that waits, a [`Location`], or 0 |
+//! | `Stuck` | | milliseconds so far | | |
+//!
+//! `processor` is the one that the event is about, or on which its doer is; where there is none, it is the doer's own.
+
+use std::panic::Location;
+
+pub(super) const WORDS: usize = 4;
+/// Bytes of a name that one event holds, and parts that are written at most.
+pub(super) const NAME_PART: usize = 16;
+pub(super) const NAME_PARTS: usize = 4;
+/// Of [`Event::processor`]: none.
+pub(super) const NOWHERE: u16 = u16::MAX;
+/// Ends of a turn that are not a wait.
+pub(super) const GAVE_WAY: u8 = 254;
+pub(super) const FINISHED: u8 = 255;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(super) enum Kind {
+    Name,
+    Thread,
+    Carries,
+    PutsDown,
+    Phase,
+    Steals,
+    Polls,
+    Spawns,
+    Wakes,
+    WakesThread,
+    ThreadWaits,
+    ThreadGoesOn,
+    Begins,
+    Copies,
+    Ends,
+    Stuck,
+}
+
+impl Kind {
+    const ALL: [Kind; 16] = [
+        Kind::Name,
+        Kind::Thread,
+        Kind::Carries,
+        Kind::PutsDown,
+        Kind::Phase,
+        Kind::Steals,
+        Kind::Polls,
+        Kind::Spawns,
+        Kind::Wakes,
+        Kind::WakesThread,
+        Kind::ThreadWaits,
+        Kind::ThreadGoesOn,
+        Kind::Begins,
+        Kind::Copies,
+        Kind::Ends,
+        Kind::Stuck,
+    ];
+}
+
+/// What has brought a goroutine to its turn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(super) enum From {
+    Spawn,
+    Wake,
+    Yield,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Event {
+    /// When, by [`arch::ticks`](crate::arch::ticks).
+    pub(super) ticks: u64,
+    pub(super) kind: Kind,
+    pub(super) detail: u8,
+    pub(super) processor: u16,
+    pub(super) number: u32,
+    pub(super) a: u64,
+    pub(super) b: u64,
+}
+
+impl Event {
+    #[inline]
+    pub(super) fn pack(&self) -> [u64; WORDS] {
+        let Event { ticks, kind, detail, processor, number, a, b } = *self;
+        let what =
+            kind as u64 | u64::from(detail) << 8 | u64::from(processor) << 16 | u64::from(number) << 32;
+        [ticks, what, a, b]
+    }
+
+    pub(super) fn unpack([ticks, what, a, b]: [u64; WORDS]) -> Event {
+        Event {
+            ticks,
+            kind: Kind::ALL[usize::from(what as u8)],
+            detail: (what >> 8) as u8,
+            processor: (what >> 16) as u16,
+            number: (what >> 32) as u32,
+            a,
+            b,
+        }
+    }
+
+    /// The source line that the event names.
+    pub(super) fn line(&self) -> Option<&'static Location<'static>> {
+        debug_assert!(matches!(self.kind, Kind::Spawns | Kind::Begins | Kind::Ends));
+        // SAFETY: in these kinds `b` is null or was made of such a reference (`super::hooks`), and rings give events back whole.
+        unsafe { (self.b as *const Location<'static>).as_ref() }
+    }
+}
+
+/// The parts of a name, for events that go before the one that it belongs to.
+pub(super) fn name_parts(name: &str) -> impl Iterator<Item = (u8, u64, u64)> {
+    name.as_bytes().chunks(NAME_PART).take(NAME_PARTS).zip(0..).map(|(bytes, part)| {
+        let mut padded = [0; NAME_PART];
+        padded[..bytes.len()].copy_from_slice(bytes);
+        let [a, b] = words(padded);
+        (part, a, b)
+    })
+}
+
+pub(super) fn words(bytes: [u8; NAME_PART]) -> [u64; 2] {
+    let (a, b) = bytes.split_at(NAME_PART / 2);
+    [a, b].map(|half| u64::from_ne_bytes(half.try_into().expect("half of the bytes")))
+}
+
+pub(super) fn bytes(event: &Event) -> [u8; NAME_PART] {
+    let mut bytes = [0; NAME_PART];
+    bytes[..8].copy_from_slice(&event.a.to_ne_bytes());
+    bytes[8..].copy_from_slice(&event.b.to_ne_bytes());
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_come_back_as_they_went() {
+        for (index, kind) in Kind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, index);
+            let event = Event {
+                ticks: 1 << 60,
+                kind,
+                detail: 255,
+                processor: 1023,
+                number: u32::MAX,
+                a: 7,
+                b: u64::MAX,
+            };
+            assert_eq!(Event::unpack(event.pack()), event);
+        }
+    }
+}

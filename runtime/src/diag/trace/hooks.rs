@@ -1,0 +1,331 @@
+//! What the scheduler calls where something happens. While nothing is recorded each call is one load of a word that hardly ever
+//! changes, and a branch; turns of goroutines do not even have that, since a processor decides once for a whole batch.
+//!
+//! Whatever a worker does, in its own code or in that of a processor which it carries, goes to the worker's ring: one kernel
+//! thread writes it. Plain threads and the runtime's helpers have one ring together, and write it under a lock. Nothing here switches
+//! stacks, and nothing is held across a switch. The ring of a worker is reached through the processor or the worker at hand.
+
+use super::event::{self, Event, From, Kind, NOWHERE};
+use super::ring::Ring;
+use crate::arch;
+use crate::diag::counters::Phase;
+use crate::goroutine::record::Record;
+use crate::sched::processor::{Processor, Wish, current_processor};
+use crate::sched::worker::{self, Worker};
+use crate::stack::slots::Slots;
+use crate::sys;
+use crossbeam_utils::CachePadded;
+use std::cell::Cell;
+use std::panic::Location;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+pub(super) type Events = Ring<{ event::WORDS }>;
+
+/// Whether events are recorded. On a line of its own, which stays in every core's cache: it is written when recording begins and ends.
+static ON: CachePadded<AtomicBool> = CachePadded::new(AtomicBool::new(false));
+
+/// Relaxed: an event more or less at the edges does no harm.
+#[inline(always)]
+pub(crate) fn on() -> bool {
+    ON.load(Ordering::Relaxed)
+}
+
+pub(super) fn set_on(on: bool) {
+    ON.store(on, Ordering::Relaxed);
+}
+
+/// Who writes a ring.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Owner {
+    Worker(usize),
+    /// Everybody else.
+    Threads,
+}
+
+/// Every ring there is. They are made at the first event of their owner, and never freed.
+static RINGS: Mutex<Vec<(Owner, &'static Events)>> = Mutex::new(Vec::new());
+/// The ring of all that is no worker; the lock makes them one writer.
+static THREADS: Mutex<Option<&'static Events>> = Mutex::new(None);
+
+pub(super) fn rings() -> Vec<(Owner, &'static Events)> {
+    RINGS.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+#[cold]
+fn make(owner: Owner) -> &'static Events {
+    let ring: &'static Events = Box::leak(Box::new(Ring::new(super::session::events_per_ring())));
+    RINGS.lock().unwrap_or_else(PoisonError::into_inner).push((owner, ring));
+    ring
+}
+
+/// A worker's ring, once it has written to it.
+#[derive(Default)]
+pub(crate) struct OfWorker(OnceLock<&'static Events>);
+
+impl Worker {
+    /// # Safety
+    /// The caller is on this worker's kernel thread.
+    #[inline]
+    unsafe fn record(&self, event: Event) {
+        let ring = self.trace.0.get_or_init(|| make(Owner::Worker(self.index)));
+        // SAFETY: by contract. Only the worker's thread writes this ring; a worker that is started anew is started after its last
+        // thread has ended.
+        unsafe { ring.push(event.pack()) }
+    }
+}
+
+fn now(kind: Kind) -> Event {
+    Event { ticks: arch::ticks(), kind, detail: 0, processor: NOWHERE, number: 0, a: 0, b: 0 }
+}
+
+/// Records what the calling code does, whatever it is: a goroutine, a processor's loop, a worker, or another thread.
+fn record(event: Event) {
+    if let Some(processor) = current_processor() {
+        // SAFETY: the caller runs on this processor.
+        if let Some(worker) = unsafe { processor.carrier() } {
+            let processor = if event.processor == NOWHERE { processor.index as u16 } else { event.processor };
+            // SAFETY: a processor's code runs on the kernel thread of its worker.
+            return unsafe { worker.record(Event { processor, ..event }) };
+        }
+    }
+    match worker::current() {
+        // SAFETY: a worker's own code runs on its kernel thread.
+        Some(worker) => unsafe { worker.record(event) },
+        None => record_of_thread(event),
+    }
+}
+
+fn record_of_thread(event: Event) {
+    thread_local! {
+        /// The kernel's id and the name of this thread. No destructor, so that it can be read at any time.
+        static ME: Cell<(i32, [u64; 2])> = const { Cell::new((0, [0; 2])) };
+    }
+    let (mut id, mut name) = ME.get();
+    if id == 0 {
+        id = sys::kernel_thread_id();
+        name = event::words(sys::kernel_thread_name());
+        ME.set((id, name));
+    }
+    let [a, b] = name;
+    let label = Event { number: id as u32, a, b, ..Event { kind: Kind::Thread, ..event } };
+    let mut ring = THREADS.lock().unwrap_or_else(PoisonError::into_inner);
+    let ring = ring.get_or_insert_with(|| make(Owner::Threads));
+    // SAFETY: whoever holds the lock is the only writer.
+    unsafe {
+        ring.push(label.pack());
+        ring.push(event.pack());
+    }
+}
+
+/// A worker begins to carry a processor.
+#[inline(always)]
+pub(crate) fn carries(worker: &Worker, processor: &Processor) {
+    if on() {
+        of_worker(worker, Event { processor: processor.index as u16, ..now(Kind::Carries) });
+    }
+}
+
+/// A worker is back from a processor.
+#[inline(always)]
+pub(crate) fn puts_down(worker: &Worker, processor: &Processor) {
+    if on() {
+        of_worker(worker, Event { processor: processor.index as u16, ..now(Kind::PutsDown) });
+    }
+}
+
+/// A worker has found a processor, or goroutines for it, elsewhere.
+#[inline(always)]
+pub(crate) fn steals(worker: &Worker, processor: &Processor) {
+    if on() {
+        of_worker(worker, Event { processor: processor.index as u16, ..now(Kind::Steals) });
+    }
+}
+
+/// A worker begins another phase.
+#[inline(always)]
+pub(crate) fn enters(worker: &Worker, phase: Phase) {
+    if on() {
+        of_worker(worker, Event { detail: phase as u8, ..now(Kind::Phase) });
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn of_worker(worker: &Worker, event: Event) {
+    // SAFETY: the functions above are called by the worker's own code.
+    unsafe { worker.record(event) };
+}
+
+/// Somebody has looked into the netpoller, and found so many events.
+#[inline(always)]
+pub(crate) fn polls(events: usize) {
+    if on() {
+        whatever(Event { number: events as u32, ..now(Kind::Polls) });
+    }
+}
+
+/// Somebody starts a goroutine on a processor. Call it before the goroutine can be found there.
+#[cold]
+pub(crate) fn spawns(goroutine: u64, at: &'static Location<'static>, to: &Processor) {
+    let b = std::ptr::from_ref(at).addr() as u64;
+    record(Event { number: to.index as u32, a: goroutine, b, ..now(Kind::Spawns) });
+}
+
+/// Somebody ends a goroutine's wait. Call it before the goroutine can be found, so that its turn comes later in time.
+///
+/// # Safety
+/// The caller owes the goroutine the wake-up.
+pub(crate) unsafe fn wakes(goroutine: NonNull<Record>) {
+    // SAFETY: until it is woken it cannot end, so the record is live, and the field does not change.
+    record(Event { a: unsafe { (*goroutine.as_ptr()).id }, ..now(Kind::Wakes) });
+}
+
+/// A goroutine's deadline has passed.
+///
+/// # Safety
+/// As for `wakes`.
+#[inline(always)]
+pub(crate) unsafe fn wakes_in_time(record: NonNull<Record>) {
+    if on() {
+        // SAFETY: by contract.
+        whatever(Event { detail: 1, a: unsafe { (*record.as_ptr()).id }, ..now(Kind::Wakes) });
+    }
+}
+
+/// Somebody ends the wait of a plain thread with this record.
+#[inline(always)]
+pub(crate) fn wakes_thread(waiter: usize) {
+    if on() {
+        whatever(Event { a: waiter as u64, ..now(Kind::WakesThread) });
+    }
+}
+
+/// The calling plain thread begins to wait.
+#[inline(always)]
+pub(crate) fn thread_waits(waiter: usize) {
+    if on() {
+        whatever(Event { a: waiter as u64, ..now(Kind::ThreadWaits) });
+    }
+}
+
+/// The calling plain thread's wait is over.
+#[inline(always)]
+pub(crate) fn thread_goes_on(waiter: usize) {
+    if on() {
+        whatever(Event { a: waiter as u64, ..now(Kind::ThreadGoesOn) });
+    }
+}
+
+/// The monitor has seen a goroutine keep this processor for so long.
+#[inline(always)]
+pub(crate) fn stuck(processor: &Processor, kept: Duration) {
+    if on() {
+        whatever(Event {
+            processor: processor.index as u16,
+            number: kept.as_millis() as u32,
+            ..now(Kind::Stuck)
+        });
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn whatever(event: Event) {
+    record(event);
+}
+
+/// What a processor's loop notes before it brings a goroutine's stack in.
+pub(crate) struct Turn {
+    begins: u64,
+    from: From,
+    /// Bytes that the goroutine's stack has to be copied in for, whom it replaces, and the bytes copied out until now.
+    into: usize,
+    replaces: u64,
+    copied: usize,
+}
+
+impl Turn {
+    /// # Safety
+    /// Called by the loop of the goroutine's processor, before it brings the goroutine in.
+    pub(crate) unsafe fn prepare(slots: &Slots, record: &Record) -> Turn {
+        use crate::park::Reason;
+        let begins = arch::ticks();
+        let from = match (record.sp, record.reason) {
+            (0, _) => From::Spawn,
+            (_, Reason::None) => From::Yield,
+            _ => From::Wake,
+        };
+        let resident = slots.is_resident(record);
+        // SAFETY: by contract nothing runs here, and occupants are live.
+        let replaces = if resident { None } else { unsafe { slots.occupant(record.home) } };
+        let into = if resident || record.sp == 0 { 0 } else { slots.bounds(record.home).base - record.sp };
+        let replaces = replaces.map_or(0, |occupant| occupant.id);
+        Turn { begins, from, into, replaces, copied: slots.copied().bytes }
+    }
+
+    /// The goroutine is about to run.
+    ///
+    /// # Safety
+    /// As for `prepare`, after the goroutine has been brought in.
+    pub(crate) unsafe fn begins(self, processor: &Processor, slots: &Slots, record: &Record) {
+        // SAFETY: the loop of a processor runs on the kernel thread of its carrier, which is set as long.
+        let Some(worker) = (unsafe { processor.carrier() }) else { return };
+        let processor = processor.index as u16;
+        let begins = Event {
+            ticks: self.begins,
+            kind: Kind::Begins,
+            detail: self.from as u8,
+            processor,
+            number: 0,
+            a: record.id,
+            b: std::ptr::from_ref(record.origin.spawned_at()).addr() as u64,
+        };
+        // SAFETY: as above.
+        unsafe {
+            if let Some(name) = record.origin.name() {
+                for (part, a, b) in event::name_parts(name) {
+                    worker.record(Event {
+                        kind: Kind::Name,
+                        detail: part,
+                        number: name.len() as u32,
+                        a,
+                        b,
+                        ..begins
+                    });
+                }
+            }
+            worker.record(begins);
+            let out = slots.copied().bytes - self.copied;
+            if out + self.into > 0 {
+                let (number, a, b) = (self.into as u32, out as u64, self.replaces);
+                worker.record(Event { processor, number, a, b, ..now(Kind::Copies) });
+            }
+        }
+    }
+}
+
+/// A goroutine has switched back to its processor's loop.
+///
+/// # Safety
+/// Called by that loop, as soon as the goroutine has.
+pub(crate) unsafe fn turn_ends(processor: &Processor, record: &Record, wish: Wish) {
+    let (detail, line) = match wish {
+        Wish::Park => (record.reason as u8, Some(record.waits_at)),
+        Wish::Yield => (event::GAVE_WAY, None),
+        Wish::Finish => (event::FINISHED, None),
+    };
+    // Read before the claim is looked at: see `Record::object`.
+    let object = record.object() as u64;
+    let a = if wish == Wish::Park && record.head.claim.is_waiting() { object } else { 0 };
+    let b = line.map_or(0, |line| std::ptr::from_ref(line).addr() as u64);
+    let event = Event { detail, processor: processor.index as u16, a, b, ..now(Kind::Ends) };
+    // SAFETY: the loop of a processor runs on the kernel thread of its carrier.
+    unsafe {
+        if let Some(worker) = processor.carrier() {
+            worker.record(event);
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! What is recorded at the moment, and who turns it into files: a helper thread, never a worker.
+//!
+//! A trace is drawn in rounds, some milliseconds apart: the faster the rings fill, the more often. Each round appends whole packets to
+//! the file, so a process that is killed leaves a valid trace that lacks the last round. The last round is done by
+//! whoever ends the trace: `stop`, on a thread of the pool for calls that block, or the C library's exit handler.
+//!
+//! `STATE` is held for a round. `ORDERS` is held for moments only, and never while waiting for `STATE`, so that a panic
+//! can order the recorder's content from wherever it is.
+
+use super::Summary;
+use super::clock::{Clock, Look};
+use super::hooks;
+use super::picture::Picture;
+use super::timeline::Timeline;
+use crate::diag::deadlock;
+use crate::sys;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// Bytes for all rings together, if nobody says otherwise, and the least and the most for one.
+pub(crate) const DEFAULT_BUFFERS: usize = 64 << 20;
+const SMALLEST_RING: usize = 64 << 10;
+const LARGEST_RING: usize = 1 << 30;
+
+/// The time between two rounds.
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_millis(50);
+/// How long a panic waits for the recorder's content to be written.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes of a trace that are kept before they are written.
+const CHUNK: usize = 1 << 20;
+
+static EVENTS_PER_RING: AtomicUsize = AtomicUsize::new(SMALLEST_RING / EVENT);
+const EVENT: usize = 8 * super::event::WORDS;
+
+/// What the configuration says of traces.
+#[derive(Debug, Default)]
+pub(crate) struct Settings {
+    pub(crate) trace: Option<PathBuf>,
+    pub(crate) recorder: Option<PathBuf>,
+    pub(crate) buffers: usize,
+}
+
+#[derive(Default)]
+struct State {
+    writing: Option<Writing>,
+    recorder: Option<Recorder>,
+}
+
+static STATE: Mutex<State> = Mutex::new(State { writing: None, recorder: None });
+
+/// A trace on its way to a file.
+struct Writing {
+    file: Output,
+    timeline: Timeline,
+    picture: Picture,
+    began: Look,
+    last: Look,
+    /// Nobody calls `stop`, so an error is said when it happens.
+    unattended: bool,
+}
+
+/// A recording in memory.
+struct Recorder {
+    began: Look,
+}
+
+/// What the helper thread is asked for.
+#[derive(Default)]
+struct Orders {
+    helper: bool,
+    /// Where the recorder's content goes when the program panics, the first time.
+    at_panic: Option<PathBuf>,
+    write_recorded: Option<PathBuf>,
+    /// The helper is at work on it.
+    under_way: bool,
+    /// Something has begun, so the helper shall look at the state again.
+    look: bool,
+}
+
+static ORDERS: Mutex<Orders> =
+    Mutex::new(Orders { helper: false, at_panic: None, write_recorded: None, under_way: false, look: false });
+static BELL: Condvar = Condvar::new();
+static DONE: Condvar = Condvar::new();
+/// The helper's kernel thread: a panic of its own waits for nobody.
+static HELPER: AtomicI32 = AtomicI32::new(0);
+/// The process that records. A fork has a copy of all this, and no helper.
+static PROCESS: AtomicU32 = AtomicU32::new(0);
+
+fn state() -> MutexGuard<'static, State> {
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn orders() -> MutexGuard<'static, Orders> {
+    ORDERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn events_per_ring() -> usize {
+    EVENTS_PER_RING.load(Ordering::Relaxed)
+}
+
+/// What the configuration asks for. Called once, when the runtime starts.
+pub(crate) fn begin(settings: Settings, workers: usize) -> io::Result<()> {
+    // One for the threads that are no workers.
+    let bytes = (settings.buffers / (workers + 1)).clamp(SMALLEST_RING, LARGEST_RING);
+    EVENTS_PER_RING.store(1 << (bytes / EVENT).ilog2(), Ordering::Relaxed);
+    if let Some(path) = settings.recorder {
+        start_recorder(Some(path))?;
+    }
+    settings.trace.map_or(Ok(()), |path| start(&path, true))
+}
+
+/// Begins to write a trace.
+pub(super) fn start(path: &Path, unattended: bool) -> io::Result<()> {
+    let mut state = state();
+    if let Some(writing) = &state.writing {
+        let path = writing.file.path.display();
+        let text =
+            format!("a trace is being written to '{path}': end it with narrowboat::trace::stop() first");
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+    }
+    let file = Output::create(path)?;
+    start_helper()?;
+    let began = Look::new();
+    let timeline = Timeline::from_now();
+    let mut writing = Writing { file, timeline, picture: Picture::new(), began, last: began, unattended };
+    // At once, so that a file that cannot be written shows itself here.
+    writing.save()?;
+    state.writing = Some(writing);
+    hooks::set_on(true);
+    drop(state);
+    orders().look = true;
+    BELL.notify_one();
+    Ok(())
+}
+
+/// Ends the trace that is being written.
+pub(super) fn stop() -> io::Result<Summary> {
+    let mut state = state();
+    let Some(mut writing) = state.writing.take() else {
+        let text =
+            "no trace is being written: begin one with narrowboat::trace::start(), or set NARROWBOAT_TRACE";
+        return Err(io::Error::new(io::ErrorKind::NotFound, text));
+    };
+    hooks::set_on(state.recorder.is_some());
+    drop(state);
+    writing.round();
+    writing.file.finish(&writing.picture)
+}
+
+pub(super) fn start_recorder(at_panic: Option<PathBuf>) -> io::Result<()> {
+    start_helper()?;
+    let mut state = state();
+    if state.recorder.is_none() {
+        state.recorder = Some(Recorder { began: Look::new() });
+        hooks::set_on(true);
+    }
+    drop(state);
+    if at_panic.is_some() {
+        orders().at_panic = at_panic;
+    }
+    Ok(())
+}
+
+pub(super) fn stop_recorder() {
+    let mut state = state();
+    state.recorder = None;
+    hooks::set_on(state.writing.is_some());
+}
+
+/// Writes what the rings hold.
+pub(super) fn write_recorded(path: &Path) -> io::Result<Summary> {
+    let Some(began) = state().recorder.as_ref().map(|recorder| recorder.began) else {
+        let text = "nothing has been recorded: call narrowboat::trace::start_recorder() early, or set \
+                    NARROWBOAT_FLIGHT_RECORDER";
+        return Err(io::Error::new(io::ErrorKind::NotFound, text));
+    };
+    let mut file = Output::create(path)?;
+    let now = Look::new();
+    let items = Timeline::of_the_past().take(began.ticks(), now.ticks());
+    let clock = Clock::between(began, now);
+    let mut picture = Picture::new();
+    for item in &items {
+        picture.draw(item, &clock);
+        if picture.bytes().len() >= CHUNK {
+            file.append(&mut picture);
+        }
+    }
+    file.append(&mut picture);
+    file.finish(&picture)
+}
+
+/// Brings the file up to date, where `run` returns.
+pub(crate) fn flush() {
+    if hooks::on()
+        && let Some(writing) = &mut state().writing
+    {
+        writing.round();
+    }
+}
+
+/// The program panics, or says that it can never go on: the recorder's content is written if it was said where. That is done once, and
+/// the caller waits for it, since the process may end next.
+pub(crate) fn at_panic() {
+    if !hooks::on() || HELPER.load(Ordering::Relaxed) == sys::kernel_thread_id() {
+        return;
+    }
+    let mut orders = orders();
+    if let Some(path) = orders.at_panic.take() {
+        orders.write_recorded = Some(path);
+        BELL.notify_one();
+    }
+    let busy = |orders: &mut Orders| orders.write_recorded.is_some() || orders.under_way;
+    drop(DONE.wait_timeout_while(orders, PATIENCE, busy));
+}
+
+/// Starts the thread that draws, once, and sees to it that a trace is complete when the process ends.
+fn start_helper() -> io::Result<()> {
+    extern "C" fn at_exit() {
+        // In a fork the lock may be held for ever by a thread that is not there.
+        if PROCESS.load(Ordering::Relaxed) == std::process::id()
+            && let Some(mut writing) = state().writing.take()
+        {
+            hooks::set_on(false);
+            writing.round();
+        }
+    }
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        PROCESS.store(std::process::id(), Ordering::Relaxed);
+        // SAFETY: the handler may be called at any time. Refused, the trace lacks what happens in the last milliseconds.
+        unsafe { libc::atexit(at_exit) };
+    });
+    let mut orders = orders();
+    if !orders.helper {
+        thread::Builder::new().name("trace".into()).stack_size(512 << 10).spawn(helper)?;
+        deadlock::note_helper();
+        orders.helper = true;
+    }
+    Ok(())
+}
+
+fn helper() {
+    HELPER.store(sys::kernel_thread_id(), Ordering::Relaxed);
+    let mut pause = None;
+    loop {
+        let idle = |orders: &mut Orders| orders.write_recorded.is_none() && !orders.look;
+        let orders = orders();
+        let mut orders = match pause {
+            Some(pause) => {
+                BELL.wait_timeout_while(orders, pause, idle).unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => BELL.wait_while(orders, idle).unwrap_or_else(PoisonError::into_inner),
+        };
+        orders.look = false;
+        let path = orders.write_recorded.take();
+        orders.under_way = path.is_some();
+        drop(orders);
+        if let Some(path) = path {
+            match write_recorded(&path) {
+                Ok(_) => eprintln!("narrowboat: the last seconds before this are in '{}'", path.display()),
+                Err(e) => eprintln!("narrowboat: the flight recorder's content is not complete: {e}"),
+            }
+            self::orders().under_way = false;
+            DONE.notify_all();
+        }
+        pause = state().writing.as_mut().map(|writing| {
+            writing.round();
+            writing.timeline.pause(pause.unwrap_or(SHORTEST)).clamp(SHORTEST, LONGEST)
+        });
+    }
+}
+
+impl Writing {
+    /// Draws what has happened since the last round, and appends it to the file.
+    fn round(&mut self) {
+        let now = Look::new();
+        let clock = Clock::between(self.last, now);
+        for item in self.timeline.take(self.began.ticks(), now.ticks()) {
+            self.picture.draw(&item, &clock);
+        }
+        self.last = now;
+        let well = self.file.error.is_none();
+        if let Err(e) = self.save()
+            && well
+        {
+            hooks::set_on(false);
+            if self.unattended {
+                eprintln!("narrowboat: {e}");
+            }
+        }
+    }
+
+    fn save(&mut self) -> io::Result<()> {
+        self.file.append(&mut self.picture);
+        self.file.error()
+    }
+}
+
+/// A file that packets are appended to, and what has become of it.
+struct Output {
+    path: PathBuf,
+    file: File,
+    written: u64,
+    error: Option<(io::ErrorKind, String)>,
+}
+
+impl Output {
+    fn create(path: &Path) -> io::Result<Output> {
+        let file = File::create(path).map_err(|e| {
+            io::Error::new(e.kind(), format!("the trace file '{}' cannot be made: {e}", path.display()))
+        })?;
+        Ok(Output { path: path.into(), file, written: 0, error: None })
+    }
+
+    /// Appends what has been drawn. After an error the file ends where it was complete, and takes nothing more.
+    fn append(&mut self, picture: &mut Picture) {
+        if self.error.is_none() {
+            match self.file.write_all(picture.bytes()) {
+                Ok(()) => self.written += picture.bytes().len() as u64,
+                Err(e) => {
+                    // What is no file cannot be cut, and its reader sees an incomplete packet at the end.
+                    let _ = self.file.set_len(self.written);
+                    let text = format!(
+                        "the trace in '{}' ends after {} bytes: {e}",
+                        self.path.display(),
+                        self.written
+                    );
+                    self.error = Some((e.kind(), text));
+                }
+            }
+        }
+        picture.clear();
+    }
+
+    fn error(&self) -> io::Result<()> {
+        self.error.as_ref().map_or(Ok(()), |(kind, text)| Err(io::Error::new(*kind, text.clone())))
+    }
+
+    fn finish(&self, picture: &Picture) -> io::Result<Summary> {
+        self.error()?;
+        Ok(Summary { events: picture.events, lost: picture.lost, bytes: self.written })
+    }
+}
