@@ -4,6 +4,7 @@ set -euo pipefail
 
 # Each with the package that it comes in.
 declare -A tools=([curl]=curl [wrk]=wrk [valgrind]=valgrind [openssl]=openssl [dig]=bind9-dnsutils
+    [gdb]=gdb [perf]=linux-perf
     [redis-cli]=redis-tools [redis-benchmark]=redis-tools)
 
 missing() {

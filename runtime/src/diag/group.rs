@@ -253,7 +253,7 @@ fn is_internal(name: &str) -> bool {
 
 impl Reason {
     /// The words after "waiting for".
-    pub(super) fn waits_for(self) -> &'static str {
+    pub(crate) fn waits_for(self) -> &'static str {
         match self {
             Reason::None => "its turn",
             Reason::Receive => "a message (receive)",

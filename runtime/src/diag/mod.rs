@@ -7,10 +7,13 @@
 //!   when the user asks with a signal.
 //! - `trace`: what the scheduler does, event by event, as a file for a viewer.
 //!
+//! - `debugger`: what a debugger has to know to find goroutines by itself.
+//!
 //! Nothing here runs unless it is asked for or something is wrong: what the hot paths keep for it are plain words.
 
 pub(crate) mod counters;
 pub(crate) mod deadlock;
+pub(crate) mod debugger;
 pub(crate) mod dump;
 pub(crate) mod group;
 pub(crate) mod inspect;

@@ -7,7 +7,7 @@
 use super::record::Record;
 use crate::sched::processor::Processor;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
-use std::mem::MaybeUninit;
+use std::mem::{MaybeUninit, offset_of};
 use std::ptr::{self, NonNull};
 
 /// Records per chunk: as many as fit 16 KiB with the header, and one bit each in a `u128`.
@@ -44,6 +44,10 @@ pub(crate) struct Slab {
     roomy: *mut Chunk,
     all: Vec<*mut Chunk>,
 }
+
+/// For a debugger: where in a slab its chunks are listed; where in a chunk are the bits of free places and the records, and how many.
+pub(crate) const PLACES: [usize; 4] =
+    [offset_of!(Slab, all), offset_of!(Chunk, free), offset_of!(Chunk, records), RECORDS];
 
 fn chunk_of(record: NonNull<Record>) -> *mut Chunk {
     (record.as_ptr() as usize & !(ALIGN - 1)) as *mut Chunk

@@ -23,7 +23,7 @@ use crate::park::{self, Outcome, Reason, Thing, Waiter};
 use crate::shim::{AtomicUsize, Ordering};
 use crate::stack::own::OwnStack;
 use std::cell::UnsafeCell;
-use std::mem::{ManuallyDrop, MaybeUninit};
+use std::mem::{ManuallyDrop, MaybeUninit, offset_of};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -85,6 +85,10 @@ pub(crate) struct Extras {
     pub(crate) own_stack: Option<OwnStack>,
     pub(crate) late: Option<Box<Late>>,
 }
+
+/// For a debugger: the tag of an origin that has extras, and where in those are the line of the spawn and the name.
+pub(crate) const PLACES: [usize; 3] =
+    [Origin::EXTRAS, offset_of!(Extras, spawned_at), offset_of!(Extras, name)];
 
 /// What a goroutine has come by since.
 #[derive(Default)]

@@ -56,35 +56,37 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// How many there are.
     pub(crate) const COUNT: usize = Reason::Inspection as usize + 1;
     /// All of them, each where its number says.
-    pub(crate) const ALL: [Reason; Reason::COUNT] = [
-        Reason::None,
-        Reason::Receive,
-        Reason::Send,
-        Reason::Select,
-        Reason::Sleep,
-        Reason::Join,
-        Reason::Read,
-        Reason::Write,
-        Reason::Accept,
-        Reason::Connect,
-        Reason::Resolve,
-        Reason::Blocking,
-        Reason::Lock,
-        Reason::Notification,
-        Reason::Once,
-        Reason::Permit,
-        Reason::Others,
-        Reason::Members,
-        Reason::Scope,
-        Reason::Timer,
-        Reason::Context,
-        Reason::Readiness,
-        Reason::Never,
-        Reason::Inspection,
-    ];
+    pub(crate) const ALL: [Reason; Reason::COUNT] = {
+        use Reason::*;
+        [
+            None,
+            Receive,
+            Send,
+            Select,
+            Sleep,
+            Join,
+            Read,
+            Write,
+            Accept,
+            Connect,
+            Resolve,
+            Blocking,
+            Lock,
+            Notification,
+            Once,
+            Permit,
+            Others,
+            Members,
+            Scope,
+            Timer,
+            Context,
+            Readiness,
+            Never,
+            Inspection,
+        ]
+    };
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ pub(crate) mod tables;
 pub(crate) mod timers;
 pub(crate) mod worker;
 
-use crate::diag::{quit, schedtrace, trace};
+use crate::diag::{debugger, quit, schedtrace, trace};
 use crate::goroutine::panic;
 use crate::goroutine::task::TaskPtr;
 use crate::{arch, stack, sys};
@@ -122,6 +122,7 @@ fn start_and_get() -> io::Result<&'static Runtime> {
         outside_ids: Mutex::new(0..0),
     });
     panic::install_hook();
+    debugger::publish(runtime);
     runtime.processors.get_or_create(runtime, 0)?;
     // The C library installs a handler of its own when the process starts its first thread, which that was at the latest.
     sys::signals::prepare_process(stack::overflow::report);

@@ -42,6 +42,7 @@ use std::backtrace::Backtrace;
 use std::cell::{Cell, UnsafeCell};
 use std::collections::VecDeque;
 use std::io;
+use std::mem::offset_of;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
@@ -119,6 +120,16 @@ pub(super) struct Local {
     ids: std::ops::Range<u64>,
     _loop_stack: OwnStack,
 }
+
+/// For a debugger: where in a processor are its thread pointer, the lender's number and, of its own, the goroutine that runs, its records
+/// and its slots.
+pub(crate) const PLACES: [usize; 5] = [
+    offset_of!(Processor, thread_pointer),
+    offset_of!(Processor, lender),
+    offset_of!(Processor, local) + offset_of!(Local, current),
+    offset_of!(Processor, local) + offset_of!(Local, slab),
+    offset_of!(Processor, local) + offset_of!(Local, slots),
+];
 
 /// Why a goroutine has switched to its processor's loop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

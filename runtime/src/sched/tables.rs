@@ -41,6 +41,11 @@ impl ProcessorTable {
         ProcessorTable { entries: pointers(n), allowed: AtomicUsize::new(n), creating: Mutex::new(()) }
     }
 
+    /// For a debugger: where the pointers to processors stand, and how many there may be.
+    pub(crate) fn place(&self) -> [usize; 2] {
+        [self.entries.as_ptr().addr(), self.entries.len()]
+    }
+
     #[inline]
     pub(crate) fn get(&self, index: usize) -> Option<&'static Processor> {
         get(&self.entries[index])

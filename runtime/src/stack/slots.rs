@@ -19,6 +19,7 @@ use super::sites::{Build, Sites};
 use super::{Bounds, SMALLEST};
 use crate::goroutine::record::Record;
 use std::io;
+use std::mem::offset_of;
 use std::panic::Location;
 use std::ptr;
 
@@ -136,6 +137,15 @@ pub(crate) struct Slots {
     copied: Copied,
     pass: Option<Pass>,
 }
+
+/// For a debugger: where among the slots stand those that are open, how large one is, and where in it are its base and its
+/// occupant.
+pub(crate) const PLACES: [usize; 4] = [
+    offset_of!(Slots, open),
+    size_of::<Slot>(),
+    offset_of!(Slot, bounds) + offset_of!(Bounds, base),
+    offset_of!(Slot, occupant),
+];
 
 /// A pass of the scavenger that is under way: first the slots, then the own stacks.
 struct Pass {
