@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -56,18 +57,45 @@ func spawn(n int) {
 }
 
 func spawnAndWait(n int) time.Duration {
-	var finished atomic.Int64
-	done := make(chan struct{}, 1)
+	finish := newFinish(n)
 	begun := time.Now()
 	for range n {
-		go func() {
-			if finished.Add(1) == int64(n) {
-				done <- struct{}{}
-			}
-		}()
+		go finish.one()
 	}
-	<-done
+	<-finish.done
 	return time.Since(begun)
+}
+
+// finish counts the goroutines that ended; the last one sends.
+type finish struct {
+	left atomic.Int64
+	done chan struct{}
+}
+
+func newFinish(n int) *finish {
+	f := &finish{done: make(chan struct{}, 1)}
+	f.left.Store(int64(n))
+	return f
+}
+
+func (f *finish) one() {
+	if f.left.Add(-1) == 0 {
+		f.done <- struct{}{}
+	}
+}
+
+// parked is what the goroutines of park share: one pointer for each of them to
+// keep, as in the other peers.
+type parked struct {
+	arrived  atomic.Int64
+	messages chan int
+	finish   *finish
+}
+
+func (p *parked) stay() {
+	p.arrived.Add(1)
+	<-p.messages
+	p.finish.one()
 }
 
 // park: n goroutines, each in a receive on one shared unbuffered channel; what
@@ -75,19 +103,11 @@ func spawnAndWait(n int) time.Duration {
 func park(n int) {
 	spawnAndWait(1000)
 	before := resident()
-	var arrived, finished atomic.Int64
-	messages := make(chan int)
-	done := make(chan struct{}, 1)
+	p := &parked{messages: make(chan int), finish: newFinish(n)}
 	for range n {
-		go func() {
-			arrived.Add(1)
-			<-messages
-			if finished.Add(1) == int64(n) {
-				done <- struct{}{}
-			}
-		}()
+		go p.stay()
 	}
-	for arrived.Load() < int64(n) {
+	for p.arrived.Load() < int64(n) {
 		time.Sleep(time.Millisecond)
 	}
 	time.Sleep(200 * time.Millisecond)
@@ -95,10 +115,20 @@ func park(n int) {
 
 	begun := time.Now()
 	for i := range n {
-		messages <- i
+		p.messages <- i
 	}
-	<-done
+	<-p.finish.done
 	perOperation("wake", time.Since(begun), n)
+}
+
+// hello: one goroutine says hello, and the one that started it waits for that.
+func hello() {
+	done := make(chan struct{})
+	go func() {
+		fmt.Println("hello")
+		close(done)
+	}()
+	<-done
 }
 
 // deep: recursion in one goroutine, twice, so that the second time shows what

@@ -73,6 +73,10 @@ func main() {
 		serve(argument(2), echo)
 	case "http":
 		serve(argument(2), rawHTTP)
+	case "disturbed":
+		disturbed(argument(2), number(3), argument(4))
+	case "hello":
+		hello()
 	case "nethttp":
 		netHTTP(argument(2))
 	default:

@@ -14,7 +14,7 @@ const golden = 0x9E37_79B9_7F4A_7C15
 
 // scattered is the deadline of sleeper i, somewhere in window.
 func scattered(i int, window time.Duration) time.Duration {
-	part := uint64(i) * golden >> 32
+	part := uint64(i+1) * golden >> 32
 	high, low := bits.Mul64(part, uint64(window))
 	return time.Duration(high<<32 | low>>32)
 }

@@ -6,6 +6,8 @@ use std::process::exit;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use crate::cores;
+
 /// The arguments of this process: a case and its sizes.
 #[derive(Debug)]
 pub struct Arguments(Vec<String>);
@@ -51,6 +53,13 @@ impl Arguments {
 pub fn workers() -> usize {
     let asked = std::env::var("BENCH_WORKERS").ok().and_then(|value| value.parse().ok());
     asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// Holds a program of plain threads to as many cores as it is to have workers; ends the process if that cannot be.
+pub fn hold_to_workers() {
+    if let Err(error) = cores::hold_to(workers()) {
+        fail(&format!("cannot be held to {} cores: {error}", workers()));
+    }
 }
 
 /// Ends the process, unsuccessfully, with `message` on standard error.

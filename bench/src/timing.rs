@@ -16,7 +16,7 @@ const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// The deadline of sleeper `index`, somewhere in `window`.
 pub fn scattered(index: usize, window: Duration) -> Duration {
-    let part = (index as u64).wrapping_mul(GOLDEN) >> 32;
+    let part = (index as u64 + 1).wrapping_mul(GOLDEN) >> 32;
     let nanoseconds = (u128::from(part) * window.as_nanos()) >> 32;
     Duration::from_nanos(nanoseconds as u64)
 }

@@ -7,7 +7,7 @@ mod channels;
 #[path = "../blocking/mpmc.rs"]
 mod mpmc;
 
-use narrowboat_bench::cli::{Arguments, unknown};
+use narrowboat_bench::cli::{Arguments, hold_to_workers, unknown};
 
 /// What the shared cases call.
 mod backend {
@@ -21,6 +21,7 @@ mod backend {
 }
 
 fn main() {
+    hold_to_workers();
     let arguments = Arguments::read();
     match arguments.case() {
         "pingpong" => channels::ping_pong(arguments.parse(1)),

@@ -1,10 +1,9 @@
 //! A bare epoll loop, one thread per poller and no runtime at all: the limit for the network rows.
 //!
 //! The first poller also watches the listener, and deals connections out to the pollers in turn, so that each has the
-//! same number. A connection stays with its poller. One reply fits any socket buffer, and a client sends nothing
-//! before it has read the last one: a write that would block is a broken client, and ends the connection.
+//! same number. A connection stays with its poller. Replies are short, and a client has few requests under way on a
+//! connection, which fit any socket buffer: a write that would block is a broken client, and ends the connection.
 
-use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
@@ -12,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use narrowboat_bench::cli::{Arguments, fail, listen, unknown, workers};
+use narrowboat_bench::disturbance::Disturbance;
 use narrowboat_bench::epoll::{Epoll, Events};
 use narrowboat_bench::http::{REPLY, RequestCounter};
 
@@ -23,13 +23,30 @@ const BUFFER: usize = 1024;
 
 fn main() {
     let arguments = Arguments::read();
-    let reply = match arguments.case() {
-        "echo" => echo,
-        "http" => http,
+    let (reply, address): (Reply, usize) = match arguments.case() {
+        "echo" => (echo, 1),
+        "http" => (http, 1),
+        "disturbed" => {
+            disturb(arguments.parse(1), arguments.parse(2));
+            (echo, 3)
+        }
         case => unknown(case),
     };
-    if let Err(error) = narrowboat_bench::limits::raise_descriptors().and_then(|_| serve(&arguments, reply)) {
+    let address: String = arguments.parse(address);
+    if let Err(error) = narrowboat_bench::limits::raise_descriptors().and_then(|_| serve(&address, reply)) {
         fail(&format!("the epoll loop failed: {error}"));
+    }
+}
+
+/// Starts threads that disturb the pollers: the kernel divides the cores between them.
+fn disturb(disturbance: Disturbance, count: usize) {
+    for number in 0..count {
+        thread::spawn(move || {
+            for time in 0.. {
+                thread::sleep(disturbance.rest(number, time));
+                disturbance.once();
+            }
+        });
     }
 }
 
@@ -57,13 +74,13 @@ struct Poller {
     dealt: Mutex<Vec<Connection>>,
 }
 
-fn serve(arguments: &Arguments, reply: Reply) -> io::Result<()> {
+fn serve(address: &str, reply: Reply) -> io::Result<()> {
     let mut pollers = Vec::new();
     for _ in 0..workers() {
         pollers.push(Poller { epoll: Epoll::new()?, dealt: Mutex::new(Vec::new()) });
     }
     let pollers = Arc::new(pollers);
-    let listener = listen(arguments.parse::<String>(1));
+    let listener = listen(address);
     listener.set_nonblocking(true)?;
     pollers[0].epoll.watch(&listener, LISTENER)?;
 
@@ -81,7 +98,7 @@ fn serve(arguments: &Arguments, reply: Reply) -> io::Result<()> {
 fn poll(pollers: &[Poller], index: usize, listener: Option<&TcpListener>, reply: Reply) -> io::Result<()> {
     let own = &pollers[index];
     let mut events = Events::new();
-    let mut connections = HashMap::new();
+    let mut connections: Vec<Option<Connection>> = Vec::new();
     let mut buffer = [0; BUFFER];
     let mut next = 0;
     loop {
@@ -90,13 +107,17 @@ fn poll(pollers: &[Poller], index: usize, listener: Option<&TcpListener>, reply:
                 accept(pollers, listener.expect("only its poller watches it"), &mut next)?;
                 continue;
             }
-            if !connections.contains_key(&token) {
-                let dealt = std::mem::take(&mut *own.dealt.lock().unwrap());
-                connections.extend(dealt.into_iter().map(|new| (new.stream.as_raw_fd() as u64, new)));
+            let index = token as usize;
+            if connections.get(index).is_none_or(Option::is_none) {
+                for new in std::mem::take(&mut *own.dealt.lock().unwrap()) {
+                    let index = new.stream.as_raw_fd() as usize;
+                    connections.resize_with(connections.len().max(index + 1), || None);
+                    connections[index] = Some(new);
+                }
             }
-            let connection = connections.get_mut(&token).expect("dealt before it is watched");
+            let connection = connections[index].as_mut().expect("dealt before it is watched");
             if !answer(connection, &mut buffer, reply) {
-                connections.remove(&token);
+                connections[index] = None;
             }
         }
     }

@@ -7,12 +7,15 @@ mod anywhere;
 mod channels;
 #[path = "../blocking/goroutines.rs"]
 mod goroutines;
+#[path = "../blocking/hello.rs"]
+mod hello;
 #[path = "../blocking/locks.rs"]
 mod locks;
 #[path = "../blocking/servers.rs"]
 mod servers;
 
 use narrowboat_bench::cli::{Arguments, unknown, workers};
+use narrowboat_bench::disturbance::Disturbance;
 
 /// What the shared cases call.
 mod backend {
@@ -72,6 +75,11 @@ fn main() {
         "rwlock" => locks::rwlock(arguments.parse(1), arguments.parse(2)),
         "echo" => servers::serve(&arguments.parse::<String>(1), servers::echo),
         "http" => servers::serve(&arguments.parse::<String>(1), servers::http),
+        "disturbed" => {
+            let address: String = arguments.parse(3);
+            servers::disturbed(&address, arguments.parse(1), arguments.parse(2), Disturbance::once);
+        }
+        "hello" => hello::hello(),
         case => unknown(case),
     }
 }

@@ -1,21 +1,28 @@
-//! Plain threads with what std gives them: its locks, its joins, its sleep.
+//! Plain threads with what std gives them: its locks, its joins, its sleep, its sockets with a thread for each connection.
 
 #[path = "../blocking/anywhere.rs"]
 mod anywhere;
+#[path = "../blocking/hello.rs"]
+mod hello;
 #[path = "../blocking/locks.rs"]
 mod locks;
+#[path = "../blocking/servers.rs"]
+mod servers;
 
 use std::thread;
 use std::time::Instant;
 
-use narrowboat_bench::cli::{Arguments, unknown, warmed};
+use narrowboat_bench::cli::{Arguments, hold_to_workers, unknown, warmed};
+use narrowboat_bench::disturbance::Disturbance;
 use narrowboat_bench::timing::{ASKED, Lateness};
 
 /// What the shared cases call.
 mod backend {
     pub use super::anywhere::Seats;
+    pub use std::net::{TcpListener, TcpStream};
     pub use std::sync::mpsc::sync_channel as bounded;
     pub use std::sync::{Mutex, RwLock};
+    pub use std::thread::sleep;
 
     /// Runs `f` on a thread of its own.
     pub fn spawn(f: impl FnOnce() + Send + 'static) {
@@ -24,12 +31,20 @@ mod backend {
 }
 
 fn main() {
+    hold_to_workers();
     let arguments = Arguments::read();
     match arguments.case() {
         "mutex" => locks::mutex(arguments.parse(1), arguments.parse(2)),
         "rwlock" => locks::rwlock(arguments.parse(1), arguments.parse(2)),
         "waitgroup" => join_all(arguments.parse(1), arguments.parse(2)),
         "lateness" => lateness(arguments.parse(1)),
+        "echo" => servers::serve(&arguments.parse::<String>(1), servers::echo),
+        "http" => servers::serve(&arguments.parse::<String>(1), servers::http),
+        "disturbed" => {
+            let address: String = arguments.parse(3);
+            servers::disturbed(&address, arguments.parse(1), arguments.parse(2), Disturbance::once);
+        }
+        "hello" => hello::hello(),
         case => unknown(case),
     }
 }

@@ -4,11 +4,9 @@
 use std::sync::Arc;
 
 use narrowboat_bench::cli::warmed;
+use narrowboat_bench::locks::WRITE_EVERY;
 
 use super::backend::{Mutex, RwLock, Seats, bounded};
-
-/// One operation in so many takes a read-write lock for writing.
-const WRITE_EVERY: usize = 20;
 
 /// `parties` share `operations` increments under a lock.
 pub fn mutex(parties: usize, operations: usize) {

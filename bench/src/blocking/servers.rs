@@ -4,9 +4,10 @@
 use std::io::{Read, Write};
 
 use narrowboat_bench::cli::{fail, listening};
+use narrowboat_bench::disturbance::Disturbance;
 use narrowboat_bench::http::{REPLY, RequestCounter};
 
-use super::backend::{TcpListener, TcpStream, spawn};
+use super::backend::{TcpListener, TcpStream, sleep, spawn};
 
 /// Bytes of a connection's buffer. It is on the heap, as Go's escapes to: neither side's stacks carry it.
 const BUFFER: usize = 1024;
@@ -25,6 +26,19 @@ pub fn serve(address: &str, connection: fn(TcpStream) -> std::io::Result<()>) {
             Err(error) => fail(&format!("cannot accept: {error}")),
         }
     }
+}
+
+/// The echo server, and beside it `count` goroutines that disturb it. `how` runs one disturbance: right there, or on a pool.
+pub fn disturbed(address: &str, disturbance: Disturbance, count: usize, how: fn(Disturbance)) {
+    for number in 0..count {
+        spawn(move || {
+            for time in 0.. {
+                sleep(disturbance.rest(number, time));
+                how(disturbance);
+            }
+        });
+    }
+    serve(address, echo);
 }
 
 /// Sends back what comes.

@@ -38,11 +38,27 @@ impl Machine {
         }
         let lock = read(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock"));
         for name in ["narrowboat", "tokio", "may", "crossbeam-channel"] {
-            facts.push((name.into(), locked(&lock, name).unwrap_or("unknown").into()));
+            let version = locked(&lock, name).unwrap_or("unknown");
+            let commit = if name == "narrowboat" { commit() } else { String::new() };
+            facts.push((name.into(), format!("{version}{commit}")));
         }
         let date = first_line("date", "-u").unwrap_or("unknown".into());
         Machine { date, facts }
     }
+}
+
+/// The commit that is checked out, in brackets, and whether the library has been changed since; nothing outside a repository.
+fn commit() -> String {
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").arg("-C").arg(env!("CARGO_MANIFEST_DIR")).args(arguments).output();
+        output.ok().filter(|output| output.status.success()).map(|output| output.stdout)
+    };
+    let Some(commit) = git(&["rev-parse", "--short", "HEAD"]) else { return String::new() };
+    let library = ["../src", "../runtime", "../chan", "../sync", "../net"];
+    let is_clean =
+        git(&[&["status", "--porcelain", "--"], &library[..]].concat()).is_some_and(|all| all.is_empty());
+    let changed = if is_clean { "" } else { " and changes" };
+    format!(" ({}{changed})", String::from_utf8_lossy(&commit).trim())
 }
 
 fn read(path: &str) -> String {

@@ -74,7 +74,7 @@ impl Running {
             match self.child.try_wait() {
                 Ok(Some(status)) => return Some(status),
                 _ if Instant::now() > deadline => return None,
-                _ => thread::sleep(Duration::from_millis(2)),
+                _ => thread::sleep(Duration::from_micros(50)),
             }
         }
     }

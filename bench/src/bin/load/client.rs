@@ -1,4 +1,4 @@
-//! The connections and the closed loop over them.
+//! The closed loop: on each busy connection the next request goes out when the last one is answered.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,10 +10,13 @@ use crate::exchange::{Exchange, Kind, Reply};
 use crate::latency::Latencies;
 
 /// Longest wait for any reply at all.
-const SILENCE: Duration = Duration::from_secs(5);
+pub const SILENCE: Duration = Duration::from_secs(5);
 
 /// A request still unanswered at the end after this long is an error: the loop went on without its connection.
-const STALLED: Duration = Duration::from_secs(2);
+pub const STALLED: Duration = Duration::from_secs(2);
+
+/// Most bytes taken from a socket at once.
+pub const BUFFER: usize = 4096;
 
 /// When the measurement ends.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +44,7 @@ pub struct Load {
     epoll: Epoll,
     connections: Vec<Connection>,
     busy: usize,
+    early_errors: usize,
 }
 
 #[derive(Debug)]
@@ -67,33 +71,43 @@ impl Load {
             epoll.watch(stream, number as u64)?;
             connections.push(connection);
         }
-        Ok(Load { epoll, connections, busy })
+        Ok(Load { epoll, connections, busy, early_errors: 0 })
     }
 
-    /// Keeps the busy connections busy, for `warm_up` without measuring and then until the end.
-    pub fn run(&mut self, warm_up: Duration, until: Until) -> io::Result<Outcome> {
-        let (open, busy) = (self.connections.len(), self.busy);
-        let mut outcome = Outcome::default();
-        for number in (0..busy).map(|i| i * open / busy) {
+    /// Starts all busy connections, and keeps them busy for a while without measuring.
+    pub fn start(&mut self, warm_up: Duration) -> io::Result<()> {
+        for number in self.busy_ones() {
             self.connections[number].ask()?;
         }
-        self.turn(Until::Elapsed(warm_up), &mut outcome)?;
-        outcome.latencies = Latencies::default();
+        let mut ignored = Outcome::default();
+        self.turn(Until::Elapsed(warm_up), &mut ignored)?;
+        self.early_errors = ignored.errors;
+        Ok(())
+    }
+
+    /// Keeps them busy until the end. Errors of the warm-up count.
+    pub fn measure(&mut self, until: Until) -> io::Result<Outcome> {
+        let mut outcome = Outcome { errors: self.early_errors, ..Outcome::default() };
         let begun = Instant::now();
         self.turn(until, &mut outcome)?;
         outcome.elapsed = begun.elapsed();
-        for number in (0..busy).map(|i| i * open / busy) {
-            let connection = &self.connections[number];
-            outcome.errors +=
-                usize::from(connection.stream.is_some() && connection.asked.elapsed() > STALLED);
-        }
+        let stalled =
+            |connection: &Connection| connection.stream.is_some() && connection.asked.elapsed() > STALLED;
+        let busy_ones = self.busy_ones();
+        outcome.errors += busy_ones.filter(|&number| stalled(&self.connections[number])).count();
         Ok(outcome)
+    }
+
+    fn busy_ones(&self) -> impl Iterator<Item = usize> + use<> {
+        let (open, busy) = (self.connections.len(), self.busy);
+        (0..busy).map(move |i| i * open / busy)
     }
 
     fn turn(&mut self, until: Until, outcome: &mut Outcome) -> io::Result<()> {
         let begun = Instant::now();
         let mut heard = begun;
         let mut events = Events::new();
+        let mut buffer = [0; BUFFER];
         let is_over = |count, now: Instant| match until {
             Until::Elapsed(limit) => now - begun >= limit,
             Until::Requests(limit) => count >= limit,
@@ -102,7 +116,7 @@ impl Load {
             for token in self.epoll.wait(&mut events, Some(Duration::from_millis(100)))? {
                 let connection = &mut self.connections[token as usize];
                 heard = Instant::now();
-                match connection.hear() {
+                match connection.hear(&mut buffer) {
                     Ok(Reply::Partial) => {}
                     Ok(Reply::Complete) => {
                         outcome.latencies.add(connection.asked.elapsed());
@@ -136,7 +150,7 @@ impl Connection {
         self.stream()?.set_read_timeout(Some(SILENCE))?;
         self.ask()?;
         loop {
-            match self.hear()? {
+            match self.hear(&mut [0; BUFFER])? {
                 Reply::Partial => {}
                 Reply::Complete => return Ok(()),
                 Reply::Wrong => {
@@ -153,9 +167,8 @@ impl Connection {
         stream.write_all(self.exchange.next_request())
     }
 
-    fn hear(&mut self) -> io::Result<Reply> {
-        let mut buffer = [0; 4096];
-        match self.stream()?.read(&mut buffer) {
+    fn hear(&mut self, buffer: &mut [u8]) -> io::Result<Reply> {
+        match self.stream()?.read(buffer) {
             Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
             Ok(n) => Ok(self.exchange.receive(&buffer[..n])),
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Reply::Partial),

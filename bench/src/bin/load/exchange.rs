@@ -4,7 +4,7 @@
 use narrowboat_bench::http::{BODY, HEAD_END, REQUEST};
 
 /// Bytes of an echo round trip.
-const ECHO: usize = 64;
+pub const ECHO: usize = 64;
 
 /// Longest HTTP reply accepted.
 const LONGEST_REPLY: usize = 4096;
@@ -45,20 +45,14 @@ impl Exchange {
         Exchange { kind, connection, sequence: 0, request: Vec::new(), received: Vec::new() }
     }
 
-    /// The next request. No two echo requests are alike, so that a reply of another connection, or an old one, shows.
+    /// The next request.
     pub fn next_request(&mut self) -> &[u8] {
         self.sequence += 1;
         self.received.clear();
         self.request.clear();
         match self.kind {
             Kind::Http => self.request.extend_from_slice(REQUEST),
-            Kind::Echo => {
-                let mut word = self.connection << 40 ^ self.sequence;
-                while self.request.len() < ECHO {
-                    self.request.extend_from_slice(&word.to_le_bytes());
-                    word = word.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17).wrapping_add(1);
-                }
-            }
+            Kind::Echo => self.request.extend_from_slice(&echo_message(self.connection, self.sequence)),
         }
         &self.request
     }
@@ -73,6 +67,18 @@ impl Exchange {
             Kind::Http => http_reply(&self.received),
         }
     }
+}
+
+/// The echo request with that number on that connection. No two are alike, so that a reply of another connection, or an
+/// old one, shows.
+pub fn echo_message(connection: u64, sequence: u64) -> [u8; ECHO] {
+    let mut message = [0; ECHO];
+    let mut word = connection << 40 ^ sequence;
+    for part in message.chunks_exact_mut(size_of::<u64>()) {
+        part.copy_from_slice(&word.to_le_bytes());
+        word = word.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17).wrapping_add(1);
+    }
+    message
 }
 
 /// A success whose announced length is the body's, and the body. Other fields may say what they like: a full server

@@ -4,9 +4,12 @@
 #[path = "../../blocking/channels.rs"]
 mod channels;
 mod contexts;
+mod copies;
 #[path = "../../blocking/goroutines.rs"]
 mod goroutines;
 mod group;
+#[path = "../../blocking/hello.rs"]
+mod hello;
 #[path = "../../blocking/locks.rs"]
 mod locks;
 #[path = "../../blocking/mpmc.rs"]
@@ -21,6 +24,7 @@ use std::time::Duration;
 
 use narrowboat::chan::time::Timer;
 use narrowboat_bench::cli::{Arguments, fail, unknown, warmed};
+use narrowboat_bench::disturbance::Disturbance;
 use narrowboat_bench::placement::Placement;
 use narrowboat_bench::timing::HOUR;
 
@@ -75,6 +79,9 @@ fn run(arguments: &Arguments) {
         "spawn" => goroutines::spawns(arguments.parse(1)),
         "park" => goroutines::park(arguments.parse(1)),
         "deep" => goroutines::deep(arguments.parse(1)),
+        "copies" => warmed("copies", arguments.parse(3), |operations| {
+            copies::switches(arguments.parse(1), arguments.parse(2), operations);
+        }),
         "pingpong" => channels::ping_pong(arguments.parse(1)),
         "chan128" => channels::one_to_one("chan128", 128, arguments.parse(1)),
         "chan0" => channels::one_to_one("chan0", 0, arguments.parse(1)),
@@ -95,8 +102,16 @@ fn run(arguments: &Arguments) {
         "context-chain" => contexts::chain(arguments.parse(1)),
         "echo" => servers::serve(&arguments.parse::<String>(1), servers::echo),
         "http" => servers::serve(&arguments.parse::<String>(1), servers::http),
+        "disturbed" => disturbed(arguments, Disturbance::once),
+        "pooled" => disturbed(arguments, |disturbance| narrowboat::blocking(move || disturbance.once())),
+        "hello" => hello::hello(),
         case => unknown(case),
     }
+}
+
+/// The echo server with others beside it.
+fn disturbed(arguments: &Arguments, how: fn(Disturbance)) {
+    servers::disturbed(&arguments.parse::<String>(3), arguments.parse(1), arguments.parse(2), how);
 }
 
 /// Timers that are made and stopped again, by one goroutine.

@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
+use narrowboat_bench::locks::WRITE_EVERY;
 use tokio::sync::{Mutex, RwLock, mpsc};
 use tokio::task::JoinSet;
 
 use super::channels::warmed;
-
-/// One operation in so many takes a read-write lock for writing.
-const WRITE_EVERY: usize = 20;
 
 /// `parties` tasks share `operations` increments under a lock.
 pub async fn mutex(parties: usize, operations: usize) {

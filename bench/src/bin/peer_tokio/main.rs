@@ -45,6 +45,11 @@ async fn run(arguments: Arguments) {
         "lateness" => timers::lateness(arguments.parse(1)).await,
         "echo" => servers::echo(&arguments.parse::<String>(1)).await,
         "http" => servers::http(&arguments.parse::<String>(1)).await,
+        case @ ("disturbed" | "pooled") => {
+            let (address, on_the_pool) = (arguments.parse::<String>(3), case == "pooled");
+            servers::disturbed(&address, arguments.parse(1), arguments.parse(2), on_the_pool).await;
+        }
+        "hello" => tokio::spawn(async { println!("hello") }).await.expect("it does not panic"),
         case => unknown(case),
     }
 }

@@ -3,9 +3,12 @@
 use std::io;
 
 use narrowboat_bench::cli::{fail, listening};
+use narrowboat_bench::disturbance::Disturbance;
 use narrowboat_bench::http::{REPLY, RequestCounter};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 
 /// Bytes of a connection's buffer.
 const BUFFER: usize = 1024;
@@ -16,6 +19,23 @@ pub async fn echo(address: &str) {
     loop {
         tokio::spawn(echo_connection(accept(&listener).await));
     }
+}
+
+/// The echo server, and beside it `count` tasks that disturb it: right there, or on the pool of threads for such.
+pub async fn disturbed(address: &str, disturbance: Disturbance, count: usize, on_the_pool: bool) {
+    for number in 0..count {
+        tokio::spawn(async move {
+            for time in 0.. {
+                sleep(disturbance.rest(number, time)).await;
+                if on_the_pool {
+                    spawn_blocking(move || disturbance.once()).await.expect("it does not panic");
+                } else {
+                    disturbance.once();
+                }
+            }
+        });
+    }
+    echo(address).await;
 }
 
 /// Answers each request with the fixed reply, for ever.
