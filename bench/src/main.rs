@@ -4,27 +4,30 @@
 mod driver;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use driver::build::Programs;
-use driver::cases::Work;
+use driver::instructions::Counts;
 use driver::machine::Machine;
-use driver::options::{self, Options, Request};
+use driver::options::{self, Options, Outputs, Request};
 use driver::peers::{PEERS, Program};
 use driver::progress::{Progress, minutes};
 use driver::record::Record;
 use driver::registry::CASES;
+use driver::report::Report;
 use driver::results::Results;
-use driver::{compare, instructions, plot, run, schedule, table};
+use driver::{compare, plot, readme, run, schedule};
 
 fn main() -> ExitCode {
     match options::parse(std::env::args().skip(1)) {
         Ok(Request::Help) => println!("{}", options::USAGE),
         Ok(Request::List) => list(),
-        Ok(Request::Instructions) => return count_instructions(),
-        Ok(Request::Measure(options)) => return measure(&options),
+        Ok(Request::Instructions(outputs)) => return count_instructions(&outputs),
+        Ok(Request::Measure(options)) => return report(options),
         Err(message) => {
             eprintln!("{message}");
             return ExitCode::from(2);
@@ -40,35 +43,61 @@ fn list() {
     PEERS.iter().for_each(|peer| println!("  {:15} {}", peer.key, peer.label));
 }
 
-fn count_instructions() -> ExitCode {
+fn count_instructions(outputs: &Outputs) -> ExitCode {
     let program = Program::Binary("narrowboat_cases");
     let programs = Programs::build(&BTreeSet::from([program]), false);
     if !programs.has(program) {
         return ExitCode::FAILURE;
     }
-    match instructions::table(programs.path(program)) {
-        Ok(table) => print!("{table}"),
-        Err(failure) => {
-            eprintln!("cannot count instructions: {failure}");
-            return ExitCode::FAILURE;
+    let path = programs.path(program);
+    let counted = outputs.compare.as_deref().map(Counts::read).transpose().and_then(|before| {
+        let counts = Counts::take(path).map_err(|failure| std::io::Error::other(failure.0))?;
+        print!("{}", counts.table(before.as_ref()));
+        outputs.json.as_deref().map_or(Ok(()), |path| counts.write(path))
+    });
+    match counted {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cannot count instructions: {error}");
+            ExitCode::FAILURE
         }
     }
-    ExitCode::SUCCESS
 }
 
-fn measure(options: &Options) -> ExitCode {
+/// Measures, or takes the figures of a run from a file, and writes what is to be written.
+fn report(mut options: Options) -> ExitCode {
     // First of all: nobody wants to learn after twenty minutes that a name was mistyped.
-    let earlier = match options.compare.as_deref().map(|path| (path, Record::read(path))) {
-        None => None,
-        Some((_, Ok(record))) => Some(record),
-        Some((path, Err(error))) => {
-            eprintln!("cannot compare with {}: {error}", path.display());
+    let read = |path: &Option<PathBuf>| match path.as_deref() {
+        None => Ok(None),
+        Some(path) => Record::read(path).map(Some).map_err(|error| format!("{}: {error}", path.display())),
+    };
+    let (earlier, from) = match (read(&options.outputs.compare), read(&options.from)) {
+        (Ok(earlier), Ok(from)) => (earlier, from),
+        (Err(error), _) | (_, Err(error)) => {
+            eprintln!("cannot read {error}");
             return ExitCode::from(2);
         }
     };
+    let (record, results) = match from {
+        Some(record) => {
+            let results = record.restore(&mut options);
+            (record, results)
+        }
+        None => measure(&options),
+    };
+    let report =
+        Report { options: &options, machine: &record.machine, left_out: &record.left_out, results: &results };
+    println!("{}", report.document(None));
+    if let Some(earlier) = earlier {
+        println!("{}", compare::render(&earlier, &record));
+    }
+    keep(&report, &record)
+}
+
+fn measure(options: &Options) -> (Record, Results) {
     let begun = Instant::now();
     let machine = Machine::describe();
-    let network = options.cases.iter().any(|case| !matches!(case.work, Work::Command { .. }));
+    let network = options.cases.iter().any(|case| case.needs_a_client());
     let taking_part =
         options.peers.iter().filter(|peer| options.cases.iter().any(|case| peer.takes_part(case)));
     let programs = Programs::build(&taking_part.map(|peer| peer.program).collect::<BTreeSet<_>>(), network);
@@ -97,51 +126,32 @@ fn measure(options: &Options) -> ExitCode {
             }
         }
     }
-
-    print_tables(options, &machine, &programs, &results);
-    let record = Record::of(machine, options, &programs.left_out, &turns, &results);
-    if let Some(earlier) = earlier {
-        println!("{}", compare::render(&earlier, &record));
-    }
     eprintln!("took {}", minutes(begun.elapsed()));
-    keep(options, &record, &results)
+    (Record::of(machine, options, &programs.left_out, &turns, &results), results)
 }
 
 /// Writes what is to be written.
-fn keep(options: &Options, record: &Record, results: &Results) -> ExitCode {
+fn keep(report: &Report<'_>, record: &Record) -> ExitCode {
+    let (options, results) = (report.options, report.results);
+    let outputs = &options.outputs;
     let mut kept = ExitCode::SUCCESS;
-    let mut complain = |path: &Path, error: &dyn std::error::Error| {
-        eprintln!("cannot write {}: {error}", path.display());
-        kept = ExitCode::FAILURE;
+    let mut note = |path: &Path, written: Result<(), Box<dyn Error>>| {
+        if let Err(error) = written {
+            eprintln!("cannot write {}: {error}", path.display());
+            kept = ExitCode::FAILURE;
+        }
     };
-    if let Some(path) = &options.json
-        && let Err(error) = record.write(path)
-    {
-        complain(path, &error);
+    if let Some(path) = &outputs.json {
+        note(path, record.write(path).map_err(Into::into));
     }
-    if let Some(directory) = &options.plots
-        && let Err(error) = plot::draw(directory, options, results)
-    {
-        complain(directory, &*error);
+    if let Some(directory) = &outputs.plots {
+        note(directory, plot::draw(directory, options, results));
+    }
+    if let Some(path) = &outputs.record {
+        note(path, fs::write(path, report.document(Some(path))).map_err(Into::into));
+    }
+    if let Some(path) = &outputs.readme {
+        note(path, readme::update(path, report).map_err(Into::into));
     }
     kept
-}
-
-fn print_tables(options: &Options, machine: &Machine, programs: &Programs, results: &Results) {
-    println!("## Side by side, {}\n", machine.date);
-    for (name, value) in &machine.facts {
-        println!("- {name}: {value}");
-    }
-    let rounds =
-        if options.rounds == 1 { "one round" } else { "the median of all rounds (smallest-largest)" };
-    println!("\nPeers took turns; each figure is {rounds}. Rounds: {}.\n", options.rounds);
-    if options.quick {
-        println!("**A quick run**: a fifth of the work. It shows that everything runs, and little else.\n");
-    }
-    if !programs.left_out.is_empty() {
-        println!("Left out:\n");
-        programs.left_out.iter().for_each(|reason| println!("- {reason}"));
-        println!();
-    }
-    print!("{}", table::render(options, results));
 }

@@ -1,7 +1,10 @@
 //! What a case is: what it does, how much of it, what it reports, and what Narrowboat is to reach. The cases themselves are
 //! in `registry`.
 
+use narrowboat_bench::disturbance::Disturbance;
 use narrowboat_bench::placement::Placement;
+
+use crate::driver::peers::{Peer, Role};
 
 /// Which table a figure stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,15 +19,19 @@ pub enum Section {
     Locks,
     /// Timers and contexts.
     Time,
-    /// Requests per second, and the server's memory.
+    /// Requests per second, and what the server takes for them.
     Network,
-    /// How long a request takes.
+    /// How long a request takes in the closed loop.
     Latency,
+    /// How long one takes at a fixed rate.
+    Tail,
+    /// From the start of the process.
+    Start,
 }
 
 impl Section {
     /// All of them, in the order of the output.
-    pub const ALL: [Section; 7] = [
+    pub const ALL: [Section; 9] = [
         Section::Goroutines,
         Section::Channels,
         Section::Selects,
@@ -32,6 +39,8 @@ impl Section {
         Section::Time,
         Section::Network,
         Section::Latency,
+        Section::Tail,
+        Section::Start,
     ];
 
     /// What its plot is called.
@@ -44,6 +53,8 @@ impl Section {
             Section::Time => "time",
             Section::Network => "network",
             Section::Latency => "latency",
+            Section::Tail => "tail",
+            Section::Start => "start",
         }
     }
 
@@ -56,7 +67,9 @@ impl Section {
             Section::Locks => "Locks and groups",
             Section::Time => "Timers and contexts",
             Section::Network => "Network",
-            Section::Latency => "Network, latency",
+            Section::Latency => "Network, latency in the closed loop",
+            Section::Tail => "Network, latency at a fixed rate",
+            Section::Start => "Cold start",
         }
     }
 }
@@ -68,6 +81,18 @@ pub enum Better {
     Lower,
     /// A rate.
     Higher,
+    /// It says something about the measurement, not about the peer.
+    Neither,
+}
+
+impl Better {
+    /// What a figure costs in terms of another: of a rate it is the inverse, so that below one is always better.
+    pub fn cost(self, ours: f64, theirs: f64) -> f64 {
+        match self {
+            Better::Higher => theirs / ours,
+            Better::Lower | Better::Neither => ours / theirs,
+        }
+    }
 }
 
 /// What Narrowboat is to reach.
@@ -96,6 +121,8 @@ pub struct Metric {
     pub target: Target,
     /// Which table it stands in.
     pub section: Section,
+    /// Whether the README shows it.
+    pub headline: bool,
 }
 
 /// How a case is run.
@@ -107,7 +134,7 @@ pub enum Work {
         name: &'static str,
         /// Sizes that stay as they are.
         sizes: &'static [usize],
-        /// The number of operations, which `--quick` and slow peers divide.
+        /// The number of operations in the standard set; those on threads, and shorter or longer runs, do less or more.
         operations: Option<usize>,
         /// What a peer on threads divides the operations by.
         on_threads: usize,
@@ -119,6 +146,22 @@ pub enum Work {
         /// How many of them are busy.
         busy: usize,
     },
+    /// The peer's echo server at a fixed rate, with goroutines beside it that disturb it.
+    Tail {
+        /// How they do.
+        disturbance: Option<Disturbance>,
+        /// Whether they hand that to the threads that their runtime keeps for such.
+        pooled: bool,
+    },
+    /// The memory that connections take in the peer's echo server which say nothing.
+    Idle {
+        /// Connections.
+        open: usize,
+    },
+    /// From the start of the peer's echo server to its first reply.
+    FirstReply,
+    /// From the start of the peer's least program to its end.
+    Hello,
     /// The peer's HTTP server under wrk, or under the load generator where there is no wrk.
     Http {
         /// Connections, all busy.
@@ -139,6 +182,19 @@ pub struct Case {
     pub metrics: &'static [Metric],
     /// Where Narrowboat is told to put the parties.
     pub placement: Placement,
+    /// The case without that, in which the peers are measured: they cannot be told.
+    pub base: &'static str,
+    /// With how many workers it is measured in the standard set.
+    pub workers: Workers,
+}
+
+/// Numbers of workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workers {
+    /// With each number.
+    Each,
+    /// With the largest alone, to save time.
+    Most,
 }
 
 impl Case {
@@ -146,16 +202,31 @@ impl Case {
     pub fn command(&self) -> &'static str {
         match self.work {
             Work::Command { name, .. } => name,
-            Work::Echo { .. } => "echo",
+            Work::Tail { pooled: true, .. } => "pooled",
+            Work::Tail { disturbance: Some(_), .. } => "disturbed",
+            Work::Echo { .. } | Work::Idle { .. } | Work::Tail { .. } | Work::FirstReply => "echo",
+            Work::Hello => "hello",
             Work::Http { .. } => "http",
         }
     }
 
-    /// The first of its sizes, by which cases of the same command differ: so many goroutines, arms, timers.
+    /// Whether the load generator takes part.
+    pub fn needs_a_client(&self) -> bool {
+        !matches!(self.work, Work::Command { .. } | Work::FirstReply | Work::Hello)
+    }
+
+    /// Under which key a peer's figures of this case are kept.
+    pub fn measured_as(&self, peer: &Peer) -> &'static str {
+        if peer.role == Role::Ours { self.key } else { self.base }
+    }
+
+    /// The first of its sizes, by which cases of the same command differ: so many goroutines, arms, timers, or connections
+    /// that are all busy.
     pub fn size(&self) -> Option<usize> {
         match self.work {
             Work::Command { sizes, .. } => sizes.first().copied(),
-            Work::Echo { .. } | Work::Http { .. } => None,
+            Work::Echo { open, busy } => (open == busy).then_some(open),
+            _ => None,
         }
     }
 

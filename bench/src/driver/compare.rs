@@ -59,7 +59,7 @@ pub fn render(before: &Record, now: &Record) -> String {
     shown.sort_by_key(|(_, now, ..)| !is_ours(now));
     text.push_str("\n| case | workers | peer | before | now | |\n| --- | --- | --- | --- | --- | --- |\n");
     for (before, now, title, verdict) in shown {
-        let workers = now.workers.map_or("all".to_owned(), |workers| workers.to_string());
+        let workers = now.workers;
         let peer =
             PEERS.iter().find(|peer| peer.key == now.peer).map_or(now.peer.as_str(), |peer| peer.label);
         let figure = |of: &Figure| of.median.map_or("fails".to_owned(), |median| quantity(median, &of.unit));
@@ -92,6 +92,9 @@ fn pairs<'a>(
         }
         let case = registry::CASES.iter().find(|case| case.key == figure.case)?;
         let metric = case.metrics.iter().find(|metric| metric.name == figure.metric)?;
+        if metric.better == Better::Neither {
+            return None;
+        }
         Some((earlier, figure, case.title_of(metric), verdict(earlier, figure, metric.better)))
     })
 }
@@ -108,10 +111,7 @@ fn verdict(before: &Figure, now: &Figure, better: Better) -> Verdict {
     if before.samples.len().min(now.samples.len()) < FEWEST {
         return Verdict::NoSpread;
     }
-    let cost = match better {
-        Better::Lower => later.median / earlier.median,
-        Better::Higher => earlier.median / later.median,
-    };
+    let cost = better.cost(later.median, earlier.median);
     let spreads = (earlier.max - earlier.min) + (later.max - later.min);
     let apart = (later.median - earlier.median).abs();
     if apart > spreads.max(LEAST * earlier.median) { Verdict::Changed(cost) } else { Verdict::Noise(cost) }
@@ -138,8 +138,8 @@ fn differences(before: &Record, now: &Record) -> Vec<String> {
             (earlier != value).then(|| format!("{name}: {earlier}, now {value}"))
         })
         .collect();
-    if before.quick != now.quick {
-        all.push("one of the runs was quick, and did a fifth of the work".to_owned());
+    if before.extent != now.extent {
+        all.push(format!("amount of work: {:?}, now {:?}", before.extent, now.extent));
     }
     all
 }
@@ -148,6 +148,7 @@ fn differences(before: &Record, now: &Record) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::driver::machine::Machine;
+    use crate::driver::options::Extent;
 
     fn figure(case: &str, metric: &str, peer: &str, samples: &[f64]) -> Figure {
         Figure {
@@ -155,7 +156,7 @@ mod tests {
             metric: metric.into(),
             unit: "ns".into(),
             peer: peer.into(),
-            workers: Some(1),
+            workers: 1,
             median: Summary::of(samples).map(|summary| summary.median),
             samples: samples.to_vec(),
             failure: samples.is_empty().then(|| "broken".into()),
@@ -166,7 +167,7 @@ mod tests {
         let facts =
             vec![("kernel".into(), kernel.into()), ("load average at the start".into(), kernel.into())];
         let machine = Machine { date: "Monday".into(), facts };
-        Record { machine, rounds: 3, quick: false, left_out: Vec::new(), figures }
+        Record { machine, rounds: 3, extent: Extent::Standard, left_out: Vec::new(), figures }
     }
 
     fn costs(samples: &[f64]) -> Figure {

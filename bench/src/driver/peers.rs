@@ -36,8 +36,6 @@ pub enum Scaling {
     Workers,
     /// One only.
     Single,
-    /// It cannot be told: its threads take all cores. Measured once, and compared with in every row.
-    Unbounded,
 }
 
 /// A peer.
@@ -51,10 +49,14 @@ pub struct Peer {
     pub role: Role,
     /// Its program.
     pub program: Program,
-    /// For which numbers of workers it runs.
+    /// For which numbers of workers it runs. Threads are held to as many cores.
     pub scaling: Scaling,
+    /// Whether its goroutines are threads, which are given less work where each operation is a wake-up of the kernel's.
+    pub on_threads: bool,
     /// The subcommands it has.
     pub commands: &'static [&'static str],
+    /// Cases of these that it is left out of all the same, by their keys.
+    pub without: &'static [&'static str],
     /// Another subcommand in place of one of those.
     pub instead: Option<(&'static str, &'static str)>,
     /// Environment of its own, on top of the number of workers.
@@ -64,22 +66,20 @@ pub struct Peer {
 impl Peer {
     /// Whether the peer takes part in the case.
     pub fn takes_part(&self, case: &Case) -> bool {
-        self.commands.contains(&case.command())
+        self.commands.contains(&case.command()) && !self.without.contains(&case.key)
     }
 
     /// The peer's program with the subcommand of the case, told its number of workers and, if it is ours, where to put
     /// the parties.
-    pub fn command(&self, programs: &Programs, case: &Case, workers: Option<usize>) -> Command {
+    pub fn command(&self, programs: &Programs, case: &Case, workers: usize) -> Command {
         let name = match self.instead {
             Some((common, own)) if common == case.command() => own,
             _ => case.command(),
         };
         let mut command = Command::new(programs.path(self.program));
         command.arg(name).env("RUST_BACKTRACE", "0");
-        if let Some(workers) = workers {
-            for variable in ["GOMAXPROCS", "NARROWBOAT_WORKERS", "BENCH_WORKERS"] {
-                command.env(variable, workers.to_string());
-            }
+        for variable in ["GOMAXPROCS", "NARROWBOAT_WORKERS", "BENCH_WORKERS"] {
+            command.env(variable, workers.to_string());
         }
         if self.role == Role::Ours {
             command.env(placement::VARIABLE, case.placement.word());
@@ -95,7 +95,9 @@ const PLAIN: Peer = Peer {
     role: Role::Peer,
     program: Program::Go,
     scaling: Scaling::Workers,
+    on_threads: false,
     commands: &[],
+    without: &[],
     instead: None,
     environment: &[],
 };
@@ -124,6 +126,9 @@ const EVERYTHING: &[&str] = &[
     "context-wide",
     "context-chain",
     "echo",
+    "disturbed",
+    "pooled",
+    "hello",
     "http",
 ];
 
@@ -145,6 +150,9 @@ const TOKIO: &[&str] = &[
     "timer-stop",
     "lateness",
     "echo",
+    "disturbed",
+    "pooled",
+    "hello",
     "http",
 ];
 
@@ -168,7 +176,14 @@ pub const PEERS: &[Peer] = &[
         environment: &[("NARROWBOAT_PROCESSORS", "1")],
         ..PLAIN
     },
-    Peer { key: "go", label: "Go", commands: EVERYTHING, ..PLAIN },
+    Peer {
+        key: "go",
+        label: "Go",
+        commands: EVERYTHING,
+        // It has no pool to hand anything to, and needs none.
+        instead: Some(("pooled", "disturbed")),
+        ..PLAIN
+    },
     Peer {
         key: "go-nethttp",
         label: "Go net/http",
@@ -192,7 +207,18 @@ pub const PEERS: &[Peer] = &[
         program: Program::Binary("peer_may"),
         // No one to one of capacity 0: its channels are unbounded.
         commands: &[
-            "yield", "spawn", "park", "deep", "pingpong", "chan128", "ring", "mutex", "rwlock", "echo",
+            "yield",
+            "spawn",
+            "park",
+            "deep",
+            "pingpong",
+            "chan128",
+            "ring",
+            "mutex",
+            "rwlock",
+            "echo",
+            "disturbed",
+            "hello",
             "http",
         ],
         ..PLAIN
@@ -201,7 +227,7 @@ pub const PEERS: &[Peer] = &[
         key: "crossbeam",
         label: "crossbeam, threads",
         program: Program::Binary("peer_crossbeam"),
-        scaling: Scaling::Unbounded,
+        on_threads: true,
         commands: &["pingpong", "chan128", "chan0", "fourfour128", "select8", "arms", "timeouts"],
         ..PLAIN
     },
@@ -209,8 +235,10 @@ pub const PEERS: &[Peer] = &[
         key: "std",
         label: "std, threads",
         program: Program::Binary("peer_std"),
-        scaling: Scaling::Unbounded,
-        commands: &["mutex", "rwlock", "waitgroup", "lateness"],
+        on_threads: true,
+        commands: &["mutex", "rwlock", "waitgroup", "lateness", "echo", "hello"],
+        // Thousands of threads are no rival, and the time of a run is short.
+        without: &["echo-8", "echo-9k", "echo-9k-busy", "idle-1k", "idle-9k", "tail"],
         ..PLAIN
     },
     Peer {
@@ -218,7 +246,7 @@ pub const PEERS: &[Peer] = &[
         label: "bare epoll",
         role: Role::Limit,
         program: Program::Binary("peer_epoll"),
-        commands: &["echo", "http"],
+        commands: &["echo", "disturbed", "http"],
         ..PLAIN
     },
 ];

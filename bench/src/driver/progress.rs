@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::driver::schedule::Turn;
-
-/// What a turn costs is remembered for the next round.
-type Key = (&'static str, &'static str, Option<usize>);
+use crate::driver::schedule::{Key, Turn};
 
 /// How far the run has come.
 #[derive(Debug)]
@@ -15,19 +12,16 @@ pub struct Progress {
     rounds: usize,
     done: usize,
     spent: Duration,
+    /// What a turn costs is remembered for the next round.
     costs: BTreeMap<Key, Duration>,
     begun: Instant,
-}
-
-fn key(turn: &Turn) -> Key {
-    (turn.case.key, turn.peer.key, turn.workers)
 }
 
 impl Progress {
     /// For `rounds` rounds of these turns.
     pub fn new(round: &[Turn], rounds: usize) -> Progress {
         Progress {
-            round: round.iter().map(key).collect(),
+            round: round.iter().map(Turn::key).collect(),
             rounds,
             done: 0,
             spent: Duration::ZERO,
@@ -38,24 +32,23 @@ impl Progress {
 
     /// Says which turn begins.
     pub fn begin(&mut self, turn: &Turn) {
-        let workers =
-            turn.workers.map_or(String::new(), |n| format!(", {n} worker{}", if n == 1 { "" } else { "s" }));
+        let workers = format!("{} worker{}", turn.workers, if turn.workers == 1 { "" } else { "s" });
         let total = self.round.len() * self.rounds;
         let left = match self.left() {
             Some(left) => format!("about {} left", minutes(left)),
             None => "estimating".to_owned(),
         };
-        eprint!("[{}/{total}, {left}] {}: {}{workers} ... ", self.done + 1, turn.case.key, turn.peer.label);
+        eprint!("[{}/{total}, {left}] {}: {}, {workers} ... ", self.done + 1, turn.case.key, turn.peer.label);
         self.begun = Instant::now();
     }
 
     /// Says what came of it.
     pub fn end(&mut self, turn: &Turn, outcome: &str) {
         let cost = self.begun.elapsed();
-        self.costs.insert(key(turn), cost);
+        self.costs.insert(turn.key(), cost);
         self.spent += cost;
         self.done += 1;
-        eprintln!("{outcome}");
+        eprintln!("{outcome} [{:.1} s]", cost.as_secs_f64());
     }
 
     /// The time that is left, if each turn costs what it did last time, or the mean if it never ran.

@@ -7,7 +7,10 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::driver::machine::Machine;
-use crate::driver::options::Options;
+use crate::driver::options::{Extent, Options};
+use crate::driver::peers::PEERS;
+use crate::driver::process::Failure;
+use crate::driver::registry::CASES;
 use crate::driver::results::{Outcome, Results};
 use crate::driver::schedule::Turn;
 
@@ -18,8 +21,9 @@ pub struct Record {
     pub machine: Machine,
     /// How often each measurement was taken.
     pub rounds: usize,
-    /// Whether less was done of everything.
-    pub quick: bool,
+    /// How much work was done.
+    #[serde(default)]
+    pub extent: Extent,
     /// What was not there, and why.
     pub left_out: Vec<String>,
     /// What was measured.
@@ -38,8 +42,8 @@ pub struct Figure {
     pub unit: String,
     /// The peer.
     pub peer: String,
-    /// The number of workers; `null` for a peer that takes all cores.
-    pub workers: Option<usize>,
+    /// The number of workers.
+    pub workers: usize,
     /// The middle of the samples; `null` if the peer failed.
     pub median: Option<f64>,
     /// One for each round.
@@ -74,7 +78,7 @@ impl Record {
                     Outcome::Absent => continue,
                 };
                 figures.push(Figure {
-                    case: turn.case.key.into(),
+                    case: turn.case.measured_as(turn.peer).into(),
                     metric: metric.name.into(),
                     unit: metric.unit.into(),
                     peer: turn.peer.key.into(),
@@ -85,7 +89,40 @@ impl Record {
                 });
             }
         }
-        Record { machine, rounds: options.rounds, quick: options.quick, left_out: left_out.to_vec(), figures }
+        Record {
+            machine,
+            rounds: options.rounds,
+            extent: options.extent,
+            left_out: left_out.to_vec(),
+            figures,
+        }
+    }
+
+    /// What was measured, as if it had just been: the options that ask for it, and the results. Figures of cases and peers
+    /// that are no longer there are left behind.
+    pub fn restore(&self, options: &mut Options) -> Results {
+        let mut results = Results::default();
+        for figure in &self.figures {
+            let case = CASES.iter().find(|case| case.key == figure.case);
+            let peer = PEERS.iter().find(|peer| peer.key == figure.peer);
+            let (Some(case), Some(peer)) = (case, peer) else { continue };
+            let turn = Turn { case, peer, workers: figure.workers };
+            if let Some(failure) = &figure.failure {
+                results.fail(&turn, Failure(failure.clone()));
+            } else if let Some(metric) = case.metrics.iter().find(|metric| metric.name == figure.metric) {
+                figure.samples.iter().for_each(|&sample| results.add(&turn, vec![(metric.name, sample)]));
+            }
+        }
+        let has = |is: &dyn Fn(&Figure) -> bool| self.figures.iter().any(is);
+        options.cases.retain(|case| has(&|figure| figure.case == case.key));
+        options.peers.retain(|peer| has(&|figure| figure.peer == peer.key));
+        options.workers = self.figures.iter().map(|figure| figure.workers).collect();
+        options.workers.sort_unstable();
+        options.workers.dedup();
+        // Rows in which nothing was measured are not shown.
+        options.each = true;
+        (options.rounds, options.extent) = (self.rounds, self.extent);
+        results
     }
 
     /// Writes it to `path`.
@@ -105,5 +142,39 @@ impl Record {
     /// If the file cannot be read, or holds something else.
     pub fn read(path: &Path) -> io::Result<Record> {
         Ok(serde_json::from_reader(BufReader::new(File::open(path)?))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::options::measure;
+    use crate::driver::table;
+
+    #[test]
+    fn tables_of_a_record_that_was_read_back_are_those_of_the_run() {
+        let options = measure("--only pingpong,tail-block --peers narrowboat,go,may --workers 1,2");
+        let mut results = Results::default();
+        let mut turns = Vec::new();
+        for (&case, workers) in options.cases.iter().zip([1, 2, 1, 2]) {
+            for &peer in &options.peers {
+                let turn = Turn { case, peer, workers };
+                let figures = case.metrics.iter().map(|metric| (metric.name, 12.5 + workers as f64));
+                match peer.key {
+                    "may" => results.fail(&turn, Failure("out of maps".into())),
+                    _ => results.add(&turn, figures.collect()),
+                }
+                turns.push(turn);
+            }
+        }
+        let machine = Machine { date: "Monday".into(), facts: Vec::new() };
+        let record = Record::of(machine, &options, &[], &turns, &results);
+        let text = serde_json::to_string(&record).unwrap();
+        let read: Record = serde_json::from_str(&text).unwrap();
+        let mut again = measure("");
+        let restored = read.restore(&mut again);
+        let tables = table::render(&options, &results);
+        assert!(tables.contains("13.5 ns"), "{tables}");
+        assert_eq!(table::render(&again, &restored), tables);
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::driver::cases::{Better, Case, Metric};
 use crate::driver::options::Options;
-use crate::driver::peers::{Peer, Role, Scaling};
+use crate::driver::peers::{Peer, Role};
 use crate::driver::results::{Outcome, Results};
 use crate::driver::schedule::Turn;
 
@@ -23,18 +23,14 @@ impl Row {
     pub fn all(options: &Options) -> impl Iterator<Item = Row> {
         options.cases.iter().flat_map(move |&case| {
             case.metrics.iter().flat_map(move |metric| {
-                options.workers.iter().map(move |&workers| Row { case, metric, workers })
+                options.workers_of(case).iter().map(move |&workers| Row { case, metric, workers })
             })
         })
     }
 
-    /// What came of a peer in the row. Threads, which cannot be told a number of workers, are in every one.
+    /// What came of a peer in the row.
     pub fn outcome<'a>(&self, peer: &'static Peer, results: &'a Results) -> Outcome<'a> {
-        let workers = match peer.scaling {
-            Scaling::Unbounded => None,
-            _ => Some(self.workers),
-        };
-        results.outcome(&Turn { case: self.case, peer, workers }, self.metric.name)
+        results.outcome(&Turn { case: self.case, peer, workers: self.workers }, self.metric.name)
     }
 
     /// A peer's median, if it has one.
@@ -48,11 +44,45 @@ impl Row {
     /// The competitor with the best median in the row.
     pub fn best(&self, peers: &[&'static Peer], results: &Results) -> Option<(&'static Peer, f64)> {
         let competitors = peers.iter().filter(|peer| peer.role == Role::Peer);
+        if self.metric.better == Better::Neither {
+            return None;
+        }
         let medians = competitors.filter_map(|&peer| Some((peer, self.median(peer, results)?)));
         medians.min_by(|(_, one), (_, other)| match self.metric.better {
-            Better::Lower => one.total_cmp(other),
             Better::Higher => other.total_cmp(one),
+            Better::Lower | Better::Neither => one.total_cmp(other),
         })
+    }
+}
+
+/// How Narrowboat stands to the best peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Better in every round than the peer in any.
+    Ahead,
+    /// The rounds of the two overlap.
+    Level,
+    /// Worse in every round.
+    Behind,
+}
+
+impl Row {
+    /// How Narrowboat stands, and to whom; `None` where there is nobody to compare with.
+    pub fn standing(&self, peers: &[&'static Peer], results: &Results) -> Option<(Standing, &'static Peer)> {
+        let (best, _) = self.best(peers, results)?;
+        let (Outcome::Measured(ours), Outcome::Measured(theirs)) =
+            (self.outcome(own(peers)?, results), self.outcome(best, results))
+        else {
+            return None;
+        };
+        let standing = if ours.min <= theirs.max && theirs.min <= ours.max {
+            Standing::Level
+        } else if self.metric.better.cost(ours.median, theirs.median) < 1.0 {
+            Standing::Ahead
+        } else {
+            Standing::Behind
+        };
+        Some((standing, best))
     }
 }
 
@@ -83,11 +113,28 @@ mod tests {
             let mut results = Results::default();
             for (key, value) in figures {
                 let peer = PEERS.iter().find(|peer| peer.key == key).unwrap();
-                let turn = Turn { case: row.case, peer, workers: Some(1) };
+                let turn = Turn { case: row.case, peer, workers: 1 };
                 results.add(&turn, vec![(row.metric.name, value)]);
             }
             assert_eq!(row.best(&options.peers, &results).unwrap().0.key, best);
         }
+    }
+
+    #[test]
+    fn rounds_that_overlap_are_level() {
+        let options = measure("--only echo-64 --workers 1 --peers narrowboat,go");
+        let row = Row::all(&options).next().unwrap();
+        let standing = |ours: [f64; 2]| {
+            let mut results = Results::default();
+            for (peer, samples) in options.peers.iter().zip([ours, [100.0, 110.0]]) {
+                let turn = Turn { case: row.case, peer, workers: 1 };
+                samples.iter().for_each(|&sample| results.add(&turn, vec![("rate", sample)]));
+            }
+            row.standing(&options.peers, &results).unwrap().0
+        };
+        assert_eq!(standing([111.0, 150.0]), Standing::Ahead);
+        assert_eq!(standing([109.0, 150.0]), Standing::Level);
+        assert_eq!(standing([90.0, 99.0]), Standing::Behind);
     }
 
     #[test]

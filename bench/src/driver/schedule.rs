@@ -1,10 +1,12 @@
 //! The order of measurements. Within a round the peers take turns on each case, so that what else the machine does
 //! meanwhile falls on all of them alike; rounds repeat the whole.
 
+use std::collections::BTreeSet;
+
 use crate::driver::build::Programs;
 use crate::driver::cases::Case;
 use crate::driver::options::Options;
-use crate::driver::peers::{Peer, Scaling};
+use crate::driver::peers::{Peer, Program, Scaling};
 
 /// One measurement.
 #[derive(Clone, Copy, Debug)]
@@ -13,27 +15,74 @@ pub struct Turn {
     pub case: &'static Case,
     /// The peer.
     pub peer: &'static Peer,
-    /// The number of workers; `None` for a peer that cannot be told.
-    pub workers: Option<usize>,
+    /// The number of workers.
+    pub workers: usize,
+}
+
+/// Which measurement it is: the case as it is kept, the peer, the workers.
+pub type Key = (&'static str, &'static str, usize);
+
+impl Turn {
+    /// The key of the measurement. Turns at different placements of one case are the same measurement for a peer.
+    pub fn key(&self) -> Key {
+        (self.case.measured_as(self.peer), self.peer.key, self.workers)
+    }
 }
 
 /// The turns of one round.
 pub fn round(options: &Options, programs: &Programs) -> Vec<Turn> {
+    turns(options, |program| programs.has(program))
+}
+
+fn turns(options: &Options, is_there: impl Fn(Program) -> bool) -> Vec<Turn> {
     let mut turns = Vec::new();
+    let mut taken = BTreeSet::new();
     for &case in &options.cases {
-        for (i, &workers) in options.workers.iter().enumerate() {
+        for &workers in options.workers_of(case) {
             for &peer in &options.peers {
-                if !programs.has(peer.program) || !peer.takes_part(case) {
-                    continue;
-                }
-                match peer.scaling {
-                    Scaling::Workers => turns.push(Turn { case, peer, workers: Some(workers) }),
-                    Scaling::Single if workers == 1 => turns.push(Turn { case, peer, workers: Some(1) }),
-                    Scaling::Unbounded if i == 0 => turns.push(Turn { case, peer, workers: None }),
-                    Scaling::Single | Scaling::Unbounded => {}
+                let turn = Turn { case, peer, workers };
+                let fits = workers == 1 || peer.scaling == Scaling::Workers;
+                if fits && is_there(peer.program) && peer.takes_part(case) && taken.insert(turn.key()) {
+                    turns.push(turn);
                 }
             }
         }
     }
     turns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::options::measure;
+
+    fn of(line: &str) -> Vec<(&'static str, &'static str, usize)> {
+        let turns = turns(&measure(line), |_| true);
+        turns.iter().map(|turn| (turn.case.key, turn.peer.key, turn.workers)).collect()
+    }
+
+    #[test]
+    fn peers_take_turns_and_those_that_cannot_be_placed_have_one_for_all_placements() {
+        assert_eq!(
+            of("--only pingpong --peers narrowboat,go --workers 1"),
+            [
+                ("pingpong", "narrowboat", 1),
+                ("pingpong", "go", 1),
+                ("pingpong-one", "narrowboat", 1),
+                ("pingpong-spread", "narrowboat", 1),
+            ]
+        );
+        assert_eq!(
+            of("--only pingpong-spread --peers narrowboat,go --workers 2"),
+            [("pingpong-spread", "narrowboat", 2), ("pingpong-spread", "go", 2)]
+        );
+    }
+
+    #[test]
+    fn a_single_threaded_peer_has_no_turn_on_two_workers() {
+        assert_eq!(
+            of("--only yield-2 --peers tokio,tokio-current --workers 1,2"),
+            [("yield-2", "tokio", 1), ("yield-2", "tokio-current", 1), ("yield-2", "tokio", 2)]
+        );
+    }
 }

@@ -50,12 +50,26 @@ fn render_section(text: &mut String, section: Section, options: &Options, result
         let best = row.best(&peers, results);
         let their = best.map(|(_, median)| median);
         cells.push(best.map_or(String::new(), |(peer, _)| peer.label.to_owned()));
-        cells.push(times(ratio(ours, their)));
+        cells.push(standing(row.metric, ours, their));
         cells.push(verdict(row.metric, ours, their, failed));
-        cells.extend(limit.map(|limit| times(ratio(ours, row.median(limit, results)))));
+        if let Some(limit) = limit {
+            let compared = row.metric.better != Better::Neither;
+            cells.push(times(ratio(ours, row.median(limit, results)).filter(|_| compared)));
+        }
         line(text, &cells);
     }
     text.push('\n');
+}
+
+/// Our figure in terms of theirs, in bold type where that is a loss.
+pub fn standing(metric: &Metric, ours: Option<f64>, theirs: Option<f64>) -> String {
+    let text = times(ratio(ours, theirs));
+    match ours.zip(theirs) {
+        Some((ours, theirs)) if metric.better.cost(ours, theirs) > 1.0 && text != "1.00x" => {
+            format!("**{text}**")
+        }
+        _ => text,
+    }
 }
 
 fn times(ratio: Option<f64>) -> String {
@@ -63,20 +77,14 @@ fn times(ratio: Option<f64>) -> String {
 }
 
 /// What was to be reached, and whether it was. To fail is to miss.
-fn verdict(metric: &Metric, ours: Option<f64>, best: Option<f64>, failed: bool) -> String {
-    let at = match metric.better {
-        Better::Lower => "at most",
-        Better::Higher => "at least",
-    };
+pub fn verdict(metric: &Metric, ours: Option<f64>, best: Option<f64>, failed: bool) -> String {
+    let at = if metric.better == Better::Higher { "at least" } else { "at most" };
     let (wanted, bound) = match metric.target {
         Target::Unset => return String::new(),
         Target::Absolute(value) => (format!("{at} {}", quantity(value, metric.unit)), Some(value)),
         Target::Ratio(ratio) => (format!("{at} {ratio:.1}x"), best.map(|best| best * ratio)),
     };
-    let met = ours.zip(bound).map(|(ours, bound)| match metric.better {
-        Better::Lower => ours <= bound,
-        Better::Higher => ours >= bound,
-    });
+    let met = ours.zip(bound).map(|(ours, bound)| metric.better.cost(ours, bound) <= 1.0);
     match met {
         Some(true) => format!("{wanted}: met"),
         Some(false) => format!("{wanted}: **missed**"),
@@ -93,7 +101,8 @@ fn cell(outcome: Outcome<'_>, of: &str) -> String {
     }
 }
 
-fn line(text: &mut String, cells: &[String]) {
+/// One line of a table.
+pub fn line(text: &mut String, cells: &[String]) {
     let _ = writeln!(text, "| {} |", cells.join(" | "));
 }
 
@@ -121,6 +130,7 @@ mod tests {
     use crate::driver::options::measure;
     use crate::driver::peers::PEERS;
     use crate::driver::process::Failure;
+    use crate::driver::registry::CASES;
     use crate::driver::schedule::Turn;
 
     #[test]
@@ -133,12 +143,12 @@ mod tests {
             Turn { case, peer, workers }
         };
         for value in [140.0, 150.0, 170.0] {
-            results.add(&turn("narrowboat", Some(1)), vec![("pingpong", value)]);
+            results.add(&turn("narrowboat", 1), vec![("pingpong", value)]);
         }
-        results.add(&turn("go", Some(1)), vec![("pingpong", 400.0)]);
-        results.add(&turn("tokio", Some(1)), vec![("pingpong", 300.0)]);
-        results.fail(&turn("may", Some(1)), Failure("out of maps".into()));
-        results.add(&turn("crossbeam", None), vec![("pingpong", 70_286.0)]);
+        results.add(&turn("go", 1), vec![("pingpong", 400.0)]);
+        results.add(&turn("tokio", 1), vec![("pingpong", 300.0)]);
+        results.fail(&turn("may", 1), Failure("out of maps".into()));
+        results.add(&turn("crossbeam", 1), vec![("pingpong", 70_286.0)]);
         let text = render(&options, &results);
         let row = text.lines().find(|line| line.starts_with("| ping-pong | 1 |")).unwrap();
         assert_eq!(
@@ -146,6 +156,16 @@ mod tests {
             "| ping-pong | 1 | 150 ns (140-170) | 400 ns | 300 ns | fails | 70,286 ns | tokio | 0.50x | at most 0.6x: met |"
         );
         assert!(text.contains("- ping-pong, may: out of maps"));
+    }
+
+    #[test]
+    fn a_loss_is_in_bold_type_for_costs_and_for_rates() {
+        let metric =
+            |key: &str| CASES.iter().find(|case| case.key == key).map(|case| &case.metrics[0]).unwrap();
+        let of = |key, ours| standing(metric(key), Some(ours), Some(100.0));
+        assert_eq!([of("pingpong", 50.0), of("pingpong", 150.0)], ["0.50x", "**1.50x**"]);
+        assert_eq!([of("echo-64", 50.0), of("echo-64", 150.0)], ["**0.50x**", "1.50x"]);
+        assert_eq!(of("pingpong", 100.1), "1.00x");
     }
 
     #[test]
@@ -157,6 +177,7 @@ mod tests {
             better: Better::Higher,
             target: Target::Ratio(1.1),
             section: Section::Network,
+            headline: true,
         };
         assert_eq!(verdict(&metric, Some(105.0), Some(100.0), false), "at least 1.1x: **missed**");
         assert_eq!(verdict(&metric, Some(111.0), Some(100.0), false), "at least 1.1x: met");

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use narrowboat_bench::harness::curve::{Curve, Line};
 use narrowboat_bench::placement::Placement;
 
-use crate::driver::cases::{Better, Section, Target};
+use crate::driver::cases::Target;
 use crate::driver::options::Options;
 use crate::driver::results::Results;
 use crate::driver::row::{Row, own, ratio};
@@ -21,19 +21,15 @@ pub struct Bar {
     pub promised: Option<f64>,
 }
 
-/// The bars of a section, in the order of its table.
-pub fn bars(section: Section, options: &Options, results: &Results) -> Vec<Bar> {
-    let rows = Row::all(options).filter(|row| row.metric.section == section);
-    rows.filter_map(|row| bar(&row, options, results)).collect()
+/// The bars of some rows, in the order of the tables.
+pub fn bars(options: &Options, results: &Results, has: &dyn Fn(&Row) -> bool) -> Vec<Bar> {
+    Row::all(options).filter(has).filter_map(|row| bar(&row, options, results)).collect()
 }
 
 fn bar(row: &Row, options: &Options, results: &Results) -> Option<Bar> {
     let ours = row.median(own(&options.peers)?, results);
     let (_, best) = row.best(&options.peers, results)?;
-    let as_cost = |ratio: f64| match row.metric.better {
-        Better::Lower => ratio,
-        Better::Higher => ratio.recip(),
-    };
+    let as_cost = |ratio: f64| row.metric.better.cost(ratio, 1.0);
     let promised = match row.metric.target {
         Target::Ratio(ratio) => Some(ratio),
         Target::Absolute(value) => ratio(Some(value), Some(best)),
@@ -58,33 +54,62 @@ fn workers(number: usize) -> String {
     format!("{number} worker{}", if number == 1 { "" } else { "s" })
 }
 
-/// The commands whose cases make a curve: what they do, and what grows.
-const CURVES: [(&str, &str, &str); 3] = [
-    ("yield", "Yield", "goroutines"),
-    ("arms", "Ping-pong with a select", "arms of the select"),
-    ("sleepers", "CPU time of a sleep", "timers"),
+/// A family of cases whose costs make a curve.
+struct Family {
+    name: &'static str,
+    command: &'static str,
+    metric: &'static str,
+    what: &'static str,
+    grows: &'static str,
+}
+
+const FAMILIES: [Family; 4] = [
+    Family { name: "yield", command: "yield", metric: "yield", what: "Yield", grows: "goroutines" },
+    Family {
+        name: "arms",
+        command: "arms",
+        metric: "arms",
+        what: "Ping-pong with a select",
+        grows: "arms of the select",
+    },
+    Family {
+        name: "sleepers",
+        command: "sleepers",
+        metric: "sleepers",
+        what: "CPU time of a sleep",
+        grows: "timers",
+    },
+    Family {
+        name: "echo",
+        command: "echo",
+        metric: "cpu",
+        what: "The server's CPU time of an echo",
+        grows: "connections, all of them busy",
+    },
 ];
 
-/// Every curve of the run that has a line.
-pub fn curves(options: &Options, results: &Results) -> Vec<Curve> {
-    let all = CURVES.iter().flat_map(|&(command, what, grows)| {
-        options.workers.iter().map(move |&number| (command, what, grows, number))
-    });
-    let curves = all.map(|(command, what, grows, number)| {
+/// Every curve of the run that has a line, and with how many workers it was measured.
+pub fn curves(options: &Options, results: &Results) -> Vec<(usize, Curve)> {
+    let all = FAMILIES.iter().flat_map(|family| options.workers.iter().map(move |&number| (family, number)));
+    let curves = all.map(|(family, number)| {
         let is_on = |row: &Row| {
             let case = row.case;
-            row.workers == number && case.command() == command && case.placement == Placement::Natural
+            row.workers == number
+                && case.command() == family.command
+                && row.metric.name == family.metric
+                && case.placement == Placement::Natural
         };
         let rows: Vec<Row> = Row::all(options).filter(is_on).collect();
-        Curve {
-            name: format!("{command}-{number}"),
-            title: format!("{what}, {}", workers(number)),
-            grows,
+        let curve = Curve {
+            name: format!("{}-{number}", family.name),
+            title: format!("{}, {}", family.what, workers(number)),
+            grows: family.grows,
             unit: rows.first().map_or("", |row| row.metric.unit),
             lines: lines(&rows, options, results),
-        }
+        };
+        (number, curve)
     });
-    curves.filter(|curve| !curve.lines.is_empty()).collect()
+    curves.filter(|(_, curve)| !curve.lines.is_empty()).collect()
 }
 
 fn lines(rows: &[Row], options: &Options, results: &Results) -> Vec<Line> {
@@ -101,6 +126,7 @@ fn lines(rows: &[Row], options: &Options, results: &Results) -> Vec<Line> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::cases::Section;
     use crate::driver::options::measure;
     use crate::driver::peers::PEERS;
     use crate::driver::schedule::Turn;
@@ -115,7 +141,7 @@ mod tests {
     ) {
         let case = options.cases.iter().find(|known| known.key == case).unwrap();
         let peer = PEERS.iter().find(|known| known.key == peer).unwrap();
-        results.add(&Turn { case, peer, workers: Some(1) }, vec![(metric, value)]);
+        results.add(&Turn { case, peer, workers: 1 }, vec![(metric, value)]);
     }
 
     #[test]
@@ -127,11 +153,9 @@ mod tests {
         add(&mut results, &options, "http-64", "narrowboat", "rate", 200.0);
         add(&mut results, &options, "http-64", "go", "rate", 100.0);
         let label = "ping-pong, spread, 1 worker".to_owned();
-        assert_eq!(
-            bars(Section::Channels, &options, &results),
-            [Bar { label, ratio: 0.5, promised: Some(0.6) }]
-        );
-        let network = bars(Section::Network, &options, &results);
+        let of = |section| bars(&options, &results, &|row: &Row| row.metric.section == section);
+        assert_eq!(of(Section::Channels), [Bar { label, ratio: 0.5, promised: Some(0.6) }]);
+        let network = of(Section::Network);
         assert_eq!((network.len(), network[0].ratio, network[0].promised), (1, 0.5, Some(1.1f64.recip())));
     }
 
@@ -140,7 +164,7 @@ mod tests {
         let options = measure("--only pingpong --workers 1");
         let mut results = Results::default();
         add(&mut results, &options, "pingpong", "narrowboat", "pingpong", 150.0);
-        assert_eq!(bars(Section::Channels, &options, &results), []);
+        assert_eq!(bars(&options, &results, &|_| true), []);
     }
 
     #[test]
@@ -153,6 +177,7 @@ mod tests {
         add(&mut results, &options, "yield-2", "tokio", "yield", 10.0);
         let curves = curves(&options, &results);
         assert_eq!(curves.len(), 1, "no arms, no sleepers");
+        let curves = [&curves[0].1];
         assert_eq!((curves[0].name.as_str(), curves[0].unit), ("yield-1", "ns"));
         let points = vec![(2.0, 30.0), (1e3, 50.0), (1e6, 70.0)];
         assert_eq!(curves[0].lines, [Line { label: "Go", points }], "one point makes no line");
