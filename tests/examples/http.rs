@@ -1,5 +1,6 @@
 //! `http_server`, byte for byte and by curl and wrk.
 
+use crate::reader::{Slice, Trace};
 use crate::server::Server;
 use crate::support::{eventually, tool};
 use crate::{example, output_of};
@@ -488,6 +489,27 @@ fn serves_clients_of_its_own() {
     // A client stops when its time is over, and that is after its first reply at the earliest.
     assert!(replies.is_some_and(|replies| replies >= 200), "{output}");
     assert!(output.contains("every connection has ended"), "{output}");
+}
+
+/// The server's own scheduler under load, as the trace viewer would see it. The reader refuses what is not well formed.
+#[test]
+fn writes_a_trace_under_load() {
+    let path = std::env::temp_dir().join(format!("narrowboat-http-{}.perfetto-trace", std::process::id()));
+    let mut server = Server::start_as(example("http_server").env("NARROWBOAT_TRACE", &path));
+    let Some(mut wrk) = tool("wrk") else { return };
+    output_of(wrk.args(["-t", "1", "-c", "64", "-d", "1s", "--timeout", "20s"]).arg(server.url("/")));
+    server.signal("INT");
+    assert!(server.wait().success());
+    let trace = Trace::read(&std::fs::read(&path).expect("the trace is there")).expect("is well formed");
+    std::fs::remove_file(&path).expect("was ours");
+    assert_eq!(trace.left_over, 0);
+    // Every reply is a turn of a connection's goroutine, which waits for the next request at its end.
+    let waits = |slice: &&Slice| slice.texts.get("then").is_some_and(|then| then.contains("(read)"));
+    let replies = trace.slices.iter().filter(waits).count();
+    let woken = trace.slices.iter().filter(|slice| slice.arrow_to.is_some()).count();
+    let lost: u64 = trace.named("events lost").map(|slice| slice.numbers["events"]).sum();
+    assert!(lost > 0 || (replies > 500 && woken > 500), "{replies} waits, {woken} arrows");
+    assert!(trace.named("polls").any(|poll| poll.numbers["events found"] > 0));
 }
 
 #[test]

@@ -4,6 +4,8 @@
 
 mod faults;
 mod http;
+#[path = "../../examples/trace_picture/reader.rs"]
+mod reader;
 mod redis;
 mod relays;
 mod resolver;
@@ -44,6 +46,22 @@ fn output_of(command: &mut Command) -> String {
 #[test]
 fn hello_prints_its_result() {
     assert_eq!(output_of(&mut example("hello")), "hello from goroutines: 23 letters\n");
+}
+
+#[test]
+fn trace_picture_draws_what_hello_did() {
+    let place =
+        |end: &str| std::env::temp_dir().join(format!("narrowboat-hello-{}.{end}", std::process::id()));
+    let (trace, picture) = (place("perfetto-trace"), place("svg"));
+    output_of(example("hello").env("NARROWBOAT_TRACE", &trace));
+    output_of(example("trace_picture").args([&trace, &picture]));
+    let svg = std::fs::read_to_string(&picture).expect("is there");
+    for part in ["<svg", "processor 0", "worker 0", "marker-end", "</svg>"] {
+        assert!(svg.contains(part), "no {part} in {svg}");
+    }
+    for path in [trace, picture] {
+        std::fs::remove_file(path).expect("was ours");
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@
 //! What ends quiet is looked at again: a plain thread that parks in a wait of ours, or ends after it has been in one, wakes the monitor.
 
 use super::dump::dump;
+use super::trace::session;
 use crate::park::{self, Reason};
 use crate::sched::Runtime;
 use crate::sched::processor::Processor;
@@ -35,6 +36,7 @@ pub(crate) fn note_helper() {
 pub(crate) fn check(runtime: &'static Runtime) {
     if is_dead(runtime) {
         eprintln!("fatal: all goroutines are asleep - deadlock!\n\n{}", dump());
+        session::in_trouble();
         std::process::exit(2);
     }
 }

@@ -3,6 +3,7 @@
 //! The handler only writes to an event descriptor. A thread waits there, asleep in the kernel until then, and does the rest.
 //! A program that handles or ignores the signal when the runtime starts keeps it.
 
+use super::trace::session;
 use super::{deadlock, dump::dump};
 use crate::sys::signals;
 use std::io;
@@ -16,6 +17,7 @@ pub(crate) fn start(exits: bool) -> io::Result<()> {
         loop {
             bell.wait();
             eprintln!("SIGQUIT: all goroutines\n\n{}", dump());
+            session::in_trouble();
             if exits {
                 std::process::exit(2);
             }

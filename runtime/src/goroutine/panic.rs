@@ -51,7 +51,7 @@ pub(crate) fn install_hook() {
                 eprintln!("\ngoroutine {}{name}, spawned at {}:", goroutine.id(), goroutine.spawned_at());
             }
             previous(info);
-            session::at_panic();
+            session::in_trouble();
         }));
     });
 }

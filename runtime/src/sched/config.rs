@@ -200,7 +200,7 @@ impl Config {
     }
 
     /// Runs the [flight recorder](crate::trace) from the start, and writes what it holds to this file at the first panic of a goroutine
-    /// or a thread, which waits for that. Unset: to the file that `NARROWBOAT_FLIGHT_RECORDER` names; if that is unset, the recorder does
+    /// or a thread, which waits for that; on SIGQUIT, and when no goroutine can ever go on, too. Unset: to the file that `NARROWBOAT_FLIGHT_RECORDER` names; if that is unset, the recorder does
     /// not run until [`trace::start_recorder`](crate::trace::start_recorder).
     ///
     /// ```

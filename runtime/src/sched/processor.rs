@@ -10,7 +10,7 @@
 //! | `inbox` | see [`super::inbox`] |
 //! | `arrivals` | anyone who spawns a goroutine here from elsewhere; taken by the carrier or a thief |
 //! | `deadline` | the carrier: the earliest timer |
-//! | `yield_flag` | set by the monitor, or by the carrier's goroutine; cleared by the carrier |
+//! | `yield_flag` | set by the monitor, by the carrier's goroutine, or when a trace begins; cleared by the carrier |
 //! | `switches` | the carrier; the monitor compares it with what it saw before |
 //! | `scavenge` | see [`crate::stack::scavenge`] |
 //! | `census` | see [`super::census`] |
@@ -324,6 +324,11 @@ impl Processor {
     pub(crate) fn carrier_thread_pointer(&self) -> usize {
         // SAFETY: asked by the carrying thread; set before the processor's thread pointer came into force.
         unsafe { (*self.local.get()).worker_thread_pointer }
+    }
+
+    /// Has the processor end its batch after the present turn.
+    pub(crate) fn end_batch(&self) {
+        self.yield_flag.store(true, Ordering::Relaxed);
     }
 
     /// The worker that carries this processor.

@@ -8,7 +8,7 @@
 //! - [`start`] and [`stop`], or `NARROWBOAT_TRACE=FILE` ([`Config::trace`](crate::Config::trace)) for the whole life of the process, write
 //!   everything to a file as it happens.
 //! - The *flight recorder* keeps what happened last in memory, and writes it when it is asked ([`start_recorder`], [`write_recorded`]),
-//!   or when a goroutine or a thread panics (`NARROWBOAT_FLIGHT_RECORDER=FILE`,
+//!   or when a goroutine or a thread panics, all are asleep for ever, or SIGQUIT comes (`NARROWBOAT_FLIGHT_RECORDER=FILE`,
 //!   [`Config::flight_recorder`](crate::Config::flight_recorder)).
 //!
 //! Recording takes some tens of nanoseconds an event, on the worker; the files are made by a thread of their own. What cannot be written as fast

@@ -10,7 +10,8 @@ use super::proto::Message;
 use super::timeline::{Doer, Item, What};
 use crate::diag::counters::Phase;
 use crate::park::Reason;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::panic::Location;
 
 /// `Trace.packet`.
@@ -161,16 +162,21 @@ struct Open {
     processor: u16,
 }
 
+/// An arrow that has begun: its number, and when.
+type Arrow = (u64, u64);
+
 /// A trace in the making.
 pub(super) struct Picture {
     out: Message,
-    tracks: HashSet<u64>,
+    /// The tracks that have been described, each with the time of its latest event. Nothing is placed before that: a
+    /// worker that was interrupted between taking the time and writing its event comes late.
+    tracks: HashMap<u64, u64>,
     lines: HashMap<*const Location<'static>, u64>,
     open: HashMap<u64, Open>,
     /// Arrows that have begun and not ended: by goroutine, or by a waiting thread's record. Numbered, so that none is taken
     /// for a later one of the same goroutine whose beginning was lost.
-    goroutines: HashMap<u64, u64>,
-    threads: HashMap<u64, u64>,
+    goroutines: HashMap<u64, Arrow>,
+    threads: HashMap<u64, Arrow>,
     arrows: u64,
     pub(super) events: u64,
     pub(super) lost: u64,
@@ -184,7 +190,7 @@ impl Picture {
     pub(super) fn new() -> Picture {
         let mut picture = Picture {
             out: Message::default(),
-            tracks: HashSet::new(),
+            tracks: HashMap::new(),
             lines: HashMap::new(),
             open: HashMap::new(),
             goroutines: HashMap::new(),
@@ -265,9 +271,8 @@ impl Picture {
 
     /// Describes a track when it is first used.
     fn track(&mut self, uuid: u64, parent: u64, rank: u64, name: &str) {
-        if !self.tracks.insert(uuid) {
-            return;
-        }
+        let Entry::Vacant(new) = self.tracks.entry(uuid) else { return };
+        new.insert(0);
         self.packet(NEEDED, |packet| {
             packet.message(packet::TRACK, |track| {
                 track.number(track::UUID, uuid);
@@ -281,7 +286,7 @@ impl Picture {
 
     fn processor(&mut self, index: u16) -> u64 {
         let uuid = FIRST_PROCESSOR + u64::from(index);
-        if !self.tracks.contains(&uuid) {
+        if !self.tracks.contains_key(&uuid) {
             let name = format!("processor {index}");
             self.track(uuid, PROCESSORS, index.into(), &name);
             self.packet(NEEDED, |packet| {
@@ -302,7 +307,7 @@ impl Picture {
             }
             Doer::Thread { id, name } => {
                 let uuid = FIRST_THREAD + u64::from(id);
-                if !self.tracks.contains(&uuid) {
+                if !self.tracks.contains_key(&uuid) {
                     let name = String::from_utf8_lossy(&name);
                     let name = format!("{} {id}", name.trim_end_matches('\0'));
                     self.track(uuid, THREADS, id.into(), &name);
@@ -330,7 +335,14 @@ impl Picture {
         id
     }
 
+    /// When something that happened at `at` is shown.
+    fn shown(&self, track: u64, at: u64) -> u64 {
+        at.max(self.tracks.get(&track).copied().unwrap_or_default())
+    }
+
     fn event(&mut self, kind: u64, track: u64, at: u64, write: impl FnOnce(&mut Message)) {
+        let at = self.shown(track, at);
+        self.tracks.insert(track, at);
         self.packet(NEEDED, |packet| {
             packet.number(packet::TIMESTAMP, at);
             packet.message(packet::EVENT, |event| {
@@ -432,40 +444,40 @@ impl Picture {
             }
             Kind::Spawns => {
                 let line = event.line().map(|line| self.line(line));
-                let arrow = self.arrow();
+                let arrow = self.arrow(doer, at);
                 self.goroutines.insert(a, arrow);
                 self.instant(doer, at, Name::Spawns, |slice| {
-                    slice.fixed(slice::FLOW, arrow);
+                    slice.fixed(slice::FLOW, arrow.0);
                     number(slice, Note::Goroutine, a);
                     number(slice, Note::Processor, event.number.into());
                     text(slice, Note::Line, line);
                 });
             }
             Kind::Wakes => {
-                let arrow = self.arrow();
+                let arrow = self.arrow(doer, at);
                 self.goroutines.insert(a, arrow);
                 let name = if event.detail == 1 { Name::DeadlinePasses } else { Name::Wakes };
                 self.instant(doer, at, name, |slice| {
-                    slice.fixed(slice::FLOW, arrow);
+                    slice.fixed(slice::FLOW, arrow.0);
                     number(slice, Note::Goroutine, a);
                 });
             }
             Kind::WakesThread => {
-                let arrow = self.arrow();
+                let arrow = self.arrow(doer, at);
                 self.threads.insert(a, arrow);
-                self.instant(doer, at, Name::Wakes, |slice| slice.fixed(slice::FLOW, arrow));
+                self.instant(doer, at, Name::Wakes, |slice| slice.fixed(slice::FLOW, arrow.0));
             }
             Kind::ThreadWaits => {
                 self.begin(doer, at, by, processor, |slice| slice.number(slice::NAME_ID, Name::Waits as u64));
             }
             Kind::ThreadGoesOn => {
-                let arrow = self.threads.remove(&a);
+                let arrow = self.threads.remove(&a).filter(|arrow| arrow.1 <= self.shown(doer, at));
                 self.end(doer, at, |_| ());
                 self.instant(doer, at, Name::GoesOn, |slice| end_of(slice, arrow));
             }
             Kind::Begins => {
                 let line = event.line().map(|line| self.line(line));
-                let arrow = self.goroutines.remove(&a);
+                let arrow = self.goroutines.remove(&a).filter(|arrow| arrow.1 <= self.shown(doer, at));
                 let first = event.detail == From::Spawn as u8;
                 self.begin(doer, at, by, processor, |slice| {
                     match &item.name {
@@ -512,9 +524,10 @@ impl Picture {
         }
     }
 
-    fn arrow(&mut self) -> u64 {
+    /// An arrow from this track.
+    fn arrow(&mut self, track: u64, at: u64) -> Arrow {
         self.arrows += 1;
-        self.arrows
+        (self.arrows, self.shown(track, at))
     }
 }
 
@@ -525,8 +538,8 @@ fn intern(data: &mut Message, field: u64, id: u64, text: &str) {
     });
 }
 
-fn end_of(event: &mut Message, arrow: Option<u64>) {
-    if let Some(arrow) = arrow {
+fn end_of(event: &mut Message, arrow: Option<Arrow>) {
+    if let Some((arrow, _)) = arrow {
         event.fixed(slice::END_OF_FLOW, arrow);
     }
 }

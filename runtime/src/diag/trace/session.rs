@@ -13,7 +13,8 @@ use super::hooks;
 use super::picture::Picture;
 use super::timeline::Timeline;
 use crate::diag::deadlock;
-use crate::sys;
+use crate::sched::processor::Processor;
+use crate::{sched, sys};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -115,6 +116,14 @@ pub(crate) fn begin(settings: Settings, workers: usize) -> io::Result<()> {
     settings.trace.map_or(Ok(()), |path| start(&path, true))
 }
 
+fn set_on() {
+    hooks::set_on(true);
+    // A processor looks once a batch: let it end those that are under way.
+    if let Some(runtime) = sched::started() {
+        runtime.processors.all().for_each(Processor::end_batch);
+    }
+}
+
 /// Begins to write a trace.
 pub(super) fn start(path: &Path, unattended: bool) -> io::Result<()> {
     let mut state = state();
@@ -132,7 +141,7 @@ pub(super) fn start(path: &Path, unattended: bool) -> io::Result<()> {
     // At once, so that a file that cannot be written shows itself here.
     writing.save()?;
     state.writing = Some(writing);
-    hooks::set_on(true);
+    set_on();
     drop(state);
     orders().look = true;
     BELL.notify_one();
@@ -158,7 +167,7 @@ pub(super) fn start_recorder(at_panic: Option<PathBuf>) -> io::Result<()> {
     let mut state = state();
     if state.recorder.is_none() {
         state.recorder = Some(Recorder { began: Look::new() });
-        hooks::set_on(true);
+        set_on();
     }
     drop(state);
     if at_panic.is_some() {
@@ -204,9 +213,9 @@ pub(crate) fn flush() {
     }
 }
 
-/// The program panics, or says that it can never go on: the recorder's content is written if it was said where. That is done once, and
-/// the caller waits for it, since the process may end next.
-pub(crate) fn at_panic() {
+/// The program panics, can never go on, or is asked what it does: the recorder's content is written if it was said where. That is done
+/// once, and the caller waits for it, since the process may end next.
+pub(crate) fn in_trouble() {
     if !hooks::on() || HELPER.load(Ordering::Relaxed) == sys::kernel_thread_id() {
         return;
     }
