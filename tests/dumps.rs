@@ -333,3 +333,29 @@ fn threads_that_wait_are_shown_as_well() {
     drop(tx);
     assert!(waiting.unwrap().join().unwrap() && beside.join().unwrap());
 }
+
+#[test]
+fn a_crowd_is_a_few_lines() {
+    let count = support::sized(1_000_000, 50_000);
+    program(move || {
+        let (tx, rx) = bounded::<()>(0);
+        for _ in 0..count {
+            let rx = rx.clone();
+            narrowboat::spawn(move || rx.recv().is_err());
+        }
+        let waiting = |dump: &narrowboat::Dump| {
+            dump.goroutines().iter().filter(|goroutine| !goroutine.is_woken()).count()
+        };
+        support::eventually("all wait", || {
+            narrowboat::stats().goroutines() > count && waiting(&dump()) >= count
+        });
+        let start = Instant::now();
+        let dump = dump();
+        let stopped = start.elapsed();
+        let text = dump.to_string();
+        println!("{count} goroutines: seen in {stopped:.1?}, told in {:.1?}", start.elapsed() - stopped);
+        assert!(text.contains(&format!("\n{count} goroutines (")), "{text}");
+        assert!(text.contains(" copied out\n") && text.len() < 20_000, "{text}");
+        drop(tx);
+    });
+}

@@ -53,6 +53,25 @@ fn the_figures_count_what_has_happened() {
 }
 
 #[test]
+fn goroutines_are_counted_by_what_they_do() {
+    let Some(output) = in_child("goroutines_are_counted_by_what_they_do") else {
+        return run(|| {
+            (0..20).for_each(|_| drop(spawn(|| sleep(FOR_EVER))));
+            // All but the one that asks.
+            let sum = |of: fn(&narrowboat_runtime::ProcessorStats) -> usize| {
+                stats().processors.iter().map(of).sum::<usize>()
+            };
+            until(|| sum(|p| p.waiting) == 20 && sum(|p| p.running) == 1 && sum(|p| p.goroutines) == 21);
+            assert_eq!(sum(|p| p.unstarted) + sum(|p| p.ready), 0);
+            println!("{}", stats().prometheus());
+        });
+    };
+    assert!(output.status.success());
+    let page = String::from_utf8_lossy(&output.stdout);
+    assert!(page.contains("narrowboat_processor_waiting{processor=\"0\"} "), "{page}");
+}
+
+#[test]
 fn a_line_of_figures_comes_every_so_often() {
     let name = "a_line_of_figures_comes_every_so_often";
     let Some(output) = in_child_with(name, &[("NARROWBOAT_SCHEDTRACE", "5")]) else {
@@ -157,6 +176,50 @@ fn a_thread_that_computes_keeps_it_quiet() {
             thread.join().unwrap();
             waiter.join().unwrap();
             drop(late);
+            eprintln!("went on");
+        });
+    };
+    let text = says(&output, &["went on"]);
+    assert!(!text.contains("fatal"), "{text}");
+}
+
+#[test]
+fn threads_that_come_and_go_and_wake_somebody_keep_it_quiet() {
+    let Some(output) = in_child("threads_that_come_and_go_and_wake_somebody_keep_it_quiet") else {
+        return alone(|| {
+            run(|| {
+                for round in 0..60u64 {
+                    // Each round comes to rest for as long as the search for a deadlock takes to begin, with one goroutine that
+                    // only a plain thread can wake.
+                    let pause = Duration::from_millis(8 + round % 9);
+                    match round % 4 {
+                        0 => narrowboat_runtime::blocking(move || std::thread::sleep(pause)),
+                        1 => {
+                            let waits = spawn(move || {
+                                let inner = spawn(move || sleep(pause));
+                                inner.join().unwrap();
+                            });
+                            waits.join().unwrap();
+                        }
+                        2 => narrowboat_runtime::scope(|s| {
+                            s.spawn(|| narrowboat_runtime::blocking(move || std::thread::sleep(pause)));
+                        }),
+                        _ => {
+                            let (tx, rx) = std::sync::mpsc::channel();
+                            let computes = std::thread::spawn(move || {
+                                let end = Instant::now() + pause;
+                                while Instant::now() < end {
+                                    std::hint::spin_loop();
+                                }
+                                // A plain thread that joins a goroutine, and is joined by one that blocks its own.
+                                spawn(move || tx.send(round)).join().unwrap().unwrap();
+                            });
+                            assert_eq!(narrowboat_runtime::blocking(move || rx.recv()), Ok(round));
+                            narrowboat_runtime::blocking(move || computes.join().unwrap());
+                        }
+                    }
+                }
+            });
             eprintln!("went on");
         });
     };

@@ -22,7 +22,10 @@ impl Stats {
         single("stuck_total", "counter", "Goroutines found to keep their processor.", self.stuck);
         single("pinned", "gauge", "1 if processors are nailed to threads.", self.pinned.into());
         type OfProcessor = fn(&ProcessorStats) -> usize;
-        let metrics: [(&str, &str, &str, OfProcessor); 11] = [
+        let metrics: [(&str, &str, &str, OfProcessor); 14] = [
+            ("processor_goroutines", "gauge", "Goroutines that have not ended.", |p| p.goroutines),
+            ("processor_running", "gauge", "Goroutines that run.", |p| p.running),
+            ("processor_waiting", "gauge", "Goroutines that wait for something.", |p| p.waiting),
             ("processor_ready", "gauge", "Goroutines ready to run.", |p| p.ready),
             ("processor_unstarted", "gauge", "Goroutines that have not started.", |p| p.unstarted),
             ("processor_spawned_total", "counter", "Goroutines spawned.", |p| p.spawned),
@@ -78,9 +81,15 @@ mod tests {
         };
         let page = stats.prometheus();
         let mut typed = "";
+        let mut seen = std::collections::HashSet::new();
         for line in page.lines() {
             if let Some(declared) = line.strip_prefix("# TYPE ") {
-                typed = declared.split(' ').next().unwrap();
+                let (name, kind) = declared.split_once(' ').unwrap();
+                assert!(seen.insert(name), "{name} is declared twice");
+                // What only grows is a counter, and is called so.
+                assert_eq!(name.ends_with("_total"), kind == "counter", "{name}");
+                assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{name}");
+                typed = name;
             } else if !line.starts_with('#') {
                 let (sample, value) = line.rsplit_once(' ').unwrap();
                 assert_eq!(sample.split('{').next().unwrap(), typed);

@@ -3,6 +3,8 @@
 use super::counters::Phase;
 use crate::sched;
 use std::fmt;
+use std::ptr;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// The runtime in figures, as of one moment.
@@ -39,8 +41,12 @@ pub struct Stats {
 pub struct ProcessorStats {
     /// Goroutines that live here, those included that have not started.
     pub goroutines: usize,
-    /// Those of them that are ready to run, as of the end of the last batch.
+    /// Those of them that run: one while a worker carries the processor, else none.
+    pub running: usize,
+    /// Those that are ready to run, as of the end of the last batch.
     pub ready: usize,
+    /// Those that wait for something: the rest.
+    pub waiting: usize,
     /// Those that have not started.
     pub unstarted: usize,
     /// Goroutines spawned to run here.
@@ -138,10 +144,12 @@ impl Stats {
     pub fn summary(&self) -> impl fmt::Display {
         let awake = self.workers.iter().filter(|w| !w.retired).count();
         format!(
-            "narrowboat: goroutines={} ready={} unstarted={} switches={} parks={} copies={} copied={}B timers={} \
+            "narrowboat: goroutines={} running={} ready={} waiting={} unstarted={} switches={} parks={} copies={} copied={}B timers={} \
              processors={} workers={awake} carried={} steals={} polls={} spares={} stuck={}{}",
             self.goroutines(),
+            self.sum(|p| p.running),
             self.sum(|p| p.ready),
+            self.sum(|p| p.waiting),
             self.sum(|p| p.unstarted),
             self.sum(|p| p.switches),
             self.sum(|p| p.parks),
@@ -165,10 +173,12 @@ impl fmt::Display for Stats {
         for (index, p) in self.processors.iter().enumerate() {
             writeln!(
                 f,
-                "  processor {index}: goroutines={} ready={} unstarted={} spawned={} finished={} switches={} parks={} \
+                "  processor {index}: goroutines={} running={} ready={} waiting={} unstarted={} spawned={} finished={} switches={} parks={} \
                  yields={} copies={} copied={}B slots={} timers={}",
                 p.goroutines,
+                p.running,
                 p.ready,
+                p.waiting,
                 p.unstarted,
                 p.spawned,
                 p.finished,
@@ -205,10 +215,16 @@ impl sched::Runtime {
         let processors = self.processors.all().map(|p| {
             let (switches, finished) = (p.switches.get(), p.census.finished.get());
             let yields = p.counters.yields.get();
+            let (goroutines, unstarted) = (p.census.load(), p.unstarted.len() + p.arrivals.len());
+            let carried = self.workers.all().any(|w| ptr::eq(w.carrying.load(Ordering::Relaxed), p));
+            let running = usize::from(carried).min(goroutines.saturating_sub(unstarted));
+            let ready = p.counters.ready.get().min(goroutines.saturating_sub(unstarted + running));
             ProcessorStats {
-                goroutines: p.census.load(),
-                ready: p.counters.ready.get(),
-                unstarted: p.unstarted.len() + p.arrivals.len(),
+                goroutines,
+                running,
+                ready,
+                waiting: goroutines.saturating_sub(unstarted + running + ready),
+                unstarted,
                 spawned: p.census.came(),
                 finished,
                 switches,

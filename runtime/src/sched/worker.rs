@@ -45,7 +45,7 @@ pub(crate) struct Worker {
     pub(super) stealer: Stealer<&'static Processor>,
     pub(super) next: AtomicPtr<Processor>,
     next_in_a_row: Cell<u32>,
-    pub(super) carrying: AtomicPtr<Processor>,
+    pub(crate) carrying: AtomicPtr<Processor>,
     pub(crate) carries: OneWriter,
     pub(crate) counters: WorkerCounters,
     pub(crate) trace: trace::OfWorker,
