@@ -6,7 +6,6 @@
 //! - `deadlock`, `stuck`, `quit`: when the program can never go on, when a goroutine does not give way, and
 //!   when the user asks with a signal.
 //! - `trace`: what the scheduler does, event by event, as a file for a viewer.
-//!
 //! - `debugger`: what a debugger has to know to find goroutines by itself.
 //!
 //! Nothing here runs unless it is asked for or something is wrong: what the hot paths keep for it are plain words.
