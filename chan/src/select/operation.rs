@@ -117,7 +117,7 @@ impl<'a> SelectedOperation<'a> {
     #[cold]
     fn drop_uncompleted(&mut self) {
         self.arm.handle.abandon(&mut self.token, self.foreign);
-        if self.strict && !std::thread::panicking() {
+        if self.strict && !narrowboat_runtime::panicking() {
             panic!("dropped `SelectedOperation` without completing the operation");
         }
     }
