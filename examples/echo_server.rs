@@ -12,7 +12,7 @@ use std::time::Duration;
 fn echo(mut stream: TcpStream) -> io::Result<()> {
     // On the heap, not on the stack: a parked goroutine is as large as its live stack. It starts small because
     // most connections are idle most of the time, and grows for those that send a lot.
-    let mut buffer = vec![0; 512];
+    let mut buffer = vec![0; 256];
     loop {
         let received = stream.read(&mut buffer)?;
         if received == 0 {

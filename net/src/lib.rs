@@ -64,6 +64,7 @@
 //! - Timeouts are kept by us and not by the kernel. The error is the same one, `WouldBlock`.
 //! - [`connect`](TcpStream::connect) does not wait for an address that does not answer before it tries the next one.
 //! - An [`accept`](TcpListener::accept) that is out of descriptors again and again takes its time to say so.
+//! - `TcpListener::only_v6` and its setter, which std has deprecated, are not there.
 //!
 //! # What to know
 //! - After a read that returned less than it was asked for, the next one waits without asking the kernel

@@ -9,7 +9,6 @@ use crate::sys::socket;
 use narrowboat_runtime::park::Reason;
 use socket2::SockAddr;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
-use std::os::fd::BorrowedFd;
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -23,12 +22,13 @@ pub(crate) trait Stream {
 
 #[inline]
 pub(crate) fn read<S: Stream>(stream: &S, wait: Wait<'_>, buf: &mut [u8]) -> io::Result<usize> {
-    let asked = buf.len();
-    if asked == 0 {
+    if buf.is_empty() {
         return Ok(0);
     }
-    let call = |fd: BorrowedFd<'_>| socket::receive(fd, buf, 0);
-    stream.source().operate(wait, call, |&read| emptied::<S>(asked, read))
+    stream.source().operate(wait, |fd| {
+        let read = socket::receive(fd, buf, 0)?;
+        Ok((read, emptied::<S>(buf.len(), read)))
+    })
 }
 
 pub(crate) fn read_vectored<S: Stream>(
@@ -40,8 +40,10 @@ pub(crate) fn read_vectored<S: Stream>(
     if asked == 0 {
         return Ok(0);
     }
-    let call = |fd: BorrowedFd<'_>| socket::receive_vectored(fd, bufs);
-    stream.source().operate(wait, call, |&read| emptied::<S>(asked, read))
+    stream.source().operate(wait, |fd| {
+        let read = socket::receive_vectored(fd, bufs)?;
+        Ok((read, emptied::<S>(asked, read)))
+    })
 }
 
 /// A read of nothing is the end, which can be read any number of times.

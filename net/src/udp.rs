@@ -360,6 +360,31 @@ impl UdpSocket {
     }
 }
 
+impl WithContext<UdpSocket> {
+    /// [`UdpSocket::send_to`], until the context is done.
+    ///
+    /// # Errors
+    /// As there, and the context's.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_chan::context::background;
+    /// use narrowboat_net::UdpSocket;
+    ///
+    /// let other = UdpSocket::bind("127.0.0.1:0")?;
+    /// let socket = UdpSocket::bind("127.0.0.1:0")?.with_context(&background());
+    /// assert_eq!(socket.send_to(b"text", other.local_addr()?)?, 4);
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[track_caller]
+    pub fn send_to<A: ToSocketAddrs>(&self, buf: &[u8], addr: A) -> io::Result<usize> {
+        let at = Location::caller();
+        let to = addresses(addr, at)?.into_iter().next().ok_or_else(no_address)?;
+        let wait = Wait::tied(Reason::Write, at, &self.tied);
+        transfer::send_to(&self.tied.source, wait, buf, &SockAddr::from(to))
+    }
+}
+
 impl fmt::Debug for UdpSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.as_std(|socket| socket.fmt(f))

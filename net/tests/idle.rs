@@ -4,6 +4,7 @@
 mod common;
 
 use common::{bounded, go, moment, pair};
+use narrowboat_net::unix::UnixDatagram;
 use std::io::Read;
 use std::net::Shutdown;
 use std::time::Duration;
@@ -59,5 +60,29 @@ fn idle_connections_cost_no_processor_time() {
         for reader in readers {
             assert_eq!(reader.join().unwrap(), 0);
         }
+    });
+}
+
+/// The kernel tells a sender again and again that it might try, although there is no room where it sends to.
+#[test]
+fn a_datagram_that_waits_for_room_costs_no_processor_time() {
+    bounded(|| {
+        let path = std::env::temp_dir().join(format!("narrowboat-idle-{}", std::process::id()));
+        let receiver = UnixDatagram::bind(&path).unwrap();
+        let sender = UnixDatagram::unbound().unwrap();
+        sender.set_nonblocking(true).unwrap();
+        while sender.send_to(b"x", &path).is_ok() {}
+        sender.set_nonblocking(false).unwrap();
+        let blocked = sender.try_clone().unwrap();
+        let to = path.clone();
+        let waiting = go(move || blocked.send_to(b"x", to));
+        moment();
+        let before = processor_time();
+        std::thread::sleep(Duration::from_secs(1));
+        let used = processor_time() - before;
+        assert!(used < Duration::from_millis(100), "{used:?} in a second");
+        receiver.recv(&mut [0; 1]).unwrap();
+        assert_eq!(waiting.join().unwrap().unwrap(), 1);
+        std::fs::remove_file(&path).unwrap();
     });
 }

@@ -11,10 +11,12 @@ use crate::fd::IoSafe;
 use crate::limit::{self, deadline_passed};
 use crate::poller::readiness::{Readiness, Seen, Waited};
 use narrowboat_runtime::park::{self, Reason};
+use narrowboat_runtime::sleep_until;
 use std::io;
 use std::num::NonZero;
 use std::os::fd::BorrowedFd;
 use std::panic::Location;
+use std::time::{Duration, Instant};
 
 /// What an operation carries through its waits. A copy taken before the operation is another operation.
 #[derive(Clone, Copy)]
@@ -26,6 +28,8 @@ pub(crate) struct Wait<'a> {
     expiry: Option<NonZero<u64>>,
     /// The next "would block" is the result.
     last_call: bool,
+    /// How often it was tried, if the kernel does not say when it is worth another try.
+    tries: Option<u8>,
     reason: Reason,
     direction: Direction,
 }
@@ -35,20 +39,25 @@ impl<'a> Wait<'a> {
     #[inline]
     pub(crate) fn new(reason: Reason, at: &'static Location<'static>) -> Wait<'a> {
         let direction = Direction::of(reason);
-        Wait { at, tied: None, expiry: None, last_call: false, reason, direction }
+        Wait { at, tied: None, expiry: None, last_call: false, tries: None, reason, direction }
     }
 
     /// One that the end of a context ends.
     pub(crate) fn tied(reason: Reason, at: &'static Location<'static>, to: &'a Tied) -> Wait<'a> {
         Wait { tied: Some(to), ..Wait::new(reason, at) }
     }
+
+    /// One that is tried again after a pause, and not after an event. What ends it meanwhile is noticed then.
+    pub(crate) fn by_trying(self) -> Wait<'a> {
+        Wait { tries: Some(0), ..self }
+    }
 }
 
 impl<F: IoSafe> Source<F> {
     /// Makes `call`, and makes it again after every event until it says something else than "would block".
     ///
-    /// `emptied` says of a result that it left nothing behind, so that the next operation need not ask the kernel again
-    /// before there was an event; see [`crate::poller::readiness`].
+    /// `call` also says whether it has left nothing behind, so that the next operation need not ask the kernel again before
+    /// there was an event; see [`crate::poller::readiness`].
     ///
     /// # Errors
     /// The call's own. "Would block" (`EAGAIN`) if the socket is in non-blocking mode or its timeout passed,
@@ -58,8 +67,7 @@ impl<F: IoSafe> Source<F> {
     pub(crate) fn operate<T>(
         &self,
         mut wait: Wait<'_>,
-        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
-        emptied: impl FnOnce(&T) -> bool,
+        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<(T, bool)>,
     ) -> io::Result<T> {
         park::checkpoint();
         let mut seen = self.look(wait.direction);
@@ -71,8 +79,8 @@ impl<F: IoSafe> Source<F> {
         loop {
             if !futile {
                 match call(self.fd()) {
-                    Ok(result) => {
-                        if let (Some(seen), true) = (seen, emptied(&result)) {
+                    Ok((result, emptied)) => {
+                        if let (Some(seen), true) = (seen, emptied) {
                             self.note_spent(wait.direction, seen);
                         }
                         return Ok(result);
@@ -96,9 +104,9 @@ impl<F: IoSafe> Source<F> {
     pub(crate) fn io<T>(
         &self,
         wait: Wait<'_>,
-        call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> io::Result<T> {
-        self.operate(wait, call, |_| false)
+        self.operate(wait, |fd| Ok((call(fd)?, false)))
     }
 
     /// Fails if the operation must not be tried (any more).
@@ -131,7 +139,7 @@ impl<F: IoSafe> Source<F> {
         // registration began with.
         let seen = seen.unwrap_or(registration.first_seen());
         let readiness = registration.direction(wait.direction);
-        if wait.tied.is_some() || !self.limit(wait.direction).is_none() {
+        if wait.tied.is_some() || wait.tries.is_some() || !self.limit(wait.direction).is_none() {
             return self.wait_within_limits(readiness, seen, wait);
         }
         readiness.wait(seen, None, wait.reason, describe::object(self.fd()), wait.at);
@@ -145,9 +153,13 @@ impl<F: IoSafe> Source<F> {
         let expiry = wait.expiry.get_or_insert_with(|| limit.expiry()).get();
         let deadline = limit.deadline_or_never();
         let until = limit::instant(expiry.min(deadline));
-        let waited = match wait.tied {
-            None => readiness.wait(seen, until, wait.reason, describe::object(self.fd()), wait.at),
-            Some(tied) => tied.wait(wait.direction, until, wait.at),
+        let waited = match (wait.tries, wait.tied) {
+            (Some(tries), _) => {
+                wait.tries = Some(tries.saturating_add(1));
+                pause(tries, until)
+            }
+            (None, None) => readiness.wait(seen, until, wait.reason, describe::object(self.fd()), wait.at),
+            (None, Some(tied)) => tied.wait(wait.direction, until, wait.at),
         };
         match waited {
             Waited::Woken => Ok(()),
@@ -157,6 +169,22 @@ impl<F: IoSafe> Source<F> {
                 wait.last_call = true;
                 Ok(())
             }
+        }
+    }
+}
+
+/// A pause after so many tries, each twice as long as the last one, from a millisecond to 32.
+fn pause(tries: u8, until: Option<Instant>) -> Waited {
+    const DOUBLINGS: u8 = 5;
+    let end = Instant::now() + Duration::from_millis(1 << tries.min(DOUBLINGS));
+    match until {
+        Some(until) if until <= end => {
+            sleep_until(until);
+            Waited::TimedOut
+        }
+        _ => {
+            sleep_until(end);
+            Waited::Woken
         }
     }
 }

@@ -19,10 +19,11 @@ fn read(source: &Source, buffer: usize) -> (usize, u32) {
     let asked = buffer.len();
     let call = |fd: BorrowedFd<'_>| {
         calls.set(calls.get() + 1);
-        socket::receive(fd, &mut buffer, 0)
+        let read = socket::receive(fd, &mut buffer, 0)?;
+        Ok((read, 0 < read && read < asked))
     };
     let wait = Wait::new(Reason::Read, Location::caller());
-    let read = source.operate(wait, call, |&read| 0 < read && read < asked).unwrap();
+    let read = source.operate(wait, call).unwrap();
     (read, calls.get())
 }
 

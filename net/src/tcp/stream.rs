@@ -218,6 +218,43 @@ impl TcpStream {
         SockRef::from(self).tcp_nodelay()
     }
 
+    /// With `quickack`, what comes is acknowledged at once and not with the next write (`TCP_QUICKACK`), until the kernel
+    /// decides otherwise. It is the method of std's `os::linux::net::TcpStreamExt`.
+    ///
+    /// # Errors
+    /// The system's.
+    ///
+    /// # Examples
+    /// ```
+    /// # use narrowboat_net::{TcpListener, TcpStream};
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?)?;
+    /// stream.set_quickack(false)?;
+    /// assert!(!stream.quickack()?);
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub fn set_quickack(&self, quickack: bool) -> io::Result<()> {
+        SockRef::from(self).set_tcp_quickack(quickack)
+    }
+
+    /// Whether what comes is acknowledged at once (`TCP_QUICKACK`).
+    ///
+    /// # Errors
+    /// The system's.
+    ///
+    /// # Examples
+    /// ```
+    /// # use narrowboat_net::{TcpListener, TcpStream};
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// TcpStream::connect(listener.local_addr()?)?.quickack()?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub fn quickack(&self) -> io::Result<bool> {
+        SockRef::from(self).tcp_quickack()
+    }
+
     /// Sets the time to live of packets (`IP_TTL`).
     ///
     /// # Errors

@@ -163,6 +163,9 @@ impl UnixDatagram {
 
     /// Sends a datagram to a path, waiting for room there, and says how many bytes went.
     ///
+    /// The system does not say when there is room at an address that the socket is not connected to. So this looks again after
+    /// pauses of 1 to 32 ms, where a [`send`](UnixDatagram::send) on a socket that is connected goes on at once.
+    ///
     /// # Errors
     /// The system's: `NotFound`, `ConnectionRefused` if nobody is there any more, and one that says so if the datagram is too
     /// long.
@@ -179,7 +182,7 @@ impl UnixDatagram {
     /// ```
     #[track_caller]
     pub fn send_to<P: AsRef<Path>>(&self, buf: &[u8], path: P) -> io::Result<usize> {
-        let wait = Wait::new(Reason::Write, Location::caller());
+        let wait = Wait::new(Reason::Write, Location::caller()).by_trying();
         transfer::send_to(&self.source, wait, buf, &address::of_path(path.as_ref())?)
     }
 
@@ -200,7 +203,7 @@ impl UnixDatagram {
     /// ```
     #[track_caller]
     pub fn send_to_addr(&self, buf: &[u8], socket_addr: &SocketAddr) -> io::Result<usize> {
-        let wait = Wait::new(Reason::Write, Location::caller());
+        let wait = Wait::new(Reason::Write, Location::caller()).by_trying();
         transfer::send_to(&self.source, wait, buf, &address::of(socket_addr)?)
     }
 
@@ -248,6 +251,30 @@ impl UnixDatagram {
     /// ```
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.source.shutdown(how)
+    }
+}
+
+impl WithContext<UnixDatagram> {
+    /// [`UnixDatagram::send_to`], until the context is done.
+    ///
+    /// # Errors
+    /// As there, and the context's.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_chan::context::background;
+    /// use narrowboat_net::unix::UnixDatagram;
+    ///
+    /// let path = std::env::temp_dir().join(format!("narrowboat-send-with-{}", std::process::id()));
+    /// let _other = UnixDatagram::bind(&path)?;
+    /// assert_eq!(UnixDatagram::unbound()?.with_context(&background()).send_to(b"text", &path)?, 4);
+    /// std::fs::remove_file(&path)?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[track_caller]
+    pub fn send_to<P: AsRef<Path>>(&self, buf: &[u8], path: P) -> io::Result<usize> {
+        let wait = Wait::tied(Reason::Write, Location::caller(), &self.tied).by_trying();
+        transfer::send_to(&self.tied.source, wait, buf, &address::of_path(path.as_ref())?)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::TestPath;
 use crate::common::{bounded, go, moment};
+use narrowboat_chan::context::{background, with_cancel};
 use narrowboat_net::unix::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
@@ -250,6 +251,47 @@ fn a_datagram_waits_for_room() {
             assert_eq!(u32::from_ne_bytes(bytes), n);
         }
         sending.join().unwrap();
+    });
+}
+
+/// The kernel does not say when there is room at an address that the socket is not connected to, unless it was the socket's own
+/// datagrams that took it.
+#[test]
+fn a_datagram_to_an_address_waits_for_room() {
+    bounded(|| {
+        let path = TestPath::new();
+        let receiver = UnixDatagram::bind(&path).unwrap();
+        let others = UnixDatagram::unbound().unwrap();
+        others.set_nonblocking(true).unwrap();
+        let taken =
+            std::iter::repeat_with(|| others.send_to(b"other", &path)).take_while(Result::is_ok).count();
+        let address = receiver.local_addr().unwrap();
+        let sending =
+            go(move || UnixDatagram::unbound().unwrap().send_to_addr(b"patient", &address).unwrap());
+        moment();
+        assert!(!sending.is_finished());
+        for _ in 0..taken {
+            assert_eq!(receiver.recv(&mut [0; 8]).unwrap(), 5);
+        }
+        assert_eq!(receiver.recv(&mut [0; 8]).unwrap(), 7);
+        assert_eq!(sending.join().unwrap(), 7);
+
+        // Those who wait there can be told to stop.
+        let socket = UnixDatagram::unbound().unwrap();
+        socket.set_write_timeout(Some(Duration::from_millis(30))).unwrap();
+        let error = std::iter::repeat_with(|| socket.send_to(b"x", &path)).find_map(Result::err).unwrap();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        socket.set_write_timeout(None).unwrap();
+        let (ctx, cancel) = with_cancel(&background());
+        let (tied, to) = (socket.with_context(&ctx), path.to_path_buf());
+        let cancelled = go(move || tied.send_to(b"x", to).unwrap_err().kind());
+        let (blocked, to) = (socket.try_clone().unwrap(), path.to_path_buf());
+        let closed = go(move || blocked.send_to(b"x", to).unwrap_err().kind());
+        moment();
+        cancel.cancel();
+        assert_eq!(cancelled.join().unwrap(), ErrorKind::Other);
+        socket.close();
+        assert_eq!(closed.join().unwrap(), ErrorKind::NotConnected);
     });
 }
 
