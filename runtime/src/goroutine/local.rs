@@ -13,7 +13,7 @@
 //! that does some hundred bytes; a value is found by going through those that its goroutine has made.
 //!
 //! # How it is kept
-//! In the goroutine's [`Late`](super::task::Late), or with a plain thread in a box of its own. Nothing is borrowed from there while code
+//! In what a goroutine has come by since its spawn (`Late`, in `task`), or with a plain thread in a box of its own. Nothing is borrowed from there while code
 //! of the program's runs, which may come back for another value: what is given out is the address of a value's box, which stays
 //! until the end.
 
