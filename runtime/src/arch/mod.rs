@@ -4,6 +4,7 @@
 //! - [`start`]: leave one stack and call a function on a fresh one;
 //! - [`prepare`] and [`switch_carrying`]: the same two steps with the thread pointer exchanged on the way;
 //! - [`call_on`]: call a function on another stack, which may be left and entered again before the function returns;
+//! - [`exchange`], which copies two ways at once;
 //! - [`thread_pointer`], [`stack_pointer`], and [`ticks`], a cheap clock of unknown rate;
 //! - [`valgrind`]: what valgrind has to be told.
 //!

@@ -348,6 +348,32 @@ pub(crate) fn prefetch(address: usize) {
     unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address as *const i8) }
 }
 
+/// Exchanges `len` bytes, a multiple of eight.
+///
+/// # Safety
+/// Both ranges are readable and writable, nobody else uses them, and they do not overlap.
+#[inline]
+pub(crate) unsafe fn exchange(a: usize, b: usize, len: usize) {
+    use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_storeu_si128};
+    const LINE: usize = 64;
+    let mut at = 0;
+    // SAFETY: by contract, as long as `at` is within `len`. SSE2 is part of x86-64.
+    unsafe {
+        while at + LINE <= len {
+            let (a, b) = ((a + at) as *mut __m128i, (b + at) as *mut __m128i);
+            let of_a: [__m128i; 4] = std::array::from_fn(|i| _mm_loadu_si128(a.add(i)));
+            let of_b: [__m128i; 4] = std::array::from_fn(|i| _mm_loadu_si128(b.add(i)));
+            (0..4).for_each(|i| _mm_storeu_si128(a.add(i), of_b[i]));
+            (0..4).for_each(|i| _mm_storeu_si128(b.add(i), of_a[i]));
+            at += LINE;
+        }
+        while at < len {
+            std::ptr::swap((a + at) as *mut u64, (b + at) as *mut u64);
+            at += 8;
+        }
+    }
+}
+
 /// Calls a signal handler with the thread pointer set to `thread_pointer`, and puts the old one back.
 ///
 /// # Safety

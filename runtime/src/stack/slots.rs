@@ -88,13 +88,18 @@ impl Slot {
         unsafe {
             let occupant = &mut *self.occupant;
             occupant.image.save(occupant.sp, base);
-            let live = base - occupant.sp;
-            self.used = self.used.max(live as u32);
-            copied.times += 1;
-            copied.bytes += live;
-            if sites.cares(live) {
-                sites.note(occupant.origin.spawned_at(), live);
-            }
+            self.note_copy(occupant, sites, copied);
+        }
+    }
+
+    #[inline]
+    fn note_copy(&mut self, occupant: &Record, sites: &mut Sites, copied: &mut Copied) {
+        let live = self.bounds.base - occupant.sp;
+        self.used = self.used.max(live as u32);
+        copied.times += 1;
+        copied.bytes += live;
+        if sites.cares(live) {
+            sites.note(occupant.origin.spawned_at(), live);
         }
     }
 }
@@ -366,21 +371,28 @@ impl Slots {
         if slot.occupant == goroutine {
             return;
         }
-        if !slot.occupant.is_null() {
-            // SAFETY: the occupant is suspended, so its live bytes are `[sp, base)` of this slot, and no one runs
-            // on them while we are on the processor's stack.
-            unsafe { slot.copy_out(&mut self.sites, &mut self.copied) };
-        }
         let base = slot.bounds.base;
-        slot.occupant = goroutine;
-        // SAFETY: not being the occupant, the goroutine was copied out when it last was (or never ran); the slot's
-        // bytes belong to nobody now.
+        // SAFETY: the occupant is suspended, so its live bytes are `[sp, base)` of this slot, and no one runs on them while we are
+        // on the processor's stack. Not being the occupant, the goroutine was copied out when it last was, or never ran.
         unsafe {
-            let newcomer = &*goroutine;
-            if newcomer.sp != 0 {
-                newcomer.image.restore(newcomer.sp, base);
+            let newcomer = &mut *goroutine;
+            match slot.occupant.as_mut() {
+                // As it mostly is where many do the same.
+                Some(occupant) if occupant.sp == newcomer.sp => {
+                    newcomer.image.exchange(&mut occupant.image, newcomer.sp, base);
+                    slot.note_copy(occupant, &mut self.sites, &mut self.copied);
+                }
+                occupant => {
+                    if occupant.is_some() {
+                        slot.copy_out(&mut self.sites, &mut self.copied);
+                    }
+                    if newcomer.sp != 0 {
+                        newcomer.image.restore(newcomer.sp, base);
+                    }
+                }
             }
         }
+        slot.occupant = goroutine;
     }
 
     /// Copies a suspended goroutine out although nobody wants its place, and poisons what it leaves behind, so that
