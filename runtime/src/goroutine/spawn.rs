@@ -56,8 +56,12 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let spawn = || Builder::new().name("main").own_stack(sched::config::main_stack()?).spawn(f);
-    match spawn() {
+    // Not in a closure, which would have a line of its own to be spawned at.
+    let main = match sched::config::main_stack() {
+        Ok(size) => Builder::new().name("main").own_stack(size).spawn(f),
+        Err(e) => Err(e),
+    };
+    match main {
         Ok(handle) => {
             let outcome = handle.join();
             session::flush();
