@@ -198,7 +198,8 @@ impl<T> Answer<T> {
     }
 
     fn take(&self, reason: Reason, at: &'static Location<'static>) -> thread::Result<T> {
-        let waiter = Waiter::begin(reason, (&raw const *self).addr(), at);
+        // No object: a socket that connects here waits for the same reason as one that waits for its descriptor, and is no such.
+        let waiter = Waiter::begin(reason, 0, at);
         let node = waiter.node();
         let mut state = self.lock();
         if state.0.is_none() {

@@ -294,8 +294,10 @@ fn a_goroutine_that_keeps_its_processor_is_named_once_for_its_spawn() {
         return;
     };
     let kept = "has kept its processor for";
-    let text =
-        says(&output, &[&format!("diagnostics.rs:{line}"), kept, "diagnostics::computes", "yield_now"]);
+    let text = says(
+        &output,
+        &[&format!("diagnostics.rs:{line}"), kept, "diagnostics::computes", "yield_now()", "blocking()"],
+    );
     assert_eq!(text.matches(kept).count(), 1, "{text}");
 }
 

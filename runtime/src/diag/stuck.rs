@@ -159,7 +159,7 @@ fn text(site: &Location<'_>, since: Duration) -> String {
     let mut text = format!(
         "\nnarrowboat: goroutine {}{quoted}, spawned at {site}, has kept its processor for {since:.0?}\n  the other \
          goroutines there wait meanwhile: call yield_now() now and then in long computations, and make calls that \
-         block on a std::thread\n  (said once for this spawn; NARROWBOAT_STUCK=MS sets the limit, 0 says nothing)\n",
+         block in blocking() or on a std::thread\n  (said once for this spawn; NARROWBOAT_STUCK=MS sets the limit, 0 says nothing)\n",
         answer.goroutine.load(Ordering::Relaxed),
     );
     let program = PROGRAM.get().and_then(Option::as_ref);
