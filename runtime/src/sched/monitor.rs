@@ -86,7 +86,9 @@ impl Monitor {
             // While this thread or a worker looks through the deadlines, the earliest of them reads as "never", and a worker
             // that falls asleep just then sets no alarm. Until one is set, the ticks stand in for it.
             let alarm_set = || runtime.sleepers.wakes_by(runtime.deadlines.earliest());
-            if all_asleep() && carried == activity && alarm_set() {
+            // A worker that fell asleep while this thread was in the netpoller, or before there was one, is not in it.
+            let polled_for = || !runtime.poll_turn.is_free();
+            if all_asleep() && carried == activity && alarm_set() && polled_for() {
                 quiet_ticks += 1;
             } else {
                 quiet_ticks = 0;
@@ -94,7 +96,7 @@ impl Monitor {
             }
             if quiet_ticks >= QUIET_TICKS {
                 self.asleep.store(true, Ordering::SeqCst);
-                if all_asleep() && alarm_set() {
+                if all_asleep() && alarm_set() && polled_for() {
                     cache::trim(Which::All);
                     if runtime.sizes.deadlock {
                         deadlock::check(runtime);
@@ -106,6 +108,10 @@ impl Monitor {
             }
             std::thread::sleep(TICK);
             self.tick(runtime, &mut seen, &mut reports);
+            if all_asleep() && !polled_for() {
+                // Whoever gets up takes the turn when it finds nothing to do.
+                runtime.appoint();
+            }
             let now = clock::now();
             if now >= next_scavenge {
                 next_scavenge = now + period;

@@ -28,7 +28,12 @@ static POLLER: OnceLock<&'static dyn Poller> = OnceLock::new();
 /// If the runtime cannot start.
 pub fn install_poller(poller: &'static dyn Poller) -> io::Result<()> {
     let _ = POLLER.set(poller);
-    super::start()
+    super::start()?;
+    // Workers that have been asleep since before are not in it: the monitor sees to that.
+    if let Some(runtime) = super::started() {
+        runtime.monitor.somebody_works();
+    }
+    Ok(())
 }
 
 pub(crate) fn installed() -> Option<&'static dyn Poller> {
@@ -58,6 +63,12 @@ impl PollTurn {
         let poller = installed()?;
         let free = !self.taken.load(Ordering::Relaxed) && !self.taken.swap(true, Ordering::Acquire);
         free.then(|| Turn { of: self, poller })
+    }
+
+    /// Whether there is a netpoller and nobody is in it. (Relaxed: of a worker that is seen asleep it is known whether it has
+    /// the turn, which it took before it said that it sleeps, and gives back after.)
+    pub(super) fn is_free(&self) -> bool {
+        installed().is_some() && !self.taken.load(Ordering::Relaxed)
     }
 
     /// Whether nobody has polled since `since`.
