@@ -140,17 +140,18 @@ mod models {
                     }
                 })
             };
-            let (mut seen, mut next, mut lost) = (Vec::new(), 0, 0);
-            let mut look = || {
-                let before = seen.len() as u64;
-                let read = ring.read(next, &mut seen);
-                (next, lost) = (read.next, lost + read.lost);
-                assert_eq!(next, lost + before.max(seen.len() as u64));
+            let reader = {
+                let ring = ring.clone();
+                thread::spawn(move || {
+                    let mut seen = Vec::new();
+                    let read = ring.read(0, &mut seen);
+                    (seen, read)
+                })
             };
-            look();
             writer.join().unwrap();
-            look();
-            assert_eq!(lost + seen.len() as u64, 3);
+            let (mut seen, first) = reader.join().unwrap();
+            let second = ring.read(first.next, &mut seen);
+            assert_eq!(first.lost + second.lost + seen.len() as u64, 3);
             assert!(seen.iter().all(|[a, b]| a == b), "torn: {seen:?}");
             assert!(seen.is_sorted());
         });
