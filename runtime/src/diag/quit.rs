@@ -6,7 +6,7 @@
 use super::trace::session;
 use super::{deadlock, dump::dump};
 use crate::sys::signals;
-use std::io;
+use std::io::{self, Write};
 use std::thread;
 
 /// Installs the handler and starts the thread. Without the signal's default action in place it does nothing.
@@ -16,7 +16,7 @@ pub(crate) fn start(exits: bool) -> io::Result<()> {
     thread.spawn(move || {
         loop {
             bell.wait();
-            eprintln!("SIGQUIT: all goroutines\n\n{}", dump());
+            let _ = writeln!(io::stderr(), "SIGQUIT: all goroutines\n\n{}", dump());
             session::in_trouble();
             if exits {
                 std::process::exit(2);
