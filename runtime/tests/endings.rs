@@ -246,3 +246,25 @@ fn a_small_address_space_halves_the_stacks_and_works() {
     };
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+/// The words in front of a panic's message must not panic themselves, which would end the process.
+#[test]
+fn a_panic_ends_one_goroutine_also_if_nobody_reads_the_standard_error_stream() {
+    let name = "a_panic_ends_one_goroutine_also_if_nobody_reads_the_standard_error_stream";
+    let unread = || {
+        let mut ends = [0; 2];
+        // SAFETY: there is room for two descriptors, which then are open and nobody else's.
+        unsafe {
+            assert_eq!(libc::pipe(ends.as_mut_ptr()), 0);
+            assert_eq!(libc::dup2(ends[1], libc::STDERR_FILENO), libc::STDERR_FILENO);
+            assert_eq!(libc::close(ends[0]) + libc::close(ends[1]), 0);
+        }
+    };
+    let Some(output) = in_child(name) else {
+        unread();
+        assert!(spawn(|| panic!("for nobody to read")).join().is_err());
+        assert_eq!(spawn(|| 7).join().unwrap(), 7);
+        return;
+    };
+    assert!(output.status.success(), "{output:?}");
+}

@@ -17,12 +17,12 @@
 //! What ends quiet is looked at again: a plain thread that parks in a wait of ours, or ends after it has been in one, wakes the monitor.
 
 use super::dump::dump;
+use super::say;
 use super::trace::session;
 use crate::park::{self, Reason};
 use crate::sched::Runtime;
 use crate::sched::processor::Processor;
 use crate::{clock, sys};
-use std::io::{self, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Threads of this module's siblings.
@@ -36,8 +36,7 @@ pub(crate) fn note_helper() {
 /// Ends the process with a dump if it can never go on. Called by the monitor when all workers sleep.
 pub(crate) fn check(runtime: &'static Runtime) {
     if is_dead(runtime) {
-        // Not `eprintln`, which panics if nobody reads: the process is to end in any case.
-        let _ = writeln!(io::stderr(), "fatal: all goroutines are asleep - deadlock!\n\n{}", dump());
+        say(format_args!("fatal: all goroutines are asleep - deadlock!\n\n{}", dump()));
         session::in_trouble();
         std::process::exit(2);
     }

@@ -22,3 +22,12 @@ pub(crate) mod schedtrace;
 pub(crate) mod stats;
 pub(crate) mod stuck;
 pub mod trace;
+
+use std::fmt;
+use std::io::{self, Write};
+
+/// Writes a line to the standard error stream. Unlike `eprintln` it does not panic if nobody reads there any more, which
+/// would end a thread of the runtime's, or, in the panic hook, the process.
+pub(crate) fn say(words: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{words}");
+}

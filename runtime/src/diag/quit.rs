@@ -4,9 +4,9 @@
 //! A program that handles or ignores the signal when the runtime starts keeps it.
 
 use super::trace::session;
-use super::{deadlock, dump::dump};
+use super::{deadlock, dump::dump, say};
 use crate::sys::signals;
-use std::io::{self, Write};
+use std::io;
 use std::thread;
 
 /// Installs the handler and starts the thread. Without the signal's default action in place it does nothing.
@@ -16,7 +16,7 @@ pub(crate) fn start(exits: bool) -> io::Result<()> {
     thread.spawn(move || {
         loop {
             bell.wait();
-            let _ = writeln!(io::stderr(), "SIGQUIT: all goroutines\n\n{}", dump());
+            say(format_args!("SIGQUIT: all goroutines\n\n{}", dump()));
             session::in_trouble();
             if exits {
                 std::process::exit(2);

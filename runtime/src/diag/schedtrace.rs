@@ -1,7 +1,7 @@
 //! `NARROWBOAT_SCHEDTRACE=MS`: a line of figures on the standard error stream every so many milliseconds.
 
-use super::deadlock;
 use super::stats::stats;
+use super::{deadlock, say};
 use std::io;
 use std::thread;
 use std::time::Duration;
@@ -13,7 +13,7 @@ pub(crate) fn start(every: Duration) -> io::Result<()> {
         .spawn(move || {
             loop {
                 thread::sleep(every);
-                eprintln!("{}", stats().summary());
+                say(format_args!("{}", stats().summary()));
             }
         })
         .map(drop)?;

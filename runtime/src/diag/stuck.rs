@@ -11,6 +11,7 @@
 //! The frames are walked only if the signal has interrupted the program's own code, not a library: so neither the allocator nor the
 //! dynamic linker nor the unwinder itself is in the middle of something.
 
+use super::say;
 use crate::sched::processor;
 use crate::stack::frames;
 use crate::sys::signals;
@@ -86,7 +87,7 @@ impl Reports {
         if let Some(site) = unsafe { ANSWER.spawned_at.load(Ordering::Relaxed).as_ref() }
             && self.sites.insert(site)
         {
-            eprint!("{}", text(site, since));
+            say(format_args!("{}", text(site, since).trim_end()));
         }
         ANSWER.state.store(IDLE, Ordering::Relaxed);
     }

@@ -27,6 +27,7 @@
 use super::current::current;
 use super::failure;
 use super::record::Record;
+use crate::diag::say;
 use crate::diag::trace::session;
 use crate::sched::processor;
 use std::collections::BTreeSet;
@@ -48,7 +49,11 @@ pub(crate) fn install_hook() {
             failure::note_panic(info);
             if let Some(goroutine) = current() {
                 let name = goroutine.name().map(|name| format!(" '{name}'")).unwrap_or_default();
-                eprintln!("\ngoroutine {}{name}, spawned at {}:", goroutine.id(), goroutine.spawned_at());
+                say(format_args!(
+                    "\ngoroutine {}{name}, spawned at {}:",
+                    goroutine.id(),
+                    goroutine.spawned_at()
+                ));
             }
             previous(info);
             session::in_trouble();

@@ -12,7 +12,7 @@ use super::clock::{Clock, Look};
 use super::hooks;
 use super::picture::Picture;
 use super::timeline::Timeline;
-use crate::diag::deadlock;
+use crate::diag::{deadlock, say};
 use crate::sched::processor::Processor;
 use crate::{sched, sys};
 use std::fs::File;
@@ -272,8 +272,10 @@ fn helper() {
         drop(orders);
         if let Some(path) = path {
             match write_recorded(&path) {
-                Ok(_) => eprintln!("narrowboat: the last seconds before this are in '{}'", path.display()),
-                Err(e) => eprintln!("narrowboat: the flight recorder's content is not complete: {e}"),
+                Ok(_) => {
+                    say(format_args!("narrowboat: the last seconds before this are in '{}'", path.display()))
+                }
+                Err(e) => say(format_args!("narrowboat: the flight recorder's content is not complete: {e}")),
             }
             self::orders().under_way = false;
             DONE.notify_all();
@@ -300,7 +302,7 @@ impl Writing {
         {
             hooks::set_on(false);
             if self.unattended {
-                eprintln!("narrowboat: {e}");
+                say(format_args!("narrowboat: {e}"));
             }
         }
     }
