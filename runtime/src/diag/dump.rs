@@ -4,7 +4,7 @@ use super::group::Text;
 use super::inspect::{self, Findings, Key};
 use crate::park::{Reason, WaitingThread};
 use crate::sched;
-use crate::sched::processor::StackUse;
+use crate::sched::look::StackUse;
 use crate::{GoroutineId, park};
 use std::fmt;
 use std::panic::Location;

@@ -1,6 +1,6 @@
 //! The scheduler: processors, the workers that carry them, and what they share.
 //!
-//! - `processor` and `batch`: a processor's own affairs; `inbox`: how others reach it.
+//! - `processor` and `batch`: a processor's own affairs; `inbox`: how others reach it; `look`: what they may see of its goroutines.
 //! - `worker`: the loop of a kernel thread; `search`: where it looks for work; `idle`, `sleepers`: how it
 //!   sleeps and is woken.
 //! - `monitor`: the thread that watches for workers that are stuck.
@@ -14,6 +14,7 @@ pub(crate) mod config;
 mod deadlines;
 mod idle;
 pub(crate) mod inbox;
+pub(crate) mod look;
 pub(crate) mod monitor;
 mod pace;
 mod placement;

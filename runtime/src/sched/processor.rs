@@ -38,7 +38,6 @@ use crate::stack::slots::Slots;
 use crate::{arch, clock, stack, sys};
 use crossbeam_deque::{Injector, Stealer};
 use crossbeam_utils::CachePadded;
-use std::backtrace::Backtrace;
 use std::cell::{Cell, UnsafeCell};
 use std::collections::VecDeque;
 use std::io;
@@ -404,94 +403,6 @@ impl Processor {
             // SAFETY: a carried processor has its worker set.
             local.runtime.suggest_search(unsafe { &*local.worker });
         }
-    }
-}
-
-/// What a suspended goroutine needs of its stack, and whether that lies where it runs.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct StackUse {
-    pub(crate) live: usize,
-    pub(crate) resident: bool,
-}
-
-/// Bytes of free stack below a suspended goroutine that a backtrace may need.
-const FOR_A_BACKTRACE: usize = 32 << 10;
-
-/// Looks at the goroutines of a processor, for [`crate::diag`].
-impl Processor {
-    /// Claims the processor if it is idle, so that its local part is the caller's to read until [`let_go`](Processor::let_go).
-    ///
-    /// A nailed worker carries its processor whenever that is not idle, hence the mark: it is set before the claim, which
-    /// releases it to whoever sees that the processor is taken.
-    pub(crate) fn hold(&self) -> bool {
-        self.held.store(true, Ordering::Relaxed);
-        let claimed = self.inbox.claim();
-        if !claimed {
-            self.held.store(false, Ordering::Release);
-        }
-        claimed
-    }
-
-    /// Steps 3 and 4 of the inbox's protocol, for a processor that was held and that nothing has run on.
-    pub(crate) fn let_go(&'static self, runtime: &'static Runtime) {
-        let rests = self.inbox.rest();
-        // Only now: a nailed worker that saw a processor neither idle nor held would carry it.
-        self.held.store(false, Ordering::Release);
-        if !rests || (self.has_arrivals() && self.inbox.claim()) {
-            runtime.submit(self, None);
-            return;
-        }
-        runtime.deadlines.announce(self.deadline.load(Ordering::Relaxed));
-    }
-
-    /// Whether all goroutines that have started are as `wanted`.
-    ///
-    /// # Safety
-    /// The caller holds the processor, or is its loop, between goroutines.
-    pub(crate) unsafe fn all_goroutines(&self, mut wanted: impl FnMut(&Record) -> bool) -> bool {
-        // SAFETY: by contract the local part is the caller's; records in the slab are live.
-        unsafe { (*self.local.get()).slab.all().all(|record| wanted(record.as_ref())) }
-    }
-
-    /// Shows all goroutines that have started.
-    ///
-    /// # Safety
-    /// As for `all_goroutines`.
-    pub(crate) unsafe fn each_goroutine(&self, mut each: impl FnMut(&Record)) {
-        // SAFETY: by contract.
-        unsafe { self.all_goroutines(|record| (each(record), true).1) };
-    }
-
-    /// # Safety
-    /// As for `all_goroutines`; the record is one of this processor's.
-    pub(crate) unsafe fn stack_of(&self, record: &Record) -> StackUse {
-        // SAFETY: by contract.
-        let slots = unsafe { &(*self.local.get()).slots };
-        let live = if record.sp == 0 { 0 } else { slots.bounds(record.home).base - record.sp };
-        StackUse { live, resident: slots.is_resident(record) }
-    }
-
-    /// Has a suspended goroutine take its own backtrace: brings its stack in and calls a function there, as if what has
-    /// suspended it had called that. So nothing foreign unwinds it. `None` if its stack has no room for that.
-    ///
-    /// # Safety
-    /// Called by the loop of this processor, between goroutines; the record is one of this processor's.
-    pub(crate) unsafe fn backtrace_of(&self, record: &Record) -> Option<Backtrace> {
-        extern "C" fn capture(to: usize) {
-            // SAFETY: `backtrace_of` passes the address of such a place.
-            unsafe { *(to as *mut Option<Backtrace>) = Some(Backtrace::force_capture()) };
-        }
-        let mut backtrace = None;
-        // SAFETY: by contract. The goroutine is suspended, its bytes are in place once it has been brought in, and below them nobody has any.
-        unsafe {
-            let slots = &mut (*self.local.get()).slots;
-            if record.sp == 0 || record.sp - slots.bounds(record.home).limit < FOR_A_BACKTRACE {
-                return None;
-            }
-            slots.bring_in(ptr::from_ref(record).cast_mut());
-            arch::call_suspended(record.sp, capture, (&raw mut backtrace).addr());
-        }
-        backtrace
     }
 }
 
