@@ -23,6 +23,18 @@ pub(crate) struct Tied {
     output: OnceLock<Receiver<()>>,
 }
 
+/// Fails if the context is done.
+pub(crate) fn check(context: &Context) -> io::Result<()> {
+    match context.err() {
+        None => Ok(()),
+        Some(Error::DeadlineExceeded) => {
+            Err(io::Error::new(io::ErrorKind::TimedOut, Error::DeadlineExceeded))
+        }
+        // Not `Interrupted`, after which std's loops try again.
+        Some(canceled) => Err(io::Error::other(canceled)),
+    }
+}
+
 impl Tied {
     fn new(source: &Arc<Source>, context: &Context) -> Tied {
         Tied {
@@ -35,14 +47,7 @@ impl Tied {
 
     /// Fails if the context is done.
     pub(crate) fn check(&self) -> io::Result<()> {
-        match self.context.err() {
-            None => Ok(()),
-            Some(Error::DeadlineExceeded) => {
-                Err(io::Error::new(io::ErrorKind::TimedOut, Error::DeadlineExceeded))
-            }
-            // Not `Interrupted`, after which std's loops try again.
-            Some(canceled) => Err(io::Error::other(canceled)),
-        }
+        check(&self.context)
     }
 
     /// Waits until the socket is ready or the context done.

@@ -5,8 +5,11 @@
 //! [`ToSocketAddrs`] when it is given one of std's types for names. For other implementations of that trait, which need not be `Send` and may
 //! borrow from the caller's stack, where no other thread may look while the caller is parked, resolving happens in place.
 
+use crate::context;
+use narrowboat_chan::context::Context;
+use narrowboat_chan::{bounded, select};
 use narrowboat_runtime::park::Reason;
-use narrowboat_runtime::waiting_for;
+use narrowboat_runtime::{spawn, waiting_for};
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::panic::Location;
@@ -20,6 +23,22 @@ pub(crate) fn addresses<A: ToSocketAddrs>(
     match name::of(&addr) {
         Some(host) => resolve(host, at).map(Iterator::collect),
         None => addr.to_socket_addrs().map(Iterator::collect),
+    }
+}
+
+/// The same, but no longer than until the context is done. A resolver that is asked then finishes on its own.
+pub(crate) fn addresses_until_done<A: ToSocketAddrs>(
+    addr: A,
+    context: &Context,
+    at: &'static Location<'static>,
+) -> io::Result<Vec<SocketAddr>> {
+    context::check(context)?;
+    let Some(host) = name::of(&addr) else { return addr.to_socket_addrs().map(Iterator::collect) };
+    let (answer, answered) = bounded(1);
+    spawn(move || answer.send(resolve(host, at)));
+    select! {
+        recv(answered) -> addresses => addresses.unwrap_or_else(|_| Err(no_address())).map(Iterator::collect),
+        recv(context.done()) -> _ => Err(context::check(context).err().unwrap_or_else(no_address)),
     }
 }
 

@@ -11,10 +11,12 @@
 //!
 //! All of it happens in the calling goroutine, which waits for its sockets as a select would.
 
+use crate::context;
 use crate::ready::ready;
 use crate::resolve;
 use crate::source::{Direction, Source, Wait};
 use crate::sys::socket;
+use narrowboat_chan::context::Context;
 use narrowboat_chan::{Receiver, Select};
 use narrowboat_runtime::park::Reason;
 use std::io;
@@ -32,8 +34,18 @@ pub(super) fn connect<A: ToSocketAddrs>(addr: A, at: &'static Location<'static>)
     match addresses[..] {
         [] => Err(resolve::no_address()),
         [address] => connect_one(address, None, at),
-        _ => race(interleaved(addresses)),
+        _ => race(interleaved(addresses), None),
     }
+}
+
+/// The same, until the context is done.
+pub(super) fn connect_until_done<A: ToSocketAddrs>(
+    addr: A,
+    context: &Context,
+    at: &'static Location<'static>,
+) -> io::Result<Arc<Source>> {
+    let addresses = resolve::addresses_until_done(addr, context, at)?;
+    race(interleaved(addresses), Some(context))
 }
 
 /// Connects to one address, waiting no longer than `timeout`.
@@ -92,12 +104,13 @@ struct Attempt {
 
 /// Steps 2 and 3.
 #[cold]
-fn race(addresses: Vec<SocketAddr>) -> io::Result<Arc<Source>> {
+fn race(addresses: Vec<SocketAddr>, context: Option<&Context>) -> io::Result<Arc<Source>> {
     let mut waiting = addresses.into_iter();
     let mut attempts: Vec<Attempt> = Vec::new();
     let mut last = None;
     let mut next_at = Instant::now();
     loop {
+        context.map_or(Ok(()), context::check)?;
         if next_at <= Instant::now()
             && let Some(address) = waiting.next()
         {
@@ -118,7 +131,8 @@ fn race(addresses: Vec<SocketAddr>) -> io::Result<Arc<Source>> {
         if attempts.is_empty() && waiting.len() == 0 {
             return Err(last.unwrap_or_else(resolve::no_address));
         }
-        let Some(index) = decided(&attempts, (waiting.len() > 0).then_some(next_at)) else { continue };
+        let next_at_latest = (waiting.len() > 0).then_some(next_at);
+        let Some(index) = decided(&attempts, next_at_latest, context) else { continue };
         match socket::connected(attempts[index].source.fd()) {
             Ok(()) => return Ok(attempts.swap_remove(index).source),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -131,21 +145,26 @@ fn race(addresses: Vec<SocketAddr>) -> io::Result<Arc<Source>> {
     }
 }
 
-/// Waits until one of the attempts is decided; `None` if it is time for the next one before.
-fn decided(attempts: &[Attempt], next_at: Option<Instant>) -> Option<usize> {
+/// Waits until one of the attempts is decided; `None` if before that it is time for the next one, or the context is done.
+fn decided(attempts: &[Attempt], next_at: Option<Instant>, context: Option<&Context>) -> Option<usize> {
     let mut select = Select::new();
     for attempt in attempts {
         select.recv(&attempt.decided);
     }
-    match next_at {
-        Some(next_at) => select.ready_deadline(next_at).ok(),
-        None => Some(select.ready()),
+    if let Some(context) = context {
+        select.recv(context.done());
     }
+    let index = match next_at {
+        Some(next_at) => select.ready_deadline(next_at).ok()?,
+        None => select.ready(),
+    };
+    (index < attempts.len()).then_some(index)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use narrowboat_chan::context::{Error, background, with_cancel, with_timeout};
     use std::net::TcpListener;
 
     fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
@@ -184,13 +203,42 @@ mod tests {
         let refusing = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
 
         let began = Instant::now();
-        let source = race(vec![refusing, dead, refusing, alive]).unwrap();
+        let source = race(vec![refusing, dead, refusing, alive], None).unwrap();
         assert_eq!(socket::peer_address(source.fd()).unwrap(), alive);
         // Two refusals and one wait.
         assert!(began.elapsed() >= STAGGER && began.elapsed() < Duration::from_secs(60), "{began:?}");
 
-        let error = race(vec![refusing, refusing]).map(drop).unwrap_err();
+        let error = race(vec![refusing, refusing], None).map(drop).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn a_context_that_is_done_ends_an_attempt() {
+        let (dead, _queued, _socket) = dead();
+        let (ctx, cancel) = with_cancel(&background());
+        let attempt = std::thread::spawn({
+            let ctx = ctx.clone();
+            move || connect_until_done(dead, &ctx, Location::caller()).map(drop).unwrap_err()
+        });
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(!attempt.is_finished());
+        cancel.cancel();
+        let error = attempt.join().unwrap();
+        assert_eq!(error.get_ref().unwrap().downcast_ref(), Some(&Error::Canceled));
+
+        // Later ones are not begun, and names not asked for.
+        let alive = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = alive.local_addr().unwrap().port();
+        let name = format!("localhost:{port}");
+        assert!(connect_until_done(&name, &ctx, Location::caller()).is_err());
+        alive.set_nonblocking(true).unwrap();
+        assert_eq!(alive.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+
+        let (soon, _cancel) = with_timeout(&background(), Duration::from_millis(20));
+        let error = connect_until_done(dead, &soon, Location::caller()).map(drop).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let source = connect_until_done(name, &background(), Location::caller()).unwrap();
+        assert_eq!(socket::peer_address(source.fd()).unwrap().port(), port);
     }
 
     #[test]
@@ -200,7 +248,7 @@ mod tests {
         second.set_nonblocking(true).unwrap();
         let addresses = [&first, &second].map(|listener| listener.local_addr().unwrap());
         for _ in 0..20 {
-            let source = race(addresses.to_vec()).unwrap();
+            let source = race(addresses.to_vec(), None).unwrap();
             assert_eq!(socket::peer_address(source.fd()).unwrap(), addresses[0]);
         }
         assert_eq!(second.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);

@@ -7,6 +7,7 @@ use crate::methods::shared_methods_both_ways;
 use crate::source::{Source, Wait};
 use crate::sys::socket;
 use crate::transfer::{self, Stream, stream_io};
+use narrowboat_chan::context::Context;
 use narrowboat_runtime::park::Reason;
 use socket2::SockRef;
 use std::fmt;
@@ -100,6 +101,29 @@ impl TcpStream {
     #[track_caller]
     pub fn connect_timeout(addr: &SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
         Ok(TcpStream::from_source(connect::connect_timeout(*addr, timeout, Location::caller())?))
+    }
+
+    /// Connects as [`connect`](TcpStream::connect) does, but gives up when the context is done: Go's `DialContext`. What comes of
+    /// it is free of the context; [`with_context`](TcpStream::with_context) ties it again.
+    ///
+    /// # Errors
+    /// `TimedOut` if the context's deadline has passed and `Other` if it was cancelled, with the context's own
+    /// [`Error`](narrowboat_chan::context::Error) inside; otherwise as [`connect`](TcpStream::connect).
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat_chan::context::{background, with_timeout};
+    /// use narrowboat_net::{TcpListener, TcpStream};
+    /// use std::time::Duration;
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let (ctx, _cancel) = with_timeout(&background(), Duration::from_secs(5));
+    /// TcpStream::connect_with_context(listener.local_addr()?, &ctx)?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[track_caller]
+    pub fn connect_with_context<A: ToSocketAddrs>(addr: A, ctx: &Context) -> io::Result<TcpStream> {
+        Ok(TcpStream::from_source(connect::connect_until_done(addr, ctx, Location::caller())?))
     }
 
     /// The address of the other end.

@@ -3,6 +3,7 @@
 use super::dump::{Dump, GoroutineInfo};
 use super::inspect::{Key, Sample};
 use crate::clock;
+use crate::goroutine::task;
 use crate::park::{Reason, Thing, WaitingThread};
 use std::backtrace::Backtrace;
 use std::cell::RefCell;
@@ -225,14 +226,13 @@ fn frames(f: &mut fmt::Formatter<'_>, backtrace: &Backtrace, from: &Location<'_>
             _ => frames.extend(line.split_once(": ").map(|(_, name)| (name, ""))),
         }
     }
-    if let Some(root) = frames.iter().position(|(name, _)| name.contains(ROOT)) {
-        frames.truncate(root);
-    }
     let call = format!("{}:{}:", from.file(), from.line());
     let first = frames.iter().position(|(_, at)| at.contains(&call));
     // A frame of the program's may be missing, without line tables for one.
     let first = first.or_else(|| frames.iter().position(|(name, _)| !is_internal(name)));
-    for (index, (name, at)) in frames.iter().skip(first.unwrap_or_default()).enumerate() {
+    let own = frames.iter().skip(first.unwrap_or_default());
+    let own = own.take_while(|(name, at)| !name.contains(ROOT) && !at.contains(task::FILE));
+    for (index, (name, at)) in own.enumerate() {
         if index == MOST_FRAMES {
             return writeln!(f, "        .. and further ones");
         }
@@ -241,7 +241,7 @@ fn frames(f: &mut fmt::Formatter<'_>, backtrace: &Backtrace, from: &Location<'_>
     Ok(())
 }
 
-/// In the name of what calls the goroutine's closure.
+/// In the name of what calls the goroutine's closure; what has been inlined there is known by its file alone.
 const ROOT: &str = "narrowboat_runtime::goroutine::task::";
 
 fn is_internal(name: &str) -> bool {
@@ -257,7 +257,7 @@ impl Reason {
         match self {
             Reason::None => "its turn",
             Reason::Receive => "a message (receive)",
-            Reason::Send => "a receiver (send)",
+            Reason::Send => "room or a receiver (send)",
             Reason::Select => "one of several channels (select)",
             Reason::Sleep => "a point in time (sleep)",
             Reason::Join => "the end of a goroutine (join)",

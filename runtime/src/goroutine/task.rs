@@ -28,6 +28,9 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+/// This file, as it stands in backtraces.
+pub(crate) const FILE: &str = file!();
+
 const RUNNING: usize = 0;
 const DONE: usize = 1;
 const DETACHED: usize = 2;
