@@ -56,7 +56,10 @@ fn a_channel_is_told_from_others() {
         let (tx, rx) = bounded(1);
         tx.send(0).unwrap();
         let sender = go("sender", move || tx.send(1).is_ok());
-        said_of("sender", &["room or a receiver (send)", "capacity 1 and full, 1 sender, 1 receiver, made at"]);
+        said_of(
+            "sender",
+            &["room or a receiver (send)", "capacity 1 and full, 1 sender, 1 receiver, made at"],
+        );
         drop(rx);
         assert!(!sender.join().unwrap());
     });
