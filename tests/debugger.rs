@@ -229,8 +229,9 @@ fn a_profiler_sees_whose_work_it_is() {
     let output = tool("perf").unwrap().args(["script", "--no-inline", "-i"]).arg(&data).output().unwrap();
     std::fs::remove_file(&data).unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
-    let samples = text.split("\n\n").filter(|sample| sample.contains("computes"));
-    // One that is taken in the middle of a prologue may be cut off.
-    let whole = samples.filter(|sample| sample.contains("narrowboat_runtime::goroutine::task::run"));
-    assert!(whole.count() > 10, "{text}");
+    let samples: Vec<_> = text.split("\n\n").filter(|sample| sample.contains("computes")).collect();
+    // How many there are is the machine's business. One that is taken in the middle of a prologue may be cut off.
+    let whole = samples.iter().filter(|sample| sample.contains("narrowboat_runtime::goroutine::task::run"));
+    let whole = whole.count();
+    assert!(whole > 0 && whole * 2 > samples.len(), "{text}");
 }
