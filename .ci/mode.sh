@@ -19,4 +19,4 @@ else
 fi
 # The limit, which turns a deadlock into a failure, is for the tests alone.
 cargo test --workspace --release "${tests[@]}" --no-run
-exec env "$@" timeout --kill-after=10 400 cargo test --workspace --release "${tests[@]}"
+exec env "$@" timeout --kill-after=10 400 cargo test --workspace --release --no-fail-fast "${tests[@]}"

@@ -56,7 +56,7 @@ fn trace_picture_draws_what_hello_did() {
     output_of(example("hello").env("NARROWBOAT_TRACE", &trace));
     output_of(example("trace_picture").args([&trace, &picture]));
     let svg = std::fs::read_to_string(&picture).expect("is there");
-    for part in ["<svg", "processor 0", "worker 0", "marker-end", "</svg>"] {
+    for part in ["<svg", "processor ", "worker ", "marker-end", "</svg>"] {
         assert!(svg.contains(part), "no {part} in {svg}");
     }
     for path in [trace, picture] {
