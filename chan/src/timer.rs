@@ -22,8 +22,8 @@ use crate::block::{At, Limit};
 use crate::describe;
 use crate::error::RecvTimeoutError;
 use crate::waiters::{BlockedRecv, LONE, Node, Note, OwedAll, Waiters};
-use narrowboat_runtime::park::{Outcome, Reason, Thing, Waiter, checkpoint};
 use narrowboat_runtime::lock::Mutex;
+use narrowboat_runtime::park::{Outcome, Reason, Thing, Waiter, checkpoint};
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 

@@ -5,18 +5,8 @@
 //! (channels, sockets) build on [`park`], and the netpoller plugs into [`sched::poller`].
 //!
 //! # What a goroutine may and may not do
-//! A goroutine is written like a thread, and what is sound on a thread is sound in it, across blocking calls too: it
-//! keeps its thread-locals and its `thread::current().id()` from its first instruction to its last. Two rules are its
-//! own:
-//!
-//! - Nothing outside a goroutine may hold a pointer into its stack while it is parked in a call of ours, because its
-//!   stack may be copied away meanwhile. Safe code can break this only with scoped threads of other libraries
-//!   (`std::thread::scope`, rayon) that borrow a goroutine's locals while it parks inside the scope. Run such code in a
-//!   goroutine with a stack of its own ([`Builder::own_stack`]); the main goroutine of [`run`] has one. Our own
-//!   [`scope()`] looks where it runs and refuses elsewhere.
-//! - What the kernel ties to a thread of its own (`gettid`, CPU affinity, credentials, per-thread signals, priority
-//!   inheritance, restartable sequences) is the worker's that carries the goroutine at the moment. Code that needs
-//!   these runs on a `std::thread`, which can use everything of ours.
+//! What is sound on a thread is sound in a goroutine, which has thread-locals and a `thread::current()` of its own, and
+//! parks where a thread would block in one of std's locks. What remains stands in the rules of the `narrowboat` crate.
 
 mod arch;
 mod blocking;

@@ -1,6 +1,6 @@
 //! Goroutines that are expensive to copy get slots of their own, as soon as it is known which ones are.
 
-use narrowboat_runtime::{Config, spawn, yield_now};
+use narrowboat_runtime::{Config, num_goroutines, spawn, yield_now};
 use std::collections::HashSet;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,12 +8,19 @@ use std::sync::{Arc, Mutex};
 
 const GOROUTINES: usize = 200;
 const SLOTS: usize = 8;
+const ON_PROBATION: usize = 256;
 /// How many slots are reserved for goroutines that are only plump.
 const FOR_PLUMP: usize = 64;
 
 /// In how many different places the goroutines have their stacks that `start` spawns with a function that says where it is
 /// and then parks until all are there.
 fn places(start: impl Fn(Box<dyn Fn(usize) + Send>)) -> usize {
+    // A line that spawns its first goroutines gives each a slot of its own, until it is known how they wait.
+    let before = num_goroutines();
+    (0..ON_PROBATION).for_each(|_| start(Box::new(|_| ())));
+    while num_goroutines() > before {
+        yield_now();
+    }
     let (seen, all) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
     for _ in 0..GOROUTINES {
         let (seen, all) = (seen.clone(), all.clone());

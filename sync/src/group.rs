@@ -14,8 +14,8 @@
 
 use narrowboat_chan::context::{self, Cancel, Context};
 use narrowboat_chan::{Sender, bounded};
-use narrowboat_runtime::park::checkpoint;
 use narrowboat_runtime::lock::Mutex;
+use narrowboat_runtime::park::checkpoint;
 use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;

@@ -23,7 +23,7 @@ import tempfile
 
 import gdb
 
-VERSION = 0x6E620001
+VERSION = 0x6E620002
 UNKNOWN = 2**64 - 1
 NAMES = """
     version processors processors_len
@@ -31,7 +31,7 @@ NAMES = """
     slab_all chunk_free chunk_records chunk_len
     r_sp r_id r_origin r_image r_home r_reason r_waits_at r_size
     slots_open slot_size slot_base slot_occupant
-    extras_tag extras_spawned_at extras_name
+    extras_tag extras_spawned_at extras_name private_tag private_origin
     vec_ptr vec_len
     line_file line_file_len line_line
     reasons reasons_len
@@ -112,10 +112,14 @@ class Goroutine:
         self.view, self.processor, self.record = view, processor, record
         self.id, self.sp = field(view.r_id), field(view.r_sp)
         self.origin, self.waits_at = field(view.r_origin), field(view.r_waits_at)
+        if self.origin & view.private_tag:
+            # Its thread-locals come first, and lead on.
+            self.origin = word((self.origin & ~view.private_tag) + view.private_origin)
         self.image = field(view.r_image)
         self.reason = field(view.r_reason, "<B")
         low, high = struct.unpack_from("<HB", memory, view.r_home)
-        self.slot = None if high else low
+        # The two highest bits: a stack, or a slot, where nothing else runs.
+        self.slot = None if high >= 0x40 else low | (high & 0x1F) << 16
         self.runs = word(processor + view.p_current) == record
 
     def named(self):

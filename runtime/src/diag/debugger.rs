@@ -13,7 +13,7 @@ use std::mem::offset_of;
 use std::panic::Location;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-const VERSION: usize = 0x6e62_0001;
+const VERSION: usize = 0x6e62_0002;
 const WORDS: usize = 40;
 /// A place that could not be found out.
 const UNKNOWN: usize = usize::MAX;

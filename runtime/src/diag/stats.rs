@@ -1,7 +1,9 @@
 //! [`stats`]: the figures of the whole runtime at one moment.
 
 use super::counters::Phase;
+use crate::locals::map;
 use crate::sched;
+use crate::stack::sharing;
 use std::fmt;
 use std::ptr;
 use std::sync::atomic::Ordering;
@@ -33,6 +35,13 @@ pub struct Stats {
     /// Whether each processor is nailed to a thread, because the system lets no thread pointer be exchanged or because
     /// `NARROWBOAT_PIN` says so.
     pub pinned: bool,
+    /// Bytes of thread-locals that are a goroutine's own; what a switch between two goroutines compares.
+    pub private_locals: usize,
+    /// Why goroutines of a processor share its thread-locals, as they did before, if they do.
+    pub shared_locals: Option<&'static str>,
+    /// How many times a goroutine has waited for one of std's locks, or in `thread::park`, in a stack slot that it shares:
+    /// the others of that slot wait meanwhile.
+    pub slots_held: usize,
 }
 
 /// One processor in figures.
@@ -252,6 +261,9 @@ impl sched::Runtime {
             spares_started: self.workers.spares_started(),
             stuck: self.monitor.stuck.get(),
             pinned: !self.sizes.carried,
+            private_locals: map::in_force().bytes(),
+            shared_locals: map::why_shared(),
+            slots_held: sharing::times_held(),
         }
     }
 }

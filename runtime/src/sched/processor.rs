@@ -20,6 +20,7 @@
 
 use super::batch::{self, Begun};
 use super::census::{Census, OneWriter};
+use super::config::Stress;
 use super::inbox::Inbox;
 use super::placement::Placement;
 use super::timers::{Place, Timers};
@@ -37,7 +38,7 @@ use crate::park::{Outcome, Waiter};
 use crate::stack::Bounds;
 use crate::stack::own::OwnStack;
 use crate::stack::scavenge::Scavenge;
-use crate::stack::sharing;
+use crate::stack::sharing::{self, PROBATION};
 use crate::stack::slots::Slots;
 use crate::{arch, clock, stack, sys};
 use crossbeam_deque::{Injector, Stealer};
@@ -244,7 +245,9 @@ impl Processor {
     pub(super) fn new(runtime: &'static Runtime, index: usize) -> io::Result<&'static Processor> {
         let loop_stack = OwnStack::new(LOOP_STACK)?;
         let base = loop_stack.bounds().base;
-        let slots = Slots::new(runtime.sizes.geometry)?;
+        // The stress modes are about copying.
+        let probation = if runtime.sizes.stress == Stress::Off { PROBATION } else { 0 };
+        let slots = Slots::new(runtime.sizes.geometry, probation)?;
         let unstarted = crossbeam_deque::Worker::new_fifo();
         let carried = runtime.sizes.carried;
         let thread_pointer = if carried { arch::thread_pointer() } else { arch::SAME_THREAD_POINTER };

@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::Relaxed};
 /// So many goroutines of a site live alone before the first that shares. Enough that locks which the
 /// goroutines of a site contend for are seen to be contended, and few enough to be no burden: a
 /// stack of its own costs two pages, where a share of a slot costs some hundred bytes.
-const PROBATION: u32 = 256;
+pub(crate) const PROBATION: u32 = 256;
 
 /// Capacity of the table. Further sites share at once.
 const SITES: usize = 4096;
@@ -71,13 +71,13 @@ pub(crate) enum Housing {
     Alone,
 }
 
-/// Where the next goroutine from this site shall live. Called once for each that starts.
+/// Where the next goroutine from this site shall live, if so many live alone at first. Called once for each that starts.
 #[inline]
-pub(crate) fn housing(at: &'static Location<'static>) -> Housing {
+pub(crate) fn housing(at: &'static Location<'static>, probation: u32) -> Housing {
     let Some(entry) = entry(at) else { return Housing::Shared };
     match entry.known.load(Relaxed) {
         known if known & WAITS != 0 => Housing::Alone,
-        known if known < PROBATION => {
+        known if known < probation => {
             entry.known.fetch_add(1, Relaxed);
             Housing::OnProbation
         }
@@ -115,12 +115,18 @@ mod tests {
     fn a_site_earns_sharing_and_loses_it_for_good() {
         let (at, other) = (here(), here());
         for _ in 0..PROBATION {
-            assert_eq!(housing(at), Housing::OnProbation);
+            assert_eq!(housing(at, PROBATION), Housing::OnProbation);
         }
-        assert_eq!((housing(at), housing(other)), (Housing::Shared, Housing::OnProbation));
+        assert_eq!(
+            (housing(at, PROBATION), housing(other, PROBATION)),
+            (Housing::Shared, Housing::OnProbation)
+        );
         note_wait_in_place(at, true);
-        assert_eq!((housing(at), housing(other)), (Housing::Alone, Housing::OnProbation));
+        assert_eq!(
+            (housing(at, PROBATION), housing(other, PROBATION)),
+            (Housing::Alone, Housing::OnProbation)
+        );
         note_wait_in_place(other, false);
-        assert_eq!(housing(other), Housing::Alone);
+        assert_eq!(housing(other, PROBATION), Housing::Alone);
     }
 }

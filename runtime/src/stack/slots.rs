@@ -172,6 +172,8 @@ pub(crate) struct Slots {
     empty_reserve: Vec<u32>,
     /// Whether every goroutine has a stack of its own.
     all_alone: bool,
+    /// How many goroutines of a spawn site live alone before they share.
+    probation: u32,
     /// Goroutines whose turn had come while their slot was held.
     deferred: Vec<NonNull<Record>>,
     /// Where the next choice among crowded slots looks.
@@ -214,7 +216,7 @@ const POISON: u8 = 0xdb;
 
 impl Slots {
     /// Opens the first slot at once, so that a processor that exists can run something.
-    pub(crate) fn new(geometry: Geometry) -> io::Result<Slots> {
+    pub(crate) fn new(geometry: Geometry, probation: u32) -> io::Result<Slots> {
         let mut slots = Slots {
             geometry,
             arena: Arena::new(geometry.stride, geometry.slots)?,
@@ -228,6 +230,7 @@ impl Slots {
             empty: Vec::new(),
             empty_reserve: Vec::new(),
             all_alone: geometry.all_alone,
+            probation,
             deferred: Vec::new(),
             cursor: 0,
             own: Vec::new(),
@@ -300,7 +303,7 @@ impl Slots {
         if self.all_alone {
             return self.choose_alone().map(|index| Home::of_slot_alone(index, true));
         }
-        let housing = sharing::housing(spawned_at);
+        let housing = sharing::housing(spawned_at, self.probation);
         if housing != Housing::Shared {
             if let Some(index) = self.choose_alone() {
                 return Some(Home::of_slot_alone(index, false));

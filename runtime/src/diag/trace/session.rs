@@ -13,7 +13,7 @@ use super::hooks;
 use super::picture::Picture;
 use super::timeline::Timeline;
 use crate::diag::{deadlock, say};
-use crate::lock::Mutex;
+use crate::lock::{Mutex, Native};
 use crate::sched::processor::Processor;
 use crate::{sched, sys};
 use std::fs::File;
@@ -220,6 +220,8 @@ pub(crate) fn in_trouble() {
     if !hooks::on() || HELPER.load(Ordering::Relaxed) == sys::kernel_thread_id() {
         return;
     }
+    // The processor stands still meanwhile, so that what is recorded ends with the trouble.
+    let _native = Native::begin();
     let mut orders = orders();
     if let Some(path) = orders.at_panic.take() {
         orders.write_recorded = Some(path);
