@@ -75,6 +75,8 @@ fn the_program() {
         Ok("computes") => return assert_ne!(go("computer".into(), computes).join().unwrap(), 0),
         Ok(_) => {}
     }
+    // The first of a spawn site have stacks of their own, which are never copied out.
+    (0..256).for_each(|_| assert_eq!(go("first".into(), || 0).join().unwrap(), 0));
     let (tx, rx) = bounded(0);
     let sleepers: Vec<_> = (0..SLEEPERS)
         .map(|n| {
@@ -118,6 +120,7 @@ fn program<'a>(command: &'a mut Command, how: &str) -> &'a mut Command {
         (PROGRAM, how),
         ("NARROWBOAT_PROCESSORS", "1"),
         ("NARROWBOAT_STACK_SLOTS", "2"),
+        ("NARROWBOAT_STACKS", "shared"),
         // A core file has all of every stack.
         ("NARROWBOAT_MAX_STACK", "262144"),
     ] {

@@ -11,9 +11,9 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::{self, ThreadId};
+use std::thread;
 use std::time::{Duration, Instant};
-use support::program;
+use support::{processor, program};
 
 const HOGS_FOR: Duration = Duration::from_secs(1);
 const AT_MOST: Duration = Duration::from_millis(400);
@@ -21,22 +21,22 @@ const AT_MOST: Duration = Duration::from_millis(400);
 /// The longest time that something took, and the processors that it needed.
 struct Longest {
     wait: Duration,
-    processors: Vec<ThreadId>,
+    processors: Vec<u64>,
 }
 
 /// Two goroutines that pass a number to and fro until told to stop.
 fn pair(stop: Arc<AtomicBool>, report: chan::Sender<Longest>) {
     let (there, forth) = chan::bounded::<u32>(0);
-    let (back, home) = chan::bounded::<ThreadId>(0);
+    let (back, home) = chan::bounded::<u64>(0);
     go!(move || {
         for _ in forth.iter() {
-            if back.send(thread::current().id()).is_err() {
+            if back.send(processor()).is_err() {
                 break;
             }
         }
     });
     go!(move || {
-        let mut longest = Longest { wait: Duration::ZERO, processors: vec![thread::current().id()] };
+        let mut longest = Longest { wait: Duration::ZERO, processors: vec![processor()] };
         while !stop.load(Ordering::Relaxed) {
             let start = Instant::now();
             there.send(1).unwrap();
@@ -55,7 +55,7 @@ fn pair(stop: Arc<AtomicBool>, report: chan::Sender<Longest>) {
 fn serve(mut stream: TcpStream) {
     let mut byte = [0];
     while let Ok(1) = stream.read(&mut byte) {
-        let id = format!("{:>32}", format!("{:?}", thread::current().id()));
+        let id = format!("{:>32}", processor());
         if stream.write_all(&id.as_bytes()[..32]).is_err() {
             break;
         }
@@ -79,12 +79,12 @@ fn client(address: SocketAddr, stop: Arc<AtomicBool>) -> thread::JoinHandle<(Dur
 }
 
 /// Runs `hog` in a goroutine on another processor than `server`, and returns which.
-fn hog_away_from(server: ThreadId, hog: fn()) -> ThreadId {
+fn hog_away_from(server: u64, hog: fn()) -> u64 {
     loop {
         // What plain threads spawn goes to the processors with the fewest goroutines in turn.
         let spawner = thread::spawn(move || {
             go!(move || {
-                let here = thread::current().id();
+                let here = processor();
                 (here != server).then(|| {
                     hog();
                     here
@@ -112,7 +112,7 @@ fn others_go_on_beside(what: &'static str, hog: fn()) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let acceptors_home = go!(move || {
-            let home = thread::current().id();
+            let home = processor();
             for _ in 0..8 {
                 let (stream, _) = listener.accept().unwrap();
                 go!(serve(stream));
@@ -129,7 +129,7 @@ fn others_go_on_beside(what: &'static str, hog: fn()) {
         let elsewhere: Vec<_> = reports.iter().filter(|r| !r.processors.contains(&hogged)).collect();
         let pairs = elsewhere.iter().map(|r| r.wait).max().unwrap_or_default();
         let requests = clients.into_iter().map(|c| c.join().unwrap());
-        let requests: Vec<_> = requests.filter(|(_, home)| *home != format!("{hogged:?}")).collect();
+        let requests: Vec<_> = requests.filter(|(_, home)| *home != hogged.to_string()).collect();
         let served = requests.iter().map(|r| r.0).max().unwrap_or_default();
         eprintln!(
             "beside a goroutine that {what} for {HOGS_FOR:?}: {} of 500 pairs elsewhere waited at most {pairs:?}, \

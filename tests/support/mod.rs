@@ -9,6 +9,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+/// Tells processors apart: goroutines of one have the same. It is the C library's name for the thread
+/// that the processor has its thread-local block from.
+pub fn processor() -> u64 {
+    // SAFETY: no arguments, and no thread is needed for it.
+    unsafe { libc::pthread_self() }
+}
+
 /// The size of a test: `release` with optimisation, `debug` without, both times `NARROWBOAT_TEST_SCALE` per cent.
 pub fn sized(release: usize, debug: usize) -> usize {
     let percent = number_from_env("NARROWBOAT_TEST_SCALE").unwrap_or(100);
