@@ -53,8 +53,7 @@ unsafe extern "C" fn register(run: Run, object: *mut c_void, module: *mut c_void
     match libcs() {
         // SAFETY: by contract.
         Some(register) => unsafe { register(run, object, module) },
-        // It is never called. The value is leaked.
-        None => 0,
+        None => of_threads::register(Destructor { run, object }),
     }
 }
 
@@ -91,5 +90,54 @@ pub(crate) unsafe fn run(goroutine: NonNull<Record>) -> bool {
         // SAFETY: registered for this object by this goroutine, and called once; the object's bytes
         // are in place, as this goroutine runs.
         unsafe { run(object) };
+    }
+}
+
+/// Plain threads in a program that is linked statically: there is no finding libc's function behind
+/// this one. As in std where libc has none, the list hangs on a key of the C library's, whose
+/// destructor runs when the thread ends; the main thread's does not run.
+mod of_threads {
+    use super::{Destructor, c_int, c_void};
+    use std::sync::OnceLock;
+
+    /// None if the system has no key to give: then the values are leaked.
+    fn key() -> Option<libc::pthread_key_t> {
+        static KEY: OnceLock<Option<libc::pthread_key_t>> = OnceLock::new();
+        *KEY.get_or_init(|| {
+            let mut key = 0;
+            // SAFETY: there is room for the key; the function takes what `register` sets.
+            let made = unsafe { libc::pthread_key_create(&mut key, Some(run_all)) } == 0;
+            made.then_some(key)
+        })
+    }
+
+    pub(super) fn register(destructor: Destructor) -> c_int {
+        let Some(key) = key() else { return 0 };
+        // SAFETY: what stands there was put there below, by this thread.
+        unsafe {
+            let mut list = libc::pthread_getspecific(key).cast::<Vec<Destructor>>();
+            if list.is_null() {
+                list = Box::into_raw(Box::default());
+                libc::pthread_setspecific(key, list.cast());
+            }
+            (*list).push(destructor);
+        }
+        0
+    }
+
+    /// # Safety
+    /// Called by the C library when the thread ends, with what `register` has set.
+    unsafe extern "C" fn run_all(list: *mut c_void) {
+        let Some(key) = key() else { return };
+        let list = list.cast::<Vec<Destructor>>();
+        // SAFETY: by contract. The list is where destructors find it that register others, until all have run.
+        unsafe {
+            libc::pthread_setspecific(key, list.cast());
+            while let Some(Destructor { run, object }) = (*list).pop() {
+                run(object);
+            }
+            libc::pthread_setspecific(key, std::ptr::null());
+            drop(Box::from_raw(list));
+        }
     }
 }
