@@ -1,12 +1,13 @@
 //! How programs start goroutines.
 
+use super::failure::Panic;
 use super::join::JoinHandle;
 use super::task::{Extras, Origin, TaskPtr};
 use crate::diag::trace::{hooks as trace, session};
-use crate::sched;
 use crate::stack::own::OwnStack;
+use crate::{sched, sys};
 use std::io;
-use std::panic::{Location, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 /// Starts a goroutine that runs `f`.
@@ -63,12 +64,24 @@ where
     };
     match main {
         Ok(handle) => {
-            let outcome = handle.join();
+            let outcome = handle.join_with_trace();
             session::flush();
-            outcome.unwrap_or_else(|payload| resume_unwind(payload))
+            outcome.unwrap_or_else(|panic| pass_on(panic))
         }
         Err(e) => panic!("cannot start the main goroutine: {e}"),
     }
+}
+
+/// The main goroutine has panicked, and so does the caller of `run`.
+#[cold]
+fn pass_on(panic: Panic) -> ! {
+    // A test harness shows what the thread of a test prints, with that test. The goroutine has said it on the standard
+    // error stream itself, which is enough for a program.
+    if !sys::is_main_thread() {
+        // Where nothing reads there is nothing to tell.
+        let _ = catch_unwind(AssertUnwindSafe(|| eprintln!("{panic}")));
+    }
+    resume_unwind(panic.into_payload())
 }
 
 /// Spawns goroutines with a name or a stack of their own. Those that borrow are spawned with

@@ -35,6 +35,11 @@ pub(crate) fn kernel_thread_id() -> libc::pid_t {
     unsafe { libc::gettid() }
 }
 
+/// Whether the calling kernel thread is the one that the process began with.
+pub(crate) fn is_main_thread() -> bool {
+    u32::try_from(kernel_thread_id()).is_ok_and(|thread| thread == std::process::id())
+}
+
 /// The kernel's name of the calling kernel thread, padded with zeros.
 pub(crate) fn kernel_thread_name() -> [u8; 16] {
     let mut name = [0u8; 16];
