@@ -3,8 +3,10 @@
 //! The counts of an `Arc` are no protocol of ours, and timers are not modelled: they use std directly.
 
 #[cfg(not(loom))]
+pub(crate) use narrowboat_runtime::lock::Mutex;
+#[cfg(not(loom))]
 pub(crate) use std::sync::{
-    Mutex, MutexGuard,
+    MutexGuard,
     atomic::{AtomicUsize, Ordering},
 };
 

@@ -23,7 +23,8 @@ use crate::describe;
 use crate::error::RecvTimeoutError;
 use crate::waiters::{BlockedRecv, LONE, Node, Note, OwedAll, Waiters};
 use narrowboat_runtime::park::{Outcome, Reason, Thing, Waiter, checkpoint};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use narrowboat_runtime::lock::Mutex;
+use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A channel that holds a message from time to time.

@@ -1,8 +1,10 @@
 //! What the protocol of readiness stands on, exchanged for loom's where a model runs it.
 
 #[cfg(not(loom))]
+pub(crate) use narrowboat_runtime::lock::Mutex;
+#[cfg(not(loom))]
 pub(crate) use std::sync::{
-    Mutex, MutexGuard,
+    MutexGuard,
     atomic::{AtomicU64, Ordering},
 };
 

@@ -19,13 +19,14 @@
 //! The result passes through a cell on the heap with a lock of its own: the thread stores it and takes out who waits, under
 //! that lock; the caller looks, and enters, under the same.
 
+use crate::locals::ours;
+use crate::lock::Mutex;
 use crate::park::{Outcome, Reason, WaitQueue, Waiter};
 use crate::sched;
 use crate::sched::config::DEFAULT_BLOCKING_THREADS;
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -45,11 +46,6 @@ struct State {
 }
 
 static POOL: Pool = Pool::new(Duration::from_secs(10));
-
-thread_local! {
-    /// Whether this is a thread of the pool.
-    static OURS: Cell<bool> = const { Cell::new(false) };
-}
 
 /// Runs `f` on a thread where it may block, and waits for it: the calling goroutine is parked, so that the others of its
 /// processor go on. It is for calls that wait in the system and know nothing of Narrowboat: files, a C library, a child
@@ -101,7 +97,7 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    if OURS.get() {
+    if ours::with(|ours| ours.of_the_pool.get()) {
         return catch_unwind(AssertUnwindSafe(f));
     }
     let answer = Arc::new(Answer { state: Mutex::new((None, WaitQueue::new())) });
@@ -140,7 +136,7 @@ impl Pool {
 
     /// Steps 2 and 3.
     fn serve(&self) {
-        OURS.set(true);
+        ours::with(|ours| ours.of_the_pool.set(true));
         let mut state = self.lock();
         loop {
             if let Some(work) = state.queue.pop_front() {

@@ -15,11 +15,12 @@
 use narrowboat_chan::context::{self, Cancel, Context};
 use narrowboat_chan::{Sender, bounded};
 use narrowboat_runtime::park::checkpoint;
+use narrowboat_runtime::lock::Mutex;
 use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 /// A number of goroutines that work on parts of one thing, and may fail.
 ///

@@ -1,8 +1,10 @@
 //! What the protocols stand on, exchanged for loom's where a model runs them.
 
 #[cfg(not(loom))]
+pub(crate) use narrowboat_runtime::lock::Mutex;
+#[cfg(not(loom))]
 pub(crate) use std::sync::{
-    Mutex, MutexGuard,
+    MutexGuard,
     atomic::{AtomicU32, AtomicUsize, Ordering},
 };
 

@@ -2,8 +2,9 @@
 
 use super::Context;
 use crate::{Sender, bounded, select};
+use narrowboat_runtime::lock::Mutex;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 /// What will be run. Whoever takes it out decides: to run it, or that it will not be.
 type Job = Mutex<Option<Box<dyn FnOnce() + Send>>>;

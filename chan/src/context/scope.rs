@@ -33,9 +33,10 @@ use crate::error::RecvTimeoutError;
 use crate::timer::{Event, Wait, sleep};
 use crate::waiters::{BlockedRecv, Node, OwedAll, Waiters};
 use narrowboat_runtime::park::{Outcome, Reason, Thing, Waiter, checkpoint};
+use narrowboat_runtime::lock::Mutex;
 use std::collections::HashMap;
 use std::panic::Location;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 /// A part of a program that can be ended; contexts of one scope share it.

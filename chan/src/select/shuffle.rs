@@ -1,12 +1,7 @@
 //! Random order, cheaply.
 
+use narrowboat_runtime::park::random_state;
 use std::cell::Cell;
-
-thread_local! {
-    /// The state of a small generator, 0 until its first use. Of a plain type, so it can be used to the very end of
-    /// a thread.
-    static STATE: Cell<u64> = const { Cell::new(0) };
-}
 
 /// Puts the items in random order, all orders being (very nearly) equally likely.
 #[inline]
@@ -14,7 +9,7 @@ pub(super) fn shuffle<T>(items: &mut [T]) {
     if items.len() < 2 {
         return;
     }
-    STATE.with(|state| {
+    random_state(|state| {
         let mut seed = state.get();
         if seed == 0 {
             seed = first_seed(state);
@@ -33,11 +28,13 @@ pub(super) fn shuffle<T>(items: &mut [T]) {
     });
 }
 
-/// Something that differs between threads and between runs.
+/// Something that differs between threads and between runs: the system places the first at random.
+/// (std's random keys are a thread-local of the program's, which a goroutine pays for.)
 #[cold]
 fn first_seed(state: &Cell<u64>) -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    RandomState::new().hash_one((&raw const *state).addr()) | 1
+    use std::time::{SystemTime, UNIX_EPOCH};
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+    (now ^ (&raw const *state).addr() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
 }
 
 #[cfg(test)]

@@ -27,9 +27,10 @@ use crate::sys::{Event, Selector};
 use narrowboat_runtime::sched::poller::{Poller, install_poller};
 use readiness::{GENERATION_BITS, Readiness, Seen, Signal};
 use slab::{Slab, Slot};
+use narrowboat_runtime::lock::Mutex;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{OnceLock, PoisonError};
 use std::time::Duration;
 
 pub(crate) struct NetPoller {

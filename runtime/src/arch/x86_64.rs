@@ -583,3 +583,115 @@ pub(crate) unsafe extern "C" fn call_with_thread_pointer(
         ".cfi_endproc"
     )
 }
+
+/// A system call: the kernel's answer, an error as its negative number.
+///
+/// # Safety
+/// As for the call.
+pub(crate) unsafe fn system_call(number: libc::c_long, arguments: [usize; 6]) -> isize {
+    let answer;
+    let [a, b, c, d, e, f] = arguments;
+    // SAFETY: by contract; the kernel keeps every register but these.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") number as isize => answer,
+            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e, in("r9") f,
+            lateout("rcx") _, lateout("r11") _,
+            options(nostack),
+        );
+    }
+    answer
+}
+
+/// Zero if two stretches of memory hold the same words.
+///
+/// # Safety
+/// Both can be read for as many words, and nothing writes to them meanwhile.
+#[inline(always)]
+pub(crate) unsafe fn difference(a: *const u64, b: *const u64, words: usize) -> u64 {
+    use std::arch::x86_64::{
+        __m128i, _mm_cvtsi128_si64, _mm_loadu_si128, _mm_or_si128, _mm_setzero_si128, _mm_unpackhi_epi64,
+        _mm_xor_si128,
+    };
+    // SAFETY: by contract, as long as `at` is within `words`. SSE2 is part of x86-64.
+    unsafe {
+        let pair = |at: usize| {
+            let (a, b) = (a.add(at).cast::<__m128i>(), b.add(at).cast::<__m128i>());
+            _mm_xor_si128(_mm_loadu_si128(a), _mm_loadu_si128(b))
+        };
+        let mut differ = _mm_setzero_si128();
+        let mut at = 0;
+        while at + 4 <= words {
+            differ = _mm_or_si128(differ, _mm_or_si128(pair(at), pair(at + 2)));
+            at += 4;
+        }
+        let mut rest = 0;
+        while at < words {
+            rest |= a.add(at).read() ^ b.add(at).read();
+            at += 1;
+        }
+        rest | (_mm_cvtsi128_si64(differ) | _mm_cvtsi128_si64(_mm_unpackhi_epi64(differ, differ))) as u64
+    }
+}
+
+/// How the floating-point units round and what they trap: the control bits of MXCSR and the x87
+/// control word. A thread of C may change them, and expects to find them so after a call that blocks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct FloatControl {
+    mxcsr: u16,
+    x87: u16,
+}
+
+impl FloatControl {
+    /// What the ABI says that a program begins with.
+    pub(crate) const DEFAULT: FloatControl = FloatControl { mxcsr: 0x1f80, x87: 0x037f };
+    /// The flags of exceptions that have happened.
+    const STATUS: u16 = 0x3f;
+
+    /// What is in force.
+    #[inline(always)]
+    pub(crate) fn now() -> FloatControl {
+        let (mut mxcsr, mut x87) = (0u32, 0u16);
+        // SAFETY: the two instructions store four and two bytes.
+        unsafe {
+            asm!(
+                "stmxcsr [{}]", "fnstcw [{}]",
+                in(reg) &raw mut mxcsr, in(reg) &raw mut x87,
+                options(nostack, preserves_flags),
+            );
+        }
+        FloatControl { mxcsr: mxcsr as u16 & !FloatControl::STATUS, x87 }
+    }
+
+    /// Puts this in force.
+    #[cold]
+    pub(crate) fn set(self) {
+        let mxcsr = u32::from(self.mxcsr);
+        // SAFETY: the two instructions load four and two bytes, which came from `now`, so no reserved
+        // bit is set. Between two goroutines no floating-point code runs.
+        unsafe {
+            asm!(
+                "ldmxcsr [{}]", "fldcw [{}]",
+                in(reg) &raw const mxcsr, in(reg) &raw const self.x87,
+                options(nostack, readonly, preserves_flags),
+            );
+        }
+    }
+}
+
+/// The address of a C++ runtime's function that says where the calling thread's exceptions are kept,
+/// or zero if there is no such runtime.
+pub(crate) fn exception_globals_function() -> usize {
+    let address;
+    // SAFETY: reads a word that the linker fills in.
+    unsafe {
+        asm!(
+            ".weak __cxa_get_globals",
+            "mov {}, qword ptr [rip + __cxa_get_globals@GOTPCREL]",
+            out(reg) address,
+            options(nostack, readonly, preserves_flags, pure),
+        );
+    }
+    address
+}

@@ -279,6 +279,8 @@ impl Reason {
             Reason::Readiness => "a descriptor to be ready (receive)",
             Reason::Never => "a message that never comes (never)",
             Reason::Inspection => "this dump",
+            Reason::Futex => "a lock of std's, or an unpark",
+            Reason::Slot => "its stack slot, which another goroutine holds",
         }
     }
 }

@@ -15,6 +15,7 @@
 use super::dump::GoroutineInfo;
 use crate::clock;
 use crate::goroutine::record::Record;
+use crate::lock::Mutex;
 use crate::park::{self, Outcome, Reason, Thing, Waiter};
 use crate::sched::Runtime;
 use crate::sched::processor::Processor;
@@ -22,7 +23,7 @@ use std::backtrace::Backtrace;
 use std::collections::HashMap;
 use std::panic::Location;
 use std::sync::atomic::{Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// For how many groups of goroutines one inspection finds out more at most, and how many things it describes besides.

@@ -426,40 +426,38 @@ pub(crate) fn drop_mine() {
 /// The values of plain threads.
 mod of_threads {
     use super::{AccessError, Locals, drop_mine};
-    use std::cell::Cell;
+    use crate::locals::ours;
     use std::ptr;
 
-    thread_local! {
-        // No destructor, so it can be read while `END` runs those of the values.
-        static MINE: Cell<*mut Locals> = const { Cell::new(ptr::null_mut()) };
-        static END: End = const { End };
-    }
-
-    struct End;
-
-    impl Drop for End {
-        fn drop(&mut self) {
-            drop_mine();
-            let locals = MINE.replace(GONE);
-            if !locals.is_null() {
-                // SAFETY: made by `with`, and given up with this.
-                drop(unsafe { Box::from_raw(locals) });
-            }
+    /// The thread ends: its values are dropped, and there will be no others.
+    pub(crate) fn end_of_thread() {
+        if ours::with(|ours| ours.values.get()).is_null() {
+            return ours::with(|ours| ours.values.set(GONE));
         }
+        drop_mine();
+        let values = ours::with(|ours| ours.values.replace(GONE));
+        // SAFETY: made by `with`, and given up with this.
+        drop(unsafe { Box::from_raw(values) });
     }
 
     /// All values have been dropped, and there will be no others.
     const GONE: *mut Locals = ptr::without_provenance_mut(align_of::<Locals>());
 
     pub(super) fn with<R>(f: impl FnOnce(&mut Locals) -> R) -> Result<R, AccessError> {
-        if MINE.get().is_null() {
-            END.try_with(|_| ()).map_err(|_| AccessError)?;
-            MINE.set(Box::into_raw(Box::default()));
+        let mut values = ours::with(|ours| ours.values.get());
+        if values.is_null() {
+            if !ours::guard_thread() {
+                return Err(AccessError);
+            }
+            values = Box::into_raw(Box::default());
+            ours::with(|ours| ours.values.set(values));
         }
-        if MINE.get() == GONE {
+        if values == GONE {
             return Err(AccessError);
         }
         // SAFETY: made above, and known to this thread alone; `f` does not come back here.
-        Ok(f(unsafe { &mut *MINE.get() }))
+        Ok(f(unsafe { &mut *values }))
     }
 }
+
+pub(crate) use of_threads::end_of_thread;

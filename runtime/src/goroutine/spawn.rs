@@ -171,7 +171,7 @@ impl Builder {
 
     /// What a goroutine is given of this.
     pub(super) fn origin(self, spawned_at: &'static Location<'static>) -> io::Result<Origin> {
-        let own_stack = self.own_stack.map(OwnStack::new).transpose()?;
+        let own_stack = self.own_stack.map(OwnStack::take).transpose()?;
         Ok(Origin::with(Extras { spawned_at, name: self.name, own_stack, late: None }))
     }
 }

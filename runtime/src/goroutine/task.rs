@@ -19,6 +19,7 @@
 use super::failure::{Panic, Trace};
 use super::local::Locals;
 use crate::diag::group::GOROUTINE;
+use crate::locals::private::{Owned, Private};
 use crate::park::{self, Outcome, Reason, Thing, Waiter};
 use crate::shim::{AtomicUsize, Ordering};
 use crate::stack::own::OwnStack;
@@ -89,9 +90,15 @@ pub(crate) struct Extras {
     pub(crate) late: Option<Box<Late>>,
 }
 
-/// For a debugger: the tag of an origin that has extras, and where in those are the line of the spawn and the name.
-pub(crate) const PLACES: [usize; 3] =
-    [Origin::EXTRAS, offset_of!(Extras, spawned_at), offset_of!(Extras, name)];
+/// For a debugger: the tag of an origin that has extras, and where in those are the line of the spawn and the name; the tag
+/// of one that has thread-locals of its own, and where in those is what the origin would be without.
+pub(crate) const PLACES: [usize; 5] = [
+    Origin::EXTRAS,
+    offset_of!(Extras, spawned_at),
+    offset_of!(Extras, name),
+    Origin::PRIVATE,
+    offset_of!(Private, origin),
+];
 
 /// What a goroutine has come by since.
 #[derive(Default)]
@@ -101,14 +108,63 @@ pub(crate) struct Late {
     pub(crate) trace: Option<Trace>,
 }
 
-/// Where a goroutine was spawned, in one word: most have no extras, and a million of them should not pay for any.
+/// Where a goroutine was spawned, in one word: most have no extras, and a million of them should not pay for any. The word
+/// also leads to the thread-locals of the goroutine's own, once it has some.
 pub(crate) struct Origin(usize);
 
 impl Origin {
     const EXTRAS: usize = 1;
+    const PRIVATE: usize = 2;
+
+    /// Whether the goroutine has thread-locals of its own.
+    #[inline]
+    pub(crate) fn has_private(&self) -> bool {
+        self.0 & Origin::PRIVATE != 0
+    }
+
+    fn private_at(&self) -> Option<*mut Private> {
+        self.has_private().then_some((self.0 & !Origin::PRIVATE) as *mut Private)
+    }
+
+    /// The thread-locals of the goroutine's own.
+    pub(crate) fn private(&mut self) -> Option<&mut Private> {
+        // SAFETY: put here by `put_private`, and taken out before anything else happens to it.
+        self.private_at().map(|private| unsafe { &mut *private })
+    }
+
+    /// Takes them out.
+    pub(crate) fn take_private(&mut self) -> Option<Owned> {
+        let private = self.private_at()?;
+        // SAFETY: put here by `put_private`, and taken back once: the word leads there no more.
+        unsafe {
+            self.0 = (*private).origin;
+            Some(Owned::from_raw(NonNull::new_unchecked(private)))
+        }
+    }
+
+    /// Puts them in.
+    pub(crate) fn put_private(&mut self, private: Option<Owned>) {
+        debug_assert!(!self.has_private());
+        if let Some(mut private) = private {
+            private.get().origin = self.0;
+            self.0 = private.into_raw() as usize | Origin::PRIVATE;
+        }
+    }
+
+    /// What the word is without them.
+    fn word(&self) -> usize {
+        // SAFETY: as in `private`.
+        self.private_at().map_or(self.0, |private| unsafe { (*private).origin })
+    }
 
     pub(crate) fn plain(at: &'static Location<'static>) -> Origin {
         Origin(at as *const Location as usize)
+    }
+
+    fn into_word(self) -> usize {
+        let word = self.0;
+        std::mem::forget(self);
+        word
     }
 
     pub(crate) fn with(extras: Extras) -> Origin {
@@ -116,7 +172,8 @@ impl Origin {
     }
 
     fn extras(&self) -> Option<*mut Extras> {
-        (self.0 & Origin::EXTRAS != 0).then_some((self.0 & !Origin::EXTRAS) as *mut Extras)
+        let word = self.word();
+        (word & Origin::EXTRAS != 0).then_some((word & !Origin::EXTRAS) as *mut Extras)
     }
 
     pub(crate) fn spawned_at(&self) -> &'static Location<'static> {
@@ -124,7 +181,7 @@ impl Origin {
             // SAFETY: made by `with` from a box that is freed only in `drop`.
             Some(extras) => unsafe { (*extras).spawned_at },
             // SAFETY: without the tag the word is the address of a static location.
-            None => unsafe { &*(self.0 as *const Location<'static>) },
+            None => unsafe { &*(self.word() as *const Location<'static>) },
         }
     }
 
@@ -138,7 +195,11 @@ impl Origin {
         if self.extras().is_none() {
             // One store of one word: a handler that interrupts us here may look at the origin.
             let extras = Extras { spawned_at: self.spawned_at(), name: None, own_stack: None, late: None };
-            std::mem::forget(std::mem::replace(self, Origin::with(extras)));
+            let word = Origin::with(extras).into_word();
+            match self.private() {
+                Some(private) => private.origin = word,
+                None => self.0 = word,
+            }
         }
         let extras = self.extras().expect("just made");
         // SAFETY: made by `with` from a box that is freed only in `drop`; and `&mut self` makes this the only access.
@@ -157,10 +218,14 @@ impl Origin {
     }
 }
 
-const _: () = assert!(align_of::<Location>() > 1 && align_of::<Extras>() > 1, "the tag needs the lowest bit");
+const _: () = assert!(
+    align_of::<Location>() > 3 && align_of::<Extras>() > 3 && align_of::<Private>() > 3,
+    "the tags need the two lowest bits"
+);
 
 impl Drop for Origin {
     fn drop(&mut self) {
+        drop(self.take_private());
         if let Some(extras) = self.extras() {
             // SAFETY: made by `with` from a box, and dropped once.
             drop(unsafe { Box::from_raw(extras) });
@@ -258,6 +323,15 @@ impl TaskPtr {
         let header = unsafe { self.header() };
         let alone = header.join.is_detached();
         (header.types.run, self.0.as_ptr() as usize | if alone { ALONE } else { 0 }, !alone)
+    }
+
+    /// Whether the handle has been dropped, so that the outcome is the runtime's to drop.
+    ///
+    /// # Safety
+    /// Called by the runtime, which owns its share of the task.
+    pub(crate) unsafe fn is_detached(self) -> bool {
+        // SAFETY: by contract.
+        unsafe { self.header() }.join.is_detached()
     }
 
     /// Settles with the handle, step 2. Afterwards the runtime has given the task up.

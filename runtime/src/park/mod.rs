@@ -26,7 +26,9 @@ pub(crate) use describe::describe;
 pub use describe::{Describe, Thing, describe_with, tag};
 pub use queue::{NodeCell, WaitNode, WaitQueue};
 pub use reason::Reason;
-pub(crate) use thread::{WaitingThread, parked_threads, waiting_threads};
+#[cfg(not(loom))]
+pub(crate) use thread::end_of_thread;
+pub(crate) use thread::{ThreadWaiter, WaitingThread, parked_threads, waiting_threads};
 
 use crate::goroutine::record::Record;
 use crate::sched::processor::{self, Processor};
@@ -34,7 +36,6 @@ use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
-use thread::ThreadWaiter;
 
 /// What a goroutine's record and a thread's record begin with.
 #[repr(C)]
@@ -186,6 +187,13 @@ pub fn note_channel_to_outside() {
 
 pub(crate) fn channels_reach_outside() -> bool {
     CHANNELS_REACH_OUTSIDE.load(Ordering::Relaxed)
+}
+
+/// Shows `f` the state of a small random generator that the calling thread or processor has to itself;
+/// zero until it is first set. It is no thread-local of a goroutine's, so using it costs none.
+#[inline]
+pub fn random_state<R>(f: impl FnOnce(&std::cell::Cell<u64>) -> R) -> R {
+    crate::locals::ours::with(|ours| f(&ours.random))
 }
 
 /// Gives way if the calling goroutine has held its processor for too long. Every runtime call that may not park

@@ -195,6 +195,30 @@ impl WaitQueue {
         }
     }
 
+    /// The same for the first node that is `wanted`, wherever it stands. Takes as long as there are
+    /// others in front. Also says how many were taken out: those passed over and this one.
+    pub(crate) fn pop_claim_where(
+        &mut self,
+        wanted: impl Fn(NonNull<WaitNode>) -> bool,
+    ) -> (Option<NonNull<WaitNode>>, usize) {
+        let mut taken_out = 0;
+        let mut at = self.head;
+        while let Some(node) = at {
+            // SAFETY: a node in the queue is alive and guarded by the lock that the caller holds.
+            unsafe {
+                at = (*node.as_ptr()).next;
+                if wanted(node) {
+                    self.remove(node);
+                    taken_out += 1;
+                    if (*node.as_ptr()).claim(None) {
+                        return (Some(node), taken_out);
+                    }
+                }
+            }
+        }
+        (None, taken_out)
+    }
+
     /// Whether a node stands here whose wait has not been ended. Takes as long as there are ended ones at the front.
     pub fn has_waiting(&self) -> bool {
         let mut at = self.head;

@@ -53,10 +53,15 @@ pub enum Reason {
     Never,
     /// What processors have to tell of their goroutines ([`dump`](crate::dump())).
     Inspection,
+    /// A word of memory that another party changes: a lock of std's, `thread::park`, or what else is
+    /// built on these.
+    Futex,
+    /// Its turn on its stack slot, which another goroutine holds while it waits for a word of memory.
+    Slot,
 }
 
 impl Reason {
-    pub(crate) const COUNT: usize = Reason::Inspection as usize + 1;
+    pub(crate) const COUNT: usize = Reason::Slot as usize + 1;
     /// All of them, each where its number says.
     pub(crate) const ALL: [Reason; Reason::COUNT] = {
         use Reason::*;
@@ -85,6 +90,8 @@ impl Reason {
             Readiness,
             Never,
             Inspection,
+            Futex,
+            Slot,
         ]
     };
 }

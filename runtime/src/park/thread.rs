@@ -6,13 +6,15 @@
 use super::queue::WaitNode;
 use super::{Head, Kind, Outcome, Reason, Waiter};
 use crate::diag::trace::hooks as trace;
+#[cfg(not(loom))]
+use crate::locals::ours;
+use crate::lock::Mutex;
 use crate::sched::{self, processor};
 use crate::shim::{AtomicBool, Ordering, Sleeper};
 use crate::{clock, stack};
-use std::cell::{Cell, UnsafeCell};
+use std::cell::UnsafeCell;
 use std::panic::Location;
 use std::ptr::NonNull;
-use std::sync::Mutex;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Instant;
 
@@ -125,31 +127,43 @@ unsafe impl Sync for ThreadWaiter {}
 // SAFETY: nothing in the record is tied to the thread that made it.
 unsafe impl Send for ThreadWaiter {}
 
+/// The calling thread's record. It can be read until the very end of the thread, also by destructors.
 #[cfg(not(loom))]
-thread_local! {
-    // No destructor, so it can be read until the very end of the thread, also from other destructors.
-    static MINE: Cell<Option<&'static ThreadWaiter>> = const { Cell::new(None) };
-    static RECYCLE: Recycle = const { Recycle };
+fn mine() -> Option<&'static ThreadWaiter> {
+    ours::with(|ours| ours.waiter.get())
+}
+
+#[cfg(not(loom))]
+fn set_mine(waiter: &'static ThreadWaiter) {
+    ours::with(|ours| ours.waiter.set(Some(waiter)));
+    // A thread that blocks for the first time in its last destructors has lost the guard already;
+    // its record stays taken.
+    ours::guard_thread();
+}
+
+/// Gives the thread's record back when the thread ends.
+#[cfg(not(loom))]
+pub(crate) fn end_of_thread() {
+    if let Some(waiter) = ours::with(|ours| ours.waiter.take()) {
+        FREE.lock().unwrap_or_else(|e| e.into_inner()).push(waiter);
+        sched::look_again();
+    }
 }
 
 // A record is of no use to another run of a model, so none is recycled.
 #[cfg(loom)]
 loom::thread_local! {
-    static MINE: Cell<Option<&'static ThreadWaiter>> = Cell::new(None);
+    static MINE: std::cell::Cell<Option<&'static ThreadWaiter>> = std::cell::Cell::new(None);
 }
 
-/// Gives the thread's record back when the thread ends.
-#[cfg(not(loom))]
-struct Recycle;
+#[cfg(loom)]
+fn mine() -> Option<&'static ThreadWaiter> {
+    MINE.with(std::cell::Cell::get)
+}
 
-#[cfg(not(loom))]
-impl Drop for Recycle {
-    fn drop(&mut self) {
-        if let Some(waiter) = MINE.take() {
-            FREE.lock().unwrap_or_else(|e| e.into_inner()).push(waiter);
-            sched::look_again();
-        }
-    }
+#[cfg(loom)]
+fn set_mine(waiter: &'static ThreadWaiter) {
+    MINE.with(|mine| mine.set(Some(waiter)));
 }
 
 /// The record of the calling thread.
@@ -160,7 +174,7 @@ pub(super) fn current(reason: Reason, object: usize, at: &'static Location<'stat
     if processor::current_processor().is_some() {
         stack::system::refuse_to_park();
     }
-    let waiter = match MINE.with(Cell::get) {
+    let waiter = match mine() {
         Some(waiter) => waiter,
         None => acquire(),
     };
@@ -192,11 +206,7 @@ fn acquire() -> &'static ThreadWaiter {
         ALL.lock().unwrap_or_else(|e| e.into_inner()).push(waiter);
     }
     waiter.watch.lock().name = std::thread::current().name().map(str::to_owned);
-    MINE.with(|mine| mine.set(Some(waiter)));
-    // A thread that blocks for the first time in its last destructors has lost the guard already; its record
-    // stays taken.
-    #[cfg(not(loom))]
-    let _ = RECYCLE.try_with(|_| ());
+    set_mine(waiter);
     waiter
 }
 

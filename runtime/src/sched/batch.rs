@@ -9,16 +9,21 @@
 //! another worker may carry it.
 
 use super::config::Stress;
-use super::processor::{Processor, Wish};
+use super::processor::{Processor, Wish, end_thread_locals};
 use super::worker::Worker;
+use crate::arch::FloatControl;
 use crate::diag::inspect;
+use crate::diag::say;
 use crate::diag::trace::hooks as trace;
 use crate::goroutine::local;
 use crate::goroutine::record::Record;
+use crate::goroutine::task::{Origin, TaskPtr};
+use crate::locals::destructors;
 use crate::park::{Outcome, Reason};
 use crate::{arch, clock};
 use std::collections::VecDeque;
 use std::ptr::{self, NonNull};
+use std::sync::Once;
 use std::sync::atomic::Ordering;
 
 /// How long a batch lasts, in nanoseconds, when there is enough to run. A slice of time and not a number of
@@ -93,6 +98,10 @@ impl Processor {
             let local = self.local.get();
             let worker = &*(*local).worker;
             let (mut to, mut thread_pointer) = ((*local).worker_sp, (*local).worker_thread_pointer);
+            if !(*local).runtime.sizes.carried {
+                // The worker's own code has the same thread-locals.
+                (*local).resident.install_host();
+            }
             if short
                 && (*local).runtime.sizes.carried
                 && !(*local).has_work()
@@ -169,6 +178,8 @@ impl Processor {
                 (*local).slots.scavenge(&self.scavenge, self.switches.get());
             }
             if self.inspect.load(Ordering::Relaxed) {
+                // It uses maps, and so std's thread-locals.
+                (*local).resident.install_host();
                 inspect::answer(self);
             }
             self.publish_deadline();
@@ -222,6 +233,10 @@ impl Processor {
     unsafe fn start_one(&'static self) -> Option<NonNull<Record>> {
         // SAFETY: the loop owns the local part.
         let local = unsafe { &mut *self.local.get() };
+        if let Some(begun) = local.without_stack.take() {
+            // SAFETY: as above.
+            return unsafe { self.house(begun) };
+        }
         let task = match local.unstarted.pop() {
             Some(task) => task,
             None if self.arrivals.is_empty() => return None,
@@ -234,8 +249,25 @@ impl Processor {
             },
         };
         // SAFETY: the task was spawned and is started here, once.
-        let (id, mut origin) = unsafe { task.begin() };
-        let home = local.slots.settle(origin.take_own_stack(), origin.spawned_at());
+        let (id, origin) = unsafe { task.begin() };
+        // SAFETY: as above.
+        unsafe { self.house(Begun { task, id, origin }) }
+    }
+
+    /// Gives a goroutine a home and a record; or keeps it until there is a stack for it.
+    ///
+    /// # Safety
+    /// As for `run_batch`.
+    #[inline]
+    unsafe fn house(&'static self, begun: Begun) -> Option<NonNull<Record>> {
+        // SAFETY: the loop owns the local part.
+        let local = unsafe { &mut *self.local.get() };
+        let Begun { task, id, mut origin } = begun;
+        let Some(home) = local.slots.settle(&mut origin.take_own_stack(), origin.spawned_at()) else {
+            local.without_stack = Some(Begun { task, id, origin });
+            say_that_stacks_are_out();
+            return None;
+        };
         Some(local.slab.insert(self, Record::new(task, id, origin, home)))
     }
 
@@ -251,7 +283,14 @@ impl Processor {
         // while it runs, is the one who owns the local part.
         unsafe {
             let watched = TRACED.then(|| trace::Turn::prepare(&(*local).slots, &*r));
-            (*local).slots.bring_in(r);
+            if !(*local).slots.bring_in(r) {
+                // Another goroutine holds its slot, and makes it ready again.
+                return;
+            }
+            (*local).resident.install(r);
+            if (*r).origin.has_private() {
+                (*local).resident.set_float(r);
+            }
             if let Some(turn) = watched {
                 turn.begins(self, &(*local).slots, &*r);
             }
@@ -271,7 +310,10 @@ impl Processor {
             if TRACED {
                 trace::turn_ends(self, &*r, (*local).wish);
             }
-            (*local).unwinding.note_turn(record, (*local).wish == Wish::Finish);
+            let float = FloatControl::now();
+            if float != FloatControl::DEFAULT {
+                (*local).resident.keep_float(r, float);
+            }
             match (*local).wish {
                 Wish::Park => {}
                 Wish::Yield => {
@@ -279,6 +321,7 @@ impl Processor {
                     (*local).ready.push_back(record);
                 }
                 Wish::Finish => {
+                    (*local).resident.forget_owner();
                     (*local).slots.vacate((*r).home);
                     (*local).slab.remove(record);
                     self.census.finished.add(1);
@@ -287,7 +330,10 @@ impl Processor {
             }
             match (*local).runtime.sizes.stress {
                 Stress::Off => {}
-                Stress::Evict => (*local).slots.evict(r),
+                Stress::Evict => {
+                    (*local).slots.evict(r);
+                    (*local).resident.evict();
+                }
                 Stress::Scavenge => (*local).slots.strip(r),
             }
         }
@@ -396,6 +442,42 @@ pub(super) extern "C" fn processor_loop(processor: usize) -> ! {
     }
 }
 
+/// Drops what is local to the calling goroutine, and what its destructors make meanwhile.
+///
+/// # Safety
+/// The record is the calling goroutine's, whose closure has returned.
+unsafe fn run_destructors(goroutine: NonNull<Record>) {
+    // SAFETY: by contract.
+    unsafe {
+        loop {
+            if (*goroutine.as_ptr()).origin.has_late() {
+                local::drop_mine();
+            }
+            if !destructors::run(goroutine) {
+                return;
+            }
+        }
+    }
+}
+
+/// A goroutine that is about to start.
+pub(super) struct Begun {
+    task: TaskPtr,
+    id: u64,
+    origin: Origin,
+}
+
+#[cold]
+fn say_that_stacks_are_out() {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| {
+        say(format_args!(
+            "narrowboat: the system has no memory for the stack of another goroutine, which waits for others to end: \
+             raise vm.max_map_count or the address-space limit (ulimit -v), or let goroutines share stacks"
+        ));
+    });
+}
+
 /// What a goroutine does after its closure, still on its own stack: settles with its handle, then leaves for good.
 ///
 /// # Safety
@@ -405,12 +487,21 @@ pub(crate) unsafe extern "C" fn goroutine_end(record: usize) -> ! {
     // SAFETY: `Record::entry` passed the record of the goroutine that it started. The record is live until the loop has seen
     // the wish.
     unsafe {
-        if (*record).origin.has_late() {
-            local::drop_mine();
+        let goroutine = NonNull::new_unchecked(record);
+        if let Some(task) = (*record).task
+            && task.is_detached()
+        {
+            // As on a thread, its outcome goes before what is local to it.
+            task.settle();
+            (*record).task = None;
         }
+        run_destructors(goroutine);
         if let Some(task) = (*record).task {
             task.settle();
+            // The handle may have been dropped meanwhile, and then the outcome was, here.
+            run_destructors(goroutine);
         }
+        end_thread_locals(goroutine);
         let local = Record::processor(NonNull::new_unchecked(record)).local.get();
         (*local).wish = Wish::Finish;
         arch::switch(&raw mut (*record).sp, (*local).loop_sp);

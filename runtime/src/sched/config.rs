@@ -1,11 +1,11 @@
 //! How the runtime is sized: by the program, else by the environment, else by the machine.
 
 use crate::diag::trace::session;
+use crate::lock::Mutex;
 use crate::stack::geometry::Geometry;
 use crate::sys;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::time::Duration;
 
 /// Sizes the runtime. Everything left unset comes from the environment or from the machine.
@@ -28,6 +28,19 @@ pub struct Config {
     trace: Option<PathBuf>,
     flight_recorder: Option<PathBuf>,
     trace_buffers: Option<usize>,
+    stacks: Option<Stacks>,
+    shared_locals: Vec<String>,
+}
+
+/// How goroutines come by their stacks: [`Config::stacks`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum Stacks {
+    /// Most share a few large stacks, and are copied out when another needs the place.
+    #[default]
+    Shared,
+    /// Each has a stack of its own, which never moves.
+    Own,
 }
 
 /// The sizes that the running runtime has.
@@ -64,6 +77,9 @@ const FEWEST_PROCESSORS: usize = 16;
 const MOST_PROCESSORS: usize = 1024;
 const DEFAULT_SLOTS: usize = 16;
 const DEFAULT_MAX_STACK: usize = 256 << 20;
+/// Where each goroutine has its own: eight of them share a page of page table, so a parked one takes little more than a page.
+const DEFAULT_OWN_STACK: usize = 256 << 10;
+const MAIN_STACK: usize = 64 << 20;
 /// Enough for a crowd of slow calls, and few enough to be no burden to the system.
 pub(crate) const DEFAULT_BLOCKING_THREADS: usize = 512;
 
@@ -226,6 +242,42 @@ impl Config {
         self
     }
 
+    /// Whether goroutines share stacks or each has its own. Unset: `NARROWBOAT_STACKS`, which may be `shared` or `own`, else
+    /// [`Stacks::Shared`].
+    ///
+    /// With stacks of their own goroutines may lend what lies on them while they are parked: in scoped threads of other
+    /// libraries, by futures pinned there, and on the stacks of coroutine libraries. A parked goroutine then takes some
+    /// 5 KiB instead of some hundred bytes, and [`max_stack`](Config::max_stack) is 256 KiB unless it is set.
+    ///
+    /// ```
+    /// let config = narrowboat_runtime::Config::new().stacks(narrowboat_runtime::Stacks::Own);
+    /// # let _ = config;
+    /// ```
+    pub fn stacks(mut self, stacks: Stacks) -> Config {
+        self.stacks = Some(stacks);
+        self
+    }
+
+    /// Leaves the thread-locals of some crates with the processors, so that the goroutines of one processor share them: for
+    /// crates that number threads, or keep something large for each. Also `NARROWBOAT_SHARED_LOCALS`, a list with commas.
+    ///
+    /// # Safety
+    /// Code of these crates must be sound if goroutines take turns at any call that may park, with the same thread-locals. It
+    /// is not if it puts something into a thread-local for the length of a closure of the caller's, or lends out a reference
+    /// that another call on the same thread may end. (The variable of the environment makes the same promise; like a
+    /// preloaded library it is the user's, and not the program's.)
+    ///
+    /// # Examples
+    /// ```
+    /// // SAFETY: `sharded-slab` hands out shards by thread, and calls nothing of the program's meanwhile.
+    /// let config = unsafe { narrowboat_runtime::Config::new().shared_locals(["sharded-slab"]) };
+    /// # let _ = config;
+    /// ```
+    pub unsafe fn shared_locals(mut self, crates: impl IntoIterator<Item = impl Into<String>>) -> Config {
+        self.shared_locals.extend(crates.into_iter().map(Into::into));
+        self
+    }
+
     /// Starts the runtime with these sizes. Without this call it starts by itself at first use.
     ///
     /// # Errors
@@ -255,6 +307,13 @@ impl Config {
         CHOSEN.lock().unwrap_or_else(|e| e.into_inner()).clone().unwrap_or_default()
     }
 
+    /// The crates whose thread-locals stay with the processors.
+    pub(super) fn crates_with_shared_locals() -> Vec<String> {
+        let named = variable("NARROWBOAT_SHARED_LOCALS").unwrap_or_default();
+        let named = named.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
+        Config::chosen().shared_locals.into_iter().chain(named).collect()
+    }
+
     /// What to record from the start.
     pub(super) fn traces() -> io::Result<session::Settings> {
         let Config { trace, flight_recorder, trace_buffers, .. } = Config::chosen();
@@ -280,12 +339,18 @@ impl Config {
         let processors = pick(chosen.processors, "NARROWBOAT_PROCESSORS", many)?.min(MOST_PROCESSORS);
         let processors = if carried { processors } else { workers };
         let slots = pick(chosen.stack_slots, "NARROWBOAT_STACK_SLOTS", DEFAULT_SLOTS)?;
-        let max_stack = pick(chosen.max_stack, "NARROWBOAT_MAX_STACK", DEFAULT_MAX_STACK)?;
+        let own_stacks = chosen.stacks.map_or_else(stacks, Ok)? == Stacks::Own;
+        let max_stack = if own_stacks { DEFAULT_OWN_STACK } else { DEFAULT_MAX_STACK };
+        let max_stack = pick(chosen.max_stack, "NARROWBOAT_MAX_STACK", max_stack)?;
         let blocking_threads =
             pick(chosen.blocking_threads, "NARROWBOAT_BLOCKING_THREADS", DEFAULT_BLOCKING_THREADS)?;
         sys::memory::look_for_locking();
         sys::memory::share_arenas_under_a_limit();
-        let geometry = Geometry::fit(processors, slots, max_stack)?;
+        let geometry = if own_stacks {
+            Geometry::fit_all_alone(processors, max_stack)?
+        } else {
+            Geometry::fit(processors, slots, max_stack)?
+        };
         let schedtrace = number("NARROWBOAT_SCHEDTRACE")?.map(|ms| Duration::from_millis(ms as u64));
         let deadlock = chosen.deadlock.unwrap_or(variable("NARROWBOAT_DEADLOCK").as_deref() != Some("0"));
         let quit_exits = chosen.quit_exits.unwrap_or(true);
@@ -313,7 +378,10 @@ impl Config {
 
 /// The size of the main goroutine's own stack: as deep as all others, which is known once the runtime has started.
 pub(crate) fn main_stack() -> io::Result<usize> {
-    Ok(super::start_and_get()?.sizes.geometry.largest())
+    let geometry = super::start_and_get()?.sizes.geometry;
+    // There is one of it, so it need not be small where others are.
+    let least = if geometry.all_alone { MAIN_STACK } else { 0 };
+    Ok(geometry.largest().max(least))
 }
 
 fn variable(name: &str) -> Option<String> {
@@ -339,6 +407,17 @@ fn stress() -> io::Result<Stress> {
         Some(value) => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
             format!("NARROWBOAT_STRESS is '{value}': set it to evict or scavenge, or unset it"),
+        )),
+    }
+}
+
+fn stacks() -> io::Result<Stacks> {
+    match variable("NARROWBOAT_STACKS").as_deref() {
+        None | Some("shared") => Ok(Stacks::Shared),
+        Some("own") => Ok(Stacks::Own),
+        Some(value) => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("NARROWBOAT_STACKS is '{value}': set it to shared or own, or unset it"),
         )),
     }
 }

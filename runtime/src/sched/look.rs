@@ -86,7 +86,10 @@ impl Processor {
         // SAFETY: by contract. The goroutine is suspended, its bytes are in place once it has been brought in, and below them nobody has any.
         unsafe {
             let slots = &mut (*self.local.get()).slots;
-            if record.sp == 0 || record.sp - slots.bounds(record.home).limit < FOR_A_BACKTRACE {
+            if record.sp == 0
+                || slots.is_held_by_another(record)
+                || record.sp - slots.bounds(record.home).limit < FOR_A_BACKTRACE
+            {
                 return None;
             }
             slots.bring_in(ptr::from_ref(record).cast_mut());

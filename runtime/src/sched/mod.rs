@@ -29,6 +29,8 @@ pub(crate) mod worker;
 use crate::diag::{debugger, quit, schedtrace, trace};
 use crate::goroutine::panic;
 use crate::goroutine::task::TaskPtr;
+use crate::locals::map;
+use crate::lock::Mutex;
 use crate::{arch, stack, sys};
 use config::{Config, Sizes};
 use crossbeam_deque::Injector;
@@ -41,8 +43,8 @@ use processor::{Processor, current_processor};
 use sleepers::Sleepers;
 use std::io;
 use std::ops::Range;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock};
 use tables::{ProcessorTable, WorkerTable};
 use worker::Worker;
 
@@ -106,6 +108,7 @@ fn start_and_get() -> io::Result<&'static Runtime> {
     }
     arch::valgrind::look();
     let sizes = Config::resolve()?;
+    map::make(&Config::crates_with_shared_locals())?;
     trace::session::begin(Config::traces()?, sizes.workers)?;
     let runtime = RUNTIME.get_or_init(|| Runtime {
         sizes,

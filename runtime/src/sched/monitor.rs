@@ -14,12 +14,13 @@ use crate::clock;
 use crate::diag::deadlock;
 use crate::diag::stuck::Reports;
 use crate::diag::trace::hooks as trace;
+use crate::lock::Mutex;
 use crate::stack::cache::{self, Which};
-use crate::stack::scavenge;
+use crate::stack::{pool, scavenge};
 use crate::sys;
 use std::io;
+use std::sync::Condvar;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 const TICK: Duration = Duration::from_millis(2);
@@ -98,6 +99,7 @@ impl Monitor {
                 self.asleep.store(true, Ordering::SeqCst);
                 if all_asleep() && alarm_set() && polled_for() {
                     cache::trim(Which::All);
+                    pool::trim(true);
                     if runtime.sizes.deadlock {
                         deadlock::check(runtime);
                     }
@@ -120,6 +122,7 @@ impl Monitor {
             ticks = ticks.wrapping_add(1);
             if ticks.is_multiple_of(TRIM_TICKS) {
                 cache::trim(Which::Unused);
+                pool::trim(false);
             }
         }
     }

@@ -18,7 +18,7 @@
 //! | `inspect` | set by whoever asks, cleared by the carrier |
 //! | `held` | the monitor |
 
-use super::batch;
+use super::batch::{self, Begun};
 use super::census::{Census, OneWriter};
 use super::inbox::Inbox;
 use super::placement::Placement;
@@ -27,18 +27,22 @@ use super::worker::Worker;
 use super::{Runtime, runtime};
 use crate::diag::counters::ProcessorCounters;
 use crate::diag::trace::hooks as trace;
-use crate::goroutine::panic::Unwinding;
 use crate::goroutine::record::Record;
 use crate::goroutine::slab::Slab;
 use crate::goroutine::task::TaskPtr;
+use crate::locals::ours;
+use crate::locals::private::Destructor;
+use crate::locals::resident::Resident;
+use crate::park::{Outcome, Waiter};
 use crate::stack::Bounds;
 use crate::stack::own::OwnStack;
 use crate::stack::scavenge::Scavenge;
+use crate::stack::sharing;
 use crate::stack::slots::Slots;
 use crate::{arch, clock, stack, sys};
 use crossbeam_deque::{Injector, Stealer};
 use crossbeam_utils::CachePadded;
-use std::cell::{Cell, UnsafeCell};
+use std::cell::UnsafeCell;
 use std::collections::VecDeque;
 use std::io;
 use std::mem::offset_of;
@@ -105,10 +109,12 @@ pub(super) struct Local {
     pub(super) until_newcomer: usize,
     pub(super) ready: VecDeque<NonNull<Record>>,
     pub(super) unstarted: crossbeam_deque::Worker<TaskPtr>,
+    /// A goroutine that could not start for want of a stack.
+    pub(super) without_stack: Option<Begun>,
     pub(super) slots: Slots,
     pub(super) slab: Slab,
     pub(super) timers: Timers<Record>,
-    pub(super) unwinding: Unwinding,
+    pub(super) resident: Resident,
     /// How many times a goroutine has given way.
     pub(super) yields: usize,
     /// How many goroutines the running one has spawned in its present turn.
@@ -141,17 +147,11 @@ pub(crate) enum Wish {
     Finish,
 }
 
-thread_local! {
-    /// The processor whose thread-locals these are. In pinned mode the thread is also its worker, and this is set only
-    /// while it carries the processor. No destructor, so that it can be read at any time.
-    static PROCESSOR: Cell<*const Processor> = const { Cell::new(ptr::null()) };
-}
-
 /// The processor that the calling code runs on, if any.
 #[inline]
 pub(crate) fn current_processor() -> Option<&'static Processor> {
     // SAFETY: processors are never freed.
-    unsafe { PROCESSOR.get().as_ref() }
+    unsafe { ours::with(|ours| ours.processor.get()).as_ref() }
 }
 
 /// The goroutine that the calling code is, if it is one.
@@ -161,22 +161,82 @@ pub(crate) fn current_goroutine() -> Option<NonNull<Record>> {
     current_processor().and_then(|p| NonNull::new(unsafe { (*p.local.get()).current }))
 }
 
-/// Whether the calling code is a goroutine on a shared slot, so that its stack may be copied away while it is parked.
+/// Whether the calling code is a goroutine whose stack may be copied away while it is parked, or might have been: one
+/// that lives alone by chance gets the answer of those that do not.
 pub(crate) fn current_goroutine_is_copied() -> bool {
     // SAFETY: the running goroutine's record is live, and its home never changes.
-    current_goroutine().is_some_and(|record| unsafe { !(*record.as_ptr()).home.is_own() })
+    current_goroutine().is_some_and(|record| unsafe { !(*record.as_ptr()).home.is_own_by_promise() })
 }
 
-/// Shows the calling goroutine what its processor knows of unwinding goroutines; `None` on a plain thread.
-pub(crate) fn with_unwinding<R>(f: impl FnOnce(&mut Unwinding, NonNull<Record>) -> R) -> Option<R> {
-    // SAFETY: if there is a current goroutine we are it, so this is its processor's carrying thread; `f` comes from
-    // `goroutine::panic` and does not switch.
-    current_goroutine().map(|me| unsafe { f(&mut (*Record::processor(me).local.get()).unwinding, me) })
+/// Notes a destructor that the calling goroutine registers, if that is for one of the goroutine's own
+/// thread-locals.
+///
+/// # Safety
+/// The record is the calling goroutine's.
+pub(crate) unsafe fn add_destructor(goroutine: NonNull<Record>, destructor: Destructor) -> bool {
+    // SAFETY: the caller runs on this processor. No reference is held across a call that may switch.
+    unsafe {
+        let resident = &(*Record::processor(goroutine).local.get()).resident;
+        resident.contains(destructor.object.addr()) && {
+            destructor.add_to(&mut (*goroutine.as_ptr()).origin);
+            true
+        }
+    }
+}
+
+/// The last thing that a goroutine does with its thread-locals: they become a new thread's.
+///
+/// # Safety
+/// The record is the calling goroutine's, whose destructors have run. It uses no thread-local of the
+/// program's after this.
+pub(super) unsafe fn end_thread_locals(goroutine: NonNull<Record>) {
+    // SAFETY: the caller runs on this processor.
+    unsafe { (*Record::processor(goroutine).local.get()).resident.end_of_owner() }
+}
+
+/// Whether the calling code is a goroutine that may park until a word of memory changes: see
+/// [`crate::futex`].
+pub(crate) fn may_park_for(word: usize) -> bool {
+    let Some(goroutine) = current_goroutine() else { return false };
+    let here = arch::stack_pointer();
+    // SAFETY: the caller runs on this processor.
+    unsafe {
+        let local = Record::processor(goroutine).local.get();
+        let home = (*local).slots.bounds((*goroutine.as_ptr()).home);
+        let on_its_stack = |bounds: Bounds| (bounds.limit..bounds.base).contains(&here);
+        (on_its_stack(home) || stack::segment::innermost().is_some_and(on_its_stack))
+            && !(*local).resident.contains(word)
+    }
+}
+
+/// Parks the calling goroutine with its stack left in place until it goes on, even if others want the
+/// slot.
+///
+/// # Safety
+/// As for [`Waiter::park`]; the caller is a goroutine.
+pub(crate) unsafe fn park_in_place(waiter: Waiter, deadline: Option<Instant>) -> Outcome {
+    // SAFETY: by contract, and the caller runs on this processor. References end before the switch.
+    unsafe {
+        let goroutine = current_goroutine().unwrap_unchecked();
+        let local = Record::processor(goroutine).local.get();
+        let record = goroutine.as_ptr();
+        let held = !(*record).home.is_own();
+        sharing::note_wait_in_place((*record).origin.spawned_at(), held);
+        if held {
+            (*local).slots.hold((*record).home);
+        }
+        let outcome = waiter.park(deadline);
+        if held {
+            let local = &mut *local;
+            local.slots.release((*record).home, &mut local.ready);
+        }
+        outcome
+    }
 }
 
 /// Says on which processor the calling thread is now (pinned mode), or for ever (a lending thread).
 pub(super) fn set_current_processor(processor: Option<&'static Processor>) {
-    PROCESSOR.set(processor.map_or(ptr::null(), ptr::from_ref));
+    ours::with(|ours| ours.processor.set(processor.map_or(ptr::null(), ptr::from_ref)));
 }
 
 impl Processor {
@@ -219,10 +279,11 @@ impl Processor {
                 until_newcomer: 0,
                 ready: VecDeque::new(),
                 unstarted,
+                without_stack: None,
                 slots,
                 slab: Slab::new(),
                 timers: Timers::new(),
-                unwinding: Unwinding::new(),
+                resident: Resident::of_this_thread(),
                 yields: 0,
                 spawned: 0,
                 now: clock::now(),

@@ -8,7 +8,8 @@ use super::idle::Idle;
 use super::pace::Pace;
 use super::worker::Worker;
 use crate::clock::NEVER;
-use std::sync::{Mutex, MutexGuard};
+use crate::lock::Mutex;
+use std::sync::MutexGuard;
 
 struct List {
     workers: Vec<&'static Worker>,

@@ -4,11 +4,14 @@ use super::Runtime;
 use super::config::Sizes;
 use super::processor::{self, Processor};
 use super::worker::Worker;
-use crate::sys;
+use crate::lock::Mutex;
+use crate::{futex, sys};
+use std::cell::UnsafeCell;
+use std::ffi::CString;
 use std::io;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
-use std::sync::{Mutex, mpsc};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 /// Bytes of stack for a thread that gives a processor its thread-locals: what `stack::on_system_stack` has to offer. Less than a
 /// huge page, so that it does not become one where huge pages are the rule.
@@ -81,59 +84,94 @@ impl ProcessorTable {
 
 /// Starts a thread that gives its thread-locals to a new processor.
 fn lend(runtime: &'static Runtime, index: usize) -> io::Result<&'static Processor> {
-    let (sender, receiver) = mpsc::sync_channel(1);
-    let thread = std::thread::Builder::new().name(format!("processor-{index}")).stack_size(LENDER_STACK);
-    thread.spawn(move || {
-        // Before anybody knows the processor: from then on a handler here would share thread-locals with a worker.
+    let (answer, asker) = Answer::new();
+    sys::start_bare_thread(&name("processor", index), LENDER_STACK, move || {
+        // Before the processor is known: from then on a handler here would share thread-locals with a worker.
         sys::block_signals();
         let processor = Processor::new(runtime, index);
         let lends = processor.is_ok();
         if let Ok(processor) = processor {
             processor::set_current_processor(Some(processor));
         }
-        let _ = sender.send(processor);
-        drop(sender);
+        // The last thing that this thread does with its thread-locals.
+        answer.give(processor);
         if lends {
             sys::lend_for_ever();
         }
     })?;
-    receiver
-        .recv()
-        .unwrap_or_else(|_| Err(io::Error::other("a lending thread ended before it lent anything")))
+    asker.wait()
+}
+
+fn name(kind: &str, index: usize) -> CString {
+    CString::new(format!("{kind}-{index}")).expect("a word and a number")
+}
+
+/// What a new thread has to say to the one that has started it, which blocks meanwhile: also if it is a
+/// goroutine, because it is in the middle of placing another.
+struct Answer {
+    given: AtomicU32,
+    processor: UnsafeCell<Option<io::Result<&'static Processor>>>,
+}
+
+// SAFETY: the cell is the new thread's until `given` is set, and the asker's after that.
+unsafe impl Sync for Answer {}
+
+struct Asker(Arc<Answer>);
+struct Giver(Arc<Answer>);
+
+impl Answer {
+    fn new() -> (Giver, Asker) {
+        let answer = Arc::new(Answer { given: AtomicU32::new(0), processor: UnsafeCell::new(None) });
+        (Giver(answer.clone()), Asker(answer))
+    }
+}
+
+impl Giver {
+    /// Touches no thread-local once the asker can see the answer.
+    fn give(self, processor: io::Result<&'static Processor>) {
+        // SAFETY: `given` is not set yet.
+        unsafe { *self.0.processor.get() = Some(processor) };
+        let word = self.0.given.as_ptr().addr();
+        let answer = Arc::as_ptr(&self.0);
+        drop(self);
+        // SAFETY: the asker keeps it until it has seen the word. Release: publishes the answer.
+        unsafe { (*answer).given.store(1, Ordering::Release) };
+        futex::wake_in_kernel(word);
+    }
+}
+
+impl Asker {
+    fn wait(self) -> io::Result<&'static Processor> {
+        futex::wait_in_kernel(&self.0.given, 0);
+        // SAFETY: `given` has been seen set, with acquire.
+        unsafe { (*self.0.processor.get()).take() }.expect("given once")
+    }
 }
 
 /// Pinned mode: starts a worker for a new processor that has the worker's own thread-locals.
 fn nail(runtime: &'static Runtime, index: usize) -> io::Result<&'static Processor> {
-    let (sender, receiver) = mpsc::sync_channel(1);
-    let thread = std::thread::Builder::new().name(format!("processor-{index}")).stack_size(LENDER_STACK);
+    let (answer, asker) = Answer::new();
     runtime.workers.started.fetch_add(1, Ordering::Relaxed);
-    let spawned = thread.spawn(move || {
-        let processor = match Processor::new(runtime, index) {
-            Ok(processor) => processor,
+    let spawned = sys::start_bare_thread(&name("processor", index), LENDER_STACK, move || {
+        let processor = Processor::new(runtime, index);
+        let worker = processor.and_then(|processor| Worker::new(runtime, index, Some(processor)));
+        match worker {
+            Ok(worker) => {
+                set(&runtime.workers.entries[index], worker);
+                answer.give(Ok(worker.nailed.expect("just made so")));
+                worker.main(false);
+            }
             Err(e) => {
                 runtime.workers.started.fetch_sub(1, Ordering::Relaxed);
-                let _ = sender.send(Err(e));
-                return;
+                answer.give(Err(e));
             }
-        };
-        let worker = match Worker::new(runtime, index, Some(processor)) {
-            Ok(worker) => worker,
-            Err(e) => {
-                runtime.workers.started.fetch_sub(1, Ordering::Relaxed);
-                let _ = sender.send(Err(e));
-                return;
-            }
-        };
-        set(&runtime.workers.entries[index], worker);
-        let _ = sender.send(Ok(processor));
-        drop(sender);
-        worker.main(false);
+        }
     });
     if let Err(e) = spawned {
         runtime.workers.started.fetch_sub(1, Ordering::Relaxed);
         return Err(e);
     }
-    receiver.recv().unwrap_or_else(|_| Err(io::Error::other("a processor's thread ended before it started")))
+    asker.wait()
 }
 
 pub(crate) struct WorkerTable {
@@ -222,9 +260,9 @@ impl WorkerTable {
         worker.set_retired(false);
         self.started.fetch_add(1, Ordering::Relaxed);
         set(&self.entries[index], worker);
-        let thread = std::thread::Builder::new().name(format!("worker-{index}")).stack_size(WORKER_STACK);
-        match thread.spawn(move || worker.main(searching)) {
-            Ok(_) => {
+        // Not std's: the caller may be a goroutine, and std would use its thread-locals.
+        match sys::start_bare_thread(&name("worker", index), WORKER_STACK, move || worker.main(searching)) {
+            Ok(()) => {
                 if self.is_spare(worker) {
                     self.spares.fetch_add(1, Ordering::Relaxed);
                 }

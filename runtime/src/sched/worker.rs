@@ -17,13 +17,14 @@ use super::processor::Processor;
 use super::{Runtime, poller};
 use crate::diag::counters::{Phase, WorkerCounters};
 use crate::diag::trace::hooks as trace;
+use crate::locals::ours;
+use crate::lock::Mutex;
 use crate::stack::own::OwnStack;
 use crate::{arch, clock, sys};
 use crossbeam_deque::Stealer;
 use std::cell::Cell;
 use std::io;
 use std::ptr;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
 use std::thread::Thread;
 
@@ -72,15 +73,10 @@ unsafe impl Sync for Worker {}
 // SAFETY: as above.
 unsafe impl Send for Worker {}
 
-thread_local! {
-    /// The worker whose own code this thread runs. Set only while that is so: code of a processor has other
-    /// thread-locals, or (pinned) is on a processor first.
-    static WORKER: Cell<Option<&'static Worker>> = const { Cell::new(None) };
-}
-
-/// The worker whose own code is calling.
+/// The worker whose own code is calling. Code of a processor has other thread-locals, or (pinned) is
+/// on a processor first.
 pub(crate) fn current() -> Option<&'static Worker> {
-    WORKER.get()
+    ours::with(|ours| ours.worker.get())
 }
 
 impl Worker {
@@ -123,7 +119,7 @@ impl Worker {
     pub(super) fn main(&'static self, mut searching: bool) {
         *self.thread.lock().unwrap_or_else(|e| e.into_inner()) = Some(std::thread::current());
         self.kernel_thread.store(sys::kernel_thread_id(), Ordering::Relaxed);
-        WORKER.set(Some(self));
+        ours::with(|ours| ours.worker.set(Some(self)));
         sys::signals::prepare_worker(&self.signal_stack);
         self.now.set(clock::now());
         self.enter(Phase::Running);

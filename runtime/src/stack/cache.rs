@@ -5,40 +5,57 @@
 //! is never contended otherwise. Threads in a program that has not started the runtime keep theirs until they end.
 
 use super::own::OwnStack;
+use crate::locals::ours;
+use crate::lock::Mutex;
+use crate::sched::processor;
+use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, MutexGuard};
 
 /// What one shelf holds at most: as many as a recursion has links near its edge, and not more than a burst should leave
 /// behind. A larger segment than that pays for itself.
 const MOST_SEGMENTS: usize = 4;
 const MOST_BYTES: usize = 64 << 20;
 
+/// See the module.
+pub(crate) type Shelf = Mutex<Segments>;
+
 #[derive(Default)]
-struct Shelf {
+pub(crate) struct Segments {
     segments: Vec<OwnStack>,
     /// Whether anything was taken since the last trim that spared it.
     used: bool,
 }
 
 /// Every shelf there is. It is locked before any of the shelves.
-static SHELVES: Mutex<Vec<Arc<Mutex<Shelf>>>> = Mutex::new(Vec::new());
+static SHELVES: Mutex<Vec<Arc<Shelf>>> = Mutex::new(Vec::new());
 /// Whether some shelf may hold something, so that trimming nothing costs one load.
 static SOME: AtomicBool = AtomicBool::new(false);
 
-/// The calling thread's shelf. It goes when the thread does.
-struct Mine(Arc<Mutex<Shelf>>);
-
-thread_local! {
-    static MINE: Mine = {
-        let shelf = Arc::default();
-        lock(&SHELVES).push(Arc::clone(&shelf));
-        Mine(shelf)
-    };
+/// The shelf of the calling thread or processor, made at its first use. It goes when the thread
+/// does: in the last destructors of a thread there is none any more.
+fn mine() -> Option<&'static Shelf> {
+    let mut shelf = ours::with(|ours| ours.shelf.get());
+    if shelf.is_null() {
+        if processor::current_processor().is_none() && !ours::guard_thread() {
+            return None;
+        }
+        let new = Arc::new(Shelf::default());
+        lock(&SHELVES).push(Arc::clone(&new));
+        shelf = Arc::into_raw(new);
+        ours::with(|ours| ours.shelf.set(shelf));
+    }
+    // SAFETY: the reference that the thread-local stands for is given up only when the thread ends.
+    Some(unsafe { &*shelf })
 }
 
-impl Drop for Mine {
-    fn drop(&mut self) {
-        lock(&SHELVES).retain(|shelf| !Arc::ptr_eq(shelf, &self.0));
+/// The calling thread ends.
+pub(crate) fn end_of_thread() {
+    let shelf = ours::with(|ours| ours.shelf.replace(ptr::null()));
+    if !shelf.is_null() {
+        // SAFETY: made by `mine` from an `Arc`, and given up with this.
+        let shelf = unsafe { Arc::from_raw(shelf) };
+        lock(&SHELVES).retain(|other| !Arc::ptr_eq(other, &shelf));
     }
 }
 
@@ -48,15 +65,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A segment of at least `bytes` bytes, if there is one: the one that was used last, which is the warmest.
 pub(super) fn take(bytes: usize) -> Option<OwnStack> {
-    // In the last destructors of a thread there is no shelf any more.
-    MINE.try_with(|mine| {
-        let mut shelf = lock(&mine.0);
-        shelf.used = true;
-        let fitting = shelf.segments.iter().rposition(|segment| segment.bounds().size() >= bytes)?;
-        Some(shelf.segments.remove(fitting))
-    })
-    .ok()
-    .flatten()
+    let mut shelf = lock(mine()?);
+    shelf.used = true;
+    let fitting = shelf.segments.iter().rposition(|segment| segment.bounds().size() >= bytes)?;
+    Some(shelf.segments.remove(fitting))
 }
 
 /// Keeps a segment that nobody uses any more, in the place of those that were not used for longest.
@@ -65,19 +77,17 @@ pub(super) fn keep(segment: OwnStack) {
     if size > MOST_BYTES {
         return;
     }
-    let mut segment = Some(segment);
-    let removed = MINE.try_with(|mine| {
-        let mut shelf = lock(&mine.0);
-        let mut held: usize = shelf.segments.iter().map(|segment| segment.bounds().size()).sum();
-        let mut removed = Vec::new();
-        while shelf.segments.len() >= MOST_SEGMENTS || held + size > MOST_BYTES {
-            let oldest = shelf.segments.remove(0);
-            held -= oldest.bounds().size();
-            removed.push(oldest);
-        }
-        shelf.segments.extend(segment.take());
-        removed
-    });
+    let Some(shelf) = mine() else { return };
+    let mut shelf = lock(shelf);
+    let mut held: usize = shelf.segments.iter().map(|segment| segment.bounds().size()).sum();
+    let mut removed = Vec::new();
+    while shelf.segments.len() >= MOST_SEGMENTS || held + size > MOST_BYTES {
+        let oldest = shelf.segments.remove(0);
+        held -= oldest.bounds().size();
+        removed.push(oldest);
+    }
+    shelf.segments.push(segment);
+    drop(shelf);
     // Unmapped after the lock has been released.
     drop(removed);
     if !SOME.load(Ordering::Relaxed) {

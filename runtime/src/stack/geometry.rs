@@ -1,5 +1,6 @@
 //! How many slots a processor has and how large they are, given what was asked for and what the system allows.
 
+use super::slots::Home;
 use super::{GUARD, LARGEST, SMALLEST};
 use crate::arch::valgrind;
 use crate::sys::memory;
@@ -14,6 +15,11 @@ const SLOTS_IN_ALL_WITH_MARKERS: usize = 32 << 10;
 /// What a [home](super::slots::Home) can tell apart.
 const SLOTS_PER_PROCESSOR: usize = 1 << 15;
 
+/// The same where each goroutine has a stack of its own: then they are what the process is for.
+const STACKS_IN_ALL: usize = 30_000;
+const STACKS_IN_ALL_WITH_MARKERS: usize = 16 << 20;
+const SLOTS_OF_THEIR_OWN: usize = Home::MOST_SLOTS - 1;
+
 /// The shape of every processor's arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Geometry {
@@ -23,6 +29,8 @@ pub(crate) struct Geometry {
     pub(crate) reserve: usize,
     /// Bytes from one slot to the next, guard included.
     pub(crate) stride: usize,
+    /// Whether every goroutine has a slot of the reserve to itself.
+    pub(crate) all_alone: bool,
 }
 
 impl Geometry {
@@ -41,6 +49,20 @@ impl Geometry {
             false => SLOTS_IN_ALL,
         };
         Self::fit_if(processors, slots, max_stack, in_all, memory::would_fit)
+    }
+
+    /// The geometry for goroutines that all have stacks of their own.
+    ///
+    /// # Errors
+    /// As [`fit`](Geometry::fit).
+    pub(crate) fn fit_all_alone(processors: usize, max_stack: usize) -> io::Result<Geometry> {
+        // One shared slot, which a processor has to begin with, and which nothing lives in.
+        let mut geometry = Geometry::fit(processors, 1, max_stack)?;
+        let most = if memory::guards_are_markers() { STACKS_IN_ALL_WITH_MARKERS } else { STACKS_IN_ALL };
+        let most = (most / processors.max(1)).min(SLOTS_OF_THEIR_OWN);
+        geometry.reserve = reserve(processors.max(1), 1, most, geometry.stride, &memory::would_fit);
+        geometry.all_alone = true;
+        Ok(geometry)
     }
 
     /// How deep a stack in a slot can get, in bytes.
@@ -67,7 +89,7 @@ impl Geometry {
                 .and_then(|n| n.checked_mul(2));
             if asked.is_some_and(&would_fit) {
                 let reserve = reserve(processors.max(1), slots, most, stride, &would_fit);
-                return Ok(Geometry { slots, reserve, stride });
+                return Ok(Geometry { slots, reserve, stride, all_alone: false });
             }
             if size == SMALLEST {
                 return Err(io::Error::new(
@@ -111,7 +133,7 @@ mod tests {
     #[test]
     fn takes_what_was_asked_for_when_it_fits() {
         let g = Geometry::fit_if(16, 64, 256 << 20, SLOTS_IN_ALL, |_| true).unwrap();
-        assert_eq!(g, Geometry { slots: 64, reserve: 448, stride: (256 << 20) + GUARD });
+        assert_eq!(g, Geometry { slots: 64, reserve: 448, stride: (256 << 20) + GUARD, all_alone: false });
     }
 
     #[test]

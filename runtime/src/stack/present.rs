@@ -2,15 +2,10 @@
 
 use super::{Bounds, segment, system};
 use crate::goroutine::record::Record;
+use crate::locals::ours;
 use crate::sched::processor;
 use crate::{arch, sys};
-use std::cell::Cell;
 use std::panic::Location;
-
-thread_local! {
-    /// The bounds of the thread's native stack, once somebody has asked. On a processor, those of its lending thread's.
-    static NATIVE: Cell<Option<Bounds>> = const { Cell::new(None) };
-}
 
 /// How many bytes the calling code may still go down on the stack that it is on.
 ///
@@ -46,10 +41,15 @@ fn bounds() -> Option<Bounds> {
 
 /// The bounds of the native stack that belongs to the thread pointer in force.
 pub(super) fn native() -> Option<Bounds> {
-    NATIVE.get().or_else(|| {
-        NATIVE.set(sys::native_stack());
-        NATIVE.get()
+    known_native().or_else(|| {
+        ours::with(|ours| ours.native_stack.set(sys::native_stack()));
+        known_native()
     })
+}
+
+/// The same if they have been asked for before. On a processor, those of its lending thread.
+fn known_native() -> Option<Bounds> {
+    ours::with(|ours| ours.native_stack.get())
 }
 
 /// What the calling code runs on, for a report.
@@ -91,6 +91,6 @@ pub(crate) fn interrupted() -> Option<Present> {
         .map(|bounds| (Kind::Segment, bounds))
         .or_else(|| processor::current_home().map(|bounds| (Kind::Home, bounds)))
         // Whoever gets there has asked for the bounds before.
-        .or_else(|| system::goroutine().and(NATIVE.get()).map(|bounds| (Kind::System, bounds)))?;
+        .or_else(|| system::goroutine().and_then(|_| known_native()).map(|bounds| (Kind::System, bounds)))?;
     Some(Present { kind, bounds, goroutine })
 }

@@ -14,9 +14,9 @@
 
 use super::own::OwnStack;
 use super::{Bounds, cache, overflow};
+use crate::locals::ours;
 use crate::sched::processor;
 use crate::{arch, sys};
-use std::cell::Cell;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::{io, ptr, thread};
@@ -26,7 +26,7 @@ const OVERHEAD: usize = 4096;
 
 /// Where a segment is chained to the stack below it. Lies in the frame of `grow`, so it is used only while that is
 /// resident: by the goroutine itself, or by a handler that interrupts it.
-struct Link {
+pub(crate) struct Link {
     /// The segment that `grow` was called on, if it was one.
     outer: *const Link,
     bounds: Bounds,
@@ -36,22 +36,22 @@ struct Link {
     suspended: usize,
 }
 
-thread_local! {
-    /// The link of the innermost segment that the running goroutine, or the thread, is on; null outside of segments.
-    static INNERMOST: Cell<*const Link> = const { Cell::new(ptr::null()) };
+/// The link of the innermost segment that the calling code is on, replaced by another.
+fn replace_innermost(link: *const Link) -> *const Link {
+    ours::with(|ours| ours.segment.replace(link))
 }
 
 /// The bounds of the segment that the calling code is on. Async-signal-safe.
 pub(crate) fn innermost() -> Option<Bounds> {
     // SAFETY: set only while the goroutine or thread runs whose link it is.
-    unsafe { INNERMOST.get().as_ref() }.map(|link| link.bounds)
+    unsafe { ours::with(|ours| ours.segment.get()).as_ref() }.map(|link| link.bounds)
 }
 
 /// Runs `f` while the innermost segment does not count: `f` is called on a stack that is none.
 pub(super) fn outside<T>(f: impl FnOnce() -> T) -> T {
-    let link = INNERMOST.replace(ptr::null());
+    let link = replace_innermost(ptr::null());
     let result = f();
-    INNERMOST.set(link);
+    replace_innermost(link);
     result
 }
 
@@ -170,7 +170,7 @@ struct Call<F, T> {
 
 /// Calls `f` on the empty segment.
 fn run<F: FnOnce() -> T, T>(bounds: Bounds, f: F) -> thread::Result<T> {
-    let link = Link { outer: INNERMOST.get(), bounds, loop_sp: 0, suspended: 0 };
+    let link = Link { outer: ours::with(|ours| ours.segment.get()), bounds, loop_sp: 0, suspended: 0 };
     let mut call = Call { link, f: ManuallyDrop::new(f), outcome: MaybeUninit::uninit() };
     let at = &raw mut call;
     // SAFETY: the segment is the caller's alone. `on_segment` and `relay` get the address of the call, which stays in
@@ -208,7 +208,7 @@ unsafe fn enter(link: *mut Link) {
             (*link).loop_sp = loop_sp.replace((*link).suspended);
         }
     }
-    INNERMOST.set(link);
+    replace_innermost(link);
 }
 
 /// The reverse of `enter`.
@@ -221,7 +221,7 @@ unsafe fn leave(link: *mut Link) {
         if let Some(loop_sp) = processor::way_out() {
             loop_sp.write((*link).loop_sp);
         }
-        INNERMOST.set((*link).outer);
+        replace_innermost((*link).outer);
     }
 }
 

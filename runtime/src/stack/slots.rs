@@ -14,33 +14,46 @@
 use super::arena::Arena;
 use super::geometry::Geometry;
 use super::own::OwnStack;
+use super::pool;
 use super::scavenge::{self, History, Scavenge, Verdict, Visit};
+use super::sharing::{self, Housing};
 use super::sites::{Build, Sites};
 use super::{Bounds, SMALLEST};
 use crate::goroutine::record::Record;
+use crate::park::Reason;
+use std::collections::VecDeque;
 use std::io;
 use std::mem::offset_of;
 use std::panic::Location;
-use std::ptr;
+use std::ptr::{self, NonNull};
 
-/// A goroutine's home: the index of a slot, or of an own stack.
+/// A goroutine's home: a slot that it shares, a slot of its own, or an own stack; and its index.
 ///
-/// Three bytes, because it stands in every goroutine's record: there may be more own stacks than 15 bits can tell apart.
+/// Three bytes, because it stands in every goroutine's record: there may be more stacks than 16 bits can tell apart.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(C, packed)]
 pub(crate) struct Home {
     low: u16,
-    /// Zero for a slot; the mark and further bits of the index for an own stack.
+    /// The kind, and further bits of the index.
     high: u8,
 }
 
 impl Home {
     const OWN: u8 = 1 << 7;
-    /// How many own stacks a processor can tell apart.
+    const ALONE: u8 = 1 << 6;
+    /// With `ALONE`: not by chance.
+    const PROMISED: u8 = 1 << 5;
+    /// How many own stacks a processor can tell apart, and how many slots.
     const MOST_OWN: usize = 1 << 23;
+    pub(super) const MOST_SLOTS: usize = 1 << 21;
 
-    fn of_slot(index: u16) -> Home {
-        Home { low: index, high: 0 }
+    fn of_slot(index: u32) -> Home {
+        Home { low: index as u16, high: (index >> 16) as u8 }
+    }
+
+    fn of_slot_alone(index: u32, promised: bool) -> Home {
+        let Home { low, high } = Home::of_slot(index);
+        Home { low, high: high | Home::ALONE | if promised { Home::PROMISED } else { 0 } }
     }
 
     fn of_own(index: u32) -> Home {
@@ -50,19 +63,26 @@ impl Home {
     /// Whether nobody else lives here, so that the goroutine's bytes never move.
     #[inline]
     pub(crate) fn is_own(self) -> bool {
-        self.high != 0
+        self.high >= Home::ALONE
+    }
+
+    /// Whether that is so because the program has asked for it, and not because the goroutine happens to live alone.
+    pub(crate) fn is_own_by_promise(self) -> bool {
+        self.high & Home::OWN != 0
+            || self.high & (Home::ALONE | Home::PROMISED) == Home::ALONE | Home::PROMISED
     }
 
     /// The index of an own stack.
     #[inline]
     fn own(self) -> Option<usize> {
-        self.is_own().then_some((self.high & !Home::OWN) as usize * (1 << 16) + self.low as usize)
+        let index = (self.high & !Home::OWN) as usize * (1 << 16) + self.low as usize;
+        (self.high & Home::OWN != 0).then_some(index)
     }
 
     /// The index of a slot, if it is one.
     #[inline]
     fn slot(self) -> usize {
-        self.low as usize
+        (self.high & (Home::PROMISED - 1)) as usize * (1 << 16) + self.low as usize
     }
 }
 
@@ -73,9 +93,19 @@ struct Slot {
     inhabitants: u32,
     /// The most that was copied out since the last visit of the scavenger, in bytes.
     used: u32,
+    /// Its one inhabitant lives alone, and nobody else may move in.
+    alone: bool,
+    /// The occupant waits with its stack in place: nothing is copied here until it goes on.
+    held: bool,
 }
 
 impl Slot {
+    /// One that has no memory yet.
+    fn closed() -> Slot {
+        let bounds = Bounds { base: 0, limit: 0 };
+        Slot { bounds, occupant: ptr::null_mut(), inhabitants: 0, used: 0, alone: false, held: false }
+    }
+
     /// Copies the live bytes of the occupant to its image.
     ///
     /// # Safety
@@ -90,6 +120,10 @@ impl Slot {
             occupant.image.save(occupant.sp, base);
             self.note_copy(occupant, sites, copied);
         }
+    }
+
+    fn is_closed_to_newcomers(&self) -> bool {
+        self.alone || self.held
     }
 
     #[inline]
@@ -123,17 +157,23 @@ pub(crate) struct Slots {
     arena: Arena,
     /// Where the reserve lies, once there is a use for it.
     reserve: Option<Arena>,
-    /// The shared slots, then those of the reserve.
+    /// The shared slots, of which only the first `shared` are open; from `reserve_begins` on those of the reserve.
     open: Vec<Slot>,
-    /// For each open slot. Apart, so that what a switch looks at stays small.
+    /// For each of them. Apart, so that what a switch looks at stays small.
     histories: Vec<History>,
-    /// How many are shared, and how many there may be with the reserve: what the geometry says, or fewer once the system
-    /// has refused one.
     shared: usize,
+    reserve_begins: usize,
+    /// How many shared ones there may be, and how many in all: what the geometry says, or fewer once the system has
+    /// refused one.
+    allowed_shared: usize,
     allowed: usize,
     /// Open slots without inhabitants, the one used last on top: its pages are the warmest.
-    empty: Vec<u16>,
-    empty_reserve: Vec<u16>,
+    empty: Vec<u32>,
+    empty_reserve: Vec<u32>,
+    /// Whether every goroutine has a stack of its own.
+    all_alone: bool,
+    /// Goroutines whose turn had come while their slot was held.
+    deferred: Vec<NonNull<Record>>,
     /// Where the next choice among crowded slots looks.
     cursor: usize,
     own: Vec<Option<Own>>,
@@ -181,10 +221,14 @@ impl Slots {
             reserve: None,
             open: Vec::new(),
             histories: Vec::new(),
-            shared: geometry.slots,
+            shared: 0,
+            reserve_begins: geometry.slots,
+            allowed_shared: geometry.slots,
             allowed: geometry.slots + geometry.reserve,
             empty: Vec::new(),
             empty_reserve: Vec::new(),
+            all_alone: geometry.all_alone,
+            deferred: Vec::new(),
             cursor: 0,
             own: Vec::new(),
             own_free: Vec::new(),
@@ -192,28 +236,31 @@ impl Slots {
             copied: Copied::default(),
             pass: None,
         };
-        let first = slots.open_next()?;
+        slots.open.resize_with(geometry.slots, Slot::closed);
+        slots.histories.resize_with(geometry.slots, History::default);
+        let first = slots.open_shared()?;
         slots.empty.push(first);
         Ok(slots)
     }
 
-    /// Opens the next slot: of the reserve if all shared ones are open.
-    fn open_next(&mut self) -> io::Result<u16> {
-        let index = self.open.len();
-        let bounds = match index.checked_sub(self.shared) {
-            None => self.arena.open(index, SMALLEST)?,
-            Some(index) => {
-                let Geometry { stride, reserve, .. } = self.geometry;
-                if self.reserve.is_none() {
-                    self.reserve = Some(Arena::new(stride, reserve)?);
-                }
-                // Sharing is better than a smaller stack.
-                self.reserve.as_ref().expect("just made").open(index, self.geometry.largest())?
-            }
-        };
-        self.open.push(Slot { bounds, occupant: ptr::null_mut(), inhabitants: 0, used: 0 });
+    fn open_shared(&mut self) -> io::Result<u32> {
+        let index = self.shared;
+        self.open[index].bounds = self.arena.open(index, SMALLEST)?;
+        self.shared += 1;
+        Ok(index as u32)
+    }
+
+    fn open_reserved(&mut self) -> io::Result<u32> {
+        let index = self.open.len() - self.reserve_begins;
+        let Geometry { stride, reserve, .. } = self.geometry;
+        if self.reserve.is_none() {
+            self.reserve = Some(Arena::new(stride, reserve)?);
+        }
+        // Sharing is better than a smaller stack.
+        let bounds = self.reserve.as_ref().expect("just made").open(index, self.geometry.largest())?;
+        self.open.push(Slot { bounds, ..Slot::closed() });
         self.histories.push(History::default());
-        Ok(index as u16)
+        Ok((self.open.len() - 1) as u32)
     }
 
     /// Whether the bytes of a suspended goroutine are where it runs.
@@ -237,26 +284,54 @@ impl Slots {
     /// How many slots and own stacks have an inhabitant.
     pub(crate) fn in_use(&self) -> usize {
         let idle = self.empty.len() + self.empty_reserve.len() + self.own_free.len();
-        self.open.len() + self.own.len() - idle
+        self.shared + (self.open.len() - self.reserve_begins) + self.own.len() - idle
     }
 
-    /// Gives a goroutine its home: `own`, or a slot as [`choose`](Slots::choose) says.
-    pub(crate) fn settle(&mut self, own: Option<OwnStack>, spawned_at: &'static Location<'static>) -> Home {
-        if let Some(own) = own {
-            return self.settle_own(own);
+    /// Gives a goroutine its home: `own`, a slot for it alone, or a shared one as [`choose`](Slots::choose) says. `None` if
+    /// every goroutine is to live alone and the system has no stack for another one.
+    pub(crate) fn settle(
+        &mut self,
+        own: &mut Option<OwnStack>,
+        spawned_at: &'static Location<'static>,
+    ) -> Option<Home> {
+        if let Some(own) = own.take() {
+            return Some(self.settle_own(own));
+        }
+        if self.all_alone {
+            return self.choose_alone().map(|index| Home::of_slot_alone(index, true));
+        }
+        let housing = sharing::housing(spawned_at);
+        if housing != Housing::Shared {
+            if let Some(index) = self.choose_alone() {
+                return Some(Home::of_slot_alone(index, false));
+            }
+            // Those that are known to wait in place get a stack apart from all slots, if there is one to be had.
+            if housing == Housing::Alone
+                && let Ok(own) = OwnStack::new(self.geometry.largest())
+            {
+                return Some(self.settle_own(own));
+            }
         }
         let index = self.choose(spawned_at);
         self.open[index as usize].inhabitants += 1;
-        Home::of_slot(index)
+        Some(Home::of_slot(index))
+    }
+
+    /// A slot of the reserve for one goroutine alone.
+    fn choose_alone(&mut self) -> Option<u32> {
+        let index = self.empty_reserve.pop().or_else(|| self.open_reserved_below(self.allowed))?;
+        let slot = &mut self.open[index as usize];
+        (slot.inhabitants, slot.alone) = (1, true);
+        Some(index)
     }
 
     /// A shared slot that nobody lives in while there is one. Then one of the reserve for a goroutine that will probably be
     /// expensive to copy, and the less crowded of two shared ones for any other.
-    fn choose(&mut self, spawned_at: &'static Location<'static>) -> u16 {
-        if let Some(index) = self.empty.pop().or_else(|| self.open_below(self.shared)) {
+    fn choose(&mut self, spawned_at: &'static Location<'static>) -> u32 {
+        if let Some(index) = self.empty.pop().or_else(|| self.open_another_shared()) {
             return index;
         }
-        let shared = self.less_crowded(0, self.shared.min(self.open.len()));
+        let shared = self.less_crowded(0, self.shared).expect("the first slot is open");
         let mut build = self.sites.expect(spawned_at);
         if build == Build::Thin && self.open[shared as usize].inhabitants == 1 {
             // Once they share, it is too late to find out.
@@ -282,38 +357,58 @@ impl Slots {
     }
 
     /// A slot of the reserve for a goroutine of this build, if it is to have one.
-    fn choose_reserved(&mut self, build: Build) -> Option<u16> {
+    fn choose_reserved(&mut self, build: Build) -> Option<u32> {
         let limit = match build {
             Build::Thin => return None,
-            Build::Plump => self.allowed.min(self.shared + RESERVED_FOR_PLUMP),
+            Build::Plump => self.allowed.min(self.reserve_begins + RESERVED_FOR_PLUMP),
             Build::Fat => self.allowed,
         };
-        let free = self.empty_reserve.pop().or_else(|| self.open_below(limit));
+        let free = self.empty_reserve.pop().or_else(|| self.open_reserved_below(limit));
         // Where there is no more, fat ones share a few of the reserve, so that the rest of them still need no copying.
-        let crowded = build == Build::Fat && self.open.len() > self.shared;
-        free.or_else(|| crowded.then(|| self.less_crowded(self.shared, self.open.len().min(2 * self.shared))))
+        let crowded = build == Build::Fat && self.open.len() > self.reserve_begins;
+        let low = self.reserve_begins;
+        let high = self.open.len().min(low + self.allowed_shared);
+        free.or_else(|| crowded.then(|| self.less_crowded(low, high)).flatten())
     }
 
-    /// Opens a slot if fewer than `limit` are open and the system agrees.
-    fn open_below(&mut self, limit: usize) -> Option<u16> {
-        if self.open.len() >= limit {
+    /// Opens another shared slot if there may be one and the system agrees.
+    fn open_another_shared(&mut self) -> Option<u32> {
+        if self.shared >= self.allowed_shared {
             return None;
         }
-        let opened = self.open_next().ok();
+        let opened = self.open_shared().ok();
         if opened.is_none() {
             // Refused: those that are open have to do.
-            self.allowed = self.open.len();
-            self.shared = self.shared.min(self.allowed);
+            self.allowed_shared = self.shared;
         }
         opened
     }
 
-    /// One of two slots among those from `low` to `high`.
-    fn less_crowded(&mut self, low: usize, high: usize) -> u16 {
-        let n = high - low;
+    /// Opens a slot of the reserve if fewer than `limit` slots are open and the system agrees.
+    fn open_reserved_below(&mut self, limit: usize) -> Option<u32> {
+        if self.open.len() >= limit {
+            return None;
+        }
+        let opened = self.open_reserved().ok();
+        if opened.is_none() {
+            self.allowed = self.open.len();
+        }
+        opened
+    }
+
+    /// The less crowded of two slots among those from `low` to `high`, or another one if these are closed to newcomers.
+    fn less_crowded(&mut self, low: usize, high: usize) -> Option<u32> {
+        let n = high.checked_sub(low).filter(|n| *n > 0)?;
         let (a, b) = (low + self.cursor % n, low + (self.cursor + n / 2) % n);
         self.cursor = self.cursor.wrapping_add(1);
-        if self.open[b].inhabitants < self.open[a].inhabitants { b as u16 } else { a as u16 }
+        let less = if self.open[b].inhabitants < self.open[a].inhabitants { b } else { a };
+        if self.open[less].is_closed_to_newcomers() {
+            let another = (low..high).find(|&index| !self.open[index].is_closed_to_newcomers());
+            // All are held: then one more waits until that is over.
+            let index = another.or_else(|| (low..high).find(|&index| !self.open[index].alone));
+            return index.map(|index| index as u32);
+        }
+        Some(less as u32)
     }
 
     fn settle_own(&mut self, stack: OwnStack) -> Home {
@@ -346,30 +441,36 @@ impl Slots {
     pub(crate) unsafe fn enter(&mut self, goroutine: *mut Record) -> usize {
         // SAFETY: by contract.
         let home = unsafe { (*goroutine).home };
-        if let Some(own) = home.own()
-            && let Some(own) = &mut self.own[own]
-        {
-            own.goroutine = goroutine;
+        match home.own() {
+            Some(own) => self.own[own].as_mut().expect("it lives there").goroutine = goroutine,
+            // That of a shared slot it is already.
+            None => self.open[home.slot()].occupant = goroutine,
         }
         self.bounds(home).base
     }
 
     /// Makes the goroutine's slot hold its bytes: copies the occupant out, and the newcomer in if it was suspended
-    /// (`sp` is not zero). Afterwards the goroutine may be switched to.
+    /// (`sp` is not zero). Afterwards the goroutine may be switched to. False if the slot is held by another: then the
+    /// goroutine becomes ready again when that goes on.
     ///
     /// # Safety
     /// Called on the processor's own stack; `goroutine` is suspended or has never run, and its home is one of these
     /// slots.
     #[inline]
-    pub(crate) unsafe fn bring_in(&mut self, goroutine: *mut Record) {
+    pub(crate) unsafe fn bring_in(&mut self, goroutine: *mut Record) -> bool {
         // SAFETY: records of live goroutines are valid, and only the processor that runs us touches these fields.
         let home = unsafe { (*goroutine).home };
         if home.is_own() {
-            return;
+            return true;
         }
         let slot = &mut self.open[home.slot()];
         if slot.occupant == goroutine {
-            return;
+            return true;
+        }
+        if slot.held {
+            // SAFETY: by contract.
+            unsafe { self.defer(goroutine) };
+            return false;
         }
         let base = slot.bounds.base;
         // SAFETY: the occupant is suspended, so its live bytes are `[sp, base)` of this slot, and no one runs on them while we are
@@ -393,6 +494,39 @@ impl Slots {
             }
         }
         slot.occupant = goroutine;
+        true
+    }
+
+    /// # Safety
+    /// As for [`bring_in`](Slots::bring_in).
+    #[cold]
+    unsafe fn defer(&mut self, goroutine: *mut Record) {
+        // SAFETY: by contract the record is live, and the processor's to change while the goroutine is suspended.
+        unsafe {
+            (*goroutine).reason = Reason::Slot;
+            self.deferred.push(NonNull::new_unchecked(goroutine));
+        }
+    }
+
+    /// From now on the running goroutine's bytes stay in its slot, also while it is parked.
+    pub(crate) fn hold(&mut self, home: Home) {
+        self.open[home.slot()].held = true;
+    }
+
+    /// The reverse. Those whose turn had come meanwhile are ready again.
+    pub(crate) fn release(&mut self, home: Home, ready: &mut VecDeque<NonNull<Record>>) {
+        self.open[home.slot()].held = false;
+        if self.deferred.is_empty() {
+            return;
+        }
+        // SAFETY: a deferred goroutine is suspended, so its record is live.
+        let here = |record: &mut NonNull<Record>| unsafe { record.as_ref() }.home == home;
+        ready.extend(self.deferred.extract_if(.., here));
+    }
+
+    /// Whether another goroutine holds this one's slot.
+    pub(crate) fn is_held_by_another(&self, goroutine: &Record) -> bool {
+        !self.is_resident(goroutine) && self.open[goroutine.home.slot()].held
     }
 
     /// Copies a suspended goroutine out although nobody wants its place, and poisons what it leaves behind, so that
@@ -407,6 +541,9 @@ impl Slots {
             return;
         }
         let slot = &mut self.open[home.slot()];
+        if slot.held {
+            return;
+        }
         let Bounds { base, limit } = slot.bounds;
         // A little below the stack pointer, too: nothing may rely on what lies there either.
         let low = (sp - 256).max(limit);
@@ -430,7 +567,7 @@ impl Slots {
         }
     }
 
-    /// Ends a finished goroutine's stay. An own stack is unmapped here.
+    /// Ends a finished goroutine's stay. An own stack goes to the pool.
     ///
     /// # Safety
     /// Called on the processor's own stack, once, with the home of a goroutine that will not run again and is its
@@ -438,7 +575,9 @@ impl Slots {
     pub(crate) unsafe fn vacate(&mut self, home: Home) {
         match home.own() {
             Some(own) => {
-                self.own[own] = None;
+                if let Some(own) = self.own[own].take() {
+                    pool::keep(own.stack);
+                }
                 self.own_free.push(own as u32);
             }
             None => {
@@ -446,8 +585,10 @@ impl Slots {
                 slot.occupant = ptr::null_mut();
                 slot.inhabitants -= 1;
                 if slot.inhabitants == 0 {
-                    let shared = home.slot() < self.shared;
-                    if shared { &mut self.empty } else { &mut self.empty_reserve }.push(home.low);
+                    slot.alone = false;
+                    let shared = home.slot() < self.reserve_begins;
+                    let empty = if shared { &mut self.empty } else { &mut self.empty_reserve };
+                    empty.push(home.slot() as u32);
                 }
             }
         }
@@ -493,6 +634,7 @@ impl Slots {
     /// As for `scavenge`.
     unsafe fn visit(&mut self, index: usize, ran: bool) -> Option<Verdict> {
         let (history, visit) = match self.open.get_mut(index) {
+            Some(slot) if slot.bounds.base == 0 => return Some(Verdict::Settled),
             Some(slot) => {
                 // SAFETY: the occupant is a live record, and nobody runs while we do.
                 let live = unsafe { live_bytes(slot.occupant, slot.bounds) };
@@ -500,7 +642,7 @@ impl Slots {
                 if let Some(occupant) = unsafe { slot.occupant.as_mut() } {
                     occupant.image.release_if_too_large(live);
                     // Those of the reserve are never copied out.
-                    if index >= self.shared {
+                    if index >= self.reserve_begins {
                         self.sites.note(occupant.origin.spawned_at(), live);
                     }
                 }
@@ -544,12 +686,19 @@ mod tests {
 
     #[test]
     fn a_home_keeps_its_index_and_its_kind() {
-        for index in [0, 1, 255, 1 << 15, u16::MAX] {
+        for index in [0, 1, 255, 1 << 15, u16::MAX as u32, 1 << 16, Home::MOST_SLOTS as u32 - 1] {
             let home = Home::of_slot(index);
             assert!(!home.is_own() && home.own().is_none() && home.slot() == index as usize);
+            for promised in [false, true] {
+                let home = Home::of_slot_alone(index, promised);
+                assert!(home.is_own() && home.own().is_none() && home.slot() == index as usize);
+                assert_eq!(home.is_own_by_promise(), promised);
+            }
         }
         for index in [0, 1, u16::MAX as u32, 1 << 16, Home::MOST_OWN as u32 - 1] {
-            assert_eq!(Home::of_own(index).own(), Some(index as usize));
+            let home = Home::of_own(index);
+            assert!(home.is_own_by_promise());
+            assert_eq!(home.own(), Some(index as usize));
         }
     }
 }

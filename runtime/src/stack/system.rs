@@ -13,8 +13,8 @@
 use super::{present, segment};
 use crate::arch;
 use crate::goroutine::record::Record;
+use crate::locals::ours;
 use crate::sched::processor::{self, Processor};
-use std::cell::Cell;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
@@ -24,14 +24,9 @@ use std::thread;
 /// the kernel runs their handlers there.
 const LENDERS_SHARE: usize = 32 << 10;
 
-thread_local! {
-    /// The goroutine of this processor that is on the system stack.
-    static THERE: Cell<Option<NonNull<Record>>> = const { Cell::new(None) };
-}
-
 /// The goroutine that the calling code belongs to, if it is on the system stack. Async-signal-safe.
 pub(crate) fn goroutine() -> Option<NonNull<Record>> {
-    THERE.get()
+    ours::with(|ours| ours.on_system_stack.get())
 }
 
 #[cold]
@@ -98,7 +93,7 @@ fn run<F: FnOnce() -> T, T>(
     let mut call = Call { f: ManuallyDrop::new(f), outcome: MaybeUninit::uninit() };
     let at = &raw mut call;
     let mut suspended = 0;
-    THERE.set(Some(record));
+    ours::with(|ours| ours.on_system_stack.set(Some(record)));
     // SAFETY: the stack below that place is free: its thread is suspended, or sleeps, further up, and no other goroutine of
     // the processor runs before we return, because nothing parks there. Its thread pointer is the one in force.
     // `there` gets the address of the call, takes `f` once, catches what unwinds and writes the outcome.
@@ -107,7 +102,7 @@ fn run<F: FnOnce() -> T, T>(
         processor::set_current_goroutine(processor, None);
         arch::call_on(base, there::<F, T>, at as usize, never, &mut suspended);
         processor::set_current_goroutine(processor, Some(record));
-        THERE.set(None);
+        ours::with(|ours| ours.on_system_stack.set(None));
         call.outcome.assume_init()
     }
 }

@@ -10,16 +10,17 @@ use super::ring::Ring;
 use crate::arch;
 use crate::diag::counters::Phase;
 use crate::goroutine::record::Record;
+use crate::locals::ours;
+use crate::lock::Mutex;
 use crate::sched::processor::{Processor, Wish, current_processor};
 use crate::sched::worker::{self, Worker};
 use crate::stack::slots::Slots;
 use crate::sys;
 use crossbeam_utils::CachePadded;
-use std::cell::Cell;
 use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{OnceLock, PoisonError};
 use std::time::Duration;
 
 pub(super) type Events = Ring<{ event::WORDS }>;
@@ -99,15 +100,11 @@ fn record(event: Event) {
 }
 
 fn record_of_thread(event: Event) {
-    thread_local! {
-        /// The kernel's id and the name of this thread. No destructor, so that it can be read at any time.
-        static ME: Cell<(i32, [u64; 2])> = const { Cell::new((0, [0; 2])) };
-    }
-    let (mut id, mut name) = ME.get();
+    let (mut id, mut name) = ours::with(|ours| ours.label.get());
     if id == 0 {
         id = sys::kernel_thread_id();
         name = event::words(sys::kernel_thread_name());
-        ME.set((id, name));
+        ours::with(|ours| ours.label.set((id, name)));
     }
     let [a, b] = name;
     let label = Event { number: id as u32, a, b, ..Event { kind: Kind::Thread, ..event } };

@@ -13,13 +13,14 @@ use super::hooks;
 use super::picture::Picture;
 use super::timeline::Timeline;
 use crate::diag::{deadlock, say};
+use crate::lock::Mutex;
 use crate::sched::processor::Processor;
 use crate::{sched, sys};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Condvar, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::Duration;
 

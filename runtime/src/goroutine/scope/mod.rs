@@ -30,6 +30,7 @@ mod refused;
 use super::join::{GoroutineId, JoinHandle};
 use super::spawn::{Builder, launch};
 use super::task::Origin;
+use crate::lock::Mutex;
 use crate::park::{Outcome, Reason, Waiter};
 use crate::sched::processor;
 use crate::shim::{AtomicUsize, Ordering};
@@ -39,7 +40,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, Location, RefUnwindSafe, UnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// Runs `f`, which may spawn goroutines that borrow from the code around it; returns when all of them have ended.
 ///

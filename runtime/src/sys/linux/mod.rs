@@ -5,5 +5,6 @@ mod setxid;
 pub(crate) mod signals;
 pub(crate) mod symbols;
 mod thread;
+pub(crate) mod tls;
 
 pub(crate) use thread::*;

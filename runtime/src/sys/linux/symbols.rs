@@ -1,8 +1,10 @@
-//! The names of the running program's functions, out of its own file: no allocation, no locks, so that a signal
-//! handler can ask.
+//! The names in a program's own file: of functions, without allocation or locks, so that a signal
+//! handler can ask; and of thread-locals.
 
 use std::ffi::CStr;
 use std::ops::Range;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::ptr;
 
 /// Where the kernel shows the running program.
@@ -17,6 +19,8 @@ const HEADERS: u32 = 6;
 const SYMBOLS: u32 = 2;
 const DYNAMIC_SYMBOLS: u32 = 11;
 const FUNCTION: u8 = 2;
+const THREAD_LOCAL: u8 = 6;
+const THREAD_LOCAL_SEGMENT: u32 = 7;
 
 /// The running program's file, as it is mapped. It is never unmapped: the process is about to end.
 pub(crate) struct Program {
@@ -33,7 +37,7 @@ pub(crate) struct Program {
 impl Program {
     /// The running program. `None` if its file cannot be read or is not what it should be.
     pub(crate) fn running() -> Option<Program> {
-        let file = map()?;
+        let file = map_at(PATH)?;
         let (bias, occupies) = loaded()?;
         let (symbols, strings) = symbol_table(file).unwrap_or_default();
         let mut path = [0; 512];
@@ -87,10 +91,15 @@ fn number(from: &[u8], at: usize) -> Option<usize> {
     bytes(from, at).map(usize::from_ne_bytes)
 }
 
-fn map() -> Option<&'static [u8]> {
+/// The content of a file, mapped for ever.
+pub(super) fn map(path: &Path) -> Option<&'static [u8]> {
+    map_at(&std::ffi::CString::new(path.as_os_str().as_bytes()).ok()?)
+}
+
+fn map_at(path: &CStr) -> Option<&'static [u8]> {
     // SAFETY: the descriptor is our own and closed once; the mapping is private, read-only and stays for ever.
     unsafe {
-        let descriptor = libc::open(PATH.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+        let descriptor = libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
         if descriptor < 0 {
             return None;
         }
@@ -129,6 +138,32 @@ fn loaded() -> Option<(usize, Range<usize>)> {
 
 /// The symbols and their strings; of a stripped program, those that it exports.
 fn symbol_table(file: &[u8]) -> Option<(Range<usize>, Range<usize>)> {
+    table_of(file, SYMBOLS).or_else(|| table_of(file, DYNAMIC_SYMBOLS))
+}
+
+/// How large the thread-local segment is.
+pub(super) fn thread_local_size(file: &[u8]) -> Option<usize> {
+    let (at, count) = (number(file, 32)?, short(file, 56)?);
+    let mut headers = file.get(at..)?.chunks_exact(PROGRAM_HEADER).take(count);
+    number(headers.find(|header| half(header, 0) == Some(THREAD_LOCAL_SEGMENT))?, 40)
+}
+
+/// All thread-locals: where in the segment, and the name as the linker knows it. `None` if the file
+/// has been stripped.
+pub(super) fn thread_locals(
+    file: &'static [u8],
+) -> Option<impl Iterator<Item = (Range<usize>, &'static str)>> {
+    let (symbols, strings) = table_of(file, SYMBOLS)?;
+    let strings = file.get(strings)?;
+    let symbols = file.get(symbols)?.chunks_exact(SYMBOL).filter(|symbol| symbol[4] & 0xf == THREAD_LOCAL);
+    Some(symbols.filter_map(|symbol| {
+        let (at, size) = (number(symbol, 8)?, number(symbol, 16)?);
+        let name = CStr::from_bytes_until_nul(strings.get(half(symbol, 0)? as usize..)?).ok()?;
+        Some((at..at.checked_add(size)?, name.to_str().ok()?))
+    }))
+}
+
+fn table_of(file: &[u8], kind: u32) -> Option<(Range<usize>, Range<usize>)> {
     let (at, count) = (number(file, 40)?, short(file, 60)?);
     let section = |index: usize| file.get(at..)?.chunks_exact(SECTION_HEADER).take(count).nth(index);
     let find = |kind| (0..count).filter_map(section).find(|section| half(section, 4) == Some(kind));
@@ -136,7 +171,7 @@ fn symbol_table(file: &[u8]) -> Option<(Range<usize>, Range<usize>)> {
         let start = number(section, 24)?;
         Some(start..start.checked_add(number(section, 32)?)?)
     };
-    let symbols = find(SYMBOLS).or_else(|| find(DYNAMIC_SYMBOLS))?;
+    let symbols = find(kind)?;
     Some((range(symbols)?, range(section(half(symbols, 40)? as usize)?)?))
 }
 

@@ -1,6 +1,9 @@
 //! Threads that lend their thread-locals, and what the CPU and kernel let us do with them.
 
+use crate::arch;
 use crate::stack::Bounds;
+use std::ffi::{CStr, c_void};
+use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
 
@@ -73,4 +76,84 @@ pub(crate) fn native_stack() -> Option<Bounds> {
         libc::pthread_attr_destroy(attributes.as_mut_ptr());
         known.then_some(Bounds { base: limit as usize + size, limit: limit as usize })
     }
+}
+
+/// Starts a thread that is the C library's alone: std knows nothing of it, so its thread-locals are
+/// as the program's file says until `f` uses them. It is detached.
+pub(crate) fn start_bare_thread(
+    name: &CStr,
+    stack: usize,
+    f: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
+    bare_thread(name, stack, Box::new(f)).map(|thread| {
+        // SAFETY: the thread has been started and is neither joined nor detached yet.
+        unsafe { libc::pthread_detach(thread) };
+    })
+}
+
+/// Runs `f` on such a thread, and waits for it.
+pub(crate) fn on_bare_thread<T: Send + 'static>(name: &CStr, stack: usize, f: fn() -> T) -> io::Result<T> {
+    let mut result = MaybeUninit::<T>::uninit();
+    let to = (&raw mut result).expose_provenance();
+    let call = move || {
+        let result = f();
+        // SAFETY: the place is the caller's, which waits for this thread.
+        unsafe { ptr::with_exposed_provenance_mut::<T>(to).write(result) };
+    };
+    let thread = bare_thread(name, stack, Box::new(call))?;
+    // SAFETY: joined once. The thread has written the result, or has ended the process by a panic.
+    unsafe {
+        libc::pthread_join(thread, ptr::null_mut());
+        Ok(result.assume_init())
+    }
+}
+
+type Body = Box<dyn FnOnce() + Send>;
+
+fn bare_thread(name: &CStr, stack: usize, f: Body) -> io::Result<libc::pthread_t> {
+    /// A panic that gets here ends the process: the function is one of C.
+    extern "C" fn body(f: *mut c_void) -> *mut c_void {
+        // SAFETY: `bare_thread` has given this box away.
+        let f = unsafe { Box::from_raw(f.cast::<Body>()) };
+        f();
+        ptr::null_mut()
+    }
+    let f = Box::into_raw(Box::new(f));
+    let mut thread = MaybeUninit::uninit();
+    // SAFETY: the attributes are initialised before they are used and destroyed once; the thread takes
+    // the box, unless there is none.
+    unsafe {
+        let mut attributes = MaybeUninit::uninit();
+        libc::pthread_attr_init(attributes.as_mut_ptr());
+        libc::pthread_attr_setstacksize(attributes.as_mut_ptr(), stack);
+        let error = libc::pthread_create(thread.as_mut_ptr(), attributes.as_ptr(), body, f.cast());
+        libc::pthread_attr_destroy(attributes.as_mut_ptr());
+        if error != 0 {
+            drop(Box::from_raw(f));
+            return Err(io::Error::from_raw_os_error(error));
+        }
+        libc::pthread_setname_np(thread.assume_init(), name.as_ptr());
+        Ok(thread.assume_init())
+    }
+}
+
+/// Where a C++ runtime, if there is one in the process, keeps what the calling thread has caught and
+/// not caught yet: two words.
+pub(crate) fn exception_globals() -> Option<*mut u64> {
+    let function = match arch::exception_globals_function() {
+        // Perhaps in a library that was loaded later.
+        // SAFETY: a look-up by name.
+        0 => unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__cxa_get_globals".as_ptr()) }.addr(),
+        function => function,
+    };
+    if function == 0 {
+        return None;
+    }
+    // SAFETY: the function that the C++ ABI defines under this name: no arguments, and it returns the
+    // address of the thread's own structure, which lives as long as the thread.
+    Some(unsafe {
+        let function: extern "C" fn() -> *mut u64 =
+            std::mem::transmute(ptr::with_exposed_provenance::<c_void>(function));
+        function()
+    })
 }

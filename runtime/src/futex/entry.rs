@@ -1,0 +1,82 @@
+//! The function that stands in front of libc's `syscall`.
+//!
+//! It works before `main` and after it, in a signal handler and in a forked child: calls other than
+//! `SYS_futex` go straight to the kernel, and touch nothing of the runtime's.
+
+use super::{Call, futex};
+use libc::{c_int, c_long, timespec};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+// The arguments of a variadic function come in the registers of any other, the seventh on the stack.
+// Protected, so that code of this module calls it even if another module comes first.
+std::arch::global_asm!(
+    ".globl syscall",
+    ".protected syscall",
+    ".type syscall,@function",
+    "syscall:",
+    ".cfi_startproc",
+    "cmp rdi, {futex_number}",
+    "je {futex}",
+    "mov rax, rdi",
+    "mov rdi, rsi",
+    "mov rsi, rdx",
+    "mov rdx, rcx",
+    "mov r10, r8",
+    "mov r8, r9",
+    "mov r9, [rsp + 8]",
+    "syscall",
+    "cmp rax, -4095",
+    "jae {failed}",
+    "ret",
+    ".cfi_endproc",
+    ".size syscall, . - syscall",
+    futex_number = const libc::SYS_futex,
+    futex = sym called_for_futex,
+    failed = sym failed_with,
+);
+
+/// Calls so far that were about futexes: the probe wants to know whether there are any.
+static CALLS: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether `f` calls this function. Called while nothing of the runtime runs yet.
+pub(crate) fn is_called_by(f: impl FnOnce()) -> bool {
+    let before = CALLS.load(Ordering::Relaxed);
+    f();
+    CALLS.load(Ordering::Relaxed) != before
+}
+
+fn fail(error: c_int) -> c_long {
+    // SAFETY: the thread's own word. It is looked up now: a goroutine may have parked meanwhile.
+    unsafe { *libc::__errno_location() = error };
+    -1
+}
+
+/// # Safety
+/// As for `syscall`. What it was not called with is not used.
+unsafe extern "C" fn called_for_futex(
+    _number: c_long,
+    word: usize,
+    operation: c_int,
+    value: u32,
+    timeout: *const timespec,
+    second: usize,
+    mask: u32,
+) -> c_long {
+    if CALLS.load(Ordering::Relaxed) == 0 {
+        CALLS.store(1, Ordering::Relaxed);
+    }
+    // SAFETY: by contract.
+    match unsafe { futex(Call { word, operation, value, timeout, second, mask }) } {
+        Ok(answer) => answer,
+        Err(error) => fail(error),
+    }
+}
+
+/// The end of a call that has failed: jumped to with the kernel's answer in rax.
+#[unsafe(naked)]
+unsafe extern "C" fn failed_with() -> c_long {
+    extern "C" fn failed(answer: c_long) -> c_long {
+        fail(-answer as c_int)
+    }
+    std::arch::naked_asm!("mov rdi, rax", "jmp {failed}", failed = sym failed)
+}

@@ -1,0 +1,241 @@
+//! Which bytes of the thread-local block belong to goroutines.
+//!
+//! All thread-locals of Rust code, std's included, but for the runtime's own struct, for what the
+//! global allocator keeps, for what the scheduler's queues keep, and for those of crates that the
+//! program names. Thread-locals of C code stay with the processor.
+//!
+//! The names in the module's file tell Rust's thread-locals from C's; a stripped file has none. Then
+//! all bytes are taken for Rust's, unless a thread that does nothing but allocate changes some: then
+//! the bytes of an allocator are among them, and how many cannot be told. In that case, and wherever
+//! else the bytes cannot be told apart, goroutines of a processor share its thread-locals, and that
+//! is said once on standard error and in [`stats`](crate::stats).
+
+use super::probe::{self, Findings};
+use crate::diag::say;
+use crate::sys::tls::Part;
+use std::ops::Range;
+use std::sync::OnceLock;
+
+/// One word of what is exchanged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Word {
+    /// Where in the block.
+    pub(super) at: usize,
+    /// Which of its bits are a goroutine's.
+    pub(super) mask: u64,
+    /// What a new thread finds there.
+    pub(super) pristine: u64,
+}
+
+/// See the module.
+pub(crate) struct Map {
+    pub(super) words: Vec<Word>,
+    /// The words that are all set once std has made the handle of a thread, by number.
+    pub(super) handle: Vec<usize>,
+    /// Whether two more words follow: what a C++ runtime keeps about exceptions.
+    pub(super) exceptions: bool,
+}
+
+static MAP: OnceLock<Map> = OnceLock::new();
+/// Why goroutines share thread-locals, if they do.
+static SHARED: OnceLock<String> = OnceLock::new();
+
+const WORD: usize = size_of::<u64>();
+/// Words of a C++ runtime's part.
+pub(super) const EXCEPTION_WORDS: usize = 2;
+
+/// The map, which has been made when the runtime started. Without words if thread-locals are shared.
+#[inline]
+pub(crate) fn in_force() -> &'static Map {
+    MAP.get().expect("the map is made before there is a processor")
+}
+
+/// Whether goroutines have thread-locals of their own.
+pub(crate) fn is_private() -> bool {
+    MAP.get().is_some_and(|map| !map.words.is_empty())
+}
+
+/// Why they have not.
+pub(crate) fn why_shared() -> Option<&'static str> {
+    SHARED.get().map(String::as_str)
+}
+
+/// Makes the map. Called once, when the runtime starts. `leave` names crates whose thread-locals
+/// stay with the processor.
+///
+/// # Errors
+/// If the names of crates make no sense here: the program has no symbols to find them by.
+pub(crate) fn make(leave: &[String]) -> std::io::Result<()> {
+    let found = probe::run()?;
+    let map = match found {
+        Some(found) => Map::of(&found, leave),
+        None => Err("the module has no thread-local segment".into()),
+    };
+    let map = match map {
+        Ok(map) => map,
+        Err(why) if leave.is_empty() => {
+            say(format_args!(
+                "narrowboat: goroutines of a processor share its thread-locals, and std's locks block \
+                 threads: {why}"
+            ));
+            let _ = SHARED.set(why);
+            Map { words: Vec::new(), handle: Vec::new(), exceptions: false }
+        }
+        Err(why) => {
+            return Err(std::io::Error::other(format!(
+                "the thread-locals of {} cannot be left with the processors: {why}",
+                leave.join(", ")
+            )));
+        }
+    };
+    let _ = MAP.set(map);
+    Ok(())
+}
+
+impl Map {
+    fn of(found: &Findings, leave: &[String]) -> Result<Map, String> {
+        if !found.catches_destructors {
+            return Err("std registers the destructors of thread-locals elsewhere (a C library that is \
+                        linked statically, or a preloaded one)"
+                .into());
+        }
+        if !found.catches_waits {
+            return Err("std's system calls do not pass the runtime's function".into());
+        }
+        let own = found.ours..found.ours + size_of::<super::ours::Ours>();
+        let parts = found.segment.parts();
+        let theirs = match parts.filter(|parts| parts.iter().any(|part| part.at.contains(&own.start))) {
+            Some(parts) => of_rust(found, &parts, leave),
+            None if !leave.is_empty() => {
+                return Err("the program has no symbols (build it without `strip`)".into());
+            }
+            None => all(found)?,
+        };
+        let mut image = found.segment.image.to_vec();
+        image.resize(found.segment.len.next_multiple_of(WORD), 0);
+        let mut words = Vec::new();
+        for at in (0..found.segment.len).step_by(WORD) {
+            let bit = |i: usize| {
+                let is = at + i < found.segment.len && theirs[at + i] && !own.contains(&(at + i));
+                if is { 0xff_u8 } else { 0 }
+            };
+            let mask = u64::from_ne_bytes(std::array::from_fn(bit));
+            if mask != 0 {
+                let pristine = u64::from_ne_bytes(image[at..at + WORD].try_into().expect("eight bytes"));
+                words.push(Word { at, mask, pristine });
+            }
+        }
+        let changed = |at: usize| found.handle.iter().skip(at).take(WORD).any(|changed| *changed);
+        let handle: Vec<usize> =
+            words.iter().enumerate().filter(|(_, word)| changed(word.at)).map(|(index, _)| index).collect();
+        if handle.is_empty() {
+            return Err("std does not keep the handle of a thread in a thread-local".into());
+        }
+        Ok(Map { words, handle, exceptions: found.exceptions })
+    }
+
+    /// How many words are exchanged.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.words.len() + if self.exceptions { EXCEPTION_WORDS } else { 0 }
+    }
+
+    /// How many words a map of bits for them takes.
+    #[inline]
+    pub(super) fn chunks(&self) -> usize {
+        self.len().div_ceil(64)
+    }
+
+    /// For statistics: how many bytes a switch compares.
+    pub(crate) fn bytes(&self) -> usize {
+        self.len() * WORD
+    }
+}
+
+/// The bytes of Rust's thread-locals, by their names.
+fn of_rust(found: &Findings, parts: &[Part], leave: &[String]) -> Vec<bool> {
+    let mut theirs = vec![false; found.segment.len];
+    let touched = |at: &Range<usize>| {
+        found.allocator[at.clone()].contains(&true) || found.queue[at.clone()].contains(&true)
+    };
+    for part in parts.iter().filter(|part| is_rust(&part.name)) {
+        if !touched(&part.at) && !leave.iter().any(|name| belongs_to(&part.name, name)) {
+            theirs[part.at.clone()].fill(true);
+        }
+    }
+    theirs
+}
+
+/// All bytes, where nothing has a name.
+fn all(found: &Findings) -> Result<Vec<bool>, String> {
+    let own = found.ours..found.ours + size_of::<super::ours::Ours>();
+    if found.allocator.iter().enumerate().any(|(at, changed)| *changed && !own.contains(&at)) {
+        return Err("the program has no symbols to tell the allocator's thread-locals from the others \
+                    (build it without `strip`)"
+            .into());
+    }
+    let mut theirs = vec![true; found.segment.len];
+    for (word, changed) in theirs.chunks_mut(WORD).zip(found.queue.chunks(WORD)) {
+        // A word, because what has changed to zero, or is part of a pointer, is not seen by byte.
+        if changed.contains(&true) {
+            word.fill(false);
+        }
+    }
+    Ok(theirs)
+}
+
+/// Whether this is how rustc names things.
+fn is_rust(symbol: &str) -> bool {
+    let legacy = |symbol: &str| {
+        // ...17h, sixteen digits, E, and perhaps what LLVM adds.
+        symbol.rfind("17h").is_some_and(|at| {
+            let hash = symbol[at + 3..].as_bytes();
+            hash.len() > 16 && hash[..16].iter().all(u8::is_ascii_hexdigit) && hash[16] == b'E'
+        })
+    };
+    symbol.starts_with("_R") || (symbol.starts_with("_ZN") && legacy(symbol))
+}
+
+/// Whether a thread-local is declared in this crate.
+fn belongs_to(symbol: &str, krate: &str) -> bool {
+    let path = format!("{:#}", rustc_demangle::demangle(symbol));
+    let krate = krate.replace('-', "_");
+    let path = path.trim_start_matches(['<', '&']);
+    path.strip_prefix(&krate).is_some_and(|rest| rest.starts_with("::") || rest.starts_with('['))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_rust_and_of_c_are_told_apart() {
+        let rust = [
+            "_ZN15crossbeam_epoch7default6HANDLE28_$u7b$$u7b$closure$u7d$$u7d$3VAL17h71966c7ce671858fE",
+            "_ZN3std9panicking11panic_count17LOCAL_PANIC_COUNT17h0123456789abcdefE.llvm.123",
+            "_RNvNtNtCsjrHSEGnQ3l9_3std6thread7current7CURRENT",
+        ];
+        let other = ["_rjem_je_tsd_tls", "__mi_theap_default", "tcache", "_ZN3foo3barE", "errno", ""];
+        assert!(rust.iter().all(|name| is_rust(name)));
+        assert!(!other.iter().any(|name| is_rust(name)));
+        assert!(belongs_to(rust[0], "crossbeam-epoch") && !belongs_to(rust[0], "crossbeam"));
+        assert!(belongs_to(rust[2], "std") && !belongs_to(rust[2], "st"));
+    }
+
+    #[test]
+    fn the_map_of_this_program_has_stds_thread_locals_and_not_ours() {
+        make(&[]).unwrap();
+        let map = in_force();
+        assert_eq!(why_shared(), None);
+        assert!(map.handle.len() >= 2 && map.words.len() < 1000, "{:?}", map.words);
+        let inside = |address: usize| {
+            // On this thread the block lies elsewhere than on the probe's; offsets are the same.
+            let segment = crate::sys::tls::Segment::containing(make as *const () as usize).unwrap();
+            let at = address - segment.base;
+            map.words.iter().any(|word| (word.at..word.at + WORD).contains(&at))
+        };
+        thread_local!(static THEIRS: std::cell::Cell<u64> = const { std::cell::Cell::new(7) });
+        assert!(THEIRS.with(|theirs| inside(std::ptr::from_ref(theirs).addr())));
+        assert!(!super::super::ours::with(|ours| inside(std::ptr::from_ref(ours).addr())));
+    }
+}

@@ -1,0 +1,23 @@
+//! Thread-locals of a goroutine's own.
+//!
+//! A processor has one thread-local block, at one address: that of its lending thread. What belongs
+//! to a goroutine are *bytes* in it. Between two goroutines the processor saves what the last one
+//! has changed and puts back what the next one had. Addresses never change, so a reference into a
+//! thread-local stays right across parks, as a pointer into the stack does.
+//!
+//! - `map` decides, once, which bytes of the block belong to goroutines; `probe` finds out by a
+//!   thread what cannot be read from the program's symbols.
+//! - `resident` is a processor's part: which goroutine's bytes are in place, and the exchange.
+//! - `private` is a goroutine's part: the bytes that differ from those of a new thread.
+//! - `destructors` catches what std registers for the end of a thread, and runs it at the end of
+//!   the goroutine.
+//! - `ours` holds the thread-locals of the runtime itself, which stay with the processor.
+//!
+//! A goroutine that has touched no thread-local pays a comparison at each switch, and no memory.
+
+pub(crate) mod destructors;
+pub(crate) mod map;
+pub(crate) mod ours;
+pub(crate) mod private;
+mod probe;
+pub(crate) mod resident;

@@ -1,0 +1,95 @@
+//! The runtime's own thread-locals, in one struct.
+//!
+//! They say what a *processor* or a plain thread is doing, so they stay in place when goroutines
+//! take turns: [`super::map`] leaves this struct out of what is exchanged. None has a destructor, so
+//! each can be read at any time, also in a signal handler and in the last destructors of a thread;
+//! what has to happen at the end of a plain thread is done by one guard, [`END`].
+
+use crate::goroutine::local::{self, Locals};
+use crate::goroutine::record::Record;
+use crate::sched::processor::Processor;
+use crate::sched::worker::Worker;
+use crate::stack::Bounds;
+use crate::stack::cache::{self, Shelf};
+use crate::stack::segment::Link;
+use std::cell::Cell;
+use std::ptr::{self, NonNull};
+
+/// See the module.
+#[repr(align(16))]
+pub(crate) struct Ours {
+    /// The processor whose thread-locals these are. In pinned mode the thread is also its worker,
+    /// and this is set only while it carries the processor.
+    pub(crate) processor: Cell<*const Processor>,
+    /// How many sections are open in which a wait must block the thread: see [`crate::lock`].
+    pub(crate) native: Cell<u32>,
+    /// Whether this is a thread of the pool of `blocking`.
+    pub(crate) of_the_pool: Cell<bool>,
+    /// The worker whose own code this thread runs.
+    pub(crate) worker: Cell<Option<&'static Worker>>,
+    /// The goroutine of this processor that is on the system stack.
+    pub(crate) on_system_stack: Cell<Option<NonNull<Record>>>,
+    /// The link of the innermost segment that the running goroutine, or the thread, is on; null
+    /// outside of segments.
+    pub(crate) segment: Cell<*const Link>,
+    /// The bounds of the thread's native stack, once they have been asked for.
+    pub(crate) native_stack: Cell<Option<Bounds>>,
+    /// The thread's record as a waiter.
+    #[cfg(not(loom))]
+    pub(crate) waiter: Cell<Option<&'static crate::park::ThreadWaiter>>,
+    /// The goroutine-local values of a plain thread.
+    pub(crate) values: Cell<*mut Locals>,
+    /// The segments of stack that are kept here.
+    pub(crate) shelf: Cell<*const Shelf>,
+    /// The kernel's id and the name of the thread, for a trace.
+    pub(crate) label: Cell<(i32, [u64; 2])>,
+    /// The state of a small random generator, 0 until its first use.
+    pub(crate) random: Cell<u64>,
+}
+
+thread_local! {
+    static OURS: Ours = const {
+        Ours {
+            processor: Cell::new(ptr::null()),
+            native: Cell::new(0),
+            of_the_pool: Cell::new(false),
+            worker: Cell::new(None),
+            on_system_stack: Cell::new(None),
+            segment: Cell::new(ptr::null()),
+            native_stack: Cell::new(None),
+            #[cfg(not(loom))]
+            waiter: Cell::new(None),
+            values: Cell::new(ptr::null_mut()),
+            shelf: Cell::new(ptr::null()),
+            label: Cell::new((0, [0; 2])),
+            random: Cell::new(0),
+        }
+    };
+
+    static END: End = const { End };
+}
+
+/// Shows `f` the calling thread's, or its processor's.
+#[inline(always)]
+pub(crate) fn with<R>(f: impl FnOnce(&Ours) -> R) -> R {
+    OURS.with(f)
+}
+
+/// Runs when a plain thread ends. Goroutines of a processor come and go, its thread stays.
+struct End;
+
+impl Drop for End {
+    fn drop(&mut self) {
+        // First what may call code of the program's.
+        local::end_of_thread();
+        cache::end_of_thread();
+        #[cfg(not(loom))]
+        crate::park::end_of_thread();
+    }
+}
+
+/// Has the guard of a plain thread do its work when the thread ends. False if it has done so
+/// already: the thread is in its last destructors.
+pub(crate) fn guard_thread() -> bool {
+    END.try_with(|_| ()).is_ok()
+}

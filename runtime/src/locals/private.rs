@@ -1,0 +1,167 @@
+//! What a goroutine has of its own among the bytes of its processor's thread-local block.
+//!
+//! One allocation, made when a goroutine first has something: those words that differ from what a
+//! new thread finds, with a map that says which they are, the destructors to run at the end of the
+//! goroutine, and the control words of the floating-point unit if it has changed them. The word of
+//! [`Origin`](crate::goroutine::task::Origin) in its record leads here.
+
+use super::map::{self, Map};
+use crate::arch::FloatControl;
+use crate::goroutine::task::Origin;
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::ptr::NonNull;
+
+/// A destructor that std has registered, as libc takes it.
+#[derive(Clone, Copy)]
+pub(crate) struct Destructor {
+    pub(super) run: unsafe extern "C" fn(*mut libc::c_void),
+    pub(crate) object: *mut libc::c_void,
+}
+
+impl Destructor {
+    /// Puts it on the list of the goroutine with this origin.
+    pub(crate) fn add_to(self, origin: &mut Origin) {
+        if !origin.has_private() {
+            origin.put_private(Some(Owned::new(map::in_force())));
+        }
+        if let Some(private) = origin.private() {
+            private.destructors.get_or_insert_default().push(self);
+        }
+    }
+}
+
+/// The fixed part. The map follows, then room for `capacity` words.
+#[repr(C)]
+pub(crate) struct Private {
+    /// What the origin's word would be without this.
+    pub(crate) origin: usize,
+    /// Boxed, because few have any: a word instead of three.
+    #[allow(clippy::box_collection)]
+    pub(super) destructors: Option<Box<Vec<Destructor>>>,
+    pub(crate) float: FloatControl,
+    capacity: u32,
+}
+
+/// Owns one.
+pub(crate) struct Owned(NonNull<Private>);
+
+fn layout(map: &Map, capacity: usize) -> Layout {
+    let words = map.chunks() + capacity;
+    Layout::from_size_align(size_of::<Private>() + words * 8, align_of::<Private>())
+        .expect("a thread-local block is far smaller than the address space")
+}
+
+impl Owned {
+    /// With nothing in it.
+    pub(crate) fn new(map: &Map) -> Owned {
+        let owned = Owned::with_room(map, 0);
+        // SAFETY: just made, with room for the map.
+        unsafe { owned.map_words().write_bytes(0, map.chunks()) };
+        owned
+    }
+
+    /// The map is not written yet.
+    fn with_room(map: &Map, capacity: usize) -> Owned {
+        let layout = layout(map, capacity);
+        // SAFETY: the layout is not of size zero.
+        let Some(at) = NonNull::new(unsafe { alloc(layout) }.cast::<Private>()) else {
+            handle_alloc_error(layout)
+        };
+        let private =
+            Private { origin: 0, destructors: None, float: FloatControl::DEFAULT, capacity: capacity as u32 };
+        // SAFETY: fresh memory of the layout.
+        unsafe { at.write(private) };
+        Owned(at)
+    }
+
+    pub(crate) fn into_raw(self) -> *mut Private {
+        let at = self.0.as_ptr();
+        std::mem::forget(self);
+        at
+    }
+
+    /// # Safety
+    /// `into_raw` gave it, and it is taken back once.
+    pub(crate) unsafe fn from_raw(at: NonNull<Private>) -> Owned {
+        Owned(at)
+    }
+
+    pub(crate) fn get(&mut self) -> &mut Private {
+        // SAFETY: it is ours.
+        unsafe { self.0.as_mut() }
+    }
+
+    fn map_words(&self) -> *mut u64 {
+        // SAFETY: the allocation goes on behind the fixed part.
+        unsafe { self.0.as_ptr().add(1).cast() }
+    }
+
+    /// Which words are kept: a bit each, 64 to a chunk.
+    pub(super) fn kept(&self, map: &Map) -> &[u64] {
+        // SAFETY: the map follows the fixed part, and has been written since it was made.
+        unsafe { std::slice::from_raw_parts(self.map_words(), map.chunks()) }
+    }
+
+    /// Shows the words that are kept, in order.
+    pub(super) fn words(&self, map: &Map) -> &[u64] {
+        let kept = self.kept(map).iter().map(|chunk| chunk.count_ones() as usize).sum();
+        // SAFETY: the words follow the map, and as many as it says have been written.
+        unsafe { std::slice::from_raw_parts(self.map_words().add(map.chunks()), kept) }
+    }
+
+    /// Keeps these words and no others: those of `kept`, each as `word` says.
+    pub(super) fn keep(&mut self, map: &Map, kept: &[u64], mut word: impl FnMut(usize) -> u64) {
+        let needed = kept.iter().map(|chunk| chunk.count_ones() as usize).sum();
+        // SAFETY: it is ours.
+        if needed > unsafe { self.0.as_ref() }.capacity as usize {
+            self.grow(map, needed);
+        }
+        // SAFETY: there is room for the map and, as was just seen, for the words.
+        unsafe {
+            let mut to = self.map_words();
+            for chunk in kept {
+                to.write(*chunk);
+                to = to.add(1);
+            }
+            for index in indices(kept) {
+                to.write(word(index));
+                to = to.add(1);
+            }
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, map: &Map, needed: usize) {
+        let mut larger = Owned::with_room(map, needed);
+        let old = self.get();
+        let new = larger.get();
+        (new.origin, new.float) = (old.origin, old.float);
+        new.destructors = old.destructors.take();
+        *self = larger;
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // SAFETY: made by `with_room` with the one map there is, and given up with this.
+        unsafe {
+            let layout = layout(map::in_force(), self.0.as_ref().capacity as usize);
+            self.0.drop_in_place();
+            dealloc(self.0.as_ptr().cast(), layout);
+        }
+    }
+}
+
+/// The numbers of the bits that are set.
+pub(super) fn indices(bits: &[u64]) -> impl Iterator<Item = usize> {
+    bits.iter().enumerate().flat_map(|(chunk, &bits)| {
+        let mut left = bits;
+        std::iter::from_fn(move || {
+            (left != 0).then(|| {
+                let bit = left.trailing_zeros() as usize;
+                left &= left - 1;
+                chunk * 64 + bit
+            })
+        })
+    })
+}

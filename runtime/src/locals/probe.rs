@@ -1,0 +1,119 @@
+//! Finds out on a thread of its own which bytes of the thread-local block change when something
+//! happens that must not be a goroutine's: an allocation, and a look into a queue of the scheduler.
+//! Also which change when std makes the handle of a thread, and whether std calls the functions
+//! that the runtime has put in front of libc's.
+//!
+//! The thread is the C library's, not std's, so that it begins with what the program's file says.
+
+use super::{destructors, ours};
+use crate::sys::tls::Segment;
+use crate::{futex, sys};
+use std::alloc::{Layout, alloc, dealloc};
+use std::cell::Cell;
+use std::hint::black_box;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::{io, ptr};
+
+/// What the thread has found. Each vector has a flag for each byte of the block.
+pub(super) struct Findings {
+    pub(super) segment: Segment,
+    /// Where the runtime's own struct begins.
+    pub(super) ours: usize,
+    /// Not as the program's file says, on a thread that has done nothing, or has allocated.
+    pub(super) allocator: Vec<bool>,
+    /// Changed by a look into a queue of the scheduler.
+    pub(super) queue: Vec<bool>,
+    /// Changed when std made the thread's handle.
+    pub(super) handle: Vec<bool>,
+    /// What a C++ runtime keeps for each thread about exceptions, if there is one.
+    pub(super) exceptions: bool,
+    pub(super) catches_destructors: bool,
+    pub(super) catches_waits: bool,
+}
+
+/// Runs the probe. `None` if the module has no thread-local segment of its own.
+pub(super) fn run() -> io::Result<Option<Findings>> {
+    let found = sys::on_bare_thread(c"narrowboat-probe", 256 << 10, look)?;
+    Ok(found)
+}
+
+fn look() -> Option<Findings> {
+    // The block of a module that was loaded late is made at the first use.
+    let own = ours::with(|ours| ptr::from_ref(ours).addr());
+    let segment = Segment::containing(look as *const () as usize)?;
+    let mut pristine = segment.image.to_vec();
+    pristine.resize(segment.len, 0);
+    let now = || {
+        // SAFETY: the calling thread's block, which nothing else writes to.
+        unsafe { std::slice::from_raw_parts(segment.base as *const u8, segment.len) }.to_vec()
+    };
+    let differ =
+        |a: &[u8], b: &[u8]| -> Vec<bool> { a.iter().zip(b).map(|(a, b)| a != b).collect::<Vec<_>>() };
+    allocate();
+    let after_allocation = now();
+    look_into_a_queue();
+    let after_queue = now();
+    drop(black_box(std::thread::current()));
+    let after_handle = now();
+    let found = Findings {
+        ours: own - segment.base,
+        allocator: differ(&pristine, &after_allocation),
+        queue: differ(&after_allocation, &after_queue),
+        handle: differ(&after_queue, &after_handle),
+        exceptions: sys::exception_globals().is_some(),
+        catches_destructors: catches_destructors(),
+        catches_waits: catches_waits(),
+        segment,
+    };
+    Some(found)
+}
+
+/// Small and large, kept and freed.
+fn allocate() {
+    let mut kept = Vec::new();
+    for size in (4..18).map(|power| 1usize << power) {
+        let layout = Layout::from_size_align(size, 16).expect("a small power of two");
+        for free in [true, false, true] {
+            // SAFETY: the size is not zero; what is freed was just allocated so, and is not used.
+            unsafe {
+                let at = black_box(alloc(layout));
+                if !at.is_null() {
+                    at.write(1);
+                    if free { dealloc(at, layout) } else { kept.push((at, layout)) }
+                }
+            }
+        }
+    }
+    for (at, layout) in kept {
+        // SAFETY: as above.
+        unsafe { dealloc(at, layout) };
+    }
+}
+
+/// crossbeam-deque registers the thread with its collector of garbage.
+fn look_into_a_queue() {
+    let queue = crossbeam_deque::Worker::<u32>::new_fifo();
+    let _ = black_box(queue.stealer().steal());
+}
+
+/// Whether std hands the destructors of thread-locals to the runtime's function.
+fn catches_destructors() -> bool {
+    struct Noisy(Cell<u8>);
+    impl Drop for Noisy {
+        fn drop(&mut self) {
+            self.0.set(2);
+        }
+    }
+    thread_local!(static NOISY: Noisy = const { Noisy(Cell::new(1)) });
+    destructors::is_called_by(|| NOISY.with(|noisy| noisy.0.set(black_box(3))))
+}
+
+/// Whether calls of `syscall` reach the runtime's function.
+fn catches_waits() -> bool {
+    let word = AtomicU32::new(0);
+    futex::is_called_by(|| {
+        let wake = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
+        // SAFETY: wakes nothing: the word is known to this thread alone.
+        unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), wake, 1) };
+    }) && word.load(Ordering::Relaxed) == 0
+}

@@ -1,0 +1,105 @@
+//! A mutex for what the crates of Narrowboat keep.
+//!
+//! A wait for one of std's locks parks the calling goroutine (see [`crate::futex`]). What the
+//! runtime guards by a lock is used in the middle of its own steps, where nothing may park: a wait
+//! for this mutex blocks the thread, in a goroutine too. It is held for some dozens of instructions
+//! at a time, and never across a park.
+
+use crate::locals::ours;
+use std::sync::{LockResult, MutexGuard, TryLockError, TryLockResult};
+
+/// `std::sync::Mutex`, name for name, as far as Narrowboat needs it.
+#[derive(Debug, Default)]
+pub struct Mutex<T: ?Sized>(std::sync::Mutex<T>);
+
+impl<T> Mutex<T> {
+    /// As `std::sync::Mutex::new`.
+    pub const fn new(value: T) -> Mutex<T> {
+        Mutex(std::sync::Mutex::new(value))
+    }
+
+    /// As `std::sync::Mutex::into_inner`.
+    ///
+    /// # Errors
+    /// If it is poisoned.
+    pub fn into_inner(self) -> LockResult<T> {
+        self.0.into_inner()
+    }
+}
+
+impl<T: ?Sized> Mutex<T> {
+    /// As `std::sync::Mutex::lock`, but never parks.
+    ///
+    /// # Errors
+    /// If it is poisoned.
+    #[inline]
+    pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
+        match self.0.try_lock() {
+            Ok(guard) => Ok(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Err(poisoned),
+            Err(TryLockError::WouldBlock) => self.lock_contended(),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn lock_contended(&self) -> LockResult<MutexGuard<'_, T>> {
+        let _native = Native::begin();
+        self.0.lock()
+    }
+
+    /// As `std::sync::Mutex::try_lock`.
+    ///
+    /// # Errors
+    /// If it is held, or poisoned.
+    #[inline]
+    pub fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
+        self.0.try_lock()
+    }
+}
+
+/// While this lives, a wait of the calling code for a lock of std's blocks the thread.
+pub(crate) struct Native(());
+
+impl Native {
+    #[inline]
+    pub(crate) fn begin() -> Native {
+        ours::with(|ours| ours.native.set(ours.native.get() + 1));
+        Native(())
+    }
+
+    /// Whether the calling code is in such a section.
+    #[inline]
+    pub(crate) fn is_on() -> bool {
+        ours::with(|ours| ours.native.get()) != 0
+    }
+}
+
+impl Drop for Native {
+    #[inline]
+    fn drop(&mut self) {
+        ours::with(|ours| ours.native.set(ours.native.get() - 1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_contended_lock_is_handed_on_and_leaves_no_section_open() {
+        static COUNT: Mutex<u32> = Mutex::new(0);
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                crate::spawn(|| {
+                    for _ in 0..1000 {
+                        *COUNT.lock().unwrap() += 1;
+                    }
+                    Native::is_on()
+                })
+            })
+            .collect();
+        assert!(threads.into_iter().all(|thread| !thread.join().unwrap()));
+        assert_eq!(*COUNT.lock().unwrap(), 4000);
+    }
+}
