@@ -5,7 +5,7 @@
 
 use super::{Call, futex};
 use libc::{c_int, c_long, timespec};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 // The arguments of a variadic function come in the registers of any other, the seventh on the stack.
 // Protected, so that code of this module calls it even if another module comes first.
@@ -35,14 +35,14 @@ std::arch::global_asm!(
     failed = sym failed_with,
 );
 
-/// Calls so far that were about futexes: the probe wants to know whether there are any.
-static CALLS: AtomicUsize = AtomicUsize::new(0);
+/// Whether there has been a call that was about a futex since the probe has looked.
+static CALLED: AtomicBool = AtomicBool::new(false);
 
-/// Whether `f` calls this function. Called while nothing of the runtime runs yet.
+/// Whether `f` calls this function. A call of another thread meanwhile is as good: it has come the same way.
 pub(crate) fn is_called_by(f: impl FnOnce()) -> bool {
-    let before = CALLS.load(Ordering::Relaxed);
+    CALLED.store(false, Ordering::Relaxed);
     f();
-    CALLS.load(Ordering::Relaxed) != before
+    CALLED.load(Ordering::Relaxed)
 }
 
 fn fail(error: c_int) -> c_long {
@@ -62,8 +62,8 @@ unsafe extern "C" fn called_for_futex(
     second: usize,
     mask: u32,
 ) -> c_long {
-    if CALLS.load(Ordering::Relaxed) == 0 {
-        CALLS.store(1, Ordering::Relaxed);
+    if !CALLED.load(Ordering::Relaxed) {
+        CALLED.store(true, Ordering::Relaxed);
     }
     // SAFETY: by contract.
     match unsafe { futex(Call { word, operation, value, timeout, second, mask }) } {
