@@ -1,7 +1,18 @@
-//! Refuses targets that the runtime has no context switch or system module for, in one sentence.
+//! Refuses targets that the runtime has no context switch or system module for, in one sentence. Tells the context switch
+//! whether functions have unwind tables.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rustc-check-cfg=cfg(narrowboat_no_unwind_tables)");
+    println!("cargo::rerun-if-env-changed=CARGO_ENCODED_RUSTFLAGS");
+    let flags = std::env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
+    let asked = flags.rsplit('\x1f').find_map(|flag| {
+        let (_, value) = flag.split_once("force-unwind-tables")?;
+        Some(!matches!(value, "=no" | "=n" | "=off" | "=false"))
+    });
+    if asked == Some(false) {
+        println!("cargo::rustc-cfg=narrowboat_no_unwind_tables");
+    }
     let os = std::env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
     let arch = std::env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
     if (os.as_str(), arch.as_str()) != ("linux", "x86_64") {

@@ -7,42 +7,124 @@
 //! A suspended stack looks like this, growing down:
 //!
 //! ```text
-//!        |  frames of whoever called the switch  |
-//!        |  rbp                                  |
-//!        |  rbx                                  |
-//!  sp -> |  address to continue at               |
+//!        |  frames of the code that has called the switch  |
+//!        |  rbp                                            |
+//!        |  rbx                                            |
+//!  sp -> |  address to continue at                         |
 //! ```
+//!
+//! The side that resumes it takes all three words off. At the address the registers are those of the interrupted
+//! function, with nothing left to restore.
 //!
 //! A switch continues by `jmp`, never by `ret`. A `ret` without its `call` would leave the CPU's return predictor
 //! off by one, and every return after it would be mispredicted. With `jmp` the predictor still holds the calls
 //! that led to the last park, and since parked goroutines mostly stand at the same depth of the same functions,
 //! those predictions are even right for the goroutine that is resumed.
+//!
+//! # Unwinding
+//! A sampling profiler unwinds from a signal handler, so the unwind information (CFI) must be right at every instruction.
+//! The pushes of an inlined switch cannot be described as changes of the surrounding function's frame, since the
+//! compiler may compute its address from rsp or from rbp. They are described as a frame of their own instead, as if
+//! the function had called the switch:
+//!
+//! - rax holds the return address, which is where the suspended code continues;
+//! - the frame address is what rsp was before the first push;
+//! - the registers that a callee keeps are unchanged, or stand in the words pushed.
+//!
+//! When rsp has changed, the same words of the other stack describe the same frame there. So one walk finds the
+//! function that is left and the next one, an instruction later, the function that is resumed. A return address is
+//! looked up one byte before it, hence the `nop` before each such label: it is never executed, and has the state of
+//! the label.
 
 use std::arch::{asm, naked_asm};
 
+/// A directive about unwinding in an inlined switch. The assembler refuses it in a function without unwind tables.
+#[cfg(not(narrowboat_no_unwind_tables))]
+macro_rules! cfi {
+    ($directive:literal) => {
+        $directive
+    };
+}
+#[cfg(narrowboat_no_unwind_tables)]
+macro_rules! cfi {
+    ($directive:literal) => {
+        ""
+    };
+}
+
+/// The first half of an inlined switch: leaves the stack with rdi showing the place for its stack pointer, and
+/// continues at label 2 when it is resumed.
+macro_rules! leave {
+    () => {
+        concat!(
+            "lea rax, [rip + 2f]\n",
+            cfi!(".cfi_remember_state\n"),
+            cfi!(".cfi_def_cfa rsp, 0\n"),
+            cfi!(".cfi_register rip, rax\n"),
+            cfi!(".cfi_same_value rbx\n"),
+            cfi!(".cfi_same_value rbp\n"),
+            cfi!(".cfi_same_value r12\n"),
+            cfi!(".cfi_same_value r13\n"),
+            cfi!(".cfi_same_value r14\n"),
+            cfi!(".cfi_same_value r15\n"),
+            "push rbp\n",
+            cfi!(".cfi_def_cfa_offset 8\n"),
+            "push rbx\n",
+            cfi!(".cfi_def_cfa_offset 16\n"),
+            "push rax\n",
+            cfi!(".cfi_def_cfa_offset 24\n"),
+            "mov [rdi], rsp\n",
+        )
+    };
+}
+
+/// The second half: continues a stack that [`leave!`] has left, whose stack pointer is in the register.
+macro_rules! resume {
+    ($sp:literal) => {
+        concat!(
+            "mov rsp, ",
+            $sp,
+            "\n",
+            cfi!(".cfi_def_cfa rsp, 24\n"),
+            cfi!(".cfi_offset rip, -24\n"),
+            cfi!(".cfi_offset rbx, -16\n"),
+            cfi!(".cfi_offset rbp, -8\n"),
+            "pop rax\n",
+            cfi!(".cfi_def_cfa_offset 16\n"),
+            cfi!(".cfi_register rip, rax\n"),
+            "pop rbx\n",
+            cfi!(".cfi_def_cfa_offset 8\n"),
+            cfi!(".cfi_same_value rbx\n"),
+            "pop rbp\n",
+            cfi!(".cfi_def_cfa_offset 0\n"),
+            cfi!(".cfi_same_value rbp\n"),
+            "jmp rax\n",
+        )
+    };
+}
+
+/// The end of an inlined switch: where the suspended code continues.
+macro_rules! continued {
+    () => {
+        concat!(cfi!(".cfi_restore_state\n"), "nop\n", "2:\n")
+    };
+}
+
 /// Suspends the running code, storing its stack pointer to `save`, and continues the code that was suspended
-/// with stack pointer `to`. Returns when somebody switches back.
+/// with stack pointer `to`. Returns when the stack pointer in `save` is switched to.
 ///
 /// # Safety
 /// `to` was stored by [`switch`] or [`start`], its stack still holds the bytes it held then, it is continued once,
 /// and its thread pointer is the one in force. `save` may be written.
 #[inline(always)]
 pub(crate) unsafe fn switch(save: *mut usize, to: usize) {
-    // SAFETY: by contract `to` shows the address to continue at and the two registers below it, all of the same
+    // SAFETY: by contract `to` shows the address to continue at and the two registers above it, all of the same
     // layout as pushed here. Every register that the other side may change is declared.
     unsafe {
         asm!(
-            "push rbp",
-            "push rbx",
-            "lea rax, [rip + 2f]",
-            "push rax",
-            "mov [rdi], rsp",
-            "mov rsp, rsi",
-            "pop rax",
-            "jmp rax",
-            "2:",
-            "pop rbx",
-            "pop rbp",
+            leave!(),
+            resume!("rsi"),
+            continued!(),
             inout("rdi") save => _,
             inout("rsi") to => _,
             out("r12") _,
@@ -75,16 +157,12 @@ pub(crate) unsafe fn start(save: *mut usize, base: usize, entry: Entry) {
     // SAFETY: as in `switch`; the new stack holds nothing yet, so nothing of it is read.
     unsafe {
         asm!(
-            "push rbp",
-            "push rbx",
-            "lea rax, [rip + 2f]",
-            "push rax",
-            "mov [rdi], rsp",
+            leave!(),
             "mov rsp, rsi",
+            // An empty stack ends here.
+            cfi!(".cfi_undefined rip"),
             "jmp {root}",
-            "2:",
-            "pop rbx",
-            "pop rbp",
+            continued!(),
             root = sym root,
             inout("rdi") save => _,
             inout("rsi") base => _,
@@ -132,11 +210,13 @@ unsafe extern "C" fn root() {
 ///        |  rbp                         |  <- rbp      |  return address into `call_on`   |
 ///        |  relay                       |              |  frames of `run`                 |
 ///        |  argument                    |
+///        |  rbp: the frame pointer      |
+///        |  rbx                         |
 ///  suspended ->  address of label 2     |
 /// ```
 ///
-/// The frame on the left never moves while `run` lasts, however often the stacks change: label 2 takes the address off and
-/// calls the relay in its place, then puts it back. Both sides of the call find the frame through rbp, which is an
+/// The frame on the left never moves while `run` lasts, however often the stacks change: label 2 calls the relay in
+/// place of the three words, then puts them back. Both sides of the call find the frame through rbp, which is an
 /// ordinary frame pointer: unwinders get from the other stack to the caller's by the CFI below, and those that
 /// follow frame pointers get there, too.
 ///
@@ -161,6 +241,8 @@ pub(crate) unsafe extern "C" fn call_on(
         ".cfi_def_cfa_register rbp",
         "push rcx",
         "push rdx",
+        "push rbp",
+        "push rbx",
         "lea rax, [rip + 2f]",
         "push rax",
         "mov [r8], rsp",
@@ -173,19 +255,39 @@ pub(crate) unsafe extern "C" fn call_on(
         ".cfi_def_cfa_offset 8",
         ".cfi_restore rbp",
         "ret",
-        // Somebody has switched to `suspended`: the stack pointer shows the argument, every other register is theirs.
-        "2:",
-        ".cfi_def_cfa_offset 32",
-        ".cfi_offset rbp, -16",
-        "lea rbp, [rsp + 16]",
+        // The other stack has switched to `suspended`: rbp is the frame pointer again, the stack pointer shows the
+        // argument, and the other registers are those of the other stack. What they were for the caller is lost to
+        // an unwinder.
         ".cfi_def_cfa rbp, 16",
+        ".cfi_offset rbp, -16",
+        ".cfi_undefined rbx",
+        ".cfi_undefined r12",
+        ".cfi_undefined r13",
+        ".cfi_undefined r14",
+        ".cfi_undefined r15",
+        "nop",
+        "2:",
         "mov rdi, [rbp - 16]",
         "call [rbp - 8]",
         "lea rcx, [rip + 2b]",
+        "push rbp",
+        "push rbx",
         "push rcx",
-        // The rest of `switch`. The convention of `switch` lets the code there expect nothing of rbp and the others.
+        // The rest of `switch`. The convention of `switch` lets the code there expect nothing of the other registers.
         "mov rsp, rax",
+        ".cfi_def_cfa rsp, 24",
+        ".cfi_offset rip, -24",
+        ".cfi_offset rbx, -16",
+        ".cfi_offset rbp, -8",
         "pop rax",
+        ".cfi_def_cfa_offset 16",
+        ".cfi_register rip, rax",
+        "pop rbx",
+        ".cfi_def_cfa_offset 8",
+        ".cfi_same_value rbx",
+        "pop rbp",
+        ".cfi_def_cfa_offset 0",
+        ".cfi_same_value rbp",
         "jmp rax",
         ".cfi_endproc"
     )
@@ -210,28 +312,61 @@ pub(crate) unsafe extern "C" fn call_suspended(sp: usize, f: extern "C" fn(usize
     naked_asm!(
         ".cfi_startproc",
         "push rbp",
+        ".cfi_def_cfa_offset 16",
+        ".cfi_offset rbp, -16",
         "push rbx",
+        ".cfi_def_cfa_offset 24",
+        ".cfi_offset rbx, -24",
         "push r12",
+        ".cfi_def_cfa_offset 32",
+        ".cfi_offset r12, -32",
         "mov r12, rsp",
+        ".cfi_remember_state",
         "mov rsp, rdi",
+        // From here on the caller's frames are those of the suspended stack.
+        ".cfi_def_cfa rsp, 24",
+        ".cfi_offset rip, -24",
+        ".cfi_offset rbx, -16",
+        ".cfi_offset rbp, -8",
+        ".cfi_undefined r12",
         "pop rax",
+        ".cfi_def_cfa_offset 16",
+        ".cfi_register rip, rax",
         "pop rbx",
+        ".cfi_def_cfa_offset 8",
+        ".cfi_same_value rbx",
         "pop rbp",
+        ".cfi_def_cfa_offset 0",
+        ".cfi_same_value rbp",
         "push rax",
+        ".cfi_def_cfa_offset 8",
+        ".cfi_offset rip, -8",
         "sub rsp, 8",
-        ".cfi_def_cfa rsp, 16",
+        ".cfi_def_cfa_offset 16",
         "mov rdi, rdx",
         "call rsi",
         "add rsp, 8",
         ".cfi_def_cfa_offset 8",
         "pop rax",
+        ".cfi_def_cfa_offset 0",
+        ".cfi_register rip, rax",
         "push rbp",
+        ".cfi_def_cfa_offset 8",
         "push rbx",
+        ".cfi_def_cfa_offset 16",
         "push rax",
+        ".cfi_def_cfa_offset 24",
         "mov rsp, r12",
+        ".cfi_restore_state",
         "pop r12",
+        ".cfi_def_cfa_offset 24",
+        ".cfi_restore r12",
         "pop rbx",
+        ".cfi_def_cfa_offset 16",
+        ".cfi_restore rbx",
         "pop rbp",
+        ".cfi_def_cfa_offset 8",
+        ".cfi_restore rbp",
         "ret",
         ".cfi_endproc"
     )
@@ -245,8 +380,8 @@ pub(crate) unsafe extern "C" fn call_suspended(sp: usize, f: extern "C" fn(usize
 pub(crate) unsafe fn prepare(base: usize, entry: extern "C" fn(usize) -> !, arg: usize) -> usize {
     let mut sp = base as *mut usize;
     // In the order in which `switch_carrying` pops them, last first. At `root_carried` the stack pointer is `base`.
-    let frame =
-        [root_carried as *const () as usize, 0 /* rbp */, 0 /* rbx */, arg, entry as usize, 0, 0];
+    let root = root_carried as *const () as usize + ROOTS_NOP;
+    let frame = [root, 0 /* rbp */, 0 /* rbx */, arg, entry as usize, 0, 0];
     for word in frame {
         // SAFETY: 56 of the 128 bytes promised.
         unsafe {
@@ -257,11 +392,23 @@ pub(crate) unsafe fn prepare(base: usize, entry: extern "C" fn(usize) -> !, arg:
     sp as usize
 }
 
-/// The outermost frame of a stack that [`prepare`] built: `arg` comes in r12 and `entry` in r13.
+/// The outermost frame of a stack that [`prepare`] built: `arg` comes in r12 and `entry` in r13. It begins behind its `nop`,
+/// so that its address, looked up as that of a caller, is found here, too.
 #[unsafe(naked)]
 unsafe extern "C" fn root_carried() {
-    naked_asm!(".cfi_startproc", ".cfi_undefined rip", "mov rdi, r12", "call r13", "ud2", ".cfi_endproc")
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_undefined rip",
+        "nop",
+        "mov rdi, r12",
+        "call r13",
+        "ud2",
+        ".cfi_endproc"
+    )
 }
+
+/// The length of that `nop`.
+const ROOTS_NOP: usize = 1;
 
 /// Leaves the thread pointer as it is, in [`switch_carrying`].
 pub(crate) const SAME_THREAD_POINTER: usize = 0;
@@ -278,13 +425,27 @@ pub(crate) const SAME_THREAD_POINTER: usize = 0;
 /// ([`crate::sys::can_carry`]).
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn switch_carrying(save: *mut usize, to: usize, tp: usize) {
+    // When rsp changes the CFI stays: both stacks have the same words in the same places.
     naked_asm!(
+        ".cfi_startproc",
         "push rbp",
+        ".cfi_def_cfa_offset 16",
+        ".cfi_offset rbp, -16",
         "push rbx",
+        ".cfi_def_cfa_offset 24",
+        ".cfi_offset rbx, -24",
         "push r12",
+        ".cfi_def_cfa_offset 32",
+        ".cfi_offset r12, -32",
         "push r13",
+        ".cfi_def_cfa_offset 40",
+        ".cfi_offset r13, -40",
         "push r14",
+        ".cfi_def_cfa_offset 48",
+        ".cfi_offset r14, -48",
         "push r15",
+        ".cfi_def_cfa_offset 56",
+        ".cfi_offset r15, -56",
         "mov [rdi], rsp",
         "mov rsp, rsi",
         "test rdx, rdx",
@@ -292,13 +453,28 @@ pub(crate) unsafe extern "C" fn switch_carrying(save: *mut usize, to: usize, tp:
         "wrfsbase rdx",
         "2:",
         "pop r15",
+        ".cfi_def_cfa_offset 48",
+        ".cfi_restore r15",
         "pop r14",
+        ".cfi_def_cfa_offset 40",
+        ".cfi_restore r14",
         "pop r13",
+        ".cfi_def_cfa_offset 32",
+        ".cfi_restore r13",
         "pop r12",
+        ".cfi_def_cfa_offset 24",
+        ".cfi_restore r12",
         "pop rbx",
+        ".cfi_def_cfa_offset 16",
+        ".cfi_restore rbx",
         "pop rbp",
+        ".cfi_def_cfa_offset 8",
+        ".cfi_restore rbp",
         "pop rcx",
+        ".cfi_def_cfa_offset 0",
+        ".cfi_register rip, rcx",
         "jmp rcx",
+        ".cfi_endproc"
     )
 }
 
@@ -388,7 +564,10 @@ pub(crate) unsafe extern "C" fn call_with_thread_pointer(
     thread_pointer: usize,
 ) {
     naked_asm!(
+        ".cfi_startproc",
         "push rbx",
+        ".cfi_def_cfa_offset 16",
+        ".cfi_offset rbx, -16",
         "mov rbx, fs:[0]",
         "wrfsbase r8",
         "mov rax, rdi",
@@ -398,7 +577,10 @@ pub(crate) unsafe extern "C" fn call_with_thread_pointer(
         "call rax",
         "wrfsbase rbx",
         "pop rbx",
+        ".cfi_def_cfa_offset 8",
+        ".cfi_restore rbx",
         "ret",
+        ".cfi_endproc"
     )
 }
 

@@ -82,7 +82,8 @@ impl GoroutineInfo {
         self.processor.into()
     }
 
-    /// Bytes of its stack that are in use.
+    /// Bytes of its stack that are in use. All of it, if it waits on the stack of another library's coroutine: how much of
+    /// its own is in use is not known then.
     pub fn stack_bytes(&self) -> usize {
         self.stack.live
     }

@@ -24,7 +24,10 @@ std::arch::global_asm!(
     ".globl __cxa_thread_atexit_impl",
     ".protected __cxa_thread_atexit_impl",
     ".type __cxa_thread_atexit_impl,@function",
-    "__cxa_thread_atexit_impl: jmp {register}",
+    "__cxa_thread_atexit_impl:",
+    ".cfi_startproc",
+    "jmp {register}",
+    ".cfi_endproc",
     ".size __cxa_thread_atexit_impl, . - __cxa_thread_atexit_impl",
     register = sym register,
 );

@@ -32,6 +32,7 @@ pub(crate) use thread::{ThreadWaiter, WaitingThread, parked_threads, waiting_thr
 
 use crate::goroutine::record::Record;
 use crate::sched::processor::{self, Processor};
+use crate::stack;
 use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -75,12 +76,20 @@ impl Waiter {
     /// Call it before any node of the wait is published. `reason`, `object` (the address of what is waited for, or what else
     /// the reason's [`Describe`] takes, or 0) and `at` are kept for diagnostics. They are noted here and not when the party parks, because it may have been woken
     /// before it does.
+    ///
+    /// # Panics
+    /// If the caller is a goroutine that cannot be suspended where it is.
     #[inline]
     pub fn begin(reason: Reason, object: usize, at: &'static Location<'static>) -> Waiter {
         let waiter = match processor::current_goroutine() {
             Some(record) => {
                 // SAFETY: the record is the running goroutine's own, and nobody else looks at it while it runs.
-                unsafe { (*record.as_ptr()).note_wait(reason, object, at) };
+                unsafe {
+                    if !processor::may_suspend(record) {
+                        stack::foreign::refuse_to_park();
+                    }
+                    (*record.as_ptr()).note_wait(reason, object, at);
+                }
                 Waiter(record.cast())
             }
             None => thread::current(reason, object, at),

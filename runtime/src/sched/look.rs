@@ -5,6 +5,7 @@ use super::Runtime;
 use super::processor::Processor;
 use crate::arch;
 use crate::goroutine::record::Record;
+use crate::stack::slots::Live;
 use std::backtrace::Backtrace;
 use std::ptr;
 use std::sync::atomic::Ordering;
@@ -68,12 +69,16 @@ impl Processor {
     pub(crate) unsafe fn stack_of(&self, record: &Record) -> StackUse {
         // SAFETY: by contract.
         let slots = unsafe { &(*self.local.get()).slots };
-        let live = if record.sp == 0 { 0 } else { slots.bounds(record.home).base - record.sp };
+        let live = match slots.live_bytes(record) {
+            Live::Known(live) => live,
+            Live::All => slots.bounds(record.home).size(),
+        };
         StackUse { live, resident: slots.is_resident(record) }
     }
 
     /// Has a suspended goroutine take its own backtrace: brings its stack in and calls a function there, as if what has
-    /// suspended it had called that. So nothing foreign unwinds it. `None` if its stack has no room for that.
+    /// suspended it had called that. So nothing foreign unwinds it. `None` if its stack has no room for that, or if it is
+    /// suspended on a [foreign](crate::stack::foreign) stack, of which nobody knows how much room it has.
     ///
     /// # Safety
     /// Called by the loop of this processor, between goroutines; the record is one of this processor's.
@@ -86,9 +91,10 @@ impl Processor {
         // SAFETY: by contract. The goroutine is suspended, its bytes are in place once it has been brought in, and below them nobody has any.
         unsafe {
             let slots = &mut (*self.local.get()).slots;
-            if record.sp == 0
+            let bounds = slots.bounds(record.home);
+            if !bounds.contain(record.sp)
+                || record.sp - bounds.limit < FOR_A_BACKTRACE
                 || slots.is_held_by_another(record)
-                || record.sp - slots.bounds(record.home).limit < FOR_A_BACKTRACE
             {
                 return None;
             }

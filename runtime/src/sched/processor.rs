@@ -199,15 +199,8 @@ pub(super) unsafe fn end_thread_locals(goroutine: NonNull<Record>) {
 /// [`crate::futex`].
 pub(crate) fn may_park_for(word: usize) -> bool {
     let Some(goroutine) = current_goroutine() else { return false };
-    let here = arch::stack_pointer();
     // SAFETY: the caller runs on this processor.
-    unsafe {
-        let local = Record::processor(goroutine).local.get();
-        let home = (*local).slots.bounds((*goroutine.as_ptr()).home);
-        let on_its_stack = |bounds: Bounds| (bounds.limit..bounds.base).contains(&here);
-        (on_its_stack(home) || stack::segment::innermost().is_some_and(on_its_stack))
-            && !(*local).resident.contains(word)
-    }
+    unsafe { may_suspend(goroutine) && !(*Record::processor(goroutine).local.get()).resident.contains(word) }
 }
 
 /// Parks the calling goroutine with its stack left in place until it goes on, even if others want the
@@ -482,6 +475,21 @@ pub(crate) fn current_home() -> Option<Bounds> {
     }
 }
 
+/// Whether the calling goroutine can be suspended where it is: see [`stack::foreign`].
+///
+/// # Safety
+/// The record is the calling goroutine's.
+#[inline(always)]
+pub(crate) unsafe fn may_suspend(record: NonNull<Record>) -> bool {
+    // SAFETY: we are the carrying thread. Nothing but this goroutine runs in the processor's slots now, so what is in them is in
+    // its own.
+    unsafe {
+        let local = current_processor().unwrap_unchecked().local.get();
+        (stack::segment::is_outside() && (*local).slots.contain(arch::stack_pointer()))
+            || stack::foreign::may_suspend(&*record.as_ptr())
+    }
+}
+
 /// The goroutine that the calling code belongs to, also while it is on the system stack, where it cannot park.
 pub(crate) fn calling_goroutine() -> Option<NonNull<Record>> {
     current_goroutine().or_else(stack::system::goroutine)
@@ -496,10 +504,11 @@ pub(crate) unsafe fn set_current_goroutine(processor: &Processor, record: Option
     unsafe { (*processor.local.get()).current = record.map_or(ptr::null_mut(), NonNull::as_ptr) }
 }
 
-/// Where the calling goroutine finds what it switches to when it parks; `None` on a plain thread.
+/// Where the calling goroutine finds what it switches to when it parks; `None` on a plain thread. On the system stack it is the
+/// same, although the goroutine cannot park there: so what is exchanged can be put back wherever that happens.
 #[inline]
 pub(crate) fn way_out() -> Option<NonNull<usize>> {
-    current_goroutine()?;
+    calling_goroutine()?;
     // SAFETY: we are the carrying thread; the local part does not move.
     current_processor().map(|p| unsafe { NonNull::new_unchecked(&raw mut (*p.local.get()).loop_sp) })
 }
@@ -563,7 +572,8 @@ unsafe fn clear_timer(record: NonNull<Record>) {
 }
 
 /// Lets the other goroutines of the processor run, and those of other processors if the worker has any; then goes on.
-/// On a plain thread it yields the thread.
+/// On a plain thread it yields the thread. Where a goroutine cannot wait, on the stack of another library's coroutine while its own
+/// stack is shared, it does nothing.
 ///
 /// ```
 /// let other = narrowboat_runtime::spawn(|| ());
@@ -575,6 +585,9 @@ pub fn yield_now() {
     match current_goroutine() {
         // SAFETY: we are the carrying thread and the record is our own.
         Some(record) => unsafe {
+            if !may_suspend(record) {
+                return;
+            }
             let local = current_processor().unwrap_unchecked().local.get();
             (*local).wish = Wish::Yield;
             arch::switch(&raw mut (*record.as_ptr()).sp, (*local).loop_sp);

@@ -24,6 +24,12 @@ impl Arena {
         Ok(Arena { memory: Reservation::new(stride * slots)?, stride, slots })
     }
 
+    /// Whether an address lies in one of the slots, or in a guard.
+    #[inline]
+    pub(crate) fn contains(&self, address: usize) -> bool {
+        self.memory.contains(address)
+    }
+
     /// Opens slot `index`. If the system refuses the whole of it, half is tried, and so on, down to `least` bytes.
     pub(crate) fn open(&self, index: usize, least: usize) -> io::Result<Bounds> {
         assert!(index < self.slots);

@@ -27,11 +27,14 @@
 //
 // What a stack has resident and nobody has needed lately is given back to the system (`scavenge`).
 //
+// Code of a goroutine may also run on a stack that is none of ours: another library's (`foreign`).
+//
 // How large slots are and how many, and what happens when the system refuses, is decided in `geometry`. Which stack the
 // calling code is on is known in `present`; what happens when it runs past the end, in `overflow` and `frames`.
 
 pub(crate) mod arena;
 pub(crate) mod cache;
+pub(crate) mod foreign;
 pub(crate) mod frames;
 pub(crate) mod geometry;
 pub(crate) mod image;
@@ -69,5 +72,9 @@ pub(crate) struct Bounds {
 impl Bounds {
     pub(crate) fn size(&self) -> usize {
         self.base - self.limit
+    }
+
+    pub(crate) fn contain(&self, address: usize) -> bool {
+        (self.limit..self.base).contains(&address)
     }
 }

@@ -6,7 +6,6 @@
 //! signal handlers: so it runs on a stack of its own, for a limited time, and a fault or an alarm
 //! meanwhile prints what has been found and ends the process, too.
 
-use super::GUARD;
 use super::frames::{FRAMES, INNERMOST};
 use super::present::{self, Kind, Present};
 use crate::sys::signals;
@@ -38,11 +37,7 @@ static RESERVE: Reserve = Reserve(UnsafeCell::new([0; _]));
 /// Ends the process with a report if `address` lies in the guard of the running goroutine's stack; else returns.
 /// `context` is what the kernel passed to the handler.
 pub(crate) fn report(address: usize, context: *const c_void) {
-    let Some(present) = present::interrupted() else { return };
-    let limit = present.bounds.limit;
-    if !(limit - GUARD..limit).contains(&address) {
-        return;
-    }
+    let Some(present) = present::overflowed(address) else { return };
     // Acquire and release order nothing that matters here, they only make one thread the first.
     if WRITER.compare_exchange(0, sys::kernel_thread_id(), Ordering::AcqRel, Ordering::Acquire).is_err() {
         // Another one ends the process.

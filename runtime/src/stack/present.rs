@@ -1,6 +1,6 @@
 //! Which stack the calling code is on, and how much of it is left.
 
-use super::{Bounds, segment, system};
+use super::{Bounds, GUARD, segment, system};
 use crate::goroutine::record::Record;
 use crate::locals::ours;
 use crate::sched::processor;
@@ -32,11 +32,19 @@ use std::panic::Location;
 pub fn remaining() -> Option<usize> {
     let here = arch::stack_pointer();
     let bounds = bounds()?;
-    (bounds.limit..bounds.base).contains(&here).then(|| here - bounds.limit)
+    bounds.contain(here).then(|| here - bounds.limit)
 }
 
 fn bounds() -> Option<Bounds> {
     segment::innermost().or_else(processor::current_home).or_else(native)
+}
+
+/// The bounds of the stack that the calling code is on, if it is a goroutine and not on the system stack. On a foreign stack, those of
+/// its home. Async-signal-safe.
+pub(crate) fn of_goroutine() -> Option<Bounds> {
+    let home = processor::current_home()?;
+    let here = arch::stack_pointer();
+    Some(segment::innermost().filter(|segment| segment.contain(here)).unwrap_or(home))
 }
 
 /// The bounds of the native stack that belongs to the thread pointer in force.
@@ -76,8 +84,17 @@ pub(crate) enum Kind {
     System,
 }
 
-/// The stack that the interrupted code ran on, unless that is a plain thread's own. Async-signal-safe.
-pub(crate) fn interrupted() -> Option<Present> {
+/// Which stack of the interrupted code has the address in its guard. None if it is a plain thread's own, or a foreign one.
+/// Async-signal-safe.
+pub(crate) fn overflowed(address: usize) -> Option<Present> {
+    let segment = segment::innermost().map(|bounds| (Kind::Segment, bounds));
+    // A coroutine may have been suspended in a segment, so the home comes into question too.
+    let home = processor::current_home().map(|bounds| (Kind::Home, bounds));
+    // Code that gets there has asked for the bounds before.
+    let system = || system::goroutine().and_then(|_| known_native()).map(|bounds| (Kind::System, bounds));
+    let in_guard = |bounds: &Bounds| (bounds.limit - GUARD..bounds.limit).contains(&address);
+    let mut stacks = segment.into_iter().chain(home.or_else(system));
+    let (kind, bounds) = stacks.find(|(_, bounds)| in_guard(bounds))?;
     let goroutine = processor::calling_goroutine().map(|record| {
         // SAFETY: called by a handler that interrupted the goroutine, so its record is live.
         let record: &Record = unsafe { &*record.as_ptr() };
@@ -87,10 +104,5 @@ pub(crate) fn interrupted() -> Option<Present> {
             spawned_at: record.origin.spawned_at(),
         }
     });
-    let (kind, bounds) = segment::innermost()
-        .map(|bounds| (Kind::Segment, bounds))
-        .or_else(|| processor::current_home().map(|bounds| (Kind::Home, bounds)))
-        // Whoever gets there has asked for the bounds before.
-        .or_else(|| system::goroutine().and_then(|_| known_native()).map(|bounds| (Kind::System, bounds)))?;
     Some(Present { kind, bounds, goroutine })
 }

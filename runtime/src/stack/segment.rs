@@ -13,7 +13,7 @@
 //! the [cache](super::cache) of the processor or thread.
 
 use super::own::OwnStack;
-use super::{Bounds, cache, overflow};
+use super::{Bounds, cache, foreign, overflow};
 use crate::locals::ours;
 use crate::sched::processor;
 use crate::{arch, sys};
@@ -34,6 +34,8 @@ pub(crate) struct Link {
     loop_sp: usize,
     /// Where `grow`'s frame is suspended while its segment runs.
     suspended: usize,
+    /// Whether `grow` was called on a stack of the goroutine's, and not on a [foreign](super::foreign) one.
+    on_own_stack: bool,
 }
 
 /// The link of the innermost segment that the calling code is on, replaced by another.
@@ -45,6 +47,20 @@ fn replace_innermost(link: *const Link) -> *const Link {
 pub(crate) fn innermost() -> Option<Bounds> {
     // SAFETY: set only while the goroutine or thread runs whose link it is.
     unsafe { ours::with(|ours| ours.segment.get()).as_ref() }.map(|link| link.bounds)
+}
+
+/// Whether the calling code is in no segment.
+#[inline]
+pub(crate) fn is_outside() -> bool {
+    ours::with(|ours| ours.segment.get()).is_null()
+}
+
+/// Whether an address in the frame of the calling code lies in the innermost segment, and all stacks that this is chained to are the
+/// goroutine's. `None` outside of segments.
+pub(super) fn is_chained(here: usize) -> Option<bool> {
+    // SAFETY: as above.
+    unsafe { ours::with(|ours| ours.segment.get()).as_ref() }
+        .map(|link| link.on_own_stack && link.bounds.contain(here))
 }
 
 /// Runs `f` while the innermost segment does not count: `f` is called on a stack that is none.
@@ -170,7 +186,9 @@ struct Call<F, T> {
 
 /// Calls `f` on the empty segment.
 fn run<F: FnOnce() -> T, T>(bounds: Bounds, f: F) -> thread::Result<T> {
-    let link = Link { outer: ours::with(|ours| ours.segment.get()), bounds, loop_sp: 0, suspended: 0 };
+    let outer = ours::with(|ours| ours.segment.get());
+    let on_own_stack = foreign::is_on_own_stack(arch::stack_pointer());
+    let link = Link { outer, bounds, loop_sp: 0, suspended: 0, on_own_stack };
     let mut call = Call { link, f: ManuallyDrop::new(f), outcome: MaybeUninit::uninit() };
     let at = &raw mut call;
     // SAFETY: the segment is the caller's alone. `on_segment` and `relay` get the address of the call, which stays in
@@ -214,15 +232,43 @@ unsafe fn enter(link: *mut Link) {
 /// The reverse of `enter`.
 ///
 /// # Safety
-/// As for `enter`; the link is the innermost.
+/// As for `enter`; the link has been entered.
 unsafe fn leave(link: *mut Link) {
     // SAFETY: by contract.
     unsafe {
+        if !ptr::eq(ours::with(|ours| ours.segment.get()), link) {
+            return take_out(link);
+        }
         if let Some(loop_sp) = processor::way_out() {
             loop_sp.write((*link).loop_sp);
         }
         replace_innermost((*link).outer);
     }
+}
+
+/// Leaves a segment that is not the innermost. A coroutine has called `grow` and has been suspended there; its resumer has called
+/// `grow` too, and there the coroutine goes on.
+///
+/// # Safety
+/// As for `leave`.
+#[cold]
+unsafe fn take_out(link: *mut Link) {
+    let mut inner = ours::with(|ours| ours.segment.get()).cast_mut();
+    // SAFETY: all links of the chain are those of calls that have not returned, of this goroutine or thread.
+    unsafe {
+        while let Some(at) = inner.as_mut() {
+            if ptr::eq(at.outer, link) {
+                (at.outer, at.loop_sp) = ((*link).outer, (*link).loop_sp);
+                return;
+            }
+            inner = at.outer.cast_mut();
+        }
+    }
+    // A coroutine has been suspended inside of `on_system_stack`. What would be left behind is a way to a frame that is gone.
+    eprintln!(
+        "narrowboat: a coroutine has left stack::grow where the segment is not known: the process ends"
+    );
+    std::process::abort();
 }
 
 /// Called where the frame of `grow` is, when the goroutine has parked in the segment: parks here, too, and returns

@@ -266,6 +266,18 @@ impl Slots {
         Ok((self.open.len() - 1) as u32)
     }
 
+    /// Whether an address lies in the slots. Here, and not among own stacks, is where most goroutines run.
+    #[inline]
+    pub(crate) fn contain(&self, address: usize) -> bool {
+        self.arena.contains(address) || self.reserve.as_ref().is_some_and(|arena| arena.contains(address))
+    }
+
+    /// How many bytes below the base of its stack a suspended goroutine needs.
+    pub(crate) fn live_bytes(&self, goroutine: &Record) -> Live {
+        // SAFETY: a reference to a record is one to a live one.
+        unsafe { live_bytes(ptr::from_ref(goroutine).cast_mut(), self.bounds(goroutine.home)) }
+    }
+
     /// Whether the bytes of a suspended goroutine are where it runs.
     pub(crate) fn is_resident(&self, goroutine: &Record) -> bool {
         goroutine.home.is_own() || ptr::eq(self.open[goroutine.home.slot()].occupant, goroutine)
@@ -351,7 +363,7 @@ impl Slots {
             // SAFETY: an occupant is a live record, and nobody runs while we do.
             let (occupant, live) =
                 unsafe { (slot.occupant.as_ref(), live_bytes(slot.occupant, slot.bounds)) };
-            if let Some(occupant) = occupant
+            if let (Some(occupant), Live::Known(live)) = (occupant, live)
                 && self.sites.cares(live)
             {
                 self.sites.note(occupant.origin.spawned_at(), live);
@@ -566,7 +578,9 @@ impl Slots {
         // SAFETY: as in `bring_in`; being suspended and resident, it needs what lies above its stack pointer.
         unsafe {
             let bounds = self.bounds((*goroutine).home);
-            scavenge::strip(bounds, live_bytes(goroutine, bounds));
+            if let Live::Known(live) = live_bytes(goroutine, bounds) {
+                scavenge::strip(bounds, live);
+            }
         }
     }
 
@@ -640,7 +654,9 @@ impl Slots {
             Some(slot) if slot.bounds.base == 0 => return Some(Verdict::Settled),
             Some(slot) => {
                 // SAFETY: the occupant is a live record, and nobody runs while we do.
-                let live = unsafe { live_bytes(slot.occupant, slot.bounds) };
+                let Live::Known(live) = (unsafe { live_bytes(slot.occupant, slot.bounds) }) else {
+                    return Some(Verdict::Settled);
+                };
                 // SAFETY: as above. Its bytes are in the slot, so its image holds nothing of value.
                 if let Some(occupant) = unsafe { slot.occupant.as_mut() } {
                     occupant.image.release_if_too_large(live);
@@ -658,7 +674,9 @@ impl Slots {
                 };
                 let bounds = own.stack.bounds();
                 // SAFETY: a stack of a goroutine's own goes with it, so the record is live; nobody runs while we do.
-                let live = unsafe { live_bytes(own.goroutine, bounds) };
+                let Live::Known(live) = (unsafe { live_bytes(own.goroutine, bounds) }) else {
+                    return Some(Verdict::Settled);
+                };
                 (&mut own.history, Visit { bounds, live, used: live, ran })
             }
         };
@@ -667,19 +685,29 @@ impl Slots {
     }
 }
 
-/// How many bytes below the base of its stack a suspended goroutine needs. Null needs none.
+/// What a suspended goroutine needs of its stack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Live {
+    /// So many bytes below the base.
+    Known(usize),
+    /// Perhaps all of it: the goroutine is suspended on a [foreign](super::foreign) stack. Never in a slot that it shares.
+    All,
+}
+
+/// What a suspended goroutine needs of its stack. Null needs nothing.
 ///
 /// # Safety
 /// The record is live, or null.
-unsafe fn live_bytes(goroutine: *mut Record, bounds: Bounds) -> usize {
+unsafe fn live_bytes(goroutine: *mut Record, bounds: Bounds) -> Live {
     // SAFETY: by contract.
     match unsafe { goroutine.as_ref() } {
+        Some(goroutine) if bounds.contain(goroutine.sp) => Live::Known(bounds.base - goroutine.sp),
         Some(goroutine) if goroutine.sp != 0 => {
-            debug_assert!((bounds.limit..bounds.base).contains(&goroutine.sp));
-            bounds.base - goroutine.sp
+            debug_assert!(goroutine.home.is_own());
+            Live::All
         }
         // Nobody, or one that has not run: nothing of its is there.
-        _ => 0,
+        _ => Live::Known(0),
     }
 }
 

@@ -40,8 +40,9 @@ pub(crate) fn refuse_to_park() -> ! {
 
 /// Runs `f` on the native stack of the calling goroutine's thread, and returns what it returns.
 ///
-/// For foreign code that looks at where the stack pointer is: that compares it with the bounds that `pthread_getattr_np`
-/// reports, as some garbage collectors and language runtimes do, or scans the thread's stack. Nothing else needs this. Calls
+/// For foreign code that insists on the stack of its thread: that keeps the bounds of its threads in a table of its own, as some garbage
+/// collectors do, or scans these stacks. Code that asks `pthread_getattr_np` where it is hears of the goroutine's own stack (but in a
+/// statically linked program). Nothing else needs this. Calls
 /// into C cost nothing extra on a goroutine's own stack, and that is much larger: the native stack has 1 MiB.
 ///
 /// `f` is still the goroutine's code: thread-locals, `thread::current()` and [`current()`](crate::current()) are what they are outside. It

@@ -35,6 +35,11 @@ impl Reservation {
         Ok(Reservation { low, len })
     }
 
+    #[inline]
+    pub(crate) fn contains(&self, address: usize) -> bool {
+        address.wrapping_sub(self.low) < self.len
+    }
+
     pub(crate) fn low(&self) -> usize {
         self.low
     }

@@ -1,5 +1,6 @@
 //! Linux.
 
+mod getattr;
 pub(crate) mod memory;
 mod setxid;
 pub(crate) mod signals;

@@ -1,5 +1,6 @@
 //! Threads that lend their thread-locals, and what the CPU and kernel let us do with them.
 
+use super::getattr;
 use crate::arch;
 use crate::stack::Bounds;
 use std::ffi::{CStr, c_void};
@@ -74,7 +75,7 @@ pub(crate) fn native_stack() -> Option<Bounds> {
     let (mut limit, mut size) = (ptr::null_mut(), 0);
     // SAFETY: the attributes are used only when the first call has written them, and then destroyed once.
     unsafe {
-        if libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
+        if getattr::of_thread(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
             return None;
         }
         let known = libc::pthread_attr_getstack(attributes.as_ptr(), &mut limit, &mut size) == 0;

@@ -1,0 +1,97 @@
+//! `pthread_getattr_np` in a goroutine.
+//!
+//! Code that looks for the bounds of the stack it is on asks the C library about its thread. In a goroutine the thread is
+//! the processor's lending one, whose stack is another. So the function of that name here stands in front of the C
+//! library's, and tells a goroutine that asks about itself of its own stack, or of the segment that it is on. Every other
+//! question goes to the C library: those of plain threads, those about other threads, and those on the system stack.
+//!
+//! As in [`crate::locals::destructors`] it is protected. A library that is loaded by itself, and not linked with the
+//! program, may find the C library's function first, and hears what that says. The function works before `main`,
+//! where std calls it.
+//!
+//! A static program has no other function to pass questions on to, so there the C library's stays: goroutines hear of
+//! their processor's thread.
+
+use libc::{c_int, pthread_attr_t, pthread_t};
+
+#[cfg(not(target_feature = "crt-static"))]
+mod in_front {
+    use super::*;
+    use crate::stack;
+    use std::ffi::c_void;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::{mem, ptr};
+
+    std::arch::global_asm!(
+        ".globl pthread_getattr_np",
+        ".protected pthread_getattr_np",
+        ".type pthread_getattr_np,@function",
+        "pthread_getattr_np:",
+        ".cfi_startproc",
+        "jmp {function}",
+        ".cfi_endproc",
+        ".size pthread_getattr_np, . - pthread_getattr_np",
+        function = sym attributes_of,
+    );
+
+    /// # Safety
+    /// As for `pthread_getattr_np`.
+    unsafe extern "C" fn attributes_of(thread: pthread_t, attributes: *mut pthread_attr_t) -> c_int {
+        // SAFETY: by contract. A thread is always there for itself.
+        unsafe {
+            let error = libcs(thread, attributes);
+            if error != 0 || thread != libc::pthread_self() {
+                return error;
+            }
+            match stack::present::of_goroutine() {
+                Some(bounds) => {
+                    libc::pthread_attr_setstack(attributes, bounds.limit as *mut c_void, bounds.size())
+                }
+                None => 0,
+            }
+        }
+    }
+
+    /// The function that stands behind this one.
+    ///
+    /// # Safety
+    /// As for `pthread_getattr_np`.
+    pub(super) unsafe fn libcs(thread: pthread_t, attributes: *mut pthread_attr_t) -> c_int {
+        const UNKNOWN: usize = 0;
+        const MISSING: usize = 1;
+        static FOUND: AtomicUsize = AtomicUsize::new(UNKNOWN);
+        let mut found = FOUND.load(Ordering::Relaxed);
+        if found == UNKNOWN {
+            // SAFETY: a look-up by name.
+            found =
+                unsafe { libc::dlsym(libc::RTLD_NEXT, c"pthread_getattr_np".as_ptr()) }.addr().max(MISSING);
+            FOUND.store(found, Ordering::Relaxed);
+        }
+        if found == MISSING {
+            return libc::ENOSYS;
+        }
+        // SAFETY: the C library's function of this name has this type; called by contract.
+        unsafe {
+            let function: unsafe extern "C" fn(pthread_t, *mut pthread_attr_t) -> c_int =
+                mem::transmute(ptr::with_exposed_provenance::<c_void>(found));
+            function(thread, attributes)
+        }
+    }
+}
+
+/// What the C library's function says.
+///
+/// # Safety
+/// As for `pthread_getattr_np`.
+pub(super) unsafe fn of_thread(thread: pthread_t, attributes: *mut pthread_attr_t) -> c_int {
+    #[cfg(not(target_feature = "crt-static"))]
+    // SAFETY: by contract.
+    unsafe {
+        in_front::libcs(thread, attributes)
+    }
+    #[cfg(target_feature = "crt-static")]
+    // SAFETY: by contract.
+    unsafe {
+        libc::pthread_getattr_np(thread, attributes)
+    }
+}
