@@ -4,6 +4,7 @@ mod common;
 
 use common::{in_child, in_child_with};
 use narrowboat_runtime::{Builder, dump, park, run, sleep, spawn, stats};
+use std::os::unix::process::CommandExt;
 use std::panic::Location;
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -225,6 +226,34 @@ fn threads_that_come_and_go_and_wake_somebody_keep_it_quiet() {
     };
     let text = says(&output, &["went on"]);
     assert!(!text.contains("fatal"), "{text}");
+}
+
+/// Nor one that stays for the sake of a child process, whose death would be the end of that.
+#[test]
+fn threads_of_the_pool_without_work_do_not_keep_it_quiet() {
+    let Some(output) = in_child("threads_of_the_pool_without_work_do_not_keep_it_quiet") else {
+        return alone(|| {
+            // SAFETY: the alarm ends the process if nothing else does.
+            unsafe { libc::alarm(60) };
+            run(|| {
+                let _child = narrowboat_runtime::blocking(|| {
+                    let mut command = std::process::Command::new("sleep");
+                    // SAFETY: a plain system call.
+                    unsafe {
+                        command.pre_exec(|| {
+                            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                            Ok(())
+                        });
+                    }
+                    command.arg("600").stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
+                    command.stderr(std::process::Stdio::null()).spawn().unwrap()
+                });
+                narrowboat_runtime::blocking(|| std::thread::sleep(Duration::from_millis(100)));
+                wait_for_nothing();
+            });
+        });
+    };
+    says(&output, &["fatal: all goroutines are asleep - deadlock!"]);
 }
 
 #[test]
