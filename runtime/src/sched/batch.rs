@@ -259,6 +259,7 @@ impl Processor {
             (*local).spawned = 0;
             (*r).reason = Reason::None;
             self.switches.add(1);
+            self.begin_turn((*r).origin.spawned_at());
             if (*r).sp == 0 {
                 let (entry, kept) = (*r).entry();
                 (*r).task = kept;
@@ -268,6 +269,7 @@ impl Processor {
                 arch::switch(&raw mut (*local).loop_sp, (*r).sp);
             }
             (*local).current = ptr::null_mut();
+            self.end_turn();
             if TRACED {
                 trace::turn_ends(self, &*r, (*local).wish);
             }

@@ -1,5 +1,6 @@
 //! Linux.
 
+pub(crate) mod blocked;
 pub(crate) mod memory;
 mod setxid;
 pub(crate) mod signals;
