@@ -21,8 +21,8 @@
 //! that lock; the caller looks, and enters, under the same.
 
 use crate::park::{Outcome, Reason, WaitQueue, Waiter};
-use crate::sched;
 use crate::sched::config::DEFAULT_BLOCKING_THREADS;
+use crate::sched::{self, fork};
 use crate::sys;
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -131,7 +131,8 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    if OURS.get() {
+    // In a forked process there is no pool, and nobody else who would have to go on.
+    if OURS.get() || fork::in_child() {
         return catch_unwind(AssertUnwindSafe(f));
     }
     let answer = Arc::new(Answer { state: Mutex::new((None, WaitQueue::new())) });
@@ -162,8 +163,8 @@ impl Pool {
         }
         state.count_in();
         drop(state);
-        let started = thread::Builder::new().name("narrowboat-blocking".into()).spawn(|| self.serve());
-        if started.is_err() {
+        let thread = thread::Builder::new().name("narrowboat-blocking".into());
+        if fork::watch().and_then(|()| thread.spawn(|| self.serve())).is_err() {
             self.do_without();
         }
     }

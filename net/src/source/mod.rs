@@ -20,6 +20,7 @@ use crate::poller::readiness::{Readiness, Seen, Signal};
 use crate::poller::{NetPoller, Registration};
 use crate::sys::socket;
 use narrowboat_runtime::park::Reason;
+use narrowboat_runtime::sched::poller::check_polled;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -176,7 +177,8 @@ impl<F: IoSafe> Source<F> {
         let readiness = self.registered().ok()?.direction(direction);
         let seen = readiness.look();
         self.limit(direction).check().ok()?;
-        if direction == Direction::Output || !seen.is_spent() {
+        // Where nobody polls nothing is known.
+        if direction == Direction::Output || !seen.is_spent() || check_polled().is_err() {
             if socket::is_ready(self.fd(), direction) {
                 return None;
             }

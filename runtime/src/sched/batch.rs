@@ -9,6 +9,7 @@
 //! another worker may carry it.
 
 use super::config::Stress;
+use super::fork;
 use super::processor::{Processor, Wish};
 use super::worker::Worker;
 use crate::diag::inspect;
@@ -244,7 +245,7 @@ impl Processor {
     /// # Safety
     /// As for `run_batch`; the goroutine is one of this processor's, suspended or not yet started.
     #[inline(always)]
-    unsafe fn resume<const TRACED: bool>(&'static self, record: NonNull<Record>) {
+    pub(super) unsafe fn resume<const TRACED: bool>(&'static self, record: NonNull<Record>) {
         let local = self.local.get();
         let r = record.as_ptr();
         // SAFETY: the loop owns the local part and the records. No reference is held across the switch: the goroutine,
@@ -393,6 +394,9 @@ pub(super) extern "C" fn processor_loop(processor: usize) -> ! {
             processor.put_predecessor_down();
             let short =
                 if trace::on() { processor.run_batch::<true>() } else { processor.run_batch::<false>() };
+            if fork::in_child() {
+                processor.run_forked();
+            }
             processor.set_down(short);
         }
     }

@@ -13,6 +13,7 @@ use super::hooks;
 use super::picture::Picture;
 use super::timeline::Timeline;
 use crate::diag::{deadlock, say};
+use crate::sched::fork;
 use crate::sched::processor::Processor;
 use crate::{sched, sys};
 use std::fs::File;
@@ -126,6 +127,7 @@ fn set_on() {
 
 /// Begins to write a trace.
 pub(super) fn start(path: &Path, unattended: bool) -> io::Result<()> {
+    fork::check()?;
     let mut state = state();
     if let Some(writing) = &state.writing {
         let path = writing.file.path.display();
@@ -163,6 +165,7 @@ pub(super) fn stop() -> io::Result<Summary> {
 }
 
 pub(super) fn start_recorder(at_panic: Option<PathBuf>) -> io::Result<()> {
+    fork::check()?;
     start_helper()?;
     let mut state = state();
     if state.recorder.is_none() {

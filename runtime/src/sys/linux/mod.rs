@@ -1,6 +1,7 @@
 //! Linux.
 
 pub(crate) mod blocked;
+pub(crate) mod fork;
 pub(crate) mod memory;
 mod setxid;
 pub(crate) mod signals;

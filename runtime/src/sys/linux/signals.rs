@@ -1,7 +1,7 @@
 //! Signal handlers: a fault in a goroutine's guard is reported as what it is, every other goes to who had it before.
 
 use super::memory::page_size;
-use super::setxid;
+use super::{fork, setxid};
 use crate::stack::own::OwnStack;
 use libc::{c_int, c_void, siginfo_t};
 use std::mem::MaybeUninit;
@@ -225,6 +225,15 @@ pub(crate) fn ring_at_quit() -> std::io::Result<Option<Bell>> {
 }
 
 extern "C" fn on_quit(_signal: c_int) {
+    if fork::in_child() {
+        // The bell is the parent's, and the thread that hears it. Here the signal does what it does by default, when this returns.
+        // SAFETY: async-signal-safe calls without pointers.
+        unsafe {
+            libc::signal(libc::SIGQUIT, libc::SIG_DFL);
+            libc::raise(libc::SIGQUIT);
+        }
+        return;
+    }
     let one = 1u64;
     // SAFETY: eight readable bytes. A write to an event descriptor of which nobody has read 2^64 - 1 does not fail, so `errno` stays.
     unsafe { libc::write(BELL.load(Ordering::Acquire), (&raw const one).cast(), size_of::<u64>()) };
