@@ -315,10 +315,13 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Resu
     Ok(before)
 }
 
-/// Makes somebody else's socket non-blocking. Says whether it was so before, and what its timeouts are.
-pub(crate) fn adopt(fd: BorrowedFd<'_>) -> (bool, Option<Duration>, Option<Duration>) {
+/// Looks at somebody else's socket: whether it is non-blocking, and what its timeouts are.
+///
+/// Its open file may be another process's as well, or a standard stream, and the data calls here need no mode. For accepting
+/// there is no such call, so one that `accepts` is made non-blocking.
+pub(crate) fn adopt(fd: BorrowedFd<'_>, accepts: bool) -> (bool, Option<Duration>, Option<Duration>) {
     let socket = SockRef::from(&fd);
-    let nonblocking = set_nonblocking(fd, true).unwrap_or(false);
+    let nonblocking = if accepts { set_nonblocking(fd, true) } else { socket.nonblocking() }.unwrap_or(false);
     #[cfg(target_vendor = "apple")]
     let _ = socket.set_nosigpipe(true);
     (nonblocking, socket.read_timeout().unwrap_or(None), socket.write_timeout().unwrap_or(None))
