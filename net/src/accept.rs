@@ -17,12 +17,23 @@ use crate::sys::socket;
 use narrowboat_runtime::sleep_until;
 use socket2::SockAddr;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(4);
 /// The pause is doubled so many times at most.
 const DOUBLINGS: u8 = 6;
+
+/// Takes a connection that waits. `InvalidInput` after a shutdown of the listener: a Unix one says so only to a party
+/// that may block.
+fn take(source: &Source, listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
+    match socket::accept(listener) {
+        Err(error) if socket::means_end(&error, source.is_nonblocking(), listener) => {
+            Err(io::Error::from_raw_os_error(libc::EINVAL))
+        }
+        taken => taken,
+    }
+}
 
 /// Waits for a connection and takes it.
 ///
@@ -30,14 +41,14 @@ const DOUBLINGS: u8 = 6;
 /// As [`Source::operate`].
 pub(crate) fn accept(source: &Source, wait: Wait<'_>) -> io::Result<(OwnedFd, SockAddr)> {
     let row = source.short_of_means();
-    let mut taken = source.io(wait, socket::accept);
+    let mut taken = source.io(wait, |listener| take(source, listener));
     let is_short = |taken: &io::Result<_>| taken.as_ref().is_err_and(socket::is_short_of_means);
     if row > 0 && is_short(&taken) && !source.is_nonblocking() {
         let until = Instant::now() + FIRST_PAUSE * (1 << (row - 1));
         let deadline = source.limit(Direction::Input).deadline();
         // Not in the queue of those who wait for connections: there are some, and it is not they that are missing.
         sleep_until(deadline.map_or(until, |deadline| deadline.min(until)));
-        taken = source.io(wait, socket::accept);
+        taken = source.io(wait, |listener| take(source, listener));
     }
     let row = if is_short(&taken) { (row + 1).min(DOUBLINGS + 1) } else { 0 };
     source.set_short_of_means(row);

@@ -5,6 +5,7 @@
 
 use crate::methods::deadline_methods;
 use crate::ready::ready;
+use crate::shared::{self, Turns};
 use crate::source::{Direction, Source, Wait};
 use crate::sys::socket;
 use narrowboat_chan::Receiver;
@@ -60,9 +61,21 @@ unsafe impl<T: IoSafe + ?Sized> IoSafe for Box<T> {}
 /// A descriptor of any kind that goroutines can wait for: a pipe, an `eventfd`, a terminal, a socket that a C library
 /// has made. From a plain thread the waiting blocks the thread.
 ///
-/// Made of anything that owns or borrows a descriptor ([`IoSafe`]). The descriptor is made non-blocking; what has the same
-/// open file elsewhere gets to see that, too. For a C library's descriptor, borrow it
+/// Made of anything that owns or borrows a descriptor ([`IoSafe`]). For a C library's descriptor, borrow it
 /// ([`BorrowedFd::borrow_raw`]), which is a promise that it stays open for as long as this value is used.
+///
+/// # Non-blocking mode
+/// The descriptor is made non-blocking, unless other processes, or other parts of this one, may have the same open file and
+/// would get to see that: a terminal, pipe or socket that has no close-on-exec mark, as what was inherited has none, or that
+/// is the same as one of the standard streams. Such a one keeps its mode, and an operation is tried when the system says that
+/// it need not wait. Two things are then left to know:
+///
+/// - What waits in spite of that blocks the thread under the goroutine: a closure that writes more than there is room for
+///   ([`Write`] hands over 4 KiB at a time, for which pipes and sockets have room if they have any), a write to a terminal
+///   whose buffer is nearly full because nothing reads at its other end, and a read of what another process takes first.
+/// - A descriptor that another process has sent through a Unix socket does not look shared, and is made non-blocking.
+///
+/// A descriptor that is non-blocking already is used as it is.
 ///
 /// The descriptor must be of a kind that the system can watch. Files on a disk are not: see `narrowboat::blocking` for
 /// those.
@@ -111,12 +124,43 @@ unsafe impl<T: IoSafe + ?Sized> IoSafe for Box<T> {}
 /// ```
 pub struct Async<T: IoSafe> {
     source: Arc<Source<T>>,
-    /// What the descriptor was before.
-    nonblocking: bool,
+    mode: Mode,
+}
+
+/// The mode of the descriptor.
+#[derive(Clone)]
+enum Mode {
+    /// Non-blocking, as it was before.
+    Nonblocking,
+    /// Non-blocking, and blocking before.
+    MadeNonblocking,
+    /// Blocking, because it may be shared.
+    Blocking(Turns),
+}
+
+impl Mode {
+    /// The mode of a descriptor that is to be watched.
+    fn of(fd: BorrowedFd<'_>) -> io::Result<Mode> {
+        if socket2::SockRef::from(&fd).nonblocking()? {
+            return Ok(Mode::Nonblocking);
+        }
+        if shared::may_be(fd) {
+            return Ok(Mode::Blocking(Turns::default()));
+        }
+        socket::set_nonblocking(fd, true)?;
+        Ok(Mode::MadeNonblocking)
+    }
+
+    /// Gives the descriptor the mode that it had.
+    fn restore(&self, fd: BorrowedFd<'_>) {
+        if let Mode::MadeNonblocking = self {
+            let _ = socket::set_nonblocking(fd, false);
+        }
+    }
 }
 
 impl<T: IoSafe> Async<T> {
-    /// Has the descriptor watched, and makes it non-blocking.
+    /// Has the descriptor watched, and makes it non-blocking if nothing else can see that.
     ///
     /// # Errors
     /// `PermissionDenied` (`EPERM`) if it is of a kind that the system cannot watch, as files on a disk are;
@@ -132,15 +176,13 @@ impl<T: IoSafe> Async<T> {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn new(io: T) -> io::Result<Async<T>> {
-        let nonblocking = socket::set_nonblocking(io.as_fd(), true)?;
+        let mode = Mode::of(io.as_fd())?;
         let source = Source::new(io);
         if let Err(error) = source.registered() {
-            if !nonblocking {
-                let _ = socket::set_nonblocking(source.fd(), false);
-            }
+            mode.restore(source.fd());
             return Err(error);
         }
-        Ok(Async { source: Arc::new(source), nonblocking })
+        Ok(Async { source: Arc::new(source), mode })
     }
 
     /// Another handle of the same descriptor.
@@ -158,7 +200,7 @@ impl<T: IoSafe> Async<T> {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn try_clone(&self) -> io::Result<Async<T>> {
-        Ok(Async { source: Arc::clone(&self.source), nonblocking: self.nonblocking })
+        Ok(Async { source: Arc::clone(&self.source), mode: self.mode.clone() })
     }
 
     /// What was wrapped.
@@ -189,14 +231,12 @@ impl<T: IoSafe> Async<T> {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn into_inner(self) -> Result<T, Async<T>> {
-        let Async { source, nonblocking } = self;
+        let Async { source, mode } = self;
         let io = match Arc::try_unwrap(source) {
             Ok(source) => source.into_inner(),
-            Err(source) => return Err(Async { source, nonblocking }),
+            Err(source) => return Err(Async { source, mode }),
         };
-        if !nonblocking {
-            let _ = socket::set_nonblocking(io.as_fd(), false);
-        }
+        mode.restore(io.as_fd());
         Ok(io)
     }
 
@@ -221,7 +261,7 @@ impl<T: IoSafe> Async<T> {
     #[track_caller]
     pub fn read_with<R>(&self, mut f: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
         let wait = Wait::new(Reason::Read, Location::caller());
-        self.source.io(wait, |_| f(self.source.get_ref()))
+        self.source.io(wait, |_| self.attempt(Direction::Input, || f(self.source.get_ref())))
     }
 
     /// Calls `f` and, as long as it fails with `WouldBlock`, waits for room for output and calls it again.
@@ -242,7 +282,14 @@ impl<T: IoSafe> Async<T> {
     #[track_caller]
     pub fn write_with<R>(&self, mut f: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
         let wait = Wait::new(Reason::Write, Location::caller());
-        self.source.io(wait, |_| f(self.source.get_ref()))
+        self.source.io(wait, |_| self.attempt(Direction::Output, || f(self.source.get_ref())))
+    }
+
+    fn attempt<R>(&self, direction: Direction, f: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
+        match &self.mode {
+            Mode::Blocking(turns) => turns.take(self.source.fd(), direction, f),
+            Mode::Nonblocking | Mode::MadeNonblocking => f(),
+        }
     }
 }
 
@@ -317,11 +364,17 @@ where
 {
     #[track_caller]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let room = if let Mode::Blocking(_) = self.mode { shared::ROOM } else { buf.len() };
+        let buf = &buf[..buf.len().min(room)];
         self.write_with(|mut io| io.write(buf))
     }
 
     #[track_caller]
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        if let Mode::Blocking(_) = self.mode {
+            let first = bufs.iter().find(|buf| !buf.is_empty());
+            return self.write(first.map_or(&[], |buf| buf));
+        }
         self.write_with(|mut io| io.write_vectored(bufs))
     }
 

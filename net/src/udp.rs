@@ -400,4 +400,4 @@ datagram_methods!(
      other.connect(one.local_addr()?)?;"
 );
 shared_methods_both_ways!(UdpSocket, "let socket = narrowboat_net::UdpSocket::bind(\"127.0.0.1:0\")?;");
-descriptor_conversions!(UdpSocket, std::net::UdpSocket);
+descriptor_conversions!(UdpSocket, std::net::UdpSocket, accepts: false);

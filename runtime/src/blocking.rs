@@ -12,7 +12,8 @@
 //!    free and waits. It stops counting when it wakes: a thread that was notified and has not woken yet still counts for the
 //!    work it was notified of, which is still in the queue.
 //! 3. *End.* A thread that waited for as long as the pool is patient looks into the queue once more; if there is nothing it counts itself out,
-//!    all in one critical section. So work that came in time for it is not left behind.
+//!    all in one critical section. So work that came in time for it is not left behind. A thread with child processes stays: its end
+//!    would be that of their parent, for those that asked the kernel for a signal then (`PR_SET_PDEATHSIG`).
 //! 4. *Refused.* If the system has no thread to give, the caller counts it out again. If that was the last one, nobody is
 //!    there to take what stands in the queue, so the caller does, in place.
 //!
@@ -22,8 +23,9 @@
 use crate::locals::ours;
 use crate::lock::Mutex;
 use crate::park::{Outcome, Reason, WaitQueue, Waiter};
-use crate::sched;
 use crate::sched::config::DEFAULT_BLOCKING_THREADS;
+use crate::sched::{self, fork};
+use crate::sys;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::sync::{Arc, Condvar, MutexGuard, PoisonError};
@@ -43,6 +45,20 @@ struct State {
     queue: VecDeque<Work>,
     threads: usize,
     free: usize,
+    /// How many times a thread has begun or ended.
+    changes: u64,
+}
+
+impl State {
+    fn count_in(&mut self) {
+        self.threads += 1;
+        self.changes += 1;
+    }
+
+    fn count_out(&mut self) {
+        self.threads -= 1;
+        self.changes += 1;
+    }
 }
 
 static POOL: Pool = Pool::new(Duration::from_secs(10));
@@ -52,8 +68,8 @@ static POOL: Pool = Pool::new(Duration::from_secs(10));
 /// process.
 ///
 /// The threads are a pool of at most 512 ([`Config::blocking_threads`](crate::Config::blocking_threads) and
-/// `NARROWBOAT_BLOCKING_THREADS` change that), made when there is work for them; one that had none for ten seconds ends. If
-/// all are busy, `f` waits for its turn. Called from inside such an `f`, it runs what it is given in place.
+/// `NARROWBOAT_BLOCKING_THREADS` change that), made when there is work for them; one that had none for ten seconds ends,
+/// unless processes live that were started on it. If all are busy, `f` waits for its turn. Called from inside such an `f`, it runs what it is given in place.
 ///
 /// `f` does not see the goroutine's thread-locals but a pool thread's, which earlier work may have used. Computation is
 /// better left in the goroutine: the pool is not limited to the number of cores.
@@ -86,6 +102,20 @@ where
     run_on(&POOL, most, reason, at, f).unwrap_or_else(|panic| resume_unwind(panic))
 }
 
+/// Threads of the pool that wait for work: they wake nothing by themselves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct IdleThreads {
+    pub(crate) count: usize,
+    /// Grows with each thread that begins or ends. Two looks that are equal have seen the same threads.
+    changes: u64,
+}
+
+pub(crate) fn idle_threads() -> IdleThreads {
+    let state = POOL.lock();
+    let count = if state.queue.is_empty() { state.free } else { 0 };
+    IdleThreads { count, changes: state.changes }
+}
+
 fn run_on<F, T>(
     pool: &'static Pool,
     most: usize,
@@ -97,7 +127,8 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    if ours::with(|ours| ours.of_the_pool.get()) {
+    // In a forked process there is no pool, and nothing else that would have to go on.
+    if ours::with(|ours| ours.of_the_pool.get()) || fork::in_child() {
         return catch_unwind(AssertUnwindSafe(f));
     }
     let answer = Arc::new(Answer { state: Mutex::new((None, WaitQueue::new())) });
@@ -108,7 +139,7 @@ where
 
 impl Pool {
     const fn new(patience: Duration) -> Pool {
-        let state = State { queue: VecDeque::new(), threads: 0, free: 0 };
+        let state = State { queue: VecDeque::new(), threads: 0, free: 0, changes: 0 };
         Pool { state: Mutex::new(state), work_came: Condvar::new(), patience }
     }
 
@@ -126,10 +157,10 @@ impl Pool {
             self.work_came.notify_one();
             return;
         }
-        state.threads += 1;
+        state.count_in();
         drop(state);
-        let started = thread::Builder::new().name("narrowboat-blocking".into()).spawn(|| self.serve());
-        if started.is_err() {
+        let thread = thread::Builder::new().name("narrowboat-blocking".into());
+        if fork::watch().and_then(|()| thread.spawn(|| self.serve())).is_err() {
             self.do_without();
         }
     }
@@ -146,12 +177,16 @@ impl Pool {
                 continue;
             }
             state.free += 1;
+            if state.queue.is_empty() {
+                // Until now this thread may have been the one that would still wake something.
+                sched::look_again();
+            }
             let (guard, waited) =
                 self.work_came.wait_timeout(state, self.patience).unwrap_or_else(PoisonError::into_inner);
             state = guard;
             state.free -= 1;
-            if waited.timed_out() && state.queue.is_empty() {
-                state.threads -= 1;
+            if waited.timed_out() && state.queue.is_empty() && !sys::has_children() {
+                state.count_out();
                 return;
             }
         }
@@ -161,7 +196,7 @@ impl Pool {
     #[cold]
     fn do_without(&self) {
         let mut state = self.lock();
-        state.threads -= 1;
+        state.count_out();
         while state.threads == 0
             && let Some(work) = state.queue.pop_front()
         {
@@ -293,6 +328,22 @@ mod tests {
                 thread::sleep(Duration::from_millis(1));
             }
             assert_eq!(pool.lock().free, 0);
+        }
+    }
+
+    #[test]
+    fn a_thread_stays_while_a_process_lives_that_was_started_on_it() {
+        let pool: &'static Pool = Box::leak(Box::new(Pool::new(Duration::from_millis(1))));
+        let start = || std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let mut child = run(pool, 1, start).unwrap();
+        thread::sleep(Duration::from_millis(50));
+        assert_eq!(pool.lock().threads, 1);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let start = std::time::Instant::now();
+        while pool.lock().threads > 0 {
+            assert!(start.elapsed() < Duration::from_secs(60), "it stays for ever");
+            thread::sleep(Duration::from_millis(1));
         }
     }
 

@@ -4,6 +4,8 @@ mod common;
 
 use common::{in_child, in_child_with};
 use narrowboat_runtime::{Builder, dump, park, run, sleep, spawn, stats};
+use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::panic::Location;
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -227,6 +229,34 @@ fn threads_that_come_and_go_and_wake_somebody_keep_it_quiet() {
     assert!(!text.contains("fatal"), "{text}");
 }
 
+/// Nor one that stays for the sake of a child process, whose death would be the end of that.
+#[test]
+fn threads_of_the_pool_without_work_do_not_keep_it_quiet() {
+    let Some(output) = in_child("threads_of_the_pool_without_work_do_not_keep_it_quiet") else {
+        return alone(|| {
+            // SAFETY: the alarm ends the process if nothing else does.
+            unsafe { libc::alarm(60) };
+            run(|| {
+                let _child = narrowboat_runtime::blocking(|| {
+                    let mut command = std::process::Command::new("sleep");
+                    // SAFETY: a plain system call.
+                    unsafe {
+                        command.pre_exec(|| {
+                            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                            Ok(())
+                        });
+                    }
+                    command.arg("600").stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
+                    command.stderr(std::process::Stdio::null()).spawn().unwrap()
+                });
+                narrowboat_runtime::blocking(|| std::thread::sleep(Duration::from_millis(100)));
+                wait_for_nothing();
+            });
+        });
+    };
+    says(&output, &["fatal: all goroutines are asleep - deadlock!"]);
+}
+
 #[test]
 fn a_goroutine_that_sleeps_keeps_it_quiet() {
     let Some(output) = in_child("a_goroutine_that_sleeps_keeps_it_quiet") else {
@@ -303,14 +333,75 @@ fn a_goroutine_that_keeps_its_processor_is_named_once_for_its_spawn() {
 
 #[test]
 fn a_goroutine_that_blocks_its_thread_is_named_too() {
+    let line = line!() + 2;
     let Some(output) = in_child("a_goroutine_that_blocks_its_thread_is_named_too") else {
         let blocks = spawn(|| {
             let end = Instant::now() + Duration::from_secs(60);
             while stats().stuck == 0 && Instant::now() < end {
-                std::thread::sleep(Duration::from_millis(5));
+                std::thread::sleep(Duration::from_millis(500));
             }
         });
         return blocks.join().unwrap();
     };
-    says(&output, &["has kept its processor for", "diagnostics.rs:"]);
+    let text =
+        says(&output, &["has kept its processor for", &format!("diagnostics.rs:{line}"), "blocked in"]);
+    if std::fs::read("/proc/self/syscall").is_ok() {
+        says(&output, &["nanosleep", "use narrowboat::sleep"]);
+    }
+    assert_eq!(text.matches("has kept").count(), 1, "{text}");
+}
+
+/// Calls that a handled signal ends early, whatever its action says of restarting: those that wait for a limited time.
+#[test]
+fn a_report_interrupts_no_system_call() {
+    const WAIT: Duration = Duration::from_millis(100);
+    fn whole(start: Instant) {
+        assert!(start.elapsed() >= WAIT, "{:?}", start.elapsed());
+    }
+    fn reads() {
+        let (mut one, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        one.set_read_timeout(Some(WAIT)).unwrap();
+        let start = Instant::now();
+        let error = one.read(&mut [0; 1]).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+        // The kernel counts in ticks.
+        assert!(start.elapsed() >= WAIT / 2, "{:?}", start.elapsed());
+    }
+    fn polls() {
+        let start = Instant::now();
+        // SAFETY: no descriptors are looked at.
+        assert_eq!(unsafe { libc::poll(std::ptr::null_mut(), 0, WAIT.as_millis() as i32) }, 0);
+        whole(start);
+    }
+    fn sleeps() {
+        let start = Instant::now();
+        let time = libc::timespec { tv_sec: 0, tv_nsec: WAIT.as_nanos() as i64 };
+        // SAFETY: the time is read; nobody asks for the rest.
+        assert_eq!(unsafe { libc::nanosleep(&time, std::ptr::null_mut()) }, 0);
+        whole(start);
+    }
+    /// Most of the time it computes, so it is asked for its frames.
+    fn computes_and_polls() {
+        let end = Instant::now() + Duration::from_millis(600);
+        while Instant::now() < end {
+            let pause = Instant::now() + Duration::from_millis(3);
+            while Instant::now() < pause {
+                std::hint::spin_loop();
+            }
+            // SAFETY: as above.
+            assert_eq!(unsafe { libc::poll(std::ptr::null_mut(), 0, 1) }, 0);
+        }
+    }
+    let name = "a_report_interrupts_no_system_call";
+    let Some(output) = in_child(name) else {
+        // One after the other, and each from a line of its own: it is reported once for that.
+        spawn(reads).join().unwrap();
+        spawn(polls).join().unwrap();
+        spawn(sleeps).join().unwrap();
+        spawn(computes_and_polls).join().unwrap();
+        assert!(stats().stuck >= 4);
+        return;
+    };
+    let text = says(&output, &["has kept its processor for"]);
+    assert!(output.status.success(), "{text}");
 }

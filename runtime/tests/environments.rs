@@ -363,6 +363,48 @@ fn the_kernel_reads_into_a_large_local() {
     succeeds(&output);
 }
 
+/// The kernel ties such a child to the thread that has made it: a worker, a worker that stood in for a stuck one, a thread of
+/// the pool. The last two end when they have had nothing to do for 5 and for 10 seconds.
+#[test]
+fn children_that_die_with_their_parent_live_as_long_as_the_process() {
+    let Some(output) = in_child("children_that_die_with_their_parent_live_as_long_as_the_process") else {
+        let start = || {
+            let mut command = Command::new("sleep");
+            command.arg("600");
+            // SAFETY: a plain system call.
+            unsafe {
+                command.pre_exec(|| {
+                    libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+                    Ok(())
+                });
+            }
+            command.spawn().unwrap()
+        };
+        run(move || {
+            let blocked: Vec<_> = (0..12)
+                .map(|_| {
+                    spawn(move || {
+                        let child = start();
+                        std::thread::sleep(Duration::from_millis(100));
+                        child
+                    })
+                })
+                .collect();
+            let mut children: Vec<_> = blocked.into_iter().map(|handle| handle.join().unwrap()).collect();
+            children.extend((0..4).map(|_| narrowboat_runtime::blocking(start)));
+            sleep(Duration::from_secs(13));
+            let ended = children.iter_mut().filter_map(|child| child.try_wait().unwrap()).count();
+            for child in &mut children {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+            assert_eq!(ended, 0);
+        });
+        return;
+    };
+    succeeds(&output);
+}
+
 /// A limit on the stack of the main thread changes the layout of the address space, and the default of C's threads.
 #[test]
 fn the_limit_on_the_main_threads_stack_does_not_matter() {

@@ -25,7 +25,7 @@ use crate::describe;
 use crate::source::Direction;
 use crate::sys::{Event, Selector};
 use narrowboat_runtime::lock::Mutex;
-use narrowboat_runtime::sched::poller::{Poller, install_poller};
+use narrowboat_runtime::sched::poller::{Poller, check_polled, install_poller};
 use readiness::{GENERATION_BITS, Readiness, Seen, Signal};
 use slab::{Slab, Slot};
 use std::io;
@@ -48,6 +48,7 @@ impl NetPoller {
     /// If the system refuses the descriptors that a poller needs, or the runtime cannot start. The next call
     /// tries again.
     pub(crate) fn get() -> io::Result<&'static NetPoller> {
+        check_polled()?;
         match INSTALLED.get() {
             Some(poller) => Ok(poller),
             None => NetPoller::install(),
@@ -160,6 +161,11 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
+        if check_polled().is_err() {
+            // The descriptor and the poller's instance are the parent's, too: what is removed here would be removed there. The
+            // slot is of no use any more, and its lock may be held by a thread that is not here.
+            return;
+        }
         // SAFETY: whoever made the registration promised that the descriptor outlives it.
         let fd = unsafe { BorrowedFd::borrow_raw(self.fd) };
         // It fails only if somebody closed the descriptor behind its owner's back, and then it is gone as

@@ -21,6 +21,7 @@ use crate::poller::{NetPoller, Registration};
 use crate::sys::socket;
 use narrowboat_runtime::lock::Mutex;
 use narrowboat_runtime::park::Reason;
+use narrowboat_runtime::sched::poller::check_polled;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -44,12 +45,12 @@ impl Direction {
     }
 }
 
-/// An open, non-blocking descriptor: our own, or what `F` says.
+/// An open descriptor, our own or what `F` says, on which no operation waits.
 pub(crate) struct Source<F = OwnedFd> {
     // Before `fd`, so that it is dropped, and the descriptor removed from the poller, before that is closed.
     registration: OnceLock<Registration>,
     registering: Mutex<()>,
-    /// What the user asked for with `set_nonblocking`; the descriptor itself always is.
+    /// What the user asked for with `set_nonblocking`.
     nonblocking: AtomicBool,
     /// How often in succession an `accept` was short of descriptors or memory; see [`crate::accept`].
     short_of_means: AtomicU8,
@@ -59,11 +60,12 @@ pub(crate) struct Source<F = OwnedFd> {
 }
 
 impl Source {
-    /// From a socket that somebody else made: its mode and its timeouts become ours.
-    pub(crate) fn adopt(fd: OwnedFd) -> Source {
+    /// From a socket that somebody else made: its mode and its timeouts become ours. One that `accepts` connections is made
+    /// non-blocking, and any other left as it is.
+    pub(crate) fn adopt(fd: OwnedFd, accepts: bool) -> Source {
         let source = Source::new(fd);
         // A descriptor that is no socket, or not even open, says so at the first operation.
-        let (nonblocking, read, write) = socket::adopt(source.fd());
+        let (nonblocking, read, write) = socket::adopt(source.fd(), accepts);
         source.set_nonblocking(nonblocking);
         let _ = source.input.set_timeout(read);
         let _ = source.output.set_timeout(write);
@@ -90,7 +92,7 @@ impl Source {
 }
 
 impl<F: IoSafe> Source<F> {
-    /// From a descriptor that is non-blocking already.
+    /// From a descriptor on which no operation waits.
     pub(crate) fn new(fd: F) -> Source<F> {
         Source {
             registration: OnceLock::new(),
@@ -177,7 +179,8 @@ impl<F: IoSafe> Source<F> {
         let readiness = self.registered().ok()?.direction(direction);
         let seen = readiness.look();
         self.limit(direction).check().ok()?;
-        if direction == Direction::Output || !seen.is_spent() {
+        // Where nobody polls nothing is known.
+        if direction == Direction::Output || !seen.is_spent() || check_polled().is_err() {
             if socket::is_ready(self.fd(), direction) {
                 return None;
             }

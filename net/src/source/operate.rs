@@ -1,6 +1,6 @@
 //! The one readiness loop that every operation of every socket runs through.
 //!
-//! No system call here outlives its return: descriptors are non-blocking and the kernel copies at once. That
+//! No system call here outlives its return: descriptors, or the calls, are non-blocking and the kernel copies at once. That
 //! is what lets a buffer live on the stack of a goroutine, which is copied away while the goroutine is
 //! parked.
 
@@ -11,6 +11,7 @@ use crate::fd::IoSafe;
 use crate::limit::{self, deadline_passed};
 use crate::poller::readiness::{Readiness, Seen, Waited};
 use narrowboat_runtime::park::{self, Reason};
+use narrowboat_runtime::sched::poller::check_polled;
 use narrowboat_runtime::sleep_until;
 use std::io;
 use std::num::NonZero;
@@ -74,8 +75,9 @@ impl<F: IoSafe> Source<F> {
         self.check(&wait)?;
         // In non-blocking mode the caller does the waiting, and must not depend on how soon somebody polls.
         wait.last_call = self.is_nonblocking();
-        let mut futile =
-            wait.direction == Direction::Input && !wait.last_call && seen.is_some_and(Seen::is_spent);
+        let mut futile = wait.direction == Direction::Input
+            && !wait.last_call
+            && seen.is_some_and(|seen| seen.is_spent() && check_polled().is_ok());
         loop {
             if !futile {
                 match call(self.fd()) {
@@ -133,6 +135,7 @@ impl<F: IoSafe> Source<F> {
     /// here is copied with every goroutine that waits.
     #[inline(never)]
     fn wait(&self, seen: Option<Seen>, wait: &mut Wait<'_>) -> io::Result<()> {
+        check_polled()?;
         let registration = self.registered()?;
         // Who has seen nothing made its call before it saw the registration. Whatever came since then was
         // there when the descriptor was added, or came later; both are events, and change what the

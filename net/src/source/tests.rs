@@ -9,7 +9,7 @@ fn pair() -> (TcpStream, Source) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     peer.set_nodelay(true).unwrap();
-    (peer, Source::adopt(listener.accept().unwrap().0.into()))
+    (peer, Source::adopt(listener.accept().unwrap().0.into(), false))
 }
 
 /// Reads at most `buffer` bytes; returns how many came, and how many calls it took.

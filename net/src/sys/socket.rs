@@ -6,7 +6,7 @@
 //! them block.
 
 use crate::source::Direction;
-use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockRef, Socket, Type};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::net::{Shutdown, SocketAddr};
@@ -198,6 +198,12 @@ pub(crate) fn receive_from(
     SockRef::from(&fd).recv_from_with_flags(buffer, flags | libc::MSG_DONTWAIT)
 }
 
+/// What the kernel leaves of an address if there was no datagram.
+pub(crate) fn no_address() -> SockAddr {
+    // SAFETY: zero bytes of address are valid.
+    unsafe { SockAddr::new(SockAddrStorage::zeroed(), 0) }
+}
+
 /// Sends a datagram to an address.
 pub(crate) fn send_to(fd: BorrowedFd<'_>, data: &[u8], to: &SockAddr) -> io::Result<usize> {
     SockRef::from(&fd).send_to_with_flags(data, to, NO_SIGNAL | libc::MSG_DONTWAIT)
@@ -214,6 +220,29 @@ pub(crate) fn is_ready(fd: BorrowedFd<'_>, direction: Direction) -> bool {
     let found = unsafe { libc::poll(&raw mut asked, 1, 0) };
     // If it fails, for want of memory, the operation itself may find out more.
     found != 0
+}
+
+/// Whether an error is "would block" for the reason that the input of the socket has been shut down.
+///
+/// A stream says so itself, by its end. Of datagram sockets and listening Unix sockets the kernel says it only to a caller
+/// that may block. In non-blocking mode std's user does not learn it either.
+pub(crate) fn means_end(error: &io::Error, nonblocking: bool, fd: BorrowedFd<'_>) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock && !nonblocking && input_is_shut(fd)
+}
+
+fn input_is_shut(fd: BorrowedFd<'_>) -> bool {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        let mut asked = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLRDHUP, revents: 0 };
+        // SAFETY: one live entry; the call does not wait.
+        unsafe { libc::poll(&raw mut asked, 1, 0) == 1 && asked.revents & libc::POLLRDHUP != 0 }
+    }
+    // Elsewhere there is no such mark.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    {
+        let _ = fd;
+        false
+    }
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -286,10 +315,13 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Resu
     Ok(before)
 }
 
-/// Makes somebody else's socket non-blocking. Says whether it was so before, and what its timeouts are.
-pub(crate) fn adopt(fd: BorrowedFd<'_>) -> (bool, Option<Duration>, Option<Duration>) {
+/// Looks at somebody else's socket: whether it is non-blocking, and what its timeouts are.
+///
+/// Its open file may be another process's as well, or a standard stream, and the data calls here need no mode. For accepting
+/// there is no such call, so one that `accepts` is made non-blocking.
+pub(crate) fn adopt(fd: BorrowedFd<'_>, accepts: bool) -> (bool, Option<Duration>, Option<Duration>) {
     let socket = SockRef::from(&fd);
-    let nonblocking = set_nonblocking(fd, true).unwrap_or(false);
+    let nonblocking = if accepts { set_nonblocking(fd, true) } else { socket.nonblocking() }.unwrap_or(false);
     #[cfg(target_vendor = "apple")]
     let _ = socket.set_nosigpipe(true);
     (nonblocking, socket.read_timeout().unwrap_or(None), socket.write_timeout().unwrap_or(None))

@@ -178,7 +178,7 @@ impl fmt::Debug for TcpListener {
 
 shared_methods!(TcpListener, "let socket = narrowboat_net::TcpListener::bind(\"127.0.0.1:0\")?;");
 listener_deadline!(TcpListener, "let socket = narrowboat_net::TcpListener::bind(\"127.0.0.1:0\")?;");
-descriptor_conversions!(TcpListener, std::net::TcpListener);
+descriptor_conversions!(TcpListener, std::net::TcpListener, accepts: true);
 
 impl WithContext<TcpListener> {
     /// [`TcpListener::accept`], until the context is done.

@@ -340,4 +340,4 @@ split_methods!(
      let one = narrowboat_net::TcpStream::connect(listener.local_addr()?)?;\n\
      let (other, _) = listener.accept()?;"
 );
-descriptor_conversions!(TcpStream, std::net::TcpStream);
+descriptor_conversions!(TcpStream, std::net::TcpStream, accepts: false);

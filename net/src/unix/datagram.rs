@@ -294,4 +294,4 @@ shared_methods_both_ways!(
     UnixDatagram,
     "let (socket, _other) = narrowboat_net::unix::UnixDatagram::pair()?;"
 );
-descriptor_conversions!(UnixDatagram, std::os::unix::net::UnixDatagram);
+descriptor_conversions!(UnixDatagram, std::os::unix::net::UnixDatagram, accepts: false);

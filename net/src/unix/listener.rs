@@ -178,7 +178,7 @@ listener_deadline!(
      let socket = narrowboat_net::unix::UnixListener::bind(&path)?;\n\
      # std::fs::remove_file(&path)?;"
 );
-descriptor_conversions!(UnixListener, std::os::unix::net::UnixListener);
+descriptor_conversions!(UnixListener, std::os::unix::net::UnixListener, accepts: true);
 
 impl WithContext<UnixListener> {
     /// [`UnixListener::accept`], until the context is done.

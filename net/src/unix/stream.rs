@@ -204,4 +204,4 @@ impl fmt::Debug for UnixStream {
 stream_io!(UnixStream);
 shared_methods_both_ways!(UnixStream, "let (socket, _other) = narrowboat_net::unix::UnixStream::pair()?;");
 split_methods!(UnixStream, "let (one, other) = narrowboat_net::unix::UnixStream::pair()?;");
-descriptor_conversions!(UnixStream, std::os::unix::net::UnixStream);
+descriptor_conversions!(UnixStream, std::os::unix::net::UnixStream, accepts: false);

@@ -10,6 +10,7 @@ mod deadlines;
 mod descriptors;
 mod halves;
 mod selecting;
+mod shutdown;
 mod udp;
 mod unix;
 

@@ -5,7 +5,9 @@
 //!
 //! 1. Count the plain threads that are parked in a wait of ours without a deadline, and whose wait nobody has ended; remember which
 //!    wait each is in.
-//! 2. Count the threads of the process. If there is one besides ours and those of step 1, it may still wake somebody: no alarm.
+//! 2. Count the threads of the process. If there is one besides ours and those of step 1, it may still wake somebody: no alarm. Ours are
+//!    also those of the pool for blocking calls that have no work: work is handed in by a thread of another kind or by a goroutine, which waits
+//!    for it in a way that steps 1 and 4 see.
 //! 3. Claim every processor, as whoever queues it would. If one is not idle, no alarm.
 //! 4. Holding them all, look for goroutines that have yet to start, for deadlines, and for goroutines whose wait can be
 //!    ended from outside (a descriptor, a resolver). If there is any, no alarm.
@@ -14,7 +16,8 @@
 //!
 //! A thread that computes, or waits for something else, or has been woken and does not run yet, keeps it quiet, since it is missing in step 1 and
 //! counted in step 2. A thread that was created and ended between the steps and woke somebody has changed what step 5 sees.
-//! What ends quiet is looked at again: a plain thread that parks in a wait of ours, or ends after it has been in one, wakes the monitor.
+//! What ends quiet is looked at again: a plain thread that parks in a wait of ours, or ends after it has been in one, wakes the monitor, and
+//! so does a thread of the pool that has no work any more.
 
 use super::dump::dump;
 use super::say;
@@ -22,7 +25,7 @@ use super::trace::session;
 use crate::park::{self, Reason};
 use crate::sched::Runtime;
 use crate::sched::processor::Processor;
-use crate::{clock, sys};
+use crate::{blocking, clock, sys};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Threads of this module's siblings.
@@ -46,8 +49,11 @@ fn is_dead(runtime: &'static Runtime) -> bool {
     let before = park::parked_threads();
     let processors = runtime.processors.all().count();
     let lenders = if runtime.sizes.carried { processors } else { 0 };
-    let ours = runtime.workers.started() + lenders + 1 + HELPERS.load(Ordering::Relaxed);
-    if sys::threads().is_none_or(|threads| threads > ours + before.count) {
+    let idle = blocking::idle_threads();
+    let ours = runtime.workers.started() + lenders + 1 + HELPERS.load(Ordering::Relaxed) + idle.count;
+    let threads = sys::threads();
+    // A thread of the pool that ended meanwhile would stand for another that is not ours.
+    if blocking::idle_threads() != idle || threads.is_none_or(|threads| threads > ours + before.count) {
         return false;
     }
     let mut held: Vec<&'static Processor> = Vec::with_capacity(processors);

@@ -1,12 +1,15 @@
-//! A goroutine that keeps its processor: named once per spawn site, with the backtrace of its thread.
+//! A goroutine that keeps its processor: named once per spawn site, with the backtrace of its thread or the system call that it
+//! is blocked in.
 //!
-//! The monitor sees that a worker has not switched for a while. Who runs there only the thread itself can tell, so it is sent
-//! a signal (SIGURG, which nobody minds), and the handler leaves its answer in static words:
+//! The monitor sees that a worker has not switched for a while, and the processor publishes where the goroutine was spawned.
+//! A thread that is blocked in a system call is only looked at: a signal would interrupt its call, and calls on a socket with
+//! a time limit are not restarted. A thread that computes is asked for its frames. That takes a signal (SIGURG, which is
+//! ignored by default), sent by a [`Question`], which never interrupts a call; the handler leaves its answer in static words:
 //!
-//! 1. The monitor names the thread and asks: `IDLE` becomes `ASKED`. There is one monitor, hence one question at a time.
+//! 1. The monitor names the thread and asks: `IDLE` becomes `ASKED`. There is one monitor, and one question at a time.
 //! 2. The handler on that thread turns `ASKED` into `WRITING`, writes, and says `DONE` (release).
-//! 3. The monitor reads what it finds with `DONE` (acquire), and is `IDLE` again. If the answer takes too long it takes the question back,
-//!    unless it is being written; then it waits for that.
+//! 3. The monitor looks at each tick. It reads what it finds with `DONE` (acquire), and is `IDLE` again. If the answer takes
+//!    too long it takes the question back, unless it is being written; then it looks again at the next tick.
 //!
 //! The frames are walked only if the signal has interrupted the program's own code, not a library: so neither the allocator nor the
 //! dynamic linker nor the unwinder itself is in the middle of something.
@@ -14,7 +17,8 @@
 use super::say;
 use crate::sched::processor;
 use crate::stack::frames;
-use crate::sys::signals;
+use crate::sys::blocked::{self, Kind};
+use crate::sys::signals::{self, Question};
 use crate::sys::symbols::Program;
 use crate::{arch, sys};
 use libc::c_void;
@@ -22,8 +26,7 @@ use std::collections::HashSet;
 use std::panic::Location;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const IDLE: u32 = 0;
 const ASKED: u32 = 1;
@@ -33,11 +36,9 @@ const DONE: u32 = 3;
 /// Frames and bytes of a name that an answer has room for.
 const FRAMES: usize = 32;
 const NAME: usize = 64;
-/// How often the monitor looks for the answer before it gives up, and how long it sleeps between.
-const LOOKS: u32 = 100;
-const PAUSE: Duration = Duration::from_micros(50);
-/// After so many questions nothing is asked any more, only counted: the program is like that.
-const MOST_QUESTIONS: usize = 1000;
+/// How long the monitor looks for the answer. The thread has to get a processor, and then to be met there by a tick of the
+/// kernel's clock.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 struct Answer {
     state: AtomicU32,
@@ -67,51 +68,86 @@ static PROGRAM: OnceLock<Option<Program>> = OnceLock::new();
 #[derive(Default)]
 pub(crate) struct Reports {
     sites: HashSet<&'static Location<'static>>,
-    questions: usize,
+    asked: Option<Asked>,
     /// Whether the signal is ours, once that is known.
     listens: Option<bool>,
 }
 
+/// A question under way.
+struct Asked {
+    site: &'static Location<'static>,
+    kept: Duration,
+    since: Instant,
+    _question: Question,
+}
+
 impl Reports {
-    /// The worker with this kernel thread has been with one goroutine for so long. Called by the monitor.
-    pub(crate) fn report(&mut self, thread: i32, since: Duration) {
+    /// The worker with this kernel thread has been for so long with one goroutine, which was spawned at `site`; `blocked` if
+    /// it does not want to compute now. False if the report has to wait for another: it is to be made again.
+    pub(crate) fn report(
+        &mut self,
+        thread: i32,
+        blocked: bool,
+        site: &'static Location<'static>,
+        kept: Duration,
+    ) -> bool {
+        if self.sites.contains(site) {
+            return true;
+        }
+        if self.asked.is_some() {
+            return false;
+        }
+        self.sites.insert(site);
+        if blocked {
+            say(format_args!("{}", text_of_blocked(thread, site, kept).trim_end()));
+        } else if !self.ask(thread, site, kept) {
+            say(format_args!("{}", text(site, kept, false).trim_end()));
+        }
+        true
+    }
+
+    /// Step 1. False if there is no way to ask.
+    fn ask(&mut self, thread: i32, site: &'static Location<'static>, kept: Duration) -> bool {
         let listens = *self.listens.get_or_insert_with(|| {
             PROGRAM.get_or_init(Program::running);
             signals::listen_for_questions(on_question)
         });
-        self.questions += 1;
-        if !listens || self.questions > MOST_QUESTIONS || !ask(thread) {
+        if !listens {
+            return false;
+        }
+        ANSWER.thread.store(thread, Ordering::Relaxed);
+        ANSWER.state.store(ASKED, Ordering::Release);
+        let Some(question) = Question::to(thread) else {
+            ANSWER.state.store(IDLE, Ordering::Relaxed);
+            return false;
+        };
+        self.asked = Some(Asked { site, kept, since: Instant::now(), _question: question });
+        true
+    }
+
+    /// Step 3. Called by the monitor at each tick.
+    pub(crate) fn look(&mut self) {
+        let Some(asked) = &self.asked else { return };
+        let state = &ANSWER.state;
+        let answered = state.load(Ordering::Acquire) == DONE;
+        if !answered
+            && (asked.since.elapsed() < PATIENCE
+                || state.compare_exchange(ASKED, IDLE, Ordering::Relaxed, Ordering::Relaxed).is_err())
+        {
             return;
         }
-        // SAFETY: what a handler stores here is the address of a location, or null.
-        if let Some(site) = unsafe { ANSWER.spawned_at.load(Ordering::Relaxed).as_ref() }
-            && self.sites.insert(site)
-        {
-            say(format_args!("{}", text(site, since).trim_end()));
-        }
-        ANSWER.state.store(IDLE, Ordering::Relaxed);
+        // By the time of the answer another goroutine may have been running there.
+        let spawned_at = ANSWER.spawned_at.load(Ordering::Relaxed).cast_const();
+        let answered = answered && std::ptr::eq(spawned_at, asked.site);
+        say(format_args!("{}", text(asked.site, asked.kept, answered).trim_end()));
+        state.store(IDLE, Ordering::Relaxed);
+        self.asked = None;
     }
-}
 
-/// Steps 1 and 3: true if there is an answer to be read.
-fn ask(thread: i32) -> bool {
-    let state = &ANSWER.state;
-    ANSWER.thread.store(thread, Ordering::Relaxed);
-    state.store(ASKED, Ordering::Release);
-    sys::signals::send_question(thread);
-    for _ in 0..LOOKS {
-        if state.load(Ordering::Acquire) == DONE {
-            return true;
-        }
-        thread::sleep(PAUSE);
+    /// Whether an answer is still to come.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.asked.is_some()
     }
-    if state.compare_exchange(ASKED, IDLE, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-        return false;
-    }
-    while state.load(Ordering::Acquire) != DONE {
-        thread::sleep(PAUSE);
-    }
-    true
 }
 
 /// Step 2. Async-signal-safe.
@@ -149,22 +185,60 @@ fn on_question(context: *const c_void) {
     answer.state.store(DONE, Ordering::Release);
 }
 
-fn text(site: &Location<'_>, since: Duration) -> String {
+/// What is said at the end of each report.
+const ONCE: &str = "(said once for this spawn; NARROWBOAT_STUCK=MS sets the limit, 0 says nothing)";
+
+/// What is said of a goroutine that is blocked in the system.
+fn text_of_blocked(thread: i32, site: &Location<'_>, kept: Duration) -> String {
+    let call = blocked::call_of(thread);
+    let instead = match call.map_or(Kind::Other, |call| call.kind) {
+        Kind::Socket => {
+            "use the sockets of narrowboat::net, or make the call in blocking() or on a std::thread"
+        }
+        Kind::Lock => {
+            "use the channels and locks of Narrowboat and join() of its handles where std's wait, or wait in blocking() or \
+             on a std::thread"
+        }
+        Kind::Time => "use narrowboat::sleep",
+        Kind::Descriptors => {
+            "use narrowboat::net (fd::Async for descriptors of other kinds), or wait in blocking() or on a std::thread"
+        }
+        Kind::File => {
+            "make the call in blocking() or on a std::thread; for a pipe or a terminal there is narrowboat::net::fd::Async"
+        }
+        Kind::Other => "make the call in blocking() or on a std::thread",
+    };
+    let call = match call.map(|call| (call.name, call.number)) {
+        Some((Some(name), _)) => format!("the system call {name}"),
+        Some((None, number)) => format!("system call {number}"),
+        None => "the system".into(),
+    };
+    format!(
+        "\nnarrowboat: a goroutine, spawned at {site}, has kept its processor for {kept:.0?}: it is blocked in {call}\n  the other \
+         goroutines there wait meanwhile: {instead}\n  {ONCE}\n"
+    )
+}
+
+/// What is said of one that computes. `answered` if the answer is about it.
+fn text(site: &Location<'_>, kept: Duration, answered: bool) -> String {
     let answer = &ANSWER;
     let name: Vec<u8> = answer.name[..answer.name_len.load(Ordering::Relaxed)]
         .iter()
         .map(|byte| byte.load(Ordering::Relaxed))
         .collect();
     let name = String::from_utf8_lossy(&name);
-    let quoted = if name.is_empty() { String::new() } else { format!(" '{name}'") };
+    let which = match answer.goroutine.load(Ordering::Relaxed) {
+        _ if !answered => "a goroutine".into(),
+        id if name.is_empty() => format!("goroutine {id}"),
+        id => format!("goroutine {id} '{name}'"),
+    };
     let mut text = format!(
-        "\nnarrowboat: goroutine {}{quoted}, spawned at {site}, has kept its processor for {since:.0?}\n  the other \
+        "\nnarrowboat: {which}, spawned at {site}, has kept its processor for {kept:.0?}\n  the other \
          goroutines there wait meanwhile: call yield_now() now and then in long computations, and make calls that \
-         block in blocking() or on a std::thread\n  (said once for this spawn; NARROWBOAT_STUCK=MS sets the limit, 0 says nothing)\n",
-        answer.goroutine.load(Ordering::Relaxed),
+         block in blocking() or on a std::thread\n  {ONCE}\n",
     );
     let program = PROGRAM.get().and_then(Option::as_ref);
-    let found = answer.found.load(Ordering::Relaxed);
+    let found = if answered { answer.found.load(Ordering::Relaxed) } else { 0 };
     for (index, frame) in answer.frames[..found].iter().enumerate() {
         // Whoever is called has the return address, which may already belong to the next function.
         let address = frame.load(Ordering::Relaxed) - usize::from(index > 0);
@@ -178,8 +252,10 @@ fn text(site: &Location<'_>, since: Duration) -> String {
             _ => text += &format!("  {index:>4}: {address:#x} (absolute)\n"),
         }
     }
-    if found == 0 {
-        text += "        it is in a library or in the system now, so its frames were not looked at\n";
+    if !answered {
+        text += "        it did not say in time where it is, so its frames were not looked at\n";
+    } else if found == 0 {
+        text += "        it is in a library now, so its frames were not looked at\n";
     }
     text
 }

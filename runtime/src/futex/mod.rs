@@ -30,7 +30,7 @@
 //!   the goroutine's nor one of its segments, as that of a signal handler may be.
 //! - For a word in its own thread-locals, which other threads are about to write to: the bytes would
 //!   be exchanged while it is parked. Its processor stands still meanwhile.
-//! - For a word that is shared with other processes, which do not know the table.
+//! - For a word that is shared with other processes, which do not know the table; and in a forked child.
 //!
 //! # The stack stays in place
 //! Sound code may have lent its stack when it waits like this: a scope of threads waits by
@@ -45,7 +45,7 @@ mod table;
 use crate::locals::map;
 use crate::lock::Native;
 use crate::park::{Outcome, Reason, Waiter};
-use crate::sched::processor;
+use crate::sched::{fork, processor};
 use libc::{c_int, c_long, timespec};
 use std::panic::Location;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -74,7 +74,8 @@ const EVERY_BIT: u32 = u32::MAX;
 /// # Safety
 /// As for the system call.
 unsafe fn futex(call: Call) -> Answer {
-    let private = call.operation & libc::FUTEX_PRIVATE_FLAG != 0;
+    // A forked child has none of the threads that the table is for, and perhaps a lock of it held for ever.
+    let private = call.operation & libc::FUTEX_PRIVATE_FLAG != 0 && !fork::in_child();
     let mask = |with_mask| if with_mask { call.mask } else { EVERY_BIT };
     match call.operation & libc::FUTEX_CMD_MASK {
         command @ (libc::FUTEX_WAIT | libc::FUTEX_WAIT_BITSET) if private && may_park(call.word) => {

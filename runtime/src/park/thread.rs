@@ -9,7 +9,7 @@ use crate::diag::trace::hooks as trace;
 #[cfg(not(loom))]
 use crate::locals::ours;
 use crate::lock::Mutex;
-use crate::sched::{self, processor};
+use crate::sched::{self, fork, processor};
 use crate::shim::{AtomicBool, Ordering, Sleeper};
 use crate::{clock, stack};
 use std::cell::UnsafeCell;
@@ -144,7 +144,9 @@ fn set_mine(waiter: &'static ThreadWaiter) {
 /// Gives the thread's record back when the thread ends.
 #[cfg(not(loom))]
 pub(crate) fn end_of_thread() {
-    if let Some(waiter) = ours::with(|ours| ours.waiter.take()) {
+    if let Some(waiter) = ours::with(|ours| ours.waiter.take())
+        && !fork::in_child()
+    {
         FREE.lock().unwrap_or_else(|e| e.into_inner()).push(waiter);
         sched::look_again();
     }
@@ -186,7 +188,9 @@ pub(super) fn current(reason: Reason, object: usize, at: &'static Location<'stat
 
 #[cold]
 fn acquire() -> &'static ThreadWaiter {
-    let recycled = FREE.lock().unwrap_or_else(|e| e.into_inner()).pop();
+    // In a forked process a thread that is not there may hold these locks for ever.
+    let forked = fork::in_child();
+    let recycled = if forked { None } else { FREE.lock().unwrap_or_else(|e| e.into_inner()).pop() };
     let waiter = match recycled {
         Some(waiter) => {
             // SAFETY: nobody waits on a record from the pool, so no waker reads the field.
@@ -203,7 +207,9 @@ fn acquire() -> &'static ThreadWaiter {
     };
     if waiter.watch.turns.load(Relaxed) == 0 {
         waiter.watch.turns.store(2, Relaxed);
-        ALL.lock().unwrap_or_else(|e| e.into_inner()).push(waiter);
+        if !forked {
+            ALL.lock().unwrap_or_else(|e| e.into_inner()).push(waiter);
+        }
     }
     waiter.watch.lock().name = std::thread::current().name().map(str::to_owned);
     set_mine(waiter);
@@ -215,7 +221,11 @@ impl ThreadWaiter {
     pub(super) fn park(&self, deadline: Option<Instant>) -> Outcome {
         let mut wait = self.watch.lock();
         (wait.since, wait.sleeps) = (clock::now(), true);
+        let (reason, at) = (wait.reason, wait.at);
         drop(wait);
+        if deadline.is_none() {
+            fork::look_at_endless_wait(reason, at);
+        }
         let outcome = self.sleep(deadline);
         self.watch.lock().sleeps = false;
         outcome

@@ -9,6 +9,7 @@
 //! another worker may carry it.
 
 use super::config::Stress;
+use super::fork;
 use super::processor::{Processor, Wish, end_thread_locals};
 use super::worker::Worker;
 use crate::arch::FloatControl;
@@ -276,7 +277,7 @@ impl Processor {
     /// # Safety
     /// As for `run_batch`; the goroutine is one of this processor's, suspended or not yet started.
     #[inline(always)]
-    unsafe fn resume<const TRACED: bool>(&'static self, record: NonNull<Record>) {
+    pub(super) unsafe fn resume<const TRACED: bool>(&'static self, record: NonNull<Record>) {
         let local = self.local.get();
         let r = record.as_ptr();
         // SAFETY: the loop owns the local part and the records. No reference is held across the switch: the goroutine,
@@ -298,6 +299,7 @@ impl Processor {
             (*local).spawned = 0;
             (*r).reason = Reason::None;
             self.switches.add(1);
+            self.begin_turn((*r).origin.spawned_at());
             if (*r).sp == 0 {
                 let (entry, kept) = (*r).entry();
                 (*r).task = kept;
@@ -307,6 +309,7 @@ impl Processor {
                 arch::switch(&raw mut (*local).loop_sp, (*r).sp);
             }
             (*local).current = ptr::null_mut();
+            self.end_turn();
             if TRACED {
                 trace::turn_ends(self, &*r, (*local).wish);
             }
@@ -437,6 +440,9 @@ pub(super) extern "C" fn processor_loop(processor: usize) -> ! {
             processor.put_predecessor_down();
             let short =
                 if trace::on() { processor.run_batch::<true>() } else { processor.run_batch::<false>() };
+            if fork::in_child() {
+                processor.run_forked();
+            }
             processor.set_down(short);
         }
     }

@@ -290,6 +290,7 @@ impl Config {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn start(self) -> io::Result<()> {
+        super::fork::check()?;
         let mut chosen = CHOSEN.lock().unwrap_or_else(|e| e.into_inner());
         if super::is_started() || chosen.is_some() {
             return Err(io::Error::new(

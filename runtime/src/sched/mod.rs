@@ -6,12 +6,13 @@
 //! - `monitor`: the thread that watches for workers that are stuck.
 //! - `placement`: which processor a new goroutine goes to; `deadlines`, `timers`, `pace`: time; [`poller`]: descriptors.
 //!
-//! There is one runtime per process. It starts at first use and never ends.
+//! There is one runtime per process. It starts at first use and never ends. `fork`: what is left in a forked process.
 
 pub(crate) mod batch;
 pub(crate) mod census;
 pub(crate) mod config;
 mod deadlines;
+pub(crate) mod fork;
 mod idle;
 pub(crate) mod inbox;
 pub(crate) mod look;
@@ -76,14 +77,15 @@ pub(crate) fn runtime() -> &'static Runtime {
     RUNTIME.get().expect("the runtime has started before anything of it runs")
 }
 
+/// The runtime if it has started, and has not been left behind by a fork.
 pub(crate) fn started() -> Option<&'static Runtime> {
-    RUNTIME.get()
+    RUNTIME.get().filter(|_| !fork::in_child())
 }
 
 /// A plain thread has begun to wait, or ends: what looked like a program that goes on may have come to its end. A load, unless
 /// the monitor sleeps.
 pub(crate) fn look_again() {
-    if let Some(runtime) = RUNTIME.get() {
+    if let Some(runtime) = started() {
         runtime.monitor.somebody_works();
     }
 }
@@ -98,6 +100,7 @@ pub(crate) fn start() -> io::Result<()> {
 }
 
 fn start_and_get() -> io::Result<&'static Runtime> {
+    fork::check()?;
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime);
     }
@@ -106,6 +109,8 @@ fn start_and_get() -> io::Result<&'static Runtime> {
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime);
     }
+    // Before anything that a fork could leave half done.
+    fork::watch()?;
     arch::valgrind::look();
     let sizes = Config::resolve()?;
     map::make(&Config::crates_with_shared_locals())?;
@@ -151,6 +156,7 @@ pub(crate) enum Place {
 
 /// Decides where the caller's next child goes.
 pub(crate) fn place() -> io::Result<Place> {
+    fork::check()?;
     match current_processor() {
         // SAFETY: the caller runs on this processor, hence is a goroutine of it: no loop code spawns.
         Some(here) => Ok(match unsafe { here.place() } {
@@ -268,6 +274,10 @@ impl Runtime {
     /// Wakes or starts a worker to be the searcher; the caller has raised `searching` for it.
     #[cold]
     fn wake_a_searcher(&'static self) {
+        if fork::in_child() {
+            // The sleepers are not there, and a worker that was started would run the parent's goroutines.
+            return;
+        }
         let room = || self.awake() < self.workers.limit();
         loop {
             if room() {
@@ -301,6 +311,7 @@ impl Runtime {
         std::sync::atomic::fence(Ordering::SeqCst);
         if let Some(worker) = self.workers.nailed_to(processor)
             && worker.is_asleep()
+            && !fork::in_child()
             && self.sleepers.call(worker, &self.idle)
         {
             worker.wake();

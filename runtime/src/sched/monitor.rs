@@ -47,6 +47,7 @@ struct Seen {
     since: u64,
     /// Processor time that the worker had used when the goroutine had run for long.
     used: Option<u64>,
+    counted: bool,
     reported: bool,
 }
 
@@ -89,7 +90,7 @@ impl Monitor {
             let alarm_set = || runtime.sleepers.wakes_by(runtime.deadlines.earliest());
             // A worker that fell asleep while this thread was in the netpoller, or before there was one, is not in it.
             let polled_for = || !runtime.poll_turn.is_free();
-            if all_asleep() && carried == activity && alarm_set() && polled_for() {
+            if all_asleep() && carried == activity && alarm_set() && polled_for() && !reports.is_waiting() {
                 quiet_ticks += 1;
             } else {
                 quiet_ticks = 0;
@@ -110,6 +111,7 @@ impl Monitor {
             }
             std::thread::sleep(TICK);
             self.tick(runtime, &mut seen, &mut reports);
+            reports.look();
             if all_asleep() && !polled_for() {
                 // Whoever gets up takes the turn when it finds nothing to do.
                 runtime.appoint();
@@ -160,6 +162,7 @@ impl Monitor {
                     switches: 0,
                     since: now,
                     used: None,
+                    counted: false,
                     reported: false,
                 });
             }
@@ -200,7 +203,8 @@ fn watch(
     };
     let switches = processor.switches.get();
     if seen.processor != carrying || seen.switches != switches {
-        *seen = Seen { processor: carrying, switches, since: now, used: None, reported: false };
+        *seen =
+            Seen { processor: carrying, switches, since: now, used: None, counted: false, reported: false };
         return;
     }
     if now - seen.since < LONG {
@@ -235,10 +239,15 @@ fn watch_longer(
     if kept < limit || (wants && used - before < limit - LONG) {
         return;
     }
-    seen.reported = true;
-    runtime.monitor.stuck.add(1);
-    trace::stuck(processor, Duration::from_nanos(kept));
-    reports.report(thread, Duration::from_nanos(kept));
+    if !seen.counted {
+        seen.counted = true;
+        runtime.monitor.stuck.add(1);
+        trace::stuck(processor, Duration::from_nanos(kept));
+    }
+    // Without a goroutine that runs it is the loop which takes so long.
+    seen.reported = processor
+        .turn_of(seen.switches)
+        .is_none_or(|spawned_at| reports.report(thread, !wants, spawned_at, Duration::from_nanos(kept)));
 }
 
 /// Lets one more worker be awake until this one is back from the processor that it has been carrying for so long. False

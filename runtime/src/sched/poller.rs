@@ -36,6 +36,15 @@ pub fn install_poller(poller: &'static dyn Poller) -> io::Result<()> {
     Ok(())
 }
 
+/// Whether there is somebody to poll: not in a process that was forked after the runtime had started.
+///
+/// # Errors
+/// If not, with a sentence that says why.
+#[inline]
+pub fn check_polled() -> io::Result<()> {
+    super::fork::check()
+}
+
 pub(crate) fn installed() -> Option<&'static dyn Poller> {
     POLLER.get().copied()
 }

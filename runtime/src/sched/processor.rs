@@ -17,6 +17,7 @@
 //! | `counters` | the carrier, at the end of a batch |
 //! | `inspect` | set by whoever asks, cleared by the carrier |
 //! | `held` | the monitor |
+//! | `turn_of` | the carrier: where the running goroutine was spawned |
 
 use super::batch::{self, Begun};
 use super::census::{Census, OneWriter};
@@ -47,8 +48,9 @@ use std::cell::UnsafeCell;
 use std::collections::VecDeque;
 use std::io;
 use std::mem::offset_of;
+use std::panic::Location;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Bytes of stack for the processor's own loop, which calls the allocator, the copying and nothing of the user's.
@@ -78,6 +80,8 @@ pub(crate) struct Processor {
     pub(crate) inspect: AtomicBool,
     /// The monitor has claimed it and looks at it: its nailed worker keeps off.
     pub(super) held: AtomicBool,
+    /// Where the goroutine that runs was spawned; null while the loop runs. See [`Processor::turn_of`].
+    turn_of: AtomicPtr<Location<'static>>,
     pub(super) local: UnsafeCell<Local>,
 }
 
@@ -260,6 +264,7 @@ impl Processor {
             counters: ProcessorCounters::default(),
             inspect: AtomicBool::new(false),
             held: AtomicBool::new(false),
+            turn_of: AtomicPtr::new(ptr::null_mut()),
             local: UnsafeCell::new(Local {
                 runtime,
                 current: ptr::null_mut(),
@@ -380,6 +385,28 @@ impl Processor {
     pub(crate) fn carrier_thread_pointer(&self) -> usize {
         // SAFETY: asked by the carrying thread; set before the processor's thread pointer came into force.
         unsafe { (*self.local.get()).worker_thread_pointer }
+    }
+
+    /// A turn begins, and has been counted in `switches`: the two are written in this order.
+    #[inline(always)]
+    pub(super) fn begin_turn(&self, spawned_at: &'static Location<'static>) {
+        // Release: a reader that sees this sees the count of this turn, or of a later one.
+        self.turn_of.store(ptr::from_ref(spawned_at).cast_mut(), Ordering::Release);
+    }
+
+    #[inline(always)]
+    pub(super) fn end_turn(&self) {
+        self.turn_of.store(ptr::null_mut(), Ordering::Relaxed);
+    }
+
+    /// Where the goroutine was spawned whose turn is number `switches`; `None` if that turn is over. For any thread: a
+    /// record and its extras may be freed at any time, a line of the source may not.
+    pub(crate) fn turn_of(&self, switches: usize) -> Option<&'static Location<'static>> {
+        // Acquire: what is found does not belong to a turn after the one that is compared next.
+        let at = self.turn_of.load(Ordering::Acquire);
+        // SAFETY: null, or put there from a static reference.
+        let at = unsafe { at.as_ref() }?;
+        (self.switches.get() == switches).then_some(at)
     }
 
     /// Has the processor end its batch after the present turn.

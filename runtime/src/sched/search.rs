@@ -8,13 +8,13 @@
 use super::Runtime;
 use super::processor::Processor;
 use super::worker::Worker;
-use crate::{arch, clock};
+use crate::{arch, clock, sys};
 use crossbeam_deque::Steal;
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// How long a spare worker sleeps before it ends.
+/// How long a spare worker sleeps before it ends, if no process lives that was started on it.
 const SPARE_LINGERS: Duration = Duration::from_secs(5);
 /// Goroutines that a thief takes at once, at most.
 const TAKE_AT_MOST: usize = 32;
@@ -217,7 +217,8 @@ impl Worker {
     fn sleep_until(&'static self, alarm: u64, turn: Option<&super::poller::Turn<'_>>) -> Woke {
         let spare = self.runtime.workers.is_spare(self);
         let mut now = self.look_at_clock();
-        let end = if spare { now + SPARE_LINGERS.as_nanos() as u64 } else { clock::NEVER };
+        let lingers = SPARE_LINGERS.as_nanos() as u64;
+        let mut end = if spare { now + lingers } else { clock::NEVER };
         loop {
             if self.appointed.load(Ordering::Relaxed) || self.called.load(Ordering::Relaxed) {
                 return self.get_up();
@@ -243,7 +244,10 @@ impl Worker {
             if events > 0 {
                 return self.get_up();
             }
-            if now >= end {
+            if now >= end && sys::has_children() {
+                // The end of this thread would be that of their parent: see there.
+                end = now + lingers;
+            } else if now >= end {
                 // See `Runtime::awake` for the order.
                 self.runtime.workers.leaves();
                 return match self.get_up() {

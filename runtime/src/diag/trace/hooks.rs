@@ -34,7 +34,7 @@ pub(crate) fn on() -> bool {
     ON.load(Ordering::Relaxed)
 }
 
-pub(super) fn set_on(on: bool) {
+pub(crate) fn set_on(on: bool) {
     ON.store(on, Ordering::Relaxed);
 }
 

@@ -14,6 +14,7 @@ use super::picture::Picture;
 use super::timeline::Timeline;
 use crate::diag::{deadlock, say};
 use crate::lock::{Mutex, Native};
+use crate::sched::fork;
 use crate::sched::processor::Processor;
 use crate::{sched, sys};
 use std::fs::File;
@@ -127,6 +128,7 @@ fn set_on() {
 
 /// Begins to write a trace.
 pub(super) fn start(path: &Path, unattended: bool) -> io::Result<()> {
+    fork::check()?;
     let mut state = state();
     if let Some(writing) = &state.writing {
         let path = writing.file.path.display();
@@ -164,6 +166,7 @@ pub(super) fn stop() -> io::Result<Summary> {
 }
 
 pub(super) fn start_recorder(at_panic: Option<PathBuf>) -> io::Result<()> {
+    fork::check()?;
     start_helper()?;
     let mut state = state();
     if state.recorder.is_none() {

@@ -1,5 +1,7 @@
 //! Linux.
 
+pub(crate) mod blocked;
+pub(crate) mod fork;
 mod getattr;
 pub(crate) mod memory;
 mod setxid;

@@ -1,0 +1,145 @@
+//! What is left in a process that was forked off after the runtime, or the pool for blocking calls, had started.
+//!
+//! None of its threads is there: no worker, no lender, no monitor, and nobody polls. Locks may be held for ever by threads that
+//! are not there. So in such a process
+//!
+//! - what needs a thread of the runtime says so at once: a spawn, a socket that would wait, a wait that has no end;
+//! - what needs none goes on working: whatever does not wait, waits with a deadline, and calls that block natively. Work for
+//!   [`blocking`](crate::blocking()) runs in place;
+//! - nothing reaches the parent by way of what both share, as the netpoller's descriptor is.
+//!
+//! The thread that forked may have been carrying a goroutine. The goroutine then is all that is left, and stays one:
+//!
+//! 1. The handler, before `fork` returns, notes its record and has its processor end the batch after the present turn.
+//! 2. When the goroutine first switches to the loop, the batch ends, and the loop turns to [`Processor::run_forked`], for ever.
+//!    No other goroutine of the processor gets a turn: in the parent each goes on, and what it does would be done twice.
+//! 3. There a yield returns at once, a wait with a deadline sleeps natively until then, and a wait without one, and the end of the
+//!    goroutine, end the process.
+
+use super::processor::{self, Processor, Wish};
+use super::timers::Place;
+use crate::clock;
+use crate::diag::trace::hooks as trace;
+use crate::goroutine::record::Record;
+use crate::park::{Outcome, Reason};
+use crate::sys::{self, fork, signals};
+use std::fmt;
+use std::io;
+use std::panic::Location;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+const SENTENCE: &str = "this process was forked from one in which Narrowboat had started its threads, and has none of \
+                        them: fork before the first use of Narrowboat, or exec after the fork";
+
+/// The code with which the process ends if it can never go on; the same as at a deadlock.
+const CODE: i32 = 2;
+
+/// The goroutine that has forked, in the child.
+static FORKED: AtomicPtr<Record> = AtomicPtr::new(ptr::null_mut());
+
+pub(crate) use fork::in_child;
+
+/// Called before the first thread is started.
+pub(crate) fn watch() -> io::Result<()> {
+    fork::watch(on_fork)
+}
+
+/// An error in such a process.
+///
+/// # Errors
+/// In such a process, with a sentence that says so.
+#[inline]
+pub(crate) fn check() -> io::Result<()> {
+    if in_child() { Err(error()) } else { Ok(()) }
+}
+
+#[cold]
+fn error() -> io::Error {
+    io::Error::other(SENTENCE)
+}
+
+/// Step 1. Async-signal-safe.
+fn on_fork() {
+    trace::set_on(false);
+    if let (Some(processor), Some(record)) = (processor::current_processor(), processor::calling_goroutine())
+    {
+        FORKED.store(record.as_ptr(), Ordering::Relaxed);
+        // Nobody is there who asks, and the lock of the question may be held for ever.
+        processor.inspect.store(false, Ordering::Relaxed);
+        processor.end_batch();
+    }
+}
+
+/// A plain thread begins a wait that only somebody else can end. In such a process that may be a thread that was started here, but
+/// there has to be one; and no goroutine ends here.
+pub(crate) fn look_at_endless_wait(reason: Reason, at: &'static Location<'static>) {
+    if in_child() && (matches!(reason, Reason::Join | Reason::Scope) || sys::threads() == Some(1)) {
+        wait_for_ever("thread", reason, at);
+    }
+}
+
+#[cold]
+fn wait_for_ever(who: &str, reason: Reason, at: &'static Location<'static>) -> ! {
+    end(format_args!("a {who} would wait for ever for {}, at {at}", reason.waits_for()))
+}
+
+fn end(what: fmt::Arguments<'_>) -> ! {
+    signals::write_to_stderr(format!("\nfatal: {what}: {SENTENCE}\n").as_bytes());
+    fork::leave(CODE)
+}
+
+impl Processor {
+    /// Steps 2 and 3.
+    ///
+    /// # Safety
+    /// Called by the loop of this processor, between goroutines, in a forked process: so the goroutine that has had the last turn is
+    /// the one that has forked.
+    #[cold]
+    pub(super) unsafe fn run_forked(&'static self) -> ! {
+        let local = self.local.get();
+        // SAFETY: the loop owns the local part and the records. The goroutine that has forked is live unless it has wished to
+        // end, and then the record is not touched. No reference is held across the switch in `resume`.
+        unsafe {
+            let record = NonNull::new_unchecked(FORKED.load(Ordering::Relaxed));
+            loop {
+                match (*local).wish {
+                    Wish::Park => self.wait_alone(record),
+                    // It is at the end of the queue.
+                    Wish::Yield => drop((*local).ready.pop_back()),
+                    Wish::Finish => end(format_args!("the goroutine that forked this process has ended")),
+                }
+                self.resume::<false>(record);
+            }
+        }
+    }
+
+    /// Returns when the goroutine's deadline has passed, or a thread that was started here has woken it before it got here.
+    ///
+    /// # Safety
+    /// As for `run_forked`; the goroutine is parked.
+    unsafe fn wait_alone(&self, record: NonNull<Record>) {
+        let r = record.as_ptr();
+        // SAFETY: by contract; as in `run_forked`.
+        unsafe {
+            let local = &mut *self.local.get();
+            while (*r).head.claim.is_waiting() {
+                if (*r).timer == Place::NONE {
+                    wait_for_ever("goroutine", (*r).reason, (*r).waits_at);
+                }
+                let earliest = local.timers.earliest().unwrap_or(clock::NEVER);
+                std::thread::sleep(clock::until(earliest, clock::now()));
+                // The others are not woken: they are the parent's.
+                while let Some(due) = local.timers.pop_due(clock::now()) {
+                    if due == record {
+                        (*r).head.claim.try_end(Outcome::TIMED_OUT);
+                        break;
+                    }
+                }
+            }
+            local.now = clock::now();
+            // If it was woken it may stand there.
+            self.inbox.drain(|_| ());
+        }
+    }
+}
