@@ -8,7 +8,7 @@ use crate::ready::ready;
 use crate::source::{Direction, Source, Wait};
 use crate::sys::socket;
 use narrowboat_chan::Receiver;
-use narrowboat_runtime::park::Reason;
+use narrowboat_runtime::park::{Reason, checkpoint};
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -132,6 +132,7 @@ impl<T: IoSafe> Async<T> {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn new(io: T) -> io::Result<Async<T>> {
+        checkpoint();
         let nonblocking = socket::set_nonblocking(io.as_fd(), true)?;
         let source = Source::new(io);
         if let Err(error) = source.registered() {
@@ -262,6 +263,7 @@ impl<T: IoSafe + Send + Sync + 'static> Async<T> {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn readable(&self) -> Receiver<()> {
+        checkpoint();
         ready(&self.source, Direction::Input)
     }
 
@@ -275,6 +277,7 @@ impl<T: IoSafe + Send + Sync + 'static> Async<T> {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn writable(&self) -> Receiver<()> {
+        checkpoint();
         ready(&self.source, Direction::Output)
     }
 }

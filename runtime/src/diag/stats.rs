@@ -1,7 +1,7 @@
 //! [`stats`]: the figures of the whole runtime at one moment.
 
 use super::counters::Phase;
-use crate::sched;
+use crate::{park, sched};
 use std::fmt;
 use std::ptr;
 use std::sync::atomic::Ordering;
@@ -101,6 +101,7 @@ pub struct WorkerStats {
 /// assert!(narrowboat_runtime::stats().finished() >= before);
 /// ```
 pub fn stats() -> Stats {
+    park::checkpoint();
     sched::started().map(sched::Runtime::stats).unwrap_or_default()
 }
 

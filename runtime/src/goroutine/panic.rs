@@ -24,16 +24,28 @@
 //!
 //! What is left is said at [`panicking`].
 
-use super::current::current;
+use super::current::calling;
 use super::failure;
 use super::record::Record;
 use crate::diag::say;
 use crate::diag::trace::session;
 use crate::sched::processor;
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::panic;
 use std::ptr::NonNull;
 use std::sync::Once;
+
+thread_local! {
+    /// The hook of the program's runs.
+    static IN_HOOK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the caller's processor, or thread, is in the panic hook. std aborts the process if another goroutine there
+/// panics meanwhile.
+pub(crate) fn is_in_hook() -> bool {
+    IN_HOOK.get()
+}
 
 /// Puts our words in front of whatever hook is installed. Runs once, when the runtime starts.
 pub(crate) fn install_hook() {
@@ -47,7 +59,7 @@ pub(crate) fn install_hook() {
         panic::set_hook(Box::new(move |info| {
             processor::with_unwinding(Unwinding::note_panic);
             failure::note_panic(info);
-            if let Some(goroutine) = current() {
+            if let Some(goroutine) = calling() {
                 let name = goroutine.name().map(|name| format!(" '{name}'")).unwrap_or_default();
                 say(format_args!(
                     "\ngoroutine {}{name}, spawned at {}:",
@@ -55,7 +67,9 @@ pub(crate) fn install_hook() {
                     goroutine.spawned_at()
                 ));
             }
+            IN_HOOK.set(true);
             previous(info);
+            IN_HOOK.set(false);
             session::in_trouble();
         }));
     });

@@ -219,6 +219,7 @@ impl Place {
 /// assert!(narrowboat_runtime::num_goroutines() <= before + 1);
 /// ```
 pub fn num_goroutines() -> usize {
+    processor::checkpoint();
     started().map_or(0, |runtime| runtime.processors.all().map(|p| p.census.load()).sum())
 }
 

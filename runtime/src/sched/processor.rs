@@ -28,7 +28,7 @@ use super::worker::Worker;
 use super::{Runtime, runtime};
 use crate::diag::counters::ProcessorCounters;
 use crate::diag::trace::hooks as trace;
-use crate::goroutine::panic::Unwinding;
+use crate::goroutine::panic::{self, Unwinding};
 use crate::goroutine::record::Record;
 use crate::goroutine::slab::Slab;
 use crate::goroutine::task::TaskPtr;
@@ -536,12 +536,22 @@ pub fn yield_now() {
     }
 }
 
-/// Yields if the monitor has asked for it.
+/// Gives way if the monitor has asked for it.
 #[inline]
 pub(crate) fn checkpoint() {
     if let Some(processor) = current_processor()
         && processor.yield_flag.load(Ordering::Relaxed)
     {
+        give_way();
+    }
+}
+
+/// Does nothing where the caller must not be suspended: on the system stack, where it is no processor's current goroutine,
+/// and in a panic hook.
+#[cold]
+#[inline(never)]
+fn give_way() {
+    if current_goroutine().is_some() && !panic::is_in_hook() {
         yield_now();
     }
 }
