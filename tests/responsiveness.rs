@@ -1,7 +1,8 @@
 //! One goroutine that hogs its processor, by computing or by a native blocking call, and what the others feel of it.
 //!
-//! Goroutines of the hog's own processor wait, and are left out. All others must go on: with nothing done about it they
-//! would wait for the whole second; the bound leaves room for a busy machine, and the figure is printed.
+//! Goroutines of the hog's own processor wait, and are left out, but for those that have not started: they move to another
+//! processor. All others must go on: with nothing done about it they would wait for the whole second; the bound leaves room
+//! for a busy machine, and the figure is printed.
 
 mod support;
 
@@ -10,10 +11,10 @@ use narrowboat::{chan, go};
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::{processor, program};
+use support::{number_from_env, processor, program};
 
 const HOGS_FOR: Duration = Duration::from_secs(1);
 const AT_MOST: Duration = Duration::from_millis(400);
@@ -97,11 +98,22 @@ fn hog_away_from(server: u64, hog: fn()) -> u64 {
     }
 }
 
+/// One hog at a time: a goroutine that lives beside another test's would be counted there.
+fn one_at_a_time() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(|e| e.into_inner())
+}
+
+fn compute() {
+    let start = Instant::now();
+    while start.elapsed() < HOGS_FOR {
+        std::hint::spin_loop();
+    }
+}
+
 /// Runs 500 pairs, a server with eight clients and then `hog`.
 fn others_go_on_beside(what: &'static str, hog: fn()) {
-    // One hog at a time: a goroutine that lives beside the other test's would be counted here.
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner());
+    let _turn = one_at_a_time();
     program(move || {
         let stop = Arc::new(AtomicBool::new(false));
         let (report, reports) = chan::unbounded();
@@ -144,15 +156,131 @@ fn others_go_on_beside(what: &'static str, hog: fn()) {
 
 #[test]
 fn a_computing_goroutine_delays_only_its_own_processor() {
-    others_go_on_beside("computes", || {
-        let start = Instant::now();
-        while start.elapsed() < HOGS_FOR {
-            std::hint::spin_loop();
-        }
-    });
+    others_go_on_beside("computes", compute);
 }
 
 #[test]
 fn a_native_blocking_call_delays_only_its_own_processor() {
     others_go_on_beside("sleeps natively", || thread::sleep(HOGS_FOR));
+}
+
+/// Whether goroutines can move at all: to another processor, if there is one.
+fn there_are_other_processors() -> bool {
+    let pinned = number_from_env("NARROWBOAT_PIN") == Some(1);
+    number_from_env(if pinned { "NARROWBOAT_WORKERS" } else { "NARROWBOAT_PROCESSORS" }) != Some(1)
+}
+
+/// Runs `hog` in goroutines that have just spawned a child, and says how long it took the slowest child to start.
+fn children_of(hog: fn(), rounds: usize) -> Duration {
+    let spawner = move |_| {
+        let start = Instant::now();
+        let child = go!(move || start.elapsed());
+        hog();
+        child.join().unwrap()
+    };
+    // In a goroutine each, so that they begin on different processors.
+    (0..rounds).map(|round| go!(move || spawner(round)).join().unwrap()).max().unwrap()
+}
+
+#[test]
+fn a_child_of_a_hog_starts_elsewhere() {
+    let _turn = one_at_a_time();
+    if !there_are_other_processors() {
+        return;
+    }
+    program(|| {
+        for (what, hog) in [("computes", compute as fn()), ("sleeps natively", || thread::sleep(HOGS_FOR))] {
+            let longest = children_of(hog, 3);
+            eprintln!(
+                "the children of goroutines that {what} for {HOGS_FOR:?} started after {longest:?} at most"
+            );
+            assert!(longest < AT_MOST, "{longest:?} under one that {what}");
+        }
+    });
+}
+
+/// Ping-pongs teach the scheduler that it does not pay to wake a second worker for a goroutine. That must not hold for a
+/// goroutine behind a hog.
+#[test]
+fn a_child_of_a_hog_starts_elsewhere_after_many_hand_offs() {
+    let _turn = one_at_a_time();
+    if !there_are_other_processors() {
+        return;
+    }
+    program(|| {
+        let (there, forth) = chan::bounded::<u32>(0);
+        let (back, home) = chan::bounded::<u32>(0);
+        let echo = go!(move || forth.iter().for_each(|n| back.send(n).unwrap()));
+        for n in 0..20_000 {
+            there.send(n).unwrap();
+            assert_eq!(home.recv(), Ok(n));
+        }
+        drop(there);
+        echo.join().unwrap();
+        let longest = children_of(compute, 3);
+        assert!(longest < AT_MOST, "{longest:?}");
+    });
+}
+
+/// The hog waits for its child, so this hangs if the child never starts; no other worker is idle at any time.
+#[test]
+fn a_child_that_a_native_call_waits_for_starts_on_a_busy_machine_too() {
+    let _turn = one_at_a_time();
+    if !there_are_other_processors() {
+        return;
+    }
+    program(|| {
+        let stop = Arc::new(AtomicBool::new(false));
+        let busy: Vec<_> = (0..200)
+            .map(|_| {
+                let stop = stop.clone();
+                go!(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        narrowboat::yield_now();
+                    }
+                })
+            })
+            .collect();
+        narrowboat::sleep(Duration::from_millis(20));
+        let hog = go!(|| {
+            let (done, waits) = mpsc::channel();
+            go!(move || done.send(5).unwrap());
+            waits.recv().unwrap()
+        });
+        assert_eq!(hog.join().unwrap(), 5);
+        stop.store(true, Ordering::Relaxed);
+        busy.into_iter().for_each(|goroutine| goroutine.join().unwrap());
+    });
+}
+
+/// While a goroutine hogs its processor others are sent there, because hardly any live there.
+#[test]
+fn goroutines_sent_to_the_processor_of_a_hog_start() {
+    let _turn = one_at_a_time();
+    if !there_are_other_processors() {
+        return;
+    }
+    program(|| {
+        let (begins, begun) = mpsc::channel();
+        let hog = thread::spawn(move || {
+            go!(move || {
+                begins.send(()).unwrap();
+                thread::sleep(HOGS_FOR);
+            })
+        });
+        begun.recv().unwrap();
+        let sent = thread::spawn(|| {
+            let send = |_| {
+                let start = Instant::now();
+                let handle = go!(move || start.elapsed());
+                thread::sleep(Duration::from_millis(1));
+                handle
+            };
+            (0..200).map(send).collect::<Vec<_>>()
+        });
+        let longest = sent.join().unwrap().into_iter().map(|h| h.join().unwrap()).max().unwrap();
+        hog.join().unwrap().join().unwrap();
+        eprintln!("goroutines sent anywhere while one slept natively started after {longest:?} at most");
+        assert!(longest < AT_MOST, "{longest:?}");
+    });
 }

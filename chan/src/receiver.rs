@@ -6,6 +6,7 @@ use crate::context::Scope;
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::outside::State;
 use crate::timer::{Timer, recv_never};
+use narrowboat_runtime::park::checkpoint;
 use std::fmt;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
@@ -163,6 +164,7 @@ impl<T> Receiver<T> {
     /// assert_eq!(rx.iter().collect::<Vec<_>>(), [1]);
     /// ```
     pub fn close(&self) -> bool {
+        checkpoint();
         match &self.flavor {
             Flavor::Channel(channel) => channel.close(),
             Flavor::Timer(_) | Flavor::Done(_) | Flavor::State(_) | Flavor::Never => false,
@@ -180,6 +182,7 @@ impl<T> Receiver<T> {
     /// assert!(rx.is_closed());
     /// ```
     pub fn is_closed(&self) -> bool {
+        checkpoint();
         match &self.flavor {
             Flavor::Channel(channel) => channel.is_closed(),
             Flavor::Done(scope) => scope.is_over(),
@@ -210,6 +213,7 @@ impl<T> Receiver<T> {
     /// assert!(rx.is_full());
     /// ```
     pub fn is_full(&self) -> bool {
+        checkpoint();
         match &self.flavor {
             Flavor::Channel(channel) => channel.is_full(),
             Flavor::Timer(timer) => !timer.is_empty(),
@@ -228,6 +232,7 @@ impl<T> Receiver<T> {
     /// assert_eq!(rx.len(), 2);
     /// ```
     pub fn len(&self) -> usize {
+        checkpoint();
         match &self.flavor {
             Flavor::Channel(channel) => channel.len(),
             Flavor::Timer(timer) => usize::from(!timer.is_empty()),
@@ -246,6 +251,7 @@ impl<T> Receiver<T> {
     /// assert_eq!(narrowboat_chan::never::<i32>().capacity(), Some(0));
     /// ```
     pub fn capacity(&self) -> Option<usize> {
+        checkpoint();
         match &self.flavor {
             Flavor::Channel(channel) => channel.capacity(),
             Flavor::Timer(_) | Flavor::State(_) => Some(1),
@@ -263,6 +269,7 @@ impl<T> Receiver<T> {
     /// assert!(!rx.same_channel(&other));
     /// ```
     pub fn same_channel(&self, other: &Receiver<T>) -> bool {
+        checkpoint();
         match (&self.flavor, &other.flavor) {
             (Flavor::Channel(a), Flavor::Channel(b)) => Arc::ptr_eq(a, b),
             (Flavor::Timer(a), Flavor::Timer(b)) => Arc::ptr_eq(a, b),

@@ -3,6 +3,7 @@
 use crate::block::Limit;
 use crate::channel::Channel;
 use crate::error::{SendError, SendTimeoutError, TrySendError};
+use narrowboat_runtime::park::checkpoint;
 use std::fmt;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
@@ -133,6 +134,7 @@ impl<T> Sender<T> {
     /// assert!(rx.recv().is_err());
     /// ```
     pub fn close(&self) -> bool {
+        checkpoint();
         self.channel.close()
     }
 
@@ -146,6 +148,7 @@ impl<T> Sender<T> {
     /// assert!(tx.is_closed());
     /// ```
     pub fn is_closed(&self) -> bool {
+        checkpoint();
         self.channel.is_closed()
     }
 
@@ -172,6 +175,7 @@ impl<T> Sender<T> {
     /// assert!(tx.is_full());
     /// ```
     pub fn is_full(&self) -> bool {
+        checkpoint();
         self.channel.is_full()
     }
 
@@ -185,6 +189,7 @@ impl<T> Sender<T> {
     /// assert_eq!(tx.len(), 2);
     /// ```
     pub fn len(&self) -> usize {
+        checkpoint();
         self.channel.len()
     }
 
@@ -197,6 +202,7 @@ impl<T> Sender<T> {
     /// assert_eq!(narrowboat_chan::bounded::<i32>(0).0.capacity(), Some(0));
     /// ```
     pub fn capacity(&self) -> Option<usize> {
+        checkpoint();
         self.channel.capacity()
     }
 
@@ -210,6 +216,7 @@ impl<T> Sender<T> {
     /// assert!(!tx.same_channel(&other));
     /// ```
     pub fn same_channel(&self, other: &Sender<T>) -> bool {
+        checkpoint();
         Arc::ptr_eq(&self.channel, &other.channel)
     }
 }

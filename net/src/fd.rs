@@ -9,7 +9,7 @@ use crate::shared::{self, Turns};
 use crate::source::{Direction, Source, Wait};
 use crate::sys::socket;
 use narrowboat_chan::Receiver;
-use narrowboat_runtime::park::Reason;
+use narrowboat_runtime::park::{Reason, checkpoint};
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -176,6 +176,7 @@ impl<T: IoSafe> Async<T> {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn new(io: T) -> io::Result<Async<T>> {
+        checkpoint();
         let mode = Mode::of(io.as_fd())?;
         let source = Source::new(io);
         if let Err(error) = source.registered() {
@@ -309,6 +310,7 @@ impl<T: IoSafe + Send + Sync + 'static> Async<T> {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn readable(&self) -> Receiver<()> {
+        checkpoint();
         ready(&self.source, Direction::Input)
     }
 
@@ -322,6 +324,7 @@ impl<T: IoSafe + Send + Sync + 'static> Async<T> {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn writable(&self) -> Receiver<()> {
+        checkpoint();
         ready(&self.source, Direction::Output)
     }
 }

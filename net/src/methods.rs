@@ -36,6 +36,7 @@ macro_rules! shared_methods {
             /// # std::io::Result::Ok(())
             /// ```
             pub fn take_error(&self) -> std::io::Result<Option<std::io::Error>> {
+                narrowboat_runtime::park::checkpoint();
                 socket2::SockRef::from(self).take_error()
             }
 
@@ -52,6 +53,7 @@ macro_rules! shared_methods {
             /// # std::io::Result::Ok(())
             /// ```
             pub fn set_nonblocking(&self, nonblocking: bool) -> std::io::Result<()> {
+                narrowboat_runtime::park::checkpoint();
                 self.source.set_nonblocking(nonblocking);
                 Ok(())
             }
@@ -71,6 +73,7 @@ macro_rules! shared_methods {
             /// # std::io::Result::Ok(())
             /// ```
             pub fn close(&self) {
+                narrowboat_runtime::park::checkpoint();
                 self.source.close();
             }
 
@@ -114,6 +117,7 @@ macro_rules! shared_methods {
             /// # std::io::Result::Ok(())
             /// ```
             pub fn readable(&self) -> narrowboat_chan::Receiver<()> {
+                narrowboat_runtime::park::checkpoint();
                 $crate::ready::ready(&self.source, $crate::source::Direction::Input)
             }
         }
@@ -142,6 +146,7 @@ macro_rules! shared_methods_both_ways {
             /// # std::io::Result::Ok(())
             /// ```
             pub fn writable(&self) -> narrowboat_chan::Receiver<()> {
+                narrowboat_runtime::park::checkpoint();
                 $crate::ready::ready(&self.source, $crate::source::Direction::Output)
             }
 
@@ -161,6 +166,7 @@ macro_rules! shared_methods_both_ways {
             /// # std::io::Result::Ok(())
             /// ```
             pub fn set_read_timeout(&self, dur: Option<std::time::Duration>) -> std::io::Result<()> {
+                narrowboat_runtime::park::checkpoint();
                 self.source.set_timeout($crate::source::Direction::Input, dur)
             }
 
@@ -180,6 +186,7 @@ macro_rules! shared_methods_both_ways {
             /// # std::io::Result::Ok(())
             /// ```
             pub fn set_write_timeout(&self, dur: Option<std::time::Duration>) -> std::io::Result<()> {
+                narrowboat_runtime::park::checkpoint();
                 self.source.set_timeout($crate::source::Direction::Output, dur)
             }
 
@@ -195,6 +202,7 @@ macro_rules! shared_methods_both_ways {
             /// # std::io::Result::Ok(())
             /// ```
             pub fn read_timeout(&self) -> std::io::Result<Option<std::time::Duration>> {
+                narrowboat_runtime::park::checkpoint();
                 Ok(self.source.timeout($crate::source::Direction::Input))
             }
 
@@ -210,6 +218,7 @@ macro_rules! shared_methods_both_ways {
             /// # std::io::Result::Ok(())
             /// ```
             pub fn write_timeout(&self) -> std::io::Result<Option<std::time::Duration>> {
+                narrowboat_runtime::park::checkpoint();
                 Ok(self.source.timeout($crate::source::Direction::Output))
             }
         }
@@ -257,6 +266,7 @@ macro_rules! deadline_methods {
             /// # std::io::Result::Ok(())
             /// ```
             pub fn set_read_deadline(&self, deadline: Option<std::time::Instant>) -> std::io::Result<()> {
+                narrowboat_runtime::park::checkpoint();
                 self.source.set_deadline($crate::source::Direction::Input, deadline);
                 Ok(())
             }
@@ -275,6 +285,7 @@ macro_rules! deadline_methods {
             /// # std::io::Result::Ok(())
             /// ```
             pub fn set_write_deadline(&self, deadline: Option<std::time::Instant>) -> std::io::Result<()> {
+                narrowboat_runtime::park::checkpoint();
                 self.source.set_deadline($crate::source::Direction::Output, deadline);
                 Ok(())
             }
@@ -302,6 +313,7 @@ macro_rules! listener_deadline {
             /// # std::io::Result::Ok(())
             /// ```
             pub fn set_deadline(&self, deadline: Option<std::time::Instant>) -> std::io::Result<()> {
+                narrowboat_runtime::park::checkpoint();
                 self.source.set_deadline($crate::source::Direction::Input, deadline);
                 Ok(())
             }

@@ -87,6 +87,7 @@ pub(crate) fn no_address() -> io::Error {
 /// ```
 #[track_caller]
 pub fn lookup_host(host: &str) -> io::Result<vec::IntoIter<SocketAddr>> {
+    narrowboat_runtime::park::checkpoint();
     resolve(Host::Joined(host.to_owned()), Location::caller())
 }
 

@@ -6,7 +6,7 @@
 use crate::context::WithContext;
 use crate::source::{Source, Wait};
 use crate::sys::socket;
-use narrowboat_runtime::park::Reason;
+use narrowboat_runtime::park::{Reason, checkpoint};
 use socket2::SockAddr;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::panic::Location;
@@ -23,6 +23,7 @@ pub(crate) trait Stream {
 #[inline]
 pub(crate) fn read<S: Stream>(stream: &S, wait: Wait<'_>, buf: &mut [u8]) -> io::Result<usize> {
     if buf.is_empty() {
+        checkpoint();
         return Ok(0);
     }
     stream.source().operate(wait, |fd| {
@@ -38,6 +39,7 @@ pub(crate) fn read_vectored<S: Stream>(
 ) -> io::Result<usize> {
     let asked = socket::capacity(bufs);
     if asked == 0 {
+        checkpoint();
         return Ok(0);
     }
     stream.source().operate(wait, |fd| {
@@ -54,6 +56,7 @@ fn emptied<S: Stream>(asked: usize, read: usize) -> bool {
 /// Reads without taking. What was peeked at is still there, so a short result says nothing.
 pub(crate) fn peek(source: &Source, wait: Wait<'_>, buf: &mut [u8]) -> io::Result<usize> {
     if buf.is_empty() {
+        checkpoint();
         return Ok(0);
     }
     source.io(wait, |fd| socket::receive(fd, buf, libc::MSG_PEEK))

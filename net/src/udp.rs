@@ -8,7 +8,7 @@ use crate::resolve::{addresses, each_address, no_address};
 use crate::source::{Source, Wait};
 use crate::sys::socket;
 use crate::transfer;
-use narrowboat_runtime::park::Reason;
+use narrowboat_runtime::park::{Reason, checkpoint};
 use socket2::SockAddr;
 use std::fmt;
 use std::io;
@@ -58,6 +58,7 @@ impl UdpSocket {
     /// ```
     #[track_caller]
     pub fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<UdpSocket> {
+        checkpoint();
         let fd = each_address(addr, Location::caller(), socket::bind_datagram)?;
         Ok(UdpSocket { source: Arc::new(Source::new(fd)) })
     }
@@ -80,6 +81,7 @@ impl UdpSocket {
     /// ```
     #[track_caller]
     pub fn connect<A: ToSocketAddrs>(&self, addr: A) -> io::Result<()> {
+        checkpoint();
         each_address(addr, Location::caller(), |address| {
             socket::connect_datagram(self.source.fd(), &SockAddr::from(*address))
         })
@@ -118,6 +120,7 @@ impl UdpSocket {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        checkpoint();
         socket::local_address(self.source.fd())
     }
 
@@ -133,6 +136,7 @@ impl UdpSocket {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        checkpoint();
         socket::peer_address(self.source.fd())
     }
 
@@ -154,6 +158,7 @@ impl UdpSocket {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn set_broadcast(&self, on: bool) -> io::Result<()> {
+        checkpoint();
         self.as_std(|socket| socket.set_broadcast(on))
     }
 
@@ -168,6 +173,7 @@ impl UdpSocket {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn broadcast(&self) -> io::Result<bool> {
+        checkpoint();
         self.as_std(|socket| socket.broadcast())
     }
 
@@ -184,6 +190,7 @@ impl UdpSocket {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        checkpoint();
         self.as_std(|socket| socket.set_ttl(ttl))
     }
 
@@ -198,6 +205,7 @@ impl UdpSocket {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn ttl(&self) -> io::Result<u32> {
+        checkpoint();
         self.as_std(|socket| socket.ttl())
     }
 
@@ -214,6 +222,7 @@ impl UdpSocket {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn set_multicast_loop_v4(&self, on: bool) -> io::Result<()> {
+        checkpoint();
         self.as_std(|socket| socket.set_multicast_loop_v4(on))
     }
 
@@ -228,6 +237,7 @@ impl UdpSocket {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn multicast_loop_v4(&self) -> io::Result<bool> {
+        checkpoint();
         self.as_std(|socket| socket.multicast_loop_v4())
     }
 
@@ -244,6 +254,7 @@ impl UdpSocket {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn set_multicast_ttl_v4(&self, ttl: u32) -> io::Result<()> {
+        checkpoint();
         self.as_std(|socket| socket.set_multicast_ttl_v4(ttl))
     }
 
@@ -258,6 +269,7 @@ impl UdpSocket {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn multicast_ttl_v4(&self) -> io::Result<u32> {
+        checkpoint();
         self.as_std(|socket| socket.multicast_ttl_v4())
     }
 
@@ -274,6 +286,7 @@ impl UdpSocket {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn set_multicast_loop_v6(&self, on: bool) -> io::Result<()> {
+        checkpoint();
         self.as_std(|socket| socket.set_multicast_loop_v6(on))
     }
 
@@ -288,6 +301,7 @@ impl UdpSocket {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn multicast_loop_v6(&self) -> io::Result<bool> {
+        checkpoint();
         self.as_std(|socket| socket.multicast_loop_v6())
     }
 
@@ -306,6 +320,7 @@ impl UdpSocket {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn join_multicast_v4(&self, multiaddr: &Ipv4Addr, interface: &Ipv4Addr) -> io::Result<()> {
+        checkpoint();
         self.as_std(|socket| socket.join_multicast_v4(multiaddr, interface))
     }
 
@@ -321,6 +336,7 @@ impl UdpSocket {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn join_multicast_v6(&self, multiaddr: &Ipv6Addr, interface: u32) -> io::Result<()> {
+        checkpoint();
         self.as_std(|socket| socket.join_multicast_v6(multiaddr, interface))
     }
 
@@ -340,6 +356,7 @@ impl UdpSocket {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn leave_multicast_v4(&self, multiaddr: &Ipv4Addr, interface: &Ipv4Addr) -> io::Result<()> {
+        checkpoint();
         self.as_std(|socket| socket.leave_multicast_v4(multiaddr, interface))
     }
 
@@ -356,6 +373,7 @@ impl UdpSocket {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn leave_multicast_v6(&self, multiaddr: &Ipv6Addr, interface: u32) -> io::Result<()> {
+        checkpoint();
         self.as_std(|socket| socket.leave_multicast_v6(multiaddr, interface))
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::mutex::MutexGuard;
 use crate::raw::condvar::RawCondvar;
+use narrowboat_runtime::park::checkpoint;
 use std::fmt;
 use std::panic::Location;
 use std::sync::{LockResult, PoisonError};
@@ -122,6 +123,7 @@ impl Condvar {
     where
         F: FnMut(&mut T) -> bool,
     {
+        checkpoint();
         while condition(&mut *guard) {
             guard = self.wait(guard)?;
         }
@@ -191,6 +193,7 @@ impl Condvar {
     where
         F: FnMut(&mut T) -> bool,
     {
+        checkpoint();
         let deadline = Instant::now().checked_add(dur);
         loop {
             if !condition(&mut *guard) {

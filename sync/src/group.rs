@@ -253,6 +253,7 @@ impl<E: Send + 'static> Group<E> {
     /// ```
     #[track_caller]
     pub fn limit(&self, n: usize) {
+        checkpoint();
         assert!(n > 0, "a group with a limit of zero could never run a member");
         let mut state = self.shared.lock();
         state.limit = n;

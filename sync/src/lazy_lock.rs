@@ -1,6 +1,7 @@
 //! Computed at first use.
 
 use crate::once::Once;
+use narrowboat_runtime::park::checkpoint;
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -121,8 +122,15 @@ impl<T, F> LazyLock<T, F> {
     /// ```
     #[inline]
     pub fn get(this: &LazyLock<T, F>) -> Option<&T> {
+        checkpoint();
+        this.get_now()
+    }
+
+    /// Without giving way.
+    #[inline]
+    fn get_now(&self) -> Option<&T> {
         // SAFETY: complete.
-        this.once.is_completed().then(|| unsafe { this.value() })
+        self.once.is_completed_now().then(|| unsafe { self.value() })
     }
 
     /// The value, if it has been computed, which nobody else can be at.
@@ -187,7 +195,7 @@ impl<T: Default> Default for LazyLock<T> {
 impl<T: fmt::Debug, F> fmt::Debug for LazyLock<T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut d = f.debug_tuple("LazyLock");
-        match LazyLock::get(self) {
+        match self.get_now() {
             Some(value) => d.field(value),
             None => d.field(&format_args!("<uninit>")),
         };

@@ -2,6 +2,7 @@
 
 use crate::poison::Sign;
 use crate::raw::lock::RawLock;
+use narrowboat_runtime::park::checkpoint;
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
@@ -112,6 +113,13 @@ impl<T: ?Sized> Mutex<T> {
     /// ```
     #[inline]
     pub fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
+        checkpoint();
+        self.try_lock_now()
+    }
+
+    /// Without giving way.
+    #[inline]
+    fn try_lock_now(&self) -> TryLockResult<MutexGuard<'_, T>> {
         // SAFETY: locked.
         self.raw.poison.try_result(self.raw.try_lock().then(|| unsafe { MutexGuard::new(self) }))
     }
@@ -134,6 +142,7 @@ impl<T: ?Sized> Mutex<T> {
     /// ```
     #[inline]
     pub fn is_poisoned(&self) -> bool {
+        checkpoint();
         self.raw.poison.is_set()
     }
 
@@ -156,6 +165,7 @@ impl<T: ?Sized> Mutex<T> {
     /// ```
     #[inline]
     pub fn clear_poison(&self) {
+        checkpoint();
         self.raw.poison.clear();
     }
 
@@ -190,12 +200,12 @@ impl<T: Default> Default for Mutex<T> {
 impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut d = f.debug_struct("Mutex");
-        match self.try_lock() {
+        match self.try_lock_now() {
             Ok(guard) => d.field("data", &&*guard),
             Err(TryLockError::Poisoned(error)) => d.field("data", &&**error.get_ref()),
             Err(TryLockError::WouldBlock) => d.field("data", &format_args!("<locked>")),
         };
-        d.field("poisoned", &self.is_poisoned()).finish_non_exhaustive()
+        d.field("poisoned", &self.raw.poison.is_set()).finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Done once.
 
 use crate::raw::once::{RawOnce, Run};
+use narrowboat_runtime::park::checkpoint;
 use std::fmt;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 
@@ -81,6 +82,7 @@ impl Once {
     where
         F: FnOnce(),
     {
+        checkpoint();
         if !self.raw.is_completed()
             && let Some(run) = self.raw.begin(false, Location::caller())
         {
@@ -118,6 +120,7 @@ impl Once {
     #[inline]
     #[track_caller]
     pub(crate) fn run_ignoring_poison(&self) -> Option<Run<'_>> {
+        checkpoint();
         if self.raw.is_completed() { None } else { self.raw.begin(true, Location::caller()) }
     }
 
@@ -132,6 +135,13 @@ impl Once {
     /// ```
     #[inline]
     pub fn is_completed(&self) -> bool {
+        checkpoint();
+        self.is_completed_now()
+    }
+
+    /// Without giving way.
+    #[inline]
+    pub(crate) fn is_completed_now(&self) -> bool {
         self.raw.is_completed()
     }
 
@@ -151,6 +161,7 @@ impl Once {
     /// ```
     #[track_caller]
     pub fn wait(&self) {
+        checkpoint();
         if !self.raw.is_completed() {
             self.raw.wait(false, Location::caller());
         }
@@ -166,6 +177,7 @@ impl Once {
     /// ```
     #[track_caller]
     pub fn wait_force(&self) {
+        checkpoint();
         if !self.raw.is_completed() {
             self.raw.wait(true, Location::caller());
         }

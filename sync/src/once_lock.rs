@@ -1,6 +1,7 @@
 //! Set once.
 
 use crate::once::Once;
+use narrowboat_runtime::park::checkpoint;
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
@@ -62,8 +63,15 @@ impl<T> OnceLock<T> {
     /// ```
     #[inline]
     pub fn get(&self) -> Option<&T> {
+        checkpoint();
+        self.get_now()
+    }
+
+    /// Without giving way.
+    #[inline]
+    fn get_now(&self) -> Option<&T> {
         // SAFETY: complete.
-        self.once.is_completed().then(|| unsafe { self.value() })
+        self.once.is_completed_now().then(|| unsafe { self.value() })
     }
 
     /// The value, if there is one, which nobody else can be at.
@@ -211,7 +219,7 @@ impl<T> Default for OnceLock<T> {
 impl<T: fmt::Debug> fmt::Debug for OnceLock<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut d = f.debug_tuple("OnceLock");
-        match self.get() {
+        match self.get_now() {
             Some(value) => d.field(value),
             None => d.field(&format_args!("<uninit>")),
         };

@@ -2,6 +2,7 @@
 
 use crate::poison::Sign;
 use crate::raw::lock::RawLock;
+use narrowboat_runtime::park::checkpoint;
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
@@ -126,6 +127,13 @@ impl<T: ?Sized> RwLock<T> {
     /// ```
     #[inline]
     pub fn try_read(&self) -> TryLockResult<RwLockReadGuard<'_, T>> {
+        checkpoint();
+        self.try_read_now()
+    }
+
+    /// Without giving way.
+    #[inline]
+    fn try_read_now(&self) -> TryLockResult<RwLockReadGuard<'_, T>> {
         // SAFETY: as in `read`.
         self.raw.poison.try_result(self.raw.try_lock_shared().then(|| unsafe { RwLockReadGuard::new(self) }))
     }
@@ -163,6 +171,7 @@ impl<T: ?Sized> RwLock<T> {
     /// ```
     #[inline]
     pub fn try_write(&self) -> TryLockResult<RwLockWriteGuard<'_, T>> {
+        checkpoint();
         // SAFETY: locked.
         self.raw.poison.try_result(self.raw.try_lock().then(|| unsafe { RwLockWriteGuard::new(self) }))
     }
@@ -180,6 +189,7 @@ impl<T: ?Sized> RwLock<T> {
     /// ```
     #[inline]
     pub fn is_poisoned(&self) -> bool {
+        checkpoint();
         self.raw.poison.is_set()
     }
 
@@ -197,6 +207,7 @@ impl<T: ?Sized> RwLock<T> {
     /// ```
     #[inline]
     pub fn clear_poison(&self) {
+        checkpoint();
         self.raw.poison.clear();
     }
 
@@ -231,12 +242,12 @@ impl<T: Default> Default for RwLock<T> {
 impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLock<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut d = f.debug_struct("RwLock");
-        match self.try_read() {
+        match self.try_read_now() {
             Ok(guard) => d.field("data", &&*guard),
             Err(TryLockError::Poisoned(error)) => d.field("data", &&**error.get_ref()),
             Err(TryLockError::WouldBlock) => d.field("data", &format_args!("<locked>")),
         };
-        d.field("poisoned", &self.is_poisoned()).finish_non_exhaustive()
+        d.field("poisoned", &self.raw.poison.is_set()).finish_non_exhaustive()
     }
 }
 
@@ -332,6 +343,7 @@ impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
     /// assert_eq!(*reading, 2);
     /// ```
     pub fn downgrade(s: RwLockWriteGuard<'a, T>) -> RwLockReadGuard<'a, T> {
+        checkpoint();
         let lock = s.lock;
         lock.raw.poison.leave(&s.sign);
         mem::forget(s);

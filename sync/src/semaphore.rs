@@ -1,6 +1,7 @@
 //! No more than so many at a time.
 
 use crate::raw::semaphore::RawSemaphore;
+use narrowboat_runtime::park::checkpoint;
 use std::error::Error;
 use std::fmt;
 use std::mem;
@@ -96,6 +97,7 @@ impl Semaphore {
     /// ```
     #[must_use]
     pub fn available_permits(&self) -> usize {
+        checkpoint();
         self.raw.available()
     }
 
@@ -111,6 +113,7 @@ impl Semaphore {
     /// assert_eq!(semaphore.available_permits(), 2);
     /// ```
     pub fn add_permits(&self, n: usize) {
+        checkpoint();
         self.raw.release(n);
     }
 
@@ -401,7 +404,7 @@ impl Drop for OwnedSemaphorePermit {
 
 impl fmt::Debug for Semaphore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Semaphore").field("permits", &self.available_permits()).finish_non_exhaustive()
+        f.debug_struct("Semaphore").field("permits", &self.raw.available()).finish_non_exhaustive()
     }
 }
 

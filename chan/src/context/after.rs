@@ -3,6 +3,7 @@
 use super::Context;
 use crate::{Sender, bounded, select};
 use narrowboat_runtime::lock::Mutex;
+use narrowboat_runtime::park::checkpoint;
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 
@@ -86,6 +87,7 @@ impl AfterFunc {
     /// assert!(!handle.stop());
     /// ```
     pub fn stop(&self) -> bool {
+        checkpoint();
         let f = take(&self.job);
         self.handle.close();
         f.is_some()

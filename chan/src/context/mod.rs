@@ -167,6 +167,11 @@ impl Context {
     /// ```
     pub fn err(&self) -> Option<Error> {
         checkpoint();
+        self.err_now()
+    }
+
+    /// Without giving way.
+    fn err_now(&self) -> Option<Error> {
         Some(self.scope()?.end()?.error)
     }
 
@@ -184,6 +189,7 @@ impl Context {
     /// assert_eq!(ctx.cause().unwrap().to_string(), "out of fuel");
     /// ```
     pub fn cause(&self) -> Option<Cause> {
+        checkpoint();
         let end = self.scope()?.end()?;
         Some(end.cause.clone().unwrap_or_else(|| Arc::new(end.error)))
     }
@@ -202,6 +208,12 @@ impl Context {
     /// assert_eq!(child.deadline(), Some(soon));
     /// ```
     pub fn deadline(&self) -> Option<Instant> {
+        checkpoint();
+        self.deadline_now()
+    }
+
+    /// Without giving way.
+    fn deadline_now(&self) -> Option<Instant> {
         self.scope()?.deadline()
     }
 
@@ -238,6 +250,7 @@ impl Context {
     /// assert_eq!(ctx.value::<String>(), None);
     /// ```
     pub fn value<T: Any>(&self) -> Option<&T> {
+        checkpoint();
         self.values.get()
     }
 }
@@ -249,7 +262,7 @@ impl RefUnwindSafe for Context {}
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut f = f.debug_struct("Context");
-        f.field("err", &self.err()).field("deadline", &self.deadline()).finish_non_exhaustive()
+        f.field("err", &self.err_now()).field("deadline", &self.deadline_now()).finish_non_exhaustive()
     }
 }
 

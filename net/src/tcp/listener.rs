@@ -10,7 +10,7 @@ use crate::poller::NetPoller;
 use crate::resolve::each_address;
 use crate::source::{Source, Wait};
 use crate::sys::socket;
-use narrowboat_runtime::park::Reason;
+use narrowboat_runtime::park::{Reason, checkpoint};
 use socket2::SockRef;
 use std::fmt;
 use std::io;
@@ -65,6 +65,7 @@ impl TcpListener {
     /// ```
     #[track_caller]
     pub fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<TcpListener> {
+        checkpoint();
         // Now and not at the first wait: by then a burst of connections may have taken every descriptor.
         NetPoller::get()?;
         let fd = each_address(addr, Location::caller(), socket::listen)?;
@@ -135,6 +136,7 @@ impl TcpListener {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        checkpoint();
         socket::local_address(self.source.fd())
     }
 
@@ -151,6 +153,7 @@ impl TcpListener {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        checkpoint();
         SockRef::from(self).set_ttl_v4(ttl)
     }
 
@@ -166,6 +169,7 @@ impl TcpListener {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn ttl(&self) -> io::Result<u32> {
+        checkpoint();
         SockRef::from(self).ttl_v4()
     }
 }

@@ -8,7 +8,7 @@ use crate::source::{Source, Wait};
 use crate::sys::socket;
 use crate::transfer::{self, Stream, stream_io};
 use narrowboat_chan::context::Context;
-use narrowboat_runtime::park::Reason;
+use narrowboat_runtime::park::{Reason, checkpoint};
 use socket2::SockRef;
 use std::fmt;
 use std::io;
@@ -79,6 +79,7 @@ impl TcpStream {
     /// ```
     #[track_caller]
     pub fn connect<A: ToSocketAddrs>(addr: A) -> io::Result<TcpStream> {
+        checkpoint();
         let at = Location::caller();
         Ok(TcpStream::from_source(connect::connect(addr, at)?))
     }
@@ -100,6 +101,7 @@ impl TcpStream {
     /// ```
     #[track_caller]
     pub fn connect_timeout(addr: &SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+        checkpoint();
         Ok(TcpStream::from_source(connect::connect_timeout(*addr, timeout, Location::caller())?))
     }
 
@@ -123,6 +125,7 @@ impl TcpStream {
     /// ```
     #[track_caller]
     pub fn connect_with_context<A: ToSocketAddrs>(addr: A, ctx: &Context) -> io::Result<TcpStream> {
+        checkpoint();
         Ok(TcpStream::from_source(connect::connect_until_done(addr, ctx, Location::caller())?))
     }
 
@@ -140,6 +143,7 @@ impl TcpStream {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        checkpoint();
         socket::peer_address(self.source.fd())
     }
 
@@ -157,6 +161,7 @@ impl TcpStream {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        checkpoint();
         socket::local_address(self.source.fd())
     }
 
@@ -179,6 +184,7 @@ impl TcpStream {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        checkpoint();
         self.source.shutdown(how)
     }
 
@@ -223,6 +229,7 @@ impl TcpStream {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        checkpoint();
         SockRef::from(self).set_tcp_nodelay(nodelay)
     }
 
@@ -239,6 +246,7 @@ impl TcpStream {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn nodelay(&self) -> io::Result<bool> {
+        checkpoint();
         SockRef::from(self).tcp_nodelay()
     }
 
@@ -259,6 +267,7 @@ impl TcpStream {
     /// ```
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub fn set_quickack(&self, quickack: bool) -> io::Result<()> {
+        checkpoint();
         SockRef::from(self).set_tcp_quickack(quickack)
     }
 
@@ -276,6 +285,7 @@ impl TcpStream {
     /// ```
     #[cfg(any(target_os = "linux", target_os = "android"))]
     pub fn quickack(&self) -> io::Result<bool> {
+        checkpoint();
         SockRef::from(self).tcp_quickack()
     }
 
@@ -294,6 +304,7 @@ impl TcpStream {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        checkpoint();
         SockRef::from(self).set_ttl_v4(ttl)
     }
 
@@ -310,6 +321,7 @@ impl TcpStream {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn ttl(&self) -> io::Result<u32> {
+        checkpoint();
         SockRef::from(self).ttl_v4()
     }
 }

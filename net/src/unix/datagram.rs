@@ -8,7 +8,7 @@ use crate::methods::shared_methods_both_ways;
 use crate::source::{Source, Wait};
 use crate::sys::socket;
 use crate::transfer;
-use narrowboat_runtime::park::Reason;
+use narrowboat_runtime::park::{Reason, checkpoint};
 use socket2::{SockAddr, Type};
 use std::fmt;
 use std::io;
@@ -59,6 +59,7 @@ impl UnixDatagram {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn bind<P: AsRef<Path>>(path: P) -> io::Result<UnixDatagram> {
+        checkpoint();
         UnixDatagram::open(Some(&address::of_path(path.as_ref())?))
     }
 
@@ -82,6 +83,7 @@ impl UnixDatagram {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn bind_addr(socket_addr: &SocketAddr) -> io::Result<UnixDatagram> {
+        checkpoint();
         UnixDatagram::open(Some(&address::of(socket_addr)?))
     }
 
@@ -97,6 +99,7 @@ impl UnixDatagram {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn unbound() -> io::Result<UnixDatagram> {
+        checkpoint();
         UnixDatagram::open(None)
     }
 
@@ -117,6 +120,7 @@ impl UnixDatagram {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn pair() -> io::Result<(UnixDatagram, UnixDatagram)> {
+        checkpoint();
         let (one, other) = socket::pair(Type::DGRAM)?;
         Ok((UnixDatagram::from_source(Source::new(one)), UnixDatagram::from_source(Source::new(other))))
     }
@@ -139,6 +143,7 @@ impl UnixDatagram {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn connect<P: AsRef<Path>>(&self, path: P) -> io::Result<()> {
+        checkpoint();
         socket::connect_datagram(self.source.fd(), &address::of_path(path.as_ref())?)
     }
 
@@ -158,6 +163,7 @@ impl UnixDatagram {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn connect_addr(&self, socket_addr: &SocketAddr) -> io::Result<()> {
+        checkpoint();
         socket::connect_datagram(self.source.fd(), &address::of(socket_addr)?)
     }
 
@@ -219,6 +225,7 @@ impl UnixDatagram {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        checkpoint();
         socket::as_std(self.source.fd(), std::os::unix::net::UnixDatagram::local_addr)
     }
 
@@ -234,6 +241,7 @@ impl UnixDatagram {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        checkpoint();
         socket::as_std(self.source.fd(), std::os::unix::net::UnixDatagram::peer_addr)
     }
 
@@ -250,6 +258,7 @@ impl UnixDatagram {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        checkpoint();
         self.source.shutdown(how)
     }
 }

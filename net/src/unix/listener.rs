@@ -9,7 +9,7 @@ use crate::methods::{listener_deadline, shared_methods};
 use crate::poller::NetPoller;
 use crate::source::{Source, Wait};
 use crate::sys::socket;
-use narrowboat_runtime::park::Reason;
+use narrowboat_runtime::park::{Reason, checkpoint};
 use socket2::SockAddr;
 use std::fmt;
 use std::io;
@@ -64,6 +64,7 @@ impl UnixListener {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn bind<P: AsRef<Path>>(path: P) -> io::Result<UnixListener> {
+        checkpoint();
         UnixListener::listen(&address::of_path(path.as_ref())?)
     }
 
@@ -87,6 +88,7 @@ impl UnixListener {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn bind_addr(socket_addr: &SocketAddr) -> io::Result<UnixListener> {
+        checkpoint();
         UnixListener::listen(&address::of(socket_addr)?)
     }
 
@@ -155,6 +157,7 @@ impl UnixListener {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        checkpoint();
         socket::as_std(self.source.fd(), std::os::unix::net::UnixListener::local_addr)
     }
 }

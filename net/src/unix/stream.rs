@@ -7,7 +7,7 @@ use crate::methods::shared_methods_both_ways;
 use crate::source::{Source, Wait};
 use crate::sys::socket;
 use crate::transfer::{self, Stream, stream_io};
-use narrowboat_runtime::park::Reason;
+use narrowboat_runtime::park::{Reason, checkpoint};
 use narrowboat_runtime::waiting_for;
 use socket2::{SockAddr, Type};
 use std::fmt;
@@ -68,6 +68,7 @@ impl UnixStream {
     /// ```
     #[track_caller]
     pub fn connect<P: AsRef<Path>>(path: P) -> io::Result<UnixStream> {
+        checkpoint();
         UnixStream::connect_to(address::of_path(path.as_ref())?, Location::caller())
     }
 
@@ -88,6 +89,7 @@ impl UnixStream {
     /// ```
     #[track_caller]
     pub fn connect_addr(socket_addr: &SocketAddr) -> io::Result<UnixStream> {
+        checkpoint();
         UnixStream::connect_to(address::of(socket_addr)?, Location::caller())
     }
 
@@ -113,6 +115,7 @@ impl UnixStream {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
+        checkpoint();
         let (one, other) = socket::pair(Type::STREAM)?;
         Ok((UnixStream::from_source(Source::new(one)), UnixStream::from_source(Source::new(other))))
     }
@@ -129,6 +132,7 @@ impl UnixStream {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        checkpoint();
         socket::as_std(self.source.fd(), std::os::unix::net::UnixStream::local_addr)
     }
 
@@ -144,6 +148,7 @@ impl UnixStream {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        checkpoint();
         socket::as_std(self.source.fd(), std::os::unix::net::UnixStream::peer_addr)
     }
 
@@ -163,6 +168,7 @@ impl UnixStream {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        checkpoint();
         self.source.shutdown(how)
     }
 

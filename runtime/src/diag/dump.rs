@@ -141,6 +141,7 @@ impl fmt::Debug for Key {
 /// ```
 #[track_caller]
 pub fn dump() -> Dump {
+    park::checkpoint();
     match sched::started() {
         Some(runtime) => Dump::new(inspect::inspect(runtime, LIMIT, Location::caller())),
         None => Dump::default(),

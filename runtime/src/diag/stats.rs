@@ -2,8 +2,8 @@
 
 use super::counters::Phase;
 use crate::locals::map;
-use crate::sched;
 use crate::stack::sharing;
+use crate::{park, sched};
 use std::fmt;
 use std::ptr;
 use std::sync::atomic::Ordering;
@@ -110,6 +110,7 @@ pub struct WorkerStats {
 /// assert!(narrowboat_runtime::stats().finished() >= before);
 /// ```
 pub fn stats() -> Stats {
+    park::checkpoint();
     sched::started().map(sched::Runtime::stats).unwrap_or_default()
 }
 

@@ -60,6 +60,12 @@ impl Goroutine {
 /// assert!(narrowboat_runtime::current().is_none());
 /// ```
 pub fn current() -> Option<Goroutine> {
+    processor::checkpoint();
+    calling()
+}
+
+/// The same without giving way.
+pub(crate) fn calling() -> Option<Goroutine> {
     let record = processor::calling_goroutine()?;
     // SAFETY: the running goroutine's record is live, and these fields do not change.
     let record = unsafe { record.as_ref() };

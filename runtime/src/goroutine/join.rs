@@ -2,6 +2,7 @@
 
 use super::failure::Panic;
 use super::task::TaskPtr;
+use crate::park;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem;
@@ -97,6 +98,7 @@ impl<T> JoinHandle<T> {
     /// }
     /// ```
     pub fn is_finished(&self) -> bool {
+        park::checkpoint();
         // SAFETY: this handle still owns its share of the task.
         unsafe { self.task.is_finished() }
     }

@@ -153,6 +153,7 @@ impl<T: 'static> LocalKey<T> {
     /// assert_eq!(GREETING.try_with(|greeting| greeting.len()), Ok(5));
     /// ```
     pub fn try_with<R>(&'static self, f: impl FnOnce(&T) -> R) -> Result<R, AccessError> {
+        processor::checkpoint();
         // SAFETY: the values of a goroutine are dropped when its closure has returned, and one that is found is not being
         // dropped. Only the goroutine itself, or the thread, gets at it.
         Ok(f(unsafe { self.find_or_make(None)?.as_ref() }))
@@ -344,6 +345,7 @@ impl<T: 'static> LocalKey<RefCell<T>> {
 impl<T: 'static> LocalKey<T> {
     /// [`with`](LocalKey::with), where a value that has not been made becomes `first`; `f` gets it if it was not needed.
     fn with_first<R>(&'static self, first: &mut Option<T>, f: impl FnOnce(&T, Option<T>) -> R) -> R {
+        processor::checkpoint();
         let key = ptr::from_ref(self).addr();
         let found = with_mine(|locals| locals.find(key)).and_then(|found| match found {
             Some(found) => found.map(NonNull::cast).ok_or(AccessError),

@@ -7,7 +7,7 @@
 //! goroutines, and the unwinding continues when the goroutine is woken. std's count of panics is a thread-local, so each
 //! goroutine has its own: others do not see that one is unwinding, and may panic meanwhile.
 
-use super::current::current;
+use super::current::calling;
 use super::failure;
 use crate::diag::say;
 use crate::diag::trace::session;
@@ -25,7 +25,7 @@ pub(crate) fn install_hook() {
         let previous = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
             failure::note_panic(info);
-            if let Some(goroutine) = current() {
+            if let Some(goroutine) = calling() {
                 let name = goroutine.name().map(|name| format!(" '{name}'")).unwrap_or_default();
                 say(format_args!(
                     "\ngoroutine {}{name}, spawned at {}:",

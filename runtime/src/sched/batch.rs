@@ -34,8 +34,6 @@ const SLICE: u64 = 50_000;
 /// How many times in a row a woken goroutine may go before the queue. Pairs that hand work to and fro stay
 /// resident and warm; the rest still get their turn.
 const RUN_NEXT_IN_A_ROW: u32 = 16;
-/// At most so many turns of goroutines that have started go before one that has not.
-const TURNS_BEFORE_A_NEWCOMER: usize = 16;
 /// The clock is looked at every so many turns.
 const CLOCK_EVERY: u32 = 4;
 
@@ -175,6 +173,8 @@ impl Processor {
         }
         // SAFETY: as above.
         unsafe {
+            // If goroutines that wake each other have gone first for all that time, the queue has the next turn.
+            (*local).next_in_a_row = RUN_NEXT_IN_A_ROW;
             if self.scavenge.is_asked() {
                 (*local).slots.scavenge(&self.scavenge, self.switches.get());
             }
@@ -189,8 +189,8 @@ impl Processor {
         turn < CLOCK_EVERY
     }
 
-    /// The goroutine whose turn it is: the one woken last, a few times in a row; then the queue in its order, with a
-    /// newcomer after each round of the queue or each sixteen turns of it.
+    /// The goroutine whose turn it is: the one woken last, a few times in a row; then the queue in its order, with
+    /// newcomers in between ([`Admission`](super::admission::Admission)).
     ///
     /// # Safety
     /// As for `run_batch`.
@@ -207,15 +207,13 @@ impl Processor {
             local.ready.push_back(next);
         }
         local.next_in_a_row = 0;
-        if local.until_newcomer > 0 {
-            local.until_newcomer -= 1;
-        } else {
-            local.until_newcomer = local.ready.len().min(TURNS_BEFORE_A_NEWCOMER);
+        if !local.admission.takes_turn() {
             // SAFETY: as above.
             let newcomer = unsafe { self.start_one() };
             if newcomer.is_some() {
                 return newcomer;
             }
+            local.admission.begin_stride(local.ready.len());
         }
         match local.ready.pop_front() {
             Some(record) => {
@@ -249,6 +247,7 @@ impl Processor {
                 }
             },
         };
+        local.admission.started(local.ready.len(), local.now, || self.newcomers());
         // SAFETY: the task was spawned and is started here, once.
         let (id, origin) = unsafe { task.begin() };
         // SAFETY: as above.

@@ -1,13 +1,14 @@
 //! The scheduler: processors, the workers that carry them, and what they share.
 //!
-//! - `processor` and `batch`: a processor's own affairs; `inbox`: how others reach it; `look`: what they may see of its goroutines.
+//! - `processor`, `batch` and `admission`: a processor's own affairs; `inbox`: how others reach it; `look`: what they may see of its goroutines.
 //! - `worker`: the loop of a kernel thread; `search`: where it looks for work; `idle`, `sleepers`: how it
 //!   sleeps and is woken.
-//! - `monitor`: the thread that watches for workers that are stuck.
+//! - `monitor`: the thread that watches for workers that are stuck; `relief`: what it does for goroutines that they do not start.
 //! - `placement`: which processor a new goroutine goes to; `deadlines`, `timers`, `pace`: time; [`poller`]: descriptors.
 //!
 //! There is one runtime per process. It starts at first use and never ends. `fork`: what is left in a forked process.
 
+mod admission;
 pub(crate) mod batch;
 pub(crate) mod census;
 pub(crate) mod config;
@@ -21,6 +22,7 @@ mod pace;
 mod placement;
 pub mod poller;
 pub(crate) mod processor;
+mod relief;
 mod search;
 mod sleepers;
 pub(crate) mod tables;
@@ -226,6 +228,7 @@ impl Place {
 /// assert!(narrowboat_runtime::num_goroutines() <= before + 1);
 /// ```
 pub fn num_goroutines() -> usize {
+    processor::checkpoint();
     started().map_or(0, |runtime| runtime.processors.all().map(|p| p.census.load()).sum())
 }
 

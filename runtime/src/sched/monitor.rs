@@ -9,6 +9,7 @@ use super::Runtime;
 use super::census::OneWriter;
 use super::pace;
 use super::processor::Processor;
+use super::relief::Waiting;
 use super::worker::Worker;
 use crate::clock;
 use crate::diag::deadlock;
@@ -30,6 +31,8 @@ const QUIET_TICKS: u32 = 5;
 const TRIM_TICKS: u32 = 1000;
 /// How long a goroutine may hold its processor before it is asked to yield, and its worker replaced.
 const LONG: u64 = 10_000_000;
+/// How long it has for that, before what waits to be started on its processor is sent to others.
+const PATIENCE: u64 = 2 * TICK.as_nanos() as u64;
 
 pub(crate) struct Monitor {
     asleep: AtomicBool,
@@ -37,6 +40,15 @@ pub(crate) struct Monitor {
     wake: Condvar,
     /// How many times a goroutine kept its processor for too long.
     pub(crate) stuck: OneWriter,
+}
+
+/// What the monitor remembers from tick to tick.
+#[derive(Default)]
+struct Memory {
+    workers: Vec<Seen>,
+    /// By the processors' indices.
+    processors: Vec<Waiting>,
+    reports: Reports,
 }
 
 /// What the monitor remembers of a worker.
@@ -75,8 +87,7 @@ impl Monitor {
     }
 
     fn main(&self, runtime: &'static Runtime) {
-        let mut seen: Vec<Seen> = Vec::new();
-        let mut reports = Reports::default();
+        let mut memory = Memory::default();
         let mut quiet_ticks = 0;
         let mut activity = 0;
         let mut ticks = 0u32;
@@ -90,7 +101,12 @@ impl Monitor {
             let alarm_set = || runtime.sleepers.wakes_by(runtime.deadlines.earliest());
             // A worker that fell asleep while this thread was in the netpoller, or before there was one, is not in it.
             let polled_for = || !runtime.poll_turn.is_free();
-            if all_asleep() && carried == activity && alarm_set() && polled_for() && !reports.is_waiting() {
+            if all_asleep()
+                && carried == activity
+                && alarm_set()
+                && polled_for()
+                && !memory.reports.is_waiting()
+            {
                 quiet_ticks += 1;
             } else {
                 quiet_ticks = 0;
@@ -110,8 +126,8 @@ impl Monitor {
                 quiet_ticks = 0;
             }
             std::thread::sleep(TICK);
-            self.tick(runtime, &mut seen, &mut reports);
-            reports.look();
+            self.tick(runtime, &mut memory);
+            memory.reports.look();
             if all_asleep() && !polled_for() {
                 // Whoever gets up takes the turn when it finds nothing to do.
                 runtime.appoint();
@@ -146,7 +162,7 @@ impl Monitor {
         }
     }
 
-    fn tick(&self, runtime: &'static Runtime, seen: &mut Vec<Seen>, reports: &mut Reports) {
+    fn tick(&self, runtime: &'static Runtime, memory: &mut Memory) {
         let now = clock::now();
         // What is due no longer than that has an alarm of its own.
         runtime.queue_due(now.saturating_sub(pace::APART));
@@ -156,8 +172,8 @@ impl Monitor {
             trace::polls(turn.poll(Some(Duration::ZERO), now));
         }
         for (index, worker) in runtime.workers.all().enumerate() {
-            if seen.len() <= index {
-                seen.push(Seen {
+            if memory.workers.len() <= index {
+                memory.workers.push(Seen {
                     processor: std::ptr::null(),
                     switches: 0,
                     since: now,
@@ -166,7 +182,14 @@ impl Monitor {
                     reported: false,
                 });
             }
-            watch(runtime, worker, &mut seen[index], now, reports);
+            watch(runtime, worker, &mut memory.workers[index], now, &mut memory.reports);
+        }
+        // After the workers, since another may be awake now.
+        for processor in runtime.processors.all() {
+            if memory.processors.len() <= processor.index {
+                memory.processors.resize(processor.index + 1, Waiting::default());
+            }
+            runtime.watch_newcomers(processor, &mut memory.processors[processor.index]);
         }
     }
 }
@@ -207,13 +230,24 @@ fn watch(
             Seen { processor: carrying, switches, since: now, used: None, counted: false, reported: false };
         return;
     }
-    if now - seen.since < LONG {
-        return;
+    let kept = now - seen.since;
+    if kept >= LONG {
+        processor.yield_flag.store(true, Ordering::Relaxed);
+        watch_longer(runtime, worker, processor, seen, now, reports);
     }
-    processor.yield_flag.store(true, Ordering::Relaxed);
-    watch_longer(runtime, worker, processor, seen, now, reports);
-    if runtime.sizes.carried && runtime.work_waits_behind(worker) && mark_stuck(runtime, worker) {
-        runtime.take_over(worker);
+    if runtime.sizes.carried && runtime.work_waits_behind(worker) {
+        // For a worker that is idle anyway one tick is long enough.
+        if runtime.idle_workers() > 0 || (kept >= LONG && mark_stuck(runtime, worker)) {
+            runtime.take_over(worker);
+        }
+    }
+    if kept >= LONG && processor.has_newcomers() {
+        if runtime.sizes.carried && runtime.idle_workers() == 0 {
+            mark_stuck(runtime, worker);
+        }
+        if kept >= LONG + PATIENCE {
+            runtime.send_newcomers_away(processor);
+        }
     }
 }
 

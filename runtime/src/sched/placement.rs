@@ -5,6 +5,7 @@
 //! stayed, its processor would be the only one with work. Hence: as long as the spawner's processor has hardly more
 //! goroutines than the emptiest one, children stay; beyond that they go to the emptiest, in runs of consecutive
 //! spawns, because neighbours in a pipeline are spawned one after the other and should mostly share a processor.
+//! A processor whose goroutine has been asked to give way and does not is no choice for others.
 
 use super::Runtime;
 use super::processor::Processor;
@@ -41,16 +42,17 @@ impl Placement {
         let mut least = (usize::MAX, 0);
         let mut total = 0;
         for index in 0..limit {
-            let load = runtime.processors.get(index).map_or(0, |p| p.census.load());
+            let processor = runtime.processors.get(index);
+            let load = processor.map_or(0, |p| p.census.load());
             total += load;
-            if load < least.0 {
+            if load < least.0 && !processor.is_some_and(Processor::keeps_others_waiting) {
                 least = (load, index);
             }
         }
         let run = (total / limit / 2).clamp(SHORTEST_RUN, LONGEST_RUN);
         self.left = run;
         self.target = match here {
-            Some(here) if here.census.load() <= least.0 + run => None,
+            Some(here) if here.census.load() <= least.0.saturating_add(run) => None,
             // If the system refuses another processor, those that exist have to do.
             _ => runtime.processors.get_or_create(runtime, least.1).ok().or(runtime.processors.get(0)),
         };

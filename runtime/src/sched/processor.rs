@@ -19,6 +19,7 @@
 //! | `held` | the monitor |
 //! | `turn_of` | the carrier: where the running goroutine was spawned |
 
+use super::admission::Admission;
 use super::batch::{self, Begun};
 use super::census::{Census, OneWriter};
 use super::config::Stress;
@@ -109,9 +110,9 @@ pub(super) struct Local {
     pub(super) wish: Wish,
     /// The goroutine to run before the queue: one that the last one woke.
     pub(super) run_next: *mut Record,
-    /// How many times in a row there was one, and how many turns of the queue are left before a newcomer's.
+    /// How many times in a row there was one.
     pub(super) next_in_a_row: u32,
-    pub(super) until_newcomer: usize,
+    pub(super) admission: Admission,
     pub(super) ready: VecDeque<NonNull<Record>>,
     pub(super) unstarted: crossbeam_deque::Worker<TaskPtr>,
     /// A goroutine that could not start for want of a stack.
@@ -277,7 +278,7 @@ impl Processor {
                 wish: Wish::Park,
                 run_next: ptr::null_mut(),
                 next_in_a_row: 0,
-                until_newcomer: 0,
+                admission: Admission::default(),
                 ready: VecDeque::new(),
                 unstarted,
                 without_stack: None,
@@ -375,6 +376,21 @@ impl Processor {
         !self.arrivals.is_empty()
     }
 
+    /// Whether goroutines wait here to be started, and how many.
+    pub(super) fn has_newcomers(&self) -> bool {
+        !self.unstarted.is_empty() || self.has_arrivals()
+    }
+
+    pub(super) fn newcomers(&self) -> usize {
+        self.unstarted.len() + self.arrivals.len()
+    }
+
+    /// Whether its running goroutine has been asked to give way and has not done so yet.
+    pub(super) fn keeps_others_waiting(&self) -> bool {
+        // A mark that has come too late is found in the next batch only.
+        self.yield_flag.load(Ordering::Relaxed) && !self.inbox.is_idle()
+    }
+
     /// Whether the calling kernel thread, which has this processor's thread pointer, is a worker and not the lender.
     pub(crate) fn is_carried_by_this_thread(&self, kernel_thread: i32) -> bool {
         // SAFETY: the field is set when the runtime starts and never changes.
@@ -469,6 +485,7 @@ impl Processor {
         let local = unsafe { &mut *self.local.get() };
         local.spawned += 1;
         if local.spawned == SPAWNS_IN_A_TURN {
+            local.admission.many_spawned();
             self.yield_flag.store(true, Ordering::Relaxed);
         }
     }
@@ -623,12 +640,21 @@ pub fn yield_now() {
     }
 }
 
-/// Yields if the monitor has asked for it.
+/// Gives way if the monitor has asked for it.
 #[inline]
 pub(crate) fn checkpoint() {
     if let Some(processor) = current_processor()
         && processor.yield_flag.load(Ordering::Relaxed)
     {
+        give_way();
+    }
+}
+
+/// Does nothing where the caller must not be suspended: on the system stack, where it is no processor's current goroutine.
+#[cold]
+#[inline(never)]
+fn give_way() {
+    if current_goroutine().is_some() {
         yield_now();
     }
 }

@@ -90,7 +90,7 @@ impl Runtime {
             return Some(processor);
         }
         let sightings: Vec<Sighting> = self.others(worker).filter_map(sight).collect();
-        let newcomers = self.processors.all().any(has_newcomers);
+        let newcomers = self.processors.all().any(Processor::has_newcomers);
         if sightings.is_empty() && !newcomers {
             return None;
         }
@@ -125,11 +125,8 @@ impl Runtime {
 
     /// Takes goroutines that have not started from a processor that does not get to them, for an idle one.
     fn take_newcomers(&'static self, worker: &'static Worker) -> Option<&'static Processor> {
-        let victim = self.processors.all().find(|p| has_newcomers(p))?;
-        let taker = match worker.nailed {
-            Some(own) => own.inbox.claim().then_some(own)?,
-            None => self.claim_an_idle_processor()?,
-        };
+        let victim = self.processors.all().find(|p| p.has_newcomers())?;
+        let taker = worker.nailed.or_else(|| self.idle_processor()).filter(|p| p.inbox.claim())?;
         // SAFETY: we have claimed the taker, so we hold it and its local part is ours.
         let local = unsafe { &mut *taker.local.get() };
         let mut taken = 0;
@@ -145,14 +142,14 @@ impl Runtime {
         Some(taker)
     }
 
-    /// An idle processor, now queued and in the caller's hands: the one with the fewest goroutines.
-    fn claim_an_idle_processor(&'static self) -> Option<&'static Processor> {
+    /// An idle processor: the one with the fewest goroutines, or a new one if all have some. Others see it, too, so it may
+    /// not stay idle.
+    pub(super) fn idle_processor(&'static self) -> Option<&'static Processor> {
         let idle = self.processors.all().filter(|p| p.inbox.is_idle()).min_by_key(|p| p.census.load());
-        let idle = idle.filter(|p| p.census.load() == 0).or_else(|| {
+        idle.filter(|p| p.census.load() == 0).or_else(|| {
             let missing = (0..self.processors.allowed()).find(|&index| self.processors.get(index).is_none());
             missing.and_then(|index| self.processors.get_or_create(self, index).ok()).or(idle)
-        });
-        idle.filter(|p| p.inbox.claim())
+        })
     }
 
     /// Whether something waits for a worker that does not come back to its loop: in its queues, or in the shared one.
@@ -175,10 +172,6 @@ impl Runtime {
             None => !self.queue.is_empty() || self.workers.all().any(|other| !other.stealer.is_empty()),
         }
     }
-}
-
-fn has_newcomers(processor: &Processor) -> bool {
-    !processor.unstarted.is_empty() || !processor.arrivals.is_empty()
 }
 
 fn sight(worker: &'static Worker) -> Option<Sighting> {

@@ -195,7 +195,6 @@ impl RawLock {
 
     #[inline]
     fn try_take(&self, mode: Mode) -> bool {
-        checkpoint();
         let mut state = self.state.load(Ordering::Relaxed);
         while let Some(taken) = mode.take(state, false) {
             match self.state.compare_exchange_weak(state, taken, Ordering::Acquire, Ordering::Relaxed) {

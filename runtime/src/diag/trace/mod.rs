@@ -39,7 +39,7 @@ mod ring;
 pub(crate) mod session;
 mod timeline;
 
-use crate::{blocking, sched};
+use crate::{blocking, park, sched};
 use std::io;
 use std::path::Path;
 
@@ -108,6 +108,7 @@ pub fn stop() -> io::Result<Summary> {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn start_recorder() -> io::Result<()> {
+    park::checkpoint();
     sched::start()?;
     session::start_recorder(None)
 }
@@ -144,5 +145,6 @@ pub fn write_recorded(path: impl AsRef<Path>) -> io::Result<Summary> {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn stop_recorder() {
+    park::checkpoint();
     session::stop_recorder();
 }
