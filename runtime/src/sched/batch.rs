@@ -8,9 +8,10 @@
 //! loop that is handed the worker puts the other processor down: not before it has left its stack, since from then on
 //! another worker may carry it.
 
+use super::as_thread::end_thread_locals;
 use super::config::Stress;
 use super::fork;
-use super::processor::{Processor, Wish, end_thread_locals};
+use super::processor::{Processor, Wish};
 use super::worker::Worker;
 use crate::arch::FloatControl;
 use crate::diag::inspect;

@@ -37,6 +37,8 @@ pub(crate) mod cache;
 pub(crate) mod foreign;
 pub(crate) mod frames;
 pub(crate) mod geometry;
+pub(crate) mod home;
+mod housing;
 pub(crate) mod image;
 pub(crate) mod overflow;
 pub(crate) mod own;
