@@ -308,7 +308,8 @@ fn computes(counted: usize) -> u64 {
     let end = Instant::now() + Duration::from_secs(60);
     let mut n = 0u64;
     while stats().stuck < counted && Instant::now() < end {
-        (0..5_000_000).for_each(|_| n = std::hint::black_box(n.wrapping_mul(3).wrapping_add(1)));
+        // More than the limit at a time: between the rounds it gives way.
+        (0..50_000_000).for_each(|_| n = std::hint::black_box(n.wrapping_mul(3).wrapping_add(1)));
     }
     n
 }

@@ -43,8 +43,7 @@
 //! - Nobody starves. Who waits stands in a line; a lock may be taken by one who comes just as it gets free, which
 //!   saves a switch, but a party that has waited for a millisecond is granted it.
 //! - Nothing spins. Taking and releasing a lock that nobody waits for is one atomic operation each.
-//! - A lock is poisoned by the panic of its holder, and by nobody else's: that of another goroutine on the same
-//!   processor does not count, although `std::thread::panicking` may see it.
+//! - A lock is poisoned by the panic of its holder, and by no other goroutine's.
 //! - No lock needs memory beyond its own few bytes.
 
 #[cfg(not(loom))]
