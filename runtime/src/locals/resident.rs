@@ -47,7 +47,11 @@ impl Resident {
     /// For the calling thread's block. What is in place is taken for the processor's own.
     pub(crate) fn of_this_thread() -> Resident {
         let map = map::in_force();
-        let base = sys::tls::Segment::containing(map::make as *const () as usize).map_or(0, |s| s.base);
+        let base = if map.words.is_empty() {
+            0
+        } else {
+            super::segment().expect("the probe's thread has had the segment, too").base
+        };
         let mut addresses: Vec<*mut u64> =
             map.words.iter().map(|word| (base + word.at) as *mut u64).collect();
         let mut pristine: Vec<u64> = map.words.iter().map(|word| word.pristine).collect();
