@@ -604,37 +604,6 @@ pub(crate) unsafe fn system_call(number: libc::c_long, arguments: [usize; 6]) ->
     answer
 }
 
-/// Zero if two stretches of memory hold the same words.
-///
-/// # Safety
-/// Both can be read for as many words, and nothing writes to them meanwhile.
-#[inline(always)]
-pub(crate) unsafe fn difference(a: *const u64, b: *const u64, words: usize) -> u64 {
-    use std::arch::x86_64::{
-        __m128i, _mm_cvtsi128_si64, _mm_loadu_si128, _mm_or_si128, _mm_setzero_si128, _mm_unpackhi_epi64,
-        _mm_xor_si128,
-    };
-    // SAFETY: by contract, as long as `at` is within `words`. SSE2 is part of x86-64.
-    unsafe {
-        let pair = |at: usize| {
-            let (a, b) = (a.add(at).cast::<__m128i>(), b.add(at).cast::<__m128i>());
-            _mm_xor_si128(_mm_loadu_si128(a), _mm_loadu_si128(b))
-        };
-        let mut differ = _mm_setzero_si128();
-        let mut at = 0;
-        while at + 4 <= words {
-            differ = _mm_or_si128(differ, _mm_or_si128(pair(at), pair(at + 2)));
-            at += 4;
-        }
-        let mut rest = 0;
-        while at < words {
-            rest |= a.add(at).read() ^ b.add(at).read();
-            at += 1;
-        }
-        rest | (_mm_cvtsi128_si64(differ) | _mm_cvtsi128_si64(_mm_unpackhi_epi64(differ, differ))) as u64
-    }
-}
-
 /// How the floating-point units round and what they trap: the control bits of MXCSR and the x87
 /// control word. A thread of C may change them, and expects to find them so after a call that blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

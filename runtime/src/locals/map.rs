@@ -32,8 +32,9 @@ pub(crate) struct Map {
     pub(super) words: Vec<Word>,
     /// The words that are all set once std has made the handle of a thread, by number.
     pub(super) handle: Vec<usize>,
-    /// Where the runtime's own struct begins in the block.
+    /// Where the runtime's own struct begins in the block, and how long that is.
     pub(super) ours: usize,
+    pub(super) length: usize,
     /// Whether two more words follow: what a C++ runtime keeps about exceptions.
     pub(super) exceptions: bool,
 }
@@ -81,7 +82,7 @@ pub(crate) fn make(leave: &[String]) -> std::io::Result<()> {
                  threads: {why}"
             ));
             let _ = SHARED.set(why);
-            Map { words: Vec::new(), handle: Vec::new(), ours: 0, exceptions: false }
+            Map { words: Vec::new(), handle: Vec::new(), ours: 0, length: 0, exceptions: false }
         }
         Err(why) => {
             return Err(std::io::Error::other(format!(
@@ -133,7 +134,7 @@ impl Map {
         if handle.is_empty() {
             return Err("std does not keep the handle of a thread in a thread-local".into());
         }
-        Ok(Map { words, handle, ours: found.ours, exceptions: found.exceptions })
+        Ok(Map { words, handle, ours: found.ours, length: found.segment.len, exceptions: found.exceptions })
     }
 
     /// How many words are exchanged.
@@ -233,7 +234,7 @@ mod tests {
         assert!(map.handle.len() == 2 && map.words.len() < 1000, "{:?} {:?}", map.handle, map.words);
         let inside = |address: usize| {
             // On this thread the block lies elsewhere than on the probe's; offsets are the same.
-            let segment = crate::sys::tls::Segment::containing(make as *const () as usize).unwrap();
+            let segment = super::super::segment().unwrap();
             let at = address - segment.base;
             map.words.iter().any(|word| (word.at..word.at + WORD).contains(&at))
         };

@@ -21,3 +21,15 @@ pub(crate) mod ours;
 pub(crate) mod private;
 mod probe;
 pub(crate) mod resident;
+
+use crate::sys::tls::Segment;
+
+/// The segment of this module, as the calling thread has it. `None` if the module has none of its
+/// own, or the system does not say.
+fn segment() -> Option<Segment> {
+    // A library that is loaded while the program runs has its block on a thread from the first use.
+    ours::with(|ours| {
+        std::hint::black_box(ours);
+    });
+    Segment::containing(segment as *const () as usize)
+}

@@ -38,9 +38,8 @@ pub(super) fn run() -> io::Result<Option<Findings>> {
 }
 
 fn look() -> Option<Findings> {
-    // The block of a module that was loaded late is made at the first use.
     let own = ours::with(|ours| ptr::from_ref(ours).addr());
-    let segment = Segment::containing(look as *const () as usize)?;
+    let segment = super::segment()?;
     let mut pristine = segment.image.to_vec();
     pristine.resize(segment.len, 0);
     let now = || {

@@ -10,16 +10,26 @@
 use super::map::{self, Map};
 use super::ours;
 use super::private::{Owned, indices};
-use crate::arch::{self, FloatControl};
+use crate::arch::FloatControl;
 use crate::goroutine::record::Record;
 use crate::sys;
 use std::ptr;
 
-/// A stretch of words that belong to goroutines entirely.
-struct Run {
-    at: *const u64,
-    first: usize,
-    words: usize,
+/// One word of what is exchanged, in the processor's block.
+struct Place {
+    at: *mut u64,
+    /// Which of its bits are a goroutine's.
+    mask: u64,
+    /// What a new thread finds there.
+    pristine: u64,
+}
+
+/// Two neighbouring words, of which at least one is exchanged: what is compared at once.
+#[repr(C, align(16))]
+struct Pair {
+    pristine: [u64; 2],
+    mask: [u64; 2],
+    at: *const [u64; 2],
 }
 
 pub(crate) struct Resident {
@@ -28,12 +38,11 @@ pub(crate) struct Resident {
     any: bool,
     /// Under the stress mode: the bytes in place are a pattern, which nothing may have changed.
     poisoned: bool,
-    runs: Box<[Run]>,
-    /// Words of which only some bits are exchanged, by number.
-    edges: Box<[usize]>,
-    pristine: Box<[u64]>,
     map: &'static Map,
-    addresses: Box<[*mut u64]>,
+    /// In order of their addresses, but for the last ones, which are those of a C++ runtime.
+    places: Box<[Place]>,
+    /// All places, for the look at every switch.
+    pairs: Box<[Pair]>,
     differ: Box<[u64]>,
     host: Option<Owned>,
 }
@@ -50,36 +59,32 @@ impl Resident {
         let map = map::in_force();
         // Found by what is in it: a module that was loaded late has its block anywhere, once it is used.
         let base = ours::with(|ours| ptr::from_ref(ours).addr()) - map.ours;
-        let mut addresses: Vec<*mut u64> =
-            map.words.iter().map(|word| (base + word.at) as *mut u64).collect();
-        let mut pristine: Vec<u64> = map.words.iter().map(|word| word.pristine).collect();
+        let mut places = Vec::new();
+        for word in &map.words {
+            let at = (base + word.at) as *mut u64;
+            places.push(Place { at, mask: word.mask, pristine: word.pristine });
+        }
+        let mut pairs = in_pairs(&places, base + map.length);
         if map.exceptions
             && let Some(globals) = sys::exception_globals()
         {
-            addresses.extend((0..map::EXCEPTION_WORDS).map(|word| globals.wrapping_add(word)));
-            pristine.resize(addresses.len(), 0);
-        }
-        let whole = |index: usize| map.words.get(index).is_none_or(|word| word.mask == u64::MAX);
-        let mut runs: Vec<Run> = Vec::new();
-        for index in (0..addresses.len()).filter(|index| whole(*index)) {
-            let at = addresses[index].cast_const();
-            match runs.last_mut() {
-                Some(last) if last.at.wrapping_add(last.words) == at && last.first + last.words == index => {
-                    last.words += 1;
-                }
-                _ => runs.push(Run { at, first: index, words: 1 }),
-            }
+            let theirs = (0..map::EXCEPTION_WORDS).map(|word| Place {
+                at: globals.wrapping_add(word),
+                mask: u64::MAX,
+                pristine: 0,
+            });
+            let first = places.len();
+            places.extend(theirs);
+            pairs.extend(in_pairs(&places[first..], globals.wrapping_add(map::EXCEPTION_WORDS).addr()));
         }
         Resident {
             owner: HOST,
             any: false,
             poisoned: false,
-            runs: runs.into(),
-            edges: (0..addresses.len()).filter(|index| !whole(*index)).collect(),
-            pristine: pristine.into(),
             map,
             differ: vec![0; map.chunks()].into(),
-            addresses: addresses.into(),
+            places: places.into(),
+            pairs: pairs.into(),
             host: None,
         }
     }
@@ -176,34 +181,15 @@ impl Resident {
     /// Whether what is in place is what a new thread finds. The common case of every switch.
     #[inline]
     fn is_pristine(&self) -> bool {
-        let mut differ = 0;
-        for run in &self.runs {
-            // SAFETY: the run's words lie in the processor's block, and in `pristine` at their numbers.
-            unsafe { differ |= arch::difference(run.at, self.pristine.as_ptr().add(run.first), run.words) };
+        let mut differ = [0; 2];
+        for pair in &self.pairs {
+            // SAFETY: both words lie in the processor's block, which only the carrier uses.
+            let now = unsafe { pair.at.read_unaligned() };
+            for half in 0..2 {
+                differ[half] |= (now[half] ^ pair.pristine[half]) & pair.mask[half];
+            }
         }
-        for &edge in &self.edges {
-            differ |= (self.word(edge) ^ self.pristine[edge]) & self.mask(edge);
-        }
-        differ == 0
-    }
-
-    #[inline]
-    fn word(&self, index: usize) -> u64 {
-        // SAFETY: the words lie in the processor's block, which only the carrier uses.
-        unsafe { self.addresses[index].read() }
-    }
-
-    #[inline]
-    fn set_word(&self, index: usize, value: u64) {
-        let mask = self.mask(index);
-        let value = if mask == u64::MAX { value } else { (self.word(index) & !mask) | (value & mask) };
-        // SAFETY: as above; bits that are not a goroutine's stay.
-        unsafe { self.addresses[index].write(value) };
-    }
-
-    #[inline]
-    fn mask(&self, index: usize) -> u64 {
-        self.map.words.get(index).map_or(u64::MAX, |word| word.mask)
+        differ[0] | differ[1] == 0
     }
 
     /// # Safety
@@ -221,7 +207,7 @@ impl Resident {
             None => Owned::new(self.map),
         };
         let this = &*self;
-        private.keep(self.map, &self.differ, |index| this.word(index));
+        private.keep(self.map, &self.differ, |index| this.places[index].get());
         // SAFETY: by contract.
         unsafe {
             if self.owner == HOST {
@@ -234,15 +220,12 @@ impl Resident {
 
     fn note_differences(&mut self) {
         self.any = false;
-        for chunk in 0..self.differ.len() {
-            let mut bits = 0;
-            let first = chunk * 64;
-            for index in first..self.addresses.len().min(first + 64) {
-                let differs = (self.word(index) ^ self.pristine[index]) & self.mask(index) != 0;
-                bits |= u64::from(differs) << (index - first);
+        for (chunk, places) in self.differ.iter_mut().zip(self.places.chunks(64)) {
+            *chunk = 0;
+            for (bit, place) in places.iter().enumerate() {
+                *chunk |= u64::from(place.differs()) << bit;
             }
-            self.differ[chunk] = bits;
-            self.any |= bits != 0;
+            self.any |= *chunk != 0;
         }
     }
 
@@ -255,7 +238,7 @@ impl Resident {
         if self.any {
             for index in indices(&self.differ) {
                 if kept.get(index / 64).is_none_or(|chunk| chunk & (1 << (index % 64)) == 0) {
-                    self.set_word(index, self.pristine[index]);
+                    self.places[index].set(self.places[index].pristine);
                 }
             }
         }
@@ -263,7 +246,7 @@ impl Resident {
         self.differ.fill(0);
         if let Some(private) = private {
             for (index, word) in indices(kept).zip(private.words(self.map)) {
-                self.set_word(index, *word);
+                self.places[index].set(*word);
             }
             self.differ.copy_from_slice(kept);
             self.any = kept.iter().any(|chunk| *chunk != 0);
@@ -286,7 +269,7 @@ impl Resident {
     #[cold]
     #[inline(never)]
     fn wipe(&mut self) {
-        let set = |index: &usize| (self.word(*index) ^ self.pristine[*index]) & self.mask(*index) != 0;
+        let set = |index: &usize| self.places[*index].differs();
         if !self.map.handle.is_empty() && self.map.handle.iter().all(set) {
             give_back_handle();
         }
@@ -302,24 +285,24 @@ impl Resident {
     pub(crate) unsafe fn evict(&mut self) {
         // SAFETY: by contract.
         unsafe { self.put_away() };
-        for index in 0..self.addresses.len() {
-            self.set_word(index, POISON);
+        for place in &self.places {
+            place.set(POISON);
         }
         for (chunk, bits) in self.differ.iter_mut().enumerate() {
-            let left = self.addresses.len() - chunk * 64;
+            let left = self.places.len() - chunk * 64;
             *bits = if left >= 64 { u64::MAX } else { (1 << left) - 1 };
         }
         self.owner = ptr::null_mut();
-        self.any = !self.addresses.is_empty();
+        self.any = !self.places.is_empty();
         self.poisoned = self.any;
     }
 
     #[cold]
     fn check_poison(&mut self) {
         self.poisoned = false;
-        for index in 0..self.addresses.len() {
+        for (index, place) in self.places.iter().enumerate() {
             assert!(
-                (self.word(index) ^ POISON) & self.mask(index) == 0,
+                (place.get() ^ POISON) & place.mask == 0,
                 "code of the runtime has used a thread-local of the program's, at {:?}",
                 self.map.words.get(index)
             );
@@ -360,13 +343,49 @@ impl Resident {
 
     /// Whether an address lies among the bytes that are exchanged.
     pub(crate) fn contains(&self, address: usize) -> bool {
-        let inside = |at: *const u64, words: usize| (at.addr()..at.addr() + 8 * words).contains(&address);
-        self.runs.iter().any(|run| inside(run.at, run.words))
-            || self.edges.iter().any(|&edge| {
-                let byte = address.wrapping_sub(self.addresses[edge].addr());
-                byte < 8 && self.mask(edge).to_ne_bytes()[byte] != 0
-            })
+        self.places.iter().any(|place| {
+            let byte = address.wrapping_sub(place.at.addr());
+            byte < 8 && place.mask.to_ne_bytes()[byte] != 0
+        })
     }
+}
+
+impl Place {
+    #[inline]
+    fn get(&self) -> u64 {
+        // SAFETY: the word lies in the processor's block, which only the carrier uses.
+        unsafe { self.at.read() }
+    }
+
+    #[inline]
+    fn set(&self, value: u64) {
+        // SAFETY: as above; bits that are not a goroutine's stay.
+        unsafe { self.at.write((self.get() & !self.mask) | (value & self.mask)) };
+    }
+
+    #[inline]
+    fn differs(&self) -> bool {
+        (self.get() ^ self.pristine) & self.mask != 0
+    }
+}
+
+/// Pairs that have all of these places in them, which are in order and lie in a block that ends
+/// there and has more than one word.
+fn in_pairs(places: &[Place], end: usize) -> Vec<Pair> {
+    let mut pairs: Vec<Pair> = Vec::new();
+    for place in places {
+        let at = place.at.cast_const();
+        // A pair must not reach beyond the block: at its end it begins a word earlier.
+        let next = pairs.last().is_none_or(|pair| pair.at.addr() + 8 < at.addr());
+        if next {
+            let first = if at.addr() + 16 <= end { at } else { at.wrapping_sub(1) };
+            pairs.push(Pair { pristine: [0; 2], mask: [0; 2], at: first.cast() });
+        }
+        let pair = pairs.last_mut().expect("there is one now");
+        let half = usize::from(pair.at.addr() != at.addr());
+        (pair.pristine[half], pair.mask[half]) = (place.pristine, place.mask);
+    }
+    pairs
 }
 
 /// std made a handle for the goroutine as for a thread, and would give its own reference up when the
