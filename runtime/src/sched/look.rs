@@ -46,6 +46,15 @@ impl Processor {
         runtime.deadlines.announce(self.deadline.load(Ordering::Relaxed));
     }
 
+    /// Whether a goroutine here cannot start for want of a stack.
+    ///
+    /// # Safety
+    /// As for `all_goroutines`.
+    pub(crate) unsafe fn is_without_stack(&self) -> bool {
+        // SAFETY: by contract.
+        unsafe { (*self.local.get()).without_stack.is_some() }
+    }
+
     /// Whether all goroutines that have started are as `wanted`.
     ///
     /// # Safety
