@@ -190,9 +190,7 @@ fn waiting_there_is_refused_where_the_goroutines_own_stack_is_shared() {
                 let (_quiet, inside) = chan::bounded::<u64>(0);
                 let again = inside.clone();
                 by.call(move || {
-                    refused(|| {
-                        let _ = inside.recv();
-                    });
+                    refused(|| assert!(inside.recv().is_err()));
                     refused(|| sleep(Duration::from_millis(1)));
                     let slow = go!(|| sleep(Duration::from_millis(1)));
                     refused(move || drop(slow.join()));
