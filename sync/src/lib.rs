@@ -46,6 +46,12 @@
 //! - A lock is poisoned by the panic of its holder, and by nobody else's: that of another goroutine on the same
 //!   processor does not count, although `std::thread::panicking` may see it.
 //! - No lock needs memory beyond its own few bytes.
+//!
+//! # Locks on the stack
+//! A lock may be a local of a goroutine, and be lent like any local. Goroutines share stacks by copying, so the locals of
+//! several goroutines may have the same address; waiters of one lock are never taken for waiters of another, because the
+//! queues are keyed by the address and by whose stack it is on. A [`Condvar`] notifies each waiter whatever mutex the
+//! waiter brought: one on the waiter's own stack is touched by nothing else.
 
 #[cfg(not(loom))]
 mod barrier;

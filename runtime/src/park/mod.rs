@@ -16,6 +16,7 @@
 
 mod claim;
 mod describe;
+mod identity;
 mod queue;
 mod reason;
 mod thread;
@@ -24,6 +25,7 @@ pub(crate) use claim::Claim;
 pub use claim::Outcome;
 pub(crate) use describe::describe;
 pub use describe::{Describe, Thing, describe_with, tag};
+pub use identity::Identity;
 pub use queue::{NodeCell, WaitNode, WaitQueue};
 pub use reason::Reason;
 pub(crate) use thread::{WaitingThread, parked_threads, waiting_threads};

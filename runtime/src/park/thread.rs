@@ -4,7 +4,7 @@
 //! stale pointer to one is at worst a spurious wake-up of whoever owns it now, which every waiting loop tolerates.
 
 use super::queue::WaitNode;
-use super::{Head, Kind, Outcome, Reason, Waiter};
+use super::{Head, Identity, Kind, Outcome, Reason, Waiter};
 use crate::diag::trace::hooks as trace;
 use crate::sched::{self, processor};
 use crate::shim::{AtomicBool, Ordering, Sleeper};
@@ -60,7 +60,7 @@ impl Default for Wait {
 pub(crate) struct WaitingThread {
     pub(crate) name: Option<String>,
     pub(crate) reason: Reason,
-    pub(crate) object: usize,
+    pub(crate) object: Identity,
     pub(crate) at: &'static Location<'static>,
     /// On the runtime's clock.
     pub(crate) since: u64,
@@ -76,7 +76,7 @@ pub(crate) fn waiting_threads() -> Vec<WaitingThread> {
         (wait.sleeps && waiter.head.claim.is_waiting()).then(|| WaitingThread {
             name: name.clone(),
             reason,
-            object,
+            object: Identity::of(object),
             at,
             since,
         })

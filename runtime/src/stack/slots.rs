@@ -10,6 +10,7 @@
 //! - The bytes of a suspended goroutine are in its slot if it is the slot's `occupant`, else in its image.
 //! - The `occupant` of a slot is a goroutine whose home is this slot, or null.
 //! - A stack of a goroutine's own has no other inhabitant, so its goroutine is always resident.
+//! - The `resident` word of a slot is the number of its `occupant`, or 0; [`super::residents`] says who reads it.
 
 use super::arena::Arena;
 use super::geometry::Geometry;
@@ -22,6 +23,7 @@ use std::io;
 use std::mem::offset_of;
 use std::panic::Location;
 use std::ptr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A goroutine's home: the index of a slot, or of an own stack.
 ///
@@ -69,6 +71,8 @@ impl Home {
 struct Slot {
     bounds: Bounds,
     occupant: *mut Record,
+    /// The number of the occupant, for everybody.
+    resident: &'static AtomicU64,
     /// Goroutines whose home this is.
     inhabitants: u32,
     /// The most that was copied out since the last visit of the scavenger, in bytes.
@@ -76,6 +80,17 @@ struct Slot {
 }
 
 impl Slot {
+    /// Relaxed: see [`super::residents`].
+    #[inline]
+    fn set_occupant(&mut self, occupant: *mut Record, id: u64) {
+        self.occupant = occupant;
+        self.resident.store(id, Ordering::Relaxed);
+    }
+
+    fn remove_occupant(&mut self) {
+        self.set_occupant(ptr::null_mut(), 0);
+    }
+
     /// Copies the live bytes of the occupant to its image.
     ///
     /// # Safety
@@ -200,18 +215,19 @@ impl Slots {
     /// Opens the next slot: of the reserve if all shared ones are open.
     fn open_next(&mut self) -> io::Result<u16> {
         let index = self.open.len();
-        let bounds = match index.checked_sub(self.shared) {
-            None => self.arena.open(index, SMALLEST)?,
+        let (bounds, resident) = match index.checked_sub(self.shared) {
+            None => (self.arena.open(index, SMALLEST)?, self.arena.resident(index)),
             Some(index) => {
                 let Geometry { stride, reserve, .. } = self.geometry;
                 if self.reserve.is_none() {
                     self.reserve = Some(Arena::new(stride, reserve)?);
                 }
+                let arena = self.reserve.as_ref().expect("just made");
                 // Sharing is better than a smaller stack.
-                self.reserve.as_ref().expect("just made").open(index, self.geometry.largest())?
+                (arena.open(index, self.geometry.largest())?, arena.resident(index))
             }
         };
-        self.open.push(Slot { bounds, occupant: ptr::null_mut(), inhabitants: 0, used: 0 });
+        self.open.push(Slot { bounds, occupant: ptr::null_mut(), resident, inhabitants: 0, used: 0 });
         self.histories.push(History::default());
         Ok(index as u16)
     }
@@ -374,7 +390,7 @@ impl Slots {
         let base = slot.bounds.base;
         // SAFETY: the occupant is suspended, so its live bytes are `[sp, base)` of this slot, and no one runs on them while we are
         // on the processor's stack. Not being the occupant, the goroutine was copied out when it last was, or never ran.
-        unsafe {
+        let id = unsafe {
             let newcomer = &mut *goroutine;
             match slot.occupant.as_mut() {
                 // As it mostly is where many do the same.
@@ -391,8 +407,9 @@ impl Slots {
                     }
                 }
             }
-        }
-        slot.occupant = goroutine;
+            newcomer.id
+        };
+        slot.set_occupant(goroutine, id);
     }
 
     /// Copies a suspended goroutine out although nobody wants its place, and poisons what it leaves behind, so that
@@ -415,7 +432,7 @@ impl Slots {
             slot.copy_out(&mut self.sites, &mut self.copied);
             ptr::write_bytes(low as *mut u8, POISON, base - low);
         }
-        slot.occupant = ptr::null_mut();
+        slot.remove_occupant();
     }
 
     /// Gives back all of a suspended goroutine's stack that it does not need: the other stress mode.
@@ -443,7 +460,7 @@ impl Slots {
             }
             None => {
                 let slot = &mut self.open[home.slot()];
-                slot.occupant = ptr::null_mut();
+                slot.remove_occupant();
                 slot.inhabitants -= 1;
                 if slot.inhabitants == 0 {
                     let shared = home.slot() < self.shared;
