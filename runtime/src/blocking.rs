@@ -19,7 +19,7 @@
 //! The result passes through a cell on the heap with a lock of its own: the thread stores it and takes out who waits, under
 //! that lock; the caller looks, and enters, under the same.
 
-use crate::park::{Outcome, Reason, WaitQueue, Waiter};
+use crate::park::{self, Outcome, Reason, WaitQueue, Waiter};
 use crate::sched;
 use crate::sched::config::DEFAULT_BLOCKING_THREADS;
 use std::cell::Cell;
@@ -104,6 +104,7 @@ where
     if OURS.get() {
         return catch_unwind(AssertUnwindSafe(f));
     }
+    park::assert_may_park();
     let answer = Arc::new(Answer { state: Mutex::new((None, WaitQueue::new())) });
     let theirs = Arc::clone(&answer);
     pool.hand_in(Box::new(move || theirs.put(catch_unwind(AssertUnwindSafe(f)))), most);

@@ -356,20 +356,25 @@ impl Hasher for Spread {
     }
 
     fn write_usize(&mut self, address: usize) {
-        self.write_u64(address as u64);
+        self.0 = spread(address as u64);
     }
 
-    /// The golden ratio, as far as it fits. The upper bits depend on all bits of the number.
-    fn write_u64(&mut self, number: u64) {
-        let product = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        // Turned, so that an address and the number of a goroutine do not cancel each other out.
-        self.0 = self.0.rotate_left(17) ^ product ^ (product >> 32);
+    /// The number of a goroutine: mostly 0.
+    fn write_u64(&mut self, stack_of: u64) {
+        if stack_of != 0 {
+            self.0 ^= spread(stack_of).rotate_left(17);
+        }
     }
+}
+
+/// The golden ratio, as far as it fits. The upper bits depend on all bits of the number.
+fn spread(number: u64) -> u64 {
+    let product = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    product ^ (product >> 32)
 }
 
 #[cfg(not(loom))]
 fn table_of(key: Identity) -> MutexGuard<'static, Table> {
-    use std::hash::BuildHasher;
     use std::sync::PoisonError;
 
     /// So many that workers rarely meet at one table, on any machine of today.
@@ -383,7 +388,7 @@ fn table_of(key: Identity) -> MutexGuard<'static, Table> {
         [const { Shard(Mutex::new(Table::with_hasher(BuildHasherDefault::new()))) }; SHARDS];
 
     // The hash map places its entries by the lowest bits and tells them apart by the uppermost seven.
-    let shard = (BuildHasherDefault::<Spread>::new().hash_one(key) >> 40) as usize % SHARDS;
+    let shard = (spread(key.address as u64) >> 40) as usize % SHARDS;
     // Nothing panics while a table is locked. It may be poisoned by a party that was unwinding already.
     SHARDED[shard].0.lock().unwrap_or_else(PoisonError::into_inner)
 }

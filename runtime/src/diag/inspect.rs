@@ -77,6 +77,7 @@ pub(crate) fn inspect(
     limit: Duration,
     at: &'static Location<'static>,
 ) -> Findings {
+    park::assert_may_park();
     let deadline = Instant::now() + limit;
     let inspection = loop {
         let mut current = lock(&CURRENT);

@@ -5,10 +5,10 @@
 
 use super::queue::WaitNode;
 use super::{Head, Identity, Kind, Outcome, Reason, Waiter};
+use crate::clock;
 use crate::diag::trace::hooks as trace;
-use crate::sched::{self, processor};
+use crate::sched;
 use crate::shim::{AtomicBool, Ordering, Sleeper};
-use crate::{clock, stack};
 use std::cell::{Cell, UnsafeCell};
 use std::panic::Location;
 use std::ptr::NonNull;
@@ -153,21 +153,20 @@ impl Drop for Recycle {
 }
 
 /// The record of the calling thread.
-///
-/// # Panics
-/// If it is no plain thread but a goroutine on the system stack: on a processor, and yet no goroutine that could park.
 pub(super) fn current(reason: Reason, object: usize, at: &'static Location<'static>) -> Waiter {
-    if processor::current_processor().is_some() {
-        stack::system::refuse_to_park();
-    }
-    let waiter = match MINE.with(Cell::get) {
-        Some(waiter) => waiter,
-        None => acquire(),
-    };
+    let waiter = mine();
     let mut wait = waiter.watch.lock();
     (wait.reason, wait.object, wait.at) = (reason, object, at);
     drop(wait);
     Waiter(NonNull::from(&waiter.head))
+}
+
+/// The same, as it is.
+pub(super) fn mine() -> &'static ThreadWaiter {
+    match MINE.with(Cell::get) {
+        Some(waiter) => waiter,
+        None => acquire(),
+    }
 }
 
 #[cold]
@@ -201,6 +200,11 @@ fn acquire() -> &'static ThreadWaiter {
 }
 
 impl ThreadWaiter {
+    /// Whether the owner sleeps, or is about to.
+    pub(super) fn sleeps(&self) -> bool {
+        self.watch.lock().sleeps
+    }
+
     /// Blocks until some event has ended the wait and handed over, or the deadline has. The owner calls it.
     pub(super) fn park(&self, deadline: Option<Instant>) -> Outcome {
         let mut wait = self.watch.lock();

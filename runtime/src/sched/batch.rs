@@ -16,7 +16,7 @@ use crate::diag::trace::hooks as trace;
 use crate::goroutine::local;
 use crate::goroutine::record::Record;
 use crate::park::{Outcome, Reason};
-use crate::{arch, clock};
+use crate::{arch, clock, stack};
 use std::collections::VecDeque;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::Ordering;
@@ -411,7 +411,11 @@ pub(crate) unsafe extern "C" fn goroutine_end(record: usize) -> ! {
         if let Some(task) = (*record).task {
             task.settle();
         }
-        let local = Record::processor(NonNull::new_unchecked(record)).local.get();
+        let processor = Record::processor(NonNull::new_unchecked(record));
+        let local = processor.local.get();
+        if (*local).current.is_null() {
+            stack::system::hold(processor);
+        }
         (*local).wish = Wish::Finish;
         arch::switch(&raw mut (*record).sp, (*local).loop_sp);
     }

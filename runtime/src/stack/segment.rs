@@ -47,12 +47,17 @@ pub(crate) fn innermost() -> Option<Bounds> {
     unsafe { INNERMOST.get().as_ref() }.map(|link| link.bounds)
 }
 
-/// Runs `f` while the innermost segment does not count: `f` is called on a stack that is none.
-pub(super) fn outside<T>(f: impl FnOnce() -> T) -> T {
-    let link = INNERMOST.replace(ptr::null());
-    let result = f();
-    INNERMOST.set(link);
-    result
+/// The segments of a goroutine that is on another stack for a while.
+pub(super) struct Outside(*const Link);
+
+/// From now on the calling code is on no segment: its goroutine is about to go to a stack that is none.
+pub(super) fn go_outside() -> Outside {
+    Outside(INNERMOST.replace(ptr::null()))
+}
+
+/// The reverse: the goroutine is back.
+pub(super) fn come_back(segments: Outside) {
+    INNERMOST.set(segments.0);
 }
 
 /// Runs `f` on a further segment of stack with at least `bytes` bytes left, and returns what it returns.

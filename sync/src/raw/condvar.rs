@@ -26,7 +26,7 @@
 use super::lock::RawLock;
 use crate::lot::{At, Cause, Entered, Line, Parties, Ticket, Told, describer};
 use crate::shim::{AtomicU32, Ordering, const_fn};
-use narrowboat_runtime::park::{Identity, Reason, checkpoint};
+use narrowboat_runtime::park::{self, Identity, Reason, checkpoint};
 use std::ptr;
 use std::time::Instant;
 
@@ -56,6 +56,7 @@ impl RawCondvar {
     ///
     /// The caller holds the lock alone.
     pub(crate) fn wait(&self, lock: &RawLock, deadline: Option<Instant>, at: At) -> bool {
+        park::assert_may_park();
         let notified = self.wait_for_lock(lock, deadline, at);
         lock.sign();
         notified
