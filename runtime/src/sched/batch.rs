@@ -22,7 +22,7 @@ use crate::goroutine::record::Record;
 use crate::goroutine::task::{Origin, TaskPtr};
 use crate::locals::destructors;
 use crate::park::{Outcome, Reason};
-use crate::{arch, clock};
+use crate::{arch, clock, stack};
 use std::collections::VecDeque;
 use std::ptr::{self, NonNull};
 use std::sync::Once;
@@ -508,7 +508,11 @@ pub(crate) unsafe extern "C" fn goroutine_end(record: usize) -> ! {
             run_destructors(goroutine);
         }
         end_thread_locals(goroutine);
-        let local = Record::processor(NonNull::new_unchecked(record)).local.get();
+        let processor = Record::processor(goroutine);
+        let local = processor.local.get();
+        if (*local).current.is_null() {
+            stack::system::hold(processor);
+        }
         (*local).wish = Wish::Finish;
         arch::switch(&raw mut (*record).sp, (*local).loop_sp);
     }

@@ -386,6 +386,11 @@ impl Processor {
         unsafe { (*self.local.get()).worker.as_ref() }
     }
 
+    /// Whether the native stack that belongs to the thread pointer in force is the worker's, which uses it between batches.
+    pub(crate) fn shares_its_system_stack(&self) -> bool {
+        self.system_stack == 0
+    }
+
     /// The upper end of what is free of the native stack that belongs to the thread pointer in force.
     ///
     /// # Safety

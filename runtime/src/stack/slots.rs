@@ -10,6 +10,7 @@
 //! - The bytes of a suspended goroutine are in its slot if it is the slot's `occupant`, else in its image.
 //! - The `occupant` of a slot is a goroutine whose home is this slot, or null.
 //! - A stack of a goroutine's own has no other inhabitant, so its goroutine is always resident.
+//! - The `resident` word of a slot is the number of its `occupant`, or 0; [`super::residents`] says who reads it.
 
 use super::arena::Arena;
 use super::geometry::Geometry;
@@ -25,10 +26,13 @@ use std::collections::VecDeque;
 use std::io;
 use std::mem::offset_of;
 use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(super) struct Slot {
     pub(super) bounds: Bounds,
     pub(super) occupant: *mut Record,
+    /// The number of the occupant, for everybody; 0 if that lives alone.
+    pub(super) resident: &'static AtomicU64,
     /// Goroutines whose home this is.
     pub(super) inhabitants: u32,
     /// The most that was copied out since the last visit of the scavenger, in bytes.
@@ -41,9 +45,28 @@ pub(super) struct Slot {
 
 impl Slot {
     /// One that has no memory yet.
-    fn closed() -> Slot {
+    fn closed(resident: &'static AtomicU64) -> Slot {
         let bounds = Bounds { base: 0, limit: 0 };
-        Slot { bounds, occupant: ptr::null_mut(), inhabitants: 0, used: 0, alone: false, held: false }
+        Slot {
+            bounds,
+            occupant: ptr::null_mut(),
+            resident,
+            inhabitants: 0,
+            used: 0,
+            alone: false,
+            held: false,
+        }
+    }
+
+    /// Relaxed: see [`super::residents`].
+    #[inline]
+    fn set_occupant(&mut self, occupant: *mut Record, id: u64) {
+        self.occupant = occupant;
+        self.resident.store(id, Ordering::Relaxed);
+    }
+
+    fn remove_occupant(&mut self) {
+        self.set_occupant(ptr::null_mut(), 0);
     }
 
     /// Copies the live bytes of the occupant to its image.
@@ -176,7 +199,7 @@ impl Slots {
             copied: Copied::default(),
             pass: None,
         };
-        slots.open.resize_with(geometry.slots, Slot::closed);
+        slots.open.extend((0..geometry.slots).map(|index| Slot::closed(slots.arena.resident(index))));
         slots.histories.resize_with(geometry.slots, History::default);
         let first = slots.open_shared()?;
         slots.empty.push(first);
@@ -197,8 +220,9 @@ impl Slots {
             self.reserve = Some(Arena::new(stride, reserve)?);
         }
         // Sharing is better than a smaller stack.
-        let bounds = self.reserve.as_ref().expect("just made").open(index, self.geometry.largest())?;
-        self.open.push(Slot { bounds, ..Slot::closed() });
+        let arena = self.reserve.as_ref().expect("just made");
+        let bounds = arena.open(index, self.geometry.largest())?;
+        self.open.push(Slot { bounds, ..Slot::closed(arena.resident(index)) });
         self.histories.push(History::default());
         Ok((self.open.len() - 1) as u32)
     }
@@ -287,7 +311,7 @@ impl Slots {
         let base = slot.bounds.base;
         // SAFETY: the occupant is suspended, so its live bytes are `[sp, base)` of this slot, and no one runs on them while we are
         // on the processor's stack. Not being the occupant, the goroutine was copied out when it last was, or never ran.
-        unsafe {
+        let id = unsafe {
             let newcomer = &mut *goroutine;
             match slot.occupant.as_mut() {
                 // As it mostly is where many do the same.
@@ -304,8 +328,9 @@ impl Slots {
                     }
                 }
             }
-        }
-        slot.occupant = goroutine;
+            newcomer.id
+        };
+        slot.set_occupant(goroutine, id);
         true
     }
 
@@ -364,7 +389,7 @@ impl Slots {
             slot.copy_out(&mut self.sites, &mut self.copied);
             ptr::write_bytes(low as *mut u8, POISON, base - low);
         }
-        slot.occupant = ptr::null_mut();
+        slot.remove_occupant();
     }
 
     /// Gives back all of a suspended goroutine's stack that it does not need: the other stress mode.
@@ -396,7 +421,7 @@ impl Slots {
             }
             None => {
                 let slot = &mut self.open[home.slot()];
-                slot.occupant = ptr::null_mut();
+                slot.remove_occupant();
                 slot.inhabitants -= 1;
                 if slot.inhabitants == 0 {
                     slot.alone = false;
