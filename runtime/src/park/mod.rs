@@ -188,8 +188,9 @@ pub(crate) fn channels_reach_outside() -> bool {
     CHANNELS_REACH_OUTSIDE.load(Ordering::Relaxed)
 }
 
-/// Gives way if the calling goroutine has held its processor for too long. Every runtime call that may not park
-/// makes this check; it costs two loads.
+/// Gives way if the calling goroutine has held its processor for too long. Every public call of every crate that may not
+/// park makes this check, before it takes any lock or begins a wait; it costs two loads. `docs/rules.md` names what is no
+/// such call. What prints a value must not be one, because `println!` holds a lock meanwhile.
 #[inline]
 pub fn checkpoint() {
     processor::checkpoint();
