@@ -65,7 +65,7 @@ fn on_shared_stack<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) ->
 fn refused(f: impl FnOnce()) {
     let caught = catch_unwind(AssertUnwindSafe(f));
     let text = caught.unwrap_err();
-    let text = text.downcast_ref::<&str>().expect("the panic of a refusal");
+    let text = text.downcast_ref::<String>().expect("the panic of a refusal");
     assert!(text.contains("cannot wait on the stack of another library's coroutine"), "{text}");
     assert!(text.contains("Builder::own_stack"), "{text}");
 }

@@ -8,6 +8,8 @@ use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::panic::Location;
 use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const FOR_EVER: Duration = Duration::from_secs(1 << 30);
@@ -302,14 +304,27 @@ fn sigquit_prints_all_goroutines_and_ends_the_program() {
     assert_eq!(output.status.code(), Some(2), "{text}");
 }
 
-/// Computes until the runtime has counted so many that do.
+/// True from when the runtime has counted so many goroutines that do not give way, or never does. A plain thread looks,
+/// since a goroutine would give way at that call.
+fn counted(stuck: usize) -> Arc<AtomicBool> {
+    let seen = Arc::new(AtomicBool::new(false));
+    let says = seen.clone();
+    std::thread::spawn(move || {
+        let end = Instant::now() + Duration::from_secs(60);
+        while stats().stuck < stuck && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        says.store(true, Ordering::Relaxed);
+    });
+    seen
+}
+
+/// Computes until then.
 #[inline(never)]
-fn computes(counted: usize) -> u64 {
-    let end = Instant::now() + Duration::from_secs(60);
+fn computes(until: &AtomicBool) -> u64 {
     let mut n = 0u64;
-    while stats().stuck < counted && Instant::now() < end {
-        // More than the limit at a time: between the rounds it gives way.
-        (0..50_000_000).for_each(|_| n = std::hint::black_box(n.wrapping_mul(3).wrapping_add(1)));
+    while !until.load(Ordering::Relaxed) {
+        (0..1_000_000).for_each(|_| n = std::hint::black_box(n.wrapping_mul(3).wrapping_add(1)));
     }
     n
 }
@@ -319,7 +334,7 @@ fn a_goroutine_that_keeps_its_processor_is_named_once_for_its_spawn() {
     let name = "a_goroutine_that_keeps_its_processor_is_named_once_for_its_spawn";
     let line = line!() + 2;
     let Some(output) = in_child(name) else {
-        let busy = |name: &str, n| Builder::new().name(name).spawn(move || computes(n)).unwrap();
+        let busy = |name: &str, n| Builder::new().name(name).spawn(move || computes(&counted(n))).unwrap();
         busy("busy", 1).join().unwrap();
         busy("busy too", 2).join().unwrap();
         assert!(stats().stuck >= 2);
@@ -338,9 +353,9 @@ fn a_goroutine_that_blocks_its_thread_is_named_too() {
     let line = line!() + 2;
     let Some(output) = in_child("a_goroutine_that_blocks_its_thread_is_named_too") else {
         let blocks = spawn(|| {
-            let end = Instant::now() + Duration::from_secs(60);
-            while stats().stuck == 0 && Instant::now() < end {
-                std::thread::sleep(Duration::from_millis(500));
+            let until = counted(1);
+            while !until.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(5));
             }
         });
         return blocks.join().unwrap();

@@ -2,6 +2,7 @@
 
 use super::scope::Scope;
 use super::{Cause, Error};
+use narrowboat_runtime::park::checkpoint;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
@@ -41,6 +42,7 @@ impl Cancel {
     /// assert_eq!(child.err(), Some(Error::Canceled));
     /// ```
     pub fn cancel(&self) {
+        checkpoint();
         self.scope.cancel(None);
     }
 
@@ -59,6 +61,7 @@ impl Cancel {
     /// assert!(cause.is::<io::Error>());
     /// ```
     pub fn cancel_with(&self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) {
+        checkpoint();
         self.scope.cancel(Some(Cause::from(cause.into())));
     }
 
@@ -109,6 +112,6 @@ pub struct CancelOnDrop(Cancel);
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        self.0.cancel();
+        self.0.scope.cancel(None);
     }
 }

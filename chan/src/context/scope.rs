@@ -148,7 +148,6 @@ impl Scope {
         let mut walk = Walk::from(self.clone(), End { error: Error::Canceled, cause });
         while walk.visit_next() {}
         walk.close();
-        checkpoint();
     }
 
     /// Takes a child out that has ended, or that nobody has any more.

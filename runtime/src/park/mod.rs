@@ -230,8 +230,9 @@ pub fn random_state<R>(f: impl FnOnce(&std::cell::Cell<u64>) -> R) -> R {
     crate::locals::ours::with(|ours| f(&ours.random))
 }
 
-/// Gives way if the calling goroutine has held its processor for too long. Every runtime call that may not park
-/// makes this check; it costs two loads.
+/// Gives way if the calling goroutine has held its processor for too long. Every public call of every crate that may not
+/// park makes this check, before it takes any lock or begins a wait; it costs two loads. `docs/rules.md` names what is no
+/// such call. What prints a value must not be one, because `println!` holds a lock meanwhile.
 #[inline]
 pub fn checkpoint() {
     processor::checkpoint();

@@ -20,6 +20,9 @@ pub(super) struct Admission {
     left: isize,
     /// When the last stride ended after which a newcomer has started.
     ended: u64,
+    /// Of a round of long turns: the strides that are left of it, and how many newcomers start after each.
+    strides: usize,
+    share: usize,
 }
 
 impl Admission {
@@ -44,8 +47,10 @@ impl Admission {
         if self.left == 0 {
             let took = now.wrapping_sub(self.ended);
             self.ended = now;
-            if took >= LONG && queue > 0 {
-                self.left = -others_to_start(waiting(), queue);
+            if took < LONG {
+                self.strides = 0;
+            } else if queue > 0 {
+                self.left = -self.others_to_start(waiting(), queue);
                 if self.left < 0 {
                     return;
                 }
@@ -60,15 +65,71 @@ impl Admission {
         self.left = queue.min(LONGEST) as isize;
     }
 
+    /// How many of those that wait start beside one newcomer, so that all start within a round of the queue as it is when the
+    /// round begins. (They make it longer.)
+    #[cold]
+    fn others_to_start(&mut self, waiting: usize, queue: usize) -> isize {
+        if self.strides == 0 {
+            self.strides = queue.div_ceil(LONGEST);
+            self.share = (waiting + 1).div_ceil(self.strides);
+        }
+        self.strides -= 1;
+        waiting.min(self.share - 1) as isize
+    }
+
     /// Many newcomers have come in one turn: the present stride counts as one that has taken long.
     pub(super) fn many_spawned(&mut self) {
         self.ended = 0;
     }
 }
 
-/// How many of those that wait start beside one newcomer, so that all start within a round of the queue.
-#[cold]
-fn others_to_start(waiting: usize, queue: usize) -> isize {
-    let all = (waiting + 1) * queue.min(LONGEST);
-    all.div_ceil(queue) as isize - 1
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Turns until all newcomers have started, which then stand in the queue: how many of the queue go before each newcomer.
+    fn gaps(mut queue: usize, mut waiting: usize, turn: u64) -> Vec<usize> {
+        let (mut admission, mut now, mut gap, mut gaps) = (Admission::default(), turn, 0, Vec::new());
+        while waiting > 0 {
+            if queue > 0 && admission.takes_turn() {
+                gap += 1;
+            } else {
+                waiting -= 1;
+                admission.started(queue, now, || waiting);
+                queue += 1;
+                gaps.push(std::mem::take(&mut gap));
+            }
+            now += turn;
+        }
+        gaps
+    }
+
+    #[test]
+    fn one_newcomer_comes_between_short_turns_of_many() {
+        let gaps = gaps(100, 20, 1_000);
+        assert_eq!(gaps[0], 0);
+        assert!(gaps[1..].iter().all(|&gap| gap == LONGEST), "{gaps:?}");
+    }
+
+    #[test]
+    fn all_newcomers_start_within_a_round_of_long_turns() {
+        for (queue, newcomers) in [(1, 1000), (20, 300), (100, 50), (1000, 10), (0, 100)] {
+            let gaps = gaps(queue, newcomers, 10 * LONG);
+            let others: usize = gaps.iter().sum();
+            assert!(others <= queue + LONGEST, "{others} turns of {queue} before the last of {newcomers}");
+            let in_a_row = gaps[1..].split(|&gap| gap > 0).map(<[_]>::len).max().unwrap_or_default();
+            let share = newcomers.div_ceil(queue.div_ceil(LONGEST).max(1));
+            assert!(in_a_row < share, "{in_a_row} of {newcomers} in a row before {queue}");
+        }
+    }
+
+    #[test]
+    fn after_a_lone_newcomer_the_queue_goes_on() {
+        let mut admission = Admission::default();
+        admission.begin_stride(3);
+        assert!(admission.takes_turn() && admission.takes_turn() && admission.takes_turn());
+        assert!(!admission.takes_turn());
+        admission.started(3, LONG, || 0);
+        assert!(admission.takes_turn(), "no other newcomer is left to start first");
+    }
 }
