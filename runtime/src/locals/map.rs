@@ -41,6 +41,9 @@ static MAP: OnceLock<Map> = OnceLock::new();
 static SHARED: OnceLock<String> = OnceLock::new();
 
 const WORD: usize = size_of::<u64>();
+/// Modules of the runtime whose thread-locals no goroutine touches: comparing them would be for
+/// nothing.
+const OF_THREADS: [&str; 2] = ["narrowboat_runtime::locals::ours", "narrowboat_runtime::locals::probe"];
 /// Words of a C++ runtime's part.
 pub(super) const EXCEPTION_WORDS: usize = 2;
 
@@ -158,8 +161,12 @@ fn of_rust(found: &Findings, parts: &[Part], leave: &[String]) -> Vec<bool> {
     let touched = |at: &Range<usize>| {
         found.allocator[at.clone()].contains(&true) || found.queue[at.clone()].contains(&true)
     };
+    let stays = |part: &Part| {
+        OF_THREADS.iter().any(|module| belongs_to(&part.name, module))
+            || leave.iter().any(|name| belongs_to(&part.name, name))
+    };
     for part in parts.iter().filter(|part| is_rust(&part.name)) {
-        if !touched(&part.at) && !leave.iter().any(|name| belongs_to(&part.name, name)) {
+        if !touched(&part.at) && !stays(part) {
             theirs[part.at.clone()].fill(true);
         }
     }
@@ -196,7 +203,7 @@ fn is_rust(symbol: &str) -> bool {
     symbol.starts_with("_R") || (symbol.starts_with("_ZN") && legacy(symbol))
 }
 
-/// Whether a thread-local is declared in this crate.
+/// Whether a thread-local is declared in this crate, or module of one.
 fn belongs_to(symbol: &str, krate: &str) -> bool {
     let path = format!("{:#}", rustc_demangle::demangle(symbol));
     let krate = krate.replace('-', "_");
