@@ -196,7 +196,7 @@ fn is_rust(symbol: &str) -> bool {
     let legacy = |symbol: &str| {
         // ...17h, sixteen digits, E, and perhaps what LLVM adds.
         symbol.rfind("17h").is_some_and(|at| {
-            let hash = symbol[at + 3..].as_bytes();
+            let hash = &symbol.as_bytes()[at + 3..];
             hash.len() > 16 && hash[..16].iter().all(u8::is_ascii_hexdigit) && hash[16] == b'E'
         })
     };

@@ -251,10 +251,9 @@ impl Resident {
                 continue;
             }
             self.any = true;
-            for half in 0..2 {
-                let number = pair.numbers[half] as usize;
-                if differ[half] != 0 {
-                    self.differ[number / 64] |= 1 << (number % 64);
+            for (differs, number) in differ.into_iter().zip(pair.numbers) {
+                if differs != 0 {
+                    self.differ[number as usize / 64] |= 1 << (number % 64);
                 }
             }
         }
