@@ -160,6 +160,10 @@ fn a_stack_that_was_left_in_the_middle_loses_nothing() {
 
 #[test]
 fn where_few_have_started_nobody_has_to_ask_for_a_stack() {
+    // Under the stress modes the first of a spawn site share, too: they are about copying.
+    if std::env::var_os("NARROWBOAT_STRESS").is_some_and(|stress| stress != "0") {
+        return;
+    }
     program(|| {
         let handles: Vec<_> = (0..400u64)
             .map(|n| {
@@ -190,9 +194,7 @@ fn waiting_there_is_refused_where_the_goroutines_own_stack_is_shared() {
                 let (_quiet, inside) = chan::bounded::<u64>(0);
                 let again = inside.clone();
                 by.call(move || {
-                    refused(|| {
-                        let _ = inside.recv();
-                    });
+                    refused(|| assert!(inside.recv().is_err()));
                     refused(|| sleep(Duration::from_millis(1)));
                     let slow = go!(|| sleep(Duration::from_millis(1)));
                     refused(move || drop(slow.join()));

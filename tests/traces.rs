@@ -328,6 +328,7 @@ fn stacks_that_are_copied_show_with_their_bytes() {
         ("NARROWBOAT_WORKERS", "1"),
         ("NARROWBOAT_PROCESSORS", "1"),
         ("NARROWBOAT_STRESS", "0"),
+        ("NARROWBOAT_STACKS", "shared"),
     ];
     let Some(output) = traced(name, &variables) else {
         return narrowboat::run(|| {

@@ -10,7 +10,7 @@ use narrowboat::{chan, go, sleep, stack, yield_now};
 use std::hint::black_box;
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use support::{again, program, sized};
 
@@ -167,15 +167,19 @@ fn all_are_whole(least: usize) {
 
 const TRAP: u64 = 1 << 8;
 
-/// Whether every instruction is to be followed by a walk.
+/// Whether every instruction is to be followed by a walk, and until when at most: on a machine that is busy with other things
+/// a step takes many times as long.
 static STEPPING: AtomicBool = AtomicBool::new(false);
+static UNTIL: AtomicI64 = AtomicI64::new(0);
+const SECONDS: i64 = 40;
 /// Whether a goroutine that runs is in one of the `MARKED` functions, and the outermost function of such a goroutine.
 static STRICT: AtomicBool = AtomicBool::new(false);
 static MARKED: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; _];
 static GOROUTINE_ROOT: AtomicUsize = AtomicUsize::new(0);
 
 extern "C" fn on_step(_: c_int, _: *mut siginfo_t, context: *mut c_void) {
-    if !STEPPING.load(Relaxed) {
+    // SAFETY: asks the clock.
+    if !STEPPING.load(Relaxed) || unsafe { libc::time(ptr::null_mut()) } > UNTIL.load(Relaxed) {
         // SAFETY: the kernel passes the context to the handler, and takes the flags out of it when that returns.
         unsafe {
             (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs[libc::REG_EFL as usize] &= !(TRAP as i64);
@@ -191,6 +195,8 @@ extern "C" fn on_step(_: c_int, _: *mut siginfo_t, context: *mut c_void) {
 
 /// Runs `f`, and has the handler called after every instruction that the kernel thread executes meanwhile.
 fn step_by_step(f: impl FnOnce()) {
+    // SAFETY: asks the clock.
+    UNTIL.store(unsafe { libc::time(ptr::null_mut()) } + SECONDS, Relaxed);
     STEPPING.store(true, Relaxed);
     // SAFETY: sets a flag, by way of a word that is taken off the stack again.
     unsafe { std::arch::asm!("pushfq", "or qword ptr [rsp], {}", "popfq", const TRAP) };
@@ -211,7 +217,7 @@ fn switches() {
         }
         GOROUTINE_ROOT.store(walk(0).expect("a goroutine's stack ends").root, Relaxed);
         STRICT.store(true, Relaxed);
-        step_by_step(|| (0..sized(20, 5)).for_each(|_| yield_now()));
+        step_by_step(|| (0..sized(10, 5)).for_each(|_| yield_now()));
         STRICT.store(false, Relaxed);
         DONE.store(true, Relaxed);
     }
@@ -237,12 +243,12 @@ fn everything() {
     let (there, back) = (chan::bounded(0), chan::bounded(0));
     let (question, answer) = (there.1, back.0);
     let echo = go!(move || question.iter().for_each(|n: u64| answer.send(n).unwrap()));
-    for n in 0..sized(10, 2) as u64 {
+    for n in 0..sized(4, 2) as u64 {
         there.0.send(n).unwrap();
         assert_eq!(back.1.recv(), Ok(n));
     }
-    let handles: Vec<_> = (0..sized(20, 2)).map(|_| go!(|| (yield_now(), 1).1)).collect();
-    assert_eq!(handles.into_iter().map(|handle| handle.join().unwrap()).sum::<usize>(), sized(20, 2));
+    let handles: Vec<_> = (0..sized(4, 2)).map(|_| go!(|| (yield_now(), 1).1)).collect();
+    assert_eq!(handles.into_iter().map(|handle| handle.join().unwrap()).sum::<usize>(), sized(4, 2));
     sleep(Duration::from_millis(1));
     stack::grow(1 << 20, || {
         yield_now();

@@ -8,8 +8,9 @@
 use crate::cell::{load, store};
 use crate::channel::{Channel, Found, Guard};
 use crate::error::{RecvTimeoutError, SendTimeoutError};
+use crate::pairs::Met;
 use crate::waiters::{Held, LONE, Node, Note};
-use narrowboat_runtime::park::{Outcome, Reason, Waiter, checkpoint};
+use narrowboat_runtime::park::{self, Outcome, Reason, Waiter, checkpoint};
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
@@ -56,7 +57,7 @@ impl Limit {
 enum Missed {
     TimedOut,
     Closed,
-    /// A selected send met us, and gave up before it made its message.
+    /// A selected send that we met gave up, or took long to make its message.
     Retry,
 }
 
@@ -83,7 +84,7 @@ impl<T> Channel<T> {
                 Begun::Held(held) => Ok(held),
                 Begun::Missed(missed) => Err(missed),
                 Begun::Waiting(me) => match limit {
-                    Limit::Until(deadline) => self.end_recv(me, deadline),
+                    Limit::Until(deadline) => self.end_recv(me, deadline, at),
                     _ => arrived(sleep(me)),
                 },
             };
@@ -105,22 +106,19 @@ impl<T> Channel<T> {
     fn begin_recv(&self, state: Guard<'_, T>, limit: Limit, at: At) -> Begun<T> {
         let missed = match self.find(state) {
             Found::Held(held) => return Begun::Held(held),
-            // The message exists as soon as the expression of the send's arm has been evaluated, so this is not the
-            // wait that the limit is about.
-            Found::Late(sender) => {
-                let node = sender.meet(self.address(), at);
-                // SAFETY: our own node, and the wait is over.
-                match arrived((node, unsafe { node.note() })) {
-                    Ok(held) => return Begun::Held(held),
-                    Err(missed) => missed,
-                }
-            }
+            Found::Late(sender) => match met(self.meet(sender, limit != Limit::None, at), limit) {
+                Ok(held) => return Begun::Held(held),
+                Err(missed) => missed,
+            },
             Found::Closed => Missed::Closed,
             Found::Nothing(mut state) => {
                 if limit.is_reached() {
                     Missed::TimedOut
                 } else {
-                    let me = Waiter::begin(Reason::Receive, self.address(), at);
+                    let Some(me) = Waiter::try_begin(Reason::Receive, self.address(), at) else {
+                        drop(state);
+                        park::refuse();
+                    };
                     let node = Node::new(me.node());
                     // SAFETY: the node is our own and in no queue, and it lives for ever; a receive needs nothing in
                     // it. Without a deadline nobody but a holder of the channel's lock can end the wait.
@@ -138,8 +136,9 @@ impl<T> Channel<T> {
 
     #[cold]
     #[inline(never)]
-    fn end_recv(&self, me: Waiter, deadline: Instant) -> Result<Held<T>, Missed> {
+    fn end_recv(&self, me: Waiter, deadline: Instant, at: At) -> Result<Held<T>, Missed> {
         match sleep_until(me, deadline) {
+            (node, Some(Note::PAIRED)) => met(self.rejoin(node, at), Limit::Until(deadline)),
             (node, Some(note)) => arrived((node, note)),
             (node, None) => {
                 // SAFETY: entered by `begin_recv`.
@@ -178,7 +177,10 @@ impl<T> Channel<T> {
     #[cold]
     #[inline(never)]
     fn begin_send(&self, mut state: Guard<'_, T>, message: T, sole: bool, at: At) -> Waiter {
-        let me = Waiter::begin(Reason::Send, self.address(), at);
+        let Some(me) = Waiter::try_begin(Reason::Send, self.address(), at) else {
+            drop(state);
+            park::refuse();
+        };
         let node = Node::new(me.node());
         // SAFETY: the node is our own and in no queue, and it lives for ever; note and cell are those of a send with a
         // value. Without a deadline nobody but a holder of the channel's lock can end the wait.
@@ -202,6 +204,19 @@ impl<T> Channel<T> {
             unsafe { self.lock().sends.leave(node) };
         }
         (node, note)
+    }
+}
+
+/// What became of a receive that was half of a pair.
+#[cold]
+fn met<T>(met: Met, limit: Limit) -> Result<Held<T>, Missed> {
+    match met {
+        Met::Settled(node, note) => arrived((node, note)),
+        // In a model a time that somebody sleeps until may come at once, and then it is that of the limit as well.
+        Met::Dissolved if limit.is_reached() || cfg!(loom) => Err(Missed::TimedOut),
+        Met::Dissolved => Err(Missed::Retry),
+        Met::Refused if limit.is_reached() => Err(Missed::TimedOut),
+        Met::Refused => park::refuse(),
     }
 }
 

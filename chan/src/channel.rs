@@ -4,8 +4,8 @@
 //! party is handed what it waits for by whoever takes it out of its queue: it has succeeded when it wakes.
 //!
 //! A selected send learns that it was chosen before its message is made (the message expression of a `select!` arm
-//! runs only if the arm is taken). So it *reserves*: a place in the buffer, counted in `promised`, or a receive,
-//! which then waits for this send alone.
+//! runs only if the arm is taken). So it *reserves*: a place in the buffer, counted in `promised`, or a receive. A receive
+//! without a limit then waits for this send alone; any other is a [pair](crate::pairs) with it.
 //!
 //! Invariants, whenever the lock is free, not counting parties whose wait has been ended elsewhere and who have
 //! not left their queue yet:
@@ -22,9 +22,11 @@
 //!
 //! Nothing in here runs code of the user's while the lock is held: messages are moved under it, never dropped.
 
+use crate::block::{At, Limit};
 use crate::describe::Front;
 use crate::error::SendError;
 use crate::lock::Lock;
+use crate::pairs::{PairKey, Pairs};
 use crate::ring::Ring;
 use crate::shim::{MutexGuard, Ordering};
 use crate::waiters::{BlockedRecv, BlockedSend, Held, LateSend, Offer, Owed, OwedAll, Waiters};
@@ -46,6 +48,7 @@ pub(crate) struct State<T> {
     pub(crate) ring: Ring<T>,
     /// Places in the ring that belong to selected sends whose value is being made.
     promised: usize,
+    pub(crate) pairs: Pairs,
     pub(crate) sends: Waiters<BlockedSend<T>>,
     pub(crate) recvs: Waiters<BlockedRecv<T>>,
     pub(crate) closed: bool,
@@ -70,8 +73,10 @@ pub(crate) enum Found<'a, T> {
 pub(crate) enum Place<T> {
     /// A place in the ring was reserved.
     Reserved,
-    /// A receive that now waits for this send alone.
-    Paired(BlockedRecv<T>),
+    /// A receive waits for the message of this send alone.
+    Matched(BlockedRecv<T>),
+    /// The same, but not for ever.
+    Paired(PairKey),
     Closed,
     None,
 }
@@ -114,6 +119,7 @@ impl<T> Channel<T> {
         let state = State {
             ring: Ring::new(capacity),
             promised: 0,
+            pairs: Pairs::new(),
             sends: Waiters::new(),
             recvs: Waiters::new(),
             closed: false,
@@ -217,8 +223,40 @@ impl<T> Channel<T> {
             return Place::Reserved;
         }
         match state.recvs.pop() {
-            Some(receiver) => Place::Paired(receiver),
             None => Place::None,
+            Some(receiver) if receiver.is_patient() => Place::Matched(receiver),
+            Some(receiver) => {
+                let (key, receiver) = receiver.pair(&mut state.pairs);
+                drop(state);
+                receiver.wake();
+                Place::Paired(key)
+            }
+        }
+    }
+
+    /// Brings the value of a paired send. If the pair has been dissolved, the value goes to the next receive.
+    pub(crate) fn settle(&self, key: PairKey, value: T, at: At) -> Result<(), SendError<T>> {
+        let mut state = self.lock();
+        // SAFETY: the receives of this channel expect a `T`.
+        let settled = unsafe { state.pairs.settle(key, value) };
+        drop(state);
+        match settled {
+            Ok(receiver) => {
+                if let Some(receiver) = receiver {
+                    receiver.wake();
+                }
+                Ok(())
+            }
+            Err(value) => self.send(value, Limit::None, at).map_err(|error| SendError(error.into_inner())),
+        }
+    }
+
+    /// Dissolves a pair whose send gives up.
+    #[cold]
+    pub(crate) fn give_up(&self, key: PairKey) {
+        let receiver = self.lock().pairs.give_up(key);
+        if let Some(receiver) = receiver {
+            receiver.wake();
         }
     }
 

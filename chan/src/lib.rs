@@ -67,6 +67,7 @@ mod make;
 #[cfg(all(test, loom))]
 mod models;
 mod outside;
+mod pairs;
 mod receiver;
 mod ring;
 mod select;

@@ -298,6 +298,28 @@ fn loom_a_selected_send_delivers_or_keeps_its_message() {
     }
 }
 
+/// A receive that does not wait for a message which is being made leaves it to the next one.
+#[test]
+fn loom_a_message_that_takes_long_goes_to_the_next_receive() {
+    model(Some(4), || {
+        let (tx, rx) = bounded(0);
+        let sender = thread::spawn(move || {
+            let silent = never::<Parcel>();
+            let mut select = Select::new_biased();
+            select.recv(&silent);
+            select.send(&tx);
+            assert!(select.select().send(&tx, Parcel::new(1)).is_ok());
+        });
+        let received = rx.recv_deadline(later()).map(Parcel::open);
+        match received {
+            Ok(content) => assert_eq!(content, 1),
+            Err(_) => assert_eq!(rx.recv().map(Parcel::open), Ok(1)),
+        }
+        sender.join().unwrap();
+        assert!(rx.recv().is_err());
+    });
+}
+
 /// A watcher of a receive is told of a send that blocks, or that leaves its message in the buffer.
 #[test]
 fn loom_a_watcher_is_told_of_a_send() {

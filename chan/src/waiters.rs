@@ -6,15 +6,16 @@
 //! | --- | --- | --- |
 //! | receives | - | nothing |
 //! | sends | `VALUE` | the value |
-//! | sends | `LATE`: a selected send; its value is made only once it has been chosen | nothing |
+//! | sends | `LATE`: a selected send; its value is made only once it has been chosen ([`crate::pairs`]) | nothing |
 //!
 //! | note at the wake-up | to a receive | to a send |
 //! | --- | --- | --- |
 //! | `DONE` | the cell holds the value | the value was taken |
 //! | `CLOSED` | nothing will come | the value (if there was one) is still in the cell |
-//! | `RETRY` | the partner gave up before it made its value, or a timer was set; try again | - |
+//! | `RETRY` | the partner gave up before it made its value, or a timer was set; try again | (late) the partner gave up; try again |
 //! | `RESERVED` | - | (late) a place in the buffer is kept for the value |
-//! | `PAIRED` | - | (late) the cell holds the node of a receive that waits for the value |
+//! | `MATCHED` | - | (late) the cell holds the node of a receive that waits for the value, however long it takes |
+//! | `PAIRED` | the value is being made; the cell holds the key of the pair | (late) a receive waits for the value, for a time; the cell holds the key of the pair |
 //!
 //! Taking a party out of a queue ends its wait: from then on its node belongs to the one who took it, until the
 //! wake-up, which must follow. The types below are consumed by what they do, so that it happens once. Wake-ups
@@ -25,9 +26,9 @@
 //! cells mean nothing. The two queues are apart so that a counterpart never meets a watcher on its way to a party.
 
 use crate::cell::{load, store};
-use narrowboat_runtime::park::{NodeCell, Outcome, Reason, WaitNode, WaitQueue, Waiter};
+use crate::pairs::{PairKey, Pairs, Receive};
+use narrowboat_runtime::park::{Activity, NodeCell, Outcome, WaitNode, WaitQueue, Waiter};
 use std::marker::PhantomData;
-use std::panic::Location;
 use std::ptr::NonNull;
 
 /// The byte of a node, see the module's tables.
@@ -43,6 +44,7 @@ impl Note {
     pub(crate) const RETRY: Note = Note(5);
     pub(crate) const RESERVED: Note = Note(6);
     pub(crate) const PAIRED: Note = Note(7);
+    pub(crate) const MATCHED: Note = Note(8);
 }
 
 /// The node of a party: the caller's own, or one that was taken out of a queue and whose wake-up is due.
@@ -85,6 +87,24 @@ impl Node {
         unsafe { self.get() }.set_note(note.0);
     }
 
+    /// The party that waits by way of this node.
+    ///
+    /// # Safety
+    /// As for [`get`](Node::get); the node has been prepared.
+    pub(crate) unsafe fn waiter(self) -> Waiter {
+        // SAFETY: by contract.
+        unsafe { self.get() }.waiter()
+    }
+
+    /// Prepares the node for a wait that is not in a queue.
+    ///
+    /// # Safety
+    /// As for [`get`](Node::get).
+    pub(crate) unsafe fn prepare(self, me: Waiter) {
+        // SAFETY: by contract.
+        unsafe { self.get() }.prepare(me, LONE, false);
+    }
+
     /// # Safety
     /// As for [`get`](Node::get).
     #[inline]
@@ -113,6 +133,12 @@ impl Node {
 pub(crate) struct Owed(Node);
 
 impl Owed {
+    /// # Safety
+    /// The node's party was claimed by the caller and told what it has to know, and this is its one wake-up.
+    pub(crate) unsafe fn of(node: Node) -> Owed {
+        Owed(node)
+    }
+
     #[inline]
     pub(crate) fn wake(self) {
         // SAFETY: an `Owed` stands for one claimed party, which this consumes.
@@ -145,15 +171,33 @@ impl<T> BlockedRecv<T> {
         unsafe { self.0.wake_with(Note::RETRY) }
     }
 
+    /// Whether it waits for a message of this channel and nothing else, however long it takes.
+    pub(crate) fn is_patient(&self) -> bool {
+        // SAFETY: as in `give`.
+        unsafe { self.0.get() }.is_sole()
+    }
+
     pub(crate) fn into_node(self) -> Node {
         self.0
     }
 
     /// # Safety
-    /// The node came from [`into_node`](BlockedRecv::into_node) of a receive of the same type, or from the pairing
+    /// The node came from [`into_node`](BlockedRecv::into_node) of a receive of the same type, or from the match
     /// of a late send of the same type, and comes back once.
     pub(crate) unsafe fn from_node(node: Node) -> BlockedRecv<T> {
         BlockedRecv(node, PhantomData)
+    }
+
+    /// Pairs it with a selected send that has yet to make its value, and is to be woken to learn that.
+    pub(crate) fn pair(self, pairs: &mut Pairs) -> (PairKey, Owed) {
+        // SAFETY: the party is claimed, hence its node is ours until it is woken. Because of the note it then looks at the
+        // pair, and takes that out before it goes on.
+        unsafe {
+            let key = pairs.insert(self.0, Receive::Awake, Some(Activity::of_caller()));
+            store(self.0.cell(), key);
+            self.0.set_note(Note::PAIRED);
+            (key, Owed(self.0))
+        }
     }
 }
 
@@ -238,31 +282,29 @@ impl LateSend {
         Owed(self.0)
     }
 
-    /// Waits for its value: the calling party's node goes to the send, which makes its value, moves it in and
-    /// wakes us. Returns our node with the note `DONE` or `RETRY`.
-    ///
-    /// 1. We begin a wait and end it ourselves, in the send's name: nobody else can end it.
-    /// 2. Our node goes into the send's cell, and the send is woken.
-    /// 3. We park. The send, once its value is made, moves it into our cell and wakes us; or it gives up, and
-    ///    wakes us with `RETRY`.
-    ///
-    /// The caller has no node in any queue.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn meet(self, object: usize, at: &'static Location<'static>) -> Node {
-        let me = Waiter::begin(Reason::Receive, object, at);
-        let ended = me.try_end(LONE);
-        debug_assert!(ended);
-        let mine = me.node();
-        // SAFETY: our own node stands in no queue; the send's node is ours, being claimed, until it is woken. Its
-        // cell holds a pointer as one machine word. `me` is from our latest `begin`.
+    /// Tells it that the receive of this node waits for its value.
+    pub(crate) fn meet(self, receiver: Node) {
+        // SAFETY: as in `reserve`; the cell of a late send holds nothing.
         unsafe {
-            (*mine.as_ptr()).prepare(me, LONE, true);
-            store(self.0.cell(), mine);
-            self.0.wake_with(Note::PAIRED);
-            me.park(None);
+            store(self.0.cell(), receiver);
+            self.0.wake_with(Note::MATCHED);
         }
-        Node(mine)
+    }
+
+    /// Tells it that a receive waits for its value, for a time.
+    pub(crate) fn pair(self, key: PairKey) {
+        // SAFETY: as in `reserve`; the cell of a late send holds nothing.
+        unsafe {
+            store(self.0.cell(), key);
+            self.0.wake_with(Note::PAIRED);
+        }
+    }
+
+    /// Tells it that it was chosen for nothing.
+    #[cold]
+    pub(crate) fn retry(self) {
+        // SAFETY: as in `reserve`.
+        unsafe { self.0.wake_with(Note::RETRY) }
     }
 }
 

@@ -1,16 +1,17 @@
-//! That a chosen operation which nobody completes is told of, although another goroutine of the processor is unwinding. On
-//! one processor, so that it is the same.
+//! A chosen operation that is not completed is told of, although another goroutine of the processor is unwinding. On one
+//! processor, so that it is the same.
 
-use narrowboat_chan::{Receiver, Select, bounded};
-use narrowboat_runtime::{Config, spawn, yield_now};
+use narrowboat_chan::{Receiver, Select, Sender, bounded};
+use narrowboat_runtime::{Config, spawn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Waits when it is dropped.
-struct Waits(Receiver<()>);
+/// Says so when it is dropped, and waits.
+struct Waits(Sender<bool>, Receiver<()>);
 
 impl Drop for Waits {
     fn drop(&mut self) {
-        let _ = self.0.recv();
+        self.0.send(std::thread::panicking()).unwrap();
+        let _ = self.1.recv();
     }
 }
 
@@ -19,13 +20,12 @@ fn a_dropped_choice_panics_while_another_goroutine_unwinds() {
     Config::new().processors(1).start().unwrap();
     let body = spawn(|| {
         let (go_on, wait) = bounded(0);
+        let (says, unwinds) = bounded(0);
         let other = spawn(move || {
-            let _waits = Waits(wait);
+            let _waits = Waits(says, wait);
             panic!("on purpose");
         });
-        while !std::thread::panicking() {
-            yield_now();
-        }
+        assert!(unwinds.recv().unwrap() && !std::thread::panicking());
         let (tx, _rx) = bounded::<i32>(1);
         let mut select = Select::new();
         select.send(&tx);

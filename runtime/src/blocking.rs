@@ -22,7 +22,7 @@
 
 use crate::locals::ours;
 use crate::lock::Mutex;
-use crate::park::{Outcome, Reason, WaitQueue, Waiter};
+use crate::park::{self, Outcome, Reason, WaitQueue, Waiter};
 use crate::sched::config::DEFAULT_BLOCKING_THREADS;
 use crate::sched::{self, fork};
 use crate::sys;
@@ -131,6 +131,7 @@ where
     if ours::with(|ours| ours.of_the_pool.get()) || fork::in_child() {
         return catch_unwind(AssertUnwindSafe(f));
     }
+    park::assert_may_park();
     let answer = Arc::new(Answer { state: Mutex::new((None, WaitQueue::new())) });
     let theirs = Arc::clone(&answer);
     pool.hand_in(Box::new(move || theirs.put(catch_unwind(AssertUnwindSafe(f)))), most);

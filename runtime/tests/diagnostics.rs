@@ -237,7 +237,7 @@ fn threads_of_the_pool_without_work_do_not_keep_it_quiet() {
             // SAFETY: the alarm ends the process if nothing else does.
             unsafe { libc::alarm(60) };
             run(|| {
-                let _child = narrowboat_runtime::blocking(|| {
+                narrowboat_runtime::blocking(|| {
                     let mut command = std::process::Command::new("sleep");
                     // SAFETY: a plain system call.
                     unsafe {
@@ -247,7 +247,8 @@ fn threads_of_the_pool_without_work_do_not_keep_it_quiet() {
                         });
                     }
                     command.arg("600").stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
-                    command.stderr(std::process::Stdio::null()).spawn().unwrap()
+                    // It lives on when this returns, and the end of this process is its end.
+                    drop(command.stderr(std::process::Stdio::null()).spawn().unwrap());
                 });
                 narrowboat_runtime::blocking(|| std::thread::sleep(Duration::from_millis(100)));
                 wait_for_nothing();
@@ -307,7 +308,8 @@ fn computes(counted: usize) -> u64 {
     let end = Instant::now() + Duration::from_secs(60);
     let mut n = 0u64;
     while stats().stuck < counted && Instant::now() < end {
-        (0..5_000_000).for_each(|_| n = std::hint::black_box(n.wrapping_mul(3).wrapping_add(1)));
+        // More than the limit at a time: between the rounds it gives way.
+        (0..50_000_000).for_each(|_| n = std::hint::black_box(n.wrapping_mul(3).wrapping_add(1)));
     }
     n
 }

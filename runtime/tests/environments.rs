@@ -5,7 +5,6 @@
 
 mod common;
 
-use common::{in_child, in_child_with};
 use narrowboat_runtime::{Builder, Config, num_goroutines, run, sleep, spawn, stack, yield_now};
 use std::fs;
 use std::hint::black_box;
@@ -27,6 +26,16 @@ fn succeeds(output: &Output) {
     if let Some(skipped) = err.lines().find(|line| line.starts_with("SKIPPED")) {
         let _ = writeln!(std::io::stderr(), "{skipped}");
     }
+}
+
+/// What the environment does to stacks is seen where goroutines share them.
+fn in_child_with(name: &str, variables: &[(&str, &str)]) -> Option<std::process::Output> {
+    let all = [&[("NARROWBOAT_STACKS", "shared")], variables].concat();
+    common::in_child_with(name, &all)
+}
+
+fn in_child(name: &str) -> Option<std::process::Output> {
+    in_child_with(name, &[])
 }
 
 /// `release` with optimisation, `debug` without, both times `NARROWBOAT_TEST_SCALE` per cent.

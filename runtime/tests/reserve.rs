@@ -1,6 +1,6 @@
 //! Goroutines that are expensive to copy get slots of their own, as soon as it is known which ones are.
 
-use narrowboat_runtime::{Config, num_goroutines, spawn, yield_now};
+use narrowboat_runtime::{Config, Stacks, num_goroutines, spawn, yield_now};
 use std::collections::HashSet;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,7 +47,7 @@ fn with_a_buffer<const N: usize>(park: Box<dyn Fn(usize) + Send>) {
 
 #[test]
 fn goroutines_with_much_on_their_stacks_do_not_share_slots() {
-    Config::new().processors(1).stack_slots(SLOTS).workers(1).start().unwrap();
+    Config::new().stacks(Stacks::Shared).processors(1).stack_slots(SLOTS).workers(1).start().unwrap();
     // What the first ones are like is seen before any of them shares.
     let fat = places(|park| drop(spawn(|| with_a_buffer::<16_384>(park))));
     assert_eq!(fat, GOROUTINES, "places for as many fat goroutines");

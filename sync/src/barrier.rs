@@ -1,7 +1,7 @@
 //! Go on when all are here.
 
 use crate::lot::{Cause, Entered, Line, Ticket, Told, describer};
-use narrowboat_runtime::park::{Reason, checkpoint};
+use narrowboat_runtime::park::{self, Reason, checkpoint};
 use std::fmt;
 use std::panic::Location;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -73,9 +73,14 @@ impl Barrier {
     /// `None` for the last to come.
     #[inline(never)]
     fn enter(&self, at: &'static Location<'static>) -> Option<Entered> {
+        let may_park = park::may_park();
         let mut line = Line::of(self);
         let present = self.waiting.load(Ordering::Relaxed) + 1;
         if present < self.parties {
+            if !may_park {
+                drop(line);
+                park::refuse();
+            }
             self.waiting.store(present, Ordering::Relaxed);
             // SAFETY: the caller sleeps at once.
             return Some(unsafe { line.enter(Ticket { what: 0, since: 0 }, false, &CAUSE, at) });

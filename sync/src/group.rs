@@ -15,7 +15,7 @@
 use narrowboat_chan::context::{self, Cancel, Context};
 use narrowboat_chan::{Sender, bounded};
 use narrowboat_runtime::lock::Mutex;
-use narrowboat_runtime::park::checkpoint;
+use narrowboat_runtime::park::{self, checkpoint};
 use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
@@ -88,6 +88,19 @@ impl<E> Shared<E> {
     /// Nothing panics while the lock is held.
     fn lock(&self) -> MutexGuard<'_, State<E>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enters the line for the caller, which waits next, and unlocks.
+    ///
+    /// # Panics
+    /// If the caller cannot wait where it is. Then the line has not been entered.
+    #[track_caller]
+    fn leave_to_wait(mut state: MutexGuard<'_, State<E>>, enter: impl FnOnce(&mut State<E>)) {
+        if !park::may_park() {
+            drop(state);
+            park::refuse();
+        }
+        enter(&mut state);
     }
 
     /// Keeps what a member has failed with, in its place if it is the first there. True if no member had failed at all.
@@ -291,8 +304,7 @@ impl<E: Send + 'static> Group<E> {
             drop(state);
         } else {
             let (next, place) = bounded(1);
-            state.line.push_back(next);
-            drop(state);
+            Shared::leave_to_wait(state, |state| state.line.push_back(next));
             place.recv().expect("who stands in line is admitted as long as somebody has the group");
         }
         self.start(f);
@@ -369,8 +381,7 @@ impl<E: Send + 'static> Group<E> {
         let mut state = self.shared.lock();
         if state.running > 0 {
             let (end, over) = bounded(0);
-            state.waiting.push(end);
-            drop(state);
+            Shared::leave_to_wait(state, |state| state.waiting.push(end));
             // It carries no message: that it closes is what was waited for.
             let _ = over.recv();
             state = self.shared.lock();

@@ -43,9 +43,14 @@
 //! - Nobody starves. Who waits stands in a line; a lock may be taken by one who comes just as it gets free, which
 //!   saves a switch, but a party that has waited for a millisecond is granted it.
 //! - Nothing spins. Taking and releasing a lock that nobody waits for is one atomic operation each.
-//! - A lock is poisoned by the panic of its holder, and by nobody else's: that of another goroutine on the same
-//!   processor does not count, although `std::thread::panicking` may see it.
+//! - A lock is poisoned by the panic of its holder, and by no other goroutine's.
 //! - No lock needs memory beyond its own few bytes.
+//!
+//! # Locks on the stack
+//! A lock may be a local of a goroutine, and be lent like any local. Goroutines share stacks by copying, so the locals of
+//! several goroutines may have the same address; waiters of one lock are never taken for waiters of another, because the
+//! queues are keyed by the address and by whose stack it is on. A [`Condvar`] notifies each waiter whatever mutex the
+//! waiter brought: one on the waiter's own stack is touched by nothing else.
 
 #[cfg(not(loom))]
 mod barrier;

@@ -1,8 +1,8 @@
 //! The parking lot: where the parties wait that wait for a lock, or for anything else in this crate.
 //!
-//! A lock is a word of state and has no room for a queue. Who has to wait for it stands in a *line*, and the lines of
-//! all locks stand in one table, under the lock's address. There is a line only while somebody stands in it. Whoever
-//! has seen from the state word that nobody waits, which is the rule, does not come here.
+//! A lock is a word of state and has no room for a queue. The parties that wait for it are in a *line*, and the lines of
+//! all locks are in one table, keyed by the [`Identity`] of the lock. There is a line only while a party is in it. An
+//! operation that sees in the state word that nothing waits, which is the rule, does not come here.
 //!
 //! The protocol, step by step. The state word belongs to the lock; what is said of it is the same for all of them.
 //!
@@ -20,14 +20,16 @@
 //! because only those who have locked the line take the note away. What the state words guard is ordered by the state
 //! words; what is said from waker to sleeper is ordered by the line's lock and by the wake-up.
 //!
-//! An address names a line only while somebody waits there, and that party borrows what stands at it. The table holds
-//! nodes, which are the parties' own and lie on the heap, and nothing of a stack.
+//! The key of a line is an address and, if that is on a copied stack, the goroutine that the stack belongs to: two locks
+//! that are locals of two goroutines of one slot have one address, and two lines. A key is in use only while a party
+//! waits, and that party borrows what is at the address. The table holds nodes, which are the parties' own and lie on the
+//! heap, and nothing of a stack.
 //!
 //! Nothing in here runs code of the user's, and nothing parks while a line is locked. At most one line is locked at a
 //! time.
 
 use crate::shim::{Mutex, MutexGuard};
-use narrowboat_runtime::park::{self, Describe, Outcome, Reason, WaitNode, WaitQueue, Waiter};
+use narrowboat_runtime::park::{self, Describe, Identity, Outcome, Reason, WaitNode, WaitQueue, Waiter};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::marker::PhantomData;
@@ -158,24 +160,26 @@ impl Parties {
     }
 }
 
-/// The parties that wait at one address; nobody enters or leaves meanwhile.
+/// The parties that wait for one object. It is locked: nothing else enters or leaves meanwhile.
 pub(crate) struct Line {
-    place: usize,
+    key: Identity,
     /// Taken out of the table for as long as the line is locked.
     queue: WaitQueue,
     table: MutexGuard<'static, Table>,
 }
 
 impl Line {
-    /// Locks the line at the address of `thing`.
+    /// Locks the line of `thing`.
     pub(crate) fn of<T>(thing: &T) -> Line {
         Line::at((&raw const *thing).expose_provenance())
     }
 
-    fn at(place: usize) -> Line {
-        let mut table = table_of(place);
-        let queue = table.remove(&place).unwrap_or_default();
-        Line { place, queue, table }
+    /// Locks the line of what the caller has borrowed at this address.
+    fn at(address: usize) -> Line {
+        let key = Identity::of(address);
+        let mut table = table_of(key);
+        let queue = table.remove(&key).unwrap_or_default();
+        Line { key, queue, table }
     }
 
     /// Whether nobody stands here. A party whose deadline has come may still do so for a moment.
@@ -189,7 +193,7 @@ impl Line {
     /// The caller sleeps next; until then it may release what it holds, but begins no other wait.
     pub(crate) unsafe fn enter(mut self, ticket: Ticket, deadline: bool, cause: &Cause, at: At) -> Entered {
         park::describe_with(cause.reason, cause.describe);
-        let me = Waiter::begin(cause.reason, self.place, at);
+        let me = Waiter::begin(cause.reason, self.key.address, at);
         let mut node = me.node();
         // SAFETY: a party that has just begun a wait stands in no line, so the node is its own; it lives for ever. In a
         // line it is touched by those who have locked the line, until a `Party` is made of it.
@@ -200,7 +204,7 @@ impl Line {
             node.set_note(WAITING);
             self.queue.push(node.into());
         }
-        Entered { me, place: self.place, not_send: PhantomData }
+        Entered { me, address: self.key.address, not_send: PhantomData }
     }
 
     /// Puts a party last that was taken out of another line: it has what it waited for there, and now waits here.
@@ -250,7 +254,7 @@ impl Line {
 impl Drop for Line {
     fn drop(&mut self) {
         if !self.queue.is_empty() {
-            self.table.insert(self.place, std::mem::take(&mut self.queue));
+            self.table.insert(self.key, std::mem::take(&mut self.queue));
         }
     }
 }
@@ -262,7 +266,7 @@ const DONE: Outcome = Outcome(Outcome::FIRST);
 #[must_use]
 pub(crate) struct Entered {
     me: Waiter,
-    place: usize,
+    address: usize,
     not_send: PhantomData<*mut ()>,
 }
 
@@ -307,7 +311,8 @@ pub(crate) struct Late(Entered);
 impl Late {
     /// Takes the party out. The line is then still locked.
     pub(crate) fn leave(self) -> Line {
-        let mut line = Line::at(self.0.place);
+        // The same key as at the entry: the party's stack is in place again, and what it waits for is borrowed still.
+        let mut line = Line::at(self.0.address);
         // SAFETY: it was entered there, and it is the calling party's own.
         unsafe { line.queue.remove(self.0.me.node()) };
         line
@@ -335,7 +340,7 @@ impl Line {
     }
 }
 
-type Table = HashMap<usize, WaitQueue, BuildHasherDefault<Spread>>;
+type Table = HashMap<Identity, WaitQueue, BuildHasherDefault<Spread>>;
 
 /// Addresses of locks are multiples of four or more and otherwise near each other. A multiplication spreads them.
 #[derive(Default)]
@@ -347,22 +352,29 @@ impl Hasher for Spread {
     }
 
     fn write(&mut self, _bytes: &[u8]) {
-        unreachable!("the keys are addresses")
+        unreachable!("the keys are pairs of numbers")
     }
 
     fn write_usize(&mut self, address: usize) {
-        self.0 = spread(address);
+        self.0 = spread(address as u64);
+    }
+
+    /// The number of a goroutine: mostly 0.
+    fn write_u64(&mut self, stack_of: u64) {
+        if stack_of != 0 {
+            self.0 ^= spread(stack_of).rotate_left(17);
+        }
     }
 }
 
-/// The golden ratio, as far as it fits. The upper bits depend on all bits of the address.
-fn spread(address: usize) -> u64 {
-    let product = (address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+/// The golden ratio, as far as it fits. The upper bits depend on all bits of the number.
+fn spread(number: u64) -> u64 {
+    let product = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     product ^ (product >> 32)
 }
 
 #[cfg(not(loom))]
-fn table_of(place: usize) -> MutexGuard<'static, Table> {
+fn table_of(key: Identity) -> MutexGuard<'static, Table> {
     use std::sync::PoisonError;
 
     /// So many that workers rarely meet at one table, on any machine of today.
@@ -376,13 +388,13 @@ fn table_of(place: usize) -> MutexGuard<'static, Table> {
         [const { Shard(Mutex::new(Table::with_hasher(BuildHasherDefault::new()))) }; SHARDS];
 
     // The hash map places its entries by the lowest bits and tells them apart by the uppermost seven.
-    let shard = (spread(place) >> 40) as usize % SHARDS;
+    let shard = (spread(key.address as u64) >> 40) as usize % SHARDS;
     // Nothing panics while a table is locked. It may be poisoned by a party that was unwinding already.
     SHARDED[shard].0.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(loom)]
-fn table_of(_place: usize) -> MutexGuard<'static, Table> {
+fn table_of(_key: Identity) -> MutexGuard<'static, Table> {
     loom::lazy_static! {
         static ref TABLE: Mutex<Table> = Mutex::new(Table::default());
     }

@@ -21,6 +21,7 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 /// ensure_started();
 /// ensure_started(); // says nothing
 /// ```
+#[repr(transparent)]
 pub struct Once {
     raw: RawOnce,
 }
@@ -181,11 +182,6 @@ impl Once {
         if !self.raw.is_completed() {
             self.raw.wait(true, Location::caller());
         }
-    }
-
-    /// What the owner finds: whether it is complete.
-    pub(crate) fn is_completed_mut(&mut self) -> bool {
-        self.raw.is_completed_mut()
     }
 }
 

@@ -1,16 +1,22 @@
 //! Set once.
 
+// The state word of the `Once` under a lock is at the same time the tag of an enum that has the value in one of its variants.
+// So the compiler's own drop glue drops the value, if there is one, and the lock needs no `Drop` of its own. With one, values
+// that borrow would have to outlive the lock, which they need not in std's (whose destructor makes a promise that only std can
+// make). An `Option` beside the word would do the same, for up to a word more of each lock.
+
 use crate::once::Once;
+use crate::raw::once::{COMPLETE, INCOMPLETE, POISONED, QUEUED, RUNNING};
 use narrowboat_runtime::park::checkpoint;
 use std::cell::UnsafeCell;
 use std::fmt;
-use std::marker::PhantomData;
-use std::mem::MaybeUninit;
+use std::mem::replace;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 /// A value that is set once, by whoever comes first, and from then on can be read by all.
 ///
-/// As [`std::sync::OnceLock`], but a goroutine that comes while another party makes the value parks.
+/// As [`std::sync::OnceLock`], but a goroutine that comes while another party makes the value parks. Like that, it accepts
+/// values that borrow from what is dropped before the lock, unless dropping them looks at it.
 ///
 /// # Examples
 /// ```
@@ -26,12 +32,31 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 /// }
 /// ```
 pub struct OnceLock<T> {
-    once: Once,
-    /// Initialised if `once` is complete.
-    value: UnsafeCell<MaybeUninit<T>>,
-    /// It drops a `T`.
-    owned: PhantomData<T>,
+    state: UnsafeCell<State<T>>,
 }
+
+/// All states of a [`Once`], by its word. By its representation this is a union of structs which all begin with the tag;
+/// that of the variant with the value is [`Full`].
+#[repr(u32)]
+#[allow(dead_code, reason = "most tags are written as states of the `Once`")]
+enum State<T> {
+    Incomplete = INCOMPLETE,
+    Poisoned = POISONED,
+    Running = RUNNING,
+    Complete(T) = COMPLETE,
+    IncompleteQueued = INCOMPLETE | QUEUED,
+    PoisonedQueued = POISONED | QUEUED,
+    RunningQueued = RUNNING | QUEUED,
+}
+
+#[repr(C)]
+struct Full<T> {
+    tag: u32,
+    value: T,
+}
+
+// The word costs what it costs beside the value.
+const _: () = assert!(size_of::<OnceLock<u64>>() == 16 && size_of::<OnceLock<u32>>() == 8);
 
 // SAFETY: the value goes where the lock goes.
 unsafe impl<T: Send> Send for OnceLock<T> {}
@@ -49,7 +74,21 @@ impl<T> OnceLock<T> {
     #[inline]
     #[must_use]
     pub const fn new() -> OnceLock<T> {
-        OnceLock { once: Once::new(), value: UnsafeCell::new(MaybeUninit::uninit()), owned: PhantomData }
+        OnceLock { state: UnsafeCell::new(State::Incomplete) }
+    }
+
+    #[inline]
+    fn once(&self) -> &Once {
+        // SAFETY: the tag comes first. A `Once` is one atomic word, whose values are those of the tags. Nothing refers to the
+        // enum as a whole while the lock is shared.
+        unsafe { &*self.state.get().cast::<Once>() }
+    }
+
+    /// Where the value is, or will be.
+    #[inline]
+    fn place(&self) -> *mut T {
+        // SAFETY: within the enum, by its representation; only the address is taken.
+        unsafe { &raw mut (*self.state.get().cast::<Full<T>>()).value }
     }
 
     /// The value, if there is one. Never waits.
@@ -71,7 +110,7 @@ impl<T> OnceLock<T> {
     #[inline]
     fn get_now(&self) -> Option<&T> {
         // SAFETY: complete.
-        self.once.is_completed_now().then(|| unsafe { self.value() })
+        self.once().is_completed_now().then(|| unsafe { self.value() })
     }
 
     /// The value, if there is one, which nobody else can be at.
@@ -84,8 +123,10 @@ impl<T> OnceLock<T> {
     /// ```
     #[inline]
     pub fn get_mut(&mut self) -> Option<&mut T> {
-        // SAFETY: complete, so there is a value, and it is borrowed as we are.
-        self.once.is_completed_mut().then(|| unsafe { self.value.get_mut().assume_init_mut() })
+        match self.state.get_mut() {
+            State::Complete(value) => Some(value),
+            _ => None,
+        }
     }
 
     /// The value, once somebody has set it.
@@ -102,7 +143,7 @@ impl<T> OnceLock<T> {
     #[inline]
     #[track_caller]
     pub fn wait(&self) -> &T {
-        self.once.wait_force();
+        self.once().wait_force();
         // SAFETY: complete.
         unsafe { self.value() }
     }
@@ -156,10 +197,10 @@ impl<T> OnceLock<T> {
     #[inline]
     #[track_caller]
     fn initialize(&self, make: impl FnOnce() -> T) {
-        if let Some(run) = self.once.run_ignoring_poison() {
+        if let Some(run) = self.once().run_ignoring_poison() {
             let value = make();
-            // SAFETY: one party runs at a time, and nobody else looks at the value before it is done.
-            unsafe { (*self.value.get()).write(value) };
+            // SAFETY: one party runs at a time, and nothing else looks at the value before it is done.
+            unsafe { self.place().write(value) };
             run.done();
         }
     }
@@ -186,27 +227,18 @@ impl<T> OnceLock<T> {
     /// ```
     #[inline]
     pub fn take(&mut self) -> Option<T> {
-        if !self.once.is_completed_mut() {
-            return None;
+        match replace(self.state.get_mut(), State::Incomplete) {
+            State::Complete(value) => Some(value),
+            _ => None,
         }
-        self.once = Once::new();
-        // SAFETY: it was complete, and is not any more, so the value is taken once.
-        Some(unsafe { self.value.get_mut().assume_init_read() })
     }
 
     /// # Safety
-    /// `once` is complete.
+    /// The `Once` is complete.
     #[inline]
     unsafe fn value(&self) -> &T {
         // SAFETY: by contract there is a value, and nobody changes it any more through a shared reference.
-        unsafe { (*self.value.get()).assume_init_ref() }
-    }
-}
-
-impl<T> Drop for OnceLock<T> {
-    #[inline]
-    fn drop(&mut self) {
-        drop(self.take());
+        unsafe { &*self.place() }
     }
 }
 

@@ -1,9 +1,7 @@
 //! Whether a value was left behind by a panic, which is to say: perhaps in pieces.
 //!
 //! As in std, a guard that goes while a panic unwinds poisons its lock, unless it was made during that unwinding (by a
-//! destructor, which may well put things in order). What counts is the panic of the goroutine itself: std's own word
-//! for it, `std::thread::panicking`, is true for all goroutines of a processor while one of them is parked half-way
-//! through unwinding.
+//! destructor, which may well put things in order). What counts is the panic of the goroutine itself.
 
 use narrowboat_runtime::panicking;
 use std::sync::atomic::{AtomicBool, Ordering};

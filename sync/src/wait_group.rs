@@ -1,7 +1,7 @@
 //! Wait until the others are done.
 
 use crate::lot::{Cause, Entered, Line, Ticket, Told, describer};
-use narrowboat_runtime::park::{Reason, checkpoint};
+use narrowboat_runtime::park::{self, Reason, checkpoint};
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
@@ -63,6 +63,9 @@ impl WaitGroup {
     /// ```
     #[track_caller]
     pub fn wait(self) {
+        if self.members.count.load(Ordering::Relaxed) > 1 {
+            park::assert_may_park();
+        }
         let members = self.members.clone();
         drop(self);
         match members.enter(Location::caller()) {

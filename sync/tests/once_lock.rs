@@ -144,3 +144,36 @@ fn it_is_shared_as_stds_is() {
     assert_eq!(send_and_sync!(OnceLock<Rc<u32>>), (false, false));
     assert_eq!(send_and_sync!(OnceLock<std::sync::MutexGuard<'static, u32>>), (false, false));
 }
+
+/// What std's accepts: a value that borrows from something that is dropped before the lock.
+#[test]
+fn what_it_borrows_from_may_be_dropped_before_the_lock() {
+    let lock = OnceLock::new();
+    let text = String::from("borrowed");
+    lock.set(text.as_str()).unwrap();
+    assert_eq!(lock.get(), Some(&"borrowed"));
+
+    let mut list = OnceLock::new();
+    {
+        let text = String::from("borrowed as well");
+        assert_eq!(*list.get_or_init(|| vec![&*text]), ["borrowed as well"]);
+        assert_eq!(list.get_mut().unwrap().pop(), Some("borrowed as well"));
+    }
+}
+
+#[test]
+fn a_value_of_any_alignment_is_dropped_once() {
+    #[repr(align(64))]
+    struct Wide(#[allow(dead_code, reason = "is dropped")] Rc<()>);
+
+    let counted = Rc::new(());
+    let mut lock = OnceLock::new();
+    assert!(lock.set(Wide(counted.clone())).is_ok());
+    assert_eq!(std::ptr::from_ref(lock.get().unwrap()).addr() % 64, 0);
+    assert_eq!(Rc::strong_count(&counted), 2);
+    drop(lock.take());
+    assert_eq!(Rc::strong_count(&counted), 1);
+    assert!(lock.get().is_none() && lock.set(Wide(counted.clone())).is_ok());
+    drop(lock);
+    assert_eq!(Rc::strong_count(&counted), 1);
+}

@@ -13,9 +13,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[test]
 fn a_neighbours_panic_poisons_nothing() {
-    struct ParkOnDrop(narrowboat_chan::Receiver<()>);
+    struct ParkOnDrop(narrowboat_chan::Receiver<()>, narrowboat_chan::Sender<bool>);
     impl Drop for ParkOnDrop {
         fn drop(&mut self) {
+            self.1.send(std::thread::panicking()).unwrap();
             let _ = self.0.recv();
         }
     }
@@ -27,13 +28,12 @@ fn a_neighbours_panic_poisons_nothing() {
         .map(|_| {
             let (ended, unwinds) = (ended.clone(), unwinds.clone());
             spawn(move || {
-                let _parks = ParkOnDrop(ended);
-                unwinds.send(()).unwrap();
+                let _parks = ParkOnDrop(ended, unwinds);
                 resume_unwind(Box::new("and takes its time about it"));
             })
         })
         .collect();
-    (0..64).for_each(|_| unwinding.recv().unwrap());
+    (0..64).for_each(|_| assert!(unwinding.recv().unwrap(), "it unwinds, and is parked"));
     settle();
 
     let locks: Arc<Vec<_>> = Arc::new((0..8).map(|_| (Mutex::new(0), RwLock::new(0))).collect());
@@ -57,7 +57,7 @@ fn a_neighbours_panic_poisons_nothing() {
     for party in parties {
         party.join().unwrap();
     }
-    assert!(disturbed.load(Ordering::Relaxed) > 0, "std's count is zero: the test tests nothing");
+    assert_eq!(disturbed.load(Ordering::Relaxed), 0, "a goroutine has its own count of panics");
     assert!(locks.iter().all(|(mutex, rwlock)| !mutex.is_poisoned() && !rwlock.is_poisoned()));
     assert_eq!(locks.iter().map(|(mutex, _)| *mutex.lock().unwrap()).sum::<usize>(), 64 * 200);
 

@@ -29,6 +29,11 @@ pub fn number_from_env(name: &str) -> Option<usize> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name} should be a number, not {text:?}")))
 }
 
+/// Whether every goroutine has a stack of its own, which is another answer for what depends on that.
+pub fn own_stacks() -> bool {
+    std::env::var_os("NARROWBOAT_STACKS").is_some_and(|stacks| stacks == "own")
+}
+
 /// Runs `f` as the main goroutine of the program, as a user's `main` would. A program that hangs fails its test.
 #[track_caller]
 pub fn program<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {

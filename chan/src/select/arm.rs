@@ -4,9 +4,11 @@
 //! [`Handle`], which senders and receivers implement.
 
 use super::token::{Holds, Token};
+use crate::block::At;
 use crate::channel::{Channel, Found, Guard, Place};
 use crate::describe::{EMPTY, FULL};
 use crate::error::{RecvError, SendError};
+use crate::pairs::Met;
 use crate::receiver::Flavor;
 use crate::timer::{Event, Wait};
 use crate::waiters::{BlockedRecv, LateSend, Node, Note};
@@ -68,6 +70,16 @@ pub(super) enum Entry {
     Lost,
 }
 
+/// What came of the node that was chosen.
+pub(super) enum Accepted {
+    /// The token is filled.
+    Filled,
+    /// The other side has given up; the select starts over.
+    Nothing,
+    /// A receive: its message is being made.
+    Paired,
+}
+
 /// The outcome with which a select ends its own wait.
 pub(super) const BY_ITSELF: Outcome = Outcome(u32::MAX);
 
@@ -93,12 +105,20 @@ pub(super) trait Handle {
     /// The node was entered here, and is alive.
     unsafe fn leave(&self, node: Node);
 
-    /// After a wait that this arm's node ended: fills the token. False if there is nothing to fill it with, because
-    /// the other side has given up.
+    /// After a wait that this arm's node ended: fills the token.
     ///
     /// # Safety
     /// The node was entered here (or met a send found here), was chosen, and the caller has returned from its park.
-    unsafe fn accept(&self, node: Node, token: &mut Token) -> bool;
+    unsafe fn accept(&self, node: Node, token: &mut Token) -> Accepted;
+
+    /// Waits for the message of a selected send that an attempt at this arm has found.
+    fn meet(&self, sender: LateSend, hurried: bool, at: At) -> Met;
+
+    /// Waits for the message of a selected send, after [`accept`](Handle::accept) has said `Paired`.
+    ///
+    /// # Safety
+    /// As for `accept`; the node is in no queue, and stays alive until this returns.
+    unsafe fn rejoin(&self, node: Node, at: At) -> Met;
 
     /// Whether the operation is possible now. Nothing changes.
     fn is_ready(&self) -> bool;
@@ -143,7 +163,8 @@ impl<T> Channel<T> {
     fn attempt_send(&self, state: Guard<'_, T>, token: &mut Token) -> Attempt {
         match self.reserve_in(state) {
             Place::Reserved => token.set(Holds::Place),
-            Place::Paired(receiver) => token.set_partner(receiver.into_node()),
+            Place::Matched(receiver) => token.set_partner(receiver.into_node()),
+            Place::Paired(key) => token.set_pair(key),
             Place::Closed => token.set(Holds::Closed),
             Place::None => return Attempt::NotReady,
         }
@@ -184,16 +205,33 @@ impl<T> Handle for Sender<T> {
         unsafe { self.channel.lock().sends.leave(node) }
     }
 
-    unsafe fn accept(&self, node: Node, token: &mut Token) -> bool {
-        // SAFETY: the node is the caller's again; `PAIRED` says that the partner's node is in the cell.
+    unsafe fn accept(&self, node: Node, token: &mut Token) -> Accepted {
+        // SAFETY: the node is the caller's again; `MATCHED` says that the partner's node is in the cell, `PAIRED` that the
+        // key of the pair is.
         unsafe {
             match node.note() {
                 Note::RESERVED => token.set(Holds::Place),
-                Note::PAIRED => token.set_partner(crate::cell::load(node.cell())),
+                Note::MATCHED => token.set_partner(crate::cell::load(node.cell())),
+                Note::PAIRED => {
+                    let key = crate::cell::load(node.cell());
+                    if !self.channel.lock().pairs.start(key) {
+                        return Accepted::Nothing;
+                    }
+                    token.set_pair(key);
+                }
+                Note::RETRY => return Accepted::Nothing,
                 _ => token.set(Holds::Closed),
             }
         }
-        true
+        Accepted::Filled
+    }
+
+    fn meet(&self, _: LateSend, _: bool, _: At) -> Met {
+        unreachable!("a send meets no other")
+    }
+
+    unsafe fn rejoin(&self, _: Node, _: At) -> Met {
+        unreachable!("what accepts without waiting does not wait")
     }
 
     fn is_ready(&self) -> bool {
@@ -220,6 +258,8 @@ impl<T> Handle for Sender<T> {
             Holds::Place => self.channel.withdraw(),
             // SAFETY: the token was filled by this channel's arm, so the partner is a receive of its type.
             Holds::Partner => unsafe { BlockedRecv::<T>::from_node(token.partner()) }.give_up(),
+            // SAFETY: the token has just said so.
+            Holds::Pair => self.channel.give_up(unsafe { token.pair() }),
             Holds::Nothing | Holds::Message | Holds::Closed => {}
         }
     }
@@ -234,7 +274,7 @@ impl<T> Sender<T> {
     ///
     /// # Safety
     /// The token was filled by an arm with this sender's [`id`](Handle::id).
-    pub(super) unsafe fn complete(&self, token: &mut Token, message: T) -> Result<(), SendError<T>> {
+    pub(super) unsafe fn complete(&self, token: &mut Token, message: T, at: At) -> Result<(), SendError<T>> {
         match token.take() {
             Holds::Place => self.channel.deliver(message),
             Holds::Partner => {
@@ -242,6 +282,8 @@ impl<T> Sender<T> {
                 unsafe { BlockedRecv::from_node(token.partner()) }.give(message);
                 Ok(())
             }
+            // SAFETY: the token has just said so; an equal id means the same channel, of which the pair is.
+            Holds::Pair => self.channel.settle(unsafe { token.pair() }, message, at),
             Holds::Nothing | Holds::Message | Holds::Closed => Err(SendError(message)),
         }
     }
@@ -326,16 +368,27 @@ impl<T> Handle for Receiver<T> {
         }
     }
 
-    unsafe fn accept(&self, node: Node, token: &mut Token) -> bool {
+    unsafe fn accept(&self, node: Node, token: &mut Token) -> Accepted {
         // SAFETY: the node is the caller's again; `DONE` says that a message is in the cell, of this channel's type.
         unsafe {
             match node.note() {
                 Note::DONE => token.set_message_from::<T>(node.cell()),
                 Note::CLOSED => token.set(Holds::Closed),
-                _ => return false,
+                Note::PAIRED => return Accepted::Paired,
+                _ => return Accepted::Nothing,
             }
         }
-        true
+        Accepted::Filled
+    }
+
+    fn meet(&self, sender: LateSend, hurried: bool, at: At) -> Met {
+        let Flavor::Channel(channel) = &self.flavor else { unreachable!("nothing else has senders") };
+        channel.meet(sender, hurried, at)
+    }
+
+    unsafe fn rejoin(&self, node: Node, at: At) -> Met {
+        let Flavor::Channel(channel) = &self.flavor else { unreachable!("nothing else has senders") };
+        channel.rejoin(node, at)
     }
 
     fn is_ready(&self) -> bool {

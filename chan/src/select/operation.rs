@@ -5,7 +5,7 @@ use super::token::{Holds, Token};
 use crate::error::{RecvError, SendError};
 use crate::{Receiver, Sender};
 use std::fmt;
-use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 
 /// An operation that a [`Select`](crate::Select) has chosen, and that must now be completed.
 ///
@@ -86,10 +86,11 @@ impl<'a> SelectedOperation<'a> {
     /// assert_eq!(rx.recv(), Ok(10));
     /// ```
     #[inline]
+    #[track_caller]
     pub fn send<T>(mut self, s: &Sender<T>, msg: T) -> Result<(), SendError<T>> {
         assert!(self.arm.handle.id() == s.id(), "passed a sender that wasn't selected");
         // SAFETY: our token was filled by the arm with this id.
-        unsafe { s.complete(&mut self.token, msg) }
+        unsafe { s.complete(&mut self.token, msg, Location::caller()) }
     }
 
     /// Completes a receive, with the receiver that was added.

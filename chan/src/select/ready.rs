@@ -48,7 +48,7 @@ pub(crate) fn ready(arms: &mut [Arm<'_>], order: Order, limit: Limit, at: At) ->
 pub(super) fn none_is_possible(arms: &[Arm<'_>], at: At) -> bool {
     // One look at one channel is such a moment.
     arms.len() < 2
-        || watch(arms, false, None, at, |waiter, deadline| {
+        || watch(arms, true, false, None, at, |waiter, deadline| {
             let quiet = waiter.try_end(BY_ITSELF);
             if !quiet {
                 // SAFETY: `waiter` is from our latest `begin`. Somebody has called.
@@ -62,7 +62,7 @@ pub(super) fn none_is_possible(arms: &[Arm<'_>], at: At) -> bool {
 #[cold]
 #[inline(never)]
 fn sleep(arms: &[Arm<'_>], limit: Option<Instant>, at: At) {
-    watch(arms, arms.len() == 1 && limit.is_none(), limit, at, |waiter, deadline| {
+    watch(arms, false, arms.len() == 1 && limit.is_none(), limit, at, |waiter, deadline| {
         if deadline.is_some() || !waiter.try_end(BY_ITSELF) {
             // SAFETY: `waiter` is from our latest `begin`. If not all watch, somebody has called already.
             unsafe { waiter.park(deadline.flatten()) };
@@ -71,17 +71,23 @@ fn sleep(arms: &[Arm<'_>], limit: Option<Instant>, at: At) {
 }
 
 /// Steps 2 to 4. `then` ends the wait that it gets. It hears when that has to end at the latest, if the select watches at all
-/// arms, which it does as long as none is found possible.
+/// arms, which it does as long as none is found possible. `brief`: it does not park but to receive a call that is under way.
 #[inline(always)]
 fn watch<R>(
     arms: &[Arm<'_>],
+    brief: bool,
     sole: bool,
     limit: Option<Instant>,
     at: At,
     then: impl FnOnce(Waiter, Option<Option<Instant>>) -> R,
 ) -> R {
     describe::announce();
-    let waiter = Waiter::begin(Reason::Select, (&raw const arms).expose_provenance(), at);
+    let object = (&raw const arms).expose_provenance();
+    let waiter = if brief {
+        Waiter::begin_brief(Reason::Select, object, at)
+    } else {
+        Waiter::begin(Reason::Select, object, at)
+    };
     let nodes = Nodes::new(waiter, arms.len());
     let mut deadline = limit;
     let mut watching = 0;

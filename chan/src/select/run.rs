@@ -18,6 +18,9 @@
 //! 5. The node that was chosen says what happened. If the deadline ended the wait, or the other side gave up, it starts
 //!    over with step 1; there it finds the timer that has become due, or that its own time is up.
 //!
+//! A receive may meet a selected send whose message is being made ([`crate::pairs`]). If that takes long, the select starts
+//! over as well: other arms may have become possible, or its time may be up.
+//!
 //! Starting over is not going in circles. It happens in step 2 when a select that was found waiting at one channel had
 //! ended its own wait, because it had found another waiting at a later one; and so on, until one was found that was
 //! still waiting, and has been served, or until the chain meets its own beginning. Two selects that meet at two channels
@@ -28,12 +31,13 @@
 //! An arm that something happens to at an instant (a timer is due, a context ends) names that instant when it is
 //! entered, under its lock; the earliest is part of the deadline.
 
-use super::arm::{Arm, Attempt, BY_ITSELF, Entry, Seat};
+use super::arm::{Accepted, Arm, Attempt, BY_ITSELF, Entry, Seat};
 use super::ready::none_is_possible;
 use super::shuffle::shuffle;
-use super::token::Token;
+use super::token::{Holds, Token};
 use crate::block::{At, Limit};
 use crate::describe;
+use crate::pairs::Met;
 use crate::timer::earlier;
 use crate::waiters::{LateSend, Node};
 use narrowboat_runtime::park::{Outcome, Reason, WaitNode, Waiter, checkpoint};
@@ -73,20 +77,27 @@ pub(super) fn choose(
     let mut again = cfg!(loom);
     'again: loop {
         order.arrange(arms);
+        let mut took_too_long = false;
         for (i, arm) in arms.iter().enumerate() {
             match arm.handle.attempt(token) {
                 Attempt::NotReady => continue,
+                // A receive waits for the message, and would take giving way for waiting.
+                Attempt::Ready if token.holds() == Holds::Pair => {}
                 Attempt::Ready => checkpoint(),
-                Attempt::Late(sender) => {
-                    if !meet(arm, sender, token, at) {
-                        continue 'again;
+                Attempt::Late(sender) => match meet(arms, i, sender, limit != Limit::None, token, at) {
+                    Filled::Yes => {}
+                    Filled::No => continue 'again,
+                    Filled::TookTooLong => {
+                        took_too_long = true;
+                        continue;
                     }
-                }
+                },
             }
             return Some(i);
         }
         let Some(deadline) = limit.deadline() else {
-            if !none_is_possible(arms, at) {
+            // A send that took too long and is found again has been no counterpart all the time.
+            if !took_too_long && !none_is_possible(arms, at) {
                 continue;
             }
             checkpoint();
@@ -117,20 +128,25 @@ fn wait(arms: &[Arm<'_>], limit: Option<Instant>, token: &mut Token, at: At) -> 
         Entered::All(deadline) => {
             // SAFETY: `waiter` is from our latest `begin`.
             let outcome = unsafe { waiter.park(deadline) };
-            leave(arms, &nodes, arms.len(), outcome, token)
+            let left = leave(arms, &nodes, arms.len(), outcome, token);
+            complete(arms, &nodes, left, token, at)
         }
         // Another party has ended the wait, and will wake us.
         Entered::Lost(entered) => {
             // SAFETY: as above.
             let outcome = unsafe { waiter.park(None) };
-            leave(arms, &nodes, entered, outcome, token)
+            let left = leave(arms, &nodes, entered, outcome, token);
+            complete(arms, &nodes, left, token, at)
         }
         Entered::Ended(entered, attempt) => {
             leave(arms, &nodes, entered, BY_ITSELF, token);
             match attempt {
                 Attempt::Ready => Some(entered),
                 Attempt::NotReady => None,
-                Attempt::Late(sender) => meet(&arms[entered], sender, token, at).then_some(entered),
+                Attempt::Late(sender) => {
+                    let met = meet(arms, entered, sender, limit.is_some(), token, at);
+                    matches!(met, Filled::Yes).then_some(entered)
+                }
             }
         }
     }
@@ -175,7 +191,7 @@ fn leave(
     entered: usize,
     outcome: Outcome,
     token: &mut Token,
-) -> Option<usize> {
+) -> Option<(usize, Accepted)> {
     let chosen = outcome.0.checked_sub(Outcome::FIRST).map(|n| n as usize).filter(|n| *n < entered);
     for (i, arm) in arms[..entered].iter().enumerate() {
         if chosen != Some(i) {
@@ -184,15 +200,66 @@ fn leave(
         }
     }
     // SAFETY: the node was entered at this arm and ended the wait, from which we have returned.
-    chosen.filter(|i| unsafe { arms[*i].handle.accept(nodes.get(*i), token) })
+    chosen.map(|i| (i, unsafe { arms[i].handle.accept(nodes.get(i), token) }))
 }
 
-/// Gets the message of a selected send that `arm`, a receive, has met. False if there is none in the end.
+/// The arm that was chosen, once its token is filled; `None` means to start over.
+#[inline]
+fn complete(
+    arms: &[Arm<'_>],
+    nodes: &Nodes,
+    left: Option<(usize, Accepted)>,
+    token: &mut Token,
+    at: At,
+) -> Option<usize> {
+    match left? {
+        (chosen, Accepted::Filled) => Some(chosen),
+        (_, Accepted::Nothing) => None,
+        (chosen, Accepted::Paired) => {
+            let arm = &arms[chosen];
+            // SAFETY: the node ended the wait at this arm; all others have left their queues, and it is alive.
+            let met = unsafe { arm.handle.rejoin(nodes.get(chosen), at) };
+            matches!(fill(arm, met, token), Filled::Yes).then_some(chosen)
+        }
+    }
+}
+
+/// What came of meeting a selected send.
+enum Filled {
+    Yes,
+    No,
+    /// The same as if the send had not been there, for now.
+    TookTooLong,
+}
+
+/// Waits for the message of a selected send that was found at an arm.
 #[cold]
-fn meet(arm: &Arm<'_>, sender: LateSend, token: &mut Token, at: At) -> bool {
-    let node = sender.meet(arm.handle.id(), at);
-    // SAFETY: the node met a send that was found at this arm, and the wait is over.
-    unsafe { arm.handle.accept(node, token) }
+fn meet(
+    arms: &[Arm<'_>],
+    found_at: usize,
+    sender: LateSend,
+    limited: bool,
+    token: &mut Token,
+    at: At,
+) -> Filled {
+    let arm = &arms[found_at];
+    // In a model the patience ends at any time, so that two selects could start over for ever.
+    let hurried = limited || (arms.len() > 1 && !cfg!(loom));
+    fill(arm, arm.handle.meet(sender, hurried, at), token)
+}
+
+/// Fills the token with the message of a selected send that `arm`, a receive, has met.
+#[cold]
+fn fill(arm: &Arm<'_>, met: Met, token: &mut Token) -> Filled {
+    match met {
+        // SAFETY: the node met a send that was found at this arm, and the wait is over.
+        Met::Settled(node, _) => match unsafe { arm.handle.accept(node, token) } {
+            Accepted::Filled => Filled::Yes,
+            Accepted::Nothing | Accepted::Paired => Filled::No,
+        },
+        // One that must not wait where it is tries its other arms, and is refused when it waits for them.
+        Met::Dissolved | Met::Refused => Filled::TookTooLong,
+    }
 }
 
 /// One node for each arm: the party's own for the first, a boxed slice for the others.

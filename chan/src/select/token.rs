@@ -1,6 +1,7 @@
 //! What a select holds between choosing an operation and completing it.
 
 use crate::cell::{self, Words};
+use crate::pairs::PairKey;
 use crate::waiters::Node;
 
 /// The chosen operation's state. Only the arm that filled a token reads it, so the type of the message is known.
@@ -22,6 +23,8 @@ pub(crate) enum Holds {
     Place,
     /// A send: a receive waits for the message; its node is in the words.
     Partner,
+    /// A send: a receive waits for the message, for a time; the key of the pair is in the words.
+    Pair,
     /// Either: the channel is closed.
     Closed,
 }
@@ -61,6 +64,11 @@ impl Token {
         cell::store(&mut self.words, partner);
     }
 
+    pub(crate) fn set_pair(&mut self, key: PairKey) {
+        self.set(Holds::Pair);
+        cell::store(&mut self.words, key);
+    }
+
     /// Empties the token, and says what was in it. The words keep what they hold until the next `set`.
     #[inline]
     pub(crate) fn take(&mut self) -> Holds {
@@ -79,6 +87,13 @@ impl Token {
     /// [`take`](Token::take) has just returned `Partner`; called once.
     #[inline]
     pub(crate) unsafe fn partner(&self) -> Node {
+        // SAFETY: by contract.
+        unsafe { cell::load(&self.words) }
+    }
+
+    /// # Safety
+    /// [`take`](Token::take) has just returned `Pair`.
+    pub(crate) unsafe fn pair(&self) -> PairKey {
         // SAFETY: by contract.
         unsafe { cell::load(&self.words) }
     }

@@ -136,6 +136,7 @@ impl<F: IoSafe> Source<F> {
     #[inline(never)]
     fn wait(&self, seen: Option<Seen>, wait: &mut Wait<'_>) -> io::Result<()> {
         check_polled()?;
+        park::assert_may_park();
         let registration = self.registered()?;
         // Who has seen nothing made its call before it saw the registration. Whatever came since then was
         // there when the descriptor was added, or came later; both are events, and change what the

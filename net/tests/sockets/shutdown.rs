@@ -137,7 +137,8 @@ fn a_datagram_socket_shut_down_under_a_waiting_party_says_what_stds_does() {
         let end = (Ok(0), Ok(0));
         for how in [Shutdown::Read, Shutdown::Both] {
             for through_descriptor in [false, true] {
-                let operations: [(fn(&StdUnix) -> Said, fn(&UnixDatagram) -> Said); 2] = [
+                type Both = (fn(&StdUnix) -> Said, fn(&UnixDatagram) -> Said);
+                let operations: [Both; 2] = [
                     (|s| said(s.recv(&mut [0; 9])), |s| said(s.recv(&mut [0; 9]))),
                     (
                         |s| said(s.recv_from(&mut [0; 9]).map(|(n, from)| (assert!(from.is_unnamed()), n).1)),

@@ -274,21 +274,7 @@ pub(crate) unsafe extern "C" fn call_on(
         "push rbx",
         "push rcx",
         // The rest of `switch`. The convention of `switch` lets the code there expect nothing of the other registers.
-        "mov rsp, rax",
-        ".cfi_def_cfa rsp, 24",
-        ".cfi_offset rip, -24",
-        ".cfi_offset rbx, -16",
-        ".cfi_offset rbp, -8",
-        "pop rax",
-        ".cfi_def_cfa_offset 16",
-        ".cfi_register rip, rax",
-        "pop rbx",
-        ".cfi_def_cfa_offset 8",
-        ".cfi_same_value rbx",
-        "pop rbp",
-        ".cfi_def_cfa_offset 0",
-        ".cfi_same_value rbp",
-        "jmp rax",
+        resume!("rax"),
         ".cfi_endproc"
     )
 }

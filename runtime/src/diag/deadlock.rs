@@ -67,7 +67,11 @@ fn is_dead(runtime: &'static Runtime) -> bool {
     });
     for processor in &held {
         dead = dead && processor.deadline.load(Ordering::Relaxed) == clock::NEVER;
-        dead = dead && processor.unstarted.is_empty() && processor.arrivals.is_empty();
+        // What waits for a stack can start only when another goroutine ends.
+        // SAFETY: we hold the processor, so its local part is ours to read.
+        let without_stack = unsafe { processor.is_without_stack() };
+        let nothing_to_start = || processor.unstarted.is_empty() && processor.arrivals.is_empty();
+        dead = dead && (without_stack || nothing_to_start());
         // SAFETY: we hold the processor, so nothing runs on it and its records are ours to read.
         dead = dead
             && unsafe {

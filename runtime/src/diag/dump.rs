@@ -2,7 +2,7 @@
 
 use super::group::Text;
 use super::inspect::{self, Findings, Key};
-use crate::park::{Reason, WaitingThread};
+use crate::park::{Identity, Reason, WaitingThread};
 use crate::sched;
 use crate::sched::look::StackUse;
 use crate::{GoroutineId, park};
@@ -20,7 +20,7 @@ pub struct GoroutineInfo {
     pub(super) id: u64,
     pub(super) name: Option<Arc<str>>,
     pub(super) reason: Reason,
-    pub(super) object: usize,
+    pub(super) object: Identity,
     pub(super) woken: bool,
     pub(super) waiting_for: Duration,
     pub(super) waits_at: &'static Location<'static>,
@@ -58,8 +58,15 @@ impl GoroutineInfo {
 
     /// The address of what it waits for (a channel, a lock), if that has one: two that wait for the same have the same.
     /// A select waits for several, and has none.
+    ///
+    /// Two that wait for different things have different addresses, unless these things are on stacks that are copied.
     pub fn object(&self) -> Option<usize> {
-        (self.object != 0 && self.reason != Reason::Select).then_some(self.object)
+        Some(self.identity()?.address)
+    }
+
+    /// What it waits for, told apart from everything else.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        (self.object.address != 0 && self.reason != Reason::Select).then_some(self.object)
     }
 
     /// The source line of the call that blocks; of the spawn, if it has not waited yet.
@@ -171,8 +178,9 @@ impl Dump {
     /// assert!(dump.goroutines().iter().all(|goroutine| dump.waits_for(goroutine).is_none()));
     /// ```
     pub fn waits_for(&self, goroutine: &GoroutineInfo) -> Option<String> {
-        let thing = self.findings.things.get(&goroutine.object()?)?;
-        Some(Text::of(self).thing(thing, None))
+        let identity = goroutine.identity()?;
+        let thing = self.findings.things.get(&identity)?;
+        Some(Text::of(self).thing(thing, identity.stack_of, None))
     }
 
     /// How many goroutines had not started, and therefore are not among the others.

@@ -4,7 +4,7 @@ use super::dump::{Dump, GoroutineInfo};
 use super::inspect::{Key, Sample};
 use crate::clock;
 use crate::goroutine::task;
-use crate::park::{Reason, Thing, WaitingThread};
+use crate::park::{Identity, Reason, Thing, WaitingThread};
 use std::backtrace::Backtrace;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -22,8 +22,8 @@ const MOST_FRAMES: usize = 24;
 /// A dump on its way to be text.
 pub(super) struct Text<'a> {
     dump: &'a Dump,
-    /// The numbers of things that have been mentioned, by address.
-    numbers: RefCell<HashMap<usize, usize>>,
+    /// The numbers of things that have been mentioned.
+    numbers: RefCell<HashMap<Identity, usize>>,
 }
 
 impl<'a> Text<'a> {
@@ -113,11 +113,12 @@ impl<'a> Text<'a> {
             writeln!(f, "    {:<7} {text}", std::mem::take(&mut label))
         };
         for arm in sample.iter().flat_map(|sample| &sample.arms) {
-            line(f, &self.thing(arm, None))?;
+            // Nothing that stands in a select is on a stack.
+            line(f, &self.thing(arm, 0, None))?;
         }
         // In the order of the oldest goroutine that waits for each.
-        let mut waiting: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
-        for (index, object) in members.iter().filter_map(|member| member.object()).enumerate() {
+        let mut waiting: BTreeMap<Identity, (usize, usize)> = BTreeMap::new();
+        for (index, object) in members.iter().filter_map(|member| member.identity()).enumerate() {
             waiting.entry(object).or_insert((index, 0)).1 += 1;
         }
         let mut waiting: Vec<_> = waiting.into_iter().collect();
@@ -127,7 +128,7 @@ impl<'a> Text<'a> {
         waiting.truncate(MOST_NAMED);
         for (object, (_, parties)) in &waiting {
             let parties = (all > 1 && *parties > 1).then_some(*parties);
-            line(f, &self.thing(&self.dump.findings.things[object], parties))?;
+            line(f, &self.thing(&self.dump.findings.things[object], object.stack_of, parties))?;
         }
         match all - waiting.len() {
             0 => Ok(()),
@@ -136,8 +137,8 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// `channel #1, unbuffered, made at src/main.rs:4:20`.
-    pub(super) fn thing(&self, thing: &Thing, parties: Option<usize>) -> String {
+    /// `channel #1, unbuffered, made at src/main.rs:4:20`. `stack_of`: the goroutine on whose copied stack it is, or 0.
+    pub(super) fn thing(&self, thing: &Thing, stack_of: u64, parties: Option<usize>) -> String {
         let mut text = String::from(thing.operation);
         if !text.is_empty() {
             text.push(' ');
@@ -149,7 +150,8 @@ impl<'a> Text<'a> {
         if thing.address != 0 {
             let mut numbers = self.numbers.borrow_mut();
             let next = numbers.len() + 1;
-            text += &format!(" #{}", numbers.entry(thing.address).or_insert(next));
+            let identity = Identity { address: thing.address, stack_of };
+            text += &format!(" #{}", numbers.entry(identity).or_insert(next));
         }
         if !thing.details.is_empty() {
             text = text + ", " + &thing.details;
@@ -191,7 +193,7 @@ impl<'a> Text<'a> {
         writeln!(f, "\nthread{name}: waiting for {reason}, for {}", lasting(lasts))?;
         // It may go on at any moment, so nobody has looked at what it waits for; unless a goroutine waits for it, too.
         if let Some(thing) = self.dump.findings.things.get(&thread.object) {
-            writeln!(f, "    on      {}", self.thing(thing, None))?;
+            writeln!(f, "    on      {}", self.thing(thing, thread.object.stack_of, None))?;
         }
         writeln!(f, "    at      {}", thread.at)
     }

@@ -16,7 +16,7 @@ use super::dump::GoroutineInfo;
 use crate::clock;
 use crate::goroutine::record::Record;
 use crate::lock::Mutex;
-use crate::park::{self, Outcome, Reason, Thing, Waiter};
+use crate::park::{self, Identity, Outcome, Reason, Thing, Waiter};
 use crate::sched::Runtime;
 use crate::sched::processor::Processor;
 use std::backtrace::Backtrace;
@@ -51,8 +51,8 @@ pub(crate) struct Sample {
 pub(crate) struct Findings {
     pub(crate) goroutines: Vec<GoroutineInfo>,
     pub(crate) samples: HashMap<Key, Sample>,
-    /// What is waited for, by its address.
-    pub(crate) things: HashMap<usize, Thing>,
+    /// What is waited for.
+    pub(crate) things: HashMap<Identity, Thing>,
     /// The numbers of processors that have not answered.
     pub(crate) silent: Vec<usize>,
 }
@@ -78,6 +78,7 @@ pub(crate) fn inspect(
     limit: Duration,
     at: &'static Location<'static>,
 ) -> Findings {
+    park::assert_may_park();
     let deadline = Instant::now() + limit;
     let inspection = loop {
         let mut current = lock(&CURRENT);
@@ -124,14 +125,19 @@ impl Findings {
         let info = unsafe { processor.describe(record) };
         let key = info.key();
         let first = self.samples.len() < MOST_SAMPLES && !self.samples.contains_key(&key);
-        if let Some(object) = info.object()
+        if let Some(object) = info.identity()
             && !self.things.contains_key(&object)
             && (first || self.things.len() < MOST_THINGS)
         {
-            // SAFETY: it waited when `describe` looked, and does not go on before this processor does.
+            // SAFETY: by contract. It waited when `describe` looked, and does not go on before this processor does. What
+            // it waits for may be on its stack, which is in place then.
             unsafe {
-                park::describe(info.reason, object, &mut |thing| drop(self.things.insert(object, thing)))
-            };
+                if object.stack_of == record.id {
+                    processor.make_resident(record);
+                }
+                let mut keep = |thing| drop(self.things.insert(object, thing));
+                park::describe(info.reason, object.address, &mut keep);
+            }
         }
         if first {
             // SAFETY: by contract, and as above.
@@ -187,11 +193,13 @@ impl Processor {
         let object = record.object();
         let waits = record.head.claim.is_waiting();
         let now = (clock::now() >> 24) as u32;
+        let object = if waits && record.reason != Reason::None { object } else { 0 };
         GoroutineInfo {
             id: record.id,
             name: record.origin.name().cloned(),
             reason: record.reason,
-            object: if waits && record.reason != Reason::None { object } else { 0 },
+            // SAFETY: by contract.
+            object: unsafe { self.identity_of(record, object) },
             woken: !waits,
             waiting_for: Duration::from_nanos(u64::from(now.wrapping_sub(record.since)) << 24),
             waits_at: record.waits_at,
@@ -209,8 +217,8 @@ impl Processor {
         // SAFETY: by contract. The stack, on which a select has its arms, is in place once the backtrace has been taken.
         unsafe {
             sample.backtrace = self.backtrace_of(record);
-            if info.reason == Reason::Select && info.object != 0 && self.stack_of(record).resident {
-                park::describe(info.reason, info.object, &mut |arm| sample.arms.push(arm));
+            if info.reason == Reason::Select && info.object.address != 0 && self.stack_of(record).resident {
+                park::describe(info.reason, info.object.address, &mut |arm| sample.arms.push(arm));
             }
         }
         sample

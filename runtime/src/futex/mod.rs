@@ -45,7 +45,7 @@ mod table;
 use crate::locals::map;
 use crate::lock::Native;
 use crate::park::{Outcome, Reason, Waiter};
-use crate::sched::{fork, processor};
+use crate::sched::{as_thread, fork};
 use libc::{c_int, c_long, timespec};
 use std::panic::Location;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -75,7 +75,8 @@ const EVERY_BIT: u32 = u32::MAX;
 /// As for the system call.
 unsafe fn futex(call: Call) -> Answer {
     // A forked child has none of the threads that the table is for, and perhaps a lock of it held for ever.
-    let private = call.operation & libc::FUTEX_PRIVATE_FLAG != 0 && !fork::in_child();
+    // (Nor is there one while loom, whose locks are no locks outside of a model, runs a model of it.)
+    let private = call.operation & libc::FUTEX_PRIVATE_FLAG != 0 && !fork::in_child() && !cfg!(loom);
     let mask = |with_mask| if with_mask { call.mask } else { EVERY_BIT };
     match call.operation & libc::FUTEX_CMD_MASK {
         command @ (libc::FUTEX_WAIT | libc::FUTEX_WAIT_BITSET) if private && may_park(call.word) => {
@@ -94,7 +95,7 @@ unsafe fn futex(call: Call) -> Answer {
 
 /// Whether the caller is a goroutine that may park for this word.
 fn may_park(word: usize) -> bool {
-    !Native::is_on() && map::is_private() && processor::may_park_for(word)
+    !Native::is_on() && map::is_private() && as_thread::may_park_for(word)
 }
 
 /// Steps 1, 2 and 6.
@@ -120,7 +121,7 @@ unsafe fn wait(call: Call, mask: u32, absolute: bool) -> Answer {
         return Err(libc::EAGAIN);
     }
     // SAFETY: this goroutine's node stands in the queue.
-    let outcome = unsafe { processor::park_in_place(waiter, deadline) };
+    let outcome = unsafe { as_thread::park_in_place(waiter, deadline) };
     if outcome != Outcome::TIMED_OUT {
         return Ok(0);
     }

@@ -41,6 +41,11 @@ impl Shard {
         Shard { waiting: AtomicUsize::new(0), queue: Mutex::new(WaitQueue::new()) }
     }
 
+    #[cfg(loom)]
+    fn new() -> Shard {
+        Shard { waiting: AtomicUsize::new(0), queue: Mutex::new(WaitQueue::new()) }
+    }
+
     #[cfg(not(loom))]
     fn lock(&self) -> MutexGuard<'_, WaitQueue> {
         // Nothing panics under the lock. It may be poisoned by a goroutine that was unwinding already.
@@ -133,4 +138,108 @@ fn matches(node: NonNull<WaitNode>, word: usize, mask: u32) -> bool {
     // written before it got there.
     let [its, bits] = unsafe { (*node.as_ptr()).cell().assume_init() };
     its == word && bits as u32 & mask != 0
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::park::Reason;
+    use crate::shim::AtomicU32;
+    use loom::sync::Arc;
+    use loom::thread;
+    use std::panic::Location;
+    use std::time::Instant;
+
+    const EVERY_BIT: u32 = u32::MAX;
+    const ADDRESS: usize = 64;
+
+    struct Shared {
+        shard: Shard,
+        word: AtomicU32,
+    }
+
+    impl Shared {
+        fn new() -> Arc<Shared> {
+            Arc::new(Shared { shard: Shard::new(), word: AtomicU32::new(0) })
+        }
+
+        /// As `futex::wait`: false if the deadline came first.
+        fn wait(&self, expected: u32, deadline: Option<Instant>) -> bool {
+            let waiter = Waiter::begin(Reason::Futex, ADDRESS, Location::caller());
+            // Relaxed: the word is the waker's to order by other means; the fences are what is tested.
+            let looks = || self.word.load(Ordering::Relaxed) == expected;
+            // SAFETY: the steps of the module.
+            unsafe {
+                if !self.shard.enter(waiter, ADDRESS, EVERY_BIT, deadline.is_some(), looks) {
+                    return true;
+                }
+                if waiter.park(deadline) == Outcome::TIMED_OUT {
+                    self.shard.leave(waiter);
+                    return false;
+                }
+            }
+            true
+        }
+
+        /// Sets the word, and wakes.
+        fn set(&self, value: u32, most: usize) -> usize {
+            self.word.store(value, Ordering::Relaxed);
+            self.shard.wake(ADDRESS, EVERY_BIT, most)
+        }
+    }
+
+    /// A word that changes against a wait for that: the waiter never sleeps for ever.
+    #[test]
+    fn loom_a_wait_sees_the_change_or_is_woken() {
+        loom::model(|| {
+            let shared = Shared::new();
+            let waker = {
+                let shared = shared.clone();
+                thread::spawn(move || shared.set(1, 1))
+            };
+            while shared.word.load(Ordering::Relaxed) == 0 {
+                shared.wait(0, None);
+            }
+            waker.join().unwrap();
+            assert_eq!(shared.shard.waiting.load(Ordering::Relaxed), 0);
+        });
+    }
+
+    /// A deadline against a wake-up: one ends the wait, and in the end nothing is counted.
+    #[test]
+    fn loom_a_deadline_and_a_wake_up_count_a_waiter_out_once() {
+        loom::model(|| {
+            let shared = Shared::new();
+            let waker = {
+                let shared = shared.clone();
+                thread::spawn(move || shared.set(1, 1))
+            };
+            let in_time = shared.wait(0, Some(Instant::now()));
+            let woken = waker.join().unwrap();
+            // The waker has woken it, or it went by itself, or it saw the change.
+            assert!(in_time || woken == 0);
+            assert_eq!(shared.shard.waiting.load(Ordering::Relaxed), 0);
+        });
+    }
+
+    /// Two that wait, and a waker that may wake both.
+    #[test]
+    fn loom_all_that_wait_are_woken() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(|| {
+            let shared = Shared::new();
+            let others = [(); 2].map(|()| {
+                let shared = shared.clone();
+                thread::spawn(move || {
+                    while shared.word.load(Ordering::Relaxed) == 0 {
+                        shared.wait(0, None);
+                    }
+                })
+            });
+            shared.set(1, usize::MAX);
+            others.into_iter().for_each(|other| other.join().unwrap());
+            assert_eq!(shared.shard.waiting.load(Ordering::Relaxed), 0);
+        });
+    }
 }

@@ -83,6 +83,9 @@ impl<T> JoinHandle<T> {
     }
 
     fn wait(self, at: &'static Location<'static>) -> Result<T, Panic> {
+        if !self.is_finished() {
+            park::assert_may_park();
+        }
         let task = self.task;
         mem::forget(self);
         // SAFETY: the forgotten handle was the one handle of the task, and knew its type.

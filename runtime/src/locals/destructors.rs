@@ -11,7 +11,7 @@
 
 use super::private::Destructor;
 use crate::goroutine::record::Record;
-use crate::sched::processor;
+use crate::sched::{as_thread, processor};
 use std::ffi::{c_int, c_void};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -48,7 +48,7 @@ unsafe extern "C" fn register(run: Run, object: *mut c_void, module: *mut c_void
     CALLS.fetch_add(1, Ordering::Relaxed);
     if let Some(goroutine) = processor::calling_goroutine() {
         // SAFETY: the caller is this goroutine.
-        let taken = unsafe { processor::add_destructor(goroutine, Destructor { run, object }) };
+        let taken = unsafe { as_thread::add_destructor(goroutine, Destructor { run, object }) };
         if taken {
             return 0;
         }

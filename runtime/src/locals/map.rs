@@ -32,6 +32,9 @@ pub(crate) struct Map {
     pub(super) words: Vec<Word>,
     /// The words that are all set once std has made the handle of a thread, by number.
     pub(super) handle: Vec<usize>,
+    /// Where the runtime's own struct begins in the block, and how long that is.
+    pub(super) ours: usize,
+    pub(super) length: usize,
     /// Whether two more words follow: what a C++ runtime keeps about exceptions.
     pub(super) exceptions: bool,
 }
@@ -82,7 +85,7 @@ pub(crate) fn make(leave: &[String]) -> std::io::Result<()> {
                  threads: {why}"
             ));
             let _ = SHARED.set(why);
-            Map { words: Vec::new(), handle: Vec::new(), exceptions: false }
+            Map { words: Vec::new(), handle: Vec::new(), ours: 0, length: 0, exceptions: false }
         }
         Err(why) => {
             return Err(std::io::Error::other(format!(
@@ -134,7 +137,7 @@ impl Map {
         if handle.is_empty() {
             return Err("std does not keep the handle of a thread in a thread-local".into());
         }
-        Ok(Map { words, handle, exceptions: found.exceptions })
+        Ok(Map { words, handle, ours: found.ours, length: found.segment.len, exceptions: found.exceptions })
     }
 
     /// How many words are exchanged.

@@ -29,6 +29,8 @@ pub(crate) struct Ours {
     pub(crate) worker: Cell<Option<&'static Worker>>,
     /// The goroutine of this processor that is on the system stack.
     pub(crate) on_system_stack: Cell<Option<NonNull<Record>>>,
+    /// The system stack is held by a call whose goroutine has ended.
+    pub(crate) system_stack_held: Cell<bool>,
     /// The link of the innermost segment that the running goroutine, or the thread, is on; null
     /// outside of segments.
     pub(crate) segment: Cell<*const Link>,
@@ -55,6 +57,7 @@ thread_local! {
             of_the_pool: Cell::new(false),
             worker: Cell::new(None),
             on_system_stack: Cell::new(None),
+            system_stack_held: Cell::new(false),
             segment: Cell::new(ptr::null()),
             native_stack: Cell::new(None),
             #[cfg(not(loom))]

@@ -1,13 +1,14 @@
 //! A processor's part: which goroutine's thread-locals are in place, and the exchange.
 //!
 //! Touched only by the code that carries the processor. Invariants:
-//! - The bytes in place are those of the `owner`: a goroutine, the processor's own code
-//!   ([`Owner::HOST`]: its loop when it needs std, or a pinned worker), or of a new thread.
+//! - The bytes in place are those of the `owner`: a goroutine, the processor's own code (`HOST`: its
+//!   loop when it needs std, or a pinned worker), or of a new thread.
 //! - All others have theirs in their [`Private`], or have none and are as a new thread.
 //! - `differ` says, for each word, whether what is in place may differ from a new thread's since the
 //!   last exchange. It is not kept up while an owner runs.
 
 use super::map::{self, Map};
+use super::ours;
 use super::private::{Owned, bits};
 use crate::arch::FloatControl;
 use crate::goroutine::record::Record;
@@ -59,17 +60,14 @@ impl Resident {
     /// For the calling thread's block. What is in place is taken for the processor's own.
     pub(crate) fn of_this_thread() -> Resident {
         let map = map::in_force();
+        // Found by what is in it: a module that was loaded late has its block anywhere, once it is used.
+        let base = ours::with(|ours| ptr::from_ref(ours).addr()) - map.ours;
         let mut places = Vec::new();
-        let mut block = 0..0;
-        if !map.words.is_empty() {
-            let segment = super::segment().expect("the probe's thread has had the segment, too");
-            block = segment.base..segment.base + segment.len;
-        }
         for word in &map.words {
-            let at = (block.start + word.at) as *mut u64;
+            let at = (base + word.at) as *mut u64;
             places.push(Place { at, mask: word.mask, pristine: word.pristine });
         }
-        let mut pairs = in_pairs(&places, 0, block.end);
+        let mut pairs = in_pairs(&places, 0, base + map.length);
         if map.exceptions
             && let Some(globals) = sys::exception_globals()
         {

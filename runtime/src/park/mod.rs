@@ -8,31 +8,39 @@
 //! 4. The counterpart, under the same lock, takes the node with [`WaitQueue::pop_claim`], moves the value through
 //!    the node's cell, releases the lock and calls [`Waiter::unpark`], exactly once.
 //!
+//! An operation that changes or publishes anything before step 1 asks first whether it may wait at all, see
+//! [`assert_may_park`].
+//!
 //! Between steps 2 and 3 the party calls nothing of the runtime but [`Waiter::unpark`] for others, which neither parks nor
 //! gives way. A wake-up that comes between them is not lost: a goroutine's processor reads its inbox only after the goroutine has switched out, and a thread looks at
 //! its `awake` word before it sleeps. There are no spurious returns: who comes back from `park` has been claimed.
 //!
 //! This module is for the crates of Narrowboat; programs use channels and sockets instead.
 
+mod activity;
 mod claim;
 mod describe;
+mod identity;
 mod queue;
 mod reason;
+mod refusal;
 mod thread;
 
+pub use activity::Activity;
 pub(crate) use claim::Claim;
 pub use claim::Outcome;
 pub(crate) use describe::describe;
 pub use describe::{Describe, Thing, describe_with, tag};
+pub use identity::Identity;
 pub use queue::{NodeCell, WaitNode, WaitQueue};
 pub use reason::Reason;
+pub use refusal::{assert_may_park, may_park, refuse};
 #[cfg(not(loom))]
 pub(crate) use thread::end_of_thread;
 pub(crate) use thread::{ThreadWaiter, WaitingThread, parked_threads, waiting_threads};
 
 use crate::goroutine::record::Record;
 use crate::sched::processor::{self, Processor};
-use crate::stack;
 use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -78,24 +86,41 @@ impl Waiter {
     /// before it does.
     ///
     /// # Panics
-    /// If the caller is a goroutine that cannot be suspended where it is.
+    /// Where the caller cannot be parked, with the reason. Where a lock is held, call [`try_begin`](Waiter::try_begin).
     #[inline]
+    #[track_caller]
     pub fn begin(reason: Reason, object: usize, at: &'static Location<'static>) -> Waiter {
-        let waiter = match processor::current_goroutine() {
+        match Waiter::try_begin(reason, object, at) {
+            Some(waiter) => waiter,
+            None => refuse(),
+        }
+    }
+
+    /// As [`begin`](Waiter::begin); `None` where the caller cannot be parked, with nothing changed. Release every lock and
+    /// [`refuse`] then.
+    #[inline]
+    pub fn try_begin(reason: Reason, object: usize, at: &'static Location<'static>) -> Option<Waiter> {
+        let waiter = match refusal::parkable().ok()? {
             Some(record) => {
                 // SAFETY: the record is the running goroutine's own, and nobody else looks at it while it runs.
-                unsafe {
-                    if !processor::may_suspend(record) {
-                        stack::foreign::refuse_to_park();
-                    }
-                    (*record.as_ptr()).note_wait(reason, object, at);
-                }
+                unsafe { (*record.as_ptr()).note_wait(reason, object, at) };
                 Waiter(record.cast())
             }
             None => thread::current(reason, object, at),
         };
         waiter.claim().begin();
-        waiter
+        Some(waiter)
+    }
+
+    /// As [`begin`](Waiter::begin), for a wait that the caller is going to end itself, or that something else has ended
+    /// already and will wake it from in a moment. A goroutine that cannot be parked blocks its thread for that moment.
+    #[inline]
+    pub fn begin_brief(reason: Reason, object: usize, at: &'static Location<'static>) -> Waiter {
+        Waiter::try_begin(reason, object, at).unwrap_or_else(|| {
+            let waiter = thread::current(reason, object, at);
+            waiter.claim().begin();
+            waiter
+        })
     }
 
     #[inline]

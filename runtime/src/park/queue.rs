@@ -75,6 +75,12 @@ impl WaitNode {
         self.note = note;
     }
 
+    /// Whether the party waits for this alone, without a deadline: what was promised to [`prepare`](WaitNode::prepare).
+    #[inline]
+    pub fn is_sole(&self) -> bool {
+        self.sole
+    }
+
     /// Whether the node stands in a queue. Read it under the queue's lock.
     #[inline]
     pub fn is_linked(&self) -> bool {

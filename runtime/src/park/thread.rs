@@ -4,14 +4,14 @@
 //! stale pointer to one is at worst a spurious wake-up of whoever owns it now, which every waiting loop tolerates.
 
 use super::queue::WaitNode;
-use super::{Head, Kind, Outcome, Reason, Waiter};
+use super::{Head, Identity, Kind, Outcome, Reason, Waiter};
+use crate::clock;
 use crate::diag::trace::hooks as trace;
 #[cfg(not(loom))]
 use crate::locals::ours;
 use crate::lock::Mutex;
-use crate::sched::{self, fork, processor};
+use crate::sched::{self, fork};
 use crate::shim::{AtomicBool, Ordering, Sleeper};
-use crate::{clock, stack};
 use std::cell::UnsafeCell;
 use std::panic::Location;
 use std::ptr::NonNull;
@@ -62,7 +62,7 @@ impl Default for Wait {
 pub(crate) struct WaitingThread {
     pub(crate) name: Option<String>,
     pub(crate) reason: Reason,
-    pub(crate) object: usize,
+    pub(crate) object: Identity,
     pub(crate) at: &'static Location<'static>,
     /// On the runtime's clock.
     pub(crate) since: u64,
@@ -78,7 +78,7 @@ pub(crate) fn waiting_threads() -> Vec<WaitingThread> {
         (wait.sleeps && waiter.head.claim.is_waiting()).then(|| WaitingThread {
             name: name.clone(),
             reason,
-            object,
+            object: Identity::of(object),
             at,
             since,
         })
@@ -129,12 +129,12 @@ unsafe impl Send for ThreadWaiter {}
 
 /// The calling thread's record. It can be read until the very end of the thread, also by destructors.
 #[cfg(not(loom))]
-fn mine() -> Option<&'static ThreadWaiter> {
+fn known() -> Option<&'static ThreadWaiter> {
     ours::with(|ours| ours.waiter.get())
 }
 
 #[cfg(not(loom))]
-fn set_mine(waiter: &'static ThreadWaiter) {
+fn make_known(waiter: &'static ThreadWaiter) {
     ours::with(|ours| ours.waiter.set(Some(waiter)));
     // A thread that blocks for the first time in its last destructors has lost the guard already;
     // its record stays taken.
@@ -159,31 +159,27 @@ loom::thread_local! {
 }
 
 #[cfg(loom)]
-fn mine() -> Option<&'static ThreadWaiter> {
+fn known() -> Option<&'static ThreadWaiter> {
     MINE.with(std::cell::Cell::get)
 }
 
 #[cfg(loom)]
-fn set_mine(waiter: &'static ThreadWaiter) {
+fn make_known(waiter: &'static ThreadWaiter) {
     MINE.with(|mine| mine.set(Some(waiter)));
 }
 
 /// The record of the calling thread.
-///
-/// # Panics
-/// If it is no plain thread but a goroutine on the system stack: on a processor, and yet no goroutine that could park.
 pub(super) fn current(reason: Reason, object: usize, at: &'static Location<'static>) -> Waiter {
-    if processor::current_processor().is_some() {
-        stack::system::refuse_to_park();
-    }
-    let waiter = match mine() {
-        Some(waiter) => waiter,
-        None => acquire(),
-    };
+    let waiter = mine();
     let mut wait = waiter.watch.lock();
     (wait.reason, wait.object, wait.at) = (reason, object, at);
     drop(wait);
     Waiter(NonNull::from(&waiter.head))
+}
+
+/// The same, as it is.
+pub(super) fn mine() -> &'static ThreadWaiter {
+    known().unwrap_or_else(acquire)
 }
 
 #[cold]
@@ -212,11 +208,16 @@ fn acquire() -> &'static ThreadWaiter {
         }
     }
     waiter.watch.lock().name = std::thread::current().name().map(str::to_owned);
-    set_mine(waiter);
+    make_known(waiter);
     waiter
 }
 
 impl ThreadWaiter {
+    /// Whether the owner sleeps, or is about to.
+    pub(super) fn sleeps(&self) -> bool {
+        self.watch.lock().sleeps
+    }
+
     /// Blocks until some event has ended the wait and handed over, or the deadline has. The owner calls it.
     pub(super) fn park(&self, deadline: Option<Instant>) -> Outcome {
         let mut wait = self.watch.lock();

@@ -8,9 +8,10 @@
 //! loop that is handed the worker puts the other processor down: not before it has left its stack, since from then on
 //! another worker may carry it.
 
+use super::as_thread::end_thread_locals;
 use super::config::Stress;
 use super::fork;
-use super::processor::{Processor, Wish, end_thread_locals};
+use super::processor::{Processor, Wish};
 use super::worker::Worker;
 use crate::arch::FloatControl;
 use crate::diag::inspect;
@@ -21,7 +22,7 @@ use crate::goroutine::record::Record;
 use crate::goroutine::task::{Origin, TaskPtr};
 use crate::locals::destructors;
 use crate::park::{Outcome, Reason};
-use crate::{arch, clock};
+use crate::{arch, clock, stack};
 use std::collections::VecDeque;
 use std::ptr::{self, NonNull};
 use std::sync::Once;
@@ -507,7 +508,11 @@ pub(crate) unsafe extern "C" fn goroutine_end(record: usize) -> ! {
             run_destructors(goroutine);
         }
         end_thread_locals(goroutine);
-        let local = Record::processor(NonNull::new_unchecked(record)).local.get();
+        let processor = Record::processor(goroutine);
+        let local = processor.local.get();
+        if (*local).current.is_null() {
+            stack::system::hold(processor);
+        }
         (*local).wish = Wish::Finish;
         arch::switch(&raw mut (*record).sp, (*local).loop_sp);
     }

@@ -5,6 +5,7 @@ use super::Runtime;
 use super::processor::Processor;
 use crate::arch;
 use crate::goroutine::record::Record;
+use crate::park::Identity;
 use crate::stack::slots::Live;
 use std::backtrace::Backtrace;
 use std::ptr;
@@ -46,6 +47,15 @@ impl Processor {
         runtime.deadlines.announce(self.deadline.load(Ordering::Relaxed));
     }
 
+    /// Whether a goroutine here cannot start for want of a stack.
+    ///
+    /// # Safety
+    /// As for `all_goroutines`.
+    pub(crate) unsafe fn is_without_stack(&self) -> bool {
+        // SAFETY: by contract.
+        unsafe { (*self.local.get()).without_stack.is_some() }
+    }
+
     /// Whether all goroutines that have started are as `wanted`.
     ///
     /// # Safety
@@ -74,6 +84,29 @@ impl Processor {
             Live::All => slots.bounds(record.home).size(),
         };
         StackUse { live, resident: slots.is_resident(record) }
+    }
+
+    /// The identity of what a parked goroutine waits for at `address`, which may be on its own stack.
+    ///
+    /// # Safety
+    /// As for `all_goroutines`; the record is one of this processor's.
+    pub(crate) unsafe fn identity_of(&self, record: &Record, address: usize) -> Identity {
+        // SAFETY: by contract.
+        let bounds = unsafe { (*self.local.get()).slots.bounds(record.home) };
+        if !record.home.is_own() && (bounds.limit..bounds.base).contains(&address) {
+            Identity { address, stack_of: record.id }
+        } else {
+            Identity::of(address)
+        }
+    }
+
+    /// Puts the stack of a suspended goroutine in place.
+    ///
+    /// # Safety
+    /// As for [`backtrace_of`](Processor::backtrace_of).
+    pub(crate) unsafe fn make_resident(&self, record: &Record) {
+        // SAFETY: by contract.
+        unsafe { (*self.local.get()).slots.bring_in(ptr::from_ref(record).cast_mut()) };
     }
 
     /// Has a suspended goroutine take its own backtrace: brings its stack in and calls a function there, as if what has

@@ -9,6 +9,7 @@
 //! There is one runtime per process. It starts at first use and never ends. `fork`: what is left in a forked process.
 
 mod admission;
+pub(crate) mod as_thread;
 pub(crate) mod batch;
 pub(crate) mod census;
 pub(crate) mod config;

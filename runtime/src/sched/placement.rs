@@ -9,6 +9,7 @@
 
 use super::Runtime;
 use super::processor::Processor;
+use crate::lock::Native;
 
 /// The longest run of consecutive spawns that go to one processor. Short programs get shorter runs.
 const LONGEST_RUN: usize = 64;
@@ -38,6 +39,8 @@ impl Placement {
 
     #[cold]
     fn choose(&mut self, runtime: &'static Runtime, here: Option<&'static Processor>) {
+        // A goroutine's processor is the caller's to change meanwhile.
+        let _native = Native::begin();
         let limit = runtime.processors.allowed();
         let mut least = (usize::MAX, 0);
         let mut total = 0;

@@ -34,13 +34,12 @@ use crate::goroutine::record::Record;
 use crate::goroutine::slab::Slab;
 use crate::goroutine::task::TaskPtr;
 use crate::locals::ours;
-use crate::locals::private::Destructor;
 use crate::locals::resident::Resident;
-use crate::park::{Outcome, Waiter};
+use crate::lock::Native;
 use crate::stack::Bounds;
 use crate::stack::own::OwnStack;
 use crate::stack::scavenge::Scavenge;
-use crate::stack::sharing::{self, PROBATION};
+use crate::stack::sharing::PROBATION;
 use crate::stack::slots::Slots;
 use crate::{arch, clock, stack, sys};
 use crossbeam_deque::{Injector, Stealer};
@@ -174,65 +173,6 @@ pub(crate) fn current_goroutine_is_copied() -> bool {
     current_goroutine().is_some_and(|record| unsafe { !(*record.as_ptr()).home.is_own_by_promise() })
 }
 
-/// Notes a destructor that the calling goroutine registers, if that is for one of the goroutine's own
-/// thread-locals.
-///
-/// # Safety
-/// The record is the calling goroutine's.
-pub(crate) unsafe fn add_destructor(goroutine: NonNull<Record>, destructor: Destructor) -> bool {
-    // SAFETY: the caller runs on this processor. No reference is held across a call that may switch.
-    unsafe {
-        let resident = &(*Record::processor(goroutine).local.get()).resident;
-        resident.contains(destructor.object.addr()) && {
-            destructor.add_to(&mut (*goroutine.as_ptr()).origin);
-            true
-        }
-    }
-}
-
-/// The last thing that a goroutine does with its thread-locals: they become a new thread's.
-///
-/// # Safety
-/// The record is the calling goroutine's, whose destructors have run. It uses no thread-local of the
-/// program's after this.
-pub(super) unsafe fn end_thread_locals(goroutine: NonNull<Record>) {
-    // SAFETY: the caller runs on this processor.
-    unsafe { (*Record::processor(goroutine).local.get()).resident.end_of_owner() }
-}
-
-/// Whether the calling code is a goroutine that may park until a word of memory changes: see
-/// [`crate::futex`].
-pub(crate) fn may_park_for(word: usize) -> bool {
-    let Some(goroutine) = current_goroutine() else { return false };
-    // SAFETY: the caller runs on this processor.
-    unsafe { may_suspend(goroutine) && !(*Record::processor(goroutine).local.get()).resident.contains(word) }
-}
-
-/// Parks the calling goroutine with its stack left in place until it goes on, even if others want the
-/// slot.
-///
-/// # Safety
-/// As for [`Waiter::park`]; the caller is a goroutine.
-pub(crate) unsafe fn park_in_place(waiter: Waiter, deadline: Option<Instant>) -> Outcome {
-    // SAFETY: by contract, and the caller runs on this processor. References end before the switch.
-    unsafe {
-        let goroutine = current_goroutine().unwrap_unchecked();
-        let local = Record::processor(goroutine).local.get();
-        let record = goroutine.as_ptr();
-        let held = !(*record).home.is_own();
-        sharing::note_wait_in_place((*record).origin.spawned_at(), held);
-        if held {
-            (*local).slots.hold((*record).home);
-        }
-        let outcome = waiter.park(deadline);
-        if held {
-            let local = &mut *local;
-            local.slots.release((*record).home, &mut local.ready);
-        }
-        outcome
-    }
-}
-
 /// Says on which processor the calling thread is now (pinned mode), or for ever (a lending thread).
 pub(super) fn set_current_processor(processor: Option<&'static Processor>) {
     ours::with(|ours| ours.processor.set(processor.map_or(ptr::null(), ptr::from_ref)));
@@ -326,6 +266,11 @@ impl Processor {
         // SAFETY: we are the carrying thread.
         let local = unsafe { &mut *self.local.get() };
         if let Some(previous) = NonNull::new(std::mem::replace(&mut local.run_next, record.as_ptr())) {
+            if local.ready.len() == local.ready.capacity() {
+                // The allocator may wait for a lock of std's, but not park.
+                let _native = Native::begin();
+                local.ready.reserve(1);
+            }
             local.ready.push_back(previous);
         }
     }
@@ -349,6 +294,8 @@ impl Processor {
                 return unsafe { here.make_next(record) };
             }
         }
+        // A waker must not park: it may be about to do so for something else.
+        let _native = Native::begin();
         // SAFETY: by contract.
         if unsafe { self.inbox.push(record.as_ptr()) } {
             // SAFETY: `here` is the processor we run on.
@@ -439,6 +386,11 @@ impl Processor {
         unsafe { (*self.local.get()).worker.as_ref() }
     }
 
+    /// Whether the native stack that belongs to the thread pointer in force is the worker's, which uses it between batches.
+    pub(crate) fn shares_its_system_stack(&self) -> bool {
+        self.system_stack == 0
+    }
+
     /// The upper end of what is free of the native stack that belongs to the thread pointer in force.
     ///
     /// # Safety
@@ -495,6 +447,7 @@ impl Processor {
     /// # Safety
     /// Called by a goroutine of this processor.
     pub(super) unsafe fn spawn_here(&self, task: TaskPtr) {
+        let _native = Native::begin();
         // SAFETY: we are the carrying thread.
         let local = unsafe { &mut *self.local.get() };
         self.census.spawned.add(1);
@@ -602,6 +555,8 @@ pub(crate) unsafe fn park(record: NonNull<Record>, deadline: Option<Instant>) {
 /// As for `park`.
 #[cold]
 unsafe fn set_timer(record: NonNull<Record>, deadline: Instant) {
+    // The wait has been published.
+    let _native = Native::begin();
     // SAFETY: we are the carrying thread, and the record is our own. It has no timer, since the goroutine waits for one
     // deadline at a time, and it is live at least until the goroutine has gone on, which clears the timer.
     unsafe { (*Record::processor(record).local.get()).timers.insert(clock::at(deadline), record) }

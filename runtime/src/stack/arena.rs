@@ -1,9 +1,11 @@
 //! A processor's reservation, cut into slots that are opened as they are needed.
 
+use super::residents::Residents;
 use super::{Bounds, GUARD};
 use crate::arch::valgrind;
 use crate::sys::memory::{Reservation, page_size};
 use std::io;
+use std::sync::atomic::AtomicU64;
 
 /// Slot bases are staggered by this much. All slots begin at multiples of one large power of two; without the
 /// stagger the hot ends of all stacks would compete for the same sets of every cache and of the TLB. One page moves
@@ -17,11 +19,19 @@ pub(crate) struct Arena {
     /// Bytes from one slot to the next, guard included.
     stride: usize,
     slots: usize,
+    residents: &'static Residents,
 }
 
 impl Arena {
     pub(crate) fn new(stride: usize, slots: usize) -> io::Result<Arena> {
-        Ok(Arena { memory: Reservation::new(stride * slots)?, stride, slots })
+        let memory = Reservation::new(stride * slots)?;
+        let residents = Residents::register(memory.low(), stride, slots);
+        Ok(Arena { memory, stride, slots, residents })
+    }
+
+    /// Where it is written down who is resident in slot `index`.
+    pub(crate) fn resident(&self, index: usize) -> &'static AtomicU64 {
+        self.residents.of_slot(index)
     }
 
     /// Whether an address lies in one of the slots, or in a guard.

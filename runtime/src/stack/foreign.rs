@@ -36,13 +36,3 @@ pub(crate) fn may_suspend(record: &Record) -> bool {
     }
     alone
 }
-
-#[cold]
-#[track_caller]
-pub(crate) fn refuse_to_park() -> ! {
-    panic!(
-        "a goroutine cannot wait on the stack of another library's coroutine while its own stack is shared with other \
-         goroutines: spawn it with Builder::own_stack, or give every goroutine its own stack (Config::stacks, \
-         NARROWBOAT_STACKS=own)"
-    );
-}

@@ -1,6 +1,6 @@
 //! How many slots a processor has and how large they are, given what was asked for and what the system allows.
 
-use super::slots::Home;
+use super::home::Home;
 use super::{GUARD, LARGEST, SMALLEST};
 use crate::arch::valgrind;
 use crate::sys::memory;
@@ -12,7 +12,7 @@ const SLOTS_IN_ALL: usize = 8 << 10;
 /// Slots in the whole process where guards are marks in the page tables, and all slots of a processor one mapping: what looking
 /// at each of them twice a second may cost.
 const SLOTS_IN_ALL_WITH_MARKERS: usize = 32 << 10;
-/// What a [home](super::slots::Home) can tell apart.
+/// What a [home](super::home::Home) can tell apart.
 const SLOTS_PER_PROCESSOR: usize = 1 << 15;
 
 /// The same where each goroutine has a stack of its own: then they are what the process is for.

@@ -18,6 +18,8 @@
 // another goroutine of the same slot is about to run, the processor copies the live bytes of the occupant out to a
 // heap image (`image`) and the newcomer's in.
 //
+// Two objects on stacks of one slot have one address. Which of the stacks is in place is what `residents` says.
+//
 // The rule that comes with it: nothing outside a goroutine may hold a pointer into its stack while it is parked. A
 // goroutine spawned with a stack of its own (`own`) is exempt: its bytes never move out. So are segments (`segment`, `cache`),
 // which belong to one goroutine as long as it is on them.
@@ -37,11 +39,14 @@ pub(crate) mod cache;
 pub(crate) mod foreign;
 pub(crate) mod frames;
 pub(crate) mod geometry;
+pub(crate) mod home;
+mod housing;
 pub(crate) mod image;
 pub(crate) mod overflow;
 pub(crate) mod own;
 pub(crate) mod pool;
 pub(crate) mod present;
+pub(crate) mod residents;
 pub(crate) mod scavenge;
 pub(crate) mod segment;
 pub(crate) mod sharing;

@@ -63,12 +63,17 @@ pub(super) fn is_chained(here: usize) -> Option<bool> {
         .map(|link| link.on_own_stack && link.bounds.contain(here))
 }
 
-/// Runs `f` while the innermost segment does not count: `f` is called on a stack that is none.
-pub(super) fn outside<T>(f: impl FnOnce() -> T) -> T {
-    let link = replace_innermost(ptr::null());
-    let result = f();
-    replace_innermost(link);
-    result
+/// The segments of a goroutine that is on another stack for a while.
+pub(super) struct Outside(*const Link);
+
+/// From now on the calling code is on no segment: its goroutine is about to go to a stack that is none.
+pub(super) fn go_outside() -> Outside {
+    Outside(replace_innermost(ptr::null()))
+}
+
+/// The reverse: the goroutine is back.
+pub(super) fn come_back(segments: Outside) {
+    replace_innermost(segments.0);
 }
 
 /// Runs `f` on a further segment of stack with at least `bytes` bytes left, and returns what it returns.

@@ -10,100 +10,63 @@
 //! - The bytes of a suspended goroutine are in its slot if it is the slot's `occupant`, else in its image.
 //! - The `occupant` of a slot is a goroutine whose home is this slot, or null.
 //! - A stack of a goroutine's own has no other inhabitant, so its goroutine is always resident.
+//! - The `resident` word of a slot is the number of its `occupant`, or 0; [`super::residents`] says who reads it.
 
 use super::arena::Arena;
 use super::geometry::Geometry;
+use super::home::Home;
 use super::own::OwnStack;
 use super::pool;
 use super::scavenge::{self, History, Scavenge, Verdict, Visit};
-use super::sharing::{self, Housing};
-use super::sites::{Build, Sites};
+use super::sites::Sites;
 use super::{Bounds, SMALLEST};
 use crate::goroutine::record::Record;
 use crate::park::Reason;
 use std::collections::VecDeque;
 use std::io;
 use std::mem::offset_of;
-use std::panic::Location;
 use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A goroutine's home: a slot that it shares, a slot of its own, or an own stack; and its index.
-///
-/// Three bytes, because it stands in every goroutine's record: there may be more stacks than 16 bits can tell apart.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(C, packed)]
-pub(crate) struct Home {
-    low: u16,
-    /// The kind, and further bits of the index.
-    high: u8,
-}
-
-impl Home {
-    const OWN: u8 = 1 << 7;
-    const ALONE: u8 = 1 << 6;
-    /// With `ALONE`: not by chance.
-    const PROMISED: u8 = 1 << 5;
-    /// How many own stacks a processor can tell apart, and how many slots.
-    const MOST_OWN: usize = 1 << 23;
-    pub(super) const MOST_SLOTS: usize = 1 << 21;
-
-    fn of_slot(index: u32) -> Home {
-        Home { low: index as u16, high: (index >> 16) as u8 }
-    }
-
-    fn of_slot_alone(index: u32, promised: bool) -> Home {
-        let Home { low, high } = Home::of_slot(index);
-        Home { low, high: high | Home::ALONE | if promised { Home::PROMISED } else { 0 } }
-    }
-
-    fn of_own(index: u32) -> Home {
-        Home { low: index as u16, high: (index >> 16) as u8 | Home::OWN }
-    }
-
-    /// Whether nobody else lives here, so that the goroutine's bytes never move.
-    #[inline]
-    pub(crate) fn is_own(self) -> bool {
-        self.high >= Home::ALONE
-    }
-
-    /// Whether that is so because the program has asked for it, and not because the goroutine happens to live alone.
-    pub(crate) fn is_own_by_promise(self) -> bool {
-        self.high & Home::OWN != 0
-            || self.high & (Home::ALONE | Home::PROMISED) == Home::ALONE | Home::PROMISED
-    }
-
-    /// The index of an own stack.
-    #[inline]
-    fn own(self) -> Option<usize> {
-        let index = (self.high & !Home::OWN) as usize * (1 << 16) + self.low as usize;
-        (self.high & Home::OWN != 0).then_some(index)
-    }
-
-    /// The index of a slot, if it is one.
-    #[inline]
-    fn slot(self) -> usize {
-        (self.high & (Home::PROMISED - 1)) as usize * (1 << 16) + self.low as usize
-    }
-}
-
-struct Slot {
-    bounds: Bounds,
-    occupant: *mut Record,
+pub(super) struct Slot {
+    pub(super) bounds: Bounds,
+    pub(super) occupant: *mut Record,
+    /// The number of the occupant, for everybody; 0 if that lives alone.
+    pub(super) resident: &'static AtomicU64,
     /// Goroutines whose home this is.
-    inhabitants: u32,
+    pub(super) inhabitants: u32,
     /// The most that was copied out since the last visit of the scavenger, in bytes.
-    used: u32,
+    pub(super) used: u32,
     /// Its one inhabitant lives alone, and nobody else may move in.
-    alone: bool,
+    pub(super) alone: bool,
     /// The occupant waits with its stack in place: nothing is copied here until it goes on.
-    held: bool,
+    pub(super) held: bool,
 }
 
 impl Slot {
     /// One that has no memory yet.
-    fn closed() -> Slot {
+    fn closed(resident: &'static AtomicU64) -> Slot {
         let bounds = Bounds { base: 0, limit: 0 };
-        Slot { bounds, occupant: ptr::null_mut(), inhabitants: 0, used: 0, alone: false, held: false }
+        Slot {
+            bounds,
+            occupant: ptr::null_mut(),
+            resident,
+            inhabitants: 0,
+            used: 0,
+            alone: false,
+            held: false,
+        }
+    }
+
+    /// Relaxed: see [`super::residents`].
+    #[inline]
+    fn set_occupant(&mut self, occupant: *mut Record, id: u64) {
+        self.occupant = occupant;
+        self.resident.store(id, Ordering::Relaxed);
+    }
+
+    fn remove_occupant(&mut self) {
+        self.set_occupant(ptr::null_mut(), 0);
     }
 
     /// Copies the live bytes of the occupant to its image.
@@ -122,7 +85,7 @@ impl Slot {
         }
     }
 
-    fn is_closed_to_newcomers(&self) -> bool {
+    pub(super) fn is_closed_to_newcomers(&self) -> bool {
         self.alone || self.held
     }
 
@@ -145,42 +108,42 @@ pub(crate) struct Copied {
     pub(crate) bytes: usize,
 }
 
-struct Own {
-    stack: OwnStack,
+pub(super) struct Own {
+    pub(super) stack: OwnStack,
     /// Null until it has entered the stack.
-    goroutine: *mut Record,
-    history: History,
+    pub(super) goroutine: *mut Record,
+    pub(super) history: History,
 }
 
 pub(crate) struct Slots {
-    geometry: Geometry,
-    arena: Arena,
+    pub(super) geometry: Geometry,
+    pub(super) arena: Arena,
     /// Where the reserve lies, once there is a use for it.
-    reserve: Option<Arena>,
+    pub(super) reserve: Option<Arena>,
     /// The shared slots, of which only the first `shared` are open; from `reserve_begins` on those of the reserve.
-    open: Vec<Slot>,
+    pub(super) open: Vec<Slot>,
     /// For each of them. Apart, so that what a switch looks at stays small.
-    histories: Vec<History>,
-    shared: usize,
-    reserve_begins: usize,
+    pub(super) histories: Vec<History>,
+    pub(super) shared: usize,
+    pub(super) reserve_begins: usize,
     /// How many shared ones there may be, and how many in all: what the geometry says, or fewer once the system has
     /// refused one.
-    allowed_shared: usize,
-    allowed: usize,
+    pub(super) allowed_shared: usize,
+    pub(super) allowed: usize,
     /// Open slots without inhabitants, the one used last on top: its pages are the warmest.
-    empty: Vec<u32>,
-    empty_reserve: Vec<u32>,
+    pub(super) empty: Vec<u32>,
+    pub(super) empty_reserve: Vec<u32>,
     /// Whether every goroutine has a stack of its own.
-    all_alone: bool,
+    pub(super) all_alone: bool,
     /// How many goroutines of a spawn site live alone before they share.
-    probation: u32,
+    pub(super) probation: u32,
     /// Goroutines whose turn had come while their slot was held.
-    deferred: Vec<NonNull<Record>>,
+    pub(super) deferred: Vec<NonNull<Record>>,
     /// Where the next choice among crowded slots looks.
-    cursor: usize,
-    own: Vec<Option<Own>>,
-    own_free: Vec<u32>,
-    sites: Sites,
+    pub(super) cursor: usize,
+    pub(super) own: Vec<Option<Own>>,
+    pub(super) own_free: Vec<u32>,
+    pub(super) sites: Sites,
     copied: Copied,
     pass: Option<Pass>,
 }
@@ -203,9 +166,6 @@ struct Pass {
     ran: bool,
     settled: bool,
 }
-
-/// So many slots of the reserve are opened for goroutines that are only plump.
-const RESERVED_FOR_PLUMP: usize = 64;
 
 /// So many stacks are visited each time that the monitor asks, which takes some milliseconds. Where there are more, a pass
 /// takes several times.
@@ -239,29 +199,30 @@ impl Slots {
             copied: Copied::default(),
             pass: None,
         };
-        slots.open.resize_with(geometry.slots, Slot::closed);
+        slots.open.extend((0..geometry.slots).map(|index| Slot::closed(slots.arena.resident(index))));
         slots.histories.resize_with(geometry.slots, History::default);
         let first = slots.open_shared()?;
         slots.empty.push(first);
         Ok(slots)
     }
 
-    fn open_shared(&mut self) -> io::Result<u32> {
+    pub(super) fn open_shared(&mut self) -> io::Result<u32> {
         let index = self.shared;
         self.open[index].bounds = self.arena.open(index, SMALLEST)?;
         self.shared += 1;
         Ok(index as u32)
     }
 
-    fn open_reserved(&mut self) -> io::Result<u32> {
+    pub(super) fn open_reserved(&mut self) -> io::Result<u32> {
         let index = self.open.len() - self.reserve_begins;
         let Geometry { stride, reserve, .. } = self.geometry;
         if self.reserve.is_none() {
             self.reserve = Some(Arena::new(stride, reserve)?);
         }
         // Sharing is better than a smaller stack.
-        let bounds = self.reserve.as_ref().expect("just made").open(index, self.geometry.largest())?;
-        self.open.push(Slot { bounds, ..Slot::closed() });
+        let arena = self.reserve.as_ref().expect("just made");
+        let bounds = arena.open(index, self.geometry.largest())?;
+        self.open.push(Slot { bounds, ..Slot::closed(arena.resident(index)) });
         self.histories.push(History::default());
         Ok((self.open.len() - 1) as u32)
     }
@@ -300,146 +261,6 @@ impl Slots {
     pub(crate) fn in_use(&self) -> usize {
         let idle = self.empty.len() + self.empty_reserve.len() + self.own_free.len();
         self.shared + (self.open.len() - self.reserve_begins) + self.own.len() - idle
-    }
-
-    /// Gives a goroutine its home: `own`, a slot for it alone, or a shared one as [`choose`](Slots::choose) says. `None` if
-    /// every goroutine is to live alone and the system has no stack for another one.
-    pub(crate) fn settle(
-        &mut self,
-        own: &mut Option<OwnStack>,
-        spawned_at: &'static Location<'static>,
-    ) -> Option<Home> {
-        if let Some(own) = own.take() {
-            return Some(self.settle_own(own));
-        }
-        if self.all_alone {
-            return self.choose_alone().map(|index| Home::of_slot_alone(index, true));
-        }
-        let housing = sharing::housing(spawned_at, self.probation);
-        if housing != Housing::Shared {
-            if let Some(index) = self.choose_alone() {
-                return Some(Home::of_slot_alone(index, false));
-            }
-            // Those that are known to wait in place get a stack apart from all slots, if there is one to be had.
-            if housing == Housing::Alone
-                && let Ok(own) = OwnStack::new(self.geometry.largest())
-            {
-                return Some(self.settle_own(own));
-            }
-        }
-        let index = self.choose(spawned_at);
-        self.open[index as usize].inhabitants += 1;
-        Some(Home::of_slot(index))
-    }
-
-    /// A slot of the reserve for one goroutine alone.
-    fn choose_alone(&mut self) -> Option<u32> {
-        let index = self.empty_reserve.pop().or_else(|| self.open_reserved_below(self.allowed))?;
-        let slot = &mut self.open[index as usize];
-        (slot.inhabitants, slot.alone) = (1, true);
-        Some(index)
-    }
-
-    /// A shared slot that nobody lives in while there is one. Then one of the reserve for a goroutine that will probably be
-    /// expensive to copy, and the less crowded of two shared ones for any other.
-    fn choose(&mut self, spawned_at: &'static Location<'static>) -> u32 {
-        if let Some(index) = self.empty.pop().or_else(|| self.open_another_shared()) {
-            return index;
-        }
-        let shared = self.less_crowded(0, self.shared).expect("the first slot is open");
-        let mut build = self.sites.expect(spawned_at);
-        if build == Build::Thin && self.open[shared as usize].inhabitants == 1 {
-            // Once they share, it is too late to find out.
-            self.look_at_inhabitants();
-            build = self.sites.expect(spawned_at);
-        }
-        self.choose_reserved(build).unwrap_or(shared)
-    }
-
-    /// Notes what those are like that live in a shared slot alone, and so have not been copied.
-    #[cold]
-    fn look_at_inhabitants(&mut self) {
-        for slot in self.open.iter().take(self.shared).filter(|slot| slot.inhabitants == 1) {
-            // SAFETY: an occupant is a live record, and nobody runs while we do.
-            let (occupant, live) =
-                unsafe { (slot.occupant.as_ref(), live_bytes(slot.occupant, slot.bounds)) };
-            if let (Some(occupant), Live::Known(live)) = (occupant, live)
-                && self.sites.cares(live)
-            {
-                self.sites.note(occupant.origin.spawned_at(), live);
-            }
-        }
-    }
-
-    /// A slot of the reserve for a goroutine of this build, if it is to have one.
-    fn choose_reserved(&mut self, build: Build) -> Option<u32> {
-        let limit = match build {
-            Build::Thin => return None,
-            Build::Plump => self.allowed.min(self.reserve_begins + RESERVED_FOR_PLUMP),
-            Build::Fat => self.allowed,
-        };
-        let free = self.empty_reserve.pop().or_else(|| self.open_reserved_below(limit));
-        // Where there is no more, fat ones share a few of the reserve, so that the rest of them still need no copying.
-        let crowded = build == Build::Fat && self.open.len() > self.reserve_begins;
-        let low = self.reserve_begins;
-        let high = self.open.len().min(low + self.allowed_shared);
-        free.or_else(|| crowded.then(|| self.less_crowded(low, high)).flatten())
-    }
-
-    /// Opens another shared slot if there may be one and the system agrees.
-    fn open_another_shared(&mut self) -> Option<u32> {
-        if self.shared >= self.allowed_shared {
-            return None;
-        }
-        let opened = self.open_shared().ok();
-        if opened.is_none() {
-            // Refused: those that are open have to do.
-            self.allowed_shared = self.shared;
-        }
-        opened
-    }
-
-    /// Opens a slot of the reserve if fewer than `limit` slots are open and the system agrees.
-    fn open_reserved_below(&mut self, limit: usize) -> Option<u32> {
-        if self.open.len() >= limit {
-            return None;
-        }
-        let opened = self.open_reserved().ok();
-        if opened.is_none() {
-            self.allowed = self.open.len();
-        }
-        opened
-    }
-
-    /// The less crowded of two slots among those from `low` to `high`, or another one if these are closed to newcomers.
-    fn less_crowded(&mut self, low: usize, high: usize) -> Option<u32> {
-        let n = high.checked_sub(low).filter(|n| *n > 0)?;
-        let (a, b) = (low + self.cursor % n, low + (self.cursor + n / 2) % n);
-        self.cursor = self.cursor.wrapping_add(1);
-        let less = if self.open[b].inhabitants < self.open[a].inhabitants { b } else { a };
-        if self.open[less].is_closed_to_newcomers() {
-            let another = (low..high).find(|&index| !self.open[index].is_closed_to_newcomers());
-            // All are held: then one more waits until that is over.
-            let index = another.or_else(|| (low..high).find(|&index| !self.open[index].alone));
-            return index.map(|index| index as u32);
-        }
-        Some(less as u32)
-    }
-
-    fn settle_own(&mut self, stack: OwnStack) -> Home {
-        let own = Own { stack, goroutine: ptr::null_mut(), history: History::default() };
-        let index = match self.own_free.pop() {
-            Some(index) => {
-                self.own[index as usize] = Some(own);
-                index
-            }
-            None => {
-                assert!(self.own.len() < Home::MOST_OWN, "too many own stacks on one processor");
-                self.own.push(Some(own));
-                (self.own.len() - 1) as u32
-            }
-        };
-        Home::of_own(index)
     }
 
     pub(crate) fn bounds(&self, home: Home) -> Bounds {
@@ -490,7 +311,7 @@ impl Slots {
         let base = slot.bounds.base;
         // SAFETY: the occupant is suspended, so its live bytes are `[sp, base)` of this slot, and no one runs on them while we are
         // on the processor's stack. Not being the occupant, the goroutine was copied out when it last was, or never ran.
-        unsafe {
+        let id = unsafe {
             let newcomer = &mut *goroutine;
             match slot.occupant.as_mut() {
                 // As it mostly is where many do the same.
@@ -507,8 +328,9 @@ impl Slots {
                     }
                 }
             }
-        }
-        slot.occupant = goroutine;
+            newcomer.id
+        };
+        slot.set_occupant(goroutine, id);
         true
     }
 
@@ -567,7 +389,7 @@ impl Slots {
             slot.copy_out(&mut self.sites, &mut self.copied);
             ptr::write_bytes(low as *mut u8, POISON, base - low);
         }
-        slot.occupant = ptr::null_mut();
+        slot.remove_occupant();
     }
 
     /// Gives back all of a suspended goroutine's stack that it does not need: the other stress mode.
@@ -599,7 +421,7 @@ impl Slots {
             }
             None => {
                 let slot = &mut self.open[home.slot()];
-                slot.occupant = ptr::null_mut();
+                slot.remove_occupant();
                 slot.inhabitants -= 1;
                 if slot.inhabitants == 0 {
                     slot.alone = false;
@@ -698,7 +520,7 @@ pub(crate) enum Live {
 ///
 /// # Safety
 /// The record is live, or null.
-unsafe fn live_bytes(goroutine: *mut Record, bounds: Bounds) -> Live {
+pub(super) unsafe fn live_bytes(goroutine: *mut Record, bounds: Bounds) -> Live {
     // SAFETY: by contract.
     match unsafe { goroutine.as_ref() } {
         Some(goroutine) if bounds.contain(goroutine.sp) => Live::Known(bounds.base - goroutine.sp),
@@ -708,28 +530,5 @@ unsafe fn live_bytes(goroutine: *mut Record, bounds: Bounds) -> Live {
         }
         // Nobody, or one that has not run: nothing of its is there.
         _ => Live::Known(0),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_home_keeps_its_index_and_its_kind() {
-        for index in [0, 1, 255, 1 << 15, u16::MAX as u32, 1 << 16, Home::MOST_SLOTS as u32 - 1] {
-            let home = Home::of_slot(index);
-            assert!(!home.is_own() && home.own().is_none() && home.slot() == index as usize);
-            for promised in [false, true] {
-                let home = Home::of_slot_alone(index, promised);
-                assert!(home.is_own() && home.own().is_none() && home.slot() == index as usize);
-                assert_eq!(home.is_own_by_promise(), promised);
-            }
-        }
-        for index in [0, 1, u16::MAX as u32, 1 << 16, Home::MOST_OWN as u32 - 1] {
-            let home = Home::of_own(index);
-            assert!(home.is_own_by_promise());
-            assert_eq!(home.own(), Some(index as usize));
-        }
     }
 }

@@ -7,8 +7,13 @@
 //! keeps its one thread pointer for life. (Pinned, worker and lending thread are one, and what its frames have left free is used.)
 //!
 //! There is one such stack for all goroutines of a processor, hence nobody may park there. While a goroutine is there, it is
-//! not its processor's `current` one. The check is where it costs nothing: a wait begins with a look at `current`, finds none,
-//! and takes the path of plain threads, which refuses on a processor.
+//! not its processor's `current` one. The check is where it costs nothing: a wait begins with a look at `current`, finds
+//! none although it is on a processor, and is refused ([`crate::park`]).
+//!
+//! Another library's coroutine may leave `f` in the middle: it is suspended there, by a switch to the goroutine's own
+//! stack. The goroutine then still cannot park, for it counts as being on the system stack. It may end. From then on
+//! the stack is *held* by frames that belong to no goroutine, and is refused to others. Whatever resumes the coroutine runs
+//! on it as itself; when `f` ends the stack is free again. (Pinned, the worker goes on over these frames, so the process is aborted instead.)
 
 use super::{present, segment};
 use crate::arch;
@@ -29,15 +34,6 @@ pub(crate) fn goroutine() -> Option<NonNull<Record>> {
     ours::with(|ours| ours.on_system_stack.get())
 }
 
-#[cold]
-#[track_caller]
-pub(crate) fn refuse_to_park() -> ! {
-    panic!(
-        "a goroutine cannot wait on the system stack, which it shares with the others of its processor: return from \
-         stack::on_system_stack before calling what may block"
-    );
-}
-
 /// Runs `f` on the native stack of the calling goroutine's thread, and returns what it returns.
 ///
 /// For foreign code that insists on the stack of its thread: that keeps the bounds of its threads in a table of its own, as some garbage
@@ -53,7 +49,8 @@ pub(crate) fn refuse_to_park() -> ! {
 /// In a call inside `f`, and on a plain thread, which is on its own stack already, it just calls `f`.
 ///
 /// # Panics
-/// If `f` does, with its payload; and inside `f`, whatever call would have to wait.
+/// If `f` does, with its payload; and inside `f`, whatever call would have to wait. If the stack is not free because a
+/// goroutine has ended inside such an `f`, which another library's coroutine has left in the middle.
 ///
 /// ```
 /// use narrowboat_runtime::{spawn, stack};
@@ -76,9 +73,27 @@ where
     else {
         return f();
     };
+    assert!(
+        !ours::with(|ours| ours.system_stack_held.get()),
+        "the system stack of this processor cannot be used: a coroutine whose goroutine has ended is still suspended there, \
+         inside stack::on_system_stack"
+    );
     // So that a handler knows them when it is needed.
     present::native();
-    segment::outside(|| run(record, processor, f)).unwrap_or_else(|payload| resume_unwind(payload))
+    run(record, processor, f).unwrap_or_else(|payload| resume_unwind(payload))
+}
+
+/// The calling goroutine, of this processor, ends and has left a call there.
+#[cold]
+pub(crate) fn hold(processor: &Processor) {
+    ours::with(|ours| ours.on_system_stack.set(None));
+    if processor.shares_its_system_stack() {
+        eprintln!(
+            "narrowboat: a goroutine has ended inside stack::on_system_stack, in a coroutine that is still suspended there"
+        );
+        std::process::abort();
+    }
+    ours::with(|ours| ours.system_stack_held.set(true));
 }
 
 struct Call<F, T> {
@@ -94,6 +109,7 @@ fn run<F: FnOnce() -> T, T>(
     let mut call = Call { f: ManuallyDrop::new(f), outcome: MaybeUninit::uninit() };
     let at = &raw mut call;
     let mut suspended = 0;
+    let segments = segment::go_outside();
     ours::with(|ours| ours.on_system_stack.set(Some(record)));
     // SAFETY: the stack below that place is free: its thread is suspended, or sleeps, further up, and no other goroutine of
     // the processor runs before we return, because nothing parks there. Its thread pointer is the one in force.
@@ -102,8 +118,13 @@ fn run<F: FnOnce() -> T, T>(
         let base = (processor.system_stack() - LENDERS_SHARE) & !15;
         processor::set_current_goroutine(processor, None);
         arch::call_on(base, there::<F, T>, at as usize, never, &mut suspended);
-        processor::set_current_goroutine(processor, Some(record));
-        ours::with(|ours| ours.on_system_stack.set(None));
+        if ours::with(|ours| ours.system_stack_held.replace(false)) {
+            // Our goroutine has ended. The one that has resumed us is the current one, on its own segments.
+        } else {
+            processor::set_current_goroutine(processor, Some(record));
+            segment::come_back(segments);
+            ours::with(|ours| ours.on_system_stack.set(None));
+        }
         call.outcome.assume_init()
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! The state word says whether there is a line. A wait, step by step:
 //!
-//! 1. The party, which holds the lock, enters the line with the lock's address on its ticket, having set the word.
+//! 1. The party, which holds the lock, enters the line with the lock's address on its ticket, having set the word. If the
+//!    lock is on a stack that is copied, the ticket says so instead: while the party is parked, other bytes may be at
+//!    that address.
 //! 2. It releases the lock, which is a matter of the state word and of waking others, and sleeps.
 //! 3. It is woken: it was granted the lock, or tries to take it. If the deadline came first, it leaves the line and
 //!    takes the lock like anybody else.
@@ -12,9 +14,10 @@
 //! 4. Where the word is not set, nobody waits.
 //! 5. Otherwise it locks the line, takes out the first party, or all, and unlocks it. Whoever is taken out has been
 //!    notified, whatever its deadline; whoever is not, being late, has not.
-//! 6. The parties move to the line of their lock ([`RawLock::adopt`]), where releases of the lock will let them in one
-//!    after the other. So a thousand parties that are notified at once do not all wake to fight for one lock, and a
-//!    party that is notified by the holder of the lock does not wake only to wait again.
+//! 6. A party whose lock is on a copied stack is woken to take the lock itself. The others move to the line of their
+//!    lock ([`RawLock::adopt`]), where releases of the lock will let them in one after the other. So a thousand parties
+//!    that are notified at once do not all wake to fight for one lock, and a party that is notified by the holder of the
+//!    lock does not wake only to wait again.
 //!
 //! No notification is lost. A party sets the word and is in the line before it releases the lock; who has changed what
 //! the party waits for has held the lock after that, and sees the word set, although its look is relaxed: the lock
@@ -23,7 +26,7 @@
 use super::lock::RawLock;
 use crate::lot::{At, Cause, Entered, Line, Parties, Ticket, Told, describer};
 use crate::shim::{AtomicU32, Ordering, const_fn};
-use narrowboat_runtime::park::{Reason, checkpoint};
+use narrowboat_runtime::park::{self, Identity, Reason, checkpoint};
 use std::ptr;
 use std::time::Instant;
 
@@ -33,6 +36,9 @@ const QUEUED: u32 = 1;
 pub(crate) struct RawCondvar {
     state: AtomicU32,
 }
+
+/// On the ticket of a party whose lock must not be touched for it.
+const TAKES_ITS_LOCK_ITSELF: usize = 0;
 
 const CAUSE: Cause = Cause {
     reason: Reason::Notification,
@@ -50,6 +56,7 @@ impl RawCondvar {
     ///
     /// The caller holds the lock alone.
     pub(crate) fn wait(&self, lock: &RawLock, deadline: Option<Instant>, at: At) -> bool {
+        park::assert_may_park();
         let notified = self.wait_for_lock(lock, deadline, at);
         lock.sign();
         notified
@@ -79,9 +86,11 @@ impl RawCondvar {
     /// Step 1.
     #[inline(never)]
     fn enter(&self, lock: &RawLock, deadline: bool, at: At) -> Entered {
+        let Identity { address, stack_of } = Identity::of((&raw const *lock).expose_provenance());
+        let what = if stack_of == 0 { address } else { TAKES_ITS_LOCK_ITSELF };
         let line = Line::of(self);
         self.state.store(QUEUED, Ordering::Relaxed);
-        let ticket = Ticket { what: (&raw const *lock).expose_provenance(), since: 0 };
+        let ticket = Ticket { what, since: 0 };
         // SAFETY: between this and its sleep `wait` only releases a lock, which may wake but does not wait.
         unsafe { line.enter(ticket, deadline, &CAUSE, at) }
     }
@@ -119,8 +128,13 @@ impl RawCondvar {
         // Mostly there is one lock for all.
         while let Some(first) = notified.pop() {
             let address = first.ticket().what;
+            if address == TAKES_ITS_LOCK_ITSELF {
+                first.wake(Told::Retry);
+                continue;
+            }
             // SAFETY: the address is that of the lock that the party borrows for as long as it waits, which it does
-            // until `adopt` lets it go. `adopt` touches the lock only before that.
+            // until `adopt` lets it go. `adopt` touches the lock only before that. The lock is there although the party
+            // is parked: it is not on a copied stack.
             let lock = unsafe { &*ptr::with_exposed_provenance::<RawLock>(address) };
             lock.adopt(first, &mut notified, |other| other.what == address);
         }

@@ -167,6 +167,7 @@ impl RawLock {
             let next = match taken {
                 Some(taken) => taken,
                 None if line.is_none() => {
+                    park::assert_may_park();
                     line = Some(Line::of(self));
                     state = self.state.load(Ordering::Relaxed);
                     continue;

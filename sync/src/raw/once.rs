@@ -23,15 +23,17 @@
 
 use crate::lot::{At, Cause, Entered, Line, Ticket, Told, describer};
 use crate::shim::{AtomicU32, Ordering, const_fn};
-use narrowboat_runtime::park::Reason;
+use narrowboat_runtime::park::{self, Reason};
 
-const INCOMPLETE: u32 = 0;
-const POISONED: u32 = 1;
-const RUNNING: u32 = 2;
-const COMPLETE: u32 = 3;
+pub(crate) const INCOMPLETE: u32 = 0;
+pub(crate) const POISONED: u32 = 1;
+pub(crate) const RUNNING: u32 = 2;
+pub(crate) const COMPLETE: u32 = 3;
 const PHASE: u32 = 3;
-const QUEUED: u32 = 4;
+pub(crate) const QUEUED: u32 = 4;
 
+/// In memory just the state word: [`OnceLock`](crate::OnceLock) makes use of that.
+#[repr(transparent)]
 pub(crate) struct RawOnce {
     state: AtomicU32,
 }
@@ -79,12 +81,6 @@ impl RawOnce {
     #[inline]
     pub(crate) fn is_completed(&self) -> bool {
         self.state.load(Ordering::Acquire) == COMPLETE
-    }
-
-    /// The same for the owner.
-    #[cfg(not(loom))]
-    pub(crate) fn is_completed_mut(&mut self) -> bool {
-        *self.state.get_mut() == COMPLETE
     }
 
     /// Steps 1 to 3. `None` if it is complete.
@@ -139,6 +135,7 @@ impl RawOnce {
     /// Step 3.
     #[inline(never)]
     fn enter(&self, must_wait: impl Fn(u32) -> bool, at: At) -> Option<Entered> {
+        park::assert_may_park();
         let line = Line::of(self);
         let mut state = self.state.load(Ordering::Relaxed);
         loop {

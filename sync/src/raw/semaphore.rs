@@ -22,7 +22,7 @@
 
 use crate::lot::{At, Cause, Entered, Line, Parties, Ticket, Told, describer};
 use crate::shim::{AtomicUsize, Ordering, const_fn};
-use narrowboat_runtime::park::{Reason, checkpoint};
+use narrowboat_runtime::park::{self, Reason, checkpoint};
 use std::time::Instant;
 
 const QUEUED: usize = 1;
@@ -114,6 +114,7 @@ impl RawSemaphore {
     /// Steps 1 and 2, with the line locked.
     #[inline(never)]
     fn take_or_enter(&self, permits: usize, deadline: bool, at: At) -> Option<Entered> {
+        park::assert_may_park();
         let line = Line::of(self);
         let mut state = self.state.load(Ordering::Relaxed);
         loop {

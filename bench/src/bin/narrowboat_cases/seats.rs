@@ -53,8 +53,8 @@ impl Seats {
 /// Seats on different processors, in turn if there are more of them. To be called on a plain thread, whose goroutines
 /// are dealt to all processors.
 ///
-/// A goroutine's thread id is its processor's, and it never changes: so goroutines are spawned until there are enough on
-/// enough processors. The others end when their sender goes.
+/// The C library's name for a goroutine's thread is its processor's, and it never changes: so goroutines are spawned
+/// until there are enough on enough processors. The others end when their sender goes.
 fn spread(parties: usize) -> Vec<Sender<Body>> {
     let processors = parties.min(WIDEST);
     let mut found: HashMap<_, Vec<Sender<Body>>> = HashMap::new();
@@ -76,11 +76,12 @@ fn spread(parties: usize) -> Vec<Sender<Body>> {
 }
 
 /// A goroutine that runs what it is sent, and its processor.
-fn take_seat() -> (thread::ThreadId, Sender<Body>) {
+fn take_seat() -> (u64, Sender<Body>) {
     let (seat, work): (Sender<Body>, Receiver<Body>) = bounded(1);
     let (tell, told) = bounded(1);
     drop(narrowboat::spawn(move || {
-        tell.send(thread::current().id()).unwrap();
+        // SAFETY: no arguments.
+        tell.send(unsafe { libc::pthread_self() }).unwrap();
         for body in work {
             body();
         }

@@ -31,7 +31,7 @@ use super::join::{GoroutineId, JoinHandle};
 use super::spawn::{Builder, launch};
 use super::task::Origin;
 use crate::lock::Mutex;
-use crate::park::{Outcome, Reason, Waiter};
+use crate::park::{self, Outcome, Reason, Waiter};
 use crate::sched::processor;
 use crate::shim::{AtomicUsize, Ordering};
 use count::Count;
@@ -54,7 +54,7 @@ use std::sync::Arc;
 ///
 /// # Panics
 /// If `f` panics, with its payload, after the children have ended. If a child panicked that was not joined. If it is called
-/// in a goroutine on a shared stack.
+/// in a goroutine on a shared stack, or inside [`on_system_stack`](crate::stack::on_system_stack).
 ///
 /// ```
 /// narrowboat_runtime::run(|| {
@@ -85,6 +85,7 @@ where
     if processor::current_goroutine_is_copied() {
         panic!("{REFUSAL}");
     }
+    park::assert_may_park();
     let scope = Scope { shared: Arc::new(Shared::new()), scope: PhantomData, env: PhantomData };
     let outcome = catch_unwind(AssertUnwindSafe(|| f(&scope)));
     scope.shared.wait_for_children(Location::caller());

@@ -1,0 +1,78 @@
+//! Where the calling code may be parked, and where it must not: decided here and nowhere else.
+//!
+//! A wait that cannot happen panics. It does so before the operation has changed anything: what is half done by then
+//! would stay so, because a caller may catch the panic. So an operation that finds that it has to wait, and is about to
+//! change or publish something, asks first: [`assert_may_park`], or [`may_park`] where a lock is held, which must be
+//! released before [`refuse`] is called, because the panic hook is the program's.
+
+use crate::goroutine::record::Record;
+use crate::sched::processor;
+use std::ptr::NonNull;
+
+/// Why the calling code cannot be parked where it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Refusal {
+    /// It is inside [`on_system_stack`](crate::stack::on_system_stack).
+    SystemStack,
+    /// It is on a stack that its goroutine's own is not chained to, and that may be copied away.
+    ForeignStack,
+}
+
+impl Refusal {
+    const fn text(self) -> &'static str {
+        match self {
+            Refusal::SystemStack => {
+                "a goroutine cannot wait on the system stack, which it shares with the others of its processor: return \
+                 from stack::on_system_stack before calling what may block"
+            }
+            Refusal::ForeignStack => {
+                "a goroutine cannot wait on the stack of another library's coroutine while its own stack is shared with \
+                 other goroutines: spawn it with Builder::own_stack, or give every goroutine its own stack \
+                 (Config::stacks, NARROWBOAT_STACKS=own)"
+            }
+        }
+    }
+}
+
+/// What is to be parked: the calling goroutine, or, if that is `None`, the calling plain thread.
+#[inline]
+pub(super) fn parkable() -> Result<Option<NonNull<Record>>, Refusal> {
+    match processor::current_goroutine() {
+        // SAFETY: the calling goroutine's record is live.
+        Some(record) if unsafe { processor::may_suspend(record) } => Ok(Some(record)),
+        Some(_) => Err(Refusal::ForeignStack),
+        // On a processor, and yet no goroutine that could park: it is on the system stack.
+        None if processor::current_processor().is_some() => Err(Refusal::SystemStack),
+        None => Ok(None),
+    }
+}
+
+/// Whether the calling code may wait where it is.
+#[inline]
+#[must_use]
+pub fn may_park() -> bool {
+    parkable().is_ok()
+}
+
+/// Does nothing where the calling code may wait.
+///
+/// # Panics
+/// Anywhere else, with the reason.
+#[inline]
+#[track_caller]
+pub fn assert_may_park() {
+    if !may_park() {
+        refuse();
+    }
+}
+
+/// Panics with the reason for which the calling code cannot wait where it is. Call it without any lock.
+#[cold]
+#[inline(never)]
+#[track_caller]
+pub fn refuse() -> ! {
+    match parkable() {
+        Err(refusal) => panic!("{}", refusal.text()),
+        Ok(_) => unreachable!("only what cannot wait is refused"),
+    }
+}

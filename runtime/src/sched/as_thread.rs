@@ -1,0 +1,71 @@
+//! What makes a goroutine a thread on its processor: the destructors and the end of its thread-locals
+//! ([`crate::locals`]), and waits in which its stack stays in place ([`crate::futex`]).
+//!
+//! Called by the running goroutine, which carries its processor.
+
+use super::processor::{current_goroutine, may_suspend};
+use crate::goroutine::record::Record;
+use crate::locals::private::Destructor;
+use crate::park::{Outcome, Waiter};
+use crate::stack::sharing;
+use std::ptr::NonNull;
+use std::time::Instant;
+
+/// Notes a destructor that the calling goroutine registers, if that is for one of the goroutine's own
+/// thread-locals.
+///
+/// # Safety
+/// The record is the calling goroutine's.
+pub(crate) unsafe fn add_destructor(goroutine: NonNull<Record>, destructor: Destructor) -> bool {
+    // SAFETY: the caller runs on this processor. No reference is held across a call that may switch.
+    unsafe {
+        let resident = &(*Record::processor(goroutine).local.get()).resident;
+        resident.contains(destructor.object.addr()) && {
+            destructor.add_to(&mut (*goroutine.as_ptr()).origin);
+            true
+        }
+    }
+}
+
+/// The last thing that a goroutine does with its thread-locals: they become a new thread's.
+///
+/// # Safety
+/// The record is the calling goroutine's, whose destructors have run. It uses no thread-local of the
+/// program's after this.
+pub(super) unsafe fn end_thread_locals(goroutine: NonNull<Record>) {
+    // SAFETY: the caller runs on this processor.
+    unsafe { (*Record::processor(goroutine).local.get()).resident.end_of_owner() }
+}
+
+/// Whether the calling code is a goroutine that may park until a word of memory changes: see
+/// [`crate::futex`].
+pub(crate) fn may_park_for(word: usize) -> bool {
+    let Some(goroutine) = current_goroutine() else { return false };
+    // SAFETY: the caller runs on this processor.
+    unsafe { may_suspend(goroutine) && !(*Record::processor(goroutine).local.get()).resident.contains(word) }
+}
+
+/// Parks the calling goroutine with its stack left in place until it goes on, even if others want the
+/// slot.
+///
+/// # Safety
+/// As for [`Waiter::park`]; the caller is a goroutine.
+pub(crate) unsafe fn park_in_place(waiter: Waiter, deadline: Option<Instant>) -> Outcome {
+    // SAFETY: by contract, and the caller runs on this processor. References end before the switch.
+    unsafe {
+        let goroutine = current_goroutine().unwrap_unchecked();
+        let local = Record::processor(goroutine).local.get();
+        let record = goroutine.as_ptr();
+        let held = !(*record).home.is_own();
+        sharing::note_wait_in_place((*record).origin.spawned_at(), held);
+        if held {
+            (*local).slots.hold((*record).home);
+        }
+        let outcome = waiter.park(deadline);
+        if held {
+            let local = &mut *local;
+            local.slots.release((*record).home, &mut local.ready);
+        }
+        outcome
+    }
+}

@@ -1,0 +1,157 @@
+//! Which slot a goroutine gets that is about to start.
+//!
+//! Touched only by the loop of the processor.
+
+use super::home::Home;
+use super::own::OwnStack;
+use super::scavenge::History;
+use super::sharing::{self, Housing};
+use super::sites::Build;
+use super::slots::{Live, Own, Slots, live_bytes};
+use std::panic::Location;
+use std::ptr;
+
+/// So many slots of the reserve are opened for goroutines that are only plump.
+const RESERVED_FOR_PLUMP: usize = 64;
+
+impl Slots {
+    /// Gives a goroutine its home: `own`, a slot for it alone, or a shared one as [`choose`](Slots::choose) says. `None` if
+    /// every goroutine is to live alone and the system has no stack for another one.
+    pub(crate) fn settle(
+        &mut self,
+        own: &mut Option<OwnStack>,
+        spawned_at: &'static Location<'static>,
+    ) -> Option<Home> {
+        if let Some(own) = own.take() {
+            return Some(self.settle_own(own));
+        }
+        if self.all_alone {
+            return self.choose_alone().map(|index| Home::of_slot_alone(index, true));
+        }
+        let housing = sharing::housing(spawned_at, self.probation);
+        if housing != Housing::Shared {
+            if let Some(index) = self.choose_alone() {
+                return Some(Home::of_slot_alone(index, false));
+            }
+            // Those that are known to wait in place get a stack apart from all slots, if there is one to be had.
+            if housing == Housing::Alone
+                && let Ok(own) = OwnStack::new(self.geometry.largest())
+            {
+                return Some(self.settle_own(own));
+            }
+        }
+        let index = self.choose(spawned_at);
+        self.open[index as usize].inhabitants += 1;
+        Some(Home::of_slot(index))
+    }
+
+    /// A slot of the reserve for one goroutine alone.
+    fn choose_alone(&mut self) -> Option<u32> {
+        let index = self.empty_reserve.pop().or_else(|| self.open_reserved_below(self.allowed))?;
+        let slot = &mut self.open[index as usize];
+        (slot.inhabitants, slot.alone) = (1, true);
+        Some(index)
+    }
+
+    /// A shared slot that nobody lives in while there is one. Then one of the reserve for a goroutine that will probably be
+    /// expensive to copy, and the less crowded of two shared ones for any other.
+    fn choose(&mut self, spawned_at: &'static Location<'static>) -> u32 {
+        if let Some(index) = self.empty.pop().or_else(|| self.open_another_shared()) {
+            return index;
+        }
+        let shared = self.less_crowded(0, self.shared).expect("the first slot is open");
+        let mut build = self.sites.expect(spawned_at);
+        if build == Build::Thin && self.open[shared as usize].inhabitants == 1 {
+            // Once they share, it is too late to find out.
+            self.look_at_inhabitants();
+            build = self.sites.expect(spawned_at);
+        }
+        self.choose_reserved(build).unwrap_or(shared)
+    }
+
+    /// Notes what those are like that live in a shared slot alone, and so have not been copied.
+    #[cold]
+    fn look_at_inhabitants(&mut self) {
+        for slot in self.open.iter().take(self.shared).filter(|slot| slot.inhabitants == 1) {
+            // SAFETY: an occupant is a live record, and nobody runs while we do.
+            let (occupant, live) =
+                unsafe { (slot.occupant.as_ref(), live_bytes(slot.occupant, slot.bounds)) };
+            if let (Some(occupant), Live::Known(live)) = (occupant, live)
+                && self.sites.cares(live)
+            {
+                self.sites.note(occupant.origin.spawned_at(), live);
+            }
+        }
+    }
+
+    /// A slot of the reserve for a goroutine of this build, if it is to have one.
+    fn choose_reserved(&mut self, build: Build) -> Option<u32> {
+        let limit = match build {
+            Build::Thin => return None,
+            Build::Plump => self.allowed.min(self.reserve_begins + RESERVED_FOR_PLUMP),
+            Build::Fat => self.allowed,
+        };
+        let free = self.empty_reserve.pop().or_else(|| self.open_reserved_below(limit));
+        // Where there is no more, fat ones share a few of the reserve, so that the rest of them still need no copying.
+        let crowded = build == Build::Fat && self.open.len() > self.reserve_begins;
+        let low = self.reserve_begins;
+        let high = self.open.len().min(low + self.allowed_shared);
+        free.or_else(|| crowded.then(|| self.less_crowded(low, high)).flatten())
+    }
+
+    /// Opens another shared slot if there may be one and the system agrees.
+    fn open_another_shared(&mut self) -> Option<u32> {
+        if self.shared >= self.allowed_shared {
+            return None;
+        }
+        let opened = self.open_shared().ok();
+        if opened.is_none() {
+            // Refused: those that are open have to do.
+            self.allowed_shared = self.shared;
+        }
+        opened
+    }
+
+    /// Opens a slot of the reserve if fewer than `limit` slots are open and the system agrees.
+    fn open_reserved_below(&mut self, limit: usize) -> Option<u32> {
+        if self.open.len() >= limit {
+            return None;
+        }
+        let opened = self.open_reserved().ok();
+        if opened.is_none() {
+            self.allowed = self.open.len();
+        }
+        opened
+    }
+
+    /// The less crowded of two slots among those from `low` to `high`, or another one if these are closed to newcomers.
+    fn less_crowded(&mut self, low: usize, high: usize) -> Option<u32> {
+        let n = high.checked_sub(low).filter(|n| *n > 0)?;
+        let (a, b) = (low + self.cursor % n, low + (self.cursor + n / 2) % n);
+        self.cursor = self.cursor.wrapping_add(1);
+        let less = if self.open[b].inhabitants < self.open[a].inhabitants { b } else { a };
+        if self.open[less].is_closed_to_newcomers() {
+            let another = (low..high).find(|&index| !self.open[index].is_closed_to_newcomers());
+            // All are held: then one more waits until that is over.
+            let index = another.or_else(|| (low..high).find(|&index| !self.open[index].alone));
+            return index.map(|index| index as u32);
+        }
+        Some(less as u32)
+    }
+
+    fn settle_own(&mut self, stack: OwnStack) -> Home {
+        let own = Own { stack, goroutine: ptr::null_mut(), history: History::default() };
+        let index = match self.own_free.pop() {
+            Some(index) => {
+                self.own[index as usize] = Some(own);
+                index
+            }
+            None => {
+                assert!(self.own.len() < Home::MOST_OWN, "too many own stacks on one processor");
+                self.own.push(Some(own));
+                (self.own.len() - 1) as u32
+            }
+        };
+        Home::of_own(index)
+    }
+}

@@ -1,0 +1,159 @@
+//! Locks that are locals of goroutines which share a stack by copying: all of them have one address.
+//!
+//! One slot for all goroutines, so that it is the same one.
+
+use narrowboat_runtime::{Config, dump, sleep, spawn, yield_now};
+use narrowboat_sync::{Condvar, Mutex, Semaphore};
+use std::hint::black_box;
+use std::sync::Once;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+/// Runs the body in two goroutines, on the same slot. What both return has to be one address.
+fn share_an_address(body: fn(usize) -> usize) {
+    static STARTED: Once = Once::new();
+    STARTED.call_once(|| Config::new().workers(1).processors(1).stack_slots(1).start().unwrap());
+    let addresses = [0, 1].map(|n| spawn(move || body(n))).map(|handle| handle.join().unwrap());
+    assert_eq!(addresses[0], addresses[1], "the test is about locks of one address");
+}
+
+fn address_of<T>(lock: &T) -> usize {
+    std::ptr::from_ref(lock).addr()
+}
+
+#[test]
+fn a_permit_goes_to_no_other_semaphore() {
+    fn wait(n: usize) -> usize {
+        let first = n == 0;
+        let semaphore = black_box(Semaphore::new(0));
+        let time = if first { ms(100) } else { ms(5) };
+        assert!(semaphore.acquire_timeout(time).is_err());
+        if !first {
+            semaphore.add_permits(1);
+            assert_eq!(semaphore.available_permits(), 1);
+        }
+        address_of(&semaphore)
+    }
+    share_an_address(wait);
+}
+
+#[test]
+fn a_notification_goes_to_no_other_condition_variable() {
+    fn wait(n: usize) -> usize {
+        let first = n == 0;
+        let (mutex, condvar) = (black_box(Mutex::new(vec![7; 16])), black_box(Condvar::new()));
+        let guard = mutex.lock().unwrap();
+        let time = if first { ms(100) } else { ms(5) };
+        let (guard, result) = condvar.wait_timeout(guard, time).unwrap();
+        assert!(result.timed_out());
+        assert!(mutex.try_lock().is_err(), "a second guard");
+        assert_eq!(*guard, [7; 16]);
+        if !first {
+            condvar.notify_one();
+            // Longer than anything waits patiently for a lock.
+            let start = std::time::Instant::now();
+            while start.elapsed() < ms(3) {}
+        }
+        drop(guard);
+        address_of(&condvar)
+    }
+    share_an_address(wait);
+}
+
+/// A condition variable that is used as a bare signal: each waiter brings a mutex of its own.
+fn signal(notify: fn(&Condvar)) {
+    const WAITERS: usize = 100;
+    const PATTERN: u64 = 0x1111_1100_1111_1100;
+    static SIGNAL: Condvar = Condvar::new();
+    static WAITING: AtomicUsize = AtomicUsize::new(0);
+    share_an_address(|_| 0);
+    let waiter = |n: usize| {
+        move || {
+            let mutex = Mutex::new(n);
+            let guard = mutex.lock().unwrap();
+            WAITING.fetch_add(1, Ordering::SeqCst);
+            // Some of them could give up, and do not have to.
+            let guard = match n % 3 {
+                0 => SIGNAL.wait_timeout(guard, Duration::from_secs(60)).unwrap().0,
+                _ => SIGNAL.wait(guard).unwrap(),
+            };
+            assert!(mutex.try_lock().is_err());
+            WAITING.fetch_sub(1, Ordering::SeqCst);
+            *guard
+        }
+    };
+    let waiters: Vec<_> = (0..WAITERS).map(|n| spawn(waiter(n))).collect();
+    spawn(move || {
+        while WAITING.load(Ordering::SeqCst) < WAITERS {
+            yield_now();
+        }
+        // Where the frames of the waiters are while they run.
+        let words = black_box([PATTERN; 200]);
+        while WAITING.load(Ordering::SeqCst) > 0 {
+            notify(&SIGNAL);
+            assert!(black_box(&words).iter().all(|word| *word == PATTERN), "a word has changed");
+            yield_now();
+        }
+    })
+    .join()
+    .unwrap();
+    assert!(waiters.into_iter().map(|waiter| waiter.join().unwrap()).eq(0..WAITERS));
+}
+
+#[test]
+fn a_notification_touches_no_mutex_that_is_copied_away() {
+    signal(Condvar::notify_all);
+    signal(Condvar::notify_one);
+}
+
+/// Threads that have borrowed a lock find the same line as its owner, and each other's.
+#[test]
+fn a_lock_on_a_copied_stack_can_be_lent_to_threads() {
+    fn lend(_: usize) -> usize {
+        let (mutex, condvar) = (Mutex::new(0), Condvar::new());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..2_000 {
+                        let mut guard = mutex.lock().unwrap();
+                        *guard += 1;
+                        condvar.notify_all();
+                    }
+                });
+            }
+            scope.spawn(|| drop(condvar.wait_while(mutex.lock().unwrap(), |n| *n < 8_000).unwrap()));
+        });
+        assert_eq!(*mutex.lock().unwrap(), 8_000);
+        address_of(&mutex)
+    }
+    share_an_address(lend);
+}
+
+#[test]
+fn a_dump_tells_locks_of_one_address_apart() {
+    fn wait(n: usize) -> usize {
+        let semaphore = black_box(Semaphore::new(3 + n));
+        assert!(semaphore.acquire_many_timeout(10, Duration::from_secs(1)).is_err());
+        address_of(&semaphore)
+    }
+    let looker = std::thread::spawn(|| {
+        loop {
+            let dump = dump();
+            let waiting = dump.goroutines().iter();
+            let mut things: Vec<_> = waiting.filter_map(|goroutine| dump.waits_for(goroutine)).collect();
+            things.retain(|thing| thing.contains("permits are left"));
+            things.sort();
+            if things.len() == 2 {
+                return things;
+            }
+            sleep(ms(1));
+        }
+    });
+    share_an_address(wait);
+    let things = looker.join().unwrap();
+    assert!(things[0].contains("3 permits") && things[1].contains("4 permits"), "{things:?}");
+}
