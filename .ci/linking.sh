@@ -6,6 +6,8 @@ cd "$(dirname "$0")/../tests/linking"
 
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/../../target}/linking
 target=x86_64-unknown-linux-gnu
+# Joining a thread blocks, and on a busy machine for long enough to be told.
+export NARROWBOAT_STUCK=0
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 passed=0 failed=() skipped=()
@@ -76,6 +78,8 @@ linked() {
 built() {
     cargo build -q "$@"
 }
+
+cargo fmt --check
 
 # --- One program, in the profiles that people have.
 built --bin linking
