@@ -44,6 +44,9 @@ static MAP: OnceLock<Map> = OnceLock::new();
 static SHARED: OnceLock<String> = OnceLock::new();
 
 const WORD: usize = size_of::<u64>();
+/// Modules of the runtime whose thread-locals no goroutine touches: comparing them would be for
+/// nothing.
+const OF_THREADS: [&str; 2] = ["narrowboat_runtime::locals::ours", "narrowboat_runtime::locals::probe"];
 /// Words of a C++ runtime's part.
 pub(super) const EXCEPTION_WORDS: usize = 2;
 
@@ -161,8 +164,12 @@ fn of_rust(found: &Findings, parts: &[Part], leave: &[String]) -> Vec<bool> {
     let touched = |at: &Range<usize>| {
         found.allocator[at.clone()].contains(&true) || found.queue[at.clone()].contains(&true)
     };
+    let stays = |part: &Part| {
+        OF_THREADS.iter().any(|module| belongs_to(&part.name, module))
+            || leave.iter().any(|name| belongs_to(&part.name, name))
+    };
     for part in parts.iter().filter(|part| is_rust(&part.name)) {
-        if !touched(&part.at) && !leave.iter().any(|name| belongs_to(&part.name, name)) {
+        if !touched(&part.at) && !stays(part) {
             theirs[part.at.clone()].fill(true);
         }
     }
@@ -192,14 +199,14 @@ fn is_rust(symbol: &str) -> bool {
     let legacy = |symbol: &str| {
         // ...17h, sixteen digits, E, and perhaps what LLVM adds.
         symbol.rfind("17h").is_some_and(|at| {
-            let hash = symbol[at + 3..].as_bytes();
+            let hash = &symbol.as_bytes()[at + 3..];
             hash.len() > 16 && hash[..16].iter().all(u8::is_ascii_hexdigit) && hash[16] == b'E'
         })
     };
     symbol.starts_with("_R") || (symbol.starts_with("_ZN") && legacy(symbol))
 }
 
-/// Whether a thread-local is declared in this crate.
+/// Whether a thread-local is declared in this crate, or module of one.
 fn belongs_to(symbol: &str, krate: &str) -> bool {
     let path = format!("{:#}", rustc_demangle::demangle(symbol));
     let krate = krate.replace('-', "_");

@@ -123,9 +123,11 @@ impl Owned {
                 to.write(*chunk);
                 to = to.add(1);
             }
-            for index in indices(kept) {
-                to.write(word(index));
-                to = to.add(1);
+            for (chunk, &kept) in kept.iter().enumerate() {
+                for bit in bits(kept) {
+                    to.write(word(chunk * 64 + bit));
+                    to = to.add(1);
+                }
             }
         }
     }
@@ -153,15 +155,13 @@ impl Drop for Owned {
 }
 
 /// The numbers of the bits that are set.
-pub(super) fn indices(bits: &[u64]) -> impl Iterator<Item = usize> {
-    bits.iter().enumerate().flat_map(|(chunk, &bits)| {
-        let mut left = bits;
-        std::iter::from_fn(move || {
-            (left != 0).then(|| {
-                let bit = left.trailing_zeros() as usize;
-                left &= left - 1;
-                chunk * 64 + bit
-            })
+pub(super) fn bits(of: u64) -> impl Iterator<Item = usize> {
+    let mut left = of;
+    std::iter::from_fn(move || {
+        (left != 0).then(|| {
+            let bit = left.trailing_zeros() as usize;
+            left &= left - 1;
+            bit
         })
     })
 }

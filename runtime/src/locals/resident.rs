@@ -9,7 +9,7 @@
 
 use super::map::{self, Map};
 use super::ours;
-use super::private::{Owned, indices};
+use super::private::{Owned, bits};
 use crate::arch::FloatControl;
 use crate::goroutine::record::Record;
 use crate::sys;
@@ -26,10 +26,13 @@ struct Place {
 
 /// Two neighbouring words, of which at least one is exchanged: what is compared at once.
 #[repr(C, align(16))]
+#[derive(Clone, Copy)]
 struct Pair {
     pristine: [u64; 2],
     mask: [u64; 2],
     at: *const [u64; 2],
+    /// Which places they are; of no meaning where the mask is zero.
+    numbers: [u32; 2],
 }
 
 pub(crate) struct Resident {
@@ -41,8 +44,8 @@ pub(crate) struct Resident {
     map: &'static Map,
     /// In order of their addresses, but for the last ones, which are those of a C++ runtime.
     places: Box<[Place]>,
-    /// All places, for the look at every switch.
-    pairs: Box<[Pair]>,
+    /// All places, for the look at every switch: two pairs at a time.
+    pairs: Box<[[Pair; 2]]>,
     differ: Box<[u64]>,
     host: Option<Owned>,
 }
@@ -64,7 +67,7 @@ impl Resident {
             let at = (base + word.at) as *mut u64;
             places.push(Place { at, mask: word.mask, pristine: word.pristine });
         }
-        let mut pairs = in_pairs(&places, base + map.length);
+        let mut pairs = in_pairs(&places, 0, base + map.length);
         if map.exceptions
             && let Some(globals) = sys::exception_globals()
         {
@@ -75,7 +78,8 @@ impl Resident {
             });
             let first = places.len();
             places.extend(theirs);
-            pairs.extend(in_pairs(&places[first..], globals.wrapping_add(map::EXCEPTION_WORDS).addr()));
+            let end = globals.wrapping_add(map::EXCEPTION_WORDS).addr();
+            pairs.extend(in_pairs(&places[first..], first, end));
         }
         Resident {
             owner: HOST,
@@ -84,7 +88,7 @@ impl Resident {
             map,
             differ: vec![0; map.chunks()].into(),
             places: places.into(),
-            pairs: pairs.into(),
+            pairs: two_by_two(pairs),
             host: None,
         }
     }
@@ -114,6 +118,26 @@ impl Resident {
     #[inline(never)]
     unsafe fn exchange(&mut self, goroutine: *mut Record) {
         // SAFETY: by contract; an owner that is a goroutine is live until `forget_owner`.
+        unsafe {
+            // Neither has anything of its own: what most goroutines pay.
+            if self.owner > HOST
+                && !(*self.owner).origin.has_private()
+                && !(*goroutine).origin.has_private()
+                && self.is_pristine()
+            {
+                self.any = false;
+                self.owner = goroutine;
+                return;
+            }
+            self.exchange_private(goroutine);
+        }
+    }
+
+    /// # Safety
+    /// As for `install`.
+    #[inline(never)]
+    unsafe fn exchange_private(&mut self, goroutine: *mut Record) {
+        // SAFETY: as above.
         unsafe {
             self.put_away();
             let private = (*goroutine).origin.take_private();
@@ -165,15 +189,15 @@ impl Resident {
         }
         // SAFETY: by contract.
         unsafe {
-            if self.is_pristine() {
+            // What had something of its own mostly has it still.
+            let had = self.owner != HOST && (*self.owner).origin.has_private();
+            if had || !self.is_pristine() {
+                self.save();
+            } else {
                 self.any = false;
                 if self.owner == HOST {
                     self.host = None;
-                } else if (*self.owner).origin.has_private() {
-                    self.save();
                 }
-            } else {
-                self.save();
             }
         }
     }
@@ -181,15 +205,13 @@ impl Resident {
     /// Whether what is in place is what a new thread finds. The common case of every switch.
     #[inline]
     fn is_pristine(&self) -> bool {
-        let mut differ = [0; 2];
-        for pair in &self.pairs {
-            // SAFETY: both words lie in the processor's block, which only the carrier uses.
-            let now = unsafe { pair.at.read_unaligned() };
-            for half in 0..2 {
-                differ[half] |= (now[half] ^ pair.pristine[half]) & pair.mask[half];
-            }
+        // The compiler makes vectors of this, whose instructions are most of what a switch pays.
+        let mut all = [0; 2];
+        for [one, other] in &self.pairs {
+            let (one, other) = (one.differences(), other.differences());
+            all = std::array::from_fn(|half| all[half] | one[half] | other[half]);
         }
-        differ[0] | differ[1] == 0
+        all[0] | all[1] == 0
     }
 
     /// # Safety
@@ -220,12 +242,18 @@ impl Resident {
 
     fn note_differences(&mut self) {
         self.any = false;
-        for (chunk, places) in self.differ.iter_mut().zip(self.places.chunks(64)) {
-            *chunk = 0;
-            for (bit, place) in places.iter().enumerate() {
-                *chunk |= u64::from(place.differs()) << bit;
+        self.differ.fill(0);
+        for pair in self.pairs.as_flattened() {
+            let differ = pair.differences();
+            if differ[0] | differ[1] == 0 {
+                continue;
             }
-            self.any |= *chunk != 0;
+            self.any = true;
+            for (differs, number) in differ.into_iter().zip(pair.numbers) {
+                if differs != 0 {
+                    self.differ[number as usize / 64] |= 1 << (number % 64);
+                }
+            }
         }
     }
 
@@ -235,22 +263,22 @@ impl Resident {
     #[inline(never)]
     fn bring(&mut self, private: Option<&Owned>) {
         let kept: &[u64] = private.map_or(&[], |private| private.kept(self.map));
-        if self.any {
-            for index in indices(&self.differ) {
-                if kept.get(index / 64).is_none_or(|chunk| chunk & (1 << (index % 64)) == 0) {
-                    self.places[index].set(self.places[index].pristine);
+        let mut words = private.map_or(&[][..], |private| private.words(self.map)).iter();
+        let mut any = false;
+        for (chunk, (differ, places)) in self.differ.iter_mut().zip(self.places.chunks(64)).enumerate() {
+            let kept = kept.get(chunk).copied().unwrap_or(0);
+            if self.any {
+                for place in bits(*differ & !kept) {
+                    places[place].set(places[place].pristine);
                 }
             }
-        }
-        self.any = false;
-        self.differ.fill(0);
-        if let Some(private) = private {
-            for (index, word) in indices(kept).zip(private.words(self.map)) {
-                self.places[index].set(*word);
+            for (place, word) in bits(kept).zip(&mut words) {
+                places[place].set(*word);
             }
-            self.differ.copy_from_slice(kept);
-            self.any = kept.iter().any(|chunk| *chunk != 0);
+            *differ = kept;
+            any |= kept != 0;
         }
+        self.any = any;
     }
 
     /// The goroutine in place ends: what std keeps of it is given back, and the bytes become a new
@@ -369,21 +397,40 @@ impl Place {
     }
 }
 
-/// Pairs that have all of these places in them, which are in order and lie in a block that ends
-/// there and has more than one word.
-fn in_pairs(places: &[Place], end: usize) -> Vec<Pair> {
+impl Pair {
+    #[inline(always)]
+    fn differences(&self) -> [u64; 2] {
+        // SAFETY: both words lie in the processor's block, which only the carrier uses.
+        let now = unsafe { self.at.read_unaligned() };
+        std::array::from_fn(|half| (now[half] ^ self.pristine[half]) & self.mask[half])
+    }
+}
+
+/// With one more if the number is odd, in which nothing differs.
+fn two_by_two(mut pairs: Vec<Pair>) -> Box<[[Pair; 2]]> {
+    if let Some(&last) = pairs.last()
+        && !pairs.len().is_multiple_of(2)
+    {
+        pairs.push(last);
+    }
+    pairs.chunks_exact(2).map(|two| [two[0], two[1]]).collect()
+}
+
+/// Pairs that have all of these places in them, the first of which has this number. They are in
+/// order and lie in a block that ends there and has more than one word.
+fn in_pairs(places: &[Place], first_number: usize, end: usize) -> Vec<Pair> {
     let mut pairs: Vec<Pair> = Vec::new();
-    for place in places {
+    for (place, number) in places.iter().zip(first_number as u32..) {
         let at = place.at.cast_const();
         // A pair must not reach beyond the block: at its end it begins a word earlier.
         let next = pairs.last().is_none_or(|pair| pair.at.addr() + 8 < at.addr());
         if next {
             let first = if at.addr() + 16 <= end { at } else { at.wrapping_sub(1) };
-            pairs.push(Pair { pristine: [0; 2], mask: [0; 2], at: first.cast() });
+            pairs.push(Pair { pristine: [0; 2], mask: [0; 2], at: first.cast(), numbers: [0; 2] });
         }
         let pair = pairs.last_mut().expect("there is one now");
         let half = usize::from(pair.at.addr() != at.addr());
-        (pair.pristine[half], pair.mask[half]) = (place.pristine, place.mask);
+        (pair.pristine[half], pair.mask[half], pair.numbers[half]) = (place.pristine, place.mask, number);
     }
     pairs
 }

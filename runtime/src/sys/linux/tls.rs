@@ -103,7 +103,7 @@ mod tests {
     use super::*;
     use std::cell::Cell;
 
-    thread_local!(static ODD_ONE: Cell<u64> = const { Cell::new(0x0dd_0e) });
+    thread_local!(static ODD_ONE: Cell<u64> = const { Cell::new(0xdd0e) });
 
     #[test]
     fn a_thread_local_is_found_by_name_where_it_lies() {
@@ -114,7 +114,7 @@ mod tests {
         let part = there.next().unwrap();
         assert!(part.name.contains("ODD_ONE"), "{}", part.name);
         assert!(there.next().is_none());
-        assert_eq!(segment.image[at..at + 8], 0x0dd_0e_u64.to_ne_bytes());
+        assert_eq!(segment.image[at..at + 8], 0xdd0e_u64.to_ne_bytes());
     }
 
     #[test]
