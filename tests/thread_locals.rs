@@ -94,7 +94,11 @@ impl Way {
             Way::OwnStack => Builder::new().own_stack(64 << 10).spawn(body).unwrap().join().is_ok(),
             Way::Scoped => {
                 let owner = Builder::new().own_stack(64 << 10);
-                owner.spawn(move || narrowboat::scope(|s| s.spawn(body).join().is_ok())).unwrap().join().unwrap()
+                owner
+                    .spawn(move || narrowboat::scope(|s| s.spawn(body).join().is_ok()))
+                    .unwrap()
+                    .join()
+                    .unwrap()
             }
             Way::Main => narrowboat::blocking(move || catch_unwind(|| narrowboat::run(body)).is_ok()),
             Way::DetachedThread | Way::Detached => {
@@ -128,8 +132,11 @@ fn compare(scenario: fn(), model: Way, ways: &'static [Way]) -> Vec<String> {
     let expected = model.run(scenario);
     let logs = program(move || {
         // As many that they are neighbours on every processor.
-        let runs: Vec<_> = (0..8).flat_map(|_| ways).map(|&way| go!(move || (way, way.run(scenario)))).collect();
-        runs.into_iter().map(|run| run.join().unwrap_or_else(|failure| resume_unwind(failure))).collect::<Vec<_>>()
+        let runs: Vec<_> =
+            (0..8).flat_map(|_| ways).map(|&way| go!(move || (way, way.run(scenario)))).collect();
+        runs.into_iter()
+            .map(|run| run.join().unwrap_or_else(|failure| resume_unwind(failure)))
+            .collect::<Vec<_>>()
     });
     for (way, log) in logs {
         assert_eq!(log, expected, "{way:?}, and what a thread says");
@@ -410,12 +417,15 @@ fn what_an_outcomes_destructor_makes_is_dropped() {
     program(move || {
         for round in 0..40 {
             let (panics, log) = (round % 2 == 0, &*Box::leak(Box::<Log>::default()));
-            let gone = || log.lines.lock().unwrap().len() > 3 && log.alive.load(Ordering::Acquire) == 0;
+            let gone = || {
+                let lines = log.lines.lock().unwrap();
+                lines.iter().any(|line| line == "dropped late") && log.alive.load(Ordering::Acquire) == 0
+            };
             match round / 2 % 4 {
-                0 => drop(go!(begin(log, panics))),
+                0 => drop(narrowboat::spawn(begin(log, panics))),
                 1 => drop(thread::spawn(begin(log, panics))),
                 // On the joiner, which is a thread or a goroutine and ends.
-                2 => drop(go!(move || drop(go!(begin(log, panics)).join()))),
+                2 => drop(go!(move || drop(narrowboat::spawn(begin(log, panics)).join()))),
                 // The handle goes between the destructors and the outcome.
                 _ => {
                     let (go_on, gate) = bounded(0);
@@ -431,7 +441,12 @@ fn what_an_outcomes_destructor_makes_is_dropped() {
                     drop(go_on);
                 }
             }
-            eventually("all that an outcome has made is dropped", gone);
+            let start = Instant::now();
+            while !gone() {
+                let lines = || log.lines.lock().unwrap();
+                assert!(start.elapsed() < Duration::from_secs(30), "round {round}: {:?}", lines());
+                narrowboat::sleep(Duration::from_millis(1));
+            }
             let lines = log.lines.lock().unwrap();
             assert!(at(&lines, "dropped late") > at(&lines, "Some(\"late\")"), "round {round}");
         }
@@ -520,7 +535,8 @@ fn nothing_is_left_of_those_that_have_ended() {
     let (before, after) = program(move || {
         let round = |goroutines: usize| {
             for first in (0..goroutines).step_by(500) {
-                let some: Vec<_> = (first..(first + 500).min(goroutines)).map(|n| go!(move || uses_all(n))).collect();
+                let some: Vec<_> =
+                    (first..(first + 500).min(goroutines)).map(|n| go!(move || uses_all(n))).collect();
                 let panicked = some.into_iter().filter_map(|one| one.join().err()).count();
                 assert!((7..=8).contains(&panicked), "{panicked} of 500");
             }
