@@ -438,7 +438,8 @@ fn compare(seed: u64) {
         within(limit, move || run_program(actors, kind))
     };
     let expected = run(|_| Kind::Thread);
-    let kinds: [(&str, fn(usize) -> Kind); 3] = [
+    type Make = fn(usize) -> Kind;
+    let kinds: [(&str, Make); 3] = [
         ("goroutines", |_| Kind::Goroutine),
         ("every other one a goroutine", |n| [Kind::Thread, Kind::Goroutine][n % 2]),
         ("every other one a thread", |n| [Kind::Goroutine, Kind::Thread][n % 2]),
@@ -457,7 +458,7 @@ fn install_hook() {
         None => before(info),
         Some(_) => {
             pause(1);
-            let message = info.payload_as_str().unwrap_or("not text");
+            let message = text(info.payload());
             say(format!("hook {message} panicking {}", thread::panicking()));
             pause(0);
         }
@@ -471,4 +472,10 @@ fn random_programs_do_what_they_do_on_threads() {
         Some(seed) => compare(seed as u64),
         None => (0..sized(100, 20)).for_each(|seed| compare(seed as u64)),
     }
+}
+
+/// The words of a panic.
+fn text(payload: &(dyn std::any::Any + Send)) -> &str {
+    let string = payload.downcast_ref::<String>().map(String::as_str);
+    string.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("not text")
 }

@@ -1,6 +1,6 @@
 //! A mutex for what the crates of Narrowboat keep.
 //!
-//! A wait for one of std's locks parks the calling goroutine (see [`crate::futex`]). What the
+//! A wait for one of std's locks parks the calling goroutine (see the module `futex`). What the
 //! runtime guards by a lock is used in the middle of its own steps, where nothing may park: a wait
 //! for this mutex blocks the thread, in a goroutine too. It is held for some dozens of instructions
 //! at a time, and never across a park.

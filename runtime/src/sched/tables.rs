@@ -84,7 +84,7 @@ impl ProcessorTable {
 
 /// Starts a thread that gives its thread-locals to a new processor.
 fn lend(runtime: &'static Runtime, index: usize) -> io::Result<&'static Processor> {
-    let (answer, asker) = Answer::new();
+    let (answer, asker) = Answer::pair();
     sys::start_bare_thread(&name("processor", index), LENDER_STACK, move || {
         // Before the processor is known: from then on a handler here would share thread-locals with a worker.
         sys::block_signals();
@@ -120,7 +120,7 @@ struct Asker(Arc<Answer>);
 struct Giver(Arc<Answer>);
 
 impl Answer {
-    fn new() -> (Giver, Asker) {
+    fn pair() -> (Giver, Asker) {
         let answer = Arc::new(Answer { given: AtomicU32::new(0), processor: UnsafeCell::new(None) });
         (Giver(answer.clone()), Asker(answer))
     }
@@ -150,7 +150,7 @@ impl Asker {
 
 /// Pinned mode: starts a worker for a new processor that has the worker's own thread-locals.
 fn nail(runtime: &'static Runtime, index: usize) -> io::Result<&'static Processor> {
-    let (answer, asker) = Answer::new();
+    let (answer, asker) = Answer::pair();
     runtime.workers.started.fetch_add(1, Ordering::Relaxed);
     let spawned = sys::start_bare_thread(&name("processor", index), LENDER_STACK, move || {
         let processor = Processor::new(runtime, index);

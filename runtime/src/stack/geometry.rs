@@ -60,7 +60,7 @@ impl Geometry {
         let mut geometry = Geometry::fit(processors, 1, max_stack)?;
         let most = if memory::guards_are_markers() { STACKS_IN_ALL_WITH_MARKERS } else { STACKS_IN_ALL };
         let most = (most / processors.max(1)).min(SLOTS_OF_THEIR_OWN);
-        geometry.reserve = reserve(processors.max(1), 1, most, geometry.stride, &memory::would_fit);
+        geometry.reserve = reserve(processors.max(1), 1, most, geometry.stride, memory::would_fit);
         geometry.all_alone = true;
         Ok(geometry)
     }
