@@ -473,9 +473,3 @@ fn random_programs_do_what_they_do_on_threads() {
         None => (0..sized(100, 20)).for_each(|seed| compare(seed as u64)),
     }
 }
-
-/// The words of a panic.
-fn text(payload: &(dyn std::any::Any + Send)) -> &str {
-    let string = payload.downcast_ref::<String>().map(String::as_str);
-    string.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("not text")
-}
