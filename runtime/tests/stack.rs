@@ -353,7 +353,7 @@ fn a_panic_on_the_system_stack_comes_out_at_the_caller() {
 fn waiting_on_the_system_stack_is_refused() {
     fn refused(f: impl FnOnce()) {
         let caught = catch_unwind(AssertUnwindSafe(|| stack::on_system_stack(f)));
-        let text = caught.unwrap_err().downcast::<&str>().unwrap();
+        let text = caught.unwrap_err().downcast::<String>().unwrap();
         assert!(text.contains("cannot wait on the system stack"), "{text}");
     }
     let goroutine = || {
