@@ -2,8 +2,8 @@
 
 mod support;
 
-use narrowboat::chan::{bounded, unbounded};
-use narrowboat::{Builder, JoinHandle, blocking, go, sleep, yield_now};
+use narrowboat::chan::bounded;
+use narrowboat::{Builder, go, sleep, yield_now};
 use std::io::Write;
 use std::panic::resume_unwind;
 use std::process::{Command, Output};
@@ -453,66 +453,6 @@ fn a_panic_poisons_what_its_own_goroutine_held() {
         assert_eq!(*locks.2.lock().unwrap(), 80);
         locks.0.clear_poison();
         assert!(locks.0.lock().is_ok());
-    }
-}
-
-type Job = Box<dyn FnOnce() + Send>;
-
-/// Each spawns from a line of source of its own: what is known of one is not known of the next.
-const SITES: [fn(Job) -> JoinHandle<()>; 8] = [
-    |job| go!(job),
-    |job| go!(job),
-    |job| go!(job),
-    |job| go!(job),
-    |job| go!(job),
-    |job| go!(job),
-    |job| go!(job),
-    |job| go!(job),
-];
-
-/// A thousand that hold one lock across parks, with other work on the side.
-fn thousand(spawn: fn(Job) -> JoinHandle<()>, count: usize, on_the_pool: bool) {
-    let shared = Arc::new((Mutex::new(0), Room::default()));
-    let held = shared.clone();
-    program(move || {
-        let visit = move |n: usize| {
-            let mut count = held.0.lock().unwrap();
-            held.1.visit(|| if n % 16 == 0 { sleep(BRIEF) } else { yield_now() });
-            *count += 1;
-        };
-        let (tx, rx) = unbounded();
-        for n in 0..count {
-            let (visit, tx) = (visit.clone(), tx.clone());
-            drop(spawn(Box::new(move || {
-                yield_now();
-                visit(n);
-                if on_the_pool && n % 10 == 0 {
-                    let visit = visit.clone();
-                    blocking(move || visit(n));
-                } else {
-                    visit(n + 1);
-                }
-                tx.send(()).unwrap();
-            })));
-        }
-        for done in 0..count {
-            assert!(rx.recv_timeout(FOR_EVER).is_ok(), "{done} of {count} have come through");
-        }
-    });
-    assert_eq!(*shared.0.lock().unwrap(), 2 * count);
-}
-
-#[test]
-fn a_thousand_hold_one_mutex_across_parks() {
-    for spawn in SITES.iter().take(sized(8, 3).min(8)) {
-        thousand(*spawn, sized(1000, 600), false);
-    }
-}
-
-#[test]
-fn a_thousand_hold_one_mutex_with_the_pools_threads() {
-    for spawn in SITES.iter().take(sized(4, 2).min(8)) {
-        thousand(*spawn, sized(1000, 600), true);
     }
 }
 
