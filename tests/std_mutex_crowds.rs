@@ -32,7 +32,7 @@ fn crowded(
         let visit = move |n: usize| {
             let mut count = held.0.lock().unwrap();
             assert!(!held.1.swap(true, Ordering::Relaxed), "two at once");
-            if n % 16 == 0 {
+            if n.is_multiple_of(16) {
                 sleep(BRIEF)
             } else {
                 yield_now()
