@@ -2,7 +2,7 @@
 //!
 //! One slot for all goroutines, so that it is the same one.
 
-use narrowboat_runtime::{Config, dump, sleep, spawn, yield_now};
+use narrowboat_runtime::{Config, JoinHandle, Stacks, dump, sleep, spawn, yield_now};
 use narrowboat_sync::{Condvar, Mutex, Semaphore};
 use std::hint::black_box;
 use std::sync::Once;
@@ -13,12 +13,29 @@ fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
+type Body = fn(usize) -> usize;
+type Start = fn(Body, usize) -> JoinHandle<usize>;
+
+/// Two lines that spawn: one whose goroutines wait with their stacks in place never shares again.
+const START: Start = |body, n| spawn(move || body(n));
+const START_LENDING: Start = |body, n| spawn(move || body(n));
+
 /// Runs the body in two goroutines, on the same slot. What both return has to be one address.
-fn share_an_address(body: fn(usize) -> usize) {
-    static STARTED: Once = Once::new();
-    STARTED.call_once(|| Config::new().workers(1).processors(1).stack_slots(1).start().unwrap());
-    let addresses = [0, 1].map(|n| spawn(move || body(n))).map(|handle| handle.join().unwrap());
+fn share_an_address(start: Start, body: Body) {
+    start_runtime();
+    let addresses = [0, 1].map(|n| start(body, n)).map(|handle| handle.join().unwrap());
     assert_eq!(addresses[0], addresses[1], "the test is about locks of one address");
+}
+
+fn start_runtime() {
+    static STARTED: Once = Once::new();
+    STARTED.call_once(|| {
+        Config::new().stacks(Stacks::Shared).workers(1).processors(1).stack_slots(1).start().unwrap();
+        // The first of a line that spawns do not share.
+        for start in [START, START_LENDING] {
+            (0..256).for_each(|n| assert_eq!(start(|n| n, n).join().unwrap(), n));
+        }
+    });
 }
 
 fn address_of<T>(lock: &T) -> usize {
@@ -38,7 +55,7 @@ fn a_permit_goes_to_no_other_semaphore() {
         }
         address_of(&semaphore)
     }
-    share_an_address(wait);
+    share_an_address(START, wait);
 }
 
 #[test]
@@ -61,16 +78,17 @@ fn a_notification_goes_to_no_other_condition_variable() {
         drop(guard);
         address_of(&condvar)
     }
-    share_an_address(wait);
+    share_an_address(START, wait);
 }
 
 /// A condition variable that is used as a bare signal: each waiter brings a mutex of its own.
 fn signal(notify: fn(&Condvar)) {
-    const WAITERS: usize = 100;
+    // The first 256 live alone.
+    const WAITERS: usize = 400;
     const PATTERN: u64 = 0x1111_1100_1111_1100;
     static SIGNAL: Condvar = Condvar::new();
     static WAITING: AtomicUsize = AtomicUsize::new(0);
-    share_an_address(|_| 0);
+    start_runtime();
     let waiter = |n: usize| {
         move || {
             let mutex = Mutex::new(n);
@@ -130,7 +148,7 @@ fn a_lock_on_a_copied_stack_can_be_lent_to_threads() {
         assert_eq!(*mutex.lock().unwrap(), 8_000);
         address_of(&mutex)
     }
-    share_an_address(lend);
+    share_an_address(START_LENDING, lend);
 }
 
 #[test]
@@ -153,7 +171,7 @@ fn a_dump_tells_locks_of_one_address_apart() {
             sleep(ms(1));
         }
     });
-    share_an_address(wait);
+    share_an_address(START, wait);
     let things = looker.join().unwrap();
     assert!(things[0].contains("3 permits") && things[1].contains("4 permits"), "{things:?}");
 }
