@@ -20,8 +20,10 @@ use std::{mem, ptr};
 type Run = unsafe extern "C" fn(*mut c_void);
 type Register = unsafe extern "C" fn(Run, *mut c_void, *mut c_void) -> c_int;
 
+// Weak, as std declares it, because LLVM warns of the difference where it links all code at once. A
+// weak symbol of the program's own still comes before a library's.
 std::arch::global_asm!(
-    ".globl __cxa_thread_atexit_impl",
+    ".weak __cxa_thread_atexit_impl",
     ".protected __cxa_thread_atexit_impl",
     ".type __cxa_thread_atexit_impl,@function",
     "__cxa_thread_atexit_impl:",
