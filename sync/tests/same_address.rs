@@ -150,7 +150,8 @@ fn a_lock_on_a_copied_stack_can_be_lent_to_threads() {
     }
     // The first waits for its threads in the shared slot, which stays as it is meanwhile. Others of that line do not share after that.
     start_runtime();
-    [0, 1].map(|n| START_LENDING(lend, n)).map(|handle| handle.join().unwrap());
+    let both = [0, 1].map(|n| START_LENDING(lend, n));
+    assert_eq!(both.map(|handle| handle.join().unwrap()), [0, 0]);
 }
 
 #[test]
