@@ -32,7 +32,7 @@ fn crowded(
         let visit = move |n: usize| {
             let mut count = held.0.lock().unwrap();
             assert!(!held.1.swap(true, Ordering::Relaxed), "two at once");
-            if n % 16 == 0 {
+            if n.is_multiple_of(16) {
                 sleep(BRIEF)
             } else {
                 yield_now()
@@ -46,7 +46,7 @@ fn crowded(
             drop(spawn(Box::new(move || {
                 before();
                 visit(n);
-                if on_the_pool && n % 10 == 0 {
+                if on_the_pool && n.is_multiple_of(10) {
                     let visit = visit.clone();
                     blocking(move || visit(n));
                 } else {
