@@ -429,17 +429,19 @@ impl Drop for Seed {
     }
 }
 
+/// What the actor of a number is.
+type KindOf = fn(usize) -> Kind;
+
 fn compare(seed: u64) {
     let _seed = Seed(seed);
     let actors = generate(seed);
     let limit = Duration::from_secs(60);
-    let run = |kind: fn(usize) -> Kind| {
+    let run = |kind: KindOf| {
         let actors = actors.clone();
         within(limit, move || run_program(actors, kind))
     };
     let expected = run(|_| Kind::Thread);
-    type Make = fn(usize) -> Kind;
-    let kinds: [(&str, Make); 3] = [
+    let kinds: [(&str, KindOf); 3] = [
         ("goroutines", |_| Kind::Goroutine),
         ("every other one a goroutine", |n| [Kind::Thread, Kind::Goroutine][n % 2]),
         ("every other one a thread", |n| [Kind::Goroutine, Kind::Thread][n % 2]),

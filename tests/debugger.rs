@@ -76,7 +76,7 @@ fn the_program() {
         Ok(_) => {}
     }
     // The first of a spawn site have stacks of their own, which are never copied out.
-    (0..256).for_each(|_| assert_eq!(go("first".into(), || 0).join().unwrap(), 0));
+    (0..1024).for_each(|_| assert_eq!(go("first".into(), || 0).join().unwrap(), 0));
     let (tx, rx) = bounded(0);
     let sleepers: Vec<_> = (0..SLEEPERS)
         .map(|n| {

@@ -50,7 +50,7 @@ fn on_own_stack<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Jo
 fn on_shared_stack<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     let mut f = Some(f);
     let mut last = None;
-    for n in (0..300).rev() {
+    for n in (0..1100).rev() {
         let f = if n == 0 { f.take() } else { None };
         last = Some(narrowboat::spawn(move || f.map(|f| f())));
         if n > 0 {

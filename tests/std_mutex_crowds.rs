@@ -46,7 +46,7 @@ fn crowded(
             drop(spawn(Box::new(move || {
                 before();
                 visit(n);
-                if on_the_pool && n % 10 == 0 {
+                if on_the_pool && n.is_multiple_of(10) {
                     let visit = visit.clone();
                     blocking(move || visit(n));
                 } else {

@@ -266,8 +266,8 @@ fn destructors_make_further_values() {
 fn values_that_make_each_other_come_to_an_end() {
     thread_local! {
         static LEFT: RefCell<Option<Noted>> = const { RefCell::new(None) };
-        static RIGHT: RefCell<Option<Noted>> = const { RefCell::new(None) };
-        static SELF: RefCell<Option<Noted>> = const { RefCell::new(None) };
+        static RIGHT: RefCell<Option<Noted>> = { nothing(); RefCell::new(None) };
+        static SELF: RefCell<Option<Noted>> = { nothing(); RefCell::new(None) };
     }
     fn refill(key: &'static LocalKey<RefCell<Option<Noted>>>, name: &'static str, again: fn()) {
         pause();
@@ -528,11 +528,14 @@ fn uses_all(n: usize) -> usize {
 fn nothing_is_left_of_those_that_have_ended() {
     const ALONE: &str = "NARROWBOAT_TEST_ALONE";
     if std::env::var_os(ALONE).is_none() {
-        return support::again("nothing_is_left_of_those_that_have_ended", &[(ALONE, "1")]);
+        return support::again(
+            "nothing_is_left_of_those_that_have_ended",
+            &[(ALONE, "1"), ("NARROWBOAT_STUCK", "0")],
+        );
     }
     std::panic::set_hook(Box::new(|_| ()));
-    let count = support::sized(200_000, 50_000);
-    let (before, after) = program(move || {
+    let count = support::sized(50_000, 20_000);
+    let grown = program(move || {
         let round = |goroutines: usize| {
             for first in (0..goroutines).step_by(500) {
                 let some: Vec<_> =
@@ -542,12 +545,13 @@ fn nothing_is_left_of_those_that_have_ended() {
             }
             resident()
         };
-        round(count.min(20_000));
-        (round(count.min(20_000)), round(count))
+        round(count);
+        // A leak shows each time; what is read in once, such as the names of functions, shows once.
+        let sizes = [(); 4].map(|()| round(count));
+        sizes.windows(2).map(|two| two[1].saturating_sub(two[0])).min().unwrap()
     });
     let _ = std::panic::take_hook();
-    let grown = after.saturating_sub(before);
-    assert!(grown < 48 * count, "{grown} bytes more after {count} goroutines, from {before}");
+    assert!(grown < 32 * count, "{grown} bytes more after {count} goroutines, each time");
 }
 
 #[test]

@@ -332,8 +332,8 @@ fn stacks_that_are_copied_show_with_their_bytes() {
     ];
     let Some(output) = traced(name, &variables) else {
         return narrowboat::run(|| {
-            // The first 256 of a spawn site have stacks of their own.
-            let some: Vec<_> = (0..264).map(|_| go!(|| (0..10).for_each(|_| yield_now()))).collect();
+            // The first 1,024 of a spawn site have stacks of their own.
+            let some: Vec<_> = (0..1032).map(|_| go!(|| (0..10).for_each(|_| yield_now()))).collect();
             some.into_iter().for_each(|goroutine| goroutine.join().unwrap());
         });
     };

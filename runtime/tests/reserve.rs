@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 const GOROUTINES: usize = 200;
 const SLOTS: usize = 8;
-const ON_PROBATION: usize = 256;
+const ON_PROBATION: usize = 1024;
 /// How many slots are reserved for goroutines that are only plump.
 const FOR_PLUMP: usize = 64;
 

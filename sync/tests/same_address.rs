@@ -33,7 +33,7 @@ fn start_runtime() {
         Config::new().stacks(Stacks::Shared).workers(1).processors(1).stack_slots(1).start().unwrap();
         // The first of a line that spawns do not share.
         for start in [START, START_LENDING] {
-            (0..256).for_each(|n| assert_eq!(start(|n| n, n).join().unwrap(), n));
+            (0..1024).for_each(|n| assert_eq!(start(|n| n, n).join().unwrap(), n));
         }
     });
 }
@@ -83,8 +83,8 @@ fn a_notification_goes_to_no_other_condition_variable() {
 
 /// A condition variable that is used as a bare signal: each waiter brings a mutex of its own.
 fn signal(notify: fn(&Condvar)) {
-    // The first 256 live alone.
-    const WAITERS: usize = 400;
+    // The first 1,024 live alone.
+    const WAITERS: usize = 1200;
     const PATTERN: u64 = 0x1111_1100_1111_1100;
     static SIGNAL: Condvar = Condvar::new();
     static WAITING: AtomicUsize = AtomicUsize::new(0);

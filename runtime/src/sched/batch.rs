@@ -22,6 +22,7 @@ use crate::goroutine::record::Record;
 use crate::goroutine::task::{Origin, TaskPtr};
 use crate::locals::destructors;
 use crate::park::{Outcome, Reason};
+use crate::stack::housing::Lack;
 use crate::{arch, clock, stack};
 use std::collections::VecDeque;
 use std::ptr::{self, NonNull};
@@ -37,6 +38,10 @@ const SLICE: u64 = 50_000;
 const RUN_NEXT_IN_A_ROW: u32 = 16;
 /// The clock is looked at every so many turns.
 const CLOCK_EVERY: u32 = 4;
+
+/// How long a goroutine waits at most, in nanoseconds, to see how others of its spawn site wait
+/// ([`crate::stack::sharing`]).
+const PROBATION_LASTS: u64 = 10_000_000;
 
 /// Why a processor has come back to its worker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -233,7 +238,7 @@ impl Processor {
     unsafe fn start_one(&'static self) -> Option<NonNull<Record>> {
         // SAFETY: the loop owns the local part.
         let local = unsafe { &mut *self.local.get() };
-        if let Some(begun) = local.without_stack.take() {
+        if let Some(begun) = local.begun.take() {
             // SAFETY: as above.
             return unsafe { self.house(begun) };
         }
@@ -252,10 +257,10 @@ impl Processor {
         // SAFETY: the task was spawned and is started here, once.
         let (id, origin) = unsafe { task.begin() };
         // SAFETY: as above.
-        unsafe { self.house(Begun { task, id, origin }) }
+        unsafe { self.house(Begun { task, id, origin, since: local.now, lacks: None }) }
     }
 
-    /// Gives a goroutine a home and a record; or keeps it until there is a stack for it.
+    /// Gives a goroutine a home and a record; or keeps it until it can have one.
     ///
     /// # Safety
     /// As for `run_batch`.
@@ -263,13 +268,19 @@ impl Processor {
     unsafe fn house(&'static self, begun: Begun) -> Option<NonNull<Record>> {
         // SAFETY: the loop owns the local part.
         let local = unsafe { &mut *self.local.get() };
-        let Begun { task, id, mut origin } = begun;
-        let Some(home) = local.slots.settle(&mut origin.take_own_stack(), origin.spawned_at()) else {
-            local.without_stack = Some(Begun { task, id, origin });
-            say_that_stacks_are_out();
-            return None;
-        };
-        Some(local.slab.insert(self, Record::new(task, id, origin, home)))
+        let Begun { task, id, mut origin, since, .. } = begun;
+        // What others of its site do shows while they run, or does not.
+        let decide = local.has_nothing_to_run() || local.now.saturating_sub(since) > PROBATION_LASTS;
+        match local.slots.settle(&mut origin.take_own_stack(), origin.spawned_at(), decide) {
+            Ok(home) => Some(local.slab.insert(self, Record::new(task, id, origin, home))),
+            Err(lack) => {
+                if lack == Lack::OfStacks {
+                    say_that_stacks_are_out();
+                }
+                local.begun = Some(Begun { task, id, origin, since, lacks: Some(lack) });
+                None
+            }
+        }
     }
 
     /// Runs a goroutine until it switches back, then does what it wished for.
@@ -400,8 +411,15 @@ impl Processor {
 }
 
 impl super::processor::Local {
+    /// Whether no goroutine that has started is ready.
+    fn has_nothing_to_run(&self) -> bool {
+        self.run_next.is_null() && self.ready.is_empty()
+    }
+
     fn has_work(&self) -> bool {
-        !self.run_next.is_null() || !self.ready.is_empty() || !self.unstarted.is_empty()
+        !self.has_nothing_to_run()
+            || !self.unstarted.is_empty()
+            || self.begun.as_ref().is_some_and(|begun| !begun.waits_for_a_stack())
     }
 }
 
@@ -471,6 +489,16 @@ pub(super) struct Begun {
     task: TaskPtr,
     id: u64,
     origin: Origin,
+    /// When its turn came.
+    since: u64,
+    /// What it could not start for.
+    lacks: Option<Lack>,
+}
+
+impl Begun {
+    pub(super) fn waits_for_a_stack(&self) -> bool {
+        self.lacks == Some(Lack::OfStacks)
+    }
 }
 
 #[cold]

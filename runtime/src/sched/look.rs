@@ -2,6 +2,7 @@
 //! who holds the processor meanwhile because it is idle.
 
 use super::Runtime;
+use super::batch::Begun;
 use super::processor::Processor;
 use crate::arch;
 use crate::goroutine::record::Record;
@@ -53,7 +54,7 @@ impl Processor {
     /// As for `all_goroutines`.
     pub(crate) unsafe fn is_without_stack(&self) -> bool {
         // SAFETY: by contract.
-        unsafe { (*self.local.get()).without_stack.is_some() }
+        unsafe { (*self.local.get()).begun.as_ref().is_some_and(Begun::waits_for_a_stack) }
     }
 
     /// Whether all goroutines that have started are as `wanted`.

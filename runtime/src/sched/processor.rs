@@ -114,8 +114,8 @@ pub(super) struct Local {
     pub(super) admission: Admission,
     pub(super) ready: VecDeque<NonNull<Record>>,
     pub(super) unstarted: crossbeam_deque::Worker<TaskPtr>,
-    /// A goroutine that could not start for want of a stack.
-    pub(super) without_stack: Option<Begun>,
+    /// A goroutine whose turn to start had come, and that could not.
+    pub(super) begun: Option<Begun>,
     pub(super) slots: Slots,
     pub(super) slab: Slab,
     pub(super) timers: Timers<Record>,
@@ -221,7 +221,7 @@ impl Processor {
                 admission: Admission::default(),
                 ready: VecDeque::new(),
                 unstarted,
-                without_stack: None,
+                begun: None,
                 slots,
                 slab: Slab::new(),
                 timers: Timers::new(),

@@ -14,35 +14,52 @@ use std::ptr;
 /// So many slots of the reserve are opened for goroutines that are only plump.
 const RESERVED_FOR_PLUMP: usize = 64;
 
+/// Why a goroutine cannot start yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Lack {
+    /// The system has no memory for the stack of another one.
+    OfStacks,
+    /// It is not known how the others of its spawn site wait.
+    OfKnowledge,
+}
+
 impl Slots {
-    /// Gives a goroutine its home: `own`, a slot for it alone, or a shared one as [`choose`](Slots::choose) says. `None` if
-    /// every goroutine is to live alone and the system has no stack for another one.
+    /// Gives a goroutine its home: `own`, a slot for it alone, or a shared one as [`choose`](Slots::choose) says. Where it is
+    /// not known yet how the goroutines of its site wait, that is held against nothing if the caller is to `decide`.
+    ///
+    /// # Errors
+    /// What the goroutine lacks. It can be tried again.
     pub(crate) fn settle(
         &mut self,
         own: &mut Option<OwnStack>,
         spawned_at: &'static Location<'static>,
-    ) -> Option<Home> {
+        decide: bool,
+    ) -> Result<Home, Lack> {
         if let Some(own) = own.take() {
-            return Some(self.settle_own(own));
+            return Ok(self.settle_own(own));
         }
         if self.all_alone {
-            return self.choose_alone().map(|index| Home::of_slot_alone(index, true));
+            let alone = self.choose_alone().map(|index| Home::of_slot_alone(index, true));
+            return alone.ok_or(Lack::OfStacks);
         }
-        let housing = sharing::housing(spawned_at, self.probation);
+        let housing = sharing::housing(spawned_at, self.probation, decide);
+        if housing == Housing::Undecided {
+            return Err(Lack::OfKnowledge);
+        }
         if housing != Housing::Shared {
             if let Some(index) = self.choose_alone() {
-                return Some(Home::of_slot_alone(index, false));
+                return Ok(Home::of_slot_alone(index, false));
             }
             // Those that are known to wait in place get a stack apart from all slots, if there is one to be had.
             if housing == Housing::Alone
                 && let Ok(own) = OwnStack::new(self.geometry.largest())
             {
-                return Some(self.settle_own(own));
+                return Ok(self.settle_own(own));
             }
         }
         let index = self.choose(spawned_at);
         self.open[index as usize].inhabitants += 1;
-        Some(Home::of_slot(index))
+        Ok(Home::of_slot(index))
     }
 
     /// A slot of the reserve for one goroutine alone.

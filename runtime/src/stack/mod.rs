@@ -40,7 +40,7 @@ pub(crate) mod foreign;
 pub(crate) mod frames;
 pub(crate) mod geometry;
 pub(crate) mod home;
-mod housing;
+pub(crate) mod housing;
 pub(crate) mod image;
 pub(crate) mod overflow;
 pub(crate) mod own;

@@ -7,7 +7,9 @@
 //! spawned them:
 //!
 //! - The first [`PROBATION`] goroutines of a site live alone.
-//! - A site whose goroutines have not waited so by then shares from then on.
+//! - The next one starts when the others have had the time to show how they wait: when nothing that has
+//!   started is ready to run on its processor, or some milliseconds later. If none has waited so by
+//!   then, it shares, and so do all that follow.
 //! - A site of which one has waited so, at any time, shares no more.
 //!
 //! What is left is a site that does so for the first time after it has begun to share. Its slot is
@@ -24,7 +26,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::Relaxed};
 /// So many goroutines of a site live alone before the first that shares. Enough that locks which the
 /// goroutines of a site contend for are seen to be contended, and few enough to be no burden: a
 /// stack of its own costs two pages, where a share of a slot costs some hundred bytes.
-pub(crate) const PROBATION: u32 = 256;
+pub(crate) const PROBATION: u32 = 1024;
 
 /// Capacity of the table. Further sites share at once.
 const SITES: usize = 4096;
@@ -33,10 +35,12 @@ const PROBES: usize = 16;
 
 /// One of a site's goroutines has waited with its stack in place.
 const WAITS: u32 = 1 << 31;
+/// The site has earned sharing.
+const SHARES: u32 = 1 << 30;
 
 struct Entry {
     site: AtomicPtr<Location<'static>>,
-    /// How many of its goroutines have started while on probation; and `WAITS`.
+    /// How many of its goroutines have started while on probation; and `WAITS`, `SHARES`.
     known: AtomicU32,
 }
 
@@ -69,19 +73,26 @@ pub(crate) enum Housing {
     OnProbation,
     /// Alone: others of its site have waited with their stacks in place.
     Alone,
+    /// Not known yet.
+    Undecided,
 }
 
 /// Where the next goroutine from this site shall live, if so many live alone at first. Called once for each that starts.
 #[inline]
-pub(crate) fn housing(at: &'static Location<'static>, probation: u32) -> Housing {
+pub(crate) fn housing(at: &'static Location<'static>, probation: u32, decide: bool) -> Housing {
     let Some(entry) = entry(at) else { return Housing::Shared };
     match entry.known.load(Relaxed) {
         known if known & WAITS != 0 => Housing::Alone,
+        known if known & SHARES != 0 => Housing::Shared,
         known if known < probation => {
             entry.known.fetch_add(1, Relaxed);
             Housing::OnProbation
         }
-        _ => Housing::Shared,
+        _ if decide || probation == 0 => {
+            entry.known.fetch_or(SHARES, Relaxed);
+            Housing::Shared
+        }
+        _ => Housing::Undecided,
     }
 }
 
@@ -115,18 +126,18 @@ mod tests {
     fn a_site_earns_sharing_and_loses_it_for_good() {
         let (at, other) = (here(), here());
         for _ in 0..PROBATION {
-            assert_eq!(housing(at, PROBATION), Housing::OnProbation);
+            assert_eq!(housing(at, PROBATION, false), Housing::OnProbation);
         }
         assert_eq!(
-            (housing(at, PROBATION), housing(other, PROBATION)),
+            (housing(at, PROBATION, false), housing(other, PROBATION, false)),
             (Housing::Shared, Housing::OnProbation)
         );
         note_wait_in_place(at, true);
         assert_eq!(
-            (housing(at, PROBATION), housing(other, PROBATION)),
+            (housing(at, PROBATION, false), housing(other, PROBATION, false)),
             (Housing::Alone, Housing::OnProbation)
         );
         note_wait_in_place(other, false);
-        assert_eq!(housing(other, PROBATION), Housing::Alone);
+        assert_eq!(housing(other, PROBATION, false), Housing::Alone);
     }
 }
