@@ -10,8 +10,8 @@
 //! not its processor's `current` one. The check is where it costs nothing: a wait begins with a look at `current`, finds none,
 //! and takes the path of plain threads, which refuses on a processor.
 
-use super::{present, segment};
-use crate::arch;
+use super::{Bounds, SMALLEST, present, segment};
+use crate::arch::{self, sanitizers};
 use crate::goroutine::record::Record;
 use crate::locals::ours;
 use crate::sched::processor::{self, Processor};
@@ -101,7 +101,10 @@ fn run<F: FnOnce() -> T, T>(
     unsafe {
         let base = (processor.system_stack() - LENDERS_SHARE) & !15;
         processor::set_current_goroutine(processor, None);
+        // Only the upper end counts.
+        let here = sanitizers::runs_on(Bounds { base, limit: base - SMALLEST });
         arch::call_on(base, there::<F, T>, at as usize, never, &mut suspended);
+        sanitizers::runs_on(here);
         processor::set_current_goroutine(processor, Some(record));
         ours::with(|ours| ours.on_system_stack.set(None));
         call.outcome.assume_init()
