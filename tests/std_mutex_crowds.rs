@@ -77,7 +77,6 @@ fn a_thousand_hold_one_mutex_with_the_pools_threads() {
 }
 
 #[test]
-#[ignore = "those that already share a slot when the first of them waits keep each other from running"]
 fn a_thousand_hold_one_mutex_after_they_have_parked() {
     let started = Arc::new(AtomicUsize::new(0));
     crowded(

@@ -13,7 +13,7 @@ use super::config::Stress;
 use super::fork;
 use super::processor::{Processor, Wish};
 use super::worker::Worker;
-use crate::arch::FloatControl;
+use crate::arch::{FloatControl, sanitizers};
 use crate::diag::inspect;
 use crate::diag::say;
 use crate::diag::trace::hooks as trace;
@@ -311,6 +311,10 @@ impl Processor {
             (*r).reason = Reason::None;
             self.switches.add(1);
             self.begin_turn((*r).origin.spawned_at());
+            let stack = cfg!(narrowboat_asan).then(|| (*local).slots.bounds((*r).home));
+            if let Some(stack) = stack {
+                sanitizers::runs_on(stack);
+            }
             if (*r).sp == 0 {
                 let (entry, kept) = (*r).entry();
                 (*r).task = kept;
@@ -336,6 +340,9 @@ impl Processor {
                 }
                 Wish::Finish => {
                     (*local).resident.forget_owner();
+                    if let Some(stack) = stack {
+                        sanitizers::forget_frames((*r).sp, stack.base);
+                    }
                     (*local).slots.vacate((*r).home);
                     (*local).slab.remove(record);
                     self.census.finished.add(1);

@@ -1,6 +1,6 @@
 //! The heap copy of a parked goroutine's live stack bytes.
 
-use crate::arch::{self, valgrind};
+use crate::arch::{self, sanitizers, valgrind};
 use crate::sys::memory;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::{mem, ptr};
@@ -47,6 +47,7 @@ impl Image {
     pub(crate) unsafe fn save(&mut self, sp: usize, base: usize) {
         let len = base - sp;
         self.fit(len);
+        sanitizers::forget_frames(sp, base);
         // SAFETY: the source is readable by contract, the buffer has room for `len` bytes and is our own.
         unsafe { ptr::copy_nonoverlapping(sp as *const u8, self.bytes, len) }
     }
@@ -58,6 +59,7 @@ impl Image {
     pub(crate) unsafe fn restore(&self, sp: usize, base: usize) {
         debug_assert!(base - sp <= self.capacity as usize);
         valgrind::will_be_written(sp, base);
+        sanitizers::forget_frames(sp, base);
         // SAFETY: `save` wrote `base - sp` bytes here; the destination is writable by contract.
         unsafe { ptr::copy_nonoverlapping(self.bytes, sp as *mut u8, base - sp) }
     }
@@ -69,6 +71,7 @@ impl Image {
     /// As for `save`, of what is there now, and for `restore`: both have the same bounds.
     pub(crate) unsafe fn exchange(&mut self, resident: &mut Image, sp: usize, base: usize) {
         debug_assert!(base - sp <= self.capacity as usize);
+        sanitizers::forget_frames(sp, base);
         // SAFETY: as in `save` and `restore`. Stack pointers are multiples of eight, and so are bases.
         unsafe { arch::exchange(sp, self.bytes as usize, base - sp) };
         mem::swap(self, resident);

@@ -14,6 +14,7 @@
 
 use super::own::OwnStack;
 use super::{Bounds, cache, foreign, overflow};
+use crate::arch::sanitizers;
 use crate::locals::ours;
 use crate::sched::processor;
 use crate::{arch, sys};
@@ -196,11 +197,14 @@ fn run<F: FnOnce() -> T, T>(bounds: Bounds, f: F) -> thread::Result<T> {
     let link = Link { outer, bounds, loop_sp: 0, suspended: 0, on_own_stack };
     let mut call = Call { link, f: ManuallyDrop::new(f), outcome: MaybeUninit::uninit() };
     let at = &raw mut call;
+    // Also after a park inside, which returns to the same stack.
+    let here = sanitizers::runs_on(bounds);
     // SAFETY: the segment is the caller's alone. `on_segment` and `relay` get the address of the call, which stays in
     // this frame until `call_on` returns, and catch what unwinds. `f` is taken once, and when `call_on` returns the outcome
     // has been written.
     unsafe {
         arch::call_on(bounds.base, on_segment::<F, T>, at as usize, relay, &raw mut (*at).link.suspended);
+        sanitizers::runs_on(here);
         call.outcome.assume_init()
     }
 }
@@ -232,6 +236,8 @@ unsafe fn enter(link: *mut Link) {
         }
     }
     replace_innermost(link);
+    // SAFETY: by contract.
+    sanitizers::runs_on(unsafe { (*link).bounds });
 }
 
 /// The reverse of `enter`.

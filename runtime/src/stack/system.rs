@@ -15,8 +15,8 @@
 //! the stack is *held* by frames that belong to no goroutine, and is refused to others. Whatever resumes the coroutine runs
 //! on it as itself; when `f` ends the stack is free again. (Pinned, the worker goes on over these frames, so the process is aborted instead.)
 
-use super::{present, segment};
-use crate::arch;
+use super::{Bounds, SMALLEST, present, segment};
+use crate::arch::{self, sanitizers};
 use crate::goroutine::record::Record;
 use crate::locals::ours;
 use crate::sched::processor::{self, Processor};
@@ -117,7 +117,10 @@ fn run<F: FnOnce() -> T, T>(
     unsafe {
         let base = (processor.system_stack() - LENDERS_SHARE) & !15;
         processor::set_current_goroutine(processor, None);
+        // Only the upper end counts.
+        let here = sanitizers::runs_on(Bounds { base, limit: base - SMALLEST });
         arch::call_on(base, there::<F, T>, at as usize, never, &mut suspended);
+        sanitizers::runs_on(here);
         if ours::with(|ours| ours.system_stack_held.replace(false)) {
             // Our goroutine has ended. The one that has resumed us is the current one, on its own segments.
         } else {
