@@ -45,6 +45,8 @@
 //! - Nothing spins. Taking and releasing a lock that nobody waits for is one atomic operation each.
 //! - A lock is poisoned by the panic of its holder, and by no other goroutine's.
 //! - No lock needs memory beyond its own few bytes.
+//! - Where a goroutine cannot wait (inside `stack::on_system_stack`), an operation that would have to panics before it has
+//!   changed anything; one that does not have to wait works.
 //!
 //! # Locks on the stack
 //! A lock may be a local of a goroutine, and be lent like any local. Goroutines share stacks by copying, so the locals of
