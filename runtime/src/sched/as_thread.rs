@@ -6,6 +6,7 @@
 use super::processor::{current_goroutine, may_suspend};
 use crate::goroutine::record::Record;
 use crate::locals::private::Destructor;
+use crate::lock::Native;
 use crate::park::{Outcome, Waiter};
 use crate::stack::sharing;
 use std::ptr::NonNull;
@@ -17,6 +18,8 @@ use std::time::Instant;
 /// # Safety
 /// The record is the calling goroutine's.
 pub(crate) unsafe fn add_destructor(goroutine: NonNull<Record>, destructor: Destructor) -> bool {
+    // What the list hangs on moves when the goroutine is put away, so the allocator must not park it here.
+    let _native = Native::begin();
     // SAFETY: the caller runs on this processor. No reference is held across a call that may switch.
     unsafe {
         let resident = &(*Record::processor(goroutine).local.get()).resident;
@@ -64,6 +67,8 @@ pub(crate) unsafe fn park_in_place(waiter: Waiter, deadline: Option<Instant>) ->
         let outcome = waiter.park(deadline);
         if held {
             let local = &mut *local;
+            // The queue may need room, and is the loop's as soon as something parks.
+            let _native = Native::begin();
             local.slots.release((*record).home, &mut local.ready);
         }
         outcome

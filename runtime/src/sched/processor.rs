@@ -306,6 +306,8 @@ impl Processor {
 
     /// Starts a goroutine on this processor, from elsewhere.
     pub(super) fn send_task(&'static self, task: TaskPtr, from: Option<&'static Processor>) {
+        // The worker that is looked up below is ours only as long as nothing parks.
+        let _native = Native::begin();
         self.census.note_sent();
         self.arrivals.push(task);
         // Step 2 of the inbox's protocol.
@@ -566,6 +568,8 @@ unsafe fn set_timer(record: NonNull<Record>, deadline: Instant) {
 /// As for `park`; the timer is set.
 #[cold]
 unsafe fn clear_timer(record: NonNull<Record>) {
+    // The heap may give room back.
+    let _native = Native::begin();
     // SAFETY: we are the carrying thread, and the record is our own.
     unsafe { (*Record::processor(record).local.get()).timers.remove(record) }
 }
