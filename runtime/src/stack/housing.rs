@@ -33,10 +33,8 @@ impl Slots {
             if let Some(index) = self.choose_alone() {
                 return Some(Home::of_slot_alone(index, false));
             }
-            // Those that are known to wait in place get a stack apart from all slots, if there is one to be had.
-            if housing == Housing::Alone
-                && let Ok(own) = OwnStack::new(self.geometry.largest())
-            {
+            // Other lines may have taken all slots: then it gets a stack apart from them, if there is one to be had.
+            if let Ok(own) = OwnStack::new(self.geometry.largest()) {
                 return Some(self.settle_own(own));
             }
         }
