@@ -14,6 +14,9 @@ use std::ptr;
 /// So many slots of the reserve are opened for goroutines that are only plump.
 const RESERVED_FOR_PLUMP: usize = 64;
 
+/// The least that a stack apart from the slots may be.
+const LEAST_APART: usize = 256 << 10;
+
 /// Why a goroutine cannot start yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Lack {
@@ -50,16 +53,30 @@ impl Slots {
             if let Some(index) = self.choose_alone() {
                 return Ok(Home::of_slot_alone(index, false));
             }
-            // Those that are known to wait in place get a stack apart from all slots, if there is one to be had.
-            if housing == Housing::Alone
-                && let Ok(own) = OwnStack::new(self.geometry.largest())
-            {
+            // Other lines may have taken all slots: then it gets a stack apart from them.
+            if let Some(own) = self.stack_apart() {
                 return Ok(self.settle_own(own));
+            }
+            // In a shared slot it might keep the one that it waits for from running.
+            if housing == Housing::Alone {
+                return Err(Lack::OfStacks);
             }
         }
         let index = self.choose(spawned_at);
         self.open[index as usize].inhabitants += 1;
         Ok(Home::of_slot(index))
+    }
+
+    /// A stack that is in no slot, as large as the system has memory for.
+    fn stack_apart(&self) -> Option<OwnStack> {
+        let mut size = self.geometry.largest();
+        loop {
+            match OwnStack::take(size) {
+                Ok(own) => return Some(own),
+                Err(_) if size > LEAST_APART => size = (size / 4).max(LEAST_APART),
+                Err(_) => return None,
+            }
+        }
     }
 
     /// A slot of the reserve for one goroutine alone.

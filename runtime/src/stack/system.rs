@@ -44,7 +44,8 @@ pub(crate) fn goroutine() -> Option<NonNull<Record>> {
 /// `f` is still the goroutine's code: thread-locals, `thread::current()` and [`current()`](crate::current()) are what they are outside. It
 /// may borrow from the caller, panic (the panic goes on in the caller), spawn goroutines, send what does not have to wait, and
 /// call [`grow`](super::grow). It must not wait, because all goroutines of a processor share the stack: what
-/// would park a goroutine panics, and [`yield_now`](crate::yield_now) yields only the thread.
+/// would park a goroutine panics, and [`yield_now`](crate::yield_now) yields only the thread. A wait for one of std's locks
+/// blocks the processor, with whatever goroutine of it holds the lock.
 ///
 /// In a call inside `f`, and on a plain thread, which is on its own stack already, it just calls `f`.
 ///
