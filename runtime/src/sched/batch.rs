@@ -256,8 +256,9 @@ impl Processor {
         local.admission.started(local.ready.len(), local.now, || self.newcomers());
         // SAFETY: the task was spawned and is started here, once.
         let (id, origin) = unsafe { task.begin() };
+        let decided = self.switches.get().wrapping_add(local.ready.len());
         // SAFETY: as above.
-        unsafe { self.house(Begun { task, id, origin, since: local.now, lacks: None }) }
+        unsafe { self.house(Begun { task, id, origin, since: local.now, decided, lacks: None }) }
     }
 
     /// Gives a goroutine a home and a record; or keeps it until it can have one.
@@ -268,16 +269,18 @@ impl Processor {
     unsafe fn house(&'static self, begun: Begun) -> Option<NonNull<Record>> {
         // SAFETY: the loop owns the local part.
         let local = unsafe { &mut *self.local.get() };
-        let Begun { task, id, mut origin, since, .. } = begun;
+        let Begun { task, id, mut origin, since, decided, .. } = begun;
         // What others of its site do shows while they run, or does not.
-        let decide = local.has_nothing_to_run() || local.now.saturating_sub(since) > PROBATION_LASTS;
+        let decide = local.has_nothing_to_run()
+            || self.switches.get().wrapping_sub(decided) as isize >= 0
+            || local.now.saturating_sub(since) > PROBATION_LASTS;
         match local.slots.settle(&mut origin.take_own_stack(), origin.spawned_at(), decide) {
             Ok(home) => Some(local.slab.insert(self, Record::new(task, id, origin, home))),
             Err(lack) => {
                 if lack == Lack::OfStacks {
                     say_that_stacks_are_out();
                 }
-                local.begun = Some(Begun { task, id, origin, since, lacks: Some(lack) });
+                local.begun = Some(Begun { task, id, origin, since, decided, lacks: Some(lack) });
                 None
             }
         }
@@ -496,8 +499,9 @@ pub(super) struct Begun {
     task: TaskPtr,
     id: u64,
     origin: Origin,
-    /// When its turn came.
+    /// When its turn came, and the number of the turn by which all that were ready then have had one.
     since: u64,
+    decided: usize,
     /// What it could not start for.
     lacks: Option<Lack>,
 }

@@ -7,9 +7,9 @@
 //! spawned them:
 //!
 //! - The first [`PROBATION`] goroutines of a site live alone.
-//! - The next one starts when the others have had the time to show how they wait: when nothing that has
-//!   started is ready to run on its processor, or some milliseconds later. If none has waited so by
-//!   then, it shares, and so do all that follow.
+//! - The next one starts when the others have had the time to show how they wait: when all that were
+//!   ready on its processor have had another turn, or some milliseconds later. If none has waited so
+//!   by then, it shares, and so do all that follow.
 //! - A site of which one has waited so, at any time, shares no more.
 //!
 //! What is left is a site that does so for the first time after it has begun to share. Its slot is
