@@ -9,10 +9,11 @@ use crate::source::{Direction, Source};
 use narrowboat_chan::__outside::either;
 use narrowboat_chan::Receiver;
 use narrowboat_chan::context::{Context, Error};
+use narrowboat_runtime::lock::OnceLock;
 use std::fmt;
 use std::io;
 use std::panic::Location;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// What ties operations on a socket to a context.

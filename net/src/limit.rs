@@ -4,14 +4,14 @@
 //! Guarantees that an operation that begins after a change sees it. Anybody who has the socket may change and
 //! read a limit at any time; waking an operation under way is the business of [`crate::source`].
 
+use narrowboat_runtime::lock::OnceLock;
 use std::io;
 use std::num::NonZero;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// Deadlines are kept as distances from here, because an `Instant` does not fit an atomic.
-static BASE: LazyLock<Instant> = LazyLock::new(Instant::now);
+static BASE: OnceLock<Instant> = OnceLock::new();
 
 /// The limits of one direction, in nanoseconds; zero means none.
 pub(crate) struct Limit {
@@ -54,7 +54,9 @@ impl Limit {
     }
 
     pub(crate) fn set_deadline(&self, deadline: Option<Instant>) {
-        let from_base = |at: Instant| nanoseconds(at.saturating_duration_since(*BASE)).clamp(1, CLOSED - 1);
+        let from_base = |at: Instant| {
+            nanoseconds(at.saturating_duration_since(*BASE.get_or_init(Instant::now))).clamp(1, CLOSED - 1)
+        };
         let deadline = deadline.map_or(0, from_base);
         let unless_closed = |old| (old != CLOSED).then_some(deadline);
         // Relaxed: ordered by the change of the readiness word, or the lock of the registration, that
@@ -82,7 +84,7 @@ impl Limit {
     pub(crate) fn expiry(&self) -> NonZero<u64> {
         let expiry = match self.timeout.load(Ordering::Relaxed) {
             0 => NEVER,
-            timeout => nanoseconds(BASE.elapsed()).saturating_add(timeout),
+            timeout => nanoseconds(BASE.get_or_init(Instant::now).elapsed()).saturating_add(timeout),
         };
         NonZero::new(expiry).unwrap_or(NonZero::<u64>::MIN)
     }
@@ -113,7 +115,11 @@ impl Limit {
 
 /// The point in time at this distance from `BASE`, unless it never comes.
 pub(crate) fn instant(distance: u64) -> Option<Instant> {
-    if distance == NEVER { None } else { BASE.checked_add(Duration::from_nanos(distance)) }
+    if distance == NEVER {
+        None
+    } else {
+        BASE.get_or_init(Instant::now).checked_add(Duration::from_nanos(distance))
+    }
 }
 
 fn nanoseconds(duration: Duration) -> u64 {

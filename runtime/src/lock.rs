@@ -1,8 +1,8 @@
-//! A mutex for what the crates of Narrowboat keep.
+//! A mutex, and a cell that is set once, for what the crates of Narrowboat keep.
 //!
 //! A wait for one of std's locks parks the calling goroutine (see the module `futex`). What the
 //! runtime guards by a lock is used in the middle of its own steps, where nothing may park: a wait
-//! for this mutex blocks the thread, in a goroutine too. It is held for some dozens of instructions
+//! for these blocks the thread, in a goroutine too. It is held for some dozens of instructions
 //! at a time, and never across a park.
 
 use crate::locals::ours;
@@ -55,6 +55,52 @@ impl<T: ?Sized> Mutex<T> {
     #[inline]
     pub fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
         self.0.try_lock()
+    }
+}
+
+/// `std::sync::OnceLock`, name for name, as far as Narrowboat needs it: a wait for the initialisation
+/// that another thread carries out blocks the thread.
+#[derive(Debug)]
+pub struct OnceLock<T>(std::sync::OnceLock<T>);
+
+impl<T> Default for OnceLock<T> {
+    fn default() -> OnceLock<T> {
+        OnceLock::new()
+    }
+}
+
+impl<T> OnceLock<T> {
+    /// As `std::sync::OnceLock::new`.
+    pub const fn new() -> OnceLock<T> {
+        OnceLock(std::sync::OnceLock::new())
+    }
+
+    /// As `std::sync::OnceLock::get`.
+    #[inline]
+    pub fn get(&self) -> Option<&T> {
+        self.0.get()
+    }
+
+    /// As `std::sync::OnceLock::set`.
+    ///
+    /// # Errors
+    /// If it is set; with the value.
+    pub fn set(&self, value: T) -> Result<(), T> {
+        let _native = Native::begin();
+        self.0.set(value)
+    }
+
+    /// As `std::sync::OnceLock::get_or_init`, but never parks. `f` must not either.
+    #[inline]
+    pub fn get_or_init(&self, f: impl FnOnce() -> T) -> &T {
+        self.0.get().unwrap_or_else(|| self.init(f))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn init(&self, f: impl FnOnce() -> T) -> &T {
+        let _native = Native::begin();
+        self.0.get_or_init(f)
     }
 }
 

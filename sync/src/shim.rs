@@ -28,7 +28,7 @@ pub(crate) use const_fn;
 /// Microseconds since some moment, going round when they no longer fit.
 #[cfg(not(loom))]
 pub(crate) fn micros() -> usize {
-    use std::sync::OnceLock;
+    use narrowboat_runtime::lock::OnceLock;
     use std::time::Instant;
 
     static EPOCH: OnceLock<Instant> = OnceLock::new();

@@ -32,11 +32,11 @@ use crate::describe::until;
 use crate::error::RecvTimeoutError;
 use crate::timer::{Event, Wait, sleep};
 use crate::waiters::{BlockedRecv, Node, OwedAll, Waiters};
-use narrowboat_runtime::lock::Mutex;
+use narrowboat_runtime::lock::{Mutex, OnceLock};
 use narrowboat_runtime::park::{Outcome, Reason, Thing, Waiter, checkpoint};
 use std::collections::HashMap;
 use std::panic::Location;
-use std::sync::{Arc, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 /// A part of a program that can be ended; contexts of one scope share it.

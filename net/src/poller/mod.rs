@@ -24,13 +24,13 @@ mod slab;
 use crate::describe;
 use crate::source::Direction;
 use crate::sys::{Event, Selector};
-use narrowboat_runtime::lock::Mutex;
+use narrowboat_runtime::lock::{Mutex, OnceLock};
 use narrowboat_runtime::sched::poller::{Poller, check_polled, install_poller};
 use readiness::{GENERATION_BITS, Readiness, Seen, Signal};
 use slab::{Slab, Slot};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::sync::{OnceLock, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 pub(crate) struct NetPoller {

@@ -9,8 +9,8 @@
 //! number finds its row by its highest bit.
 
 use super::readiness::Readiness;
-use narrowboat_runtime::lock::Mutex;
-use std::sync::{OnceLock, PoisonError};
+use narrowboat_runtime::lock::{Mutex, OnceLock};
+use std::sync::PoisonError;
 
 /// Both directions of one descriptor, in a cache line of their own: neighbours belong to other processors.
 #[repr(align(64))]

@@ -19,14 +19,14 @@ use crate::limit::Limit;
 use crate::poller::readiness::{Readiness, Seen, Signal};
 use crate::poller::{NetPoller, Registration};
 use crate::sys::socket;
-use narrowboat_runtime::lock::Mutex;
+use narrowboat_runtime::lock::{Mutex, OnceLock};
 use narrowboat_runtime::park::Reason;
 use narrowboat_runtime::sched::poller::check_polled;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A direction of a descriptor.

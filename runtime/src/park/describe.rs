@@ -7,8 +7,8 @@
 //! borrowed for its wait is alive, be it on its stack, and it cannot go on meanwhile.
 
 use super::Reason;
+use crate::lock::OnceLock;
 use crate::sched::processor;
-use std::sync::OnceLock;
 
 /// Something that a party waits for.
 #[derive(Clone, Debug)]

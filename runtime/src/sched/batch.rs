@@ -23,6 +23,7 @@ use crate::goroutine::task::{Origin, TaskPtr};
 use crate::locals::destructors;
 use crate::park::{Outcome, Reason};
 use crate::stack::housing::Lack;
+use crate::stack::sharing;
 use crate::{arch, clock, stack};
 use std::collections::VecDeque;
 use std::ptr::{self, NonNull};
@@ -343,6 +344,9 @@ impl Processor {
                 }
                 Wish::Finish => {
                     (*local).resident.forget_owner();
+                    if (*r).home.is_alone_by_chance() {
+                        sharing::note_end((*r).origin.spawned_at());
+                    }
                     if let Some(stack) = stack {
                         sanitizers::forget_frames((*r).sp, stack.base);
                     }

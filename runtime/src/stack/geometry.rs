@@ -29,6 +29,8 @@ pub(crate) struct Geometry {
     pub(crate) reserve: usize,
     /// Bytes from one slot to the next, guard included.
     pub(crate) stride: usize,
+    /// Whether the system has not granted all that was asked for.
+    pub(crate) tight: bool,
     /// Whether every goroutine has a slot of the reserve to itself.
     pub(crate) all_alone: bool,
 }
@@ -89,7 +91,8 @@ impl Geometry {
                 .and_then(|n| n.checked_mul(2));
             if asked.is_some_and(&would_fit) {
                 let reserve = reserve(processors.max(1), slots, most, stride, &would_fit);
-                return Ok(Geometry { slots, reserve, stride, all_alone: false });
+                let tight = size < max_stack.min(LARGEST) || reserve < most - slots;
+                return Ok(Geometry { slots, reserve, stride, tight, all_alone: false });
             }
             if size == SMALLEST {
                 return Err(io::Error::new(
@@ -133,7 +136,10 @@ mod tests {
     #[test]
     fn takes_what_was_asked_for_when_it_fits() {
         let g = Geometry::fit_if(16, 64, 256 << 20, SLOTS_IN_ALL, |_| true).unwrap();
-        assert_eq!(g, Geometry { slots: 64, reserve: 448, stride: (256 << 20) + GUARD, all_alone: false });
+        assert_eq!(
+            g,
+            Geometry { slots: 64, reserve: 448, stride: (256 << 20) + GUARD, tight: false, all_alone: false }
+        );
     }
 
     #[test]

@@ -45,6 +45,12 @@ impl Home {
             || self.high & (Home::ALONE | Home::PROMISED) == Home::ALONE | Home::PROMISED
     }
 
+    /// Whether it lives alone, but not because the program has asked for it.
+    #[inline]
+    pub(crate) fn is_alone_by_chance(self) -> bool {
+        self.high & (Home::OWN | Home::ALONE | Home::PROMISED) == Home::ALONE
+    }
+
     /// The index of an own stack.
     #[inline]
     pub(super) fn own(self) -> Option<usize> {

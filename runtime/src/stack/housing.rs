@@ -54,7 +54,9 @@ impl Slots {
                 return Ok(Home::of_slot_alone(index, false));
             }
             // Other lines may have taken all slots: then it gets a stack apart from them.
-            if let Some(own) = self.stack_apart() {
+            if (housing == Housing::Alone || !self.geometry.tight)
+                && let Some(own) = self.stack_apart()
+            {
                 return Ok(self.settle_own(own));
             }
             // In a shared slot it might keep the one that it waits for from running.

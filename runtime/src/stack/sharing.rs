@@ -8,8 +8,8 @@
 //!
 //! - The first [`PROBATION`] goroutines of a site live alone.
 //! - The next one starts when the others have had the time to show how they wait: when all that were
-//!   ready on its processor have had another turn, or some milliseconds later. If none has waited so
-//!   by then, it shares, and so do all that follow.
+//!   ready on its processor have had another turn, or some milliseconds later, or when as many have
+//!   ended. If none has waited so by then, it shares, and so do all that follow.
 //! - A site of which one has waited so, at any time, shares no more.
 //!
 //! What is left is a site that does so for the first time after it has begun to share. Its slot is
@@ -42,10 +42,13 @@ struct Entry {
     site: AtomicPtr<Location<'static>>,
     /// How many of its goroutines have started while on probation; and `WAITS`, `SHARES`.
     known: AtomicU32,
+    /// How many of these have ended.
+    ended: AtomicU32,
 }
 
-static TABLE: [Entry; SITES] =
-    [const { Entry { site: AtomicPtr::new(ptr::null_mut()), known: AtomicU32::new(0) } }; SITES];
+static TABLE: [Entry; SITES] = [const {
+    Entry { site: AtomicPtr::new(ptr::null_mut()), known: AtomicU32::new(0), ended: AtomicU32::new(0) }
+}; SITES];
 /// How many times a shared slot has been held.
 static HELD: AtomicUsize = AtomicUsize::new(0);
 
@@ -88,11 +91,21 @@ pub(crate) fn housing(at: &'static Location<'static>, probation: u32, decide: bo
             entry.known.fetch_add(1, Relaxed);
             Housing::OnProbation
         }
-        _ if decide || probation == 0 => {
+        _ if decide || entry.ended.load(Relaxed) >= probation => {
             entry.known.fetch_or(SHARES, Relaxed);
             Housing::Shared
         }
         _ => Housing::Undecided,
+    }
+}
+
+/// A goroutine from this site has ended that lived alone by chance.
+#[inline]
+pub(crate) fn note_end(at: &'static Location<'static>) {
+    if let Some(entry) = entry(at)
+        && entry.known.load(Relaxed) & (WAITS | SHARES) == 0
+    {
+        entry.ended.fetch_add(1, Relaxed);
     }
 }
 
@@ -128,6 +141,8 @@ mod tests {
         for _ in 0..PROBATION {
             assert_eq!(housing(at, PROBATION, false), Housing::OnProbation);
         }
+        assert_eq!(housing(at, PROBATION, false), Housing::Undecided);
+        assert_eq!(housing(at, PROBATION, true), Housing::Shared);
         assert_eq!(
             (housing(at, PROBATION, false), housing(other, PROBATION, false)),
             (Housing::Shared, Housing::OnProbation)
@@ -139,5 +154,15 @@ mod tests {
         );
         note_wait_in_place(other, false);
         assert_eq!(housing(other, PROBATION, false), Housing::Alone);
+    }
+
+    #[test]
+    fn a_site_whose_goroutines_have_ended_is_decided() {
+        let at = here();
+        for _ in 0..PROBATION {
+            assert_eq!(housing(at, PROBATION, false), Housing::OnProbation);
+            note_end(at);
+        }
+        assert_eq!(housing(at, PROBATION, false), Housing::Shared);
     }
 }

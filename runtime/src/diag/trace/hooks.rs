@@ -11,7 +11,7 @@ use crate::arch;
 use crate::diag::counters::Phase;
 use crate::goroutine::record::Record;
 use crate::locals::ours;
-use crate::lock::Mutex;
+use crate::lock::{Mutex, OnceLock};
 use crate::sched::processor::{Processor, Wish, current_processor};
 use crate::sched::worker::{self, Worker};
 use crate::stack::slots::Slots;
@@ -19,8 +19,8 @@ use crate::sys;
 use crossbeam_utils::CachePadded;
 use std::panic::Location;
 use std::ptr::NonNull;
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{OnceLock, PoisonError};
 use std::time::Duration;
 
 pub(super) type Events = Ring<{ event::WORDS }>;
