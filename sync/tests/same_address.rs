@@ -16,14 +16,23 @@ fn ms(n: u64) -> Duration {
 type Body = fn(usize) -> usize;
 type Start = fn(Body, usize) -> JoinHandle<usize>;
 
-/// Two lines that spawn: one whose goroutines wait with their stacks in place never shares again.
-const START: Start = |body, n| spawn(move || body(n));
-const START_LENDING: Start = |body, n| spawn(move || body(n));
+// Two lines that spawn: one whose goroutines wait with their stacks in place never shares again. Not inlined, because each
+// inlined copy of a line can be a line of its own.
+
+#[inline(never)]
+fn spawn_here(body: Body, n: usize) -> JoinHandle<usize> {
+    spawn(move || body(n))
+}
+
+#[inline(never)]
+fn spawn_lending(body: Body, n: usize) -> JoinHandle<usize> {
+    spawn(move || body(n))
+}
 
 /// Runs the body in two goroutines, on the same slot. What both return has to be one address.
 fn share_an_address(body: Body) {
     start_runtime();
-    let addresses = [0, 1].map(|n| START(body, n)).map(|handle| handle.join().unwrap());
+    let addresses = [0, 1].map(|n| spawn_here(body, n)).map(|handle| handle.join().unwrap());
     assert_eq!(addresses[0], addresses[1], "the test is about locks of one address");
 }
 
@@ -32,7 +41,7 @@ fn start_runtime() {
     STARTED.call_once(|| {
         Config::new().stacks(Stacks::Shared).workers(1).processors(1).stack_slots(1).start().unwrap();
         // The first of a line that spawns do not share.
-        for start in [START, START_LENDING] {
+        for start in [spawn_here as Start, spawn_lending] {
             (0..1024).for_each(|n| assert_eq!(start(|n| n, n).join().unwrap(), n));
         }
     });
@@ -150,7 +159,7 @@ fn a_lock_on_a_copied_stack_can_be_lent_to_threads() {
     }
     // The first waits for its threads in the shared slot, which stays as it is meanwhile. Others of that line do not share after that.
     start_runtime();
-    let both = [0, 1].map(|n| START_LENDING(lend, n));
+    let both = [0, 1].map(|n| spawn_lending(lend, n));
     assert_eq!(both.map(|handle| handle.join().unwrap()), [0, 0]);
 }
 
