@@ -12,6 +12,9 @@
 //!   ended. If none has waited so by then, it shares, and so do all that follow.
 //! - A site of which one has waited so, at any time, shares no more.
 //!
+//! A site is known by the address of its location. A line that is compiled into several places, as a
+//! generic or inlined function is, can be several sites; each learns for itself.
+//!
 //! What is left is a site that does so for the first time after it has begun to share. Its slot is
 //! held for that long, which [`stats`](crate::stats) counts and a dump shows.
 //!
