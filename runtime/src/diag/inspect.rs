@@ -132,11 +132,10 @@ impl Findings {
             // SAFETY: by contract. It waited when `describe` looked, and does not go on before this processor does. What
             // it waits for may be on its stack, which is in place then.
             unsafe {
-                if object.stack_of == record.id {
-                    processor.make_resident(record);
+                if object.stack_of != record.id || processor.make_resident(record) {
+                    let mut keep = |thing| drop(self.things.insert(object, thing));
+                    park::describe(info.reason, object.address, &mut keep);
                 }
-                let mut keep = |thing| drop(self.things.insert(object, thing));
-                park::describe(info.reason, object.address, &mut keep);
             }
         }
         if first {

@@ -101,13 +101,17 @@ impl Processor {
         }
     }
 
-    /// Puts the stack of a suspended goroutine in place.
+    /// Puts the stack of a suspended goroutine in place. False if another holds its slot. (Whoever is brought in then counts
+    /// as ready, and this one only waits.)
     ///
     /// # Safety
     /// As for [`backtrace_of`](Processor::backtrace_of).
-    pub(crate) unsafe fn make_resident(&self, record: &Record) {
+    pub(crate) unsafe fn make_resident(&self, record: &Record) -> bool {
         // SAFETY: by contract.
-        unsafe { (*self.local.get()).slots.bring_in(ptr::from_ref(record).cast_mut()) };
+        unsafe {
+            let slots = &mut (*self.local.get()).slots;
+            !slots.is_held_by_another(record) && slots.bring_in(ptr::from_ref(record).cast_mut())
+        }
     }
 
     /// Has a suspended goroutine take its own backtrace: brings its stack in and calls a function there, as if what has
