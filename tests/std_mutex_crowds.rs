@@ -26,6 +26,11 @@ fn crowded(
     on_the_pool: bool,
     before: impl Fn() + Clone + Send + 'static,
 ) {
+    // There all share from the first on, and nothing is learned about a spawn site: docs/rules.md says what that means.
+    if std::env::var_os("NARROWBOAT_STRESS").is_some() {
+        eprintln!("SKIPPED: the stress modes have goroutines share stacks that otherwise would not");
+        return;
+    }
     let shared = Arc::new((Mutex::new(0), AtomicBool::new(false)));
     let held = shared.clone();
     program(move || {
