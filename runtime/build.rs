@@ -1,5 +1,5 @@
-//! Refuses targets that the runtime has no context switch or system module for, in one sentence. Tells the context switch
-//! whether functions have unwind tables.
+//! Refuses targets that the runtime has no context switch or system module for, in one sentence.
+//! Tells the context switch whether functions have unwind tables.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

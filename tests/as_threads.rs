@@ -1,9 +1,10 @@
 //! Random programs do on goroutines what they do on threads.
 //!
-//! A program is a few actors with a list of steps each: thread-locals, std's locks, panics and hooks, destructors,
-//! `park`, hash maps, generators. It runs on threads, on goroutines, and on both at once. Each actor writes a log of its
-//! own; what several share is changed in a fixed order, or in a way in which the order does not show. So the logs and
-//! totals must be the same. `NARROWBOAT_TEST_SEED` runs one program alone.
+//! A program is a few actors with a list of steps each: thread-locals, std's locks, panics and
+//! hooks, destructors, `park`, hash maps, generators. It runs on threads, on goroutines, and on
+//! both at once. Each actor writes a log of its own; what several share is changed in a fixed
+//! order, or in a way in which the order does not show. So the logs and totals must be the same.
+//! `NARROWBOAT_TEST_SEED` runs one program alone.
 
 mod support;
 
@@ -453,7 +454,8 @@ fn compare(seed: u64) {
     }
 }
 
-/// The panic hook belongs to the process. It is called in the actor that panics, and may do what that may.
+/// The panic hook belongs to the process. It is called in the actor that panics, and may do what
+/// that may.
 fn install_hook() {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| match ME.get() {

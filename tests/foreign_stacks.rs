@@ -1,4 +1,5 @@
-//! Goroutines on stacks of other libraries: `stacker`, which puts a call on one, and coroutines of `corosensei`.
+//! Goroutines on stacks of other libraries: `stacker`, which puts a call on one, and coroutines of
+//! `corosensei`.
 
 mod support;
 
@@ -211,8 +212,8 @@ fn waiting_there_is_refused_where_the_goroutines_own_stack_is_shared() {
                 stack::grow(MIB, yield_now);
                 rx.recv().unwrap()
             };
-            // Two lines: one of which a goroutine has waited with its stack in place, as by the lock around a panic's message,
-            // shares no more.
+            // Two lines: one of which a goroutine has waited with its stack in place, as by the
+            // lock around a panic's message, shares no more.
             let goroutine = match by {
                 By::Stacker => on_shared_stack(body),
                 By::Corosensei => on_shared_stack(body),

@@ -1,4 +1,5 @@
-//! What a forked process may still do with the things that a program is made of. A program of its own, because it forks.
+//! What a forked process may still do with the things that a program is made of. A program of its
+//! own, because it forks.
 
 use narrowboat::{chan, go, goroutine_local, select, sync, time};
 use std::cell::Cell;
@@ -50,7 +51,7 @@ fn try_everything() {
         assert_eq!(*mutex.try_lock().unwrap(), 2);
     };
     assert_eq!(fork(messages), 0);
-    // Nobody is there who would send.
+    // Nothing is there that would send.
     assert_eq!(fork(|| assert_eq!(rx.recv(), Ok(0))), 2);
     assert_eq!(*mutex.lock().unwrap(), 1);
 }

@@ -1,7 +1,7 @@
 //! After 10 ms without a pause a goroutine gives way at its next call, whichever call that is.
 //!
-//! One worker and one processor. The main goroutine makes a call over and over until another goroutine, which can only run
-//! when that gives way, says that it is enough.
+//! One worker and one processor. The main goroutine makes a call over and over until another
+//! goroutine, which can only run when that gives way, says that it is enough.
 
 mod support;
 

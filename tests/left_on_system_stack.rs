@@ -1,5 +1,5 @@
-//! A coroutine of another library that is suspended on the system stack, and is never ended: its goroutine ends without it. On
-//! one processor, so that it is the same stack.
+//! A coroutine of another library that is suspended on the system stack, and is never ended: its
+//! goroutine ends without it. On one processor, so that it is the same stack.
 
 use corosensei::{Coroutine, CoroutineResult};
 use narrowboat::{Config, go, stack};

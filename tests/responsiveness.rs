@@ -1,8 +1,9 @@
 //! One goroutine that hogs its processor, by computing or by a native blocking call, and what the others feel of it.
 //!
-//! Goroutines of the hog's own processor wait, and are left out, but for those that have not started: they move to another
-//! processor. All others must go on: with nothing done about it they would wait for the whole second; the bound leaves room
-//! for a busy machine, and the figure is printed.
+//! Goroutines of the hog's own processor wait, and are left out, but for those that have not
+//! started: they move to another processor. All others must go on: with nothing done about it they
+//! would wait for the whole second; the bound leaves room for a busy machine, and the figure is
+//! printed.
 
 mod support;
 
@@ -170,7 +171,8 @@ fn there_are_other_processors() -> bool {
     number_from_env(if pinned { "NARROWBOAT_WORKERS" } else { "NARROWBOAT_PROCESSORS" }) != Some(1)
 }
 
-/// Runs `hog` in goroutines that have just spawned a child, and says how long it took the slowest child to start.
+/// Runs `hog` in goroutines that have just spawned a child, and says how long it took the slowest
+/// child to start.
 fn children_of(hog: fn(), rounds: usize) -> Duration {
     let spawner = move |_| {
         let start = Instant::now();
@@ -199,8 +201,8 @@ fn a_child_of_a_hog_starts_elsewhere() {
     });
 }
 
-/// Ping-pongs teach the scheduler that it does not pay to wake a second worker for a goroutine. That must not hold for a
-/// goroutine behind a hog.
+/// Ping-pongs teach the scheduler that it does not pay to wake a second worker for a goroutine.
+/// That must not hold for a goroutine behind a hog.
 #[test]
 fn a_child_of_a_hog_starts_elsewhere_after_many_hand_offs() {
     let _turn = one_at_a_time();
@@ -222,7 +224,8 @@ fn a_child_of_a_hog_starts_elsewhere_after_many_hand_offs() {
     });
 }
 
-/// The hog waits for its child, so this hangs if the child never starts; no other worker is idle at any time.
+/// The hog waits for its child, so this hangs if the child never starts; no other worker is idle at
+/// any time.
 #[test]
 fn a_child_that_a_native_call_waits_for_starts_on_a_busy_machine_too() {
     let _turn = one_at_a_time();

@@ -1,4 +1,5 @@
-//! std's locks between goroutines, and between goroutines and threads: they exclude, wake and time out as between threads.
+//! std's locks between goroutines, and between goroutines and threads: they exclude, wake and time
+//! out as between threads.
 
 mod support;
 
@@ -499,8 +500,9 @@ fn child_prints_under_the_lock_of_stdout() {
 #[test]
 fn child_names_a_deadlock_on_locks_of_std() {
     let Some(output) = in_a_child("child_names_a_deadlock_on_locks_of_std") else {
-        // In a fork, where there is no thread of the harness that might wake something.
-        // SAFETY: nothing of the runtime has started here, and the other thread waits for this one without a lock.
+        // In a fork, where there is no thread of the harness that might wake something. SAFETY:
+        // nothing of the runtime has started here, and the other thread waits for this one without
+        // a lock.
         unsafe {
             let child = libc::fork();
             if child == 0 {

@@ -1,4 +1,5 @@
-//! Many goroutines that hold one of std's mutexes across parks all come through, whatever their spawn site has done before.
+//! Many goroutines that hold one of std's mutexes across parks all come through, whatever their
+//! spawn site has done before.
 
 mod support;
 
@@ -26,7 +27,8 @@ fn crowded(
     on_the_pool: bool,
     before: impl Fn() + Clone + Send + 'static,
 ) {
-    // There all share from the first on, and nothing is learned about a spawn site: docs/rules.md says what that means.
+    // There all share from the first on, and nothing is learned about a spawn site: docs/rules.md
+    // says what that means.
     if std::env::var_os("NARROWBOAT_STRESS").is_some() {
         eprintln!("SKIPPED: the stress modes have goroutines share stacks that otherwise would not");
         return;

@@ -1,5 +1,5 @@
-//! What would have to wait is refused on the system stack before it has changed anything. What does not have to wait works
-//! there.
+//! What would have to wait is refused on the system stack before it has changed anything. What does
+//! not have to wait works there.
 
 use narrowboat::chan::{self, Select, after, bounded};
 use narrowboat::net::{TcpListener, TcpStream, UdpSocket};
@@ -217,7 +217,7 @@ fn channels() {
     assert_eq!(rx.try_recv(), Ok(4));
 }
 
-/// A selected send has its message made only when it is chosen, for which somebody would have to wait.
+/// A selected send has its message made only when it is chosen, for which something would have to wait.
 #[test]
 fn receives_that_meet_a_select() {
     let (tx, rx) = bounded(0);

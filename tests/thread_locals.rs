@@ -1,7 +1,7 @@
 //! A goroutine's thread-locals are made, kept and dropped as a thread's are.
 //!
-//! Most tests are scenarios: each writes a log, once on a plain thread and then on every kind of goroutine with
-//! neighbours that do the same, and all logs must be the thread's.
+//! Most tests are scenarios: each writes a log, once on a plain thread and then on every kind of
+//! goroutine with neighbours that do the same, and all logs must be the thread's.
 
 mod support;
 
@@ -165,7 +165,7 @@ fn a_value_is_made_at_its_first_use_and_is_one_actors_own() {
                 key.with(|value| {
                     let before = value.get();
                     pause();
-                    assert_eq!(value.get(), before, "nobody else writes to it");
+                    assert_eq!(value.get(), before, "nothing else writes to it");
                     value.set(before + 1);
                 });
                 pause();
@@ -482,12 +482,12 @@ fn a_handle_outlives_its_goroutine() {
         let handles: Vec<_> = (0..100).map(|_| go!(thread::current).join().unwrap()).collect();
         let ids: HashSet<_> = handles.iter().map(|handle| handle.id()).collect();
         assert_eq!(ids.len(), 100);
-        // To nobody.
+        // To no other thread.
         handles.iter().for_each(|handle| handle.unpark());
         go!(|| {
             let start = Instant::now();
             thread::park_timeout(Duration::from_millis(20));
-            assert!(start.elapsed() >= Duration::from_millis(20), "somebody else's token");
+            assert!(start.elapsed() >= Duration::from_millis(20), "the token of another");
         })
         .join()
         .unwrap();

@@ -1,7 +1,9 @@
-//! Stacks are whole at every instruction: what a sampling profiler finds that unwinds in its signal handler.
+//! Stacks are whole at every instruction: what a sampling profiler finds that unwinds in its signal
+//! handler.
 //!
-//! The first test executes goroutines one instruction at a time, with the trap flag of the CPU, and unwinds after each. The
-//! second unwinds when a timer says so, as profilers do, on several workers.
+//! The first test executes goroutines one instruction at a time, with the trap flag of the CPU, and
+//! unwinds after each. The second unwinds when a timer says so, as profilers do, on several
+//! workers.
 
 mod support;
 
@@ -38,7 +40,8 @@ struct Walk {
     root: usize,
     /// How many frames are of the functions between which the first test switches.
     marked: usize,
-    /// Whether the outermost function is declared to be that: the unwinder shows this as a frame at address 0.
+    /// Whether the outermost function is declared to be that: the unwinder shows this as a frame at
+    /// address 0.
     ended: bool,
 }
 
@@ -99,7 +102,8 @@ static BROKEN_WALKS: AtomicUsize = AtomicUsize::new(0);
 static UNKNOWN: AtomicUsize = AtomicUsize::new(0);
 static BROKEN: Addresses = Addresses::new();
 
-/// Walks the calling stack, from the frame at the address `begin` on. `None` if that does not end where it should.
+/// Walks the calling stack, from the frame at the address `begin` on. `None` if that does not end
+/// where it should.
 fn walk(begin: usize) -> Option<Walk> {
     let mut walk = Walk { begin, frames: 0, root: 0, marked: 0, ended: false };
     // SAFETY: `visit` gets the address of the walk, and does not unwind.
@@ -117,8 +121,8 @@ fn look(context: *mut c_void, is_right: impl FnOnce(&Walk) -> bool) {
         // The jump to the outermost function of an empty stack.
         Some(walk) if walk.frames == 1 => {}
         Some(walk) => ROOTS.add(walk.root),
-        // The stubs through which a program calls shared libraries have no unwind tables with some linkers.
-        // SAFETY: a look into the unwind tables.
+        // The stubs through which a program calls shared libraries have no unwind tables with some
+        // linkers. SAFETY: a look into the unwind tables.
         None if unsafe { _Unwind_FindEnclosingFunction(interrupted + 1) } == 0 => {
             UNKNOWN.fetch_add(1, Relaxed);
         }
@@ -142,7 +146,8 @@ fn handle(signal: c_int, handler: extern "C" fn(c_int, *mut siginfo_t, *mut c_vo
     }
 }
 
-/// Fails if any walk did not end at the outermost function of a goroutine, of a processor's loop or of a thread.
+/// Fails if any walk did not end at the outermost function of a goroutine, of a processor's loop or
+/// of a thread.
 #[track_caller]
 fn all_are_whole(least: usize) {
     let (walks, broken) = (WALKS.load(Relaxed), BROKEN_WALKS.load(Relaxed));
@@ -167,12 +172,13 @@ fn all_are_whole(least: usize) {
 
 const TRAP: u64 = 1 << 8;
 
-/// Whether every instruction is to be followed by a walk, and until when at most: on a machine that is busy with other things
-/// a step takes many times as long.
+/// Whether every instruction is to be followed by a walk, and until when at most: on a machine that
+/// is busy with other things a step takes many times as long.
 static STEPPING: AtomicBool = AtomicBool::new(false);
 static UNTIL: AtomicI64 = AtomicI64::new(0);
 const SECONDS: i64 = 40;
-/// Whether a goroutine that runs is in one of the `MARKED` functions, and the outermost function of such a goroutine.
+/// Whether a goroutine that runs is in one of the `MARKED` functions, and the outermost function of
+/// such a goroutine.
 static STRICT: AtomicBool = AtomicBool::new(false);
 static MARKED: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; _];
 static GOROUTINE_ROOT: AtomicUsize = AtomicUsize::new(0);
@@ -180,20 +186,23 @@ static GOROUTINE_ROOT: AtomicUsize = AtomicUsize::new(0);
 extern "C" fn on_step(_: c_int, _: *mut siginfo_t, context: *mut c_void) {
     // SAFETY: asks the clock.
     if !STEPPING.load(Relaxed) || unsafe { libc::time(ptr::null_mut()) } > UNTIL.load(Relaxed) {
-        // SAFETY: the kernel passes the context to the handler, and takes the flags out of it when that returns.
+        // SAFETY: the kernel passes the context to the handler, and takes the flags out of it when
+        // that returns.
         unsafe {
             (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs[libc::REG_EFL as usize] &= !(TRAP as i64);
         }
         return;
     }
     look(context, |walk| {
-        // In the middle of a switch the function that switches, which the switch is inlined into, appears twice.
+        // In the middle of a switch the function that switches, which the switch is inlined into,
+        // appears twice.
         let wanted = if walk.root == GOROUTINE_ROOT.load(Relaxed) { 1..=2 } else { 0..=0 };
         !STRICT.load(Relaxed) || wanted.contains(&walk.marked)
     });
 }
 
-/// Runs `f`, and has the handler called after every instruction that the kernel thread executes meanwhile.
+/// Runs `f`, and has the handler called after every instruction that the kernel thread executes
+/// meanwhile.
 fn step_by_step(f: impl FnOnce()) {
     // SAFETY: asks the clock.
     UNTIL.store(unsafe { libc::time(ptr::null_mut()) } + SECONDS, Relaxed);

@@ -212,7 +212,8 @@ impl<T> Channel<T> {
 fn met<T>(met: Met, limit: Limit) -> Result<Held<T>, Missed> {
     match met {
         Met::Settled(node, note) => arrived((node, note)),
-        // In a model a time that somebody sleeps until may come at once, and then it is that of the limit as well.
+        // In a model a time that a sleep lasts until may come at once, and then it is that of the
+        // limit as well.
         Met::Dissolved if limit.is_reached() || cfg!(loom) => Err(Missed::TimedOut),
         Met::Dissolved => Err(Missed::Retry),
         Met::Refused if limit.is_reached() => Err(Missed::TimedOut),

@@ -3,9 +3,10 @@
 //! One mutex guards the buffer, the two queues of blocked parties, and whether the channel is closed. A blocked
 //! party is handed what it waits for by whoever takes it out of its queue: it has succeeded when it wakes.
 //!
-//! A selected send learns that it was chosen before its message is made (the message expression of a `select!` arm
-//! runs only if the arm is taken). So it *reserves*: a place in the buffer, counted in `promised`, or a receive. A receive
-//! without a limit then waits for this send alone; any other is a [pair](crate::pairs) with it.
+//! A selected send learns that it was chosen before its message is made (the message expression of
+//! a `select!` arm runs only if the arm is taken). So it *reserves*: a place in the buffer, counted
+//! in `promised`, or a receive. A receive without a limit then waits for this send alone; any other
+//! is a [pair](crate::pairs) with it.
 //!
 //! Invariants, whenever the lock is free, not counting parties whose wait has been ended elsewhere and who have
 //! not left their queue yet:
@@ -234,7 +235,8 @@ impl<T> Channel<T> {
         }
     }
 
-    /// Brings the value of a paired send. If the pair has been dissolved, the value goes to the next receive.
+    /// Brings the value of a paired send. If the pair has been dissolved, the value goes to the
+    /// next receive.
     pub(crate) fn settle(&self, key: PairKey, value: T, at: At) -> Result<(), SendError<T>> {
         let mut state = self.lock();
         // SAFETY: the receives of this channel expect a `T`.

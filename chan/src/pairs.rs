@@ -1,32 +1,38 @@
 //! Receives that wait for a message which is being made.
 //!
-//! A selected send is chosen before its message exists: the message expression of a `select!` arm runs only if the arm is
-//! taken. If the arm was chosen because of a receive, nothing else gets that receive, so that the send has somewhere to go
-//! with its message. A receive without a time limit, which is no arm of a select with others, just waits for it. But the
-//! expression may take long, and any other receive is in a hurry. The two are then a *pair*, which can be dissolved:
+//! A selected send is chosen before its message exists: the message expression of a `select!` arm
+//! runs only if the arm is taken. If the arm was chosen because of a receive, nothing else gets
+//! that receive, so that the send has somewhere to go with its message. A receive without a time
+//! limit, which is no arm of a select with others, just waits for it. But the expression may take
+//! long, and any other receive is in a hurry. The two are then a *pair*, which can be dissolved:
 //!
-//! 1. *Pair.* Under the channel's lock, a send that finds such a receive, or such a receive that finds a selected send, enters
-//!    the receive's node here and leaves the [key](PairKey) with the send. The node is in no queue. A send that has been
-//!    asleep looks when it wakes whether the pair still exists; if not, its select starts over, as nothing has been done yet. A
-//!    receive that has been asleep is woken to wait anew, as below.
+//! 1. *Pair.* Under the channel's lock, a send that finds such a receive, or such a receive that
+//!    finds a selected send, enters the receive's node here and leaves the [key](PairKey) with the
+//!    send. The node is in no queue. A send that has been asleep looks when it wakes whether the
+//!    pair still exists; if not, its select starts over, as nothing has been done yet. A receive
+//!    that has been asleep is woken to wait anew, as below.
 //! 2. *Wait.* The receive parks, for [`PATIENCE`] at first, and looks at the send then.
-//! 3. *Settle.* Under the lock, the send takes the pair out, moves its message into the node, and wakes the receive. It
-//!    does the same, without a message, if it gives up. A close changes nothing for a pair.
-//! 4. *Dissolve.* If the send has not woken yet, or has paused since it was chosen (its expression waits for something), the
-//!    receive takes the pair out, under the lock, and is free: it enters the queue like any other, or tells that its limit has
-//!    been reached. If the send has not paused, the receive goes on waiting, up to [`END_OF_PATIENCE`]. The send, when it has
-//!    its message, finds no pair, and goes on like a plain send: its message goes to the next receive, which may be the same
-//!    one.
+//! 3. *Settle.* Under the lock, the send takes the pair out, moves its message into the node, and
+//!    wakes the receive. It does the same, without a message, if it gives up. A close changes
+//!    nothing for a pair.
+//! 4. *Dissolve.* If the send has not woken yet, or has paused since it was chosen (its expression
+//!    waits for something), the receive takes the pair out, under the lock, and is free: it enters
+//!    the queue like any other, or tells that its limit has been reached. If the send has not
+//!    paused, the receive goes on waiting, up to [`END_OF_PATIENCE`]. The send, when it has its
+//!    message, finds no pair, and goes on like a plain send: its message goes to the next receive,
+//!    which may be the same one.
 //!
 //! Hence every message of a chosen send is received once, or given back because the channel is closed.
 //!
-//! A send that finds no pair has been chosen, and waits although other arms of its select may have become possible. That is
-//! for expressions that wait, and must not happen to one that names or builds a message, however long the system keeps its
-//! thread from running: hence the question in step 4 instead of a mere limit of time.
+//! A send that finds no pair has been chosen, and waits although other arms of its select may have
+//! become possible. That is for expressions that wait, and must not happen to one that names or
+//! builds a message, however long the system keeps its thread from running: hence the question in
+//! step 4 instead of a mere limit of time.
 //!
-//! A node that is entered here is alive: its party does not go on before it has taken the pair out under the lock, or is
-//! woken by the send, which has. The send touches the node only while its party sleeps and can be woken by nothing else; a
-//! receive that is awake finds what became of the pair with the pair itself.
+//! A node that is entered here is alive: its party does not go on before it has taken the pair out
+//! under the lock, or is woken by the send, which has. The send touches the node only while its
+//! party sleeps and can be woken by nothing else; a receive that is awake finds what became of the
+//! pair with the pair itself.
 
 use crate::block::At;
 use crate::cell::{load, store};
@@ -35,10 +41,12 @@ use crate::waiters::{LONE, LateSend, Node, Note, Owed};
 use narrowboat_runtime::park::{Activity, NodeCell, Outcome, Reason, Waiter};
 use std::time::{Duration, Instant};
 
-/// How long a receive that is in a hurry waits before it looks whether the making of its message has paused.
+/// How long a receive that is in a hurry waits before it looks whether the making of its message
+/// has paused.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(1);
 
-/// How long it waits if that has not paused: the expression computes or blocks its thread, or the thread does not run.
+/// How long it waits if that has not paused: the expression computes or blocks its thread, or the
+/// thread does not run.
 const END_OF_PATIENCE: Duration = Duration::from_millis(100);
 
 /// What the receive of a pair does.
@@ -56,19 +64,22 @@ struct Pair {
     receive: Receive,
     /// The send, as it was when it began to make its message.
     sender: Option<Activity>,
-    /// What became of the pair, if the receive was awake then and has yet to learn it; the words are for its cell. (It
-    /// looks at its node without the lock when it wakes, so that must not be touched meanwhile.)
+    /// What became of the pair, if the receive was awake then and has yet to learn it; the words
+    /// are for its cell. (It looks at its node without the lock when it wakes, so that must not be
+    /// touched meanwhile.)
     settled: Option<Note>,
     words: NodeCell,
 }
 
 impl Pair {
-    /// Whether the receive sleeps. If so, it now does until the caller wakes it, and its node is the caller's.
+    /// Whether the receive sleeps. If so, it now does until the caller wakes it, and its node is
+    /// the caller's.
     fn is_asleep(&self) -> bool {
         match self.receive {
             Receive::Awake => false,
-            // SAFETY: by the contract of `insert` the node is alive and guarded by the lock, under which pairs are looked
-            // at. If the time of the receive has come first, it wakes by itself.
+            // SAFETY: by the contract of `insert` the node is alive and guarded by the lock, under
+            // which pairs are looked at. If the time of the receive has come first, it wakes by
+            // itself.
             Receive::Waiting => unsafe { self.node.waiter() }.try_end(LONE),
         }
     }
@@ -86,7 +97,8 @@ impl Pair {
     }
 }
 
-/// Names one pair of a channel. Two machine words at most, and valid for ever: a pair that has been taken out is not found.
+/// Names one pair of a channel. Two machine words at most, and valid for ever: a pair that has been
+/// taken out is not found.
 #[derive(Clone, Copy)]
 pub(crate) struct PairKey {
     index: u32,
@@ -106,8 +118,8 @@ struct Table {
     serial: u32,
 }
 
-// SAFETY: it holds pointers to nodes; whoever holds the lock around it may follow them, on any thread (contract of
-// `insert`).
+// SAFETY: it holds pointers to nodes; the holder of the lock around it may follow them, on any
+// thread (contract of `insert`).
 unsafe impl Send for Pairs {}
 
 impl Pairs {
@@ -118,8 +130,8 @@ impl Pairs {
     /// Step 1.
     ///
     /// # Safety
-    /// The node belongs to the caller and stands in no queue; it stays alive until the pair has been taken out, and from
-    /// here on is touched under the lock only.
+    /// The node belongs to the caller and stands in no queue; it stays alive until the pair has
+    /// been taken out, and from here on is touched under the lock only.
     pub(crate) unsafe fn insert(
         &mut self,
         node: Node,
@@ -148,12 +160,14 @@ impl Pairs {
         (pair.serial == key.serial).then_some(pair)
     }
 
-    /// The calling send, which has been asleep, is about to make its message: false if there is no such pair any more.
+    /// The calling send, which has been asleep, is about to make its message: false if there is no
+    /// such pair any more.
     pub(crate) fn start(&mut self, key: PairKey) -> bool {
         self.get(key).map(|pair| pair.sender = Some(Activity::of_caller())).is_some()
     }
 
-    /// Step 2, before the park of a receive that has been awake: what its node says now, if the pair has been settled.
+    /// Step 2, before the park of a receive that has been awake: what its node says now, if the
+    /// pair has been settled.
     pub(crate) fn wait(&mut self, key: PairKey) -> Option<Note> {
         let pair = self.get(key).expect("a receive that is awake takes its pair out itself");
         pair.receive = Receive::Waiting;
@@ -168,7 +182,8 @@ impl Pairs {
         })
     }
 
-    /// Step 4: dissolves the pair. If it has been settled, the result is what the node of the receive says now.
+    /// Step 4: dissolves the pair. If it has been settled, the result is what the node of the
+    /// receive says now.
     pub(crate) fn leave(&mut self, key: PairKey) -> Option<Note> {
         let pair = self.remove(key).expect("a receive whose time has come takes its pair out itself");
         let note = pair.settled?;
@@ -234,8 +249,8 @@ pub(crate) enum Met {
 }
 
 impl<T> Channel<T> {
-    /// Waits for the message of a selected send that was found asleep in its queue. The calling party has no node in any
-    /// queue.
+    /// Waits for the message of a selected send that was found asleep in its queue. The calling
+    /// party has no node in any queue.
     #[cold]
     #[inline(never)]
     pub(crate) fn meet(&self, sender: LateSend, hurried: bool, at: At) -> Met {
@@ -245,8 +260,9 @@ impl<T> Channel<T> {
         };
         let node = Node::new(me.node());
         if !hurried {
-            // SAFETY: our own node, which is in no queue and lives for ever; until we are woken it is the send's. `me` is
-            // from our latest `begin`. We have ended the wait ourselves, in the send's name: nothing else can.
+            // SAFETY: our own node, which is in no queue and lives for ever; until we are woken it
+            // is the send's. `me` is from our latest `begin`. We have ended the wait ourselves, in
+            // the send's name: nothing else can.
             unsafe {
                 node.prepare(me);
                 let ended = me.try_end(LONE);
@@ -257,8 +273,8 @@ impl<T> Channel<T> {
             }
         }
         let mut state = self.lock();
-        // SAFETY: our own node, which is in no queue and lives for ever. It is not touched from here on but after the pair
-        // has been taken out.
+        // SAFETY: our own node, which is in no queue and lives for ever. It is not touched from
+        // here on but after the pair has been taken out.
         let key = unsafe {
             node.prepare(me);
             state.pairs.insert(node, Receive::Waiting, None)
@@ -268,13 +284,14 @@ impl<T> Channel<T> {
         self.sleep_paired(me, node, key, at)
     }
 
-    /// The same for a receive that was found asleep, and was woken because it is in a hurry. Its node says
-    /// [`PAIRED`](Note::PAIRED).
+    /// The same for a receive that was found asleep, and was woken because it is in a hurry. Its
+    /// node says [`PAIRED`](Note::PAIRED).
     #[cold]
     #[inline(never)]
     pub(crate) fn rejoin(&self, node: Node, at: At) -> Met {
         let mut state = self.lock();
-        // SAFETY: our own node, which nothing else touches while we are awake. By the note the cell holds the key.
+        // SAFETY: our own node, which nothing else touches while we are awake. By the note the cell
+        // holds the key.
         let key = unsafe { load::<PairKey, 2>(node.cell()) };
         if let Some(note) = state.pairs.wait(key) {
             return Met::Settled(node, note);
@@ -290,7 +307,8 @@ impl<T> Channel<T> {
         let begun = Instant::now();
         let mut patience = PATIENCE;
         loop {
-            // SAFETY: `me` is from our latest `begin`. Who settles the pair wakes us, or finds that the time has come.
+            // SAFETY: `me` is from our latest `begin`. What settles the pair wakes us, or finds
+            // that the time has come.
             let outcome = unsafe { me.park(Some(begun + patience)) };
             if outcome != Outcome::TIMED_OUT {
                 // SAFETY: the pair has been taken out before we were woken, so the node is ours.

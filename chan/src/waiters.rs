@@ -134,7 +134,8 @@ pub(crate) struct Owed(Node);
 
 impl Owed {
     /// # Safety
-    /// The node's party was claimed by the caller and told what it has to know, and this is its one wake-up.
+    /// The node's party was claimed by the caller and told what it has to know, and this is its one
+    /// wake-up.
     pub(crate) unsafe fn of(node: Node) -> Owed {
         Owed(node)
     }
@@ -182,16 +183,16 @@ impl<T> BlockedRecv<T> {
     }
 
     /// # Safety
-    /// The node came from [`into_node`](BlockedRecv::into_node) of a receive of the same type, or from the match
-    /// of a late send of the same type, and comes back once.
+    /// The node came from [`into_node`](BlockedRecv::into_node) of a receive of the same type, or
+    /// from the match of a late send of the same type, and comes back once.
     pub(crate) unsafe fn from_node(node: Node) -> BlockedRecv<T> {
         BlockedRecv(node, PhantomData)
     }
 
     /// Pairs it with a selected send that has yet to make its value, and is to be woken to learn that.
     pub(crate) fn pair(self, pairs: &mut Pairs) -> (PairKey, Owed) {
-        // SAFETY: the party is claimed, hence its node is ours until it is woken. Because of the note it then looks at the
-        // pair, and takes that out before it goes on.
+        // SAFETY: the party is claimed, hence its node is ours until it is woken. Because of the
+        // note it then looks at the pair, and takes that out before it goes on.
         unsafe {
             let key = pairs.insert(self.0, Receive::Awake, Some(Activity::of_caller()));
             store(self.0.cell(), key);

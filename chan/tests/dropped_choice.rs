@@ -1,5 +1,5 @@
-//! A chosen operation that is not completed is told of, although another goroutine of the processor is unwinding. On one
-//! processor, so that it is the same.
+//! A chosen operation that is not completed is told of, although another goroutine of the processor
+//! is unwinding. On one processor, so that it is the same.
 
 use narrowboat_chan::{Receiver, Select, Sender, bounded};
 use narrowboat_runtime::{Config, spawn};

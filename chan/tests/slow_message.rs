@@ -24,7 +24,8 @@ suite! {
 
 const SLOW: Duration = Duration::from_secs(2);
 
-/// A select that sends 7, and takes its time to make it; then what came of it, or `None` if it has done something else.
+/// A select that sends 7, and takes its time to make it; then what came of it, or `None` if it has
+/// done something else.
 fn slow_sender(tx: Sender<u32>) -> Work<Option<Result<(), SendError<u32>>>> {
     go(move || {
         let (_keep, never) = bounded::<()>(0);

@@ -24,8 +24,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(4);
 /// The pause is doubled so many times at most.
 const DOUBLINGS: u8 = 6;
 
-/// Takes a connection that waits. `InvalidInput` after a shutdown of the listener: a Unix one says so only to a party
-/// that may block.
+/// Takes a connection that waits. `InvalidInput` after a shutdown of the listener: a Unix one says
+/// so only to a party that may block.
 fn take(source: &Source, listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
     match socket::accept(listener) {
         Err(error) if socket::means_end(&error, source.is_nonblocking(), listener) => {

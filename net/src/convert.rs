@@ -3,7 +3,8 @@
 //! They cannot fail, because registration with the netpoller is put off until an operation has to wait, and
 //! because a descriptor that is not what it should be says so at the first operation, as with std.
 
-/// Implements the conversions of a socket type that has one field, `source: Arc<Source>`, and accepts connections or not.
+/// Implements the conversions of a socket type that has one field, `source: Arc<Source>`, and
+/// accepts connections or not.
 macro_rules! descriptor_conversions {
     ($socket:ident, $std:ty, accepts: $accepts:literal) => {
         impl std::os::fd::AsFd for $socket {
@@ -18,8 +19,9 @@ macro_rules! descriptor_conversions {
             }
         }
 
-        /// Takes over the descriptor with its mode (blocking or not) and its timeouts. A listener's is made
-        /// non-blocking; what has the same open file in another process gets to see that, too.
+        /// Takes over the descriptor with its mode (blocking or not) and its timeouts. A listener's
+        /// is made non-blocking; what has the same open file in another process gets to see that,
+        /// too.
         impl From<std::os::fd::OwnedFd> for $socket {
             fn from(fd: std::os::fd::OwnedFd) -> Self {
                 Self { source: std::sync::Arc::new($crate::source::Source::adopt(fd, $accepts)) }

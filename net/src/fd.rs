@@ -61,19 +61,23 @@ unsafe impl<T: IoSafe + ?Sized> IoSafe for Box<T> {}
 /// A descriptor of any kind that goroutines can wait for: a pipe, an `eventfd`, a terminal, a socket that a C library
 /// has made. From a plain thread the waiting blocks the thread.
 ///
-/// Made of anything that owns or borrows a descriptor ([`IoSafe`]). For a C library's descriptor, borrow it
-/// ([`BorrowedFd::borrow_raw`]), which is a promise that it stays open for as long as this value is used.
+/// Made of anything that owns or borrows a descriptor ([`IoSafe`]). For a C library's descriptor,
+/// borrow it ([`BorrowedFd::borrow_raw`]), which is a promise that it stays open for as long as
+/// this value is used.
 ///
 /// # Non-blocking mode
-/// The descriptor is made non-blocking, unless other processes, or other parts of this one, may have the same open file and
-/// would get to see that: a terminal, pipe or socket that has no close-on-exec mark, as what was inherited has none, or that
-/// is the same as one of the standard streams. Such a one keeps its mode, and an operation is tried when the system says that
-/// it need not wait. Two things are then left to know:
+/// The descriptor is made non-blocking, unless other processes, or other parts of this one, may
+/// have the same open file and would get to see that: a terminal, pipe or socket that has no
+/// close-on-exec mark, as what was inherited has none, or that is the same as one of the standard
+/// streams. Such a one keeps its mode, and an operation is tried when the system says that it need
+/// not wait. Two things are then left to know:
 ///
-/// - What waits in spite of that blocks the thread under the goroutine: a closure that writes more than there is room for
-///   ([`Write`] hands over 4 KiB at a time, for which pipes and sockets have room if they have any), a write to a terminal
-///   whose buffer is nearly full because nothing reads at its other end, and a read of what another process takes first.
-/// - A descriptor that another process has sent through a Unix socket does not look shared, and is made non-blocking.
+/// - What waits in spite of that blocks the thread under the goroutine: a closure that writes more
+///   than there is room for ([`Write`] hands over 4 KiB at a time, for which pipes and sockets have
+///   room if they have any), a write to a terminal whose buffer is nearly full because nothing
+///   reads at its other end, and a read of what another process takes first.
+/// - A descriptor that another process has sent through a Unix socket does not look shared, and is
+///   made non-blocking.
 ///
 /// A descriptor that is non-blocking already is used as it is.
 ///

@@ -58,9 +58,9 @@
 //!
 //! # What differs from std
 //! - Descriptors that are made here, and listeners, are non-blocking underneath, whatever
-//!   [`set_nonblocking`](TcpStream::set_nonblocking) says; that is about what the methods do. Any other socket that is
-//!   converted keeps its mode, which other processes may share. Converting a socket to std's type, or to a bare
-//!   descriptor, gives it the mode that std's would have.
+//!   [`set_nonblocking`](TcpStream::set_nonblocking) says; that is about what the methods do. Any
+//!   other socket that is converted keeps its mode, which other processes may share. Converting a
+//!   socket to std's type, or to a bare descriptor, gives it the mode that std's would have.
 //! - [`try_clone`](TcpStream::try_clone) shares the descriptor instead of duplicating it.
 //! - Timeouts are kept by us and not by the kernel. The error is the same one, `WouldBlock`.
 //! - [`connect`](TcpStream::connect) does not wait for an address that does not answer before it tries the next one.

@@ -1,17 +1,19 @@
 //! Descriptors whose open file belongs to others as well.
 //!
-//! "Non-blocking" is a property of the open file, not of the descriptor. A terminal is one open file for the standard
-//! streams of a program, of the shell that started it and of everything else that the shell has started; a pipe or a
-//! socket that was inherited may be one, too. If it became non-blocking, the prints of this program would fail, and so
-//! would other programs, also after this one has ended. So such an open file is left as it is, and an operation on it is
-//! tried only when the system says that it would not wait.
+//! "Non-blocking" is a property of the open file, not of the descriptor. A terminal is one open
+//! file for the standard streams of a program, of the shell that started it and of everything else
+//! that the shell has started; a pipe or a socket that was inherited may be one, too. If it became
+//! non-blocking, the prints of this program would fail, and so would other programs, also after
+//! this one has ended. So such an open file is left as it is, and an operation on it is tried only
+//! when the system says that it would not wait.
 //!
 //! What may be shared is a terminal, pipe or socket
 //! - that an exec would have passed on, hence may have: one without the mark close-on-exec,
 //! - or that is the same as a standard stream, of which it may be a duplicate.
 //!
-//! Between the look and the operation another party may take what was there. Parties of this process take turns at that.
-//! Against others nothing helps: the operation then blocks its thread until there is something again.
+//! Between the look and the operation another party may take what was there. Parties of this
+//! process take turns at that. Against others nothing helps: the operation then blocks its thread
+//! until there is something again.
 
 use crate::source::Direction;
 use crate::sys::socket::is_ready;
@@ -22,8 +24,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// As many bytes as can be written without waiting where there is room at all: a pipe has a page then, and a socket has
-/// more. A terminal may have less, which it does not tell.
+/// As many bytes as can be written without waiting where there is room at all: a pipe has a page
+/// then, and a socket has more. A terminal may have less, which it does not tell.
 pub(crate) const ROOM: usize = 4096;
 
 /// Whether others may have the open file that the descriptor stands for.
@@ -73,7 +75,8 @@ impl Turns {
     ) -> io::Result<R> {
         let taken = &self.0[direction as usize];
         let would_block = || io::Error::from_raw_os_error(libc::EAGAIN);
-        // A look before the turn, too: the party that has it may be blocked after all, and then there is nothing.
+        // A look before the turn, too: the party that has it may be blocked after all, and then
+        // there is nothing.
         while is_ready(fd, direction) {
             // Acquire: see `drop`.
             if !taken.swap(true, Ordering::Acquire) {

@@ -73,7 +73,8 @@ pub(crate) fn write_vectored(source: &Source, wait: Wait<'_>, bufs: &[IoSlice<'_
     source.io(wait, |fd| socket::send_vectored(fd, bufs))
 }
 
-/// Receives a datagram; with `libc::MSG_PEEK` in `flags` it stays. Zero bytes after a shutdown of the input.
+/// Receives a datagram; with `libc::MSG_PEEK` in `flags` it stays. Zero bytes after a shutdown of
+/// the input.
 pub(crate) fn recv(source: &Source, wait: Wait<'_>, buf: &mut [u8], flags: libc::c_int) -> io::Result<usize> {
     source.io(wait, |fd| match socket::receive(fd, buf, flags) {
         Err(error) if socket::means_end(&error, source.is_nonblocking(), fd) => Ok(0),

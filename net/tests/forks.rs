@@ -1,4 +1,5 @@
-//! A fork without exec shares every descriptor with its parent, the netpoller's too. A program of its own, because it forks.
+//! A fork without exec shares every descriptor with its parent, the netpoller's too. A program of
+//! its own, because it forks.
 
 mod common;
 
@@ -59,7 +60,8 @@ fn close_in_the_child() {
     settle(&client);
     settle(&served);
     let said = fork(|| {
-        // SAFETY: these are the child's copies, and neither the child nor anything that it does uses them again.
+        // SAFETY: these are the child's copies, and neither the child nor anything that it does
+        // uses them again.
         unsafe {
             drop(std::ptr::read(&client));
             drop(std::ptr::read(&served));

@@ -1,5 +1,6 @@
-//! Open files that others have as well: the standard streams and what else was inherited. Whatever waits for them, nobody else
-//! notices. A program of its own, and one test, because it changes its standard input.
+//! Open files that others have as well: the standard streams and what else was inherited. Whatever
+//! waits for them, nothing else notices. A program of its own, and one test, because it changes its
+//! standard input.
 
 mod common;
 
@@ -20,7 +21,8 @@ fn is_nonblocking(fd: &impl AsFd) -> bool {
 fn terminal() -> (OwnedFd, OwnedFd) {
     let (mut master, mut slave) = (-1, -1);
     use std::ptr::{null, null_mut};
-    // SAFETY: two live integers are written; the defaults are taken of the rest. Both descriptors are new.
+    // SAFETY: two live integers are written; the defaults are taken of the rest. Both descriptors
+    // are new.
     unsafe {
         assert_eq!(libc::openpty(&mut master, &mut slave, null_mut(), null(), null()), 0);
         (OwnedFd::from_raw_fd(master), OwnedFd::from_raw_fd(slave))
@@ -39,12 +41,12 @@ fn sockets() -> (OwnedFd, OwnedFd) {
 
 /// As after an exec: the standard input is `fd`, which some other process has, too.
 fn becomes_stdin(fd: &OwnedFd) {
-    // SAFETY: plain system calls. Nobody else in this program uses the standard input.
+    // SAFETY: plain system calls. Nothing else in this program uses the standard input.
     assert_eq!(unsafe { libc::dup2(fd.as_raw_fd(), 0) }, 0);
 }
 
 fn inherited(fd: &impl AsFd) -> OwnedFd {
-    // SAFETY: a new descriptor, of which nobody else knows.
+    // SAFETY: a new descriptor, which nothing else knows of.
     unsafe { OwnedFd::from_raw_fd(libc::dup(fd.as_fd().as_raw_fd())) }
 }
 
@@ -89,8 +91,8 @@ fn read_from_stdin(kind: &str, (there, here): (OwnedFd, OwnedFd)) {
     assert!(!is_nonblocking(&file), "{kind}");
 }
 
-/// Writing waits for room in the netpoller and not in the kernel, where no deadline would end it. (Of a terminal the kernel
-/// does not say how much room it has.)
+/// Writing waits for room in the netpoller and not in the kernel, where no deadline would end it.
+/// (Of a terminal the kernel does not say how much room it has.)
 fn write_to_inherited(kind: &str, (here, there): (OwnedFd, OwnedFd)) {
     let mut writer = Async::new(File::from(inherited(&here))).unwrap();
     if kind == "terminal" {

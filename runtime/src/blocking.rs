@@ -11,9 +11,10 @@
 //! 2. *Take.* A thread takes the first work of the queue and runs it without the lock. If there is none it counts itself
 //!    free and waits. It stops counting when it wakes: a thread that was notified and has not woken yet still counts for the
 //!    work it was notified of, which is still in the queue.
-//! 3. *End.* A thread that waited for as long as the pool is patient looks into the queue once more; if there is nothing it counts itself out,
-//!    all in one critical section. So work that came in time for it is not left behind. A thread with child processes stays: its end
-//!    would be that of their parent, for those that asked the kernel for a signal then (`PR_SET_PDEATHSIG`).
+//! 3. *End.* A thread that waited for as long as the pool is patient looks into the queue once
+//!    more; if there is nothing it counts itself out, all in one critical section. So work that
+//!    came in time for it is not left behind. A thread with child processes stays: its end would be
+//!    that of their parent, for those that asked the kernel for a signal then (`PR_SET_PDEATHSIG`).
 //! 4. *Refused.* If the system has no thread to give, the caller counts it out again. If that was the last one, nobody is
 //!    there to take what stands in the queue, so the caller does, in place.
 //!
@@ -67,9 +68,11 @@ static POOL: Pool = Pool::new(Duration::from_secs(10));
 /// processor go on. It is for calls that wait in the system and know nothing of Narrowboat: files, a C library, a child
 /// process.
 ///
-/// The threads are a pool of at most 512 ([`Config::blocking_threads`](crate::Config::blocking_threads) and
-/// `NARROWBOAT_BLOCKING_THREADS` change that), made when there is work for them; one that had none for ten seconds ends,
-/// unless processes live that were started on it. If all are busy, `f` waits for its turn. Called from inside such an `f`, it runs what it is given in place.
+/// The threads are a pool of at most 512
+/// ([`Config::blocking_threads`](crate::Config::blocking_threads) and `NARROWBOAT_BLOCKING_THREADS`
+/// change that), made when there is work for them; one that had none for ten seconds ends, unless
+/// processes live that were started on it. If all are busy, `f` waits for its turn. Called from
+/// inside such an `f`, it runs what it is given in place.
 ///
 /// `f` does not see the goroutine's thread-locals but a pool thread's, which earlier work may have used. Computation is
 /// better left in the goroutine: the pool is not limited to the number of cores.

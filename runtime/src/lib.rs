@@ -5,8 +5,9 @@
 //! (channels, sockets) build on [`park`], and the netpoller plugs into [`sched::poller`].
 //!
 //! # What a goroutine may and may not do
-//! What is sound on a thread is sound in a goroutine, which has thread-locals and a `thread::current()` of its own, and
-//! parks where a thread would block in one of std's locks. What remains stands in the rules of the `narrowboat` crate.
+//! What is sound on a thread is sound in a goroutine, which has thread-locals and a
+//! `thread::current()` of its own, and parks where a thread would block in one of std's locks. What
+//! remains stands in the rules of the `narrowboat` crate.
 
 mod arch;
 mod blocking;

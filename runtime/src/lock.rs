@@ -104,9 +104,9 @@ impl<T> OnceLock<T> {
     }
 }
 
-/// While this lives, a wait of the calling code for a lock of std's blocks the thread. The runtime opens such a section
-/// where it uses what belongs to the processor, or is between the beginning of a wait and its park: an allocator may
-/// have a lock of std's.
+/// While this lives, a wait of the calling code for a lock of std's blocks the thread. The runtime
+/// opens such a section where it uses what belongs to the processor, or is between the beginning of
+/// a wait and its park: an allocator may have a lock of std's.
 pub(crate) struct Native(());
 
 impl Native {

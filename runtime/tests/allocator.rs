@@ -1,5 +1,5 @@
-//! A global allocator that has a lock of std's: a wait for that may come in the middle of the runtime's own steps, and
-//! must block the thread there.
+//! A global allocator that has a lock of std's: a wait for that may come in the middle of the
+//! runtime's own steps, and must block the thread there.
 
 use narrowboat_runtime::{spawn, yield_now};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -27,7 +27,7 @@ unsafe impl GlobalAlloc for Locked {
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         let _locked = lock();
-        // SAFETY: by contract. Nobody may look there any more.
+        // SAFETY: by contract. Nothing may look there any more.
         unsafe {
             at.write_bytes(0xdb, layout.size());
             System.dealloc(at, layout);

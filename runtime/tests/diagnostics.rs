@@ -304,8 +304,8 @@ fn sigquit_prints_all_goroutines_and_ends_the_program() {
     assert_eq!(output.status.code(), Some(2), "{text}");
 }
 
-/// True from when the runtime has counted so many goroutines that do not give way, or never does. A plain thread looks,
-/// since a goroutine would give way at that call.
+/// True from when the runtime has counted so many goroutines that do not give way, or never does. A
+/// plain thread looks, since a goroutine would give way at that call.
 fn counted(stuck: usize) -> Arc<AtomicBool> {
     let seen = Arc::new(AtomicBool::new(false));
     let says = seen.clone();
@@ -368,7 +368,8 @@ fn a_goroutine_that_blocks_its_thread_is_named_too() {
     assert_eq!(text.matches("has kept").count(), 1, "{text}");
 }
 
-/// Calls that a handled signal ends early, whatever its action says of restarting: those that wait for a limited time.
+/// Calls that a handled signal ends early, whatever its action says of restarting: those that wait
+/// for a limited time.
 #[test]
 fn a_report_interrupts_no_system_call() {
     const WAIT: Duration = Duration::from_millis(100);
@@ -393,7 +394,7 @@ fn a_report_interrupts_no_system_call() {
     fn sleeps() {
         let start = Instant::now();
         let time = libc::timespec { tv_sec: 0, tv_nsec: WAIT.as_nanos() as i64 };
-        // SAFETY: the time is read; nobody asks for the rest.
+        // SAFETY: the time is read, and nothing else.
         assert_eq!(unsafe { libc::nanosleep(&time, std::ptr::null_mut()) }, 0);
         whole(start);
     }

@@ -372,8 +372,9 @@ fn the_kernel_reads_into_a_large_local() {
     succeeds(&output);
 }
 
-/// The kernel ties such a child to the thread that has made it: a worker, a worker that stood in for a stuck one, a thread of
-/// the pool. The last two end when they have had nothing to do for 5 and for 10 seconds.
+/// The kernel ties such a child to the thread that has made it: a worker, a worker that stood in
+/// for a stuck one, a thread of the pool. The last two end when they have had nothing to do for 5
+/// and for 10 seconds.
 #[test]
 fn children_that_die_with_their_parent_live_as_long_as_the_process() {
     let Some(output) = in_child("children_that_die_with_their_parent_live_as_long_as_the_process") else {

@@ -1,5 +1,5 @@
-//! Forks without exec, by plain threads and by goroutines: the child has none of the runtime's threads. What needs none works there,
-//! and the rest ends with a sentence, at once.
+//! Forks without exec, by plain threads and by goroutines: the child has none of the runtime's
+//! threads. What needs none works there, and the rest ends with a sentence, at once.
 
 mod common;
 
@@ -17,7 +17,8 @@ const SENTENCE: &str = "this process was forked from one in which Narrowboat had
 /// A child that hangs is ended by the alarm after so many seconds.
 const LIMIT: u32 = 60;
 
-/// Forks, runs `f` in the child, and returns how that ended and what it wrote to its standard error stream.
+/// Forks, runs `f` in the child, and returns how that ended and what it wrote to its standard error
+/// stream.
 fn fork(f: impl FnOnce()) -> (ExitStatus, String) {
     let (mut reader, writer) = std::io::pipe().unwrap();
     // SAFETY: in the child nothing of the parent's is used but `f`, and it ends here.

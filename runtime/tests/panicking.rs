@@ -7,7 +7,8 @@ use std::panic::{catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once};
 
-/// All goroutines of this binary live on one processor, and the tests do so one after the other. Panics are quiet.
+/// All goroutines of this binary live on one processor, and the tests do so one after the other.
+/// Panics are quiet.
 fn one_processor() -> MutexGuard<'static, ()> {
     static ONE_TEST: Mutex<()> = Mutex::new(());
     static START: Once = Once::new();

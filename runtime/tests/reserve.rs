@@ -15,7 +15,8 @@ const FOR_PLUMP: usize = 64;
 /// In how many different places the goroutines have their stacks that `start` spawns with a function that says where it is
 /// and then parks until all are there.
 fn places(start: impl Fn(Box<dyn Fn(usize) + Send>)) -> usize {
-    // A line that spawns its first goroutines gives each a slot of its own, until it is known how they wait.
+    // A line that spawns its first goroutines gives each a slot of its own, until it is known how
+    // they wait.
     let before = num_goroutines();
     (0..ON_PROBATION).for_each(|_| start(Box::new(|_| ())));
     while num_goroutines() > before {

@@ -1,4 +1,5 @@
-//! Programs for AddressSanitizer (`.ci/sanitizers.sh`): what goroutines do to stacks by the thousand. Without it they are tests like others.
+//! Programs for AddressSanitizer (`.ci/sanitizers.sh`): what goroutines do to stacks by the
+//! thousand. Without it they are tests like others.
 
 use narrowboat_runtime::{Builder, JoinHandle, spawn, stack, yield_now};
 use std::hint::black_box;

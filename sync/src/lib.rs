@@ -45,14 +45,15 @@
 //! - Nothing spins. Taking and releasing a lock that nobody waits for is one atomic operation each.
 //! - A lock is poisoned by the panic of its holder, and by no other goroutine's.
 //! - No lock needs memory beyond its own few bytes.
-//! - Where a goroutine cannot wait (inside `stack::on_system_stack`), an operation that would have to panics before it has
-//!   changed anything; one that does not have to wait works.
+//! - Where a goroutine cannot wait (inside `stack::on_system_stack`), an operation that would have
+//!   to panics before it has changed anything; one that does not have to wait works.
 //!
 //! # Locks on the stack
-//! A lock may be a local of a goroutine, and be lent like any local. Goroutines share stacks by copying, so the locals of
-//! several goroutines may have the same address; waiters of one lock are never taken for waiters of another, because the
-//! queues are keyed by the address and by whose stack it is on. A [`Condvar`] notifies each waiter whatever mutex the
-//! waiter brought: one on the waiter's own stack is touched by nothing else.
+//! A lock may be a local of a goroutine, and be lent like any local. Goroutines share stacks by
+//! copying, so the locals of several goroutines may have the same address; waiters of one lock are
+//! never taken for waiters of another, because the queues are keyed by the address and by whose
+//! stack it is on. A [`Condvar`] notifies each waiter whatever mutex the waiter brought: one on the
+//! waiter's own stack is touched by nothing else.
 
 #[cfg(not(loom))]
 mod barrier;

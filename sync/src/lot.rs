@@ -1,8 +1,9 @@
 //! The parking lot: where the parties wait that wait for a lock, or for anything else in this crate.
 //!
-//! A lock is a word of state and has no room for a queue. The parties that wait for it are in a *line*, and the lines of
-//! all locks are in one table, keyed by the [`Identity`] of the lock. There is a line only while a party is in it. An
-//! operation that sees in the state word that nothing waits, which is the rule, does not come here.
+//! A lock is a word of state and has no room for a queue. The parties that wait for it are in a
+//! *line*, and the lines of all locks are in one table, keyed by the [`Identity`] of the lock.
+//! There is a line only while a party is in it. An operation that sees in the state word that
+//! nothing waits, which is the rule, does not come here.
 //!
 //! The protocol, step by step. The state word belongs to the lock; what is said of it is the same for all of them.
 //!
@@ -20,10 +21,10 @@
 //! because only those who have locked the line take the note away. What the state words guard is ordered by the state
 //! words; what is said from waker to sleeper is ordered by the line's lock and by the wake-up.
 //!
-//! The key of a line is an address and, if that is on a copied stack, the goroutine that the stack belongs to: two locks
-//! that are locals of two goroutines of one slot have one address, and two lines. A key is in use only while a party
-//! waits, and that party borrows what is at the address. The table holds nodes, which are the parties' own and lie on the
-//! heap, and nothing of a stack.
+//! The key of a line is an address and, if that is on a copied stack, the goroutine that the stack
+//! belongs to: two locks that are locals of two goroutines of one slot have one address, and two
+//! lines. A key is in use only while a party waits, and that party borrows what is at the address.
+//! The table holds nodes, which are the parties' own and lie on the heap, and nothing of a stack.
 //!
 //! Nothing in here runs code of the user's, and nothing parks while a line is locked. At most one line is locked at a
 //! time.
@@ -311,7 +312,8 @@ pub(crate) struct Late(Entered);
 impl Late {
     /// Takes the party out. The line is then still locked.
     pub(crate) fn leave(self) -> Line {
-        // The same key as at the entry: the party's stack is in place again, and what it waits for is borrowed still.
+        // The same key as at the entry: the party's stack is in place again, and what it waits for
+        // is borrowed still.
         let mut line = Line::at(self.0.address);
         // SAFETY: it was entered there, and it is the calling party's own.
         unsafe { line.queue.remove(self.0.me.node()) };

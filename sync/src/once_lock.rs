@@ -1,9 +1,10 @@
 //! Set once.
 
-// The state word of the `Once` under a lock is at the same time the tag of an enum that has the value in one of its variants.
-// So the compiler's own drop glue drops the value, if there is one, and the lock needs no `Drop` of its own. With one, values
-// that borrow would have to outlive the lock, which they need not in std's (whose destructor makes a promise that only std can
-// make). An `Option` beside the word would do the same, for up to a word more of each lock.
+// The state word of the `Once` under a lock is at the same time the tag of an enum that has the
+// value in one of its variants. So the compiler's own drop glue drops the value, if there is one,
+// and the lock needs no `Drop` of its own. With one, values that borrow would have to outlive the
+// lock, which they need not in std's (whose destructor makes a promise that only std can make). An
+// `Option` beside the word would do the same, for up to a word more of each lock.
 
 use crate::once::Once;
 use crate::raw::once::{COMPLETE, INCOMPLETE, POISONED, QUEUED, RUNNING};
@@ -15,8 +16,9 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 /// A value that is set once, by whoever comes first, and from then on can be read by all.
 ///
-/// As [`std::sync::OnceLock`], but a goroutine that comes while another party makes the value parks. Like that, it accepts
-/// values that borrow from what is dropped before the lock, unless dropping them looks at it.
+/// As [`std::sync::OnceLock`], but a goroutine that comes while another party makes the value
+/// parks. Like that, it accepts values that borrow from what is dropped before the lock, unless
+/// dropping them looks at it.
 ///
 /// # Examples
 /// ```
@@ -35,8 +37,8 @@ pub struct OnceLock<T> {
     state: UnsafeCell<State<T>>,
 }
 
-/// All states of a [`Once`], by its word. By its representation this is a union of structs which all begin with the tag;
-/// that of the variant with the value is [`Full`].
+/// All states of a [`Once`], by its word. By its representation this is a union of structs which
+/// all begin with the tag; that of the variant with the value is [`Full`].
 #[repr(u32)]
 #[allow(dead_code, reason = "most tags are written as states of the `Once`")]
 enum State<T> {
@@ -79,8 +81,8 @@ impl<T> OnceLock<T> {
 
     #[inline]
     fn once(&self) -> &Once {
-        // SAFETY: the tag comes first. A `Once` is one atomic word, whose values are those of the tags. Nothing refers to the
-        // enum as a whole while the lock is shared.
+        // SAFETY: the tag comes first. A `Once` is one atomic word, whose values are those of the
+        // tags. Nothing refers to the enum as a whole while the lock is shared.
         unsafe { &*self.state.get().cast::<Once>() }
     }
 

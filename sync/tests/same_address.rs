@@ -16,8 +16,8 @@ fn ms(n: u64) -> Duration {
 type Body = fn(usize) -> usize;
 type Start = fn(Body, usize) -> JoinHandle<usize>;
 
-// Two lines that spawn: one whose goroutines wait with their stacks in place never shares again. Not inlined, because each
-// inlined copy of a line can be a line of its own.
+// Two lines that spawn: one whose goroutines wait with their stacks in place never shares again.
+// Not inlined, because each inlined copy of a line can be a line of its own.
 
 #[inline(never)]
 fn spawn_here(body: Body, n: usize) -> JoinHandle<usize> {
@@ -157,7 +157,8 @@ fn a_lock_on_a_copied_stack_can_be_lent_to_threads() {
         assert_eq!(*mutex.lock().unwrap(), 8_000);
         0
     }
-    // The first waits for its threads in the shared slot, which stays as it is meanwhile. Others of that line do not share after that.
+    // The first waits for its threads in the shared slot, which stays as it is meanwhile. Others of
+    // that line do not share after that.
     start_runtime();
     let both = [0, 1].map(|n| spawn_lending(lend, n));
     assert_eq!(both.map(|handle| handle.join().unwrap()), [0, 0]);

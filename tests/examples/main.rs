@@ -120,8 +120,9 @@ fn echo_holds_idle_connections_in_a_kilobyte_each() {
         stream.write_all(b"a word").expect("takes a message");
         stream.read_exact(&mut [0; 6]).expect("echoes");
     };
-    // What a server needs for the first is not counted: processors, the allocator's arenas, the stacks of their own that the
-    // first 1,024 goroutines of a spawn site have, and the slots that those after them share.
+    // What a server needs for the first is not counted: processors, the allocator's arenas, the
+    // stacks of their own that the first 1,024 goroutines of a spawn site have, and the slots that
+    // those after them share.
     let mut streams: Vec<TcpStream> = (0..1_500).map(|_| server.connect()).collect();
     streams.iter_mut().for_each(talk);
     let before = server.resident();
@@ -130,7 +131,8 @@ fn echo_holds_idle_connections_in_a_kilobyte_each() {
     streams.iter_mut().for_each(talk);
     let each = (server.resident() - before) * 1024 / count;
     println!("{each} bytes each");
-    // Without optimisation the stacks that are kept aside are several times as deep. A stack of its own is a page at least.
+    // Without optimisation the stacks that are kept aside are several times as deep. A stack of its
+    // own is a page at least.
     let bound = if own_stacks() { 6 << 10 } else { 1 << 10 };
     assert!(cfg!(debug_assertions) || each <= bound, "{each} bytes each");
 }

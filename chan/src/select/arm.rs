@@ -206,8 +206,8 @@ impl<T> Handle for Sender<T> {
     }
 
     unsafe fn accept(&self, node: Node, token: &mut Token) -> Accepted {
-        // SAFETY: the node is the caller's again; `MATCHED` says that the partner's node is in the cell, `PAIRED` that the
-        // key of the pair is.
+        // SAFETY: the node is the caller's again; `MATCHED` says that the partner's node is in the
+        // cell, `PAIRED` that the key of the pair is.
         unsafe {
             match node.note() {
                 Note::RESERVED => token.set(Holds::Place),
@@ -282,7 +282,8 @@ impl<T> Sender<T> {
                 unsafe { BlockedRecv::from_node(token.partner()) }.give(message);
                 Ok(())
             }
-            // SAFETY: the token has just said so; an equal id means the same channel, of which the pair is.
+            // SAFETY: the token has just said so; an equal id means the same channel, of which the
+            // pair is.
             Holds::Pair => self.channel.settle(unsafe { token.pair() }, message, at),
             Holds::Nothing | Holds::Message | Holds::Closed => Err(SendError(message)),
         }

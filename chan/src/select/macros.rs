@@ -20,14 +20,15 @@
 /// The operations of a closed channel can always be carried out: their result is the error. If several arms can be
 /// chosen, each has the same chance, whatever their order. Without a `default` the select waits.
 ///
-/// The handles are expressions, evaluated once, in order, before anything else. The message of a `send` is evaluated
-/// only if its arm is chosen, at that moment. If its evaluation panics, or leaves the arm with `?`, nothing is sent, and the
-/// receiver goes on waiting.
+/// The handles are expressions, evaluated once, in order, before anything else. The message of a
+/// `send` is evaluated only if its arm is chosen, at that moment. If its evaluation panics, or
+/// leaves the arm with `?`, nothing is sent, and the receiver goes on waiting.
 ///
-/// On a channel without buffer a receiver waits for the message meanwhile. One that has a time limit or other arms does not
-/// wait longer than a millisecond for an evaluation that itself waits for something (and a tenth of a second for any other): it
-/// then goes on as if it had met nothing. The send, which has been chosen, waits with its message for the next receiver,
-/// as a plain send does. So keep expressions that wait out of arms: make the message before the `select!`.
+/// On a channel without buffer a receiver waits for the message meanwhile. One that has a time
+/// limit or other arms does not wait longer than a millisecond for an evaluation that itself waits
+/// for something (and a tenth of a second for any other): it then goes on as if it had met nothing.
+/// The send, which has been chosen, waits with its message for the next receiver, as a plain send
+/// does. So keep expressions that wait out of arms: make the message before the `select!`.
 ///
 /// An arm may be `break`, `continue`, `return` or `?`. `select! {}` waits for ever.
 ///

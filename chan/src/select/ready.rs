@@ -70,8 +70,9 @@ fn sleep(arms: &[Arm<'_>], limit: Option<Instant>, at: At) {
     });
 }
 
-/// Steps 2 to 4. `then` ends the wait that it gets. It hears when that has to end at the latest, if the select watches at all
-/// arms, which it does as long as none is found possible. `brief`: it does not park but to receive a call that is under way.
+/// Steps 2 to 4. `then` ends the wait that it gets. It hears when that has to end at the latest, if
+/// the select watches at all arms, which it does as long as none is found possible. `brief`: it
+/// does not park but to receive a call that is under way.
 #[inline(always)]
 fn watch<R>(
     arms: &[Arm<'_>],

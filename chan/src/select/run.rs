@@ -18,8 +18,9 @@
 //! 5. The node that was chosen says what happened. If the deadline ended the wait, or the other side gave up, it starts
 //!    over with step 1; there it finds the timer that has become due, or that its own time is up.
 //!
-//! A receive may meet a selected send whose message is being made ([`crate::pairs`]). If that takes long, the select starts
-//! over as well: other arms may have become possible, or its time may be up.
+//! A receive may meet a selected send whose message is being made ([`crate::pairs`]). If that takes
+//! long, the select starts over as well: other arms may have become possible, or its time may be
+//! up.
 //!
 //! Starting over is not going in circles. It happens in step 2 when a select that was found waiting at one channel had
 //! ended its own wait, because it had found another waiting at a later one; and so on, until one was found that was
@@ -217,7 +218,8 @@ fn complete(
         (_, Accepted::Nothing) => None,
         (chosen, Accepted::Paired) => {
             let arm = &arms[chosen];
-            // SAFETY: the node ended the wait at this arm; all others have left their queues, and it is alive.
+            // SAFETY: the node ended the wait at this arm; all others have left their queues, and
+            // it is alive.
             let met = unsafe { arm.handle.rejoin(nodes.get(chosen), at) };
             matches!(fill(arm, met, token), Filled::Yes).then_some(chosen)
         }
@@ -257,7 +259,8 @@ fn fill(arm: &Arm<'_>, met: Met, token: &mut Token) -> Filled {
             Accepted::Filled => Filled::Yes,
             Accepted::Nothing | Accepted::Paired => Filled::No,
         },
-        // One that must not wait where it is tries its other arms, and is refused when it waits for them.
+        // One that must not wait where it is tries its other arms, and is refused when it waits for
+        // them.
         Met::Dissolved | Met::Refused => Filled::TookTooLong,
     }
 }

@@ -162,8 +162,9 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         if check_polled().is_err() {
-            // The descriptor and the poller's instance are the parent's, too: what is removed here would be removed there. The
-            // slot is of no use any more, and its lock may be held by a thread that is not here.
+            // The descriptor and the poller's instance are the parent's, too: what is removed here
+            // would be removed there. The slot is of no use any more, and its lock may be held by a
+            // thread that is not here.
             return;
         }
         // SAFETY: whoever made the registration promised that the descriptor outlives it.

@@ -60,8 +60,8 @@ pub(crate) struct Source<F = OwnedFd> {
 }
 
 impl Source {
-    /// From a socket that somebody else made: its mode and its timeouts become ours. One that `accepts` connections is made
-    /// non-blocking, and any other left as it is.
+    /// From a socket that was made elsewhere: its mode and its timeouts become ours. One that
+    /// `accepts` connections is made non-blocking, and any other left as it is.
     pub(crate) fn adopt(fd: OwnedFd, accepts: bool) -> Source {
         let source = Source::new(fd);
         // A descriptor that is no socket, or not even open, says so at the first operation.
@@ -179,7 +179,7 @@ impl<F: IoSafe> Source<F> {
         let readiness = self.registered().ok()?.direction(direction);
         let seen = readiness.look();
         self.limit(direction).check().ok()?;
-        // Where nobody polls nothing is known.
+        // Without a poller nothing is known.
         if direction == Direction::Output || !seen.is_spent() || check_polled().is_err() {
             if socket::is_ready(self.fd(), direction) {
                 return None;

@@ -1,8 +1,8 @@
 //! The one readiness loop that every operation of every socket runs through.
 //!
-//! No system call here outlives its return: descriptors, or the calls, are non-blocking and the kernel copies at once. That
-//! is what lets a buffer live on the stack of a goroutine, which is copied away while the goroutine is
-//! parked.
+//! No system call here outlives its return: descriptors, or the calls, are non-blocking and the
+//! kernel copies at once. That is what lets a buffer live on the stack of a goroutine, which is
+//! copied away while the goroutine is parked.
 
 use super::{Direction, Source};
 use crate::context::Tied;

@@ -224,8 +224,9 @@ pub(crate) fn is_ready(fd: BorrowedFd<'_>, direction: Direction) -> bool {
 
 /// Whether an error is "would block" for the reason that the input of the socket has been shut down.
 ///
-/// A stream says so itself, by its end. Of datagram sockets and listening Unix sockets the kernel says it only to a caller
-/// that may block. In non-blocking mode std's user does not learn it either.
+/// A stream says so itself, by its end. Of datagram sockets and listening Unix sockets the kernel
+/// says it only to a caller that may block. In non-blocking mode std's user does not learn it
+/// either.
 pub(crate) fn means_end(error: &io::Error, nonblocking: bool, fd: BorrowedFd<'_>) -> bool {
     error.kind() == io::ErrorKind::WouldBlock && !nonblocking && input_is_shut(fd)
 }
@@ -315,10 +316,10 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Resu
     Ok(before)
 }
 
-/// Looks at somebody else's socket: whether it is non-blocking, and what its timeouts are.
+/// Looks at a socket that was made elsewhere: whether it is non-blocking, and what its timeouts are.
 ///
-/// Its open file may be another process's as well, or a standard stream, and the data calls here need no mode. For accepting
-/// there is no such call, so one that `accepts` is made non-blocking.
+/// Its open file may be another process's as well, or a standard stream, and the data calls here
+/// need no mode. For accepting there is no such call, so one that `accepts` is made non-blocking.
 pub(crate) fn adopt(fd: BorrowedFd<'_>, accepts: bool) -> (bool, Option<Duration>, Option<Duration>) {
     let socket = SockRef::from(&fd);
     let nonblocking = if accepts { set_nonblocking(fd, true) } else { socket.nonblocking() }.unwrap_or(false);

@@ -1,4 +1,5 @@
-//! A direction is shut down while another party waits in it: everything that std's sockets do on threads.
+//! A direction is shut down while another party waits in it: everything that std's sockets do on
+//! threads.
 //!
 //! Each case runs twice, on std's type and on the type of this crate, and both must say the same.
 
@@ -25,7 +26,8 @@ fn shut(socket: &impl AsFd, how: Shutdown) {
     socket2::SockRef::from(socket).shutdown(how).unwrap();
 }
 
-/// What `operation` says that waits when `end` is called, and what it says after that. On std's socket in a thread.
+/// What `operation` says that waits when `end` is called, and what it says after that. On std's
+/// socket in a thread.
 fn theirs<S: Send + Sync + 'static>(
     socket: S,
     operation: fn(&S) -> Said,
@@ -57,8 +59,8 @@ fn fill(writer: impl Fn() -> std::io::Result<usize>) -> Said {
     said(std::iter::repeat_with(writer).find(Result::is_err).unwrap())
 }
 
-/// The same lines for both types: `$Type` is the name under which they are written, `$one` makes the socket and whatever
-/// must live beside it.
+/// The same lines for both types: `$Type` is the name under which they are written, `$one` makes
+/// the socket and whatever must live beside it.
 macro_rules! as_std {
     ($Std:ty, $Ours:ty, $std:expr, $ours:expr, $operation:expr, $end:expr) => {{
         let (socket, _peer) = $std;

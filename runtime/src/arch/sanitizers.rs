@@ -1,17 +1,19 @@
-//! What AddressSanitizer has to be told of stacks, if the program is built with `--cfg narrowboat_asan`. Otherwise these are empty
-//! functions.
+//! What AddressSanitizer has to be told of stacks, if the program is built with `--cfg
+//! narrowboat_asan`. Otherwise these are empty functions.
 //!
-//! AddressSanitizer poisons the gaps around the variables of each frame. A function cleans up when it returns. Three things are
-//! left to us:
+//! AddressSanitizer poisons the gaps around the variables of each frame. A function cleans up when
+//! it returns. Three things are left to us:
 //!
-//! - Copying reads and writes the gaps, and the frames that arrive were laid out elsewhere in time: the range of a copy is
-//!   unpoisoned. So of a goroutine that has been away, the frames that were copied have no gaps any more.
+//! - Copying reads and writes the gaps, and the frames that arrive were laid out elsewhere in time:
+//!   the range of a copy is unpoisoned. So of a goroutine that has been away, the frames that were
+//!   copied have no gaps any more.
 //! - A goroutine that ends leaves frames behind that never return.
-//! - A panic removes frames that do not return. The sanitizer then cleans from the stack pointer to the base of the thread's
-//!   stack, so it must know on which stack the thread is.
+//! - A panic removes frames that do not return. The sanitizer then cleans from the stack pointer to
+//!   the base of the thread's stack, so it must know on which stack the thread is.
 //!
-//! The sanitizer finds what it knows of a thread by a thread-local. A processor has its own thread-locals, whichever worker
-//! carries it, so the exchange of thread pointers needs no word here.
+//! The sanitizer finds what it knows of a thread by a thread-local. A processor has its own
+//! thread-locals, whichever worker carries it, so the exchange of thread pointers needs no word
+//! here.
 
 use crate::stack::Bounds;
 
@@ -45,11 +47,12 @@ pub(crate) fn forget_frames(low: usize, high: usize) {
     let _ = (low, high);
 }
 
-/// The calling thread, or its processor, is about to run on this stack, or has just arrived there. Returns the bounds that it was
-/// on.
+/// The calling thread, or its processor, is about to run on this stack, or has just arrived there.
+/// Returns the bounds that it was on.
 ///
-/// Both halves of the sanitizer's protocol at once: it only records the bounds. What it keeps of the variables of functions
-/// that may return before them (`detect_stack_use_after_return`) stays with the thread, which is why that has to be off.
+/// Both halves of the sanitizer's protocol at once: it only records the bounds. What it keeps of
+/// the variables of functions that may return before them (`detect_stack_use_after_return`) stays
+/// with the thread, which is why that has to be off.
 #[inline(always)]
 pub(crate) fn runs_on(stack: Bounds) -> Bounds {
     #[cfg(narrowboat_asan)]

@@ -13,8 +13,8 @@
 //!  sp -> |  address to continue at                         |
 //! ```
 //!
-//! The side that resumes it takes all three words off. At the address the registers are those of the interrupted
-//! function, with nothing left to restore.
+//! The side that resumes it takes all three words off. At the address the registers are those of
+//! the interrupted function, with nothing left to restore.
 //!
 //! A switch continues by `jmp`, never by `ret`. A `ret` without its `call` would leave the CPU's return predictor
 //! off by one, and every return after it would be mispredicted. With `jmp` the predictor still holds the calls
@@ -22,23 +22,24 @@
 //! those predictions are even right for the goroutine that is resumed.
 //!
 //! # Unwinding
-//! A sampling profiler unwinds from a signal handler, so the unwind information (CFI) must be right at every instruction.
-//! The pushes of an inlined switch cannot be described as changes of the surrounding function's frame, since the
-//! compiler may compute its address from rsp or from rbp. They are described as a frame of their own instead, as if
-//! the function had called the switch:
+//! A sampling profiler unwinds from a signal handler, so the unwind information (CFI) must be right
+//! at every instruction. The pushes of an inlined switch cannot be described as changes of the
+//! surrounding function's frame, since the compiler may compute its address from rsp or from rbp.
+//! They are described as a frame of their own instead, as if the function had called the switch:
 //!
 //! - rax holds the return address, which is where the suspended code continues;
 //! - the frame address is what rsp was before the first push;
 //! - the registers that a callee keeps are unchanged, or stand in the words pushed.
 //!
-//! When rsp has changed, the same words of the other stack describe the same frame there. So one walk finds the
-//! function that is left and the next one, an instruction later, the function that is resumed. A return address is
-//! looked up one byte before it, hence the `nop` before each such label: it is never executed, and has the state of
-//! the label.
+//! When rsp has changed, the same words of the other stack describe the same frame there. So one
+//! walk finds the function that is left and the next one, an instruction later, the function that
+//! is resumed. A return address is looked up one byte before it, hence the `nop` before each such
+//! label: it is never executed, and has the state of the label.
 
 use std::arch::{asm, naked_asm};
 
-/// A directive about unwinding in an inlined switch. The assembler refuses it in a function without unwind tables.
+/// A directive about unwinding in an inlined switch. The assembler refuses it in a function without
+/// unwind tables.
 #[cfg(not(narrowboat_no_unwind_tables))]
 macro_rules! cfi {
     ($directive:literal) => {
@@ -52,8 +53,8 @@ macro_rules! cfi {
     };
 }
 
-/// The first half of an inlined switch: leaves the stack with rdi showing the place for its stack pointer, and
-/// continues at label 2 when it is resumed.
+/// The first half of an inlined switch: leaves the stack with rdi showing the place for its stack
+/// pointer, and continues at label 2 when it is resumed.
 macro_rules! leave {
     () => {
         concat!(
@@ -118,8 +119,8 @@ macro_rules! continued {
 /// and its thread pointer is the one in force. `save` may be written.
 #[inline(always)]
 pub(crate) unsafe fn switch(save: *mut usize, to: usize) {
-    // SAFETY: by contract `to` shows the address to continue at and the two registers above it, all of the same
-    // layout as pushed here. Every register that the other side may change is declared.
+    // SAFETY: by contract `to` shows the address to continue at and the two registers above it, all
+    // of the same layout as pushed here. Every register that the other side may change is declared.
     unsafe {
         asm!(
             leave!(),
@@ -215,10 +216,10 @@ unsafe extern "C" fn root() {
 ///  suspended ->  address of label 2     |
 /// ```
 ///
-/// The frame on the left never moves while `run` lasts, however often the stacks change: label 2 calls the relay in
-/// place of the three words, then puts them back. Both sides of the call find the frame through rbp, which is an
-/// ordinary frame pointer: unwinders get from the other stack to the caller's by the CFI below, and those that
-/// follow frame pointers get there, too.
+/// The frame on the left never moves while `run` lasts, however often the stacks change: label 2
+/// calls the relay in place of the three words, then puts them back. Both sides of the call find
+/// the frame through rbp, which is an ordinary frame pointer: unwinders get from the other stack to
+/// the caller's by the CFI below, and those that follow frame pointers get there, too.
 ///
 /// # Safety
 /// `base` is the 16-byte aligned upper end of writable memory that nobody else uses; the functions may be called with
@@ -255,9 +256,9 @@ pub(crate) unsafe extern "C" fn call_on(
         ".cfi_def_cfa_offset 8",
         ".cfi_restore rbp",
         "ret",
-        // The other stack has switched to `suspended`: rbp is the frame pointer again, the stack pointer shows the
-        // argument, and the other registers are those of the other stack. What they were for the caller is lost to
-        // an unwinder.
+        // The other stack has switched to `suspended`: rbp is the frame pointer again, the stack
+        // pointer shows the argument, and the other registers are those of the other stack. What
+        // they were for the caller is lost to an unwinder.
         ".cfi_def_cfa rbp, 16",
         ".cfi_offset rbp, -16",
         ".cfi_undefined rbx",
@@ -273,7 +274,8 @@ pub(crate) unsafe extern "C" fn call_on(
         "push rbp",
         "push rbx",
         "push rcx",
-        // The rest of `switch`. The convention of `switch` lets the code there expect nothing of the other registers.
+        // The rest of `switch`. The convention of `switch` lets the code there expect nothing of
+        // the other registers.
         resume!("rax"),
         ".cfi_endproc"
     )
@@ -378,8 +380,8 @@ pub(crate) unsafe fn prepare(base: usize, entry: extern "C" fn(usize) -> !, arg:
     sp as usize
 }
 
-/// The outermost frame of a stack that [`prepare`] built: `arg` comes in r12 and `entry` in r13. It begins behind its `nop`,
-/// so that its address, looked up as that of a caller, is found here, too.
+/// The outermost frame of a stack that [`prepare`] built: `arg` comes in r12 and `entry` in r13. It
+/// begins behind its `nop`, so that its address, looked up as that of a caller, is found here, too.
 #[unsafe(naked)]
 unsafe extern "C" fn root_carried() {
     naked_asm!(

@@ -5,19 +5,21 @@
 //!
 //! 1. Count the plain threads that are parked in a wait of ours without a deadline, and whose wait nobody has ended; remember which
 //!    wait each is in.
-//! 2. Count the threads of the process. If there is one besides ours and those of step 1, it may still wake somebody: no alarm. Ours are
-//!    also those of the pool for blocking calls that have no work: work is handed in by a thread of another kind or by a goroutine, which waits
-//!    for it in a way that steps 1 and 4 see.
+//! 2. Count the threads of the process. If there is one besides ours and those of step 1, it may
+//!    still wake something: no alarm. Ours are also those of the pool for blocking calls that have
+//!    no work: work is handed in by a thread of another kind or by a goroutine, which waits for it
+//!    in a way that steps 1 and 4 see.
 //! 3. Claim every processor, as whoever queues it would. If one is not idle, no alarm.
 //! 4. Holding them all, look for goroutines that have yet to start, for deadlines, and for goroutines whose wait can be
 //!    ended from outside (a descriptor, a resolver). If there is any, no alarm.
 //! 5. Do step 1 again. If the same threads are in the same waits, there was a moment when all of them were parked at once, and
 //!    every processor idle. From then on nobody could do anything: the alarm is right.
 //!
-//! A thread that computes, or waits for something else, or has been woken and does not run yet, keeps it quiet, since it is missing in step 1 and
-//! counted in step 2. A thread that was created and ended between the steps and woke somebody has changed what step 5 sees.
-//! What ends quiet is looked at again: a plain thread that parks in a wait of ours, or ends after it has been in one, wakes the monitor, and
-//! so does a thread of the pool that has no work any more.
+//! A thread that computes, or waits for something else, or has been woken and does not run yet,
+//! keeps it quiet, since it is missing in step 1 and counted in step 2. A thread that was created
+//! and ended between the steps and woke somebody has changed what step 5 sees. What ends quiet is
+//! looked at again: a plain thread that parks in a wait of ours, or ends after it has been in one,
+//! wakes the monitor, and so does a thread of the pool that has no work any more.
 
 use super::dump::dump;
 use super::say;

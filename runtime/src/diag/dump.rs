@@ -59,7 +59,8 @@ impl GoroutineInfo {
     /// The address of what it waits for (a channel, a lock), if that has one: two that wait for the same have the same.
     /// A select waits for several, and has none.
     ///
-    /// Two that wait for different things have different addresses, unless these things are on stacks that are copied.
+    /// Two that wait for different things have different addresses, unless these things are on
+    /// stacks that are copied.
     pub fn object(&self) -> Option<usize> {
         Some(self.identity()?.address)
     }
@@ -89,8 +90,8 @@ impl GoroutineInfo {
         self.processor.into()
     }
 
-    /// Bytes of its stack that are in use. All of it, if it waits on the stack of another library's coroutine: how much of
-    /// its own is in use is not known then.
+    /// Bytes of its stack that are in use. All of it, if it waits on the stack of another library's
+    /// coroutine: how much of its own is in use is not known then.
     pub fn stack_bytes(&self) -> usize {
         self.stack.live
     }

@@ -137,7 +137,8 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// `channel #1, unbuffered, made at src/main.rs:4:20`. `stack_of`: the goroutine on whose copied stack it is, or 0.
+    /// `channel #1, unbuffered, made at src/main.rs:4:20`. `stack_of`: the goroutine on whose
+    /// copied stack it is, or 0.
     pub(super) fn thing(&self, thing: &Thing, stack_of: u64, parties: Option<usize>) -> String {
         let mut text = String::from(thing.operation);
         if !text.is_empty() {

@@ -129,8 +129,8 @@ impl Findings {
             && !self.things.contains_key(&object)
             && (first || self.things.len() < MOST_THINGS)
         {
-            // SAFETY: by contract. It waited when `describe` looked, and does not go on before this processor does. What
-            // it waits for may be on its stack, which is in place then.
+            // SAFETY: by contract. It waited when `describe` looked, and does not go on before this
+            // processor does. What it waits for may be on its stack, which is in place then.
             unsafe {
                 if object.stack_of != record.id || processor.make_resident(record) {
                     let mut keep = |thing| drop(self.things.insert(object, thing));

@@ -26,9 +26,10 @@ pub mod trace;
 use crate::sys::signals;
 use std::fmt;
 
-/// Writes a line to the standard error stream. Unlike `eprintln` it does not panic if nothing reads there any more, which
-/// would end a thread of the runtime's, or, in the panic hook, the process. And it does not wait for the lock of std's
-/// stream, which a goroutine may hold while it is parked.
+/// Writes a line to the standard error stream. Unlike `eprintln` it does not panic if nothing reads
+/// there any more, which would end a thread of the runtime's, or, in the panic hook, the process.
+/// And it does not wait for the lock of std's stream, which a goroutine may hold while it is
+/// parked.
 pub(crate) fn say(words: fmt::Arguments<'_>) {
     signals::write_to_stderr(format!("{words}\n").as_bytes());
 }

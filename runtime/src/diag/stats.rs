@@ -39,8 +39,8 @@ pub struct Stats {
     pub private_locals: usize,
     /// Why goroutines of a processor share its thread-locals, as they did before, if they do.
     pub shared_locals: Option<&'static str>,
-    /// How many times a goroutine has waited for one of std's locks, or in `thread::park`, in a stack slot that it shares:
-    /// the others of that slot wait meanwhile.
+    /// How many times a goroutine has waited for one of std's locks, or in `thread::park`, in a
+    /// stack slot that it shares: the others of that slot wait meanwhile.
     pub slots_held: usize,
 }
 

@@ -1,15 +1,19 @@
-//! A goroutine that keeps its processor: named once per spawn site, with the backtrace of its thread or the system call that it
-//! is blocked in.
+//! A goroutine that keeps its processor: named once per spawn site, with the backtrace of its
+//! thread or the system call that it is blocked in.
 //!
-//! The monitor sees that a worker has not switched for a while, and the processor publishes where the goroutine was spawned.
-//! A thread that is blocked in a system call is only looked at: a signal would interrupt its call, and calls on a socket with
-//! a time limit are not restarted. A thread that computes is asked for its frames. That takes a signal (SIGURG, which is
-//! ignored by default), sent by a [`Question`], which never interrupts a call; the handler leaves its answer in static words:
+//! The monitor sees that a worker has not switched for a while, and the processor publishes where
+//! the goroutine was spawned. A thread that is blocked in a system call is only looked at: a signal
+//! would interrupt its call, and calls on a socket with a time limit are not restarted. A thread
+//! that computes is asked for its frames. That takes a signal (SIGURG, which is ignored by
+//! default), sent by a [`Question`], which never interrupts a call; the handler leaves its answer
+//! in static words:
 //!
-//! 1. The monitor names the thread and asks: `IDLE` becomes `ASKED`. There is one monitor, and one question at a time.
+//! 1. The monitor names the thread and asks: `IDLE` becomes `ASKED`. There is one monitor, and one
+//!    question at a time.
 //! 2. The handler on that thread turns `ASKED` into `WRITING`, writes, and says `DONE` (release).
-//! 3. The monitor looks at each tick. It reads what it finds with `DONE` (acquire), and is `IDLE` again. If the answer takes
-//!    too long it takes the question back, unless it is being written; then it looks again at the next tick.
+//! 3. The monitor looks at each tick. It reads what it finds with `DONE` (acquire), and is `IDLE`
+//!    again. If the answer takes too long it takes the question back, unless it is being written;
+//!    then it looks again at the next tick.
 //!
 //! The frames are walked only if the signal has interrupted the program's own code, not a library: so neither the allocator nor the
 //! dynamic linker nor the unwinder itself is in the middle of something.
@@ -36,8 +40,8 @@ const DONE: u32 = 3;
 /// Frames and bytes of a name that an answer has room for.
 const FRAMES: usize = 32;
 const NAME: usize = 64;
-/// How long the monitor looks for the answer. The thread has to get a processor, and then to be met there by a tick of the
-/// kernel's clock.
+/// How long the monitor looks for the answer. The thread has to get a processor, and then to be met
+/// there by a tick of the kernel's clock.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 struct Answer {
@@ -82,8 +86,9 @@ struct Asked {
 }
 
 impl Reports {
-    /// The worker with this kernel thread has been for so long with one goroutine, which was spawned at `site`; `blocked` if
-    /// it does not want to compute now. False if the report has to wait for another: it is to be made again.
+    /// The worker with this kernel thread has been for so long with one goroutine, which was
+    /// spawned at `site`; `blocked` if it does not want to compute now. False if the report has to
+    /// wait for another: it is to be made again.
     pub(crate) fn report(
         &mut self,
         thread: i32,

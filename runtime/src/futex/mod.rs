@@ -80,8 +80,9 @@ const EVERY_BIT: u32 = u32::MAX;
 /// # Safety
 /// As for the system call.
 unsafe fn futex(call: Call) -> Answer {
-    // A forked child has none of the threads that the table is for, and perhaps a lock of it held for ever.
-    // (Nor is there one while loom, whose locks are no locks outside of a model, runs a model of it.)
+    // A forked child has none of the threads that the table is for, and perhaps a lock of it held
+    // for ever. (Nor is there one while loom, whose locks are no locks outside of a model, runs a
+    // model of it.)
     let private = call.operation & libc::FUTEX_PRIVATE_FLAG != 0 && !fork::in_child() && !cfg!(loom);
     let mask = |with_mask| if with_mask { call.mask } else { EVERY_BIT };
     match call.operation & libc::FUTEX_CMD_MASK {
@@ -196,7 +197,8 @@ unsafe fn wake(call: Call, mask: u32) -> Answer {
         0
     };
     if woken == most && most > 0 {
-        // The word was written before: so either this sees the count, or the kernel sees the changed word and does not wait.
+        // The word was written before: so either this sees the count, or the kernel sees the
+        // changed word and does not wait.
         fence(Ordering::SeqCst);
         if PROCESSORS_WAIT.load(Ordering::Relaxed) != 0 {
             wake_in_kernel(call.word);

@@ -3,13 +3,15 @@
 //! [`goroutine_local!`](crate::goroutine_local!) and [`LocalKey`] are to goroutines what `std::thread_local!` and `std::thread::LocalKey`
 //! are to threads, name for name. On a plain thread they are thread-locals.
 //!
-//! A `std::thread_local!` is a goroutine's own, too, where thread-locals can be told apart ([`stats`](crate::stats) says), and
-//! faster to read. A goroutine-local is one everywhere, adds nothing to what a switch compares, and may be lent to a scoped
-//! thread across a park, because it lies on the heap.
+//! A `std::thread_local!` is a goroutine's own, too, where thread-locals can be told apart
+//! ([`stats`](crate::stats) says), and faster to read. A goroutine-local is one everywhere, adds
+//! nothing to what a switch compares, and may be lent to a scoped thread across a park, because it
+//! lies on the heap.
 //!
-//! A value is made when its goroutine first asks for it, and is dropped when the goroutine ends, before `join` returns: the
-//! last one made first. It need be neither `Send` nor `Sync`. A goroutine that never asks pays nothing, and one that does
-//! some hundred bytes; a value is found by going through those that its goroutine has made.
+//! A value is made when its goroutine first asks for it, and is dropped when the goroutine ends,
+//! before `join` returns: the last one made first. It need be neither `Send` nor `Sync`. A
+//! goroutine that never asks pays nothing, and one that does some hundred bytes; a value is found
+//! by going through those that its goroutine has made.
 //!
 //! # How it is kept
 //! In what a goroutine has come by since its spawn (`Late`, in `task`), or with a plain thread in a box of its own. Nothing is borrowed from there while code

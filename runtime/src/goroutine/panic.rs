@@ -3,9 +3,10 @@
 //! The panic hook that was there before still prints the message and the backtrace, as it would for a thread; ours
 //! runs first and says which goroutine it is about. Unwinding stops at the goroutine's root (`task::run`).
 //!
-//! A destructor that runs during unwinding may send on a channel, and so park. The processor goes on with other
-//! goroutines, and the unwinding continues when the goroutine is woken. std's count of panics is a thread-local, so each
-//! goroutine has its own: others do not see that one is unwinding, and may panic meanwhile.
+//! A destructor that runs during unwinding may send on a channel, and so park. The processor goes
+//! on with other goroutines, and the unwinding continues when the goroutine is woken. std's count
+//! of panics is a thread-local, so each goroutine has its own: others do not see that one is
+//! unwinding, and may panic meanwhile.
 
 use super::current::calling;
 use super::failure;

@@ -75,8 +75,8 @@ where
 /// The main goroutine has panicked, and so does the caller of `run`.
 #[cold]
 fn pass_on(panic: Panic) -> ! {
-    // A test harness shows what the thread of a test prints, with that test. The goroutine has said it on the standard
-    // error stream itself, which is enough for a program.
+    // A test harness shows what the thread of a test prints, with that test. The goroutine has said
+    // it on the standard error stream itself, which is enough for a program.
     if !sys::is_main_thread() {
         // Where nothing reads there is nothing to tell.
         let _ = catch_unwind(AssertUnwindSafe(|| eprintln!("{panic}")));

@@ -90,8 +90,9 @@ pub(crate) struct Extras {
     pub(crate) late: Option<Box<Late>>,
 }
 
-/// For a debugger: the tag of an origin that has extras, and where in those are the line of the spawn and the name; the tag
-/// of one that has thread-locals of its own, and where in those is what the origin would be without.
+/// For a debugger: the tag of an origin that has extras, and where in those are the line of the
+/// spawn and the name; the tag of one that has thread-locals of its own, and where in those is what
+/// the origin would be without.
 pub(crate) const PLACES: [usize; 5] = [
     Origin::EXTRAS,
     offset_of!(Extras, spawned_at),
@@ -108,8 +109,9 @@ pub(crate) struct Late {
     pub(crate) trace: Option<Trace>,
 }
 
-/// Where a goroutine was spawned, in one word: most have no extras, and a million of them should not pay for any. The word
-/// also leads to the thread-locals of the goroutine's own, once it has some.
+/// Where a goroutine was spawned, in one word: most have no extras, and a million of them should
+/// not pay for any. The word also leads to the thread-locals of the goroutine's own, once it has
+/// some.
 pub(crate) struct Origin(usize);
 
 impl Origin {

@@ -135,7 +135,8 @@ mod of_threads {
     unsafe extern "C" fn run_all(list: *mut c_void) {
         let Some(key) = key() else { return };
         let list = list.cast::<Vec<Destructor>>();
-        // SAFETY: by contract. The list is where destructors find it that register others, until all have run.
+        // SAFETY: by contract. The list is where destructors find it that register others, until
+        // all have run.
         unsafe {
             libc::pthread_setspecific(key, list.cast());
             while let Some(Destructor { run, object }) = (*list).pop() {

@@ -23,8 +23,9 @@ impl Activity {
         })
     }
 
-    /// Whether the party has paused: a goroutine that has waited or given way since the look, or a thread that waits in a call
-    /// of Narrowboat now. False for one that computes, that the system keeps waiting, or that blocks its thread.
+    /// Whether the party has paused: a goroutine that has waited or given way since the look, or a
+    /// thread that waits in a call of Narrowboat now. False for one that computes, that the system
+    /// keeps waiting, or that blocks its thread.
     ///
     /// A hint, which may be late. The party may have ended.
     pub fn has_paused(&self) -> bool {

@@ -4,9 +4,9 @@ use crate::stack::residents;
 
 /// An address, and whose stack it is on: the key for tables of what parties wait for.
 ///
-/// Goroutines share stacks by copying, so objects on the stacks of several goroutines have one address. Their
-/// identities differ: the number of the goroutine is a part of it. Objects anywhere else (on the heap, in a static, on a
-/// stack that never moves) have 0 there.
+/// Goroutines share stacks by copying, so objects on the stacks of several goroutines have one
+/// address. Their identities differ: the number of the goroutine is a part of it. Objects anywhere
+/// else (on the heap, in a static, on a stack that never moves) have 0 there.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Identity {
     /// Where the object is while its owner runs.
@@ -18,8 +18,8 @@ pub struct Identity {
 impl Identity {
     /// The identity of what the caller has borrowed at this address.
     ///
-    /// It stays the same as long as the object exists: a goroutine is resident whenever it, or whoever it has lent the
-    /// object to, can ask.
+    /// It stays the same as long as the object exists: a goroutine is resident whenever it, or that
+    /// which it has lent the object to, can ask.
     #[inline]
     pub fn of(address: usize) -> Identity {
         Identity { address, stack_of: residents::resident_at(address) }

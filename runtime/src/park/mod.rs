@@ -8,8 +8,8 @@
 //! 4. The counterpart, under the same lock, takes the node with [`WaitQueue::pop_claim`], moves the value through
 //!    the node's cell, releases the lock and calls [`Waiter::unpark`], exactly once.
 //!
-//! An operation that changes or publishes anything before step 1 asks first whether it may wait at all, see
-//! [`assert_may_park`].
+//! An operation that changes or publishes anything before step 1 asks first whether it may wait at
+//! all, see [`assert_may_park`].
 //!
 //! Between steps 2 and 3 the party calls nothing of the runtime but [`Waiter::unpark`] for others, which neither parks nor
 //! gives way. A wake-up that comes between them is not lost: a goroutine's processor reads its inbox only after the goroutine has switched out, and a thread looks at
@@ -86,7 +86,8 @@ impl Waiter {
     /// before it does.
     ///
     /// # Panics
-    /// Where the caller cannot be parked, with the reason. Where a lock is held, call [`try_begin`](Waiter::try_begin).
+    /// Where the caller cannot be parked, with the reason. Where a lock is held, call
+    /// [`try_begin`](Waiter::try_begin).
     #[inline]
     #[track_caller]
     pub fn begin(reason: Reason, object: usize, at: &'static Location<'static>) -> Waiter {
@@ -96,8 +97,8 @@ impl Waiter {
         }
     }
 
-    /// As [`begin`](Waiter::begin); `None` where the caller cannot be parked, with nothing changed. Release every lock and
-    /// [`refuse`] then.
+    /// As [`begin`](Waiter::begin); `None` where the caller cannot be parked, with nothing changed.
+    /// Release every lock and [`refuse`] then.
     #[inline]
     pub fn try_begin(reason: Reason, object: usize, at: &'static Location<'static>) -> Option<Waiter> {
         let waiter = match refusal::parkable().ok()? {
@@ -112,8 +113,9 @@ impl Waiter {
         Some(waiter)
     }
 
-    /// As [`begin`](Waiter::begin), for a wait that the caller is going to end itself, or that something else has ended
-    /// already and will wake it from in a moment. A goroutine that cannot be parked blocks its thread for that moment.
+    /// As [`begin`](Waiter::begin), for a wait that the caller is going to end itself, or that
+    /// something else has ended already and will wake it from in a moment. A goroutine that cannot
+    /// be parked blocks its thread for that moment.
     #[inline]
     pub fn begin_brief(reason: Reason, object: usize, at: &'static Location<'static>) -> Waiter {
         Waiter::try_begin(reason, object, at).unwrap_or_else(|| {
@@ -230,9 +232,10 @@ pub fn random_state<R>(f: impl FnOnce(&std::cell::Cell<u64>) -> R) -> R {
     crate::locals::ours::with(|ours| f(&ours.random))
 }
 
-/// Gives way if the calling goroutine has held its processor for too long. Every public call of every crate that may not
-/// park makes this check, before it takes any lock or begins a wait; it costs two loads. `docs/rules.md` names what is no
-/// such call. What prints a value must not be one, because `println!` holds a lock meanwhile.
+/// Gives way if the calling goroutine has held its processor for too long. Every public call of
+/// every crate that may not park makes this check, before it takes any lock or begins a wait; it
+/// costs two loads. `docs/rules.md` names what is no such call. What prints a value must not be
+/// one, because `println!` holds a lock meanwhile.
 #[inline]
 pub fn checkpoint() {
     processor::checkpoint();

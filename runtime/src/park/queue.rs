@@ -75,7 +75,8 @@ impl WaitNode {
         self.note = note;
     }
 
-    /// Whether the party waits for this alone, without a deadline: what was promised to [`prepare`](WaitNode::prepare).
+    /// Whether the party waits for this alone, without a deadline: what was promised to
+    /// [`prepare`](WaitNode::prepare).
     #[inline]
     pub fn is_sole(&self) -> bool {
         self.sole

@@ -1,9 +1,10 @@
 //! Where the calling code may be parked, and where it must not: decided here and nowhere else.
 //!
-//! A wait that cannot happen panics. It does so before the operation has changed anything: what is half done by then
-//! would stay so, because a caller may catch the panic. So an operation that finds that it has to wait, and is about to
-//! change or publish something, asks first: [`assert_may_park`], or [`may_park`] where a lock is held, which must be
-//! released before [`refuse`] is called, because the panic hook is the program's.
+//! A wait that cannot happen panics. It does so before the operation has changed anything: what is
+//! half done by then would stay so, because a caller may catch the panic. So an operation that
+//! finds that it has to wait, and is about to change or publish something, asks first:
+//! [`assert_may_park`], or [`may_park`] where a lock is held, which must be released before
+//! [`refuse`] is called, because the panic hook is the program's.
 
 use crate::goroutine::record::Record;
 use crate::sched::processor;

@@ -1,12 +1,14 @@
 //! When a goroutine that has not started gets a turn.
 //!
-//! Goroutines that have started go on while their stacks are warm, and what has not started takes little memory. So
-//! newcomers start one at a time, one after each *stride*: a turn of every goroutine in the queue, or of sixteen of them.
+//! Goroutines that have started go on while their stacks are warm, and what has not started takes
+//! little memory. So newcomers start one at a time, one after each *stride*: a turn of every
+//! goroutine in the queue, or of sixteen of them.
 //!
-//! That is for short turns. Where a turn lasts for milliseconds, the last of n newcomers would wait for n²/2 turns, since
-//! each that starts makes the queue longer. So after a stride that has taken long there start as many newcomers as the stride's
-//! part of the queue: all that wait start within one round of the queue. Both sides then advance as if they stood in one
-//! queue, so neither can starve the other. The same holds after a turn that has spawned many.
+//! That is for short turns. Where a turn lasts for milliseconds, the last of n newcomers would wait
+//! for n²/2 turns, since each that starts makes the queue longer. So after a stride that has taken
+//! long there start as many newcomers as the stride's part of the queue: all that wait start within
+//! one round of the queue. Both sides then advance as if they stood in one queue, so neither can
+//! starve the other. The same holds after a turn that has spawned many.
 
 /// The longest stride, in turns.
 const LONGEST: usize = 16;
@@ -16,18 +18,20 @@ const LONG: u64 = 1_000_000;
 /// One processor's account of that.
 #[derive(Default)]
 pub(super) struct Admission {
-    /// Turns of the queue that are left of the stride, or, below zero, newcomers that start before the next one.
+    /// Turns of the queue that are left of the stride, or, below zero, newcomers that start before
+    /// the next one.
     left: isize,
     /// When the last stride ended after which a newcomer has started.
     ended: u64,
-    /// Of a round of long turns: the strides that are left of it, and how many newcomers start after each.
+    /// Of a round of long turns: the strides that are left of it, and how many newcomers start
+    /// after each.
     strides: usize,
     share: usize,
 }
 
 impl Admission {
-    /// Counts a turn of the queue. False at the end of a stride: then a newcomer starts, or `begin_stride` follows if there
-    /// is none.
+    /// Counts a turn of the queue. False at the end of a stride: then a newcomer starts, or
+    /// `begin_stride` follows if there is none.
     #[inline(always)]
     pub(super) fn takes_turn(&mut self) -> bool {
         let takes = self.left > 0;
@@ -37,7 +41,8 @@ impl Admission {
         takes
     }
 
-    /// A newcomer starts, at the end of a stride or because the queue is empty. `waiting` counts those that are left.
+    /// A newcomer starts, at the end of a stride or because the queue is empty. `waiting` counts
+    /// those that are left.
     #[inline]
     pub(super) fn started(&mut self, queue: usize, now: u64, waiting: impl FnOnce() -> usize) {
         if self.left < -1 {
@@ -65,8 +70,8 @@ impl Admission {
         self.left = queue.min(LONGEST) as isize;
     }
 
-    /// How many of those that wait start beside one newcomer, so that all start within a round of the queue as it is when the
-    /// round begins. (They make it longer.)
+    /// How many of those that wait start beside one newcomer, so that all start within a round of
+    /// the queue as it is when the round begins. (They make it longer.)
     #[cold]
     fn others_to_start(&mut self, waiting: usize, queue: usize) -> isize {
         if self.strides == 0 {
@@ -87,7 +92,8 @@ impl Admission {
 mod tests {
     use super::*;
 
-    /// Turns until all newcomers have started, which then stand in the queue: how many of the queue go before each newcomer.
+    /// Turns until all newcomers have started, which then stand in the queue: how many of the queue
+    /// go before each newcomer.
     fn gaps(mut queue: usize, mut waiting: usize, turn: u64) -> Vec<usize> {
         let (mut admission, mut now, mut gap, mut gaps) = (Admission::default(), turn, 0, Vec::new());
         while waiting > 0 {

@@ -18,7 +18,8 @@ use std::time::Instant;
 /// # Safety
 /// The record is the calling goroutine's.
 pub(crate) unsafe fn add_destructor(goroutine: NonNull<Record>, destructor: Destructor) -> bool {
-    // What the list hangs on moves when the goroutine is put away, so the allocator must not park it here.
+    // What the list hangs on moves when the goroutine is put away, so the allocator must not park
+    // it here.
     let _native = Native::begin();
     // SAFETY: the caller runs on this processor. No reference is held across a call that may switch.
     unsafe {

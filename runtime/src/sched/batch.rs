@@ -180,7 +180,8 @@ impl Processor {
         }
         // SAFETY: as above.
         unsafe {
-            // If goroutines that wake each other have gone first for all that time, the queue has the next turn.
+            // If goroutines that wake each other have gone first for all that time, the queue has
+            // the next turn.
             (*local).next_in_a_row = RUN_NEXT_IN_A_ROW;
             if self.scavenge.is_asked() {
                 (*local).slots.scavenge(&self.scavenge, self.switches.get());
@@ -196,8 +197,8 @@ impl Processor {
         turn < CLOCK_EVERY
     }
 
-    /// The goroutine whose turn it is: the one woken last, a few times in a row; then the queue in its order, with
-    /// newcomers in between ([`Admission`](super::admission::Admission)).
+    /// The goroutine whose turn it is: the one woken last, a few times in a row; then the queue in
+    /// its order, with newcomers in between ([`Admission`](super::admission::Admission)).
     ///
     /// # Safety
     /// As for `run_batch`.

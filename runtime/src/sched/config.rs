@@ -77,7 +77,8 @@ const FEWEST_PROCESSORS: usize = 16;
 const MOST_PROCESSORS: usize = 1024;
 const DEFAULT_SLOTS: usize = 16;
 const DEFAULT_MAX_STACK: usize = 256 << 20;
-/// Where each goroutine has its own: eight of them share a page of page table, so a parked one takes little more than a page.
+/// Where each goroutine has its own: eight of them share a page of page table, so a parked one
+/// takes little more than a page.
 const DEFAULT_OWN_STACK: usize = 256 << 10;
 const MAIN_STACK: usize = 64 << 20;
 /// Enough for a crowd of slow calls, and few enough to be no burden to the system.
@@ -242,12 +243,13 @@ impl Config {
         self
     }
 
-    /// Whether goroutines share stacks or each has its own. Unset: `NARROWBOAT_STACKS`, which may be `shared` or `own`, else
-    /// [`Stacks::Shared`].
+    /// Whether goroutines share stacks or each has its own. Unset: `NARROWBOAT_STACKS`, which may
+    /// be `shared` or `own`, else [`Stacks::Shared`].
     ///
-    /// With stacks of their own goroutines may lend what lies on them while they are parked: in scoped threads of other
-    /// libraries, by futures pinned there, and on the stacks of coroutine libraries. A parked goroutine then takes some
-    /// 5 KiB instead of some hundred bytes, and [`max_stack`](Config::max_stack) is 256 KiB unless it is set.
+    /// With stacks of their own goroutines may lend what lies on them while they are parked: in
+    /// scoped threads of other libraries, by futures pinned there, and on the stacks of coroutine
+    /// libraries. A parked goroutine then takes some 5 KiB instead of some hundred bytes, and
+    /// [`max_stack`](Config::max_stack) is 256 KiB unless it is set.
     ///
     /// ```
     /// let config = narrowboat_runtime::Config::new().stacks(narrowboat_runtime::Stacks::Own);
@@ -258,14 +260,16 @@ impl Config {
         self
     }
 
-    /// Leaves the thread-locals of some crates with the processors, so that the goroutines of one processor share them: for
-    /// crates that number threads, or keep something large for each. Also `NARROWBOAT_SHARED_LOCALS`, a list with commas.
+    /// Leaves the thread-locals of some crates with the processors, so that the goroutines of one
+    /// processor share them: for crates that number threads, or keep something large for each. Also
+    /// `NARROWBOAT_SHARED_LOCALS`, a list with commas.
     ///
     /// # Safety
-    /// Code of these crates must be sound if goroutines take turns at any call that may park, with the same thread-locals. It
-    /// is not if it puts something into a thread-local for the length of a closure of the caller's, or lends out a reference
-    /// that another call on the same thread may end. (The variable of the environment makes the same promise; like a
-    /// preloaded library it is the user's, and not the program's.)
+    /// Code of these crates must be sound if goroutines take turns at any call that may park, with
+    /// the same thread-locals. It is not if it puts something into a thread-local for the length of
+    /// a closure of the caller's, or lends out a reference that another call on the same thread may
+    /// end. (The variable of the environment makes the same promise; like a preloaded library it is
+    /// the user's, and not the program's.)
     ///
     /// # Examples
     /// ```

@@ -1,20 +1,25 @@
-//! What is left in a process that was forked off after the runtime, or the pool for blocking calls, had started.
+//! What is left in a process that was forked off after the runtime, or the pool for blocking calls,
+//! had started.
 //!
-//! None of its threads is there: no worker, no lender, no monitor, and nobody polls. Locks may be held for ever by threads that
-//! are not there. So in such a process
+//! None of its threads is there: no worker, no lender, no monitor, and nothing polls. Locks may be
+//! held for ever by threads that are not there. So in such a process
 //!
-//! - what needs a thread of the runtime says so at once: a spawn, a socket that would wait, a wait that has no end;
-//! - what needs none goes on working: whatever does not wait, waits with a deadline, and calls that block natively. Work for
-//!   [`blocking`](crate::blocking()) runs in place;
+//! - what needs a thread of the runtime says so at once: a spawn, a socket that would wait, a wait
+//!   that has no end;
+//! - what needs none goes on working: whatever does not wait, waits with a deadline, and calls that
+//!   block natively. Work for [`blocking`](crate::blocking()) runs in place;
 //! - nothing reaches the parent by way of what both share, as the netpoller's descriptor is.
 //!
-//! The thread that forked may have been carrying a goroutine. The goroutine then is all that is left, and stays one:
+//! The thread that forked may have been carrying a goroutine. The goroutine then is all that is
+//! left, and stays one:
 //!
-//! 1. The handler, before `fork` returns, notes its record and has its processor end the batch after the present turn.
-//! 2. When the goroutine first switches to the loop, the batch ends, and the loop turns to [`Processor::run_forked`], for ever.
-//!    No other goroutine of the processor gets a turn: in the parent each goes on, and what it does would be done twice.
-//! 3. There a yield returns at once, a wait with a deadline sleeps natively until then, and a wait without one, and the end of the
-//!    goroutine, end the process.
+//! 1. The handler, before `fork` returns, notes its record and has its processor end the batch
+//!    after the present turn.
+//! 2. When the goroutine first switches to the loop, the batch ends, and the loop turns to
+//!    [`Processor::run_forked`], for ever. No other goroutine of the processor gets a turn: in the
+//!    parent each goes on, and what it does would be done twice.
+//! 3. There a yield returns at once, a wait with a deadline sleeps natively until then, and a wait
+//!    without one, and the end of the goroutine, end the process.
 
 use super::processor::{self, Processor, Wish};
 use super::timers::Place;
@@ -65,14 +70,14 @@ fn on_fork() {
     if let (Some(processor), Some(record)) = (processor::current_processor(), processor::calling_goroutine())
     {
         FORKED.store(record.as_ptr(), Ordering::Relaxed);
-        // Nobody is there who asks, and the lock of the question may be held for ever.
+        // Nothing asks there, and the lock of the question may be held for ever.
         processor.inspect.store(false, Ordering::Relaxed);
         processor.end_batch();
     }
 }
 
-/// A plain thread begins a wait that only somebody else can end. In such a process that may be a thread that was started here, but
-/// there has to be one; and no goroutine ends here.
+/// A plain thread begins a wait that only another thread can end. In such a process that may be a
+/// thread that was started here, but there has to be one; and no goroutine ends here.
 pub(crate) fn look_at_endless_wait(reason: Reason, at: &'static Location<'static>) {
     if in_child() && (matches!(reason, Reason::Join | Reason::Scope) || sys::threads() == Some(1)) {
         wait_for_ever("thread", reason, at);
@@ -80,8 +85,8 @@ pub(crate) fn look_at_endless_wait(reason: Reason, at: &'static Location<'static
 }
 
 #[cold]
-fn wait_for_ever(who: &str, reason: Reason, at: &'static Location<'static>) -> ! {
-    end(format_args!("a {who} would wait for ever for {}, at {at}", reason.waits_for()))
+fn wait_for_ever(waiter: &str, reason: Reason, at: &'static Location<'static>) -> ! {
+    end(format_args!("a {waiter} would wait for ever for {}, at {at}", reason.waits_for()))
 }
 
 fn end(what: fmt::Arguments<'_>) -> ! {
@@ -93,13 +98,14 @@ impl Processor {
     /// Steps 2 and 3.
     ///
     /// # Safety
-    /// Called by the loop of this processor, between goroutines, in a forked process: so the goroutine that has had the last turn is
-    /// the one that has forked.
+    /// Called by the loop of this processor, between goroutines, in a forked process: so the
+    /// goroutine that has had the last turn is the one that has forked.
     #[cold]
     pub(super) unsafe fn run_forked(&'static self) -> ! {
         let local = self.local.get();
-        // SAFETY: the loop owns the local part and the records. The goroutine that has forked is live unless it has wished to
-        // end, and then the record is not touched. No reference is held across the switch in `resume`.
+        // SAFETY: the loop owns the local part and the records. The goroutine that has forked is
+        // live unless it has wished to end, and then the record is not touched. No reference is
+        // held across the switch in `resume`.
         unsafe {
             let record = NonNull::new_unchecked(FORKED.load(Ordering::Relaxed));
             loop {
@@ -114,7 +120,8 @@ impl Processor {
         }
     }
 
-    /// Returns when the goroutine's deadline has passed, or a thread that was started here has woken it before it got here.
+    /// Returns when the goroutine's deadline has passed, or a thread that was started here has
+    /// woken it before it got here.
     ///
     /// # Safety
     /// As for `run_forked`; the goroutine is parked.

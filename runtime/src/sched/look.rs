@@ -101,8 +101,8 @@ impl Processor {
         }
     }
 
-    /// Puts the stack of a suspended goroutine in place. False if another holds its slot. (Whoever is brought in then counts
-    /// as ready, and this one only waits.)
+    /// Puts the stack of a suspended goroutine in place. False if another holds its slot. (What is
+    /// brought in then counts as ready, and this one only waits.)
     ///
     /// # Safety
     /// As for [`backtrace_of`](Processor::backtrace_of).
@@ -114,9 +114,10 @@ impl Processor {
         }
     }
 
-    /// Has a suspended goroutine take its own backtrace: brings its stack in and calls a function there, as if what has
-    /// suspended it had called that. So nothing foreign unwinds it. `None` if its stack has no room for that, or if it is
-    /// suspended on a [foreign](crate::stack::foreign) stack, of which nobody knows how much room it has.
+    /// Has a suspended goroutine take its own backtrace: brings its stack in and calls a function
+    /// there, as if what has suspended it had called that. So nothing foreign unwinds it. `None` if
+    /// its stack has no room for that, or if it is suspended on a [foreign](crate::stack::foreign)
+    /// stack, and how much room that has is not known.
     ///
     /// # Safety
     /// Called by the loop of this processor, between goroutines; the record is one of this processor's.

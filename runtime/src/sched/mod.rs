@@ -1,12 +1,15 @@
 //! The scheduler: processors, the workers that carry them, and what they share.
 //!
-//! - `processor`, `batch` and `admission`: a processor's own affairs; `inbox`: how others reach it; `look`: what they may see of its goroutines.
+//! - `processor`, `batch` and `admission`: a processor's own affairs; `inbox`: how others reach it;
+//!   `look`: what they may see of its goroutines.
 //! - `worker`: the loop of a kernel thread; `search`: where it looks for work; `idle`, `sleepers`: how it
 //!   sleeps and is woken.
-//! - `monitor`: the thread that watches for workers that are stuck; `relief`: what it does for goroutines that they do not start.
+//! - `monitor`: the thread that watches for workers that are stuck; `relief`: what it does for
+//!   goroutines that they do not start.
 //! - `placement`: which processor a new goroutine goes to; `deadlines`, `timers`, `pace`: time; [`poller`]: descriptors.
 //!
-//! There is one runtime per process. It starts at first use and never ends. `fork`: what is left in a forked process.
+//! There is one runtime per process. It starts at first use and never ends. `fork`: what is left in
+//! a forked process.
 
 mod admission;
 pub(crate) mod as_thread;
@@ -279,7 +282,8 @@ impl Runtime {
     #[cold]
     fn wake_a_searcher(&'static self) {
         if fork::in_child() {
-            // The sleepers are not there, and a worker that was started would run the parent's goroutines.
+            // The sleepers are not there, and a worker that was started would run the parent's
+            // goroutines.
             return;
         }
         let room = || self.awake() < self.workers.limit();

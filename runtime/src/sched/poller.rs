@@ -36,7 +36,7 @@ pub fn install_poller(poller: &'static dyn Poller) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether there is somebody to poll: not in a process that was forked after the runtime had started.
+/// Whether there is a thread that polls: not in a process that was forked after the runtime had started.
 ///
 /// # Errors
 /// If not, with a sentence that says why.

@@ -166,8 +166,8 @@ pub(crate) fn current_goroutine() -> Option<NonNull<Record>> {
     current_processor().and_then(|p| NonNull::new(unsafe { (*p.local.get()).current }))
 }
 
-/// Whether the calling code is a goroutine whose stack may be copied away while it is parked, or might have been: one
-/// that lives alone by chance gets the answer of those that do not.
+/// Whether the calling code is a goroutine whose stack may be copied away while it is parked, or
+/// might have been: one that lives alone by chance gets the answer of those that do not.
 pub(crate) fn current_goroutine_is_copied() -> bool {
     // SAFETY: the running goroutine's record is live, and its home never changes.
     current_goroutine().is_some_and(|record| unsafe { !(*record.as_ptr()).home.is_own_by_promise() })
@@ -364,8 +364,9 @@ impl Processor {
         self.turn_of.store(ptr::null_mut(), Ordering::Relaxed);
     }
 
-    /// Where the goroutine was spawned whose turn is number `switches`; `None` if that turn is over. For any thread: a
-    /// record and its extras may be freed at any time, a line of the source may not.
+    /// Where the goroutine was spawned whose turn is number `switches`; `None` if that turn is
+    /// over. For any thread: a record and its extras may be freed at any time, a line of the source
+    /// may not.
     pub(crate) fn turn_of(&self, switches: usize) -> Option<&'static Location<'static>> {
         // Acquire: what is found does not belong to a turn after the one that is compared next.
         let at = self.turn_of.load(Ordering::Acquire);
@@ -388,7 +389,8 @@ impl Processor {
         unsafe { (*self.local.get()).worker.as_ref() }
     }
 
-    /// Whether the native stack that belongs to the thread pointer in force is the worker's, which uses it between batches.
+    /// Whether the native stack that belongs to the thread pointer in force is the worker's, which
+    /// uses it between batches.
     pub(crate) fn shares_its_system_stack(&self) -> bool {
         self.system_stack == 0
     }
@@ -480,8 +482,8 @@ pub(crate) fn current_home() -> Option<Bounds> {
 /// The record is the calling goroutine's.
 #[inline(always)]
 pub(crate) unsafe fn may_suspend(record: NonNull<Record>) -> bool {
-    // SAFETY: we are the carrying thread. Nothing but this goroutine runs in the processor's slots now, so what is in them is in
-    // its own.
+    // SAFETY: we are the carrying thread. Nothing but this goroutine runs in the processor's slots
+    // now, so what is in them is in its own.
     unsafe {
         let local = current_processor().unwrap_unchecked().local.get();
         (stack::segment::is_outside() && (*local).slots.contain(arch::stack_pointer()))
@@ -503,8 +505,9 @@ pub(crate) unsafe fn set_current_goroutine(processor: &Processor, record: Option
     unsafe { (*processor.local.get()).current = record.map_or(ptr::null_mut(), NonNull::as_ptr) }
 }
 
-/// Where the calling goroutine finds what it switches to when it parks; `None` on a plain thread. On the system stack it is the
-/// same, although the goroutine cannot park there: so what is exchanged can be put back wherever that happens.
+/// Where the calling goroutine finds what it switches to when it parks; `None` on a plain thread.
+/// On the system stack it is the same, although the goroutine cannot park there: so what is
+/// exchanged can be put back wherever that happens.
 #[inline]
 pub(crate) fn way_out() -> Option<NonNull<usize>> {
     calling_goroutine()?;
@@ -574,9 +577,9 @@ unsafe fn clear_timer(record: NonNull<Record>) {
     unsafe { (*Record::processor(record).local.get()).timers.remove(record) }
 }
 
-/// Lets the other goroutines of the processor run, and those of other processors if the worker has any; then goes on.
-/// On a plain thread it yields the thread. Where a goroutine cannot wait, on the stack of another library's coroutine while its own
-/// stack is shared, it does nothing.
+/// Lets the other goroutines of the processor run, and those of other processors if the worker has
+/// any; then goes on. On a plain thread it yields the thread. Where a goroutine cannot wait, on the
+/// stack of another library's coroutine while its own stack is shared, it does nothing.
 ///
 /// ```
 /// let other = narrowboat_runtime::spawn(|| ());
@@ -609,7 +612,8 @@ pub(crate) fn checkpoint() {
     }
 }
 
-/// Does nothing where the caller must not be suspended: on the system stack, where it is no processor's current goroutine.
+/// Does nothing where the caller must not be suspended: on the system stack, where it is no
+/// processor's current goroutine.
 #[cold]
 #[inline(never)]
 fn give_way() {

@@ -1,7 +1,8 @@
 //! Goroutines that have not started leave a processor that does not get to them.
 //!
-//! A child waits on its spawner's processor, and no worker is woken for it, because the spawner probably parks soon. A
-//! spawner that computes or blocks does not. So the monitor compares two ticks:
+//! A child waits on its spawner's processor, and no worker is woken for it, because the spawner
+//! probably parks soon. A spawner that computes or blocks does not. So the monitor compares two
+//! ticks:
 //!
 //! | newcomers waited at both ticks, and | move | to |
 //! |---|---|---|
@@ -9,9 +10,10 @@
 //! | a worker is idle, and two newcomers or more waited although goroutines have given way | a fair share | idle processors |
 //! | the running goroutine was asked to give way two ticks ago and has not done so | all | idle processors, else those that give way |
 //!
-//! The last row needs no idle worker: what waits behind a goroutine that blocks for ever must not depend on one. Newcomers
-//! are sent like goroutines that are spawned from elsewhere ([`Processor::send_task`]), so this has no protocol of its own.
-//! Goroutines that have started never move.
+//! The last row needs no idle worker: what waits behind a goroutine that blocks for ever must not
+//! depend on one. Newcomers are sent like goroutines that are spawned from elsewhere
+//! ([`Processor::send_task`]), so this has no protocol of its own. Goroutines that have started
+//! never move.
 
 use super::Runtime;
 use super::processor::Processor;
@@ -61,8 +63,8 @@ impl Runtime {
         }
     }
 
-    /// How many workers would run what is queued now. Nailed workers run only what their own processor has; whether one
-    /// is idle is seen at that.
+    /// How many workers would run what is queued now. Nailed workers run only what their own
+    /// processor has; whether one is idle is seen at that.
     pub(super) fn idle_workers(&self) -> usize {
         if !self.sizes.carried {
             return self.processors.all().count();

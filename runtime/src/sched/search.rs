@@ -142,8 +142,8 @@ impl Runtime {
         Some(taker)
     }
 
-    /// An idle processor: the one with the fewest goroutines, or a new one if all have some. Others see it, too, so it may
-    /// not stay idle.
+    /// An idle processor: the one with the fewest goroutines, or a new one if all have some. Others
+    /// see it, too, so it may not stay idle.
     pub(super) fn idle_processor(&'static self) -> Option<&'static Processor> {
         let idle = self.processors.all().filter(|p| p.inbox.is_idle()).min_by_key(|p| p.census.load());
         idle.filter(|p| p.census.load() == 0).or_else(|| {

@@ -86,7 +86,8 @@ impl ProcessorTable {
 fn lend(runtime: &'static Runtime, index: usize) -> io::Result<&'static Processor> {
     let (answer, asker) = Answer::pair();
     sys::start_bare_thread(&name("processor", index), LENDER_STACK, move || {
-        // Before the processor is known: from then on a handler here would share thread-locals with a worker.
+        // Before the processor is known: from then on a handler here would share thread-locals with
+        // a worker.
         sys::block_signals();
         let processor = Processor::new(runtime, index);
         let lends = processor.is_ok();

@@ -29,7 +29,7 @@ impl Arena {
         Ok(Arena { memory, stride, slots, residents })
     }
 
-    /// Where it is written down who is resident in slot `index`.
+    /// The number of the goroutine that is resident in slot `index`.
     pub(crate) fn resident(&self, index: usize) -> &'static AtomicU64 {
         self.residents.of_slot(index)
     }

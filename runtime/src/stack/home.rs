@@ -1,8 +1,10 @@
-//! Where a goroutine lives, in three bytes of its record. It never changes: frames must lie where they were born.
+//! Where a goroutine lives, in three bytes of its record. It never changes: frames must lie where
+//! they were born.
 
 /// A goroutine's home: a slot that it shares, a slot of its own, or an own stack; and its index.
 ///
-/// Three bytes, because it stands in every goroutine's record: there may be more stacks than 16 bits can tell apart.
+/// Three bytes, because it stands in every goroutine's record: there may be more stacks than 16
+/// bits can tell apart.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(C, packed)]
 pub(crate) struct Home {
@@ -33,13 +35,14 @@ impl Home {
         Home { low: index as u16, high: (index >> 16) as u8 | Home::OWN }
     }
 
-    /// Whether nobody else lives here, so that the goroutine's bytes never move.
+    /// Whether no other goroutine lives here, so that the goroutine's bytes never move.
     #[inline]
     pub(crate) fn is_own(self) -> bool {
         self.high >= Home::ALONE
     }
 
-    /// Whether that is so because the program has asked for it, and not because the goroutine happens to live alone.
+    /// Whether that is so because the program has asked for it, and not because the goroutine
+    /// happens to live alone.
     pub(crate) fn is_own_by_promise(self) -> bool {
         self.high & Home::OWN != 0
             || self.high & (Home::ALONE | Home::PROMISED) == Home::ALONE | Home::PROMISED

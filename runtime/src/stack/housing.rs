@@ -27,8 +27,9 @@ pub(crate) enum Lack {
 }
 
 impl Slots {
-    /// Gives a goroutine its home: `own`, a slot for it alone, or a shared one as [`choose`](Slots::choose) says. Where it is
-    /// not known yet how the goroutines of its site wait, that is held against nothing if the caller is to `decide`.
+    /// Gives a goroutine its home: `own`, a slot for it alone, or a shared one as
+    /// [`choose`](Slots::choose) says. Where it is not known yet how the goroutines of its site
+    /// wait, that is held against nothing if the caller is to `decide`.
     ///
     /// # Errors
     /// What the goroutine lacks. It can be tried again.
@@ -89,8 +90,9 @@ impl Slots {
         Some(index)
     }
 
-    /// A shared slot that nobody lives in while there is one. Then one of the reserve for a goroutine that will probably be
-    /// expensive to copy, and the less crowded of two shared ones for any other.
+    /// A shared slot without inhabitants while there is one. Then one of the reserve for a
+    /// goroutine that will probably be expensive to copy, and the less crowded of two shared ones
+    /// for any other.
     fn choose(&mut self, spawned_at: &'static Location<'static>) -> u32 {
         if let Some(index) = self.empty.pop().or_else(|| self.open_another_shared()) {
             return index;
@@ -109,7 +111,7 @@ impl Slots {
     #[cold]
     fn look_at_inhabitants(&mut self) {
         for slot in self.open.iter().take(self.shared).filter(|slot| slot.inhabitants == 1) {
-            // SAFETY: an occupant is a live record, and nobody runs while we do.
+            // SAFETY: an occupant is a live record, and no goroutine of the processor runs while we do.
             let (occupant, live) =
                 unsafe { (slot.occupant.as_ref(), live_bytes(slot.occupant, slot.bounds)) };
             if let (Some(occupant), Live::Known(live)) = (occupant, live)
@@ -128,7 +130,8 @@ impl Slots {
             Build::Fat => self.allowed,
         };
         let free = self.empty_reserve.pop().or_else(|| self.open_reserved_below(limit));
-        // Where there is no more, fat ones share a few of the reserve, so that the rest of them still need no copying.
+        // Where there is no more, fat ones share a few of the reserve, so that the rest of them
+        // still need no copying.
         let crowded = build == Build::Fat && self.open.len() > self.reserve_begins;
         let low = self.reserve_begins;
         let high = self.open.len().min(low + self.allowed_shared);
@@ -160,7 +163,8 @@ impl Slots {
         opened
     }
 
-    /// The less crowded of two slots among those from `low` to `high`, or another one if these are closed to newcomers.
+    /// The less crowded of two slots among those from `low` to `high`, or another one if these are
+    /// closed to newcomers.
     fn less_crowded(&mut self, low: usize, high: usize) -> Option<u32> {
         let n = high.checked_sub(low).filter(|n| *n > 0)?;
         let (a, b) = (low + self.cursor % n, low + (self.cursor + n / 2) % n);

@@ -18,7 +18,8 @@
 // another goroutine of the same slot is about to run, the processor copies the live bytes of the occupant out to a
 // heap image (`image`) and the newcomer's in.
 //
-// Two objects on stacks of one slot have one address. Which of the stacks is in place is what `residents` says.
+// Two objects on stacks of one slot have one address. Which of the stacks is in place is what
+// `residents` says.
 //
 // The rule that comes with it: nothing outside a goroutine may hold a pointer into its stack while it is parked. A
 // goroutine spawned with a stack of its own (`own`) is exempt: its bytes never move out. So are segments (`segment`, `cache`),

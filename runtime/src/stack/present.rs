@@ -39,8 +39,8 @@ fn bounds() -> Option<Bounds> {
     segment::innermost().or_else(processor::current_home).or_else(native)
 }
 
-/// The bounds of the stack that the calling code is on, if it is a goroutine and not on the system stack. On a foreign stack, those of
-/// its home. Async-signal-safe.
+/// The bounds of the stack that the calling code is on, if it is a goroutine and not on the system
+/// stack. On a foreign stack, those of its home. Async-signal-safe.
 #[cfg(not(target_feature = "crt-static"))]
 pub(crate) fn of_goroutine() -> Option<Bounds> {
     let home = processor::current_home()?;
@@ -85,8 +85,8 @@ pub(crate) enum Kind {
     System,
 }
 
-/// Which stack of the interrupted code has the address in its guard. None if it is a plain thread's own, or a foreign one.
-/// Async-signal-safe.
+/// Which stack of the interrupted code has the address in its guard. None if it is a plain thread's
+/// own, or a foreign one. Async-signal-safe.
 pub(crate) fn overflowed(address: usize) -> Option<Present> {
     let segment = segment::innermost().map(|bounds| (Kind::Segment, bounds));
     // A coroutine may have been suspended in a segment, so the home comes into question too.

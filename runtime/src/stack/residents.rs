@@ -1,25 +1,30 @@
 //! Which goroutine is resident in the shared slot at an address; any thread may ask.
 //!
-//! What lies on a copied stack shares its address with what lies on the other stacks of the same slot. A table that is
-//! keyed by addresses therefore needs to know whose stack an address is on. The answer is the *resident* goroutine: the
-//! one whose bytes are in the slot ([`Slots`](super::slots::Slots)).
+//! What lies on a copied stack shares its address with what lies on the other stacks of the same
+//! slot. A table that is keyed by addresses therefore needs to know whose stack an address is on.
+//! The answer is the *resident* goroutine: the one whose bytes are in the slot
+//! ([`Slots`](super::slots::Slots)).
 //!
-//! Each arena has one word for each of its slots: the number of the resident goroutine, or 0. An index leads from an
-//! address to the arenas of its *region*, an aligned piece of address space.
+//! Each arena has one word for each of its slots: the number of the resident goroutine, or 0. An
+//! index leads from an address to the arenas of its *region*, an aligned piece of address space.
 //!
-//! 1. An arena is entered in the index when it is made, before its first slot is opened. It is never taken out: a slot
-//!    that is never opened has 0 for its word, which is also right for whatever else is mapped there later.
-//! 2. The carrier of a processor stores the number when the occupant of a slot changes. It does so between goroutines.
+//! 1. An arena is entered in the index when it is made, before its first slot is opened. It is
+//!    never taken out: a slot that is never opened has 0 for its word, which is also right for
+//!    whatever else is mapped there later.
+//! 2. The carrier of a processor stores the number when the occupant of a slot changes. It does so
+//!    between goroutines.
 //! 3. Anyone loads the word of the slot that contains an address.
 //!
-//! The answer is meaningful to whoever has borrowed something at that address. If that is on the stack of goroutine G,
-//! the caller is G, or G has lent it to the caller and does not park before the loan ends (the rule on stacks in
-//! `docs/rules.md`). So G is resident and stays so until the answer has been used.
+//! The answer is meaningful to code that has borrowed something at that address. If that is on the
+//! stack of goroutine G, the caller is G, or G has lent it to the caller and does not park before
+//! the loan ends (the rule on stacks in `docs/rules.md`). So G is resident and stays so until the
+//! answer has been used.
 //!
-//! Orderings: step 2 comes before G runs, hence before it can lend anything, and whatever passes the borrow to another
-//! thread orders both before step 3. The next store to the word comes after G has parked, hence after the loan. So there
-//! is no store that step 3 could race with, and its relaxed load finds the number of G. Without a loan any value may be
-//! found; nothing is read through it.
+//! Orderings: step 2 comes before G runs, hence before it can lend anything, and whatever passes
+//! the borrow to another thread orders both before step 3. The next store to the word comes after G
+//! has parked, hence after the loan. So there is no store that step 3 could race with, and its
+//! relaxed load finds the number of G. Without a loan any value may be found; nothing is read
+//! through it.
 
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
@@ -40,7 +45,7 @@ struct Entry {
 
 /// A region is 4 GiB: the shared slots of a processor with the default sizes.
 const REGION_BITS: u32 = 32;
-/// Addresses of the user's half have 47 bits. The kernel gives out longer ones only to those who ask for them.
+/// Addresses of the user's half have 47 bits. The kernel gives out longer ones only on request.
 const ADDRESS_BITS: u32 = 47;
 
 /// The lists of all regions. Pages of it that no arena is in are never written.
@@ -61,7 +66,7 @@ impl Residents {
             let mut first = list.load(Ordering::Relaxed);
             loop {
                 entry.next = first;
-                // Release: whoever finds the entry sees what is in it.
+                // Release: a thread that finds the entry sees what is in it.
                 match list.compare_exchange_weak(first, entry, Ordering::Release, Ordering::Relaxed) {
                     Ok(_) => break,
                     Err(now) => first = now,
@@ -81,12 +86,14 @@ impl Residents {
     }
 }
 
-/// The number of the goroutine that is resident in the shared slot at `address`; 0 if that is in no slot.
+/// The number of the goroutine that is resident in the shared slot at `address`; 0 if that is in no
+/// slot.
 pub(crate) fn resident_at(address: usize) -> u64 {
     let Some(list) = INDEX.get(address >> REGION_BITS) else { return 0 };
     // Acquire: pairs with the release in `register`.
     let mut entry = list.load(Ordering::Acquire).cast_const();
-    // SAFETY: entries are leaked boxes, complete before they are published, and do not change after that.
+    // SAFETY: entries are leaked boxes, complete before they are published, and do not change after
+    // that.
     while let Some(found) = unsafe { entry.as_ref() } {
         if let Some(word) = found.residents.at(address) {
             return word.load(Ordering::Relaxed);

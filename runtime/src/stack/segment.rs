@@ -35,7 +35,8 @@ pub(crate) struct Link {
     loop_sp: usize,
     /// Where `grow`'s frame is suspended while its segment runs.
     suspended: usize,
-    /// Whether `grow` was called on a stack of the goroutine's, and not on a [foreign](super::foreign) one.
+    /// Whether `grow` was called on a stack of the goroutine's, and not on a
+    /// [foreign](super::foreign) one.
     on_own_stack: bool,
 }
 
@@ -56,8 +57,8 @@ pub(crate) fn is_outside() -> bool {
     ours::with(|ours| ours.segment.get()).is_null()
 }
 
-/// Whether an address in the frame of the calling code lies in the innermost segment, and all stacks that this is chained to are the
-/// goroutine's. `None` outside of segments.
+/// Whether an address in the frame of the calling code lies in the innermost segment, and all
+/// stacks that this is chained to are the goroutine's. `None` outside of segments.
 pub(super) fn is_chained(here: usize) -> Option<bool> {
     // SAFETY: as above.
     unsafe { ours::with(|ours| ours.segment.get()).as_ref() }
@@ -257,15 +258,16 @@ unsafe fn leave(link: *mut Link) {
     }
 }
 
-/// Leaves a segment that is not the innermost. A coroutine has called `grow` and has been suspended there; its resumer has called
-/// `grow` too, and there the coroutine goes on.
+/// Leaves a segment that is not the innermost. A coroutine has called `grow` and has been suspended
+/// there; its resumer has called `grow` too, and there the coroutine goes on.
 ///
 /// # Safety
 /// As for `leave`.
 #[cold]
 unsafe fn take_out(link: *mut Link) {
     let mut inner = ours::with(|ours| ours.segment.get()).cast_mut();
-    // SAFETY: all links of the chain are those of calls that have not returned, of this goroutine or thread.
+    // SAFETY: all links of the chain are those of calls that have not returned, of this goroutine
+    // or thread.
     unsafe {
         while let Some(at) = inner.as_mut() {
             if ptr::eq(at.outer, link) {
@@ -275,7 +277,8 @@ unsafe fn take_out(link: *mut Link) {
             inner = at.outer.cast_mut();
         }
     }
-    // A coroutine has been suspended inside of `on_system_stack`. What would be left behind is a way to a frame that is gone.
+    // A coroutine has been suspended inside of `on_system_stack`. What would be left behind is a
+    // way to a frame that is gone.
     eprintln!(
         "narrowboat: a coroutine has left stack::grow where the segment is not known: the process ends"
     );

@@ -83,7 +83,8 @@ pub(crate) enum Housing {
     Undecided,
 }
 
-/// Where the next goroutine from this site shall live, if so many live alone at first. Called once for each that starts.
+/// Where the next goroutine from this site shall live, if so many live alone at first. Called once
+/// for each that starts.
 #[inline]
 pub(crate) fn housing(at: &'static Location<'static>, probation: u32, decide: bool) -> Housing {
     let Some(entry) = entry(at) else { return Housing::Shared };

@@ -10,7 +10,8 @@
 //! - The bytes of a suspended goroutine are in its slot if it is the slot's `occupant`, else in its image.
 //! - The `occupant` of a slot is a goroutine whose home is this slot, or null.
 //! - A stack of a goroutine's own has no other inhabitant, so its goroutine is always resident.
-//! - The `resident` word of a slot is the number of its `occupant`, or 0; [`super::residents`] says who reads it.
+//! - The `resident` word of a slot is the number of its `occupant`, or 0; [`super::residents`] says
+//!   what reads it.
 
 use super::arena::Arena;
 use super::geometry::Geometry;
@@ -37,7 +38,7 @@ pub(super) struct Slot {
     pub(super) inhabitants: u32,
     /// The most that was copied out since the last visit of the scavenger, in bytes.
     pub(super) used: u32,
-    /// Its one inhabitant lives alone, and nobody else may move in.
+    /// Its one inhabitant lives alone, and no other may move in.
     pub(super) alone: bool,
     /// The occupant waits with its stack in place: nothing is copied here until it goes on.
     pub(super) held: bool,
@@ -120,14 +121,15 @@ pub(crate) struct Slots {
     pub(super) arena: Arena,
     /// Where the reserve lies, once there is a use for it.
     pub(super) reserve: Option<Arena>,
-    /// The shared slots, of which only the first `shared` are open; from `reserve_begins` on those of the reserve.
+    /// The shared slots, of which only the first `shared` are open; from `reserve_begins` on those
+    /// of the reserve.
     pub(super) open: Vec<Slot>,
     /// For each of them. Apart, so that what a switch looks at stays small.
     pub(super) histories: Vec<History>,
     pub(super) shared: usize,
     pub(super) reserve_begins: usize,
-    /// How many shared ones there may be, and how many in all: what the geometry says, or fewer once the system has
-    /// refused one.
+    /// How many shared ones there may be, and how many in all: what the geometry says, or fewer
+    /// once the system has refused one.
     pub(super) allowed_shared: usize,
     pub(super) allowed: usize,
     /// Open slots without inhabitants, the one used last on top: its pages are the warmest.
@@ -227,7 +229,8 @@ impl Slots {
         Ok((self.open.len() - 1) as u32)
     }
 
-    /// Whether an address lies in the slots. Here, and not among own stacks, is where most goroutines run.
+    /// Whether an address lies in the slots. Here, and not among own stacks, is where most
+    /// goroutines run.
     #[inline]
     pub(crate) fn contain(&self, address: usize) -> bool {
         self.arena.contains(address) || self.reserve.as_ref().is_some_and(|arena| arena.contains(address))
@@ -285,9 +288,9 @@ impl Slots {
         self.bounds(home).base
     }
 
-    /// Makes the goroutine's slot hold its bytes: copies the occupant out, and the newcomer in if it was suspended
-    /// (`sp` is not zero). Afterwards the goroutine may be switched to. False if the slot is held by another: then the
-    /// goroutine becomes ready again when that goes on.
+    /// Makes the goroutine's slot hold its bytes: copies the occupant out, and the newcomer in if
+    /// it was suspended (`sp` is not zero). Afterwards the goroutine may be switched to. False if
+    /// the slot is held by another: then the goroutine becomes ready again when that goes on.
     ///
     /// # Safety
     /// Called on the processor's own stack; `goroutine` is suspended or has never run, and its home is one of these
@@ -338,7 +341,8 @@ impl Slots {
     /// As for [`bring_in`](Slots::bring_in).
     #[cold]
     unsafe fn defer(&mut self, goroutine: *mut Record) {
-        // SAFETY: by contract the record is live, and the processor's to change while the goroutine is suspended.
+        // SAFETY: by contract the record is live, and the processor's to change while the goroutine
+        // is suspended.
         unsafe {
             (*goroutine).reason = Reason::Slot;
             self.deferred.push(NonNull::new_unchecked(goroutine));
@@ -512,7 +516,8 @@ impl Slots {
 pub(crate) enum Live {
     /// So many bytes below the base.
     Known(usize),
-    /// Perhaps all of it: the goroutine is suspended on a [foreign](super::foreign) stack. Never in a slot that it shares.
+    /// Perhaps all of it: the goroutine is suspended on a [foreign](super::foreign) stack. Never in
+    /// a slot that it shares.
     All,
 }
 

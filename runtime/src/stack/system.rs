@@ -6,14 +6,17 @@
 //! and `pthread_self()` name the thread whose stack this is, the bounds that the C library tells of it are right, and each stack
 //! keeps its one thread pointer for life. (Pinned, worker and lending thread are one, and what its frames have left free is used.)
 //!
-//! There is one such stack for all goroutines of a processor, hence nobody may park there. While a goroutine is there, it is
-//! not its processor's `current` one. The check is where it costs nothing: a wait begins with a look at `current`, finds
-//! none although it is on a processor, and is refused ([`crate::park`]).
+//! There is one such stack for all goroutines of a processor, hence nobody may park there. While a
+//! goroutine is there, it is not its processor's `current` one. The check is where it costs
+//! nothing: a wait begins with a look at `current`, finds none although it is on a processor, and
+//! is refused ([`crate::park`]).
 //!
-//! Another library's coroutine may leave `f` in the middle: it is suspended there, by a switch to the goroutine's own
-//! stack. The goroutine then still cannot park, for it counts as being on the system stack. It may end. From then on
-//! the stack is *held* by frames that belong to no goroutine, and is refused to others. Whatever resumes the coroutine runs
-//! on it as itself; when `f` ends the stack is free again. (Pinned, the worker goes on over these frames, so the process is aborted instead.)
+//! Another library's coroutine may leave `f` in the middle: it is suspended there, by a switch to
+//! the goroutine's own stack. The goroutine then still cannot park, for it counts as being on the
+//! system stack. It may end. From then on the stack is *held* by frames that belong to no
+//! goroutine, and is refused to others. Whatever resumes the coroutine runs on it as itself; when
+//! `f` ends the stack is free again. (Pinned, the worker goes on over these frames, so the process
+//! is aborted instead.)
 
 use super::{Bounds, SMALLEST, present, segment};
 use crate::arch::{self, sanitizers};
@@ -36,22 +39,26 @@ pub(crate) fn goroutine() -> Option<NonNull<Record>> {
 
 /// Runs `f` on the native stack of the calling goroutine's thread, and returns what it returns.
 ///
-/// For foreign code that insists on the stack of its thread: that keeps the bounds of its threads in a table of its own, as some garbage
-/// collectors do, or scans these stacks. Code that asks `pthread_getattr_np` where it is hears of the goroutine's own stack (but in a
-/// statically linked program). Nothing else needs this. Calls
-/// into C cost nothing extra on a goroutine's own stack, and that is much larger: the native stack has 1 MiB.
+/// For foreign code that insists on the stack of its thread: that keeps the bounds of its threads
+/// in a table of its own, as some garbage collectors do, or scans these stacks. Code that asks
+/// `pthread_getattr_np` where it is hears of the goroutine's own stack (but in a statically linked
+/// program). Nothing else needs this. Calls into C cost nothing extra on a goroutine's own stack,
+/// and that is much larger: the native stack has 1 MiB.
 ///
-/// `f` is still the goroutine's code: thread-locals, `thread::current()` and [`current()`](crate::current()) are what they are outside. It
-/// may borrow from the caller, panic (the panic goes on in the caller), spawn goroutines, send what does not have to wait, and
-/// call [`grow`](super::grow). It must not wait, because all goroutines of a processor share the stack: what
-/// would park a goroutine panics, and [`yield_now`](crate::yield_now) yields only the thread. A wait for one of std's locks
-/// blocks the processor, with whatever goroutine of it holds the lock.
+/// `f` is still the goroutine's code: thread-locals, `thread::current()` and
+/// [`current()`](crate::current()) are what they are outside. It may borrow from the caller, panic
+/// (the panic goes on in the caller), spawn goroutines, send what does not have to wait, and call
+/// [`grow`](super::grow). It must not wait, because all goroutines of a processor share the stack:
+/// what would park a goroutine panics, and [`yield_now`](crate::yield_now) yields only the thread.
+/// A wait for one of std's locks blocks the processor, with whatever goroutine of it holds the
+/// lock.
 ///
 /// In a call inside `f`, and on a plain thread, which is on its own stack already, it just calls `f`.
 ///
 /// # Panics
-/// If `f` does, with its payload; and inside `f`, whatever call would have to wait. If the stack is not free because a
-/// goroutine has ended inside such an `f`, which another library's coroutine has left in the middle.
+/// If `f` does, with its payload; and inside `f`, whatever call would have to wait. If the stack is
+/// not free because a goroutine has ended inside such an `f`, which another library's coroutine has
+/// left in the middle.
 ///
 /// ```
 /// use narrowboat_runtime::{spawn, stack};
@@ -123,7 +130,8 @@ fn run<F: FnOnce() -> T, T>(
         arch::call_on(base, there::<F, T>, at as usize, never, &mut suspended);
         sanitizers::runs_on(here);
         if ours::with(|ours| ours.system_stack_held.replace(false)) {
-            // Our goroutine has ended. The one that has resumed us is the current one, on its own segments.
+            // Our goroutine has ended. The one that has resumed us is the current one, on its own
+            // segments.
         } else {
             processor::set_current_goroutine(processor, Some(record));
             segment::come_back(segments);

@@ -2,9 +2,9 @@
 //!
 //! The state word says whether there is a line. A wait, step by step:
 //!
-//! 1. The party, which holds the lock, enters the line with the lock's address on its ticket, having set the word. If the
-//!    lock is on a stack that is copied, the ticket says so instead: while the party is parked, other bytes may be at
-//!    that address.
+//! 1. The party, which holds the lock, enters the line with the lock's address on its ticket,
+//!    having set the word. If the lock is on a stack that is copied, the ticket says so instead:
+//!    while the party is parked, other bytes may be at that address.
 //! 2. It releases the lock, which is a matter of the state word and of waking others, and sleeps.
 //! 3. It is woken: it was granted the lock, or tries to take it. If the deadline came first, it leaves the line and
 //!    takes the lock like anybody else.
@@ -14,10 +14,11 @@
 //! 4. Where the word is not set, nobody waits.
 //! 5. Otherwise it locks the line, takes out the first party, or all, and unlocks it. Whoever is taken out has been
 //!    notified, whatever its deadline; whoever is not, being late, has not.
-//! 6. A party whose lock is on a copied stack is woken to take the lock itself. The others move to the line of their
-//!    lock ([`RawLock::adopt`]), where releases of the lock will let them in one after the other. So a thousand parties
-//!    that are notified at once do not all wake to fight for one lock, and a party that is notified by the holder of the
-//!    lock does not wake only to wait again.
+//! 6. A party whose lock is on a copied stack is woken to take the lock itself. The others move to
+//!    the line of their lock ([`RawLock::adopt`]), where releases of the lock will let them in one
+//!    after the other. So a thousand parties that are notified at once do not all wake to fight for
+//!    one lock, and a party that is notified by the holder of the lock does not wake only to wait
+//!    again.
 //!
 //! No notification is lost. A party sets the word and is in the line before it releases the lock; who has changed what
 //! the party waits for has held the lock after that, and sees the word set, although its look is relaxed: the lock
@@ -132,9 +133,9 @@ impl RawCondvar {
                 first.wake(Told::Retry);
                 continue;
             }
-            // SAFETY: the address is that of the lock that the party borrows for as long as it waits, which it does
-            // until `adopt` lets it go. `adopt` touches the lock only before that. The lock is there although the party
-            // is parked: it is not on a copied stack.
+            // SAFETY: the address is that of the lock that the party borrows for as long as it
+            // waits, which it does until `adopt` lets it go. `adopt` touches the lock only before
+            // that. The lock is there although the party is parked: it is not on a copied stack.
             let lock = unsafe { &*ptr::with_exposed_provenance::<RawLock>(address) };
             lock.adopt(first, &mut notified, |other| other.what == address);
         }

@@ -53,8 +53,9 @@ impl Seats {
 /// Seats on different processors, in turn if there are more of them. To be called on a plain thread, whose goroutines
 /// are dealt to all processors.
 ///
-/// The C library's name for a goroutine's thread is its processor's, and it never changes: so goroutines are spawned
-/// until there are enough on enough processors. The others end when their sender goes.
+/// The C library's name for a goroutine's thread is its processor's, and it never changes: so
+/// goroutines are spawned until there are enough on enough processors. The others end when their
+/// sender goes.
 fn spread(parties: usize) -> Vec<Sender<Body>> {
     let processors = parties.min(WIDEST);
     let mut found: HashMap<_, Vec<Sender<Body>>> = HashMap::new();

@@ -1,4 +1,5 @@
-//! Forks without exec: the child has one thread, the one that has called `fork`, and a copy of everything else.
+//! Forks without exec: the child has one thread, the one that has called `fork`, and a copy of
+//! everything else.
 
 use std::io;
 use std::sync::OnceLock;
@@ -20,14 +21,15 @@ pub(crate) fn in_child() -> bool {
 
 /// From now on a child process knows what it is. The first handler stays.
 ///
-/// The C library's `fork` calls it, hence std's `Command` in the cases in which it forks. `vfork`, `posix_spawn` and the bare
-/// system calls do not; after the first two there is nothing but an exec.
+/// The C library's `fork` calls it, hence std's `Command` in the cases in which it forks. `vfork`,
+/// `posix_spawn` and the bare system calls do not; after the first two there is nothing but an
+/// exec.
 pub(crate) fn watch(handler: InChild) -> io::Result<()> {
     if HANDLER.get().is_some() {
         return Ok(());
     }
-    // SAFETY: the handler reads what is set before a child process can be told of it, and calls nothing that is not
-    // async-signal-safe.
+    // SAFETY: the handler reads what is set before a child process can be told of it, and calls
+    // nothing that is not async-signal-safe.
     match HANDLER.set(handler).map_or(0, |()| unsafe { libc::pthread_atfork(None, None, Some(on_fork)) }) {
         0 => Ok(()),
         error => Err(io::Error::from_raw_os_error(error)),

@@ -1,16 +1,17 @@
 //! `pthread_getattr_np` in a goroutine.
 //!
-//! Code that looks for the bounds of the stack it is on asks the C library about its thread. In a goroutine the thread is
-//! the processor's lending one, whose stack is another. So the function of that name here stands in front of the C
-//! library's, and tells a goroutine that asks about itself of its own stack, or of the segment that it is on. Every other
-//! question goes to the C library: those of plain threads, those about other threads, and those on the system stack.
+//! Code that looks for the bounds of the stack it is on asks the C library about its thread. In a
+//! goroutine the thread is the processor's lending one, whose stack is another. So the function of
+//! that name here stands in front of the C library's, and tells a goroutine that asks about itself
+//! of its own stack, or of the segment that it is on. Every other question goes to the C library:
+//! those of plain threads, those about other threads, and those on the system stack.
 //!
-//! As in [`crate::locals::destructors`] it is protected. A library that is loaded by itself, and not linked with the
-//! program, may find the C library's function first, and hears what that says. The function works before `main`,
-//! where std calls it.
+//! As in [`crate::locals::destructors`] it is protected. A library that is loaded by itself, and
+//! not linked with the program, may find the C library's function first, and hears what that says.
+//! The function works before `main`, where std calls it.
 //!
-//! A static program has no other function to pass questions on to, so there the C library's stays: goroutines hear of
-//! their processor's thread.
+//! A static program has no other function to pass questions on to, so there the C library's stays:
+//! goroutines hear of their processor's thread.
 
 use libc::{c_int, pthread_attr_t, pthread_t};
 

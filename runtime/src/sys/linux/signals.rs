@@ -137,26 +137,29 @@ pub(crate) fn listen_for_questions(listener: Listener) -> bool {
     }
 }
 
-/// A question to a thread of this process: the signal comes when that thread next computes, and not while it is in a system
-/// call, which the signal would interrupt.
+/// A question to a thread of this process: the signal comes when that thread next computes, and not
+/// while it is in a system call, which the signal would interrupt.
 ///
-/// It is sent by a timer on the thread's own processor time, so a thread that is blocked never gets it. Since Linux 5.9 (the
-/// first to let a worker carry processors) such timers expire when the thread is about to return to its own code: no call
-/// is under way then, even if the thread was in the kernel when its time came. An older kernel sends the signal out of the
-/// timer interrupt. If that comes while the thread is in a call, and the call then has to wait, it may fail with `EINTR`
-/// in spite of `SA_RESTART`.
+/// It is sent by a timer on the thread's own processor time, so a thread that is blocked never gets
+/// it. Since Linux 5.9 (the first to let a worker carry processors) such timers expire when the
+/// thread is about to return to its own code: no call is under way then, even if the thread was in
+/// the kernel when its time came. An older kernel sends the signal out of the timer interrupt. If
+/// that comes while the thread is in a call, and the call then has to wait, it may fail with
+/// `EINTR` in spite of `SA_RESTART`.
 pub(crate) struct Question(libc::timer_t);
 
 impl Question {
     /// `None` if the system refuses, or the thread has ended.
     pub(crate) fn to(thread: libc::pid_t) -> Option<Question> {
-        /// What the kernel makes of a thread's number and "time on a processor" (`MAKE_THREAD_CPUCLOCK`).
+        /// What the kernel makes of a thread's number and "time on a processor"
+        /// (`MAKE_THREAD_CPUCLOCK`).
         const TIME_ON_PROCESSOR: libc::clockid_t = 2;
         const OF_THREAD: libc::clockid_t = 4;
         let clock = (!thread << 3) | OF_THREAD | TIME_ON_PROCESSOR;
         let soon = libc::timespec { tv_sec: 0, tv_nsec: 1 };
         let once = libc::itimerspec { it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 }, it_value: soon };
-        // SAFETY: all zero is a valid value of this type, and what is used of it is written. The timer is used only if it was made.
+        // SAFETY: all zero is a valid value of this type, and what is used of it is written. The
+        // timer is used only if it was made.
         unsafe {
             let mut event: libc::sigevent = MaybeUninit::zeroed().assume_init();
             event.sigev_notify = libc::SIGEV_THREAD_ID;
@@ -226,8 +229,8 @@ pub(crate) fn ring_at_quit() -> std::io::Result<Option<Bell>> {
 
 extern "C" fn on_quit(_signal: c_int) {
     if fork::in_child() {
-        // The bell is the parent's, and the thread that hears it. Here the signal does what it does by default, when this returns.
-        // SAFETY: async-signal-safe calls without pointers.
+        // The bell is the parent's, and the thread that hears it. Here the signal does what it does
+        // by default, when this returns. SAFETY: async-signal-safe calls without pointers.
         unsafe {
             libc::signal(libc::SIGQUIT, libc::SIG_DFL);
             libc::raise(libc::SIGQUIT);

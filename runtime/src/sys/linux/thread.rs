@@ -32,13 +32,13 @@ pub(crate) fn threads() -> Option<usize> {
 
 /// Whether the calling kernel thread has child processes.
 ///
-/// The kernel keeps a process with the thread that has made it, by whatever call, and takes the end of that thread for the
-/// end of the parent (`PR_SET_PDEATHSIG`).
+/// The kernel keeps a process with the thread that has made it, by whatever call, and takes the end
+/// of that thread for the end of the parent (`PR_SET_PDEATHSIG`).
 pub(crate) fn has_children() -> bool {
     let mut found = MaybeUninit::<libc::siginfo_t>::uninit();
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL | libc::__WNOTHREAD;
-    // SAFETY: there is room for the answer, which nobody reads. The call does not wait, and leaves a child that has ended
-    // for the program to collect.
+    // SAFETY: there is room for the answer, which is not read. The call does not wait, and leaves a
+    // child that has ended for the program to collect.
     let outcome = unsafe { libc::waitid(libc::P_ALL, 0, found.as_mut_ptr(), options) };
     // Where the call is not permitted there may be some.
     outcome == 0 || std::io::Error::last_os_error().raw_os_error() != Some(libc::ECHILD)

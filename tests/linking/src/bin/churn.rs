@@ -1,13 +1,13 @@
 //! Memory of a churn of spawns and allocations: on goroutines, or on as many threads as there are
 //! processors, which step through the same work by hand.
 //!
-//! An allocator keeps something for each thread. Goroutines share what it keeps for their processor,
-//! so the fair measure is not a thread for each goroutine, with caches of its own, but a thread for
-//! each processor. With one processor that is exact; with many, the C library's arenas keep what
-//! each has held at most, and how many goroutines fall on a processor changes from round to round,
-//! the more so on a busy machine. In each round a thousand pieces of work are full at the same time. What is
-//! measured then is resident memory beyond that of the same goroutines, or threads, before they
-//! have allocated anything: stacks and records are not the allocator's.
+//! An allocator keeps something for each thread. Goroutines share what it keeps for their
+//! processor, so the fair measure is not a thread for each goroutine, with caches of its own, but a
+//! thread for each processor. With one processor that is exact; with many, the C library's arenas
+//! keep what each has held at most, and how many goroutines fall on a processor changes from round
+//! to round, the more so on a busy machine. In each round a thousand pieces of work are full at the
+//! same time. What is measured then is resident memory beyond that of the same goroutines, or
+//! threads, before they have allocated anything: stacks and records are not the allocator's.
 
 #[path = "../allocator.rs"]
 mod allocator;
