@@ -32,10 +32,7 @@
 //!   be exchanged while it is parked. Its processor stands still meanwhile.
 //! - For a word that is shared with other processes, which do not know the table; and in a forked child.
 //!
-//! A goroutine that is woken may belong to a processor whose worker waits in the kernel for the same
-//! word, and would then never run to hand the wake-up on: the loop takes std's backtrace lock for a
-//! dump, and so do goroutines. So such threads are counted while they wait ([`AsProcessor`]), and where
-//! goroutines have used a wake-up up, all threads are woken as well. A futex may wake without a reason.
+//! Its worker must then not miss a wake-up that another goroutine takes: see [`workers`].
 //!
 //! # The stack stays in place
 //! Sound code may have lent its stack when it waits like this: a scope of threads waits by
@@ -46,6 +43,7 @@
 
 mod entry;
 mod table;
+mod workers;
 
 use crate::locals::map;
 use crate::lock::Native;
@@ -54,8 +52,9 @@ use crate::sched::processor::current_processor;
 use crate::sched::{as_thread, fork};
 use libc::{c_int, c_long, timespec};
 use std::panic::Location;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+use workers::workers;
 
 pub(crate) use entry::is_called_by;
 
@@ -96,34 +95,12 @@ unsafe fn futex(call: Call) -> Answer {
             unsafe { wake(call, mask(command == libc::FUTEX_WAKE_BITSET)) }
         }
         libc::FUTEX_WAIT | libc::FUTEX_WAIT_BITSET if private && current_processor().is_some() => {
-            let _counted = AsProcessor::begin();
+            let _counted = workers().begin();
             // SAFETY: by contract.
             unsafe { kernel(call) }
         }
         // SAFETY: by contract.
         _ => unsafe { kernel(call) },
-    }
-}
-
-/// How many threads that carry a processor wait in the kernel.
-static PROCESSORS_WAIT: AtomicUsize = AtomicUsize::new(0);
-
-/// A thread that carries a processor waits in the kernel.
-struct AsProcessor(());
-
-impl AsProcessor {
-    fn begin() -> AsProcessor {
-        PROCESSORS_WAIT.fetch_add(1, Ordering::Relaxed);
-        // Before the kernel reads the word: see `wake`.
-        fence(Ordering::SeqCst);
-        AsProcessor(())
-    }
-}
-
-impl Drop for AsProcessor {
-    fn drop(&mut self) {
-        // One that is counted for too long costs a system call.
-        PROCESSORS_WAIT.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -197,10 +174,7 @@ unsafe fn wake(call: Call, mask: u32) -> Answer {
         0
     };
     if woken == most && most > 0 {
-        // The word was written before: so either this sees the count, or the kernel sees the
-        // changed word and does not wait.
-        fence(Ordering::SeqCst);
-        if PROCESSORS_WAIT.load(Ordering::Relaxed) != 0 {
+        if workers().wait() {
             wake_in_kernel(call.word);
         }
         return Ok(woken.into());
