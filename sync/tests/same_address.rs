@@ -2,7 +2,7 @@
 //!
 //! One slot for all goroutines, so that it is the same one.
 
-use narrowboat_runtime::{Config, JoinHandle, Stacks, dump, sleep, spawn, yield_now};
+use narrowboat_runtime::{Config, JoinHandle, Stacks, dump, sleep, spawn, stats, yield_now};
 use narrowboat_sync::{Condvar, Mutex, Semaphore};
 use std::hint::black_box;
 use std::sync::Once;
@@ -16,7 +16,7 @@ fn ms(n: u64) -> Duration {
 type Body = fn(usize) -> usize;
 type Start = fn(Body, usize) -> JoinHandle<usize>;
 
-// Two lines that spawn: one whose goroutines wait with their stacks in place never shares again.
+// Lines that spawn: one whose goroutines wait with their stacks in place never shares again.
 // Not inlined, because each inlined copy of a line can be a line of its own.
 
 #[inline(never)]
@@ -26,6 +26,11 @@ fn spawn_here(body: Body, n: usize) -> JoinHandle<usize> {
 
 #[inline(never)]
 fn spawn_lending(body: Body, n: usize) -> JoinHandle<usize> {
+    spawn(move || body(n))
+}
+
+#[inline(never)]
+fn spawn_holding(body: Body, n: usize) -> JoinHandle<usize> {
     spawn(move || body(n))
 }
 
@@ -41,7 +46,7 @@ fn start_runtime() {
     STARTED.call_once(|| {
         Config::new().stacks(Stacks::Shared).workers(1).processors(1).stack_slots(1).start().unwrap();
         // The first of a line that spawns do not share.
-        for start in [spawn_here as Start, spawn_lending] {
+        for start in [spawn_here as Start, spawn_lending, spawn_holding] {
             (0..1024).for_each(|n| assert_eq!(start(|n| n, n).join().unwrap(), n));
         }
     });
@@ -187,4 +192,46 @@ fn a_dump_tells_locks_of_one_address_apart() {
     share_an_address(wait);
     let things = looker.join().unwrap();
     assert!(things[0].contains("3 permits") && things[1].contains("4 permits"), "{things:?}");
+}
+
+/// What a goroutine waits for can be on its stack, which is copied out, and in whose place another's has to stay.
+#[test]
+fn a_dump_leaves_a_slot_that_is_held_to_its_holder() {
+    static WAITS: AtomicUsize = AtomicUsize::new(0);
+    static HELD: AtomicUsize = AtomicUsize::new(0);
+    fn wait(_: usize) -> usize {
+        let semaphore = black_box(Semaphore::new(0));
+        WAITS.store(1, Ordering::SeqCst);
+        assert!(semaphore.acquire_timeout(ms(300)).is_err(), "a permit from nowhere");
+        address_of(&semaphore)
+    }
+    fn hold(_: usize) -> usize {
+        while WAITS.load(Ordering::SeqCst) == 0 {
+            yield_now();
+        }
+        let mine = black_box([0x5a5a_5a5a_usize; 64]);
+        HELD.store(1, Ordering::SeqCst);
+        // It may be woken early, without a reason.
+        let start = std::time::Instant::now();
+        while start.elapsed() < ms(200) {
+            std::thread::park_timeout(ms(200));
+        }
+        HELD.store(0, Ordering::SeqCst);
+        assert!(black_box(&mine).iter().all(|word| *word == 0x5a5a_5a5a), "a word has changed");
+        address_of(&mine)
+    }
+    start_runtime();
+    let times = stats().slots_held;
+    let (waits, holds) = (spawn_here(wait, 0), spawn_holding(hold, 0));
+    while HELD.load(Ordering::SeqCst) == 0 {
+        std::thread::sleep(ms(1));
+    }
+    while HELD.load(Ordering::SeqCst) == 1 {
+        let dump = dump();
+        assert!(dump.goroutines().len() >= 2);
+        std::thread::sleep(ms(5));
+    }
+    assert!(stats().slots_held > times, "the test is about a slot that is held");
+    waits.join().unwrap();
+    holds.join().unwrap();
 }
