@@ -362,3 +362,47 @@ fn a_crowd_is_a_few_lines() {
         drop(tx);
     });
 }
+
+/// Waits of std's are told apart by the line of the program that waits, and say what it has called.
+#[test]
+fn a_wait_for_a_lock_of_stds_is_shown_with_the_callers_line() {
+    #[inline(never)]
+    fn lock(lock: &std::sync::Mutex<()>) {
+        drop(lock.lock());
+    }
+    #[inline(never)]
+    fn park() {
+        std::thread::park();
+    }
+    program(|| {
+        let mutex = Arc::new(std::sync::Mutex::new(()));
+        let guard = mutex.lock();
+        let waiters: Vec<_> = ["locks 1", "locks 2", "parks"]
+            .into_iter()
+            .map(|name| {
+                let mutex = mutex.clone();
+                let (tell, told) = chan::bounded(1);
+                let waiter = go(name, move || {
+                    tell.send(std::thread::current()).unwrap();
+                    if name == "parks" { park() } else { lock(&mutex) }
+                });
+                (waiter, told.recv().unwrap())
+            })
+            .collect();
+        let locking = said_of("locks 1", &["locks 2", "2 goroutines", "a lock of std's"]);
+        let parking = said_of("parks", &["a lock of std's"]);
+        for (text, called) in [(&locking, "lock"), (&parking, "park")] {
+            let mut lines = text.lines().skip_while(|line| !line.starts_with("    in      "));
+            assert!(lines.next().is_some_and(|line| line.contains(called)), "{text}");
+            // The first frame that is shown is the program's.
+            let first = lines.next().unwrap_or_default();
+            assert!(first.contains("tests/dumps.rs:"), "{text}");
+        }
+        assert!(!locking.contains("futex") && !parking.contains("locks"), "{locking}\n{parking}");
+        drop(guard);
+        for (waiter, thread) in waiters {
+            thread.unpark();
+            waiter.join().unwrap();
+        }
+    });
+}

@@ -124,16 +124,19 @@ fn others_go_on_beside(what: &'static str, hog: fn()) {
         drop(report);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let acceptors_home = go!(move || {
-            let home = processor();
+        let (tell, homes) = chan::unbounded();
+        go!(move || {
             for _ in 0..8 {
                 let (stream, _) = listener.accept().unwrap();
-                go!(serve(stream));
+                let tell = tell.clone();
+                go!(move || {
+                    tell.send(processor()).unwrap();
+                    serve(stream);
+                });
             }
-            home
         });
         let clients: Vec<_> = (0..8).map(|_| client(address, stop.clone())).collect();
-        let server = acceptors_home.join().unwrap();
+        let server = homes.recv().unwrap();
         narrowboat::sleep(Duration::from_millis(50));
 
         let hogged = hog_away_from(server, hog);

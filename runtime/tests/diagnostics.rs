@@ -332,9 +332,12 @@ fn computes(until: &AtomicBool) -> u64 {
 #[test]
 fn a_goroutine_that_keeps_its_processor_is_named_once_for_its_spawn() {
     let name = "a_goroutine_that_keeps_its_processor_is_named_once_for_its_spawn";
-    let line = line!() + 2;
+    let line = line!() + 4;
     let Some(output) = in_child(name) else {
-        let busy = |name: &str, n| Builder::new().name(name).spawn(move || computes(&counted(n))).unwrap();
+        let busy = |name: &str, n| {
+            let until = counted(n);
+            Builder::new().name(name).spawn(move || computes(&until)).unwrap()
+        };
         busy("busy", 1).join().unwrap();
         busy("busy too", 2).join().unwrap();
         assert!(stats().stuck >= 2);

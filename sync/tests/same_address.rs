@@ -5,8 +5,8 @@
 use narrowboat_runtime::{Config, JoinHandle, Stacks, dump, sleep, spawn, stats, yield_now};
 use narrowboat_sync::{Condvar, Mutex, Semaphore};
 use std::hint::black_box;
-use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
 fn ms(n: u64) -> Duration {
@@ -16,40 +16,62 @@ fn ms(n: u64) -> Duration {
 type Body = fn(usize) -> usize;
 type Start = fn(Body, usize) -> JoinHandle<usize>;
 
-// Lines that spawn: one whose goroutines wait with their stacks in place never shares again.
-// Not inlined, because each inlined copy of a line can be a line of its own.
+// Lines that spawn, one for each use: one whose goroutines have waited with their stacks in place, or
+// with much on them, does not share the slot any more. Not inlined, because each inlined copy can be a
+// line of its own.
 
 #[inline(never)]
-fn spawn_here(body: Body, n: usize) -> JoinHandle<usize> {
+fn permits(body: Body, n: usize) -> JoinHandle<usize> {
     spawn(move || body(n))
 }
 
 #[inline(never)]
-fn spawn_lending(body: Body, n: usize) -> JoinHandle<usize> {
+fn notifications(body: Body, n: usize) -> JoinHandle<usize> {
     spawn(move || body(n))
 }
 
 #[inline(never)]
-fn spawn_holding(body: Body, n: usize) -> JoinHandle<usize> {
+fn lending(body: Body, n: usize) -> JoinHandle<usize> {
     spawn(move || body(n))
 }
+
+#[inline(never)]
+fn holding(body: Body, n: usize) -> JoinHandle<usize> {
+    spawn(move || body(n))
+}
+
+#[inline(never)]
+fn held(body: Body, n: usize) -> JoinHandle<usize> {
+    spawn(move || body(n))
+}
+
+#[inline(never)]
+fn describing(body: Body, n: usize) -> JoinHandle<usize> {
+    spawn(move || body(n))
+}
+
+const LINES: [Start; 6] = [permits, notifications, lending, holding, held, describing];
 
 /// Runs the body in two goroutines, on the same slot. What both return has to be one address.
-fn share_an_address(body: Body) {
-    start_runtime();
-    let addresses = [0, 1].map(|n| spawn_here(body, n)).map(|handle| handle.join().unwrap());
+fn share_an_address(start: Start, body: Body) {
+    let _turn = start_runtime();
+    let addresses = [0, 1].map(|n| start(body, n)).map(|handle| handle.join().unwrap());
     assert_eq!(addresses[0], addresses[1], "the test is about locks of one address");
 }
 
-fn start_runtime() {
+/// Starts it once. One test at a time uses it: another's goroutine that holds the slot would send ours elsewhere.
+fn start_runtime() -> MutexGuard<'static, ()> {
     static STARTED: Once = Once::new();
+    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     STARTED.call_once(|| {
         Config::new().stacks(Stacks::Shared).workers(1).processors(1).stack_slots(1).start().unwrap();
         // The first of a line that spawns do not share.
-        for start in [spawn_here as Start, spawn_lending, spawn_holding] {
+        for start in LINES {
             (0..1024).for_each(|n| assert_eq!(start(|n| n, n).join().unwrap(), n));
         }
     });
+    turn
 }
 
 fn address_of<T>(lock: &T) -> usize {
@@ -69,7 +91,7 @@ fn a_permit_goes_to_no_other_semaphore() {
         }
         address_of(&semaphore)
     }
-    share_an_address(wait);
+    share_an_address(permits, wait);
 }
 
 #[test]
@@ -92,7 +114,7 @@ fn a_notification_goes_to_no_other_condition_variable() {
         drop(guard);
         address_of(&condvar)
     }
-    share_an_address(wait);
+    share_an_address(notifications, wait);
 }
 
 /// A condition variable that is used as a bare signal: each waiter brings a mutex of its own.
@@ -102,7 +124,7 @@ fn signal(notify: fn(&Condvar)) {
     const PATTERN: u64 = 0x1111_1100_1111_1100;
     static SIGNAL: Condvar = Condvar::new();
     static WAITING: AtomicUsize = AtomicUsize::new(0);
-    start_runtime();
+    let _turn = start_runtime();
     let waiter = |n: usize| {
         move || {
             let mutex = Mutex::new(n);
@@ -164,8 +186,8 @@ fn a_lock_on_a_copied_stack_can_be_lent_to_threads() {
     }
     // The first waits for its threads in the shared slot, which stays as it is meanwhile. Others of
     // that line do not share after that.
-    start_runtime();
-    let both = [0, 1].map(|n| spawn_lending(lend, n));
+    let _turn = start_runtime();
+    let both = [0, 1].map(|n| lending(lend, n));
     assert_eq!(both.map(|handle| handle.join().unwrap()), [0, 0]);
 }
 
@@ -189,7 +211,7 @@ fn a_dump_tells_locks_of_one_address_apart() {
             sleep(ms(1));
         }
     });
-    share_an_address(wait);
+    share_an_address(describing, wait);
     let things = looker.join().unwrap();
     assert!(things[0].contains("3 permits") && things[1].contains("4 permits"), "{things:?}");
 }
@@ -220,17 +242,18 @@ fn a_dump_leaves_a_slot_that_is_held_to_its_holder() {
         assert!(black_box(&mine).iter().all(|word| *word == 0x5a5a_5a5a), "a word has changed");
         address_of(&mine)
     }
-    start_runtime();
+    let _turn = start_runtime();
     let times = stats().slots_held;
-    let (waits, holds) = (spawn_here(wait, 0), spawn_holding(hold, 0));
+    let (waits, holds) = (held(wait, 0), holding(hold, 0));
     while HELD.load(Ordering::SeqCst) == 0 {
         std::thread::sleep(ms(1));
     }
+    let mut most = 0;
     while HELD.load(Ordering::SeqCst) == 1 {
-        let dump = dump();
-        assert!(dump.goroutines().len() >= 2);
+        most = most.max(dump().goroutines().len());
         std::thread::sleep(ms(5));
     }
+    assert!(most >= 2, "the test is about a dump that shows both");
     assert!(stats().slots_held > times, "the test is about a slot that is held");
     waits.join().unwrap();
     holds.join().unwrap();

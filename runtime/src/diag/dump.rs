@@ -27,13 +27,14 @@ pub struct GoroutineInfo {
     pub(super) spawned_at: &'static Location<'static>,
     pub(super) processor: u16,
     pub(super) stack: StackUse,
+    pub(super) path: u64,
 }
 
 impl GoroutineInfo {
     pub(super) fn key(&self) -> Key {
         // One that does not wait has left the line in which it last did.
         let waits_at = if self.reason == Reason::None { self.spawned_at } else { self.waits_at };
-        Key { reason: self.reason, waits_at, spawned_at: self.spawned_at }
+        Key { reason: self.reason, waits_at, spawned_at: self.spawned_at, path: self.path }
     }
 
     /// Its number.

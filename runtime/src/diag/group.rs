@@ -1,15 +1,14 @@
 //! How a dump reads: goroutines that are alike are shown once, with a count, and what they wait for by number.
 
 use super::dump::{Dump, GoroutineInfo};
+use super::frames::{Frame, Frames};
 use super::inspect::{Key, Sample};
 use crate::clock;
 use crate::goroutine::task;
 use crate::park::{Identity, Reason, Thing, WaitingThread};
-use std::backtrace::Backtrace;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::panic::Location;
 use std::time::Duration;
 
 const MOST_GROUPS: usize = 100;
@@ -76,9 +75,18 @@ impl<'a> Text<'a> {
             let longest = members.iter().map(|member| member.waiting_for).max().unwrap_or_default();
             writeln!(f, ": waiting for {}, for {}", key.reason.waits_for(), lasting(longest))?;
             self.things(f, members, sample)?;
-            writeln!(f, "    at      {}", key.waits_at)?;
+            if key.reason != Reason::Futex {
+                writeln!(f, "    at      {}", key.waits_at)?;
+            }
         }
         writeln!(f, "    spawned {}", key.spawned_at)?;
+        if key.reason == Reason::Slot {
+            writeln!(
+                f,
+                "    to mend let those spawned there have stacks of their own: Builder::own_stack, Config::stacks, or \
+                 NARROWBOAT_STACKS=own"
+            )?;
+        }
         let woken = members.iter().filter(|member| member.woken && key.reason != Reason::None).count();
         if woken > 0 {
             writeln!(f, "    woken   {woken}, and not yet running")?;
@@ -98,7 +106,7 @@ impl<'a> Text<'a> {
             )?,
         }
         let backtrace = sample.and_then(|sample| sample.backtrace.as_ref());
-        backtrace.map_or(Ok(()), |backtrace| frames(f, backtrace, key.waits_at))
+        backtrace.map_or(Ok(()), |backtrace| frames(f, backtrace, key))
     }
 
     /// What the members of a group wait for: the arms of a select, or one thing each.
@@ -220,22 +228,21 @@ fn lasting(duration: Duration) -> String {
 }
 
 /// The frames of the program's own, from the call that blocks to the goroutine's root. What parks it, and what calls it, is ours.
-fn frames(f: &mut fmt::Formatter<'_>, backtrace: &Backtrace, from: &Location<'_>) -> fmt::Result {
-    let text = backtrace.to_string();
-    let mut frames: Vec<(&str, &str)> = Vec::new();
-    for line in text.lines() {
-        match (line.trim_start().strip_prefix("at "), frames.last_mut()) {
-            (Some(at), Some((_, place))) => *place = at,
-            _ => frames.extend(line.split_once(": ").map(|(_, name)| (name, ""))),
-        }
+fn frames(f: &mut fmt::Formatter<'_>, backtrace: &Frames, key: &Key) -> fmt::Result {
+    let frames = backtrace.named();
+    let call = format!("{}:{}:", key.waits_at.file(), key.waits_at.line());
+    // A wait of std's has no line of the caller's. And a frame of the program's may be missing, without
+    // line tables for one.
+    let first = frames.iter().position(|frame| key.reason != Reason::Futex && frame.at.contains(&call));
+    let first = first.or_else(|| frames.iter().position(|frame| !is_internal(frame)));
+    let first = first.unwrap_or_default();
+    if key.reason == Reason::Futex
+        && let Some(called) = first.checked_sub(1).map(|called| &frames[called])
+    {
+        writeln!(f, "    in      {}", called.name)?;
     }
-    let call = format!("{}:{}:", from.file(), from.line());
-    let first = frames.iter().position(|(_, at)| at.contains(&call));
-    // A frame of the program's may be missing, without line tables for one.
-    let first = first.or_else(|| frames.iter().position(|(name, _)| !is_internal(name)));
-    let own = frames.iter().skip(first.unwrap_or_default());
-    let own = own.take_while(|(name, at)| !name.contains(ROOT) && !at.contains(task::FILE));
-    for (index, (name, at)) in own.enumerate() {
+    let own = frames[first..].iter().take_while(|frame| !is_root(frame));
+    for (index, Frame { name, at }) in own.enumerate() {
         if index == MOST_FRAMES {
             return writeln!(f, "        .. and further ones");
         }
@@ -244,14 +251,28 @@ fn frames(f: &mut fmt::Formatter<'_>, backtrace: &Backtrace, from: &Location<'_>
     Ok(())
 }
 
-/// In the name of what calls the goroutine's closure; what has been inlined there is known by its file alone.
-const ROOT: &str = "narrowboat_runtime::goroutine::task::";
+/// What calls the goroutine's closure. What has been inlined there is known by its file alone.
+fn is_root(frame: &Frame) -> bool {
+    frame.name.contains("narrowboat_runtime::goroutine::task::") || frame.at.contains(task::FILE)
+}
 
-fn is_internal(name: &str) -> bool {
-    let name = name.trim_start_matches('<');
-    ["narrowboat_runtime::", "narrowboat_chan::", "narrowboat_sync::", "narrowboat_net::", "std::", "core::"]
-        .iter()
-        .any(|ours| name.starts_with(ours))
+fn is_internal(frame: &Frame) -> bool {
+    /// Where the sources of this crate lie, as far as the compiler was told.
+    const OURS: &str = file!().split_at(file!().len() - "diag/group.rs".len()).0;
+    let name = frame.name.trim_start_matches('<');
+    let modules = [
+        "narrowboat_runtime::",
+        "narrowboat_chan::",
+        "narrowboat_sync::",
+        "narrowboat_net::",
+        "std::",
+        "core::",
+    ];
+    name == "syscall"
+        || modules.iter().any(|module| name.starts_with(module))
+        || frame.at.contains(OURS)
+        // The standard library as it is delivered.
+        || frame.at.starts_with("/rustc/")
 }
 
 impl Reason {

@@ -13,13 +13,13 @@
 //! handle away under the lock, so nobody uses it after that.
 
 use super::dump::GoroutineInfo;
+use super::frames::Frames;
 use crate::clock;
 use crate::goroutine::record::Record;
 use crate::lock::Mutex;
 use crate::park::{self, Identity, Outcome, Reason, Thing, Waiter};
 use crate::sched::Runtime;
 use crate::sched::processor::Processor;
-use std::backtrace::Backtrace;
 use std::collections::HashMap;
 use std::panic::Location;
 use std::sync::atomic::{Ordering, fence};
@@ -29,6 +29,8 @@ use std::time::{Duration, Instant};
 /// For how many groups of goroutines one inspection finds out more at most, and how many things it describes besides.
 const MOST_SAMPLES: usize = 128;
 const MOST_THINGS: usize = 1024;
+/// Of how many that wait for locks of std's it finds out where the program called.
+const MOST_PATHS: usize = 1024;
 
 /// What goroutines that are shown together have in common.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,12 +38,14 @@ pub(crate) struct Key {
     pub(crate) reason: Reason,
     pub(crate) waits_at: &'static Location<'static>,
     pub(crate) spawned_at: &'static Location<'static>,
+    /// How it got there, if the line that waits is not the caller's; or 0.
+    pub(crate) path: u64,
 }
 
 /// What is found out of one goroutine for all that are shown with it.
 #[derive(Debug, Default)]
 pub(crate) struct Sample {
-    pub(crate) backtrace: Option<Backtrace>,
+    pub(crate) backtrace: Option<Frames>,
     /// The arms of its select.
     pub(crate) arms: Vec<Thing>,
 }
@@ -55,6 +59,8 @@ pub(crate) struct Findings {
     pub(crate) things: HashMap<Identity, Thing>,
     /// The numbers of processors that have not answered.
     pub(crate) silent: Vec<usize>,
+    /// How many paths have been found out.
+    paths: usize,
 }
 
 struct State {
@@ -122,7 +128,14 @@ impl Findings {
     /// Called by the loop of the processor, between goroutines; the record is one of that processor's.
     unsafe fn add(&mut self, processor: &Processor, record: &Record) {
         // SAFETY: by contract.
-        let info = unsafe { processor.describe(record) };
+        let mut info = unsafe { processor.describe(record) };
+        let mut backtrace = None;
+        if info.reason == Reason::Futex && self.paths < MOST_PATHS {
+            self.paths += 1;
+            // SAFETY: by contract.
+            backtrace = unsafe { processor.backtrace_of(record) };
+            info.path = backtrace.as_ref().map_or(0, Frames::path);
+        }
         let key = info.key();
         let first = self.samples.len() < MOST_SAMPLES && !self.samples.contains_key(&key);
         if let Some(object) = info.identity()
@@ -140,7 +153,7 @@ impl Findings {
         }
         if first {
             // SAFETY: by contract, and as above.
-            self.samples.insert(key, unsafe { processor.sample(record, &info) });
+            self.samples.insert(key, unsafe { processor.sample(record, &info, backtrace) });
         }
         self.goroutines.push(info);
     }
@@ -206,16 +219,18 @@ impl Processor {
             processor: self.index as u16,
             // SAFETY: by contract.
             stack: unsafe { self.stack_of(record) },
+            path: 0,
         }
     }
+
     /// # Safety
     /// Called by the loop of this processor, between goroutines; the record is one of this processor's, and `info` says what it
     /// waits for.
-    unsafe fn sample(&self, record: &Record, info: &GoroutineInfo) -> Sample {
-        let mut sample = Sample::default();
+    unsafe fn sample(&self, record: &Record, info: &GoroutineInfo, backtrace: Option<Frames>) -> Sample {
+        let mut sample = Sample { backtrace, ..Sample::default() };
         // SAFETY: by contract. The stack, on which a select has its arms, is in place once the backtrace has been taken.
         unsafe {
-            sample.backtrace = self.backtrace_of(record);
+            sample.backtrace = sample.backtrace.or_else(|| self.backtrace_of(record));
             if info.reason == Reason::Select && info.object.address != 0 && self.stack_of(record).resident {
                 park::describe(info.reason, info.object.address, &mut |arm| sample.arms.push(arm));
             }

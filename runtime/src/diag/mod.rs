@@ -14,6 +14,7 @@ pub(crate) mod counters;
 pub(crate) mod deadlock;
 pub(crate) mod debugger;
 pub(crate) mod dump;
+mod frames;
 pub(crate) mod group;
 pub(crate) mod inspect;
 mod prometheus;
@@ -22,6 +23,8 @@ pub(crate) mod schedtrace;
 pub(crate) mod stats;
 pub(crate) mod stuck;
 pub mod trace;
+
+pub(crate) use frames::Frames;
 
 use crate::sys::signals;
 use std::fmt;

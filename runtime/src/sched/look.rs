@@ -5,10 +5,10 @@ use super::Runtime;
 use super::batch::Begun;
 use super::processor::Processor;
 use crate::arch;
+use crate::diag::Frames;
 use crate::goroutine::record::Record;
 use crate::park::Identity;
 use crate::stack::slots::Live;
-use std::backtrace::Backtrace;
 use std::ptr;
 use std::sync::atomic::Ordering;
 
@@ -121,10 +121,10 @@ impl Processor {
     ///
     /// # Safety
     /// Called by the loop of this processor, between goroutines; the record is one of this processor's.
-    pub(crate) unsafe fn backtrace_of(&self, record: &Record) -> Option<Backtrace> {
+    pub(crate) unsafe fn backtrace_of(&self, record: &Record) -> Option<Frames> {
         extern "C" fn capture(to: usize) {
             // SAFETY: `backtrace_of` passes the address of such a place.
-            unsafe { *(to as *mut Option<Backtrace>) = Some(Backtrace::force_capture()) };
+            unsafe { *(to as *mut Option<Frames>) = Some(Frames::capture()) };
         }
         let mut backtrace = None;
         // SAFETY: by contract. The goroutine is suspended, its bytes are in place once it has been brought in, and below them nobody has any.

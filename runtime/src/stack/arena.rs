@@ -7,12 +7,18 @@ use crate::sys::memory::{Reservation, page_size};
 use std::io;
 use std::sync::atomic::AtomicU64;
 
-/// Slot bases are staggered by this much. All slots begin at multiples of one large power of two; without the
-/// stagger the hot ends of all stacks would compete for the same sets of every cache and of the TLB. One page moves
-/// the TLB set, one line the cache set.
-const STAGGER: usize = 4096 + 64;
-/// The stagger starts over after this many slots, so that it stays small against a slot.
-const STAGGERED_SLOTS: usize = 8;
+/// How far the base of slot `index` lies below its end, at most so many bytes.
+///
+/// All slots begin at multiples of one large power of two; without this the hot ends of all stacks
+/// would compete for the same sets of every cache and of the TLB. A page more moves the TLB's set and
+/// the entry of the page table, a line more the cache's set. Not more lines than fit half a page,
+/// because what a goroutine needs would often lie in two pages then.
+fn stagger(index: usize, most: usize) -> usize {
+    const PAGES: usize = 512;
+    const LINES: usize = 32;
+    let pages = PAGES.min(most / 4096).max(1);
+    index % pages * 4096 + index % LINES * 64
+}
 
 pub(crate) struct Arena {
     memory: Reservation,
@@ -49,7 +55,7 @@ impl Arena {
         loop {
             match self.memory.open_above_guard(high - size - GUARD, high - size, high) {
                 Ok(()) => {
-                    let base = high - index % STAGGERED_SLOTS * STAGGER;
+                    let base = high - stagger(index, size / 64);
                     // For ever, as the slot.
                     std::mem::forget(valgrind::Registered::new(high - size, high));
                     return Ok(Bounds { base, limit: high - size });

@@ -410,7 +410,8 @@ mod tests {
             let stop = stop.clone();
             crate::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
-                    black_box(recurse(1000));
+                    // Also where a stack has 256 KiB in all.
+                    black_box(recurse(150));
                     crate::yield_now();
                 }
             })
