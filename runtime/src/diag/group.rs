@@ -240,6 +240,9 @@ fn frames(f: &mut fmt::Formatter<'_>, backtrace: &Frames, key: &Key) -> fmt::Res
         && let Some(called) = first.checked_sub(1).map(|called| &frames[called])
     {
         writeln!(f, "    in      {}", called.name)?;
+        if frames[..first].iter().any(|frame| frame.name.contains("mpmc") || frame.at.contains("/mpmc/")) {
+            writeln!(f, "    to mend use narrowboat::chan between goroutines: a channel of std's may not see them")?;
+        }
     }
     let own = frames[first..].iter().take_while(|frame| !is_root(frame));
     for (index, Frame { name, at }) in own.enumerate() {

@@ -37,7 +37,7 @@ pub struct Stats {
     pub pinned: bool,
     /// Bytes of thread-locals that are a goroutine's own; what a switch between two goroutines compares.
     pub private_locals: usize,
-    /// Why goroutines of a processor share its thread-locals, as they did before, if they do.
+    /// Why goroutines of a processor share its thread-locals, where they do.
     pub shared_locals: Option<&'static str>,
     /// How many times a goroutine has waited for one of std's locks, or in `thread::park`, in a
     /// stack slot that it shares: the others of that slot wait meanwhile.

@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 /// Starts a goroutine that runs `f`.
 ///
-/// It runs concurrently with its spawner, costs a few hundred bytes while it is parked, and keeps the thread-locals it
-/// starts with for life: values that are not `Send` may live in it across any blocking call.
+/// It runs concurrently with its spawner and costs a few hundred bytes while it is parked. It has
+/// thread-locals of its own, and values that are not `Send` may live in it across any blocking call.
 ///
 /// # Panics
 /// If the runtime cannot start (see [`Config::start`](crate::Config::start)).
