@@ -9,7 +9,7 @@ use std::fmt;
 ///
 /// # Examples
 /// ```
-/// let (tx, rx) = narrowboat_chan::unbounded();
+/// let (tx, rx) = narrowboat::chan::unbounded();
 /// drop(rx);
 /// let error = tx.send("letter").unwrap_err();
 /// assert_eq!(error.to_string(), "sending on a disconnected channel");
@@ -22,7 +22,7 @@ pub struct SendError<T>(pub T);
 ///
 /// # Examples
 /// ```
-/// let (tx, rx) = narrowboat_chan::bounded(1);
+/// let (tx, rx) = narrowboat::chan::bounded(1);
 /// tx.try_send(1).unwrap();
 /// assert!(tx.try_send(2).unwrap_err().is_full());
 /// drop(rx);
@@ -42,7 +42,7 @@ pub enum TrySendError<T> {
 /// ```
 /// use std::time::Duration;
 ///
-/// let (tx, rx) = narrowboat_chan::bounded(0);
+/// let (tx, rx) = narrowboat::chan::bounded(0);
 /// let error = tx.send_timeout("letter", Duration::from_millis(1)).unwrap_err();
 /// assert!(error.is_timeout());
 /// assert_eq!(error.into_inner(), "letter");
@@ -60,9 +60,9 @@ pub enum SendTimeoutError<T> {
 ///
 /// # Examples
 /// ```
-/// let (tx, rx) = narrowboat_chan::unbounded::<i32>();
+/// let (tx, rx) = narrowboat::chan::unbounded::<i32>();
 /// drop(tx);
-/// assert_eq!(rx.recv(), Err(narrowboat_chan::RecvError));
+/// assert_eq!(rx.recv(), Err(narrowboat::chan::RecvError));
 /// ```
 #[derive(PartialEq, Eq, Clone, Copy, Debug)]
 pub struct RecvError;
@@ -71,7 +71,7 @@ pub struct RecvError;
 ///
 /// # Examples
 /// ```
-/// let (tx, rx) = narrowboat_chan::unbounded::<i32>();
+/// let (tx, rx) = narrowboat::chan::unbounded::<i32>();
 /// assert!(rx.try_recv().unwrap_err().is_empty());
 /// drop(tx);
 /// assert!(rx.try_recv().unwrap_err().is_disconnected());
@@ -90,7 +90,7 @@ pub enum TryRecvError {
 /// ```
 /// use std::time::Duration;
 ///
-/// let (tx, rx) = narrowboat_chan::unbounded::<i32>();
+/// let (tx, rx) = narrowboat::chan::unbounded::<i32>();
 /// assert!(rx.recv_timeout(Duration::from_millis(1)).unwrap_err().is_timeout());
 /// # drop(tx);
 /// ```
@@ -106,10 +106,10 @@ pub enum RecvTimeoutError {
 ///
 /// # Examples
 /// ```
-/// let (_tx, rx) = narrowboat_chan::unbounded::<i32>();
-/// let mut select = narrowboat_chan::Select::new();
+/// let (_tx, rx) = narrowboat::chan::unbounded::<i32>();
+/// let mut select = narrowboat::chan::Select::new();
 /// select.recv(&rx);
-/// assert_eq!(select.try_select().unwrap_err(), narrowboat_chan::TrySelectError);
+/// assert_eq!(select.try_select().unwrap_err(), narrowboat::chan::TrySelectError);
 /// ```
 #[derive(PartialEq, Eq, Clone, Copy, Debug)]
 pub struct TrySelectError;
@@ -120,11 +120,11 @@ pub struct TrySelectError;
 /// ```
 /// use std::time::Duration;
 ///
-/// let (_tx, rx) = narrowboat_chan::unbounded::<i32>();
-/// let mut select = narrowboat_chan::Select::new();
+/// let (_tx, rx) = narrowboat::chan::unbounded::<i32>();
+/// let mut select = narrowboat::chan::Select::new();
 /// select.recv(&rx);
 /// let error = select.select_timeout(Duration::from_millis(1)).unwrap_err();
-/// assert_eq!(error, narrowboat_chan::SelectTimeoutError);
+/// assert_eq!(error, narrowboat::chan::SelectTimeoutError);
 /// ```
 #[derive(PartialEq, Eq, Clone, Copy, Debug)]
 pub struct SelectTimeoutError;
@@ -133,10 +133,10 @@ pub struct SelectTimeoutError;
 ///
 /// # Examples
 /// ```
-/// let (_tx, rx) = narrowboat_chan::unbounded::<i32>();
-/// let mut select = narrowboat_chan::Select::new();
+/// let (_tx, rx) = narrowboat::chan::unbounded::<i32>();
+/// let mut select = narrowboat::chan::Select::new();
 /// select.recv(&rx);
-/// assert_eq!(select.try_ready(), Err(narrowboat_chan::TryReadyError));
+/// assert_eq!(select.try_ready(), Err(narrowboat::chan::TryReadyError));
 /// ```
 #[derive(PartialEq, Eq, Clone, Copy, Debug)]
 pub struct TryReadyError;
@@ -147,11 +147,11 @@ pub struct TryReadyError;
 /// ```
 /// use std::time::Duration;
 ///
-/// let (_tx, rx) = narrowboat_chan::unbounded::<i32>();
-/// let mut select = narrowboat_chan::Select::new();
+/// let (_tx, rx) = narrowboat::chan::unbounded::<i32>();
+/// let mut select = narrowboat::chan::Select::new();
 /// select.recv(&rx);
 /// let error = select.ready_timeout(Duration::from_millis(1)).unwrap_err();
-/// assert_eq!(error, narrowboat_chan::ReadyTimeoutError);
+/// assert_eq!(error, narrowboat::chan::ReadyTimeoutError);
 /// ```
 #[derive(PartialEq, Eq, Clone, Copy, Debug)]
 pub struct ReadyTimeoutError;
@@ -178,7 +178,7 @@ impl<T> SendError<T> {
     /// The message.
     ///
     /// ```
-    /// let (tx, rx) = narrowboat_chan::bounded(0);
+    /// let (tx, rx) = narrowboat::chan::bounded(0);
     /// drop(rx);
     /// assert_eq!(tx.send(7).unwrap_err().into_inner(), 7);
     /// ```
@@ -217,7 +217,7 @@ impl<T> TrySendError<T> {
     /// The message.
     ///
     /// ```
-    /// let (tx, _rx) = narrowboat_chan::bounded(0);
+    /// let (tx, _rx) = narrowboat::chan::bounded(0);
     /// assert_eq!(tx.try_send(7).unwrap_err().into_inner(), 7);
     /// ```
     pub fn into_inner(self) -> T {
@@ -229,7 +229,7 @@ impl<T> TrySendError<T> {
     /// Whether the channel was full.
     ///
     /// ```
-    /// let (tx, _rx) = narrowboat_chan::bounded(0);
+    /// let (tx, _rx) = narrowboat::chan::bounded(0);
     /// assert!(tx.try_send(7).unwrap_err().is_full());
     /// ```
     pub fn is_full(&self) -> bool {
@@ -239,7 +239,7 @@ impl<T> TrySendError<T> {
     /// Whether the channel was closed.
     ///
     /// ```
-    /// let (tx, rx) = narrowboat_chan::bounded(0);
+    /// let (tx, rx) = narrowboat::chan::bounded(0);
     /// drop(rx);
     /// assert!(tx.try_send(7).unwrap_err().is_disconnected());
     /// ```
@@ -276,7 +276,7 @@ impl<T> SendTimeoutError<T> {
     ///
     /// ```
     /// use std::time::Duration;
-    /// let (tx, _rx) = narrowboat_chan::bounded(0);
+    /// let (tx, _rx) = narrowboat::chan::bounded(0);
     /// assert_eq!(tx.send_timeout(7, Duration::ZERO).unwrap_err().into_inner(), 7);
     /// ```
     pub fn into_inner(self) -> T {
@@ -289,7 +289,7 @@ impl<T> SendTimeoutError<T> {
     ///
     /// ```
     /// use std::time::Duration;
-    /// let (tx, _rx) = narrowboat_chan::bounded(0);
+    /// let (tx, _rx) = narrowboat::chan::bounded(0);
     /// assert!(tx.send_timeout(7, Duration::ZERO).unwrap_err().is_timeout());
     /// ```
     pub fn is_timeout(&self) -> bool {
@@ -300,7 +300,7 @@ impl<T> SendTimeoutError<T> {
     ///
     /// ```
     /// use std::time::Duration;
-    /// let (tx, rx) = narrowboat_chan::bounded(0);
+    /// let (tx, rx) = narrowboat::chan::bounded(0);
     /// drop(rx);
     /// assert!(tx.send_timeout(7, Duration::ZERO).unwrap_err().is_disconnected());
     /// ```
@@ -338,7 +338,7 @@ impl TryRecvError {
     /// Whether the channel was empty.
     ///
     /// ```
-    /// let (_tx, rx) = narrowboat_chan::unbounded::<i32>();
+    /// let (_tx, rx) = narrowboat::chan::unbounded::<i32>();
     /// assert!(rx.try_recv().unwrap_err().is_empty());
     /// ```
     pub fn is_empty(&self) -> bool {
@@ -348,7 +348,7 @@ impl TryRecvError {
     /// Whether the channel was closed.
     ///
     /// ```
-    /// let (tx, rx) = narrowboat_chan::unbounded::<i32>();
+    /// let (tx, rx) = narrowboat::chan::unbounded::<i32>();
     /// drop(tx);
     /// assert!(rx.try_recv().unwrap_err().is_disconnected());
     /// ```
@@ -379,7 +379,7 @@ impl RecvTimeoutError {
     ///
     /// ```
     /// use std::time::Duration;
-    /// let (_tx, rx) = narrowboat_chan::unbounded::<i32>();
+    /// let (_tx, rx) = narrowboat::chan::unbounded::<i32>();
     /// assert!(rx.recv_timeout(Duration::ZERO).unwrap_err().is_timeout());
     /// ```
     pub fn is_timeout(&self) -> bool {
@@ -390,7 +390,7 @@ impl RecvTimeoutError {
     ///
     /// ```
     /// use std::time::Duration;
-    /// let (tx, rx) = narrowboat_chan::unbounded::<i32>();
+    /// let (tx, rx) = narrowboat::chan::unbounded::<i32>();
     /// drop(tx);
     /// assert!(rx.recv_timeout(Duration::ZERO).unwrap_err().is_disconnected());
     /// ```

@@ -8,7 +8,7 @@ use std::iter::FusedIterator;
 ///
 /// # Examples
 /// ```
-/// let (tx, rx) = narrowboat_chan::unbounded();
+/// let (tx, rx) = narrowboat::chan::unbounded();
 /// tx.send(1).unwrap();
 /// tx.send(2).unwrap();
 /// tx.close();
@@ -22,7 +22,7 @@ pub struct Iter<'a, T> {
 ///
 /// # Examples
 /// ```
-/// let (tx, rx) = narrowboat_chan::unbounded();
+/// let (tx, rx) = narrowboat::chan::unbounded();
 /// tx.send(1).unwrap();
 /// tx.send(2).unwrap();
 /// assert_eq!(rx.try_iter().collect::<Vec<i32>>(), [1, 2]);
@@ -35,7 +35,7 @@ pub struct TryIter<'a, T> {
 ///
 /// # Examples
 /// ```
-/// let (tx, rx) = narrowboat_chan::unbounded();
+/// let (tx, rx) = narrowboat::chan::unbounded();
 /// tx.send("a").unwrap();
 /// drop(tx);
 /// assert_eq!(rx.into_iter().collect::<Vec<_>>(), ["a"]);
@@ -48,7 +48,7 @@ impl<T> Receiver<T> {
     /// Messages as they come: each step waits for one, and the end is reached when the channel is empty and closed.
     ///
     /// ```
-    /// let (tx, rx) = narrowboat_chan::bounded(1);
+    /// let (tx, rx) = narrowboat::chan::bounded(1);
     /// std::thread::spawn(move || (1..=3).for_each(|n| tx.send(n).unwrap()));
     /// assert_eq!(rx.iter().collect::<Vec<_>>(), [1, 2, 3]);
     /// ```
@@ -59,7 +59,7 @@ impl<T> Receiver<T> {
     /// The messages that are there: the end is reached when there is none at the moment.
     ///
     /// ```
-    /// let (tx, rx) = narrowboat_chan::unbounded();
+    /// let (tx, rx) = narrowboat::chan::unbounded();
     /// tx.send(1).unwrap();
     /// assert_eq!(rx.try_iter().count(), 1);
     /// assert_eq!(rx.try_iter().count(), 0);

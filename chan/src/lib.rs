@@ -30,7 +30,7 @@
 //!
 //! # Examples
 //! ```
-//! use narrowboat_chan::{after, bounded, select};
+//! use narrowboat::chan::{after, bounded, select};
 //! use std::thread;
 //! use std::time::Duration;
 //!

@@ -29,7 +29,7 @@ fn timer(first: Instant, period: Option<Duration>) -> Receiver<Instant> {
 /// ```
 /// use std::thread;
 ///
-/// let (tx, rx) = narrowboat_chan::bounded(1);
+/// let (tx, rx) = narrowboat::chan::bounded(1);
 /// tx.send(1).unwrap();
 /// thread::spawn(move || tx.send(2).unwrap()); // waits until the 1 has been received
 /// assert_eq!(rx.recv(), Ok(1));
@@ -44,7 +44,7 @@ pub fn bounded<T>(cap: usize) -> (Sender<T>, Receiver<T>) {
 ///
 /// # Examples
 /// ```
-/// let (tx, rx) = narrowboat_chan::unbounded();
+/// let (tx, rx) = narrowboat::chan::unbounded();
 /// for n in 0..1000 {
 ///     tx.send(n).unwrap();
 /// }
@@ -60,7 +60,7 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
 ///
 /// # Examples
 /// ```
-/// use narrowboat_chan::{after, select, unbounded};
+/// use narrowboat::chan::{after, select, unbounded};
 /// use std::time::Duration;
 ///
 /// let (_tx, rx) = unbounded::<i32>();
@@ -81,7 +81,7 @@ pub fn after(duration: Duration) -> Receiver<Instant> {
 /// use std::time::{Duration, Instant};
 ///
 /// let when = Instant::now() + Duration::from_millis(5);
-/// assert_eq!(narrowboat_chan::at(when).recv(), Ok(when));
+/// assert_eq!(narrowboat::chan::at(when).recv(), Ok(when));
 /// assert!(Instant::now() >= when);
 /// ```
 pub fn at(when: Instant) -> Receiver<Instant> {
@@ -98,7 +98,7 @@ pub fn at(when: Instant) -> Receiver<Instant> {
 /// use std::time::{Duration, Instant};
 ///
 /// let start = Instant::now();
-/// let ticker = narrowboat_chan::tick(Duration::from_millis(5));
+/// let ticker = narrowboat::chan::tick(Duration::from_millis(5));
 /// ticker.recv().unwrap();
 /// ticker.recv().unwrap();
 /// assert!(start.elapsed() >= Duration::from_millis(10));
@@ -112,11 +112,11 @@ pub fn tick(duration: Duration) -> Receiver<Instant> {
 ///
 /// # Examples
 /// ```
-/// use narrowboat_chan::{after, never, select};
+/// use narrowboat::chan::{after, never, select};
 /// use std::time::Duration;
 ///
 /// let limit: Option<Duration> = None;
-/// let (tx, rx) = narrowboat_chan::unbounded();
+/// let (tx, rx) = narrowboat::chan::unbounded();
 /// tx.send(1).unwrap();
 /// select! {
 ///     recv(rx) -> msg => assert_eq!(msg, Ok(1)),

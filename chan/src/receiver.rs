@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 ///
 /// # Examples
 /// ```
-/// let (tx, rx) = narrowboat_chan::bounded(0);
+/// let (tx, rx) = narrowboat::chan::bounded(0);
 /// std::thread::spawn(move || {
 ///     tx.send("ahoy").unwrap();
 /// });
@@ -63,11 +63,11 @@ impl<T> Receiver<T> {
     ///
     /// # Examples
     /// ```
-    /// let (tx, rx) = narrowboat_chan::unbounded();
+    /// let (tx, rx) = narrowboat::chan::unbounded();
     /// tx.send(5).unwrap();
     /// drop(tx);
     /// assert_eq!(rx.recv(), Ok(5));
-    /// assert_eq!(rx.recv(), Err(narrowboat_chan::RecvError));
+    /// assert_eq!(rx.recv(), Err(narrowboat::chan::RecvError));
     /// ```
     #[inline]
     #[track_caller]
@@ -85,9 +85,9 @@ impl<T> Receiver<T> {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_chan::TryRecvError;
+    /// use narrowboat::chan::TryRecvError;
     ///
-    /// let (tx, rx) = narrowboat_chan::unbounded();
+    /// let (tx, rx) = narrowboat::chan::unbounded();
     /// assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
     /// tx.send(5).unwrap();
     /// drop(tx);
@@ -111,10 +111,10 @@ impl<T> Receiver<T> {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_chan::RecvTimeoutError;
+    /// use narrowboat::chan::RecvTimeoutError;
     /// use std::time::Duration;
     ///
-    /// let (tx, rx) = narrowboat_chan::unbounded();
+    /// let (tx, rx) = narrowboat::chan::unbounded();
     /// tx.send(5).unwrap();
     /// assert_eq!(rx.recv_timeout(Duration::ZERO), Ok(5));
     /// assert_eq!(rx.recv_timeout(Duration::from_millis(5)), Err(RecvTimeoutError::Timeout));
@@ -139,7 +139,7 @@ impl<T> Receiver<T> {
     /// ```
     /// use std::time::{Duration, Instant};
     ///
-    /// let (_tx, rx) = narrowboat_chan::unbounded::<i32>();
+    /// let (_tx, rx) = narrowboat::chan::unbounded::<i32>();
     /// let soon = Instant::now() + Duration::from_millis(5);
     /// assert!(rx.recv_deadline(soon).unwrap_err().is_timeout());
     /// ```
@@ -157,7 +157,7 @@ impl<T> Receiver<T> {
     ///
     /// # Examples
     /// ```
-    /// let (tx, rx) = narrowboat_chan::unbounded();
+    /// let (tx, rx) = narrowboat::chan::unbounded();
     /// tx.send(1).unwrap();
     /// assert!(rx.close());
     /// assert!(tx.send(2).is_err());
@@ -176,7 +176,7 @@ impl<T> Receiver<T> {
     ///
     /// # Examples
     /// ```
-    /// let (tx, rx) = narrowboat_chan::unbounded::<i32>();
+    /// let (tx, rx) = narrowboat::chan::unbounded::<i32>();
     /// assert!(!rx.is_closed());
     /// drop(tx);
     /// assert!(rx.is_closed());
@@ -194,7 +194,7 @@ impl<T> Receiver<T> {
     ///
     /// # Examples
     /// ```
-    /// let (tx, rx) = narrowboat_chan::unbounded();
+    /// let (tx, rx) = narrowboat::chan::unbounded();
     /// assert!(rx.is_empty());
     /// tx.send(0).unwrap();
     /// assert!(!rx.is_empty());
@@ -207,7 +207,7 @@ impl<T> Receiver<T> {
     ///
     /// # Examples
     /// ```
-    /// let (tx, rx) = narrowboat_chan::bounded(1);
+    /// let (tx, rx) = narrowboat::chan::bounded(1);
     /// assert!(!rx.is_full());
     /// tx.send(0).unwrap();
     /// assert!(rx.is_full());
@@ -226,7 +226,7 @@ impl<T> Receiver<T> {
     ///
     /// # Examples
     /// ```
-    /// let (tx, rx) = narrowboat_chan::unbounded();
+    /// let (tx, rx) = narrowboat::chan::unbounded();
     /// tx.send(1).unwrap();
     /// tx.send(2).unwrap();
     /// assert_eq!(rx.len(), 2);
@@ -246,9 +246,9 @@ impl<T> Receiver<T> {
     ///
     /// # Examples
     /// ```
-    /// assert_eq!(narrowboat_chan::unbounded::<i32>().1.capacity(), None);
-    /// assert_eq!(narrowboat_chan::bounded::<i32>(5).1.capacity(), Some(5));
-    /// assert_eq!(narrowboat_chan::never::<i32>().capacity(), Some(0));
+    /// assert_eq!(narrowboat::chan::unbounded::<i32>().1.capacity(), None);
+    /// assert_eq!(narrowboat::chan::bounded::<i32>(5).1.capacity(), Some(5));
+    /// assert_eq!(narrowboat::chan::never::<i32>().capacity(), Some(0));
     /// ```
     pub fn capacity(&self) -> Option<usize> {
         checkpoint();
@@ -263,8 +263,8 @@ impl<T> Receiver<T> {
     ///
     /// # Examples
     /// ```
-    /// let (_tx, rx) = narrowboat_chan::unbounded::<i32>();
-    /// let (_tx2, other) = narrowboat_chan::unbounded::<i32>();
+    /// let (_tx, rx) = narrowboat::chan::unbounded::<i32>();
+    /// let (_tx2, other) = narrowboat::chan::unbounded::<i32>();
     /// assert!(rx.same_channel(&rx.clone()));
     /// assert!(!rx.same_channel(&other));
     /// ```

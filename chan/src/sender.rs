@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 ///
 /// # Examples
 /// ```
-/// let (tx, rx) = narrowboat_chan::unbounded();
+/// let (tx, rx) = narrowboat::chan::unbounded();
 /// let second = tx.clone();
 /// std::thread::spawn(move || tx.send("one").unwrap());
 /// std::thread::spawn(move || second.send("two").unwrap());
@@ -37,10 +37,10 @@ impl<T> Sender<T> {
     ///
     /// # Examples
     /// ```
-    /// let (tx, rx) = narrowboat_chan::bounded(1);
+    /// let (tx, rx) = narrowboat::chan::bounded(1);
     /// assert!(tx.send(1).is_ok());
     /// drop(rx);
-    /// assert_eq!(tx.send(2), Err(narrowboat_chan::SendError(2)));
+    /// assert_eq!(tx.send(2), Err(narrowboat::chan::SendError(2)));
     /// ```
     #[inline]
     #[track_caller]
@@ -56,9 +56,9 @@ impl<T> Sender<T> {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_chan::TrySendError;
+    /// use narrowboat::chan::TrySendError;
     ///
-    /// let (tx, _rx) = narrowboat_chan::bounded(1);
+    /// let (tx, _rx) = narrowboat::chan::bounded(1);
     /// assert_eq!(tx.try_send(1), Ok(()));
     /// assert_eq!(tx.try_send(2), Err(TrySendError::Full(2)));
     /// ```
@@ -80,10 +80,10 @@ impl<T> Sender<T> {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_chan::SendTimeoutError;
+    /// use narrowboat::chan::SendTimeoutError;
     /// use std::time::Duration;
     ///
-    /// let (tx, _rx) = narrowboat_chan::bounded(1);
+    /// let (tx, _rx) = narrowboat::chan::bounded(1);
     /// assert_eq!(tx.send_timeout(1, Duration::ZERO), Ok(()));
     /// assert_eq!(tx.send_timeout(2, Duration::from_millis(5)), Err(SendTimeoutError::Timeout(2)));
     /// ```
@@ -109,7 +109,7 @@ impl<T> Sender<T> {
     /// ```
     /// use std::time::{Duration, Instant};
     ///
-    /// let (tx, _rx) = narrowboat_chan::bounded(0);
+    /// let (tx, _rx) = narrowboat::chan::bounded(0);
     /// let soon = Instant::now() + Duration::from_millis(5);
     /// assert!(tx.send_deadline(1, soon).unwrap_err().is_timeout());
     /// ```
@@ -125,7 +125,7 @@ impl<T> Sender<T> {
     ///
     /// # Examples
     /// ```
-    /// let (tx, rx) = narrowboat_chan::unbounded();
+    /// let (tx, rx) = narrowboat::chan::unbounded();
     /// tx.send(1).unwrap();
     /// assert!(tx.close());
     /// assert!(!tx.close());
@@ -142,7 +142,7 @@ impl<T> Sender<T> {
     ///
     /// # Examples
     /// ```
-    /// let (tx, rx) = narrowboat_chan::bounded::<i32>(1);
+    /// let (tx, rx) = narrowboat::chan::bounded::<i32>(1);
     /// assert!(!tx.is_closed());
     /// drop(rx);
     /// assert!(tx.is_closed());
@@ -156,7 +156,7 @@ impl<T> Sender<T> {
     ///
     /// # Examples
     /// ```
-    /// let (tx, _rx) = narrowboat_chan::unbounded();
+    /// let (tx, _rx) = narrowboat::chan::unbounded();
     /// assert!(tx.is_empty());
     /// tx.send(0).unwrap();
     /// assert!(!tx.is_empty());
@@ -169,7 +169,7 @@ impl<T> Sender<T> {
     ///
     /// # Examples
     /// ```
-    /// let (tx, _rx) = narrowboat_chan::bounded(1);
+    /// let (tx, _rx) = narrowboat::chan::bounded(1);
     /// assert!(!tx.is_full());
     /// tx.send(0).unwrap();
     /// assert!(tx.is_full());
@@ -183,7 +183,7 @@ impl<T> Sender<T> {
     ///
     /// # Examples
     /// ```
-    /// let (tx, _rx) = narrowboat_chan::unbounded();
+    /// let (tx, _rx) = narrowboat::chan::unbounded();
     /// tx.send(1).unwrap();
     /// tx.send(2).unwrap();
     /// assert_eq!(tx.len(), 2);
@@ -197,9 +197,9 @@ impl<T> Sender<T> {
     ///
     /// # Examples
     /// ```
-    /// assert_eq!(narrowboat_chan::unbounded::<i32>().0.capacity(), None);
-    /// assert_eq!(narrowboat_chan::bounded::<i32>(5).0.capacity(), Some(5));
-    /// assert_eq!(narrowboat_chan::bounded::<i32>(0).0.capacity(), Some(0));
+    /// assert_eq!(narrowboat::chan::unbounded::<i32>().0.capacity(), None);
+    /// assert_eq!(narrowboat::chan::bounded::<i32>(5).0.capacity(), Some(5));
+    /// assert_eq!(narrowboat::chan::bounded::<i32>(0).0.capacity(), Some(0));
     /// ```
     pub fn capacity(&self) -> Option<usize> {
         checkpoint();
@@ -210,8 +210,8 @@ impl<T> Sender<T> {
     ///
     /// # Examples
     /// ```
-    /// let (tx, _rx) = narrowboat_chan::unbounded::<i32>();
-    /// let (other, _rx2) = narrowboat_chan::unbounded::<i32>();
+    /// let (tx, _rx) = narrowboat::chan::unbounded::<i32>();
+    /// let (other, _rx2) = narrowboat::chan::unbounded::<i32>();
     /// assert!(tx.same_channel(&tx.clone()));
     /// assert!(!tx.same_channel(&other));
     /// ```

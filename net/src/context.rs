@@ -76,8 +76,8 @@ impl Tied {
 ///
 /// # Examples
 /// ```
-/// use narrowboat_chan::context::{self, background, with_cancel};
-/// use narrowboat_net::{TcpListener, TcpStream};
+/// use narrowboat::context::{self, background, with_cancel};
+/// use narrowboat::net::{TcpListener, TcpStream};
 /// use std::io::Read;
 ///
 /// let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -106,8 +106,8 @@ impl<S> WithContext<S> {
     ///
     /// # Examples
     /// ```
-    /// # use narrowboat_net::{TcpListener, TcpStream};
-    /// use narrowboat_chan::context::background;
+    /// # use narrowboat::net::{TcpListener, TcpStream};
+    /// use narrowboat::context::background;
     ///
     /// let listener = TcpListener::bind("127.0.0.1:0")?;
     /// let stream = TcpStream::connect(listener.local_addr()?)?.with_context(&background());
@@ -122,8 +122,8 @@ impl<S> WithContext<S> {
     ///
     /// # Examples
     /// ```
-    /// # use narrowboat_net::{TcpListener, TcpStream};
-    /// use narrowboat_chan::context::background;
+    /// # use narrowboat::net::{TcpListener, TcpStream};
+    /// use narrowboat::context::background;
     /// use std::io::Write;
     ///
     /// let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -139,8 +139,8 @@ impl<S> WithContext<S> {
     ///
     /// # Examples
     /// ```
-    /// # use narrowboat_net::{TcpListener, TcpStream};
-    /// use narrowboat_chan::context::background;
+    /// # use narrowboat::net::{TcpListener, TcpStream};
+    /// use narrowboat::context::background;
     ///
     /// let listener = TcpListener::bind("127.0.0.1:0")?.with_context(&background());
     /// assert!(!listener.context().is_done());

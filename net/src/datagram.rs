@@ -111,7 +111,7 @@ macro_rules! datagram_methods {
             ///
             /// # Examples
             /// ```
-            /// use narrowboat_chan::context::{background, with_cancel};
+            /// use narrowboat::context::{background, with_cancel};
             ///
             #[doc = $setup]
             /// let (ctx, cancel) = with_cancel(&background());
@@ -135,7 +135,7 @@ macro_rules! datagram_methods {
             ///
             /// # Examples
             /// ```
-            /// use narrowboat_chan::context::background;
+            /// use narrowboat::context::background;
             ///
             #[doc = $setup]
             /// one.send(b"text")?;
@@ -156,7 +156,7 @@ macro_rules! datagram_methods {
             ///
             /// # Examples
             /// ```
-            /// use narrowboat_chan::context::background;
+            /// use narrowboat::context::background;
             ///
             #[doc = $setup]
             /// assert_eq!(one.with_context(&background()).send(b"text")?, 4);

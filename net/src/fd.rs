@@ -86,12 +86,12 @@ unsafe impl<T: IoSafe + ?Sized> IoSafe for Box<T> {}
 ///
 /// # Examples
 /// ```
-/// use narrowboat_net::fd::Async;
+/// use narrowboat::net::fd::Async;
 /// use std::io::{Read, Write};
 ///
 /// let (reader, mut writer) = std::io::pipe()?;
 /// let mut reader = Async::new(reader)?;
-/// let reading = narrowboat_runtime::spawn(move || {
+/// let reading = narrowboat::spawn(move || {
 ///     let mut text = String::new();
 ///     reader.read_to_string(&mut text).map(|_| text)
 /// });
@@ -103,13 +103,13 @@ unsafe impl<T: IoSafe + ?Sized> IoSafe for Box<T> {}
 ///
 /// An event counter:
 /// ```
-/// use narrowboat_net::fd::Async;
+/// use narrowboat::net::fd::Async;
 /// use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 ///
 /// // SAFETY: `eventfd` makes a descriptor that is ours alone.
 /// let counter = unsafe { OwnedFd::from_raw_fd(libc::eventfd(0, 0)) };
 /// let counter = Async::new(counter)?;
-/// let waiting = narrowboat_runtime::spawn({
+/// let waiting = narrowboat::spawn({
 ///     let counter = counter.try_clone()?;
 ///     move || counter.read_with(|fd| {
 ///         let mut n = 0u64;
@@ -172,7 +172,7 @@ impl<T: IoSafe> Async<T> {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_net::fd::Async;
+    /// use narrowboat::net::fd::Async;
     ///
     /// let (reader, _writer) = std::io::pipe()?;
     /// Async::new(reader)?;
@@ -197,7 +197,7 @@ impl<T: IoSafe> Async<T> {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_net::fd::Async;
+    /// use narrowboat::net::fd::Async;
     /// use std::os::fd::AsRawFd;
     ///
     /// let reader = Async::new(std::io::pipe()?.0)?;
@@ -212,7 +212,7 @@ impl<T: IoSafe> Async<T> {
     ///
     /// # Examples
     /// ```
-    /// let writer = narrowboat_net::fd::Async::new(std::io::pipe()?.1)?;
+    /// let writer = narrowboat::net::fd::Async::new(std::io::pipe()?.1)?;
     /// let _: &std::io::PipeWriter = writer.get_ref();
     /// # std::io::Result::Ok(())
     /// ```
@@ -228,7 +228,7 @@ impl<T: IoSafe> Async<T> {
     ///
     /// # Examples
     /// ```
-    /// let writer = narrowboat_net::fd::Async::new(std::io::pipe()?.1)?;
+    /// let writer = narrowboat::net::fd::Async::new(std::io::pipe()?.1)?;
     /// let clone = writer.try_clone()?;
     /// let writer = writer.into_inner().unwrap_err();
     /// drop(clone);
@@ -253,7 +253,7 @@ impl<T: IoSafe> Async<T> {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_net::fd::Async;
+    /// use narrowboat::net::fd::Async;
     /// use std::io::Read;
     /// use std::os::unix::net::UnixStream;
     ///
@@ -276,7 +276,7 @@ impl<T: IoSafe> Async<T> {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_net::fd::Async;
+    /// use narrowboat::net::fd::Async;
     /// use std::io::Write;
     ///
     /// let (_reader, writer) = std::io::pipe()?;
@@ -307,7 +307,7 @@ impl<T: IoSafe + Send + Sync + 'static> Async<T> {
     /// use std::io::Write;
     ///
     /// let (reader, mut writer) = std::io::pipe()?;
-    /// let reader = narrowboat_net::fd::Async::new(reader)?;
+    /// let reader = narrowboat::net::fd::Async::new(reader)?;
     /// assert!(reader.readable().try_recv().is_err());
     /// writer.write_all(b"x")?;
     /// reader.readable().recv().unwrap();
@@ -323,7 +323,7 @@ impl<T: IoSafe + Send + Sync + 'static> Async<T> {
     /// # Examples
     /// ```
     /// let (_reader, writer) = std::io::pipe()?;
-    /// let writer = narrowboat_net::fd::Async::new(writer)?;
+    /// let writer = narrowboat::net::fd::Async::new(writer)?;
     /// writer.writable().recv().unwrap();
     /// # std::io::Result::Ok(())
     /// ```

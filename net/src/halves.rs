@@ -14,7 +14,7 @@ use std::sync::Arc;
 ///
 /// # Examples
 /// ```
-/// use narrowboat_net::unix::UnixStream;
+/// use narrowboat::net::unix::UnixStream;
 /// use std::io::{Read, Write};
 ///
 /// let (stream, mut other) = UnixStream::pair()?;
@@ -33,7 +33,7 @@ pub struct ReadHalf<S>(S);
 ///
 /// # Examples
 /// ```
-/// use narrowboat_net::unix::UnixStream;
+/// use narrowboat::net::unix::UnixStream;
 /// use std::io::{Read, Write};
 ///
 /// let (stream, mut other) = UnixStream::pair()?;
@@ -66,7 +66,7 @@ impl Drop for End {
 ///
 /// # Examples
 /// ```
-/// use narrowboat_net::unix::UnixStream;
+/// use narrowboat::net::unix::UnixStream;
 ///
 /// let (one, other) = UnixStream::pair()?;
 /// let (reader, _writer) = one.into_split();
@@ -87,7 +87,7 @@ impl<S> ReadHalf<S> {
     ///
     /// # Examples
     /// ```
-    /// let (reader, _writer) = narrowboat_net::unix::UnixStream::pair()?.0.into_split();
+    /// let (reader, _writer) = narrowboat::net::unix::UnixStream::pair()?.0.into_split();
     /// reader.get_ref().set_read_timeout(Some(std::time::Duration::from_secs(5)))?;
     /// # std::io::Result::Ok(())
     /// ```
@@ -105,7 +105,7 @@ impl<S: Stream> ReadHalf<S> {
     ///
     /// # Examples
     /// ```
-    /// let (one, mut other) = narrowboat_net::unix::UnixStream::pair()?;
+    /// let (one, mut other) = narrowboat::net::unix::UnixStream::pair()?;
     /// let (reader, writer) = one.into_split();
     /// let one = reader.reunite(writer).unwrap();
     /// drop(one);
@@ -126,7 +126,7 @@ impl<S> WriteHalf<S> {
     ///
     /// # Examples
     /// ```
-    /// let (_reader, writer) = narrowboat_net::unix::UnixStream::pair()?.0.into_split();
+    /// let (_reader, writer) = narrowboat::net::unix::UnixStream::pair()?.0.into_split();
     /// writer.get_ref().set_write_timeout(Some(std::time::Duration::from_secs(5)))?;
     /// # std::io::Result::Ok(())
     /// ```
@@ -138,7 +138,7 @@ impl<S> WriteHalf<S> {
     ///
     /// # Examples
     /// ```
-    /// let (one, other) = narrowboat_net::unix::UnixStream::pair()?;
+    /// let (one, other) = narrowboat::net::unix::UnixStream::pair()?;
     /// other.set_read_timeout(Some(std::time::Duration::from_millis(5)))?;
     /// let (_reader, writer) = one.into_split();
     /// writer.forget();

@@ -7,7 +7,7 @@
 //!
 //! # Examples
 //! ```
-//! use narrowboat_net::{TcpListener, TcpStream};
+//! use narrowboat::net::{TcpListener, TcpStream};
 //! use std::io::{BufRead, BufReader, Write};
 //!
 //! let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -29,8 +29,8 @@
 //!
 //! A socket beside a channel, whichever comes first:
 //! ```
-//! use narrowboat_chan::{bounded, select};
-//! use narrowboat_net::unix::UnixStream;
+//! use narrowboat::chan::{bounded, select};
+//! use narrowboat::net::unix::UnixStream;
 //! use std::io::{Read, Write};
 //!
 //! let (mut stream, mut peer) = UnixStream::pair()?;

@@ -81,7 +81,7 @@ macro_rules! shared_methods {
             ///
             /// # Examples
             /// ```
-            /// use narrowboat_chan::context::{background, with_timeout};
+            /// use narrowboat::context::{background, with_timeout};
             ///
             #[doc = $setup]
             /// let (ctx, _cancel) = with_timeout(&background(), std::time::Duration::from_secs(1));
@@ -106,7 +106,7 @@ macro_rules! shared_methods {
             ///
             /// # Examples
             /// ```
-            /// use narrowboat_chan::{after, select};
+            /// use narrowboat::chan::{after, select};
             /// use std::time::Duration;
             ///
             #[doc = $setup]
@@ -135,7 +135,7 @@ macro_rules! shared_methods_both_ways {
             ///
             /// # Examples
             /// ```
-            /// use narrowboat_chan::{after, select};
+            /// use narrowboat::chan::{after, select};
             /// use std::time::Duration;
             ///
             #[doc = $setup]

@@ -76,7 +76,7 @@ pub(crate) fn no_address() -> io::Error {
 ///
 /// # Examples
 /// ```
-/// use narrowboat_net::{TcpListener, TcpStream, lookup_host};
+/// use narrowboat::net::{TcpListener, TcpStream, lookup_host};
 ///
 /// let listener = TcpListener::bind("127.0.0.1:0")?;
 /// let name = format!("localhost:{}", listener.local_addr()?.port());

@@ -21,11 +21,11 @@ use std::sync::Arc;
 ///
 /// # Examples
 /// ```
-/// use narrowboat_net::UdpSocket;
+/// use narrowboat::net::UdpSocket;
 ///
 /// let echo = UdpSocket::bind("127.0.0.1:0")?;
 /// let address = echo.local_addr()?;
-/// narrowboat_runtime::spawn(move || -> std::io::Result<()> {
+/// narrowboat::spawn(move || -> std::io::Result<()> {
 ///     let mut buffer = [0; 1500];
 ///     loop {
 ///         let (length, from) = echo.recv_from(&mut buffer)?;
@@ -52,7 +52,7 @@ impl UdpSocket {
     ///
     /// # Examples
     /// ```
-    /// let socket = narrowboat_net::UdpSocket::bind("127.0.0.1:0")?;
+    /// let socket = narrowboat::net::UdpSocket::bind("127.0.0.1:0")?;
     /// assert_ne!(socket.local_addr()?.port(), 0);
     /// # std::io::Result::Ok(())
     /// ```
@@ -71,7 +71,7 @@ impl UdpSocket {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_net::UdpSocket;
+    /// use narrowboat::net::UdpSocket;
     ///
     /// let other = UdpSocket::bind("127.0.0.1:0")?;
     /// let socket = UdpSocket::bind("127.0.0.1:0")?;
@@ -94,7 +94,7 @@ impl UdpSocket {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_net::UdpSocket;
+    /// use narrowboat::net::UdpSocket;
     ///
     /// let other = UdpSocket::bind("127.0.0.1:0")?;
     /// let socket = UdpSocket::bind("127.0.0.1:0")?;
@@ -115,7 +115,7 @@ impl UdpSocket {
     ///
     /// # Examples
     /// ```
-    /// let socket = narrowboat_net::UdpSocket::bind("127.0.0.1:0")?;
+    /// let socket = narrowboat::net::UdpSocket::bind("127.0.0.1:0")?;
     /// assert!(socket.local_addr()?.ip().is_loopback());
     /// # std::io::Result::Ok(())
     /// ```
@@ -131,7 +131,7 @@ impl UdpSocket {
     ///
     /// # Examples
     /// ```
-    /// let socket = narrowboat_net::UdpSocket::bind("127.0.0.1:0")?;
+    /// let socket = narrowboat::net::UdpSocket::bind("127.0.0.1:0")?;
     /// assert_eq!(socket.peer_addr().unwrap_err().kind(), std::io::ErrorKind::NotConnected);
     /// # std::io::Result::Ok(())
     /// ```
@@ -152,7 +152,7 @@ impl UdpSocket {
     ///
     /// # Examples
     /// ```
-    /// let socket = narrowboat_net::UdpSocket::bind("127.0.0.1:0")?;
+    /// let socket = narrowboat::net::UdpSocket::bind("127.0.0.1:0")?;
     /// socket.set_broadcast(true)?;
     /// assert_eq!(socket.broadcast()?, true);
     /// # std::io::Result::Ok(())
@@ -169,7 +169,7 @@ impl UdpSocket {
     ///
     /// # Examples
     /// ```
-    /// narrowboat_net::UdpSocket::bind("127.0.0.1:0")?.broadcast()?;
+    /// narrowboat::net::UdpSocket::bind("127.0.0.1:0")?.broadcast()?;
     /// # std::io::Result::Ok(())
     /// ```
     pub fn broadcast(&self) -> io::Result<bool> {
@@ -184,7 +184,7 @@ impl UdpSocket {
     ///
     /// # Examples
     /// ```
-    /// let socket = narrowboat_net::UdpSocket::bind("127.0.0.1:0")?;
+    /// let socket = narrowboat::net::UdpSocket::bind("127.0.0.1:0")?;
     /// socket.set_ttl(42)?;
     /// assert_eq!(socket.ttl()?, 42);
     /// # std::io::Result::Ok(())
@@ -201,7 +201,7 @@ impl UdpSocket {
     ///
     /// # Examples
     /// ```
-    /// narrowboat_net::UdpSocket::bind("127.0.0.1:0")?.ttl()?;
+    /// narrowboat::net::UdpSocket::bind("127.0.0.1:0")?.ttl()?;
     /// # std::io::Result::Ok(())
     /// ```
     pub fn ttl(&self) -> io::Result<u32> {
@@ -216,7 +216,7 @@ impl UdpSocket {
     ///
     /// # Examples
     /// ```
-    /// let socket = narrowboat_net::UdpSocket::bind("127.0.0.1:0")?;
+    /// let socket = narrowboat::net::UdpSocket::bind("127.0.0.1:0")?;
     /// socket.set_multicast_loop_v4(false)?;
     /// assert_eq!(socket.multicast_loop_v4()?, false);
     /// # std::io::Result::Ok(())
@@ -233,7 +233,7 @@ impl UdpSocket {
     ///
     /// # Examples
     /// ```
-    /// narrowboat_net::UdpSocket::bind("127.0.0.1:0")?.multicast_loop_v4()?;
+    /// narrowboat::net::UdpSocket::bind("127.0.0.1:0")?.multicast_loop_v4()?;
     /// # std::io::Result::Ok(())
     /// ```
     pub fn multicast_loop_v4(&self) -> io::Result<bool> {
@@ -248,7 +248,7 @@ impl UdpSocket {
     ///
     /// # Examples
     /// ```
-    /// let socket = narrowboat_net::UdpSocket::bind("127.0.0.1:0")?;
+    /// let socket = narrowboat::net::UdpSocket::bind("127.0.0.1:0")?;
     /// socket.set_multicast_ttl_v4(5)?;
     /// assert_eq!(socket.multicast_ttl_v4()?, 5);
     /// # std::io::Result::Ok(())
@@ -265,7 +265,7 @@ impl UdpSocket {
     ///
     /// # Examples
     /// ```
-    /// narrowboat_net::UdpSocket::bind("127.0.0.1:0")?.multicast_ttl_v4()?;
+    /// narrowboat::net::UdpSocket::bind("127.0.0.1:0")?.multicast_ttl_v4()?;
     /// # std::io::Result::Ok(())
     /// ```
     pub fn multicast_ttl_v4(&self) -> io::Result<u32> {
@@ -280,7 +280,7 @@ impl UdpSocket {
     ///
     /// # Examples
     /// ```no_run
-    /// let socket = narrowboat_net::UdpSocket::bind("[::1]:0")?;
+    /// let socket = narrowboat::net::UdpSocket::bind("[::1]:0")?;
     /// socket.set_multicast_loop_v6(false)?;
     /// assert_eq!(socket.multicast_loop_v6()?, false);
     /// # std::io::Result::Ok(())
@@ -297,7 +297,7 @@ impl UdpSocket {
     ///
     /// # Examples
     /// ```no_run
-    /// narrowboat_net::UdpSocket::bind("[::1]:0")?.multicast_loop_v6()?;
+    /// narrowboat::net::UdpSocket::bind("[::1]:0")?.multicast_loop_v6()?;
     /// # std::io::Result::Ok(())
     /// ```
     pub fn multicast_loop_v6(&self) -> io::Result<bool> {
@@ -315,7 +315,7 @@ impl UdpSocket {
     /// ```no_run
     /// use std::net::Ipv4Addr;
     ///
-    /// let socket = narrowboat_net::UdpSocket::bind("0.0.0.0:0")?;
+    /// let socket = narrowboat::net::UdpSocket::bind("0.0.0.0:0")?;
     /// socket.join_multicast_v4(&Ipv4Addr::new(224, 0, 0, 123), &Ipv4Addr::UNSPECIFIED)?;
     /// # std::io::Result::Ok(())
     /// ```
@@ -331,7 +331,7 @@ impl UdpSocket {
     ///
     /// # Examples
     /// ```no_run
-    /// let socket = narrowboat_net::UdpSocket::bind("[::]:0")?;
+    /// let socket = narrowboat::net::UdpSocket::bind("[::]:0")?;
     /// socket.join_multicast_v6(&"ff02::123".parse().unwrap(), 0)?;
     /// # std::io::Result::Ok(())
     /// ```
@@ -349,7 +349,7 @@ impl UdpSocket {
     /// ```no_run
     /// use std::net::Ipv4Addr;
     ///
-    /// let socket = narrowboat_net::UdpSocket::bind("0.0.0.0:0")?;
+    /// let socket = narrowboat::net::UdpSocket::bind("0.0.0.0:0")?;
     /// let group = Ipv4Addr::new(224, 0, 0, 123);
     /// socket.join_multicast_v4(&group, &Ipv4Addr::UNSPECIFIED)?;
     /// socket.leave_multicast_v4(&group, &Ipv4Addr::UNSPECIFIED)?;
@@ -367,7 +367,7 @@ impl UdpSocket {
     ///
     /// # Examples
     /// ```no_run
-    /// let socket = narrowboat_net::UdpSocket::bind("[::]:0")?;
+    /// let socket = narrowboat::net::UdpSocket::bind("[::]:0")?;
     /// socket.join_multicast_v6(&"ff02::123".parse().unwrap(), 0)?;
     /// socket.leave_multicast_v6(&"ff02::123".parse().unwrap(), 0)?;
     /// # std::io::Result::Ok(())
@@ -386,8 +386,8 @@ impl WithContext<UdpSocket> {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_chan::context::background;
-    /// use narrowboat_net::UdpSocket;
+    /// use narrowboat::context::background;
+    /// use narrowboat::net::UdpSocket;
     ///
     /// let other = UdpSocket::bind("127.0.0.1:0")?;
     /// let socket = UdpSocket::bind("127.0.0.1:0")?.with_context(&background());

@@ -82,7 +82,7 @@ static POOL: Pool = Pool::new(Duration::from_secs(10));
 ///
 /// # Examples
 /// ```
-/// let text = narrowboat_runtime::blocking(|| std::fs::read_to_string("/proc/self/comm")).unwrap();
+/// let text = narrowboat::blocking(|| std::fs::read_to_string("/proc/self/comm")).unwrap();
 /// assert!(text.ends_with('\n'));
 /// ```
 #[track_caller]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// use std::time::{Duration, Instant};
 ///
 /// let start = Instant::now();
-/// narrowboat_runtime::spawn(|| narrowboat_runtime::sleep(Duration::from_millis(5))).join().unwrap();
+/// narrowboat::spawn(|| narrowboat::sleep(Duration::from_millis(5))).join().unwrap();
 /// assert!(start.elapsed() >= Duration::from_millis(5));
 /// ```
 #[track_caller]
@@ -31,7 +31,7 @@ pub fn sleep(duration: Duration) {
 /// use std::time::{Duration, Instant};
 ///
 /// let deadline = Instant::now() + Duration::from_millis(5);
-/// narrowboat_runtime::sleep_until(deadline);
+/// narrowboat::time::sleep_until(deadline);
 /// assert!(Instant::now() >= deadline);
 /// ```
 #[track_caller]

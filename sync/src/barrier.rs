@@ -12,14 +12,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 ///
 /// # Examples
 /// ```
-/// use narrowboat_sync::Barrier;
+/// use narrowboat::sync::Barrier;
 /// use std::sync::Arc;
 ///
 /// let barrier = Arc::new(Barrier::new(3));
 /// let runners: Vec<_> = (0..3)
 ///     .map(|_| {
 ///         let barrier = barrier.clone();
-///         narrowboat_runtime::spawn(move || barrier.wait().is_leader())
+///         narrowboat::spawn(move || barrier.wait().is_leader())
 ///     })
 ///     .collect();
 /// let leaders = runners.into_iter().filter(|_| true).map(|runner| runner.join().unwrap());
@@ -104,7 +104,7 @@ impl BarrierWaitResult {
     ///
     /// # Examples
     /// ```
-    /// assert!(narrowboat_sync::Barrier::new(1).wait().is_leader());
+    /// assert!(narrowboat::sync::Barrier::new(1).wait().is_leader());
     /// ```
     #[must_use]
     pub fn is_leader(&self) -> bool {

@@ -17,7 +17,7 @@ impl WaitTimeoutResult {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_sync::{Condvar, Mutex};
+    /// use narrowboat::sync::{Condvar, Mutex};
     /// use std::time::Duration;
     ///
     /// let (mutex, condvar) = (Mutex::new(()), Condvar::new());
@@ -42,12 +42,12 @@ impl WaitTimeoutResult {
 ///
 /// # Examples
 /// ```
-/// use narrowboat_sync::{Condvar, Mutex};
+/// use narrowboat::sync::{Condvar, Mutex};
 /// use std::sync::Arc;
 ///
 /// let pair = Arc::new((Mutex::new(false), Condvar::new()));
 /// let other = pair.clone();
-/// narrowboat_runtime::spawn(move || {
+/// narrowboat::spawn(move || {
 ///     let (ready, told) = &*other;
 ///     *ready.lock().unwrap() = true;
 ///     told.notify_one();
@@ -65,7 +65,7 @@ impl Condvar {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_sync::Condvar;
+    /// use narrowboat::sync::Condvar;
     ///
     /// static CHANGED: Condvar = Condvar::new();
     /// CHANGED.notify_all();
@@ -85,12 +85,12 @@ impl Condvar {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_sync::{Condvar, Mutex};
+    /// use narrowboat::sync::{Condvar, Mutex};
     ///
     /// static QUEUE: Mutex<Vec<u32>> = Mutex::new(Vec::new());
     /// static FILLED: Condvar = Condvar::new();
     ///
-    /// narrowboat_runtime::spawn(|| {
+    /// narrowboat::spawn(|| {
     ///     QUEUE.lock().unwrap().push(1);
     ///     FILLED.notify_one();
     /// });
@@ -170,7 +170,7 @@ impl Condvar {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_sync::{Condvar, Mutex};
+    /// use narrowboat::sync::{Condvar, Mutex};
     /// use std::time::Duration;
     ///
     /// let (mutex, condvar) = (Mutex::new(3), Condvar::new());
@@ -219,14 +219,14 @@ impl Condvar {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_sync::{Condvar, Mutex};
+    /// use narrowboat::sync::{Condvar, Mutex};
     ///
     /// static OPEN: Mutex<bool> = Mutex::new(false);
     /// static OPENED: Condvar = Condvar::new();
     ///
     /// let visitors: Vec<_> = (0..3)
     ///     .map(|_| {
-    ///         narrowboat_runtime::spawn(|| {
+    ///         narrowboat::spawn(|| {
     ///             drop(OPENED.wait_while(OPEN.lock().unwrap(), |open| !*open).unwrap());
     ///         })
     ///     })

@@ -35,7 +35,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 ///
 /// # Examples
 /// ```
-/// use narrowboat_sync::Group;
+/// use narrowboat::sync::Group;
 /// use std::sync::atomic::{AtomicU64, Ordering};
 /// use std::sync::Arc;
 ///
@@ -171,7 +171,7 @@ impl<E: Send + 'static> Group<E> {
     ///
     /// # Examples
     /// ```
-    /// let group = narrowboat_sync::Group::<String>::new();
+    /// let group = narrowboat::sync::Group::<String>::new();
     /// assert_eq!(group.wait(), Ok(()));
     /// ```
     pub fn new() -> Group<E> {
@@ -186,8 +186,8 @@ impl<E: Send + 'static> Group<E> {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_chan::context::{background, Error};
-    /// use narrowboat_sync::Group;
+    /// use narrowboat::context::{background, Error};
+    /// use narrowboat::sync::Group;
     ///
     /// let (group, ctx) = Group::with_context(&background());
     /// group.spawn(|| Err("no such host"));
@@ -211,8 +211,8 @@ impl<E: Send + 'static> Group<E> {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_chan::context::background;
-    /// use narrowboat_sync::Group;
+    /// use narrowboat::context::background;
+    /// use narrowboat::sync::Group;
     ///
     /// let (group, ctx) = Group::with_context_cause(&background());
     /// group.spawn(|| Err("no such host"));
@@ -252,12 +252,12 @@ impl<E: Send + 'static> Group<E> {
     ///
     /// static RUNNING: AtomicUsize = AtomicUsize::new(0);
     ///
-    /// let group = narrowboat_sync::Group::<()>::new();
+    /// let group = narrowboat::sync::Group::<()>::new();
     /// group.limit(3);
     /// for _ in 0..20 {
     ///     group.spawn(|| {
     ///         assert!(RUNNING.fetch_add(1, Ordering::SeqCst) < 3);
-    ///         narrowboat_runtime::yield_now();
+    ///         narrowboat::yield_now();
     ///         RUNNING.fetch_sub(1, Ordering::SeqCst);
     ///         Ok(())
     ///     });
@@ -289,7 +289,7 @@ impl<E: Send + 'static> Group<E> {
     ///
     /// # Examples
     /// ```
-    /// let group = narrowboat_sync::Group::new();
+    /// let group = narrowboat::sync::Group::new();
     /// group.spawn(|| Ok(()));
     /// group.spawn(|| Err("one has failed"));
     /// assert_eq!(group.wait(), Err("one has failed"));
@@ -320,9 +320,9 @@ impl<E: Send + 'static> Group<E> {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_chan::bounded;
+    /// use narrowboat::chan::bounded;
     ///
-    /// let group = narrowboat_sync::Group::<()>::new();
+    /// let group = narrowboat::sync::Group::<()>::new();
     /// group.limit(1);
     /// let (tx, rx) = bounded::<()>(0);
     /// group.spawn(move || {
@@ -371,7 +371,7 @@ impl<E: Send + 'static> Group<E> {
     /// ```
     /// use std::panic::{AssertUnwindSafe, catch_unwind};
     ///
-    /// let group = narrowboat_sync::Group::<()>::new();
+    /// let group = narrowboat::sync::Group::<()>::new();
     /// group.spawn(|| panic!("no bread left"));
     /// let panic = catch_unwind(AssertUnwindSafe(|| group.wait())).unwrap_err();
     /// assert_eq!(*panic.downcast::<&str>().unwrap(), "no bread left");

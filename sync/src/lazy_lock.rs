@@ -13,7 +13,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 ///
 /// # Examples
 /// ```
-/// use narrowboat_sync::LazyLock;
+/// use narrowboat::sync::LazyLock;
 /// use std::collections::HashMap;
 ///
 /// static PORTS: LazyLock<HashMap<&str, u16>> = LazyLock::new(|| HashMap::from([("http", 80), ("https", 443)]));
@@ -58,7 +58,7 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_sync::LazyLock;
+    /// use narrowboat::sync::LazyLock;
     ///
     /// let lazy = LazyLock::new(|| 92);
     /// assert_eq!(LazyLock::force(&lazy), &92);
@@ -94,7 +94,7 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_sync::LazyLock;
+    /// use narrowboat::sync::LazyLock;
     ///
     /// let mut lazy = LazyLock::new(|| 92);
     /// *LazyLock::force_mut(&mut lazy) += 1;
@@ -113,7 +113,7 @@ impl<T, F> LazyLock<T, F> {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_sync::LazyLock;
+    /// use narrowboat::sync::LazyLock;
     ///
     /// let lazy = LazyLock::new(|| 92);
     /// assert_eq!(LazyLock::get(&lazy), None);
@@ -137,7 +137,7 @@ impl<T, F> LazyLock<T, F> {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_sync::LazyLock;
+    /// use narrowboat::sync::LazyLock;
     ///
     /// let mut lazy = LazyLock::new(|| 92);
     /// assert_eq!(LazyLock::get_mut(&mut lazy), None);

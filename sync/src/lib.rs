@@ -18,8 +18,8 @@
 //! sleep, or any other call of Narrowboat. These may be: whoever wants the lock meanwhile parks.
 //!
 //! ```
-//! use narrowboat_runtime::{sleep, spawn};
-//! use narrowboat_sync::Mutex;
+//! use narrowboat::{sleep, spawn};
+//! use narrowboat::sync::Mutex;
 //! use std::sync::Arc;
 //! use std::time::Duration;
 //!

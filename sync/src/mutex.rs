@@ -22,14 +22,14 @@ use std::sync::{LockResult, TryLockError, TryLockResult};
 ///
 /// # Examples
 /// ```
-/// use narrowboat_sync::Mutex;
+/// use narrowboat::sync::Mutex;
 /// use std::sync::Arc;
 ///
 /// let total = Arc::new(Mutex::new(0));
 /// let adders: Vec<_> = (1..=10)
 ///     .map(|n| {
 ///         let total = total.clone();
-///         narrowboat_runtime::spawn(move || *total.lock().unwrap() += n)
+///         narrowboat::spawn(move || *total.lock().unwrap() += n)
 ///     })
 ///     .collect();
 /// adders.into_iter().for_each(|adder| adder.join().unwrap());
@@ -54,7 +54,7 @@ impl<T> Mutex<T> {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_sync::Mutex;
+    /// use narrowboat::sync::Mutex;
     ///
     /// static NAMES: Mutex<Vec<String>> = Mutex::new(Vec::new());
     /// NAMES.lock().unwrap().push("Ada".into());
@@ -71,7 +71,7 @@ impl<T> Mutex<T> {
     ///
     /// # Examples
     /// ```
-    /// let mutex = narrowboat_sync::Mutex::new(4);
+    /// let mutex = narrowboat::sync::Mutex::new(4);
     /// assert_eq!(mutex.into_inner().unwrap(), 4);
     /// ```
     pub fn into_inner(self) -> LockResult<T> {
@@ -88,7 +88,7 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Examples
     /// ```
-    /// let mutex = narrowboat_sync::Mutex::new(1);
+    /// let mutex = narrowboat::sync::Mutex::new(1);
     /// *mutex.lock().unwrap() += 1;
     /// assert_eq!(*mutex.lock().unwrap(), 2);
     /// ```
@@ -107,7 +107,7 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Examples
     /// ```
-    /// let mutex = narrowboat_sync::Mutex::new(1);
+    /// let mutex = narrowboat::sync::Mutex::new(1);
     /// let guard = mutex.try_lock().unwrap();
     /// assert!(mutex.try_lock().is_err());
     /// ```
@@ -128,12 +128,12 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_sync::Mutex;
+    /// use narrowboat::sync::Mutex;
     /// use std::sync::Arc;
     ///
     /// let mutex = Arc::new(Mutex::new(1));
     /// let clumsy = mutex.clone();
-    /// let goroutine = narrowboat_runtime::spawn(move || {
+    /// let goroutine = narrowboat::spawn(move || {
     ///     let _guard = clumsy.lock().unwrap();
     ///     panic!("oh no");
     /// });
@@ -150,7 +150,7 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_sync::Mutex;
+    /// use narrowboat::sync::Mutex;
     ///
     /// let mutex = Mutex::new(1);
     /// let _ = std::panic::catch_unwind(|| {
@@ -176,7 +176,7 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Examples
     /// ```
-    /// let mut mutex = narrowboat_sync::Mutex::new(1);
+    /// let mut mutex = narrowboat::sync::Mutex::new(1);
     /// *mutex.get_mut().unwrap() = 2;
     /// assert_eq!(mutex.into_inner().unwrap(), 2);
     /// ```

@@ -11,7 +11,7 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 ///
 /// # Examples
 /// ```
-/// use narrowboat_sync::Once;
+/// use narrowboat::sync::Once;
 ///
 /// static START: Once = Once::new();
 ///
@@ -40,7 +40,7 @@ impl OnceState {
     ///
     /// # Examples
     /// ```
-    /// let once = narrowboat_sync::Once::new();
+    /// let once = narrowboat::sync::Once::new();
     /// once.call_once_force(|state| assert!(!state.is_poisoned()));
     /// ```
     #[inline]
@@ -100,7 +100,7 @@ impl Once {
     ///
     /// # Examples
     /// ```
-    /// let once = narrowboat_sync::Once::new();
+    /// let once = narrowboat::sync::Once::new();
     /// let _ = std::panic::catch_unwind(|| once.call_once(|| panic!("oh no")));
     /// once.call_once_force(|state| assert!(state.is_poisoned()));
     /// once.call_once(|| unreachable!("it has been done"));
@@ -129,7 +129,7 @@ impl Once {
     ///
     /// # Examples
     /// ```
-    /// let once = narrowboat_sync::Once::new();
+    /// let once = narrowboat::sync::Once::new();
     /// assert!(!once.is_completed());
     /// once.call_once(|| assert!(!once.is_completed()));
     /// assert!(once.is_completed());
@@ -153,11 +153,11 @@ impl Once {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_sync::Once;
+    /// use narrowboat::sync::Once;
     ///
     /// static READY: Once = Once::new();
     ///
-    /// narrowboat_runtime::spawn(|| READY.call_once(|| println!("ready")));
+    /// narrowboat::spawn(|| READY.call_once(|| println!("ready")));
     /// READY.wait();
     /// ```
     #[track_caller]
@@ -172,7 +172,7 @@ impl Once {
     ///
     /// # Examples
     /// ```
-    /// let once = narrowboat_sync::Once::new();
+    /// let once = narrowboat::sync::Once::new();
     /// once.call_once(|| ());
     /// once.wait_force();
     /// ```

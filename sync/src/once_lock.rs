@@ -22,12 +22,12 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 ///
 /// # Examples
 /// ```
-/// use narrowboat_sync::OnceLock;
+/// use narrowboat::sync::OnceLock;
 ///
 /// static CONFIG: OnceLock<String> = OnceLock::new();
 ///
 /// let configs: Vec<_> = (0..10)
-///     .map(|n| narrowboat_runtime::spawn(move || CONFIG.get_or_init(|| format!("made by {n}"))))
+///     .map(|n| narrowboat::spawn(move || CONFIG.get_or_init(|| format!("made by {n}"))))
 ///     .collect();
 /// for config in configs {
 ///     assert_eq!(Some(config.join().unwrap()), CONFIG.get());
@@ -97,7 +97,7 @@ impl<T> OnceLock<T> {
     ///
     /// # Examples
     /// ```
-    /// let lock = narrowboat_sync::OnceLock::new();
+    /// let lock = narrowboat::sync::OnceLock::new();
     /// assert_eq!(lock.get(), None);
     /// lock.set(1).unwrap();
     /// assert_eq!(lock.get(), Some(&1));
@@ -119,7 +119,7 @@ impl<T> OnceLock<T> {
     ///
     /// # Examples
     /// ```
-    /// let mut lock = narrowboat_sync::OnceLock::from(1);
+    /// let mut lock = narrowboat::sync::OnceLock::from(1);
     /// *lock.get_mut().unwrap() += 1;
     /// assert_eq!(lock.get(), Some(&2));
     /// ```
@@ -135,11 +135,11 @@ impl<T> OnceLock<T> {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_sync::OnceLock;
+    /// use narrowboat::sync::OnceLock;
     ///
     /// static ADDRESS: OnceLock<String> = OnceLock::new();
     ///
-    /// narrowboat_runtime::spawn(|| ADDRESS.set("localhost:80".into()).unwrap());
+    /// narrowboat::spawn(|| ADDRESS.set("localhost:80".into()).unwrap());
     /// assert_eq!(ADDRESS.wait(), "localhost:80");
     /// ```
     #[inline]
@@ -157,7 +157,7 @@ impl<T> OnceLock<T> {
     ///
     /// # Examples
     /// ```
-    /// let lock = narrowboat_sync::OnceLock::new();
+    /// let lock = narrowboat::sync::OnceLock::new();
     /// assert_eq!(lock.set(1), Ok(()));
     /// assert_eq!(lock.set(2), Err(2));
     /// ```
@@ -181,7 +181,7 @@ impl<T> OnceLock<T> {
     ///
     /// # Examples
     /// ```
-    /// let lock = narrowboat_sync::OnceLock::new();
+    /// let lock = narrowboat::sync::OnceLock::new();
     /// assert_eq!(lock.get_or_init(|| 1), &1);
     /// assert_eq!(lock.get_or_init(|| unreachable!()), &1);
     /// ```
@@ -211,7 +211,7 @@ impl<T> OnceLock<T> {
     ///
     /// # Examples
     /// ```
-    /// let lock = narrowboat_sync::OnceLock::from(1);
+    /// let lock = narrowboat::sync::OnceLock::from(1);
     /// assert_eq!(lock.into_inner(), Some(1));
     /// ```
     #[inline]
@@ -223,7 +223,7 @@ impl<T> OnceLock<T> {
     ///
     /// # Examples
     /// ```
-    /// let mut lock = narrowboat_sync::OnceLock::from(1);
+    /// let mut lock = narrowboat::sync::OnceLock::from(1);
     /// assert_eq!(lock.take(), Some(1));
     /// assert_eq!(lock.take(), None);
     /// ```

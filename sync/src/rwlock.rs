@@ -28,7 +28,7 @@ use std::sync::{LockResult, TryLockError, TryLockResult};
 ///
 /// # Examples
 /// ```
-/// use narrowboat_sync::RwLock;
+/// use narrowboat::sync::RwLock;
 ///
 /// let lock = RwLock::new(5);
 /// {
@@ -59,7 +59,7 @@ impl<T> RwLock<T> {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_sync::RwLock;
+    /// use narrowboat::sync::RwLock;
     ///
     /// static LIMIT: RwLock<u32> = RwLock::new(10);
     /// assert_eq!(*LIMIT.read().unwrap(), 10);
@@ -76,7 +76,7 @@ impl<T> RwLock<T> {
     ///
     /// # Examples
     /// ```
-    /// let lock = narrowboat_sync::RwLock::new(4);
+    /// let lock = narrowboat::sync::RwLock::new(4);
     /// assert_eq!(lock.into_inner().unwrap(), 4);
     /// ```
     pub fn into_inner(self) -> LockResult<T> {
@@ -96,7 +96,7 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Examples
     /// ```
-    /// let lock = narrowboat_sync::RwLock::new(1);
+    /// let lock = narrowboat::sync::RwLock::new(1);
     /// let reading = lock.read().unwrap();
     /// assert_eq!(*reading, 1);
     /// assert!(lock.try_read().is_ok());
@@ -121,7 +121,7 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Examples
     /// ```
-    /// let lock = narrowboat_sync::RwLock::new(1);
+    /// let lock = narrowboat::sync::RwLock::new(1);
     /// let writing = lock.write().unwrap();
     /// assert!(lock.try_read().is_err());
     /// ```
@@ -145,7 +145,7 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Examples
     /// ```
-    /// let lock = narrowboat_sync::RwLock::new(1);
+    /// let lock = narrowboat::sync::RwLock::new(1);
     /// *lock.write().unwrap() += 1;
     /// assert_eq!(*lock.read().unwrap(), 2);
     /// ```
@@ -164,7 +164,7 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Examples
     /// ```
-    /// let lock = narrowboat_sync::RwLock::new(1);
+    /// let lock = narrowboat::sync::RwLock::new(1);
     /// *lock.try_write().unwrap() = 2;
     /// let reading = lock.read().unwrap();
     /// assert!(lock.try_write().is_err());
@@ -180,7 +180,7 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Examples
     /// ```
-    /// let lock = narrowboat_sync::RwLock::new(1);
+    /// let lock = narrowboat::sync::RwLock::new(1);
     /// let _ = std::panic::catch_unwind(|| {
     ///     let _guard = lock.write().unwrap();
     ///     panic!("oh no");
@@ -197,7 +197,7 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Examples
     /// ```
-    /// let lock = narrowboat_sync::RwLock::new(1);
+    /// let lock = narrowboat::sync::RwLock::new(1);
     /// let _ = std::panic::catch_unwind(|| {
     ///     let _guard = lock.write().unwrap();
     ///     panic!("oh no");
@@ -218,7 +218,7 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Examples
     /// ```
-    /// let mut lock = narrowboat_sync::RwLock::new(1);
+    /// let mut lock = narrowboat::sync::RwLock::new(1);
     /// *lock.get_mut().unwrap() = 2;
     /// assert_eq!(lock.into_inner().unwrap(), 2);
     /// ```
@@ -333,7 +333,7 @@ impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_sync::{RwLock, RwLockWriteGuard};
+    /// use narrowboat::sync::{RwLock, RwLockWriteGuard};
     ///
     /// let lock = RwLock::new(1);
     /// let mut writing = lock.write().unwrap();

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 ///
 /// # Examples
 /// ```
-/// use narrowboat_sync::Semaphore;
+/// use narrowboat::sync::Semaphore;
 /// use std::sync::Arc;
 ///
 /// // A hundred goroutines, of which three at a time use the disk.
@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 /// let users: Vec<_> = (0..100)
 ///     .map(|n| {
 ///         let disk = disk.clone();
-///         narrowboat_runtime::spawn(move || {
+///         narrowboat::spawn(move || {
 ///             let _permit = disk.acquire();
 ///             n
 ///         })
@@ -76,7 +76,7 @@ impl Semaphore {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_sync::Semaphore;
+    /// use narrowboat::sync::Semaphore;
     ///
     /// static DOWNLOADS: Semaphore = Semaphore::new(8);
     /// assert_eq!(DOWNLOADS.available_permits(), 8);
@@ -91,7 +91,7 @@ impl Semaphore {
     ///
     /// # Examples
     /// ```
-    /// let semaphore = narrowboat_sync::Semaphore::new(3);
+    /// let semaphore = narrowboat::sync::Semaphore::new(3);
     /// let two = semaphore.acquire_many(2);
     /// assert_eq!(semaphore.available_permits(), 1);
     /// ```
@@ -108,7 +108,7 @@ impl Semaphore {
     ///
     /// # Examples
     /// ```
-    /// let semaphore = narrowboat_sync::Semaphore::new(0);
+    /// let semaphore = narrowboat::sync::Semaphore::new(0);
     /// semaphore.add_permits(2);
     /// assert_eq!(semaphore.available_permits(), 2);
     /// ```
@@ -129,7 +129,7 @@ impl Semaphore {
     ///
     /// # Examples
     /// ```
-    /// let semaphore = narrowboat_sync::Semaphore::new(1);
+    /// let semaphore = narrowboat::sync::Semaphore::new(1);
     /// let permit = semaphore.acquire();
     /// assert!(semaphore.try_acquire().is_err());
     /// drop(permit);
@@ -144,7 +144,7 @@ impl Semaphore {
     ///
     /// # Examples
     /// ```
-    /// let memory = narrowboat_sync::Semaphore::new(100);
+    /// let memory = narrowboat::sync::Semaphore::new(100);
     /// let large = memory.acquire_many(80);
     /// assert_eq!(memory.available_permits(), 20);
     /// ```
@@ -172,7 +172,7 @@ impl Semaphore {
     ///
     /// # Examples
     /// ```
-    /// let semaphore = narrowboat_sync::Semaphore::new(3);
+    /// let semaphore = narrowboat::sync::Semaphore::new(3);
     /// assert!(semaphore.try_acquire_many(4).is_err());
     /// assert!(semaphore.try_acquire_many(3).is_ok());
     /// ```
@@ -189,7 +189,7 @@ impl Semaphore {
     /// ```
     /// use std::time::Duration;
     ///
-    /// let semaphore = narrowboat_sync::Semaphore::new(0);
+    /// let semaphore = narrowboat::sync::Semaphore::new(0);
     /// assert!(semaphore.acquire_timeout(Duration::from_millis(2)).is_err());
     /// ```
     #[track_caller]
@@ -206,7 +206,7 @@ impl Semaphore {
     /// ```
     /// use std::time::Instant;
     ///
-    /// let semaphore = narrowboat_sync::Semaphore::new(1);
+    /// let semaphore = narrowboat::sync::Semaphore::new(1);
     /// assert!(semaphore.acquire_deadline(Instant::now()).is_ok(), "there is one");
     /// ```
     #[track_caller]
@@ -223,7 +223,7 @@ impl Semaphore {
     /// ```
     /// use std::time::Duration;
     ///
-    /// let semaphore = narrowboat_sync::Semaphore::new(1);
+    /// let semaphore = narrowboat::sync::Semaphore::new(1);
     /// assert!(semaphore.acquire_many_timeout(2, Duration::from_millis(2)).is_err());
     /// ```
     #[track_caller]
@@ -248,7 +248,7 @@ impl Semaphore {
     /// ```
     /// use std::time::Instant;
     ///
-    /// let semaphore = narrowboat_sync::Semaphore::new(2);
+    /// let semaphore = narrowboat::sync::Semaphore::new(2);
     /// assert!(semaphore.acquire_many_deadline(2, Instant::now()).is_ok(), "there are two");
     /// ```
     #[track_caller]
@@ -268,14 +268,14 @@ impl Semaphore {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_sync::Semaphore;
+    /// use narrowboat::sync::Semaphore;
     /// use std::sync::Arc;
     ///
     /// let semaphore = Arc::new(Semaphore::new(2));
     /// for n in 0..10 {
     ///     // Goes on only while fewer than two are at work.
     ///     let permit = semaphore.clone().acquire_owned();
-    ///     narrowboat_runtime::spawn(move || {
+    ///     narrowboat::spawn(move || {
     ///         println!("{n} works");
     ///         drop(permit);
     ///     });
@@ -290,7 +290,7 @@ impl Semaphore {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_sync::Semaphore;
+    /// use narrowboat::sync::Semaphore;
     /// use std::sync::Arc;
     ///
     /// let permits = Arc::new(Semaphore::new(2)).acquire_many_owned(2);
@@ -309,7 +309,7 @@ impl Semaphore {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_sync::Semaphore;
+    /// use narrowboat::sync::Semaphore;
     /// use std::sync::Arc;
     ///
     /// assert!(Arc::new(Semaphore::new(0)).try_acquire_owned().is_err());
@@ -325,7 +325,7 @@ impl Semaphore {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_sync::Semaphore;
+    /// use narrowboat::sync::Semaphore;
     /// use std::sync::Arc;
     ///
     /// assert!(Arc::new(Semaphore::new(2)).try_acquire_many_owned(2).is_ok());
@@ -343,7 +343,7 @@ impl SemaphorePermit<'_> {
     ///
     /// # Examples
     /// ```
-    /// let semaphore = narrowboat_sync::Semaphore::new(3);
+    /// let semaphore = narrowboat::sync::Semaphore::new(3);
     /// assert_eq!(semaphore.acquire_many(2).num_permits(), 2);
     /// ```
     #[must_use]
@@ -355,7 +355,7 @@ impl SemaphorePermit<'_> {
     ///
     /// # Examples
     /// ```
-    /// let semaphore = narrowboat_sync::Semaphore::new(3);
+    /// let semaphore = narrowboat::sync::Semaphore::new(3);
     /// semaphore.acquire().forget();
     /// assert_eq!(semaphore.available_permits(), 2);
     /// ```
@@ -378,7 +378,7 @@ impl OwnedSemaphorePermit {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_sync::Semaphore;
+    /// use narrowboat::sync::Semaphore;
     /// use std::sync::Arc;
     ///
     /// let semaphore = Arc::new(Semaphore::new(3));

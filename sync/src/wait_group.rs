@@ -17,12 +17,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 ///
 /// # Examples
 /// ```
-/// use narrowboat_sync::WaitGroup;
+/// use narrowboat::sync::WaitGroup;
 ///
 /// let group = WaitGroup::new();
 /// for n in 0..4 {
 ///     let group = group.clone();
-///     narrowboat_runtime::spawn(move || {
+///     narrowboat::spawn(move || {
 ///         println!("{n} works");
 ///         drop(group);
 ///     });
@@ -54,11 +54,11 @@ impl WaitGroup {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_sync::WaitGroup;
+    /// use narrowboat::sync::WaitGroup;
     ///
     /// let group = WaitGroup::new();
     /// let other = group.clone();
-    /// narrowboat_runtime::spawn(|| other.wait()); // each waits for the other
+    /// narrowboat::spawn(|| other.wait()); // each waits for the other
     /// group.wait();
     /// ```
     #[track_caller]

@@ -21,8 +21,8 @@ fn take(job: &Job) -> Option<Box<dyn FnOnce() + Send>> {
 ///
 /// # Examples
 /// ```
-/// use narrowboat_chan::bounded;
-/// use narrowboat_chan::context::{after_func, background, with_cancel};
+/// use narrowboat::chan::bounded;
+/// use narrowboat::context::{after_func, background, with_cancel};
 ///
 /// let (ctx, cancel) = with_cancel(&background());
 /// let (tx, rx) = bounded(1);
@@ -61,7 +61,7 @@ pub fn after_func(ctx: &Context, f: impl FnOnce() + Send + 'static) -> AfterFunc
 ///
 /// # Examples
 /// ```
-/// use narrowboat_chan::context::{after_func, background, with_cancel};
+/// use narrowboat::context::{after_func, background, with_cancel};
 ///
 /// let (ctx, cancel) = with_cancel(&background());
 /// let handle = after_func(&ctx, || unreachable!("it was stopped before"));
@@ -80,7 +80,7 @@ impl AfterFunc {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_chan::context::{after_func, background};
+    /// use narrowboat::context::{after_func, background};
     ///
     /// let handle = after_func(&background(), || ());
     /// assert!(handle.stop());

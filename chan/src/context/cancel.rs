@@ -14,7 +14,7 @@ use std::sync::Arc;
 ///
 /// # Examples
 /// ```
-/// use narrowboat_chan::context::{background, with_cancel};
+/// use narrowboat::context::{background, with_cancel};
 ///
 /// let (ctx, cancel) = with_cancel(&background());
 /// cancel.cancel();
@@ -33,7 +33,7 @@ impl Cancel {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_chan::context::{Error, background, with_cancel};
+    /// use narrowboat::context::{Error, background, with_cancel};
     ///
     /// let (ctx, cancel) = with_cancel(&background());
     /// let (child, _cancel) = with_cancel(&ctx);
@@ -50,7 +50,7 @@ impl Cancel {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_chan::context::{background, with_cancel};
+    /// use narrowboat::context::{background, with_cancel};
     /// use std::io;
     ///
     /// let (ctx, cancel) = with_cancel(&background());
@@ -69,7 +69,7 @@ impl Cancel {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_chan::context::{Context, background, with_cancel};
+    /// use narrowboat::context::{Context, background, with_cancel};
     ///
     /// fn first_try(parent: &Context) -> Context {
     ///     let (ctx, cancel) = with_cancel(parent);
@@ -99,7 +99,7 @@ impl fmt::Debug for Cancel {
 ///
 /// # Examples
 /// ```
-/// use narrowboat_chan::context::{background, with_cancel};
+/// use narrowboat::context::{background, with_cancel};
 ///
 /// let (ctx, cancel) = with_cancel(&background());
 /// let guard = cancel.on_drop();

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 ///
 /// # Examples
 /// ```
-/// let ctx = narrowboat_chan::context::background();
+/// let ctx = narrowboat::context::background();
 /// assert!(!ctx.is_done() && ctx.deadline().is_none());
 /// ```
 pub fn background() -> Context {
@@ -25,7 +25,7 @@ pub fn background() -> Context {
 ///
 /// # Examples
 /// ```
-/// assert!(narrowboat_chan::context::todo().err().is_none());
+/// assert!(narrowboat::context::todo().err().is_none());
 /// ```
 pub fn todo() -> Context {
     background()
@@ -42,7 +42,7 @@ fn derive(parent: &Context, expiry: Option<Expiry>) -> (Context, Cancel) {
 ///
 /// # Examples
 /// ```
-/// use narrowboat_chan::context::{background, with_cancel};
+/// use narrowboat::context::{background, with_cancel};
 ///
 /// let (parent, cancel_parent) = with_cancel(&background());
 /// let (child, cancel) = with_cancel(&parent);
@@ -62,7 +62,7 @@ pub fn with_cancel(parent: &Context) -> (Context, Cancel) {
 ///
 /// # Examples
 /// ```
-/// use narrowboat_chan::context::{background, with_cancel_cause};
+/// use narrowboat::context::{background, with_cancel_cause};
 ///
 /// let (ctx, cancel) = with_cancel_cause(&background());
 /// cancel.cancel_with("the client went away");
@@ -78,7 +78,7 @@ pub fn with_cancel_cause(parent: &Context) -> (Context, Cancel) {
 ///
 /// # Examples
 /// ```
-/// use narrowboat_chan::context::{Error, background, with_timeout};
+/// use narrowboat::context::{Error, background, with_timeout};
 /// use std::time::Duration;
 ///
 /// let (ctx, cancel) = with_timeout(&background(), Duration::from_millis(5));
@@ -95,7 +95,7 @@ pub fn with_timeout(parent: &Context, timeout: Duration) -> (Context, Cancel) {
 ///
 /// # Examples
 /// ```
-/// use narrowboat_chan::context::{background, with_timeout_cause};
+/// use narrowboat::context::{background, with_timeout_cause};
 /// use std::time::Duration;
 ///
 /// let (ctx, _cancel) = with_timeout_cause(&background(), Duration::from_millis(5), "the mirror is slow");
@@ -115,7 +115,7 @@ pub fn with_timeout_cause(
 ///
 /// # Examples
 /// ```
-/// use narrowboat_chan::context::{background, with_deadline};
+/// use narrowboat::context::{background, with_deadline};
 /// use std::time::{Duration, Instant};
 ///
 /// let deadline = Instant::now() + Duration::from_millis(5);
@@ -132,7 +132,7 @@ pub fn with_deadline(parent: &Context, deadline: Instant) -> (Context, Cancel) {
 ///
 /// # Examples
 /// ```
-/// use narrowboat_chan::context::{Error, background, with_deadline_cause};
+/// use narrowboat::context::{Error, background, with_deadline_cause};
 /// use std::time::Instant;
 ///
 /// let (ctx, _cancel) = with_deadline_cause(&background(), Instant::now(), "low tide");
@@ -155,7 +155,7 @@ pub fn with_deadline_cause(
 ///
 /// # Examples
 /// ```
-/// use narrowboat_chan::context::{background, with_value};
+/// use narrowboat::context::{background, with_value};
 ///
 /// struct RequestId(u64);
 ///
@@ -173,7 +173,7 @@ pub fn with_value<T: Any + Send + Sync>(parent: &Context, value: T) -> Context {
 ///
 /// # Examples
 /// ```
-/// use narrowboat_chan::context::{background, with_cancel, with_value, without_cancel};
+/// use narrowboat::context::{background, with_cancel, with_value, without_cancel};
 ///
 /// struct RequestId(u64);
 ///

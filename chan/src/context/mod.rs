@@ -24,8 +24,8 @@
 //!
 //! # Examples
 //! ```
-//! use narrowboat_chan::context::{self, Context, Error};
-//! use narrowboat_chan::{Receiver, select, unbounded};
+//! use narrowboat::context::{self, Context, Error};
+//! use narrowboat::chan::{Receiver, select, unbounded};
 //! use std::time::Duration;
 //!
 //! fn sum(ctx: &Context, numbers: &Receiver<u64>) -> Result<u64, Error> {
@@ -75,7 +75,7 @@ use values::Values;
 /// What lies behind the end of a context: any error, shared.
 ///
 /// ```
-/// use narrowboat_chan::context::{Cause, background, with_cancel};
+/// use narrowboat::context::{Cause, background, with_cancel};
 ///
 /// let (ctx, cancel) = with_cancel(&background());
 /// cancel.cancel_with("the cable was cut");
@@ -90,7 +90,7 @@ pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
 ///
 /// # Examples
 /// ```
-/// use narrowboat_chan::context::{Error, background, with_cancel};
+/// use narrowboat::context::{Error, background, with_cancel};
 /// use std::thread;
 ///
 /// let (ctx, cancel) = with_cancel(&background());
@@ -113,7 +113,7 @@ pub struct Context {
 ///
 /// # Examples
 /// ```
-/// use narrowboat_chan::context::Error;
+/// use narrowboat::context::Error;
 ///
 /// assert_eq!(Error::Canceled.to_string(), "context canceled");
 /// assert_eq!(Error::DeadlineExceeded.to_string(), "context deadline exceeded");
@@ -139,8 +139,8 @@ impl Context {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_chan::context::{background, with_cancel};
-    /// use narrowboat_chan::{select, unbounded};
+    /// use narrowboat::context::{background, with_cancel};
+    /// use narrowboat::chan::{select, unbounded};
     ///
     /// let (ctx, cancel) = with_cancel(&background());
     /// let (_tx, rx) = unbounded::<i32>();
@@ -158,7 +158,7 @@ impl Context {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_chan::context::{Error, background, with_deadline};
+    /// use narrowboat::context::{Error, background, with_deadline};
     /// use std::time::Instant;
     ///
     /// let (ctx, _cancel) = with_deadline(&background(), Instant::now());
@@ -180,7 +180,7 @@ impl Context {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_chan::context::{Error, background, with_cancel};
+    /// use narrowboat::context::{Error, background, with_cancel};
     ///
     /// let (ctx, cancel) = with_cancel(&background());
     /// assert!(ctx.cause().is_none());
@@ -199,7 +199,7 @@ impl Context {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_chan::context::{background, with_deadline};
+    /// use narrowboat::context::{background, with_deadline};
     /// use std::time::{Duration, Instant};
     ///
     /// let soon = Instant::now() + Duration::from_secs(1);
@@ -222,7 +222,7 @@ impl Context {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_chan::context::{background, with_cancel};
+    /// use narrowboat::context::{background, with_cancel};
     ///
     /// let (ctx, cancel) = with_cancel(&background());
     /// assert!(!ctx.is_done());
@@ -239,7 +239,7 @@ impl Context {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_chan::context::{background, with_cancel, with_value};
+    /// use narrowboat::context::{background, with_cancel, with_value};
     ///
     /// #[derive(PartialEq, Debug)]
     /// struct User(&'static str);

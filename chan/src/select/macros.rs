@@ -34,7 +34,7 @@
 ///
 /// # Examples
 /// ```
-/// use narrowboat_chan::{bounded, select, unbounded};
+/// use narrowboat::chan::{bounded, select, unbounded};
 /// use std::time::Duration;
 ///
 /// let (tx, rx) = unbounded();
@@ -57,7 +57,7 @@
 ///
 /// A loop that ends when it is told to:
 /// ```
-/// use narrowboat_chan::{bounded, select};
+/// use narrowboat::chan::{bounded, select};
 /// use std::thread;
 ///
 /// let (work_tx, work) = bounded(0);
@@ -86,7 +86,7 @@ macro_rules! select {
 ///
 /// # Examples
 /// ```
-/// use narrowboat_chan::{select_biased, unbounded};
+/// use narrowboat::chan::{select_biased, unbounded};
 ///
 /// let (urgent_tx, urgent) = unbounded();
 /// let (bulk_tx, bulk) = unbounded();

@@ -36,7 +36,7 @@ use token::Token;
 ///
 /// # Examples
 /// ```
-/// use narrowboat_chan::{Select, unbounded};
+/// use narrowboat::chan::{Select, unbounded};
 ///
 /// let channels: Vec<_> = (0..3).map(|_| unbounded()).collect();
 /// channels[1].0.send("from the second").unwrap();
@@ -99,8 +99,8 @@ impl<'a> Select<'a> {
     /// A select without operations. If several are possible, each has the same chance.
     ///
     /// ```
-    /// let mut select = narrowboat_chan::Select::new();
-    /// let (tx, _rx) = narrowboat_chan::unbounded::<i32>();
+    /// let mut select = narrowboat::chan::Select::new();
+    /// let (tx, _rx) = narrowboat::chan::unbounded::<i32>();
     /// assert_eq!(select.send(&tx), 0);
     /// ```
     pub fn new() -> Select<'a> {
@@ -110,7 +110,7 @@ impl<'a> Select<'a> {
     /// A select without operations. If several are possible, the first one added is chosen.
     ///
     /// ```
-    /// use narrowboat_chan::{Select, unbounded};
+    /// use narrowboat::chan::{Select, unbounded};
     ///
     /// let (tx, rx) = unbounded();
     /// tx.send(1).unwrap();
@@ -140,8 +140,8 @@ impl<'a> Select<'a> {
     /// Adds a send. Returns its index.
     ///
     /// ```
-    /// let (tx, _rx) = narrowboat_chan::unbounded::<i32>();
-    /// let mut select = narrowboat_chan::Select::new();
+    /// let (tx, _rx) = narrowboat::chan::unbounded::<i32>();
+    /// let mut select = narrowboat::chan::Select::new();
     /// let index = select.send(&tx);
     /// let chosen = select.select();
     /// assert_eq!(chosen.index(), index);
@@ -154,9 +154,9 @@ impl<'a> Select<'a> {
     /// Adds a receive. Returns its index.
     ///
     /// ```
-    /// let (tx, rx) = narrowboat_chan::unbounded();
+    /// let (tx, rx) = narrowboat::chan::unbounded();
     /// tx.send(10).unwrap();
-    /// let mut select = narrowboat_chan::Select::new();
+    /// let mut select = narrowboat::chan::Select::new();
     /// let index = select.recv(&rx);
     /// let chosen = select.select();
     /// assert_eq!(chosen.index(), index);
@@ -172,7 +172,7 @@ impl<'a> Select<'a> {
     /// If there is no operation of this index.
     ///
     /// ```
-    /// use narrowboat_chan::{Select, unbounded};
+    /// use narrowboat::chan::{Select, unbounded};
     ///
     /// let (tx1, rx1) = unbounded::<i32>();
     /// let (tx2, rx2) = unbounded();
@@ -205,8 +205,8 @@ impl<'a> Select<'a> {
     /// If no operations have been added.
     ///
     /// ```
-    /// let (tx, rx) = narrowboat_chan::unbounded();
-    /// let mut select = narrowboat_chan::Select::new();
+    /// let (tx, rx) = narrowboat::chan::unbounded();
+    /// let mut select = narrowboat::chan::Select::new();
     /// select.recv(&rx);
     /// std::thread::spawn(move || tx.send(10).unwrap());
     /// assert_eq!(select.select().recv(&rx), Ok(10));
@@ -223,8 +223,8 @@ impl<'a> Select<'a> {
     /// If there is none.
     ///
     /// ```
-    /// let (tx, rx) = narrowboat_chan::unbounded();
-    /// let mut select = narrowboat_chan::Select::new();
+    /// let (tx, rx) = narrowboat::chan::unbounded();
+    /// let mut select = narrowboat::chan::Select::new();
     /// select.recv(&rx);
     /// assert!(select.try_select().is_err());
     /// tx.send(10).unwrap();
@@ -244,8 +244,8 @@ impl<'a> Select<'a> {
     /// ```
     /// use std::time::Duration;
     ///
-    /// let (tx, rx) = narrowboat_chan::unbounded();
-    /// let mut select = narrowboat_chan::Select::new();
+    /// let (tx, rx) = narrowboat::chan::unbounded();
+    /// let mut select = narrowboat::chan::Select::new();
     /// select.recv(&rx);
     /// assert!(select.select_timeout(Duration::from_millis(5)).is_err());
     /// tx.send(10).unwrap();
@@ -265,8 +265,8 @@ impl<'a> Select<'a> {
     /// ```
     /// use std::time::{Duration, Instant};
     ///
-    /// let (_tx, rx) = narrowboat_chan::unbounded::<i32>();
-    /// let mut select = narrowboat_chan::Select::new();
+    /// let (_tx, rx) = narrowboat::chan::unbounded::<i32>();
+    /// let mut select = narrowboat::chan::Select::new();
     /// select.recv(&rx);
     /// assert!(select.select_deadline(Instant::now() + Duration::from_millis(5)).is_err());
     /// ```
@@ -294,7 +294,7 @@ impl<'a> Select<'a> {
     /// If no operations have been added.
     ///
     /// ```
-    /// use narrowboat_chan::{Receiver, RecvError, Select};
+    /// use narrowboat::chan::{Receiver, RecvError, Select};
     ///
     /// fn recv_from_any<T>(receivers: &[Receiver<T>]) -> Result<T, RecvError> {
     ///     let mut select = Select::new();
@@ -310,7 +310,7 @@ impl<'a> Select<'a> {
     ///     }
     /// }
     ///
-    /// let (tx, rx) = narrowboat_chan::bounded(0);
+    /// let (tx, rx) = narrowboat::chan::bounded(0);
     /// std::thread::spawn(move || tx.send(10).unwrap());
     /// assert_eq!(recv_from_any(&[rx]), Ok(10));
     /// ```
@@ -327,8 +327,8 @@ impl<'a> Select<'a> {
     /// If there is none.
     ///
     /// ```
-    /// let (tx, rx) = narrowboat_chan::unbounded();
-    /// let mut select = narrowboat_chan::Select::new();
+    /// let (tx, rx) = narrowboat::chan::unbounded();
+    /// let mut select = narrowboat::chan::Select::new();
     /// let receive = select.recv(&rx);
     /// assert!(select.try_ready().is_err());
     /// tx.send(10).unwrap();
@@ -349,8 +349,8 @@ impl<'a> Select<'a> {
     /// ```
     /// use std::time::Duration;
     ///
-    /// let (tx, rx) = narrowboat_chan::unbounded();
-    /// let mut select = narrowboat_chan::Select::new();
+    /// let (tx, rx) = narrowboat::chan::unbounded();
+    /// let mut select = narrowboat::chan::Select::new();
     /// let receive = select.recv(&rx);
     /// assert!(select.ready_timeout(Duration::from_millis(5)).is_err());
     /// tx.send(10).unwrap();
@@ -370,8 +370,8 @@ impl<'a> Select<'a> {
     /// ```
     /// use std::time::{Duration, Instant};
     ///
-    /// let (_tx, rx) = narrowboat_chan::unbounded::<i32>();
-    /// let mut select = narrowboat_chan::Select::new();
+    /// let (_tx, rx) = narrowboat::chan::unbounded::<i32>();
+    /// let mut select = narrowboat::chan::Select::new();
     /// select.recv(&rx);
     /// assert!(select.ready_deadline(Instant::now() + Duration::from_millis(5)).is_err());
     /// ```

@@ -17,8 +17,8 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 ///
 /// # Examples
 /// ```
-/// let (tx, rx) = narrowboat_chan::bounded(1);
-/// let mut select = narrowboat_chan::Select::new();
+/// let (tx, rx) = narrowboat::chan::bounded(1);
+/// let mut select = narrowboat::chan::Select::new();
 /// let send = select.send(&tx);
 /// let receive = select.recv(&rx);
 /// for expected in [send, receive] {
@@ -57,9 +57,9 @@ impl<'a> SelectedOperation<'a> {
     /// [`Select::recv`](crate::Select::recv) returned it.
     ///
     /// ```
-    /// let (tx, rx) = narrowboat_chan::bounded(1);
+    /// let (tx, rx) = narrowboat::chan::bounded(1);
     /// tx.send(0).unwrap();
-    /// let mut select = narrowboat_chan::Select::new();
+    /// let mut select = narrowboat::chan::Select::new();
     /// let receive = select.recv(&rx);
     /// let chosen = select.select();
     /// assert_eq!(chosen.index(), receive);
@@ -79,8 +79,8 @@ impl<'a> SelectedOperation<'a> {
     /// If the chosen operation is not a send into this sender's channel.
     ///
     /// ```
-    /// let (tx, rx) = narrowboat_chan::bounded(1);
-    /// let mut select = narrowboat_chan::Select::new();
+    /// let (tx, rx) = narrowboat::chan::bounded(1);
+    /// let mut select = narrowboat::chan::Select::new();
     /// select.send(&tx);
     /// select.select().send(&tx, 10).unwrap();
     /// assert_eq!(rx.recv(), Ok(10));
@@ -102,9 +102,9 @@ impl<'a> SelectedOperation<'a> {
     /// If the chosen operation is not a receive from this receiver's channel.
     ///
     /// ```
-    /// let (tx, rx) = narrowboat_chan::bounded(1);
+    /// let (tx, rx) = narrowboat::chan::bounded(1);
     /// tx.send(10).unwrap();
-    /// let mut select = narrowboat_chan::Select::new();
+    /// let mut select = narrowboat::chan::Select::new();
     /// select.recv(&rx);
     /// assert_eq!(select.select().recv(&rx), Ok(10));
     /// ```

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 ///
 /// # Examples
 /// ```
-/// use narrowboat_chan::bounded;
-/// use narrowboat_chan::time::after_func;
+/// use narrowboat::chan::bounded;
+/// use narrowboat::time::after_func;
 /// use std::time::Duration;
 ///
 /// let (tx, rx) = bounded(1);
@@ -47,7 +47,7 @@ pub fn after_func(duration: Duration, mut f: impl FnMut() + Send + 'static) -> A
 /// # Examples
 /// A watchdog, which is put off as long as there is progress:
 /// ```
-/// use narrowboat_chan::time::after_func;
+/// use narrowboat::time::after_func;
 /// use std::time::Duration;
 ///
 /// let watchdog = after_func(Duration::from_secs(60), || panic!("no progress"));
@@ -67,7 +67,7 @@ impl AfterFunc {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_chan::time::after_func;
+    /// use narrowboat::time::after_func;
     /// use std::time::Duration;
     ///
     /// let handle = after_func(Duration::from_secs(60), || unreachable!("it was stopped before"));
@@ -82,8 +82,8 @@ impl AfterFunc {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_chan::time::after_func;
-    /// use narrowboat_chan::unbounded;
+    /// use narrowboat::time::after_func;
+    /// use narrowboat::chan::unbounded;
     /// use std::time::Duration;
     ///
     /// let (tx, rx) = unbounded();
@@ -100,8 +100,8 @@ impl AfterFunc {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_chan::time::after_func;
-    /// use narrowboat_chan::unbounded;
+    /// use narrowboat::time::after_func;
+    /// use narrowboat::chan::unbounded;
     /// use std::time::{Duration, Instant};
     ///
     /// let (tx, rx) = unbounded();

@@ -18,8 +18,8 @@
 //! # Examples
 //! A server that closes what has been idle for a while:
 //! ```
-//! use narrowboat_chan::time::Timer;
-//! use narrowboat_chan::{select, unbounded};
+//! use narrowboat::time::Timer;
+//! use narrowboat::chan::{select, unbounded};
 //! use std::time::Duration;
 //!
 //! const PATIENCE: Duration = Duration::from_millis(10);

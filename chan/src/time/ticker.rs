@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 ///
 /// # Examples
 /// ```
-/// use narrowboat_chan::time::Ticker;
+/// use narrowboat::time::Ticker;
 /// use std::time::{Duration, Instant};
 ///
 /// let start = Instant::now();
@@ -44,7 +44,7 @@ impl Ticker {
     /// ```
     /// use std::time::Duration;
     ///
-    /// let ticker = narrowboat_chan::time::Ticker::new(Duration::from_millis(5));
+    /// let ticker = narrowboat::time::Ticker::new(Duration::from_millis(5));
     /// ticker.channel().recv().unwrap();
     /// ```
     #[track_caller]
@@ -60,7 +60,7 @@ impl Ticker {
     /// ```
     /// use std::time::Duration;
     ///
-    /// let ticker = narrowboat_chan::time::Ticker::new(Duration::from_millis(5));
+    /// let ticker = narrowboat::time::Ticker::new(Duration::from_millis(5));
     /// let first = ticker.channel().recv().unwrap();
     /// let second = ticker.channel().recv().unwrap();
     /// assert!(second - first >= Duration::from_millis(5));
@@ -75,7 +75,7 @@ impl Ticker {
     /// ```
     /// use std::time::Duration;
     ///
-    /// let ticker = narrowboat_chan::time::Ticker::new(Duration::from_millis(1));
+    /// let ticker = narrowboat::time::Ticker::new(Duration::from_millis(1));
     /// ticker.stop();
     /// assert!(ticker.channel().recv_timeout(Duration::from_millis(5)).is_err());
     /// ```
@@ -92,7 +92,7 @@ impl Ticker {
     /// ```
     /// use std::time::Duration;
     ///
-    /// let ticker = narrowboat_chan::time::Ticker::new(Duration::from_secs(3600));
+    /// let ticker = narrowboat::time::Ticker::new(Duration::from_secs(3600));
     /// ticker.reset(Duration::from_millis(5));
     /// ticker.channel().recv().unwrap();
     /// ```

@@ -20,7 +20,7 @@ use std::time::Duration;
 ///
 /// # Examples
 /// ```
-/// use narrowboat_chan::time::{sleep, timeout};
+/// use narrowboat::time::{sleep, timeout};
 /// use std::time::Duration;
 ///
 /// assert_eq!(timeout(Duration::from_secs(60), || 6 * 7), Ok(42));
@@ -31,8 +31,8 @@ use std::time::Duration;
 ///
 /// With something to stop it by:
 /// ```
-/// use narrowboat_chan::context::{background, with_timeout};
-/// use narrowboat_chan::time::timeout;
+/// use narrowboat::context::{background, with_timeout};
+/// use narrowboat::time::timeout;
 /// use std::time::Duration;
 ///
 /// let limit = Duration::from_millis(5);
@@ -62,7 +62,7 @@ where
 ///
 /// # Examples
 /// ```
-/// use narrowboat_chan::time::{Elapsed, sleep, timeout};
+/// use narrowboat::time::{Elapsed, sleep, timeout};
 /// use std::time::Duration;
 ///
 /// let limit = Duration::from_millis(5);

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 ///
 /// # Examples
 /// ```
-/// use narrowboat_chan::time::Timer;
-/// use narrowboat_chan::{select, unbounded};
+/// use narrowboat::time::Timer;
+/// use narrowboat::chan::{select, unbounded};
 /// use std::time::Duration;
 ///
 /// let (_tx, rx) = unbounded::<i32>();
@@ -40,7 +40,7 @@ impl Timer {
     /// use std::time::{Duration, Instant};
     ///
     /// let start = Instant::now();
-    /// let timer = narrowboat_chan::time::Timer::new(Duration::from_millis(5));
+    /// let timer = narrowboat::time::Timer::new(Duration::from_millis(5));
     /// timer.channel().recv().unwrap();
     /// assert!(start.elapsed() >= Duration::from_millis(5));
     /// ```
@@ -55,7 +55,7 @@ impl Timer {
     /// use std::time::{Duration, Instant};
     ///
     /// let when = Instant::now() + Duration::from_millis(5);
-    /// assert_eq!(narrowboat_chan::time::Timer::at(when).channel().recv(), Ok(when));
+    /// assert_eq!(narrowboat::time::Timer::at(when).channel().recv(), Ok(when));
     /// ```
     pub fn at(when: Instant) -> Timer {
         Timer { channel: Receiver::settable(when, None) }
@@ -67,7 +67,7 @@ impl Timer {
     /// ```
     /// use std::time::Duration;
     ///
-    /// let timer = narrowboat_chan::time::Timer::new(Duration::from_secs(3600));
+    /// let timer = narrowboat::time::Timer::new(Duration::from_secs(3600));
     /// assert!(timer.channel().try_recv().is_err());
     /// timer.reset(Duration::ZERO);
     /// assert!(timer.channel().try_recv().is_ok());
@@ -83,7 +83,7 @@ impl Timer {
     /// ```
     /// use std::time::Duration;
     ///
-    /// let timer = narrowboat_chan::time::Timer::new(Duration::ZERO);
+    /// let timer = narrowboat::time::Timer::new(Duration::ZERO);
     /// assert!(timer.stop());
     /// assert!(timer.channel().try_recv().is_err());
     /// assert!(!timer.stop());
@@ -100,7 +100,7 @@ impl Timer {
     /// ```
     /// use std::time::Duration;
     ///
-    /// let timer = narrowboat_chan::time::Timer::new(Duration::from_secs(3600));
+    /// let timer = narrowboat::time::Timer::new(Duration::from_secs(3600));
     /// assert!(timer.reset(Duration::from_millis(5)));
     /// timer.channel().recv().unwrap();
     /// assert!(!timer.reset(Duration::from_millis(5)), "the message was received");
@@ -116,7 +116,7 @@ impl Timer {
     /// ```
     /// use std::time::{Duration, Instant};
     ///
-    /// let timer = narrowboat_chan::time::Timer::new(Duration::from_secs(3600));
+    /// let timer = narrowboat::time::Timer::new(Duration::from_secs(3600));
     /// let when = Instant::now();
     /// timer.reset_at(when);
     /// assert_eq!(timer.channel().recv(), Ok(when));

@@ -26,7 +26,7 @@ use std::sync::Arc;
 ///
 /// # Examples
 /// ```
-/// use narrowboat_net::{TcpListener, TcpStream};
+/// use narrowboat::net::{TcpListener, TcpStream};
 /// use std::io::{Read, Write};
 ///
 /// let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -59,7 +59,7 @@ impl TcpListener {
     ///
     /// # Examples
     /// ```
-    /// let listener = narrowboat_net::TcpListener::bind("127.0.0.1:0")?;
+    /// let listener = narrowboat::net::TcpListener::bind("127.0.0.1:0")?;
     /// assert_ne!(listener.local_addr()?.port(), 0);
     /// # std::io::Result::Ok(())
     /// ```
@@ -86,7 +86,7 @@ impl TcpListener {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_net::{TcpListener, TcpStream};
+    /// use narrowboat::net::{TcpListener, TcpStream};
     ///
     /// let listener = TcpListener::bind("127.0.0.1:0")?;
     /// let client = TcpStream::connect(listener.local_addr()?)?;
@@ -110,7 +110,7 @@ impl TcpListener {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_net::{TcpListener, TcpStream};
+    /// use narrowboat::net::{TcpListener, TcpStream};
     ///
     /// let listener = TcpListener::bind("127.0.0.1:0")?;
     /// let address = listener.local_addr()?;
@@ -131,7 +131,7 @@ impl TcpListener {
     ///
     /// # Examples
     /// ```
-    /// let listener = narrowboat_net::TcpListener::bind("127.0.0.1:0")?;
+    /// let listener = narrowboat::net::TcpListener::bind("127.0.0.1:0")?;
     /// assert!(listener.local_addr()?.ip().is_loopback());
     /// # std::io::Result::Ok(())
     /// ```
@@ -147,7 +147,7 @@ impl TcpListener {
     ///
     /// # Examples
     /// ```
-    /// let listener = narrowboat_net::TcpListener::bind("127.0.0.1:0")?;
+    /// let listener = narrowboat::net::TcpListener::bind("127.0.0.1:0")?;
     /// listener.set_ttl(42)?;
     /// assert_eq!(listener.ttl()?, 42);
     /// # std::io::Result::Ok(())
@@ -164,7 +164,7 @@ impl TcpListener {
     ///
     /// # Examples
     /// ```
-    /// let listener = narrowboat_net::TcpListener::bind("127.0.0.1:0")?;
+    /// let listener = narrowboat::net::TcpListener::bind("127.0.0.1:0")?;
     /// assert!(listener.ttl()? > 0);
     /// # std::io::Result::Ok(())
     /// ```
@@ -192,8 +192,8 @@ impl WithContext<TcpListener> {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_chan::context::{background, with_cancel};
-    /// use narrowboat_net::TcpListener;
+    /// use narrowboat::context::{background, with_cancel};
+    /// use narrowboat::net::TcpListener;
     ///
     /// let (ctx, cancel) = with_cancel(&background());
     /// let listener = TcpListener::bind("127.0.0.1:0")?.with_context(&ctx);
@@ -213,7 +213,7 @@ impl WithContext<TcpListener> {
 ///
 /// # Examples
 /// ```
-/// use narrowboat_net::{TcpListener, TcpStream};
+/// use narrowboat::net::{TcpListener, TcpStream};
 ///
 /// let listener = TcpListener::bind("127.0.0.1:0")?;
 /// let client = TcpStream::connect(listener.local_addr()?)?;

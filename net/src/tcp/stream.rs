@@ -27,7 +27,7 @@ use std::time::Duration;
 ///
 /// # Examples
 /// ```
-/// use narrowboat_net::{TcpListener, TcpStream};
+/// use narrowboat::net::{TcpListener, TcpStream};
 /// use std::io::{Read, Write};
 ///
 /// let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -70,7 +70,7 @@ impl TcpStream {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_net::{TcpListener, TcpStream};
+    /// use narrowboat::net::{TcpListener, TcpStream};
     ///
     /// let listener = TcpListener::bind("127.0.0.1:0")?;
     /// let stream = TcpStream::connect(listener.local_addr()?)?;
@@ -92,7 +92,7 @@ impl TcpStream {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_net::{TcpListener, TcpStream};
+    /// use narrowboat::net::{TcpListener, TcpStream};
     /// use std::time::Duration;
     ///
     /// let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -114,8 +114,8 @@ impl TcpStream {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_chan::context::{background, with_timeout};
-    /// use narrowboat_net::{TcpListener, TcpStream};
+    /// use narrowboat::context::{background, with_timeout};
+    /// use narrowboat::net::{TcpListener, TcpStream};
     /// use std::time::Duration;
     ///
     /// let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -136,7 +136,7 @@ impl TcpStream {
     ///
     /// # Examples
     /// ```
-    /// # use narrowboat_net::{TcpListener, TcpStream};
+    /// # use narrowboat::net::{TcpListener, TcpStream};
     /// # let listener = TcpListener::bind("127.0.0.1:0")?;
     /// let stream = TcpStream::connect(listener.local_addr()?)?;
     /// assert_eq!(stream.peer_addr()?, listener.local_addr()?);
@@ -154,7 +154,7 @@ impl TcpStream {
     ///
     /// # Examples
     /// ```
-    /// # use narrowboat_net::{TcpListener, TcpStream};
+    /// # use narrowboat::net::{TcpListener, TcpStream};
     /// # let listener = TcpListener::bind("127.0.0.1:0")?;
     /// let stream = TcpStream::connect(listener.local_addr()?)?;
     /// assert!(stream.local_addr()?.ip().is_loopback());
@@ -172,7 +172,7 @@ impl TcpStream {
     ///
     /// # Examples
     /// ```
-    /// # use narrowboat_net::{TcpListener, TcpStream};
+    /// # use narrowboat::net::{TcpListener, TcpStream};
     /// use std::io::Read;
     /// use std::net::Shutdown;
     ///
@@ -195,7 +195,7 @@ impl TcpStream {
     ///
     /// # Examples
     /// ```
-    /// # use narrowboat_net::{TcpListener, TcpStream};
+    /// # use narrowboat::net::{TcpListener, TcpStream};
     /// use std::io::{Read, Write};
     ///
     /// # let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -221,7 +221,7 @@ impl TcpStream {
     ///
     /// # Examples
     /// ```
-    /// # use narrowboat_net::{TcpListener, TcpStream};
+    /// # use narrowboat::net::{TcpListener, TcpStream};
     /// # let listener = TcpListener::bind("127.0.0.1:0")?;
     /// let stream = TcpStream::connect(listener.local_addr()?)?;
     /// stream.set_nodelay(true)?;
@@ -240,7 +240,7 @@ impl TcpStream {
     ///
     /// # Examples
     /// ```
-    /// # use narrowboat_net::{TcpListener, TcpStream};
+    /// # use narrowboat::net::{TcpListener, TcpStream};
     /// # let listener = TcpListener::bind("127.0.0.1:0")?;
     /// assert!(!TcpStream::connect(listener.local_addr()?)?.nodelay()?);
     /// # std::io::Result::Ok(())
@@ -258,7 +258,7 @@ impl TcpStream {
     ///
     /// # Examples
     /// ```
-    /// # use narrowboat_net::{TcpListener, TcpStream};
+    /// # use narrowboat::net::{TcpListener, TcpStream};
     /// # let listener = TcpListener::bind("127.0.0.1:0")?;
     /// let stream = TcpStream::connect(listener.local_addr()?)?;
     /// stream.set_quickack(false)?;
@@ -278,7 +278,7 @@ impl TcpStream {
     ///
     /// # Examples
     /// ```
-    /// # use narrowboat_net::{TcpListener, TcpStream};
+    /// # use narrowboat::net::{TcpListener, TcpStream};
     /// # let listener = TcpListener::bind("127.0.0.1:0")?;
     /// TcpStream::connect(listener.local_addr()?)?.quickack()?;
     /// # std::io::Result::Ok(())
@@ -296,7 +296,7 @@ impl TcpStream {
     ///
     /// # Examples
     /// ```
-    /// # use narrowboat_net::{TcpListener, TcpStream};
+    /// # use narrowboat::net::{TcpListener, TcpStream};
     /// # let listener = TcpListener::bind("127.0.0.1:0")?;
     /// let stream = TcpStream::connect(listener.local_addr()?)?;
     /// stream.set_ttl(100)?;
@@ -315,7 +315,7 @@ impl TcpStream {
     ///
     /// # Examples
     /// ```
-    /// # use narrowboat_net::{TcpListener, TcpStream};
+    /// # use narrowboat::net::{TcpListener, TcpStream};
     /// # let listener = TcpListener::bind("127.0.0.1:0")?;
     /// assert!(TcpStream::connect(listener.local_addr()?)?.ttl()? > 0);
     /// # std::io::Result::Ok(())

@@ -22,10 +22,10 @@ use std::sync::Arc;
 ///
 /// # Examples
 /// ```
-/// use narrowboat_net::unix::UnixDatagram;
+/// use narrowboat::net::unix::UnixDatagram;
 ///
 /// let (one, other) = UnixDatagram::pair()?;
-/// let receiving = narrowboat_runtime::spawn(move || {
+/// let receiving = narrowboat::spawn(move || {
 ///     let mut text = [0; 16];
 ///     other.recv(&mut text).map(|length| text[..length].to_vec())
 /// });
@@ -49,7 +49,7 @@ impl UnixDatagram {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_net::unix::UnixDatagram;
+    /// use narrowboat::net::unix::UnixDatagram;
     ///
     /// let path = std::env::temp_dir().join(format!("narrowboat-datagram-{}", std::process::id()));
     /// let socket = UnixDatagram::bind(&path)?;
@@ -71,7 +71,7 @@ impl UnixDatagram {
     /// # Examples
     /// ```
     /// # #[cfg(target_os = "linux")] {
-    /// use narrowboat_net::unix::{SocketAddr, UnixDatagram};
+    /// use narrowboat::net::unix::{SocketAddr, UnixDatagram};
     /// use std::os::linux::net::SocketAddrExt;
     ///
     /// let name = format!("narrowboat-datagram-{}", std::process::id());
@@ -94,7 +94,7 @@ impl UnixDatagram {
     ///
     /// # Examples
     /// ```
-    /// let socket = narrowboat_net::unix::UnixDatagram::unbound()?;
+    /// let socket = narrowboat::net::unix::UnixDatagram::unbound()?;
     /// assert!(socket.local_addr()?.is_unnamed());
     /// # std::io::Result::Ok(())
     /// ```
@@ -114,7 +114,7 @@ impl UnixDatagram {
     ///
     /// # Examples
     /// ```
-    /// let (one, other) = narrowboat_net::unix::UnixDatagram::pair()?;
+    /// let (one, other) = narrowboat::net::unix::UnixDatagram::pair()?;
     /// one.send(b"text")?;
     /// assert_eq!(other.recv(&mut [0; 8])?, 4);
     /// # std::io::Result::Ok(())
@@ -132,7 +132,7 @@ impl UnixDatagram {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_net::unix::UnixDatagram;
+    /// use narrowboat::net::unix::UnixDatagram;
     ///
     /// let path = std::env::temp_dir().join(format!("narrowboat-dial-{}", std::process::id()));
     /// let _other = UnixDatagram::bind(&path)?;
@@ -154,7 +154,7 @@ impl UnixDatagram {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_net::unix::UnixDatagram;
+    /// use narrowboat::net::unix::UnixDatagram;
     ///
     /// let path = std::env::temp_dir().join(format!("narrowboat-dial-addr-{}", std::process::id()));
     /// let other = UnixDatagram::bind(&path)?;
@@ -178,7 +178,7 @@ impl UnixDatagram {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_net::unix::UnixDatagram;
+    /// use narrowboat::net::unix::UnixDatagram;
     ///
     /// let path = std::env::temp_dir().join(format!("narrowboat-send-to-{}", std::process::id()));
     /// let _other = UnixDatagram::bind(&path)?;
@@ -199,7 +199,7 @@ impl UnixDatagram {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_net::unix::UnixDatagram;
+    /// use narrowboat::net::unix::UnixDatagram;
     ///
     /// let path = std::env::temp_dir().join(format!("narrowboat-send-to-addr-{}", std::process::id()));
     /// let other = UnixDatagram::bind(&path)?;
@@ -220,7 +220,7 @@ impl UnixDatagram {
     ///
     /// # Examples
     /// ```
-    /// let socket = narrowboat_net::unix::UnixDatagram::unbound()?;
+    /// let socket = narrowboat::net::unix::UnixDatagram::unbound()?;
     /// assert!(socket.local_addr()?.is_unnamed());
     /// # std::io::Result::Ok(())
     /// ```
@@ -236,7 +236,7 @@ impl UnixDatagram {
     ///
     /// # Examples
     /// ```
-    /// let socket = narrowboat_net::unix::UnixDatagram::unbound()?;
+    /// let socket = narrowboat::net::unix::UnixDatagram::unbound()?;
     /// assert_eq!(socket.peer_addr().unwrap_err().kind(), std::io::ErrorKind::NotConnected);
     /// # std::io::Result::Ok(())
     /// ```
@@ -252,7 +252,7 @@ impl UnixDatagram {
     ///
     /// # Examples
     /// ```
-    /// let (one, _other) = narrowboat_net::unix::UnixDatagram::pair()?;
+    /// let (one, _other) = narrowboat::net::unix::UnixDatagram::pair()?;
     /// one.shutdown(std::net::Shutdown::Both)?;
     /// assert!(one.send(b"text").is_err());
     /// # std::io::Result::Ok(())
@@ -271,8 +271,8 @@ impl WithContext<UnixDatagram> {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_chan::context::background;
-    /// use narrowboat_net::unix::UnixDatagram;
+    /// use narrowboat::context::background;
+    /// use narrowboat::net::unix::UnixDatagram;
     ///
     /// let path = std::env::temp_dir().join(format!("narrowboat-send-with-{}", std::process::id()));
     /// let _other = UnixDatagram::bind(&path)?;

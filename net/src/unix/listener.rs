@@ -25,7 +25,7 @@ use std::sync::Arc;
 ///
 /// # Examples
 /// ```
-/// use narrowboat_net::unix::{UnixListener, UnixStream};
+/// use narrowboat::net::unix::{UnixListener, UnixStream};
 /// use std::io::{Read, Write};
 ///
 /// let path = std::env::temp_dir().join(format!("narrowboat-listener-{}", std::process::id()));
@@ -55,7 +55,7 @@ impl UnixListener {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_net::unix::UnixListener;
+    /// use narrowboat::net::unix::UnixListener;
     ///
     /// let path = std::env::temp_dir().join(format!("narrowboat-bind-{}", std::process::id()));
     /// let listener = UnixListener::bind(&path)?;
@@ -76,7 +76,7 @@ impl UnixListener {
     /// # Examples
     /// ```
     /// # #[cfg(target_os = "linux")] {
-    /// use narrowboat_net::unix::{SocketAddr, UnixListener, UnixStream};
+    /// use narrowboat::net::unix::{SocketAddr, UnixListener, UnixStream};
     /// use std::os::linux::net::SocketAddrExt;
     ///
     /// let name = format!("narrowboat-{}", std::process::id());
@@ -105,7 +105,7 @@ impl UnixListener {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_net::unix::{UnixListener, UnixStream};
+    /// use narrowboat::net::unix::{UnixListener, UnixStream};
     ///
     /// let path = std::env::temp_dir().join(format!("narrowboat-accept-{}", std::process::id()));
     /// let listener = UnixListener::bind(&path)?;
@@ -130,7 +130,7 @@ impl UnixListener {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_net::unix::{UnixListener, UnixStream};
+    /// use narrowboat::net::unix::{UnixListener, UnixStream};
     ///
     /// let path = std::env::temp_dir().join(format!("narrowboat-incoming-{}", std::process::id()));
     /// let listener = UnixListener::bind(&path)?;
@@ -151,7 +151,7 @@ impl UnixListener {
     /// # Examples
     /// ```
     /// let path = std::env::temp_dir().join(format!("narrowboat-local-{}", std::process::id()));
-    /// let listener = narrowboat_net::unix::UnixListener::bind(&path)?;
+    /// let listener = narrowboat::net::unix::UnixListener::bind(&path)?;
     /// assert!(!listener.local_addr()?.is_unnamed());
     /// std::fs::remove_file(&path)?;
     /// # std::io::Result::Ok(())
@@ -191,12 +191,12 @@ impl WithContext<UnixListener> {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_chan::context::{background, with_deadline};
+    /// use narrowboat::context::{background, with_deadline};
     /// use std::io::ErrorKind;
     ///
     /// let path = std::env::temp_dir().join(format!("narrowboat-context-{}", std::process::id()));
     /// let (ctx, _cancel) = with_deadline(&background(), std::time::Instant::now());
-    /// let listener = narrowboat_net::unix::UnixListener::bind(&path)?.with_context(&ctx);
+    /// let listener = narrowboat::net::unix::UnixListener::bind(&path)?.with_context(&ctx);
     /// assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::TimedOut);
     /// std::fs::remove_file(&path)?;
     /// # std::io::Result::Ok(())
@@ -212,7 +212,7 @@ impl WithContext<UnixListener> {
 ///
 /// # Examples
 /// ```
-/// use narrowboat_net::unix::{UnixListener, UnixStream};
+/// use narrowboat::net::unix::{UnixListener, UnixStream};
 ///
 /// let path = std::env::temp_dir().join(format!("narrowboat-next-{}", std::process::id()));
 /// let listener = UnixListener::bind(&path)?;

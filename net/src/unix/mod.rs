@@ -2,7 +2,7 @@
 //!
 //! # Examples
 //! ```
-//! use narrowboat_net::unix::UnixStream;
+//! use narrowboat::net::unix::UnixStream;
 //! use std::io::{Read, Write};
 //!
 //! let (mut one, mut other) = UnixStream::pair()?;

@@ -24,7 +24,7 @@ use std::sync::Arc;
 ///
 /// # Examples
 /// ```
-/// use narrowboat_net::unix::UnixStream;
+/// use narrowboat::net::unix::UnixStream;
 /// use std::io::{Read, Write};
 ///
 /// let (mut one, other) = UnixStream::pair()?;
@@ -57,7 +57,7 @@ impl UnixStream {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_net::unix::{UnixListener, UnixStream};
+    /// use narrowboat::net::unix::{UnixListener, UnixStream};
     ///
     /// let path = std::env::temp_dir().join(format!("narrowboat-connect-{}", std::process::id()));
     /// let _listener = UnixListener::bind(&path)?;
@@ -79,7 +79,7 @@ impl UnixStream {
     ///
     /// # Examples
     /// ```
-    /// use narrowboat_net::unix::{UnixListener, UnixStream};
+    /// use narrowboat::net::unix::{UnixListener, UnixStream};
     ///
     /// let path = std::env::temp_dir().join(format!("narrowboat-connect-addr-{}", std::process::id()));
     /// let listener = UnixListener::bind(&path)?;
@@ -110,7 +110,7 @@ impl UnixStream {
     ///
     /// # Examples
     /// ```
-    /// let (one, other) = narrowboat_net::unix::UnixStream::pair()?;
+    /// let (one, other) = narrowboat::net::unix::UnixStream::pair()?;
     /// assert!(one.local_addr()?.is_unnamed() && other.peer_addr()?.is_unnamed());
     /// # std::io::Result::Ok(())
     /// ```
@@ -127,7 +127,7 @@ impl UnixStream {
     ///
     /// # Examples
     /// ```
-    /// let (one, _other) = narrowboat_net::unix::UnixStream::pair()?;
+    /// let (one, _other) = narrowboat::net::unix::UnixStream::pair()?;
     /// assert!(one.local_addr()?.is_unnamed());
     /// # std::io::Result::Ok(())
     /// ```
@@ -143,7 +143,7 @@ impl UnixStream {
     ///
     /// # Examples
     /// ```
-    /// let (one, _other) = narrowboat_net::unix::UnixStream::pair()?;
+    /// let (one, _other) = narrowboat::net::unix::UnixStream::pair()?;
     /// assert!(one.peer_addr()?.is_unnamed());
     /// # std::io::Result::Ok(())
     /// ```
@@ -162,7 +162,7 @@ impl UnixStream {
     /// use std::io::Read;
     /// use std::net::Shutdown;
     ///
-    /// let (one, mut other) = narrowboat_net::unix::UnixStream::pair()?;
+    /// let (one, mut other) = narrowboat::net::unix::UnixStream::pair()?;
     /// one.shutdown(Shutdown::Write)?;
     /// assert_eq!(other.read(&mut [0; 8])?, 0);
     /// # std::io::Result::Ok(())
@@ -181,7 +181,7 @@ impl UnixStream {
     /// ```
     /// use std::io::Write;
     ///
-    /// let (mut one, other) = narrowboat_net::unix::UnixStream::pair()?;
+    /// let (mut one, other) = narrowboat::net::unix::UnixStream::pair()?;
     /// one.write_all(b"x")?;
     /// assert_eq!((other.peek(&mut [0; 8])?, other.peek(&mut [0; 8])?), (1, 1));
     /// # std::io::Result::Ok(())

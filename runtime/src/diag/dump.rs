@@ -137,7 +137,7 @@ impl fmt::Debug for Key {
 /// the answer. Before the runtime starts the dump is empty.
 ///
 /// ```
-/// use narrowboat_runtime::{Builder, dump, sleep};
+/// use narrowboat::{Builder, dump, sleep};
 /// use std::time::Duration;
 ///
 /// let sleeper = Builder::new().name("sleeper").spawn(|| sleep(Duration::from_millis(100)))?;
@@ -166,7 +166,7 @@ impl Dump {
     /// Every goroutine that was seen, in no particular order.
     ///
     /// ```
-    /// assert!(narrowboat_runtime::dump().goroutines().is_empty());
+    /// assert!(narrowboat::dump().goroutines().is_empty());
     /// ```
     pub fn goroutines(&self) -> &[GoroutineInfo] {
         &self.findings.goroutines
@@ -176,7 +176,7 @@ impl Dump {
     /// first thousand or so of different things are described.
     ///
     /// ```
-    /// let dump = narrowboat_runtime::dump();
+    /// let dump = narrowboat::dump();
     /// assert!(dump.goroutines().iter().all(|goroutine| dump.waits_for(goroutine).is_none()));
     /// ```
     pub fn waits_for(&self, goroutine: &GoroutineInfo) -> Option<String> {
@@ -188,7 +188,7 @@ impl Dump {
     /// How many goroutines had not started, and therefore are not among the others.
     ///
     /// ```
-    /// assert_eq!(narrowboat_runtime::dump().unstarted(), 0);
+    /// assert_eq!(narrowboat::dump().unstarted(), 0);
     /// ```
     pub fn unstarted(&self) -> usize {
         self.unstarted
@@ -197,7 +197,7 @@ impl Dump {
     /// The numbers of processors that did not answer, because their goroutines compute or block their thread.
     ///
     /// ```
-    /// assert!(narrowboat_runtime::dump().silent_processors().is_empty());
+    /// assert!(narrowboat::dump().silent_processors().is_empty());
     /// ```
     pub fn silent_processors(&self) -> &[usize] {
         &self.findings.silent

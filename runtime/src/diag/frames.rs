@@ -4,10 +4,12 @@
 //! Nothing here locks while addresses are taken. std's `Backtrace` does, and a goroutine that holds
 //! that lock may wait on the very processor whose loop takes the backtrace.
 
-use crate::stack::frames;
+use crate::goroutine::task;
+use crate::stack::frames::walk;
 use std::collections::hash_map::DefaultHasher;
 use std::env;
 use std::ffi::c_void;
+use std::fmt::{self, Write};
 use std::hash::{Hash, Hasher};
 
 /// The addresses of one backtrace, innermost first.
@@ -26,10 +28,19 @@ impl Frames {
     pub(crate) fn capture() -> Frames {
         const MOST: usize = 256;
         let mut addresses = Vec::with_capacity(32);
-        frames::walk(0, &mut |ip| {
+        walk(0, &mut |ip| {
             addresses.push(ip);
             addresses.len() < MOST
         });
+        Frames(addresses)
+    }
+
+    /// Where a function was interrupted, and the return addresses behind that.
+    pub(super) fn of_interrupted(mut addresses: Vec<usize>) -> Frames {
+        // All are looked up as return addresses, which belong to the instruction before.
+        if let Some(interrupted) = addresses.first_mut() {
+            *interrupted += 1;
+        }
         Frames(addresses)
     }
 
@@ -44,6 +55,7 @@ impl Frames {
         let here = env::current_dir().map(|path| path.display().to_string() + "/").unwrap_or_default();
         let mut named = Vec::new();
         for &address in &self.0 {
+            let known = named.len();
             backtrace::resolve(address as *mut c_void, |symbol| {
                 let Some(name) = symbol.name() else { return };
                 let at = symbol.filename().map_or_else(String::new, |path| {
@@ -55,7 +67,50 @@ impl Frames {
                 // Without the hash at the end.
                 named.push(Frame { name: format!("{name:#}"), at });
             });
+            // A program without symbols.
+            if named.len() == known {
+                named.push(Frame { name: format!("{address:#x}"), at: String::new() });
+            }
         }
         named
     }
+}
+
+impl Frame {
+    /// What calls the goroutine's closure. What has been inlined there is known by its file alone.
+    fn is_root(&self) -> bool {
+        self.name.contains("narrowboat_runtime::goroutine::task::") || self.at.contains(task::FILE)
+    }
+
+    /// Whether it is one of Narrowboat's functions or of std's.
+    pub(super) fn is_internal(&self) -> bool {
+        /// Where the sources of this crate lie, as far as the compiler was told.
+        const OURS: &str = file!().split_at(file!().len() - "diag/frames.rs".len()).0;
+        const MODULES: [&str; 6] = [
+            "narrowboat_runtime::",
+            "narrowboat_chan::",
+            "narrowboat_sync::",
+            "narrowboat_net::",
+            "std::",
+            "core::",
+        ];
+        let name = self.name.trim_start_matches('<');
+        name == "syscall"
+            || MODULES.iter().any(|module| name.starts_with(module))
+            || self.at.contains(OURS)
+            // The standard library as it is delivered.
+            || self.at.starts_with("/rustc/")
+    }
+}
+
+/// Writes these frames as far as they are the program's own, a line each.
+pub(super) fn write_up_to_the_root(to: &mut impl Write, frames: &[Frame]) -> fmt::Result {
+    const MOST: usize = 24;
+    for (index, Frame { name, at }) in frames.iter().take_while(|frame| !frame.is_root()).enumerate() {
+        if index == MOST {
+            return writeln!(to, "        .. and further ones");
+        }
+        writeln!(to, "      {name}{}{at}", if at.is_empty() { "" } else { "  at " })?;
+    }
+    Ok(())
 }

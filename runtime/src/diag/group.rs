@@ -1,10 +1,9 @@
 //! How a dump reads: goroutines that are alike are shown once, with a count, and what they wait for by number.
 
 use super::dump::{Dump, GoroutineInfo};
-use super::frames::{Frame, Frames};
+use super::frames::{self, Frames};
 use super::inspect::{Key, Sample};
 use crate::clock;
-use crate::goroutine::task;
 use crate::park::{Identity, Reason, Thing, WaitingThread};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -15,8 +14,6 @@ const MOST_GROUPS: usize = 100;
 const MOST_THREADS: usize = 20;
 /// How many members of a group are named, and how many of the things that they wait for.
 const MOST_NAMED: usize = 4;
-/// Frames shown of a backtrace.
-const MOST_FRAMES: usize = 24;
 
 /// A dump on its way to be text.
 pub(super) struct Text<'a> {
@@ -234,48 +231,20 @@ fn frames(f: &mut fmt::Formatter<'_>, backtrace: &Frames, key: &Key) -> fmt::Res
     // A wait of std's has no line of the caller's. And a frame of the program's may be missing, without
     // line tables for one.
     let first = frames.iter().position(|frame| key.reason != Reason::Futex && frame.at.contains(&call));
-    let first = first.or_else(|| frames.iter().position(|frame| !is_internal(frame)));
+    let first = first.or_else(|| frames.iter().position(|frame| !frame.is_internal()));
     let first = first.unwrap_or_default();
     if key.reason == Reason::Futex
         && let Some(called) = first.checked_sub(1).map(|called| &frames[called])
     {
         writeln!(f, "    in      {}", called.name)?;
         if frames[..first].iter().any(|frame| frame.name.contains("mpmc") || frame.at.contains("/mpmc/")) {
-            writeln!(f, "    to mend use narrowboat::chan between goroutines: a channel of std's may not see them")?;
+            writeln!(
+                f,
+                "    to mend use narrowboat::chan between goroutines: a channel of std's may not see them"
+            )?;
         }
     }
-    let own = frames[first..].iter().take_while(|frame| !is_root(frame));
-    for (index, Frame { name, at }) in own.enumerate() {
-        if index == MOST_FRAMES {
-            return writeln!(f, "        .. and further ones");
-        }
-        writeln!(f, "      {name}{}{at}", if at.is_empty() { "" } else { "  at " })?;
-    }
-    Ok(())
-}
-
-/// What calls the goroutine's closure. What has been inlined there is known by its file alone.
-fn is_root(frame: &Frame) -> bool {
-    frame.name.contains("narrowboat_runtime::goroutine::task::") || frame.at.contains(task::FILE)
-}
-
-fn is_internal(frame: &Frame) -> bool {
-    /// Where the sources of this crate lie, as far as the compiler was told.
-    const OURS: &str = file!().split_at(file!().len() - "diag/group.rs".len()).0;
-    let name = frame.name.trim_start_matches('<');
-    let modules = [
-        "narrowboat_runtime::",
-        "narrowboat_chan::",
-        "narrowboat_sync::",
-        "narrowboat_net::",
-        "std::",
-        "core::",
-    ];
-    name == "syscall"
-        || modules.iter().any(|module| name.starts_with(module))
-        || frame.at.contains(OURS)
-        // The standard library as it is delivered.
-        || frame.at.starts_with("/rustc/")
+    frames::write_up_to_the_root(f, &frames[first..])
 }
 
 impl Reason {

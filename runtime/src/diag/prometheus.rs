@@ -8,7 +8,7 @@ impl Stats {
     /// a label, times in seconds.
     ///
     /// ```
-    /// let page = narrowboat_runtime::stats().prometheus();
+    /// let page = narrowboat::stats().prometheus();
     /// assert!(page.contains("# TYPE narrowboat_goroutines gauge"));
     /// ```
     pub fn prometheus(&self) -> String {

@@ -16,8 +16,8 @@ use std::time::Duration;
 /// [`prometheus`](Stats::prometheus) gives the text form that Prometheus reads.
 ///
 /// ```
-/// narrowboat_runtime::spawn(|| ()).join().unwrap();
-/// let stats = narrowboat_runtime::stats();
+/// narrowboat::spawn(|| ()).join().unwrap();
+/// let stats = narrowboat::stats();
 /// assert!(stats.spawned() >= 1);
 /// println!("{stats}");
 /// ```
@@ -105,9 +105,9 @@ pub struct WorkerStats {
 /// Costs some atomic loads for each processor and worker; it stops nothing and allocates two vectors.
 ///
 /// ```
-/// let before = narrowboat_runtime::stats().finished();
-/// narrowboat_runtime::spawn(|| ()).join().unwrap();
-/// assert!(narrowboat_runtime::stats().finished() >= before);
+/// let before = narrowboat::stats().finished();
+/// narrowboat::spawn(|| ()).join().unwrap();
+/// assert!(narrowboat::stats().finished() >= before);
 /// ```
 pub fn stats() -> Stats {
     park::checkpoint();
@@ -118,7 +118,7 @@ impl Stats {
     /// Goroutines that have been spawned and have not ended.
     ///
     /// ```
-    /// assert_eq!(narrowboat_runtime::stats().goroutines(), 0);
+    /// assert_eq!(narrowboat::stats().goroutines(), 0);
     /// ```
     pub fn goroutines(&self) -> usize {
         self.sum(|p| p.goroutines)
@@ -127,7 +127,7 @@ impl Stats {
     /// Goroutines spawned so far.
     ///
     /// ```
-    /// assert_eq!(narrowboat_runtime::stats().spawned(), 0);
+    /// assert_eq!(narrowboat::stats().spawned(), 0);
     /// ```
     pub fn spawned(&self) -> usize {
         self.sum(|p| p.spawned)
@@ -136,7 +136,7 @@ impl Stats {
     /// Goroutines that have ended so far.
     ///
     /// ```
-    /// assert_eq!(narrowboat_runtime::stats().finished(), 0);
+    /// assert_eq!(narrowboat::stats().finished(), 0);
     /// ```
     pub fn finished(&self) -> usize {
         self.sum(|p| p.finished)
@@ -149,7 +149,7 @@ impl Stats {
     /// The figures in one line: what `NARROWBOAT_SCHEDTRACE=1000` prints to the standard error stream once a second.
     ///
     /// ```
-    /// println!("{}", narrowboat_runtime::stats().summary());
+    /// println!("{}", narrowboat::stats().summary());
     /// ```
     pub fn summary(&self) -> impl fmt::Display {
         let awake = self.workers.iter().filter(|w| !w.retired).count();

@@ -18,9 +18,10 @@
 //! The frames are walked only if the signal has interrupted the program's own code, not a library: so neither the allocator nor the
 //! dynamic linker nor the unwinder itself is in the middle of something.
 
+use super::frames::{self, Frames};
 use super::say;
 use crate::sched::processor;
-use crate::stack::frames;
+use crate::stack::frames::walk;
 use crate::sys::blocked::{self, Kind};
 use crate::sys::signals::{self, Question};
 use crate::sys::symbols::Program;
@@ -179,7 +180,7 @@ fn on_question(context: *const c_void) {
         let (ip, _) = unsafe { arch::interrupted(context) };
         let program = PROGRAM.get().and_then(Option::as_ref);
         if program.is_some_and(|program| program.relative(ip).is_some()) {
-            frames::walk(ip, &mut |ip| {
+            walk(ip, &mut |ip| {
                 let at = answer.found.load(Ordering::Relaxed);
                 answer.frames[at].store(ip, Ordering::Relaxed);
                 answer.found.store(at + 1, Ordering::Relaxed);
@@ -242,21 +243,10 @@ fn text(site: &Location<'_>, kept: Duration, answered: bool) -> String {
          goroutines there wait meanwhile: call yield_now() now and then in long computations, and make calls that \
          block in blocking() or on a std::thread\n  {ONCE}\n",
     );
-    let program = PROGRAM.get().and_then(Option::as_ref);
     let found = if answered { answer.found.load(Ordering::Relaxed) } else { 0 };
-    for (index, frame) in answer.frames[..found].iter().enumerate() {
-        // Whoever is called has the return address, which may already belong to the next function.
-        let address = frame.load(Ordering::Relaxed) - usize::from(index > 0);
-        let relative = program.and_then(|program| Some((program, program.relative(address)?)));
-        let name = relative.and_then(|(program, relative)| program.name(relative));
-        match (relative, name) {
-            (Some((_, relative)), Some(name)) => {
-                text += &format!("  {index:>4}: {relative:#x} {:#}\n", rustc_demangle::demangle(name));
-            }
-            (Some((_, relative)), None) => text += &format!("  {index:>4}: {relative:#x}\n"),
-            _ => text += &format!("  {index:>4}: {address:#x} (absolute)\n"),
-        }
-    }
+    let addresses = answer.frames[..found].iter().map(|frame| frame.load(Ordering::Relaxed)).collect();
+    let frames = Frames::of_interrupted(addresses).named();
+    frames::write_up_to_the_root(&mut text, &frames).expect("a string takes what is written");
     if !answered {
         text += "        it did not say in time where it is, so its frames were not looked at\n";
     } else if found == 0 {

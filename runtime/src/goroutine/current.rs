@@ -8,9 +8,9 @@ use std::sync::Arc;
 /// The calling goroutine: its number, its name and where it was spawned.
 ///
 /// ```
-/// let handle = narrowboat_runtime::Builder::new()
+/// let handle = narrowboat::Builder::new()
 ///     .name("worker")
-///     .spawn(|| narrowboat_runtime::current().unwrap().name().map(str::to_owned))
+///     .spawn(|| narrowboat::current().unwrap().name().map(str::to_owned))
 ///     .unwrap();
 /// assert_eq!(handle.join().unwrap().as_deref(), Some("worker"));
 /// ```
@@ -25,7 +25,7 @@ impl Goroutine {
     /// Its number, unique in the process.
     ///
     /// ```
-    /// let handle = narrowboat_runtime::spawn(|| narrowboat_runtime::current().unwrap().id());
+    /// let handle = narrowboat::spawn(|| narrowboat::current().unwrap().id());
     /// let id = handle.id();
     /// assert_eq!(handle.join().unwrap(), id);
     /// ```
@@ -36,7 +36,7 @@ impl Goroutine {
     /// The name it was given with [`Builder::name`](crate::Builder::name).
     ///
     /// ```
-    /// let handle = narrowboat_runtime::spawn(|| narrowboat_runtime::current().unwrap().name().is_none());
+    /// let handle = narrowboat::spawn(|| narrowboat::current().unwrap().name().is_none());
     /// assert!(handle.join().unwrap());
     /// ```
     pub fn name(&self) -> Option<&str> {
@@ -46,7 +46,7 @@ impl Goroutine {
     /// The source line that spawned it.
     ///
     /// ```
-    /// let handle = narrowboat_runtime::spawn(|| narrowboat_runtime::current().unwrap().spawned_at().line());
+    /// let handle = narrowboat::spawn(|| narrowboat::current().unwrap().spawned_at().line());
     /// assert!(handle.join().unwrap() > 0);
     /// ```
     pub fn spawned_at(&self) -> &'static Location<'static> {
@@ -57,7 +57,7 @@ impl Goroutine {
 /// The calling goroutine, or `None` on a plain thread. Allocates nothing.
 ///
 /// ```
-/// assert!(narrowboat_runtime::current().is_none());
+/// assert!(narrowboat::current().is_none());
 /// ```
 pub fn current() -> Option<Goroutine> {
     processor::checkpoint();

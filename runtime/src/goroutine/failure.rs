@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// the backtrace, if there is one.
 ///
 /// ```
-/// let panic = narrowboat_runtime::spawn(|| panic!("oh no")).join_with_trace().unwrap_err();
+/// let panic = narrowboat::spawn(|| panic!("oh no")).join_with_trace().unwrap_err();
 /// let line = panic.to_string();
 /// assert!(line.starts_with(&format!("goroutine {}, spawned at ", panic.goroutine_id())), "{line}");
 /// assert!(line.ends_with(": oh no"), "{line}");
@@ -87,7 +87,7 @@ impl Panic {
     /// The number of the goroutine that has panicked.
     ///
     /// ```
-    /// let handle = narrowboat_runtime::spawn(|| panic!("oh no"));
+    /// let handle = narrowboat::spawn(|| panic!("oh no"));
     /// let id = handle.id();
     /// assert_eq!(handle.join_with_trace().unwrap_err().goroutine_id(), id);
     /// ```
@@ -98,7 +98,7 @@ impl Panic {
     /// Its name, if it had one.
     ///
     /// ```
-    /// let panic = narrowboat_runtime::spawn(|| panic!("oh no")).join_with_trace().unwrap_err();
+    /// let panic = narrowboat::spawn(|| panic!("oh no")).join_with_trace().unwrap_err();
     /// assert_eq!(panic.goroutine_name(), None);
     /// ```
     pub fn goroutine_name(&self) -> Option<&str> {
@@ -108,7 +108,7 @@ impl Panic {
     /// The source line that had spawned it.
     ///
     /// ```
-    /// let panic = narrowboat_runtime::spawn(|| panic!("oh no")).join_with_trace().unwrap_err();
+    /// let panic = narrowboat::spawn(|| panic!("oh no")).join_with_trace().unwrap_err();
     /// assert!(panic.spawned_at().line() > 0);
     /// ```
     pub fn spawned_at(&self) -> &'static Location<'static> {
@@ -118,7 +118,7 @@ impl Panic {
     /// What it said, if that was text.
     ///
     /// ```
-    /// let panic = narrowboat_runtime::spawn(|| std::panic::panic_any(7)).join_with_trace().unwrap_err();
+    /// let panic = narrowboat::spawn(|| std::panic::panic_any(7)).join_with_trace().unwrap_err();
     /// assert_eq!(panic.message(), None);
     /// assert_eq!(*panic.into_payload().downcast::<i32>().unwrap(), 7);
     /// ```
@@ -130,7 +130,7 @@ impl Panic {
     /// [`resume_unwind`](std::panic::resume_unwind), or under a panic hook of the program's that does not call the one it replaced.
     ///
     /// ```
-    /// let panic = narrowboat_runtime::spawn(|| panic!("oh no")).join_with_trace().unwrap_err();
+    /// let panic = narrowboat::spawn(|| panic!("oh no")).join_with_trace().unwrap_err();
     /// assert!(panic.location().unwrap().contains(':'));
     /// ```
     pub fn location(&self) -> Option<&str> {
@@ -141,7 +141,7 @@ impl Panic {
     /// [`Backtrace::capture`].
     ///
     /// ```
-    /// let panic = narrowboat_runtime::spawn(|| panic!("oh no")).join_with_trace().unwrap_err();
+    /// let panic = narrowboat::spawn(|| panic!("oh no")).join_with_trace().unwrap_err();
     /// if let Some(backtrace) = panic.backtrace() {
     ///     println!("{backtrace}");
     /// }
@@ -154,7 +154,7 @@ impl Panic {
     /// What it panicked with: what [`join`](crate::JoinHandle::join) returns, and [`resume_unwind`](std::panic::resume_unwind) takes.
     ///
     /// ```
-    /// let panic = narrowboat_runtime::spawn(|| panic!("oh no")).join_with_trace().unwrap_err();
+    /// let panic = narrowboat::spawn(|| panic!("oh no")).join_with_trace().unwrap_err();
     /// assert_eq!(*panic.into_payload().downcast::<&str>().unwrap(), "oh no");
     /// ```
     pub fn into_payload(self) -> Box<dyn Any + Send> {

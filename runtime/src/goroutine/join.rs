@@ -24,7 +24,7 @@ impl fmt::Display for GoroutineId {
 /// itself; its result is then dropped when it ends.
 ///
 /// ```
-/// let handle = narrowboat_runtime::spawn(|| 6 * 7);
+/// let handle = narrowboat::spawn(|| 6 * 7);
 /// assert_eq!(handle.join().unwrap(), 42);
 /// ```
 pub struct JoinHandle<T> {
@@ -53,7 +53,7 @@ impl<T> JoinHandle<T> {
     /// If the goroutine panicked, the panic's payload.
     ///
     /// ```
-    /// let handle = narrowboat_runtime::spawn(|| panic!("oh no"));
+    /// let handle = narrowboat::spawn(|| panic!("oh no"));
     /// let payload = handle.join().unwrap_err();
     /// assert_eq!(*payload.downcast::<&str>().unwrap(), "oh no");
     /// ```
@@ -69,7 +69,7 @@ impl<T> JoinHandle<T> {
     /// the payload; and the backtrace if `RUST_BACKTRACE` (or `RUST_LIB_BACKTRACE`) asks for backtraces.
     ///
     /// ```
-    /// use narrowboat_runtime::Builder;
+    /// use narrowboat::Builder;
     ///
     /// let handle = Builder::new().name("parser").spawn(|| -> u32 { panic!("line 7 is empty") })?;
     /// let panic = handle.join_with_trace().unwrap_err();
@@ -95,9 +95,9 @@ impl<T> JoinHandle<T> {
     /// Whether the goroutine has ended, so that [`join`](JoinHandle::join) would not wait.
     ///
     /// ```
-    /// let handle = narrowboat_runtime::spawn(|| ());
+    /// let handle = narrowboat::spawn(|| ());
     /// while !handle.is_finished() {
-    ///     narrowboat_runtime::yield_now();
+    ///     narrowboat::yield_now();
     /// }
     /// ```
     pub fn is_finished(&self) -> bool {
@@ -109,7 +109,7 @@ impl<T> JoinHandle<T> {
     /// The goroutine's number.
     ///
     /// ```
-    /// let (a, b) = (narrowboat_runtime::spawn(|| ()), narrowboat_runtime::spawn(|| ()));
+    /// let (a, b) = (narrowboat::spawn(|| ()), narrowboat::spawn(|| ()));
     /// assert_ne!(a.id(), b.id());
     /// ```
     pub fn id(&self) -> GoroutineId {

@@ -28,7 +28,7 @@ use std::ptr::{self, NonNull};
 /// the [module](self).
 ///
 /// ```
-/// use narrowboat_runtime::{goroutine_local, spawn, yield_now};
+/// use narrowboat::{goroutine_local, spawn, yield_now};
 /// use std::cell::Cell;
 ///
 /// goroutine_local!(static STEPS: Cell<u32> = const { Cell::new(0) });
@@ -79,7 +79,7 @@ impl<T: 'static> fmt::Debug for LocalKey<T> {
 /// Declares goroutine-local values, as `std::thread_local!` does thread-local ones.
 ///
 /// ```
-/// use narrowboat_runtime::goroutine_local;
+/// use narrowboat::goroutine_local;
 /// use std::cell::{Cell, RefCell};
 ///
 /// goroutine_local! {
@@ -133,7 +133,7 @@ impl<T: 'static> LocalKey<T> {
     /// If the value has been dropped, because the goroutine or the thread ends. If making it panics.
     ///
     /// ```
-    /// narrowboat_runtime::goroutine_local!(static GREETING: String = "hello".to_string());
+    /// narrowboat::goroutine_local!(static GREETING: String = "hello".to_string());
     /// assert_eq!(GREETING.with(|greeting| greeting.len()), 5);
     /// ```
     pub fn with<R>(&'static self, f: impl FnOnce(&T) -> R) -> R {
@@ -151,7 +151,7 @@ impl<T: 'static> LocalKey<T> {
     /// If the value has been dropped, because the goroutine or the thread ends.
     ///
     /// ```
-    /// narrowboat_runtime::goroutine_local!(static GREETING: String = "hello".to_string());
+    /// narrowboat::goroutine_local!(static GREETING: String = "hello".to_string());
     /// assert_eq!(GREETING.try_with(|greeting| greeting.len()), Ok(5));
     /// ```
     pub fn try_with<R>(&'static self, f: impl FnOnce(&T) -> R) -> Result<R, AccessError> {
@@ -197,7 +197,7 @@ impl<T: 'static> LocalKey<Cell<T>> {
     /// ```
     /// use std::cell::Cell;
     ///
-    /// narrowboat_runtime::goroutine_local!(static N: Cell<i32> = panic!("set it first"));
+    /// narrowboat::goroutine_local!(static N: Cell<i32> = panic!("set it first"));
     /// N.set(3);
     /// assert_eq!(N.get(), 3);
     /// ```
@@ -216,7 +216,7 @@ impl<T: 'static> LocalKey<Cell<T>> {
     /// As [`with`](LocalKey::with).
     ///
     /// ```
-    /// narrowboat_runtime::goroutine_local!(static N: std::cell::Cell<i32> = const { std::cell::Cell::new(3) });
+    /// narrowboat::goroutine_local!(static N: std::cell::Cell<i32> = const { std::cell::Cell::new(3) });
     /// assert_eq!(N.get(), 3);
     /// ```
     pub fn get(&'static self) -> T
@@ -232,7 +232,7 @@ impl<T: 'static> LocalKey<Cell<T>> {
     /// As [`with`](LocalKey::with).
     ///
     /// ```
-    /// narrowboat_runtime::goroutine_local!(static N: std::cell::Cell<i32> = const { std::cell::Cell::new(3) });
+    /// narrowboat::goroutine_local!(static N: std::cell::Cell<i32> = const { std::cell::Cell::new(3) });
     /// assert_eq!((N.take(), N.get()), (3, 0));
     /// ```
     pub fn take(&'static self) -> T
@@ -248,7 +248,7 @@ impl<T: 'static> LocalKey<Cell<T>> {
     /// As [`with`](LocalKey::with).
     ///
     /// ```
-    /// narrowboat_runtime::goroutine_local!(static N: std::cell::Cell<i32> = const { std::cell::Cell::new(3) });
+    /// narrowboat::goroutine_local!(static N: std::cell::Cell<i32> = const { std::cell::Cell::new(3) });
     /// assert_eq!((N.replace(4), N.get()), (3, 4));
     /// ```
     pub fn replace(&'static self, value: T) -> T {
@@ -265,7 +265,7 @@ impl<T: 'static> LocalKey<RefCell<T>> {
     /// ```
     /// use std::cell::RefCell;
     ///
-    /// narrowboat_runtime::goroutine_local!(static LIST: RefCell<Vec<i32>> = RefCell::default());
+    /// narrowboat::goroutine_local!(static LIST: RefCell<Vec<i32>> = RefCell::default());
     /// assert!(LIST.with_borrow(|list| list.is_empty()));
     /// ```
     pub fn with_borrow<R>(&'static self, f: impl FnOnce(&T) -> R) -> R {
@@ -280,7 +280,7 @@ impl<T: 'static> LocalKey<RefCell<T>> {
     /// ```
     /// use std::cell::RefCell;
     ///
-    /// narrowboat_runtime::goroutine_local!(static LIST: RefCell<Vec<i32>> = RefCell::default());
+    /// narrowboat::goroutine_local!(static LIST: RefCell<Vec<i32>> = RefCell::default());
     /// LIST.with_borrow_mut(|list| list.push(1));
     /// assert_eq!(LIST.take(), [1]);
     /// ```
@@ -296,7 +296,7 @@ impl<T: 'static> LocalKey<RefCell<T>> {
     /// ```
     /// use std::cell::RefCell;
     ///
-    /// narrowboat_runtime::goroutine_local!(static NAME: RefCell<String> = panic!("set it first"));
+    /// narrowboat::goroutine_local!(static NAME: RefCell<String> = panic!("set it first"));
     /// NAME.set("Ada".into());
     /// assert_eq!(NAME.with_borrow(String::len), 3);
     /// ```
@@ -317,7 +317,7 @@ impl<T: 'static> LocalKey<RefCell<T>> {
     /// ```
     /// use std::cell::RefCell;
     ///
-    /// narrowboat_runtime::goroutine_local!(static NAME: RefCell<String> = RefCell::new("Ada".into()));
+    /// narrowboat::goroutine_local!(static NAME: RefCell<String> = RefCell::new("Ada".into()));
     /// assert_eq!(NAME.take(), "Ada");
     /// assert_eq!(NAME.take(), "");
     /// ```
@@ -336,7 +336,7 @@ impl<T: 'static> LocalKey<RefCell<T>> {
     /// ```
     /// use std::cell::RefCell;
     ///
-    /// narrowboat_runtime::goroutine_local!(static NAME: RefCell<String> = RefCell::new("Ada".into()));
+    /// narrowboat::goroutine_local!(static NAME: RefCell<String> = RefCell::new("Ada".into()));
     /// assert_eq!(NAME.replace("Grace".into()), "Ada");
     /// ```
     pub fn replace(&'static self, value: T) -> T {

@@ -44,7 +44,7 @@ pub(crate) fn install_hook() {
 /// [`std::thread::panicking`] says, which in a goroutine is about that goroutine alone.
 ///
 /// ```
-/// use narrowboat_runtime::{panicking, spawn};
+/// use narrowboat::{panicking, spawn};
 ///
 /// struct Report;
 ///

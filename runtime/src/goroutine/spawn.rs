@@ -19,7 +19,7 @@ use std::sync::Arc;
 /// If the runtime cannot start (see [`Config::start`](crate::Config::start)).
 ///
 /// ```
-/// let handle = narrowboat_runtime::spawn(|| "hello".len());
+/// let handle = narrowboat::spawn(|| "hello".len());
 /// assert_eq!(handle.join().unwrap(), 5);
 /// ```
 #[track_caller]
@@ -45,8 +45,8 @@ where
 /// If `f` panics, with its payload. If the runtime cannot start.
 ///
 /// ```
-/// let sum = narrowboat_runtime::run(|| {
-///     let parts: Vec<_> = (0..10).map(|n| narrowboat_runtime::spawn(move || n * n)).collect();
+/// let sum = narrowboat::run(|| {
+///     let parts: Vec<_> = (0..10).map(|n| narrowboat::spawn(move || n * n)).collect();
 ///     parts.into_iter().map(|part| part.join().unwrap()).sum::<i32>()
 /// });
 /// assert_eq!(sum, 285);
@@ -88,10 +88,10 @@ fn pass_on(panic: Panic) -> ! {
 /// [`spawn_scoped`](Builder::spawn_scoped).
 ///
 /// ```
-/// let handle = narrowboat_runtime::Builder::new()
+/// let handle = narrowboat::Builder::new()
 ///     .name("parser")
 ///     .own_stack(4 << 20)
-///     .spawn(|| narrowboat_runtime::current().unwrap().name().map(str::to_owned))?;
+///     .spawn(|| narrowboat::current().unwrap().name().map(str::to_owned))?;
 /// assert_eq!(handle.join().unwrap().as_deref(), Some("parser"));
 /// # Ok::<(), std::io::Error>(())
 /// ```
@@ -106,7 +106,7 @@ impl Builder {
     /// A builder without a name, for a goroutine on a shared stack slot.
     ///
     /// ```
-    /// let builder = narrowboat_runtime::Builder::new();
+    /// let builder = narrowboat::Builder::new();
     /// assert_eq!(builder.spawn(|| 1).unwrap().join().unwrap(), 1);
     /// ```
     pub fn new() -> Builder {
@@ -116,7 +116,7 @@ impl Builder {
     /// Names the goroutine in panic messages and diagnostics.
     ///
     /// ```
-    /// let builder = narrowboat_runtime::Builder::new().name("accept loop");
+    /// let builder = narrowboat::Builder::new().name("accept loop");
     /// # builder.spawn(|| ()).unwrap().join().unwrap();
     /// ```
     pub fn name(mut self, name: impl Into<String>) -> Builder {
@@ -131,9 +131,9 @@ impl Builder {
     /// stack and would be copied too often.
     ///
     /// ```
-    /// let handle = narrowboat_runtime::Builder::new().own_stack(1 << 20).spawn(|| {
+    /// let handle = narrowboat::Builder::new().own_stack(1 << 20).spawn(|| {
     ///     let mut halves = [[1; 500], [2; 500]];
-    ///     narrowboat_runtime::scope(|s| {
+    ///     narrowboat::scope(|s| {
     ///         for half in &mut halves {
     ///             s.spawn(|| half.iter_mut().for_each(|n| *n *= 10));
     ///         }
@@ -145,11 +145,11 @@ impl Builder {
     /// ```
     ///
     /// ```
-    /// let handle = narrowboat_runtime::Builder::new().own_stack(1 << 20).spawn(|| {
+    /// let handle = narrowboat::Builder::new().own_stack(1 << 20).spawn(|| {
     ///     let mut total = 0;
     ///     std::thread::scope(|s| {
     ///         s.spawn(|| total += 1);
-    ///         narrowboat_runtime::yield_now();
+    ///         narrowboat::yield_now();
     ///     });
     ///     total
     /// })?;
@@ -167,7 +167,7 @@ impl Builder {
     /// If there is no memory for the goroutine's own stack, or the runtime cannot start.
     ///
     /// ```
-    /// let handle = narrowboat_runtime::Builder::new().spawn(|| 3)?;
+    /// let handle = narrowboat::Builder::new().spawn(|| 3)?;
     /// assert_eq!(handle.join().unwrap(), 3);
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -220,7 +220,7 @@ where
 /// works too, with its receiver evaluated here. Both forms give a [`JoinHandle`].
 ///
 /// ```
-/// use narrowboat_runtime::go;
+/// use narrowboat::go;
 ///
 /// fn add(a: i32, b: i32) -> i32 { a + b }
 ///
@@ -233,7 +233,7 @@ where
 /// borrows from its spawner belongs to a [scope](crate::scope()), which waits for it:
 ///
 /// ```
-/// use narrowboat_runtime::{run, scope};
+/// use narrowboat::{run, scope};
 ///
 /// run(|| {
 ///     let hello = String::from("hello");

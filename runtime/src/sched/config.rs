@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Sizes the runtime. Everything left unset comes from the environment or from the machine.
 ///
 /// ```
-/// narrowboat_runtime::Config::new().workers(2).processors(16).stack_slots(32).start()?;
+/// narrowboat::Config::new().workers(2).processors(16).stack_slots(32).start()?;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone, Debug, Default)]
@@ -91,7 +91,7 @@ impl Config {
     /// A configuration with everything unset.
     ///
     /// ```
-    /// let config = narrowboat_runtime::Config::new();
+    /// let config = narrowboat::Config::new();
     /// # let _ = config;
     /// ```
     pub fn new() -> Config {
@@ -102,7 +102,7 @@ impl Config {
     /// Where processors are nailed to threads, this is also the number of processors.
     ///
     /// ```
-    /// let config = narrowboat_runtime::Config::new().workers(4);
+    /// let config = narrowboat::Config::new().workers(4);
     /// # let _ = config;
     /// ```
     pub fn workers(mut self, workers: usize) -> Config {
@@ -114,7 +114,7 @@ impl Config {
     /// least sixteen. Each that comes into use costs a sleeping thread and its stack slots.
     ///
     /// ```
-    /// let config = narrowboat_runtime::Config::new().processors(32);
+    /// let config = narrowboat::Config::new().processors(32);
     /// # let _ = config;
     /// ```
     pub fn processors(mut self, processors: usize) -> Config {
@@ -129,7 +129,7 @@ impl Config {
     /// of a processor that park with 1 KiB or more.
     ///
     /// ```
-    /// let config = narrowboat_runtime::Config::new().stack_slots(16);
+    /// let config = narrowboat::Config::new().stack_slots(16);
     /// # let _ = config;
     /// ```
     pub fn stack_slots(mut self, slots: usize) -> Config {
@@ -141,7 +141,7 @@ impl Config {
     /// as 2 GiB. Where the system refuses that much address space it is halved until it fits.
     ///
     /// ```
-    /// let config = narrowboat_runtime::Config::new().max_stack(16 << 20);
+    /// let config = narrowboat::Config::new().max_stack(16 << 20);
     /// # let _ = config;
     /// ```
     pub fn max_stack(mut self, bytes: usize) -> Config {
@@ -153,7 +153,7 @@ impl Config {
     /// when there is work for them, and end when there is none.
     ///
     /// ```
-    /// let config = narrowboat_runtime::Config::new().blocking_threads(64);
+    /// let config = narrowboat::Config::new().blocking_threads(64);
     /// # let _ = config;
     /// ```
     pub fn blocking_threads(mut self, threads: usize) -> Config {
@@ -168,7 +168,7 @@ impl Config {
     /// Narrowboat's keeps it quiet anyhow.
     ///
     /// ```
-    /// let config = narrowboat_runtime::Config::new().detect_deadlocks(false);
+    /// let config = narrowboat::Config::new().detect_deadlocks(false);
     /// # let _ = config;
     /// ```
     pub fn detect_deadlocks(mut self, detect: bool) -> Config {
@@ -183,7 +183,7 @@ impl Config {
     /// ```
     /// use std::time::Duration;
     ///
-    /// let config = narrowboat_runtime::Config::new().report_stuck_after(Duration::from_millis(100));
+    /// let config = narrowboat::Config::new().report_stuck_after(Duration::from_millis(100));
     /// # let _ = config;
     /// ```
     pub fn report_stuck_after(mut self, limit: Duration) -> Config {
@@ -196,7 +196,7 @@ impl Config {
     /// If the program handles or ignores the signal when the runtime starts, nothing is printed.
     ///
     /// ```
-    /// let config = narrowboat_runtime::Config::new().exit_on_sigquit(false);
+    /// let config = narrowboat::Config::new().exit_on_sigquit(false);
     /// # let _ = config;
     /// ```
     pub fn exit_on_sigquit(mut self, exit: bool) -> Config {
@@ -208,7 +208,7 @@ impl Config {
     /// names; if that is unset, none.
     ///
     /// ```
-    /// let config = narrowboat_runtime::Config::new().trace("run.perfetto-trace");
+    /// let config = narrowboat::Config::new().trace("run.perfetto-trace");
     /// # let _ = config;
     /// ```
     pub fn trace(mut self, file: impl Into<PathBuf>) -> Config {
@@ -221,7 +221,7 @@ impl Config {
     /// not run until [`trace::start_recorder`](crate::trace::start_recorder).
     ///
     /// ```
-    /// let config = narrowboat_runtime::Config::new().flight_recorder("last.perfetto-trace");
+    /// let config = narrowboat::Config::new().flight_recorder("last.perfetto-trace");
     /// # let _ = config;
     /// ```
     pub fn flight_recorder(mut self, file: impl Into<PathBuf>) -> Config {
@@ -235,7 +235,7 @@ impl Config {
     /// recorded takes no memory.
     ///
     /// ```
-    /// let config = narrowboat_runtime::Config::new().trace_buffers(256 << 20);
+    /// let config = narrowboat::Config::new().trace_buffers(256 << 20);
     /// # let _ = config;
     /// ```
     pub fn trace_buffers(mut self, bytes: usize) -> Config {
@@ -252,7 +252,7 @@ impl Config {
     /// [`max_stack`](Config::max_stack) is 256 KiB unless it is set.
     ///
     /// ```
-    /// let config = narrowboat_runtime::Config::new().stacks(narrowboat_runtime::Stacks::Own);
+    /// let config = narrowboat::Config::new().stacks(narrowboat::Stacks::Own);
     /// # let _ = config;
     /// ```
     pub fn stacks(mut self, stacks: Stacks) -> Config {
@@ -274,7 +274,7 @@ impl Config {
     /// # Examples
     /// ```
     /// // SAFETY: `sharded-slab` hands out shards by thread, and calls nothing of the program's meanwhile.
-    /// let config = unsafe { narrowboat_runtime::Config::new().shared_locals(["sharded-slab"]) };
+    /// let config = unsafe { narrowboat::Config::new().shared_locals(["sharded-slab"]) };
     /// # let _ = config;
     /// ```
     pub unsafe fn shared_locals(mut self, crates: impl IntoIterator<Item = impl Into<String>>) -> Config {
@@ -289,8 +289,8 @@ impl Config {
     /// or the address space; the message says what to change.
     ///
     /// ```
-    /// narrowboat_runtime::Config::new().workers(2).start()?;
-    /// assert!(narrowboat_runtime::Config::new().start().is_err(), "there is one runtime per process");
+    /// narrowboat::Config::new().workers(2).start()?;
+    /// assert!(narrowboat::Config::new().start().is_err(), "there is one runtime per process");
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn start(self) -> io::Result<()> {

@@ -227,9 +227,9 @@ impl Place {
 /// Exact when nothing is being spawned or ending at the moment.
 ///
 /// ```
-/// let before = narrowboat_runtime::num_goroutines();
-/// narrowboat_runtime::spawn(|| ()).join().unwrap();
-/// assert!(narrowboat_runtime::num_goroutines() <= before + 1);
+/// let before = narrowboat::num_goroutines();
+/// narrowboat::spawn(|| ()).join().unwrap();
+/// assert!(narrowboat::num_goroutines() <= before + 1);
 /// ```
 pub fn num_goroutines() -> usize {
     processor::checkpoint();

@@ -582,9 +582,9 @@ unsafe fn clear_timer(record: NonNull<Record>) {
 /// stack of another library's coroutine while its own stack is shared, it does nothing.
 ///
 /// ```
-/// let other = narrowboat_runtime::spawn(|| ());
+/// let other = narrowboat::spawn(|| ());
 /// while !other.is_finished() {
-///     narrowboat_runtime::yield_now();
+///     narrowboat::yield_now();
 /// }
 /// ```
 pub fn yield_now() {

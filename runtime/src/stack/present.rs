@@ -22,7 +22,7 @@ use std::panic::Location;
 /// It costs a few nanoseconds, and some microseconds at the first call on a plain thread.
 ///
 /// ```
-/// use narrowboat_runtime::{Builder, stack};
+/// use narrowboat::{Builder, stack};
 ///
 /// let depth = Builder::new().own_stack(1 << 20).spawn(|| stack::remaining())?.join().unwrap();
 /// assert!((900_000..1 << 20).contains(&depth.unwrap()));

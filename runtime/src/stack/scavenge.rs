@@ -34,9 +34,11 @@ use std::time::Duration;
 /// 1 MiB after 7.
 pub(crate) const PERIOD: Duration = Duration::from_millis(500);
 
-/// A stack with no more than this resident is left alone: it would soon be faulted in again. One that would be halved to
-/// less loses all that it does not use.
-const WARM: usize = 16 << 10;
+/// A stack that is shared, with no more than this resident, is left alone: it would soon be faulted
+/// in again. One that would be halved to less loses all that it does not use.
+pub(crate) const WARM: usize = 16 << 10;
+/// The same of a stack that one goroutine has to itself. There can be thousands.
+pub(crate) const WARM_ALONE: usize = 4 << 10;
 /// A stack that grows back after every shrink is left alone for at most so many visits.
 const MOST_PATIENCE: u8 = 15;
 /// How far below the base the first look goes.
@@ -106,6 +108,16 @@ pub(crate) struct Visit {
     pub(crate) used: usize,
     /// Whether the processor has run anything since then.
     pub(crate) ran: bool,
+    /// `WARM` or `WARM_ALONE`.
+    pub(crate) warm: usize,
+}
+
+impl Visit {
+    /// What cannot be given back, in whole pages from the top.
+    fn least(&self) -> usize {
+        let above = self.bounds.base.next_multiple_of(page_size()) - self.bounds.base;
+        (above + self.live + MARGIN).next_multiple_of(page_size())
+    }
 }
 
 /// What to do with a stack.
@@ -145,7 +157,7 @@ impl History {
             Some(false) => self.patience /= 2,
             None => {}
         }
-        if resident <= (4 * visit.live).max(WARM) {
+        if resident <= (4 * visit.live).max(visit.warm).max(visit.least()) {
             self.waits = 0;
             self.patience /= 2;
             Verdict::Settled
@@ -156,7 +168,7 @@ impl History {
             self.waits -= 1;
             Verdict::Wait
         } else {
-            let kept = if resident / 2 > WARM { resident / 2 } else { self.used + MARGIN };
+            let kept = if resident / 2 > visit.warm { resident / 2 } else { self.used + MARGIN };
             let kept = kept.next_multiple_of(page_size());
             self.kept = Some(kept);
             Verdict::Shrink(kept)
@@ -244,7 +256,7 @@ mod tests {
     const SIZES: [usize; 9] = [0, 1, 2, 4, 5, 16, 100, 1 << 10, 1 << 16];
 
     fn visit(live: usize, used: usize, ran: bool) -> Visit {
-        Visit { bounds: Bounds { base: 0, limit: 0 }, live, used: used.max(live), ran }
+        Visit { bounds: Bounds { base: 0, limit: 0 }, live, used: used.max(live), ran, warm: WARM }
     }
 
     /// All that a visit can decide, after every visit that can have come before it.
@@ -286,24 +298,29 @@ mod tests {
             for used in SIZES.map(|size| size << 10) {
                 for patience in 0..=MOST_PATIENCE {
                     for kept in [None, Some(resident), Some(resident / 2)] {
-                        let mut history = History { used, kept, patience, waits: patience };
-                        let mut now = resident;
-                        let mut visits = 0;
-                        let mut ran = true;
-                        loop {
-                            match history.judge(now, &visit(100, 100, ran)) {
-                                Verdict::Settled => break,
-                                Verdict::Wait => {}
-                                Verdict::Shrink(keep) => now = keep,
+                        // Whatever remains to be given back, and a base in the middle of a page.
+                        for (warm, base) in [(WARM, 0), (WARM_ALONE, 0), (WARM_ALONE, PAGE - 1200)] {
+                            let mut history = History { used, kept, patience, waits: patience };
+                            let mut now = resident;
+                            let mut visits = 0;
+                            let mut ran = true;
+                            loop {
+                                let bounds = Bounds { base, limit: 0 };
+                                let visit = Visit { bounds, warm, ..visit(100, 100, ran) };
+                                match history.judge(now, &visit) {
+                                    Verdict::Settled => break,
+                                    Verdict::Wait => {}
+                                    Verdict::Shrink(keep) => now = keep.max(visit.least()),
+                                }
+                                ran = false;
+                                visits += 1;
+                                assert!(
+                                    visits <= 40,
+                                    "{resident} resident, {used} used: {now} after {visits} visits"
+                                );
                             }
-                            ran = false;
-                            visits += 1;
-                            assert!(
-                                visits <= 40,
-                                "{resident} resident, {used} used: {now} after {visits} visits"
-                            );
+                            assert!(now <= warm.max(2 * PAGE));
                         }
-                        assert!(now <= WARM);
                     }
                 }
             }
@@ -373,7 +390,7 @@ mod tests {
         let mut history = History::default();
         for _ in 0..6 {
             // SAFETY: nobody runs there, and the assertions below look at no more than 200 bytes.
-            unsafe { history.visit(&Visit { bounds, live: 200, used: 200, ran: false }) };
+            unsafe { history.visit(&Visit { bounds, live: 200, used: 200, ran: false, warm: WARM }) };
         }
         assert!(Stack::new(bounds).resident().0 <= 2 * PAGE);
         // SAFETY: inside the stack.

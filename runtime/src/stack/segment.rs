@@ -98,7 +98,7 @@ pub(super) fn come_back(segments: Outside) {
 /// If the system refuses the memory. If `f` does, with its payload.
 ///
 /// ```
-/// use narrowboat_runtime::stack;
+/// use narrowboat::stack;
 ///
 /// /// The depth of nested brackets: the input decides how deep this goes.
 /// fn depth(text: &mut std::str::Chars) -> usize {
@@ -141,7 +141,7 @@ where
 /// As [`grow`](super::grow).
 ///
 /// ```
-/// use narrowboat_runtime::stack;
+/// use narrowboat::stack;
 ///
 /// fn ackermann(m: u64, n: u64) -> u64 {
 ///     stack::maybe_grow(64 << 10, 1 << 20, || match (m, n) {

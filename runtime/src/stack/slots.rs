@@ -18,7 +18,7 @@ use super::geometry::Geometry;
 use super::home::Home;
 use super::own::OwnStack;
 use super::pool;
-use super::scavenge::{self, History, Scavenge, Verdict, Visit};
+use super::scavenge::{self, History, Scavenge, Verdict, Visit, WARM, WARM_ALONE};
 use super::sites::Sites;
 use super::{Bounds, SMALLEST};
 use crate::goroutine::record::Record;
@@ -492,7 +492,8 @@ impl Slots {
                     }
                 }
                 let used = (std::mem::take(&mut slot.used) as usize).max(live);
-                (&mut self.histories[index], Visit { bounds: slot.bounds, live, used, ran })
+                let warm = if slot.alone { WARM_ALONE } else { WARM };
+                (&mut self.histories[index], Visit { bounds: slot.bounds, live, used, ran, warm })
             }
             None => {
                 let Some(own) = self.own.get_mut(index - self.open.len())? else {
@@ -503,7 +504,7 @@ impl Slots {
                 let Live::Known(live) = (unsafe { live_bytes(own.goroutine, bounds) }) else {
                     return Some(Verdict::Settled);
                 };
-                (&mut own.history, Visit { bounds, live, used: live, ran })
+                (&mut own.history, Visit { bounds, live, used: live, ran, warm: WARM_ALONE })
             }
         };
         // SAFETY: the stack is open, all goroutines are suspended, and one that is not resident has its bytes in its image.

@@ -61,7 +61,7 @@ pub(crate) fn goroutine() -> Option<NonNull<Record>> {
 /// left in the middle.
 ///
 /// ```
-/// use narrowboat_runtime::{spawn, stack};
+/// use narrowboat::{spawn, stack};
 ///
 /// let (outside, inside) = spawn(|| {
 ///     let outside = std::thread::current().id();

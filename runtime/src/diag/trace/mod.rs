@@ -15,7 +15,7 @@
 //! as it happens is left out, and counted, in the file as well. When nothing is recorded, nothing measurable is paid.
 //!
 //! ```
-//! use narrowboat_runtime::{run, spawn, trace};
+//! use narrowboat::{run, spawn, trace};
 //!
 //! let path = std::env::temp_dir().join("example.perfetto-trace");
 //! trace::start(&path)?;
@@ -65,7 +65,7 @@ pub struct Summary {
 /// If a trace is being written already; if the file cannot be made or written, or the runtime not started.
 ///
 /// ```
-/// use narrowboat_runtime::trace;
+/// use narrowboat::trace;
 ///
 /// let path = std::env::temp_dir().join("start.perfetto-trace");
 /// trace::start(&path)?;
@@ -87,7 +87,7 @@ pub fn start(path: impl AsRef<Path>) -> io::Result<()> {
 /// as far as it goes then.
 ///
 /// ```
-/// use narrowboat_runtime::trace;
+/// use narrowboat::trace;
 ///
 /// assert!(trace::stop().is_err());
 /// ```
@@ -103,8 +103,8 @@ pub fn stop() -> io::Result<Summary> {
 /// If the runtime cannot be started.
 ///
 /// ```
-/// narrowboat_runtime::trace::start_recorder()?;
-/// # narrowboat_runtime::trace::stop_recorder();
+/// narrowboat::trace::start_recorder()?;
+/// # narrowboat::trace::stop_recorder();
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn start_recorder() -> io::Result<()> {
@@ -119,7 +119,7 @@ pub fn start_recorder() -> io::Result<()> {
 /// If the recorder has not been started; if the file cannot be written.
 ///
 /// ```
-/// use narrowboat_runtime::{run, trace};
+/// use narrowboat::{run, trace};
 ///
 /// trace::start_recorder()?;
 /// run(|| ());
@@ -137,7 +137,7 @@ pub fn write_recorded(path: impl AsRef<Path>) -> io::Result<Summary> {
 /// Ends the flight recorder, and forgets what it holds.
 ///
 /// ```
-/// use narrowboat_runtime::trace;
+/// use narrowboat::trace;
 ///
 /// trace::start_recorder()?;
 /// trace::stop_recorder();

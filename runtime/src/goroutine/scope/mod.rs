@@ -57,10 +57,10 @@ use std::sync::Arc;
 /// in a goroutine on a shared stack, or inside [`on_system_stack`](crate::stack::on_system_stack).
 ///
 /// ```
-/// narrowboat_runtime::run(|| {
+/// narrowboat::run(|| {
 ///     let words = ["lock", "weir", "winding hole"];
 ///     let mut longest = 0;
-///     let total = narrowboat_runtime::scope(|s| {
+///     let total = narrowboat::scope(|s| {
 ///         let lengths = words.each_ref().map(|word| s.spawn(move || word.len()));
 ///         s.spawn(|| longest = words.iter().map(|word| word.len()).max().unwrap());
 ///         lengths.into_iter().map(|length| length.join().unwrap()).sum::<usize>()
@@ -72,7 +72,7 @@ use std::sync::Arc;
 /// What a child borrows must outlive the scope; a variable of the closure itself does not:
 ///
 /// ```compile_fail,E0373
-/// narrowboat_runtime::scope(|s| {
+/// narrowboat::scope(|s| {
 ///     let inside = 1;
 ///     s.spawn(|| println!("{inside}"));
 /// });
@@ -118,9 +118,9 @@ impl<'scope, 'env> Scope<'scope, 'env> {
     /// If the runtime cannot start (see [`Config::start`](crate::Config::start)).
     ///
     /// ```
-    /// narrowboat_runtime::run(|| {
+    /// narrowboat::run(|| {
     ///     let mut numbers = vec![3, 1, 2];
-    ///     narrowboat_runtime::scope(|s| {
+    ///     narrowboat::scope(|s| {
     ///         s.spawn(|| numbers.sort());
     ///     });
     ///     assert_eq!(numbers, [1, 2, 3]);
@@ -200,7 +200,7 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// If the goroutine panicked, the panic's payload; [`scope`] then does not panic on its account.
     ///
     /// ```
-    /// narrowboat_runtime::scope(|s| {
+    /// narrowboat::scope(|s| {
     ///     let handle = s.spawn(|| panic!("oh no"));
     ///     let payload = handle.join().unwrap_err();
     ///     assert_eq!(*payload.downcast::<&str>().unwrap(), "oh no");
@@ -221,10 +221,10 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// Whether the goroutine has ended, so that [`join`](ScopedJoinHandle::join) would not wait.
     ///
     /// ```
-    /// narrowboat_runtime::scope(|s| {
+    /// narrowboat::scope(|s| {
     ///     let handle = s.spawn(|| ());
     ///     while !handle.is_finished() {
-    ///         narrowboat_runtime::yield_now();
+    ///         narrowboat::yield_now();
     ///     }
     /// });
     /// ```
@@ -235,7 +235,7 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// The goroutine's number.
     ///
     /// ```
-    /// narrowboat_runtime::scope(|s| {
+    /// narrowboat::scope(|s| {
     ///     let (a, b) = (s.spawn(|| ()), s.spawn(|| ()));
     ///     assert_ne!(a.id(), b.id());
     /// });
@@ -261,7 +261,7 @@ impl Builder {
     /// If there is no memory for the goroutine's own stack, or the runtime cannot start.
     ///
     /// ```
-    /// use narrowboat_runtime::{Builder, scope};
+    /// use narrowboat::{Builder, scope};
     ///
     /// let text = String::from("a child with a stack of its own may open a scope, too");
     /// let count = scope(|outer| {

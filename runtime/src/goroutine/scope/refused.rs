@@ -2,7 +2,7 @@
 
 /// A grandchild that borrows from a child.
 /// ```compile_fail,E0373
-/// narrowboat_runtime::scope(|s| {
+/// narrowboat::scope(|s| {
 ///     s.spawn(|| {
 ///         let inside = String::from("gone soon");
 ///         s.spawn(|| println!("{inside}"));
@@ -11,7 +11,7 @@
 /// ```
 /// The same by reference to the child's variable.
 /// ```compile_fail,E0597
-/// narrowboat_runtime::scope(|s| {
+/// narrowboat::scope(|s| {
 ///     s.spawn(|| {
 ///         let inside = String::from("gone soon");
 ///         let inside = &inside;
@@ -24,7 +24,7 @@ struct Grandchildren;
 /// Two children that write the same variable.
 /// ```compile_fail,E0499
 /// let mut n = 0;
-/// narrowboat_runtime::scope(|s| {
+/// narrowboat::scope(|s| {
 ///     s.spawn(|| n += 1);
 ///     s.spawn(|| n += 1);
 /// });
@@ -32,7 +32,7 @@ struct Grandchildren;
 /// The owner reads what a child writes.
 /// ```compile_fail,E0502
 /// let mut n = 0;
-/// narrowboat_runtime::scope(|s| {
+/// narrowboat::scope(|s| {
 ///     s.spawn(|| n += 1);
 ///     println!("{n}");
 /// });
@@ -42,19 +42,19 @@ struct Aliases;
 /// A handle that leaves its scope.
 /// ```compile_fail
 /// let n = 1;
-/// let handle = narrowboat_runtime::scope(|s| s.spawn(|| n));
+/// let handle = narrowboat::scope(|s| s.spawn(|| n));
 /// handle.join().unwrap();
 /// ```
 /// A scope that leaves itself.
 /// ```compile_fail
 /// let mut kept = None;
-/// narrowboat_runtime::scope(|s| kept = Some(s));
+/// narrowboat::scope(|s| kept = Some(s));
 /// kept.unwrap().spawn(|| ());
 /// ```
 /// A child that takes the variable out from under its scope.
 /// ```compile_fail,E0505
 /// let text = String::from("borrowed");
-/// narrowboat_runtime::scope(|s| {
+/// narrowboat::scope(|s| {
 ///     s.spawn(|| println!("{text}"));
 ///     drop(text);
 /// });
@@ -64,13 +64,13 @@ struct Escapes;
 /// A closure that must stay on its thread.
 /// ```compile_fail,E0277
 /// let shared = std::rc::Rc::new(1);
-/// narrowboat_runtime::scope(|s| {
+/// narrowboat::scope(|s| {
 ///     s.spawn(|| println!("{shared}"));
 /// });
 /// ```
 /// A result that must.
 /// ```compile_fail,E0277
-/// narrowboat_runtime::scope(|s| {
+/// narrowboat::scope(|s| {
 ///     s.spawn(|| std::rc::Rc::new(1));
 /// });
 /// ```
@@ -79,6 +79,6 @@ struct Threads;
 /// An ordinary goroutine that borrows.
 /// ```compile_fail,E0373
 /// let n = 1;
-/// narrowboat_runtime::spawn(|| println!("{n}"));
+/// narrowboat::spawn(|| println!("{n}"));
 /// ```
 struct WithoutAScope;
