@@ -109,6 +109,7 @@ pub mod diagnostics {
     #[doc = include_str!("../docs/diagnostics/stuck.md")]
     pub mod stuck {}
 
+    /// [stuck]: crate::diagnostics::stuck
     #[doc = include_str!("../docs/diagnostics/figures.md")]
     pub mod figures {}
 
