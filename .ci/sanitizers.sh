@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Goroutines under AddressSanitizer, with a nightly compiler if there is one: what it reports must be what is wrong. ARCHITECTURE.md
-# says what it sees, and why ThreadSanitizer is not here.
+# Goroutines under AddressSanitizer, with a nightly compiler if there is one: what it reports must be what is wrong.
+# docs/design/sanitizers.md says what it sees, and why ThreadSanitizer is not here.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

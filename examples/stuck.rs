@@ -1,4 +1,4 @@
-//! Four programs that get stuck, each in a way of its own. What they then say of themselves is on the page `docs/diagnostics.md`.
+//! Four programs that get stuck, each in a way of its own. `docs/diagnostics/stuck.md` shows what they print.
 //!
 //! ```sh
 //! cargo run --example stuck pipeline       # or: wakeup, receiver, mutexes

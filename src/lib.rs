@@ -23,18 +23,43 @@
 //! Everything works from plain threads, too; there it blocks the thread. The runtime starts by itself at first use,
 //! sized by the machine, the environment ([`Config`]) or the program.
 //!
+//! # Modules and pages
+//!
+//! | what | where |
+//! | --- | --- |
+//! | goroutines | [`go!`], [`spawn`], [`Builder`], [`scope()`], [`run`], [`yield_now`] |
+//! | values of a goroutine's own | [`goroutine_local!`], [`local`], and `std::thread_local!` |
+//! | channels, as in crossbeam-channel, with Go's `close` | [`chan`], [`select!`], [`select_biased!`] |
+//! | sleeping, timers, tickers, limits | [`time`] |
+//! | cancellation, deadlines and values, after Go | [`context`] |
+//! | std's locks, a semaphore, a wait group, Go's errgroup | [`sync`] |
+//! | sockets, as in std, and any other descriptor | [`net`] |
+//! | calls that block their thread | [`blocking()`] |
+//! | more stack, or the thread's own | [`stack`] |
+//! | settings | [`Config`] |
+//! | what the program is doing | [`dump()`], [`stats()`], [`trace`] |
+//!
+//! Pages to read: [a tour](crate::tour); [Narrowboat, tokio, or threads?](crate::choosing);
+//! [Go's constructs beside ours](crate::from_go); [settings](crate::settings);
+//! [diagnostics](crate::diagnostics); [limits](crate::limits); and below, what a goroutine may and
+//! may not do.
+//!
 //! # Stacks
 //!
-//! Nobody picks a stack size. A goroutine may go 256 MiB deep ([`Config::max_stack`]), any code may run on its stack, C too, and no
-//! function pays for a check. While it is parked it costs a record of 128 bytes and a copy of what is alive on its stack, mostly
-//! 100 to 250 bytes: goroutines share a few large stacks, and are copied out and in, to the same addresses, when they take turns.
-//! Memory that one deep call has left behind goes back to the system within seconds.
+//! There is no stack size to choose. A goroutine may go 256 MiB deep ([`Config::max_stack`]), any
+//! code may run on its stack, C too, and no function pays for a check. While it is parked it costs
+//! a record of 128 bytes and a copy of what is alive on its stack, mostly 100 to 250 bytes:
+//! goroutines share a few large stacks, and are copied out and in, to the same addresses, when they
+//! take turns. Memory that one deep call has left behind goes back to the system within seconds.
 //!
-//! Copying is what to know about. Bytes that are alive across a blocking call are what it costs, so a large buffer is better on
-//! the heap; goroutines that park with 8 KiB or more get stacks to themselves where there is room. And nobody else may point
-//! into a parked goroutine's stack: see below, and [`Builder::own_stack`]. For recursion beyond any limit there is
-//! [`stack::maybe_grow`], for code that insists on its thread's own stack [`stack::on_system_stack`]. What runs off its stack is
-//! reported with its name, the line that spawned it and its last frames.
+//! Bytes that are alive across a blocking call are what a goroutine costs, so a large buffer is
+//! better on the heap; goroutines that park with 8 KiB or more get stacks to themselves where there
+//! is room. And nothing else may point into a parked goroutine's stack: see below, and
+//! [`Builder::own_stack`].
+//!
+//! For recursion beyond any limit there is [`stack::maybe_grow`], for code that insists on its
+//! thread's own stack [`stack::on_system_stack`]. A goroutine that runs off its stack is reported
+//! with its name, the line that spawned it and its last frames.
 //!
 #![doc = include_str!("../docs/rules.md")]
 
@@ -48,8 +73,49 @@ pub use narrowboat_runtime::{
 };
 pub use narrowboat_sync as sync;
 
+// The pages of `docs/` end with definitions of their links to each other, which are right where the
+// files lie. A definition written here comes first, and is the one that counts in this documentation.
+
+/// [rules]: crate#what-a-goroutine-may-and-may-not-do
+/// [settings]: crate::settings
+/// [from_go]: crate::from_go
+/// [diagnostics]: crate::diagnostics
+#[doc = include_str!("../docs/tour.md")]
+pub mod tour {}
+
+/// [rules]: crate#what-a-goroutine-may-and-may-not-do
+/// [limits]: crate::limits
+#[doc = include_str!("../docs/choosing.md")]
+pub mod choosing {}
+
+/// [rules]: crate#what-a-goroutine-may-and-may-not-do
 #[doc = include_str!("../docs/from_go.md")]
 pub mod from_go {}
 
+#[doc = include_str!("../docs/settings.md")]
+pub mod settings {}
+
+/// [rules]: crate#what-a-goroutine-may-and-may-not-do
+#[doc = include_str!("../docs/limits.md")]
+pub mod limits {}
+
+/// [stuck]: crate::diagnostics::stuck
+/// [figures]: crate::diagnostics::figures
+/// [traces]: crate::diagnostics::traces
+/// [debuggers]: crate::diagnostics::debuggers
+/// [settings]: crate::settings
 #[doc = include_str!("../docs/diagnostics.md")]
-pub mod diagnostics {}
+pub mod diagnostics {
+    #[doc = include_str!("../docs/diagnostics/stuck.md")]
+    pub mod stuck {}
+
+    /// [stuck]: crate::diagnostics::stuck
+    #[doc = include_str!("../docs/diagnostics/figures.md")]
+    pub mod figures {}
+
+    #[doc = include_str!("../docs/diagnostics/traces.md")]
+    pub mod traces {}
+
+    #[doc = include_str!("../docs/diagnostics/debuggers.md")]
+    pub mod debuggers {}
+}

@@ -1,8 +1,8 @@
-//! The page on diagnostics shows what the stuck programs really print.
+//! The page on stuck programs shows what the stuck programs really print.
 
 use super::example;
 
-const PAGE: &str = include_str!("../../docs/diagnostics.md");
+const PAGE: &str = include_str!("../../docs/diagnostics/stuck.md");
 
 /// What the page shows below the command of this case.
 fn shown(case: &str) -> &'static str {
@@ -39,7 +39,7 @@ fn prints_what_is_shown(case: &str) {
     assert_eq!(
         normal(&text, frames),
         normal(shown(case), frames),
-        "docs/diagnostics.md shows something else than:\n{text}"
+        "docs/diagnostics/stuck.md shows something else than:\n{text}"
     );
 }
 

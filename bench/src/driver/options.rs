@@ -28,7 +28,7 @@ where it goes, besides standard output
   --compare FILE    also say what has become slower or faster since the run recorded in FILE, beyond the spread of the rounds
   --record FILE     all tables, as Markdown
   --plots DIR       the ratios and the curves, as SVG
-  --readme FILE     the table of the README and its plots, between the two marks in it
+  --readme FILE     the table of what was promised and its plots, between the two marks in FILE (bench/README.md)
   --from FILE       measure nothing: write all this anew from the run recorded in FILE";
 
 /// A request of the user's.
@@ -108,7 +108,7 @@ pub struct Outputs {
     pub record: Option<PathBuf>,
     /// The plots.
     pub plots: Option<PathBuf>,
-    /// The README.
+    /// The file with the marks: bench/README.md.
     pub readme: Option<PathBuf>,
 }
 

@@ -142,6 +142,7 @@ mod tests {
         let of = |from: &str, to: &str| link(Path::new(from), Path::new(to));
         assert_eq!(of("README.md", "bench/plots"), Some("bench/plots".into()));
         assert_eq!(of("bench/RESULTS.md", "bench/plots"), Some("plots".into()));
+        assert_eq!(of("bench/README.md", "bench/RESULTS.md"), Some("RESULTS.md".into()));
         assert_eq!(of("bench/RESULTS.md", "/elsewhere"), None);
     }
 }
