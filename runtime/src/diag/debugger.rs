@@ -20,7 +20,7 @@ const UNKNOWN: usize = usize::MAX;
 
 /// All zero until the runtime has started.
 #[used]
-static DEBUGGER_VIEW: [AtomicUsize; WORDS] = [const { AtomicUsize::new(0) }; _];
+static DEBUGGER_VIEW: [AtomicUsize; WORDS] = [const { AtomicUsize::new(0) }; WORDS];
 
 /// Writes the list.
 pub(crate) fn publish(runtime: &'static Runtime) {

@@ -61,9 +61,9 @@ static ANSWER: Answer = Answer {
     thread: AtomicI32::new(0),
     goroutine: AtomicU64::new(0),
     spawned_at: AtomicPtr::new(std::ptr::null_mut()),
-    name: [const { AtomicU8::new(0) }; _],
+    name: [const { AtomicU8::new(0) }; NAME],
     name_len: AtomicUsize::new(0),
-    frames: [const { AtomicUsize::new(0) }; _],
+    frames: [const { AtomicUsize::new(0) }; FRAMES],
     found: AtomicUsize::new(0),
 };
 

@@ -32,7 +32,7 @@ pub struct Thing {
 /// party's stack is in place.
 pub type Describe = unsafe fn(object: usize, each: &mut dyn FnMut(Thing));
 
-static DESCRIBERS: [OnceLock<Describe>; Reason::COUNT] = [const { OnceLock::new() }; _];
+static DESCRIBERS: [OnceLock<Describe>; Reason::COUNT] = [const { OnceLock::new() }; Reason::COUNT];
 
 /// From now on `by` describes what waits for this reason are for. The first one stays.
 #[inline]

@@ -21,8 +21,8 @@ pub(super) struct Frames {
 }
 
 pub(super) static FRAMES: Frames = Frames {
-    innermost: [const { AtomicUsize::new(0) }; _],
-    outermost: [const { AtomicUsize::new(0) }; _],
+    innermost: [const { AtomicUsize::new(0) }; INNERMOST],
+    outermost: [const { AtomicUsize::new(0) }; OUTERMOST],
     found: AtomicUsize::new(0),
 };
 
@@ -114,8 +114,8 @@ mod tests {
     #[test]
     fn keeps_the_first_and_the_last() {
         let frames = Frames {
-            innermost: [const { AtomicUsize::new(0) }; _],
-            outermost: [const { AtomicUsize::new(0) }; _],
+            innermost: [const { AtomicUsize::new(0) }; INNERMOST],
+            outermost: [const { AtomicUsize::new(0) }; OUTERMOST],
             found: AtomicUsize::new(0),
         };
         for count in 1..=100 {

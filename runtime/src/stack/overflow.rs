@@ -27,12 +27,14 @@ static WRITTEN: AtomicUsize = AtomicUsize::new(0);
 
 /// The stack on which the frames are walked and named. Alternate stacks are small: one that std gave to a thread has 8 KiB.
 #[repr(align(4096))]
-struct Reserve(UnsafeCell<[u8; 128 << 10]>);
+struct Reserve(UnsafeCell<[u8; RESERVE_SIZE]>);
+
+const RESERVE_SIZE: usize = 128 << 10;
 
 // SAFETY: used by the `WRITER`.
 unsafe impl Sync for Reserve {}
 
-static RESERVE: Reserve = Reserve(UnsafeCell::new([0; _]));
+static RESERVE: Reserve = Reserve(UnsafeCell::new([0; RESERVE_SIZE]));
 
 /// Ends the process with a report if `address` lies in the guard of the running goroutine's stack; else returns.
 /// `context` is what the kernel passed to the handler.

@@ -48,9 +48,10 @@ const REGION_BITS: u32 = 32;
 /// Addresses of the user's half have 47 bits. The kernel gives out longer ones only on request.
 const ADDRESS_BITS: u32 = 47;
 
+const REGIONS: usize = 1 << (ADDRESS_BITS - REGION_BITS);
+
 /// The lists of all regions. Pages of it that no arena is in are never written.
-static INDEX: [AtomicPtr<Entry>; 1 << (ADDRESS_BITS - REGION_BITS)] =
-    [const { AtomicPtr::new(ptr::null_mut()) }; _];
+static INDEX: [AtomicPtr<Entry>; REGIONS] = [const { AtomicPtr::new(ptr::null_mut()) }; REGIONS];
 
 impl Residents {
     /// Enters an arena of so many slots.
