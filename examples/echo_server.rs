@@ -10,8 +10,9 @@ use std::time::Duration;
 
 /// Returns when the client has closed its half, or with what broke the connection.
 fn echo(mut stream: TcpStream) -> io::Result<()> {
-    // On the heap, not on the stack: a parked goroutine is as large as its live stack. It starts small because
-    // most connections are idle most of the time, and grows for those that send a lot.
+    // On the heap, not on the stack: a parked goroutine is as large as its live stack. It starts
+    // small because most connections are idle most of the time, and grows for those that send a
+    // lot.
     let mut buffer = vec![0; 256];
     loop {
         let received = stream.read(&mut buffer)?;
@@ -37,7 +38,8 @@ fn serve(address: String) -> io::Result<()> {
                 go!(move || drop(echo(stream)));
             }
             Err(error) => {
-                // Out of descriptors, most likely. Those that are open are served on; some of them will close.
+                // Out of descriptors, most likely. Those that are open are served on; some of them
+                // will close.
                 eprintln!("cannot accept: {error}; trying again in {pause:?}");
                 time::sleep(pause);
                 pause = (2 * pause).min(Duration::from_millis(100));

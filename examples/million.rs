@@ -1,4 +1,5 @@
-//! A million goroutines, all parked in a receive; then every one is woken and adds its message to a sum.
+//! A million goroutines, all parked in a receive; then every one is woken and adds its message to a
+//! sum.
 //!
 //!     cargo run --release --example million -- 1000000
 //!
@@ -10,7 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// What the goroutines report to. A wake-up orders nothing here, hence the release and acquire below.
+/// What the goroutines report to. A wake-up orders nothing here, hence the release and acquire
+/// below.
 #[derive(Default)]
 struct Tally {
     receiving: AtomicUsize,

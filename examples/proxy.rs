@@ -1,5 +1,5 @@
-//! A TCP relay: whoever connects to LISTEN talks to TARGET. Half-close passes through, and so does back-pressure: what one
-//! side does not read is not read from the other either.
+//! A TCP relay: whoever connects to LISTEN talks to TARGET. Half-close passes through, and so does
+//! back-pressure: what one side does not read is not read from the other either.
 //!
 //!     cargo run --release --example proxy -- 127.0.0.1:9000 127.0.0.1:8080
 //!     curl -i http://127.0.0.1:9000/             in a second terminal, if something serves HTTP at port 8080
@@ -13,8 +13,8 @@ use std::time::Duration;
 
 /// Copies one direction until its end, and passes the end on.
 fn copy(mut from: &TcpStream, mut to: &TcpStream) -> io::Result<()> {
-    // One buffer and no queue: nothing more is read before this is written. On the heap, because a parked goroutine is as
-    // large as its live stack (std's `io::copy` would keep 8 KiB there).
+    // One buffer and no queue: nothing more is read before this is written. On the heap, because a
+    // parked goroutine is as large as its live stack (std's `io::copy` would keep 8 KiB there).
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let received = from.read(&mut buffer)?;
@@ -25,7 +25,8 @@ fn copy(mut from: &TcpStream, mut to: &TcpStream) -> io::Result<()> {
     }
 }
 
-/// [`copy`], and if the connection breaks on one side, it is cut on both: each would wait for the other for ever.
+/// [`copy`], and if the connection breaks on one side, it is cut on both: each would wait for the
+/// other for ever.
 fn relay(from: &TcpStream, to: &TcpStream) {
     if copy(from, to).is_err() {
         let _ = from.shutdown(Shutdown::Both);
@@ -59,7 +60,8 @@ fn listen(address: &str, target: Arc<str>) -> io::Result<()> {
                 });
             }
             Err(error) => {
-                // Out of descriptors, most likely. Those that are open are served on; some of them will close.
+                // Out of descriptors, most likely. Those that are open are served on; some of them
+                // will close.
                 eprintln!("cannot accept: {error}; trying again");
                 time::sleep(Duration::from_millis(50));
             }

@@ -1,4 +1,5 @@
-//! Four programs that get stuck, each in a way of its own. `docs/diagnostics/stuck.md` shows what they print.
+//! Four programs that get stuck, each in a way of its own. `docs/diagnostics/stuck.md` shows what
+//! they print.
 //!
 //! ```sh
 //! cargo run --example stuck pipeline       # or: wakeup, receiver, mutexes
@@ -26,8 +27,8 @@ fn go<T: Send + 'static>(name: &str, f: impl FnOnce() -> T + Send + 'static) -> 
     Builder::new().name(name).spawn(f).expect("a shared stack")
 }
 
-/// The main goroutine wants to have sent all numbers before it takes the first answer. The squarer, meanwhile, does not take
-/// another number before its last answer has found a place.
+/// The main goroutine wants to have sent all numbers before it takes the first answer. The squarer,
+/// meanwhile, does not take another number before its last answer has found a place.
 fn pipeline() {
     let (numbers, to_square) = bounded::<u64>(2);
     let (squares, answers) = bounded::<u64>(2);
@@ -45,7 +46,8 @@ fn square(numbers: Receiver<u64>, squares: Sender<u64>) {
     }
 }
 
-/// The waiter looks whether it must wait, and only then takes the lock to do so. In between everything has happened.
+/// The waiter looks whether it must wait, and only then takes the lock to do so. In between
+/// everything has happened.
 fn lost_wakeup() {
     let ready = Arc::new((Mutex::new(false), Condvar::new()));
     let waiter = go("waiter", {
@@ -65,7 +67,8 @@ fn lost_wakeup() {
     waiter.join().unwrap();
 }
 
-/// Nobody takes the errors, but somebody keeps the receiver; so the workers that have one wait for ever.
+/// Nobody takes the errors, but somebody keeps the receiver; so the workers that have one wait for
+/// ever.
 fn forgotten_receiver() {
     let (errors, error_log) = bounded::<String>(0);
     let workers: Vec<_> = (0..8)

@@ -7,9 +7,10 @@
 //!     s = new WebSocket("ws://127.0.0.1:9001"); s.onmessage = m => console.log(m.data)
 //!     s.send("hello")
 //!
-//! Three kinds of goroutine, joined by channels: a reader and a writer for each guest, and the room, which owns the list of
-//! guests, so that nothing needs a lock. The room never waits for a guest: one whose outbox is full has not read for a long
-//! while and is shown the door, so a slow reader stalls nobody.
+//! Three kinds of goroutine, joined by channels: a reader and a writer for each guest, and the
+//! room, which owns the list of guests, so that nothing needs a lock. The room never waits for a
+//! guest: one whose outbox is full has not read for a long while and is shown the door, so a slow
+//! reader stalls nobody.
 
 use narrowboat::chan::{self, Receiver, Sender};
 use narrowboat::net::{TcpListener, TcpStream};
@@ -77,9 +78,9 @@ fn text_frame(text: &str) -> Bytes {
     bytes.into()
 }
 
-/// What the WebSocket of a guest reads from and writes to. Reads come from the socket. Writes (its answers to pings and to a
-/// farewell) go through the outbox like all else, or they would fall between the bytes of a frame that the writer is
-/// writing.
+/// What the WebSocket of a guest reads from and writes to. Reads come from the socket. Writes (its
+/// answers to pings and to a farewell) go through the outbox like all else, or they would fall
+/// between the bytes of a frame that the writer is writing.
 struct Halves {
     stream: Arc<TcpStream>,
     outbox: Sender<Bytes>,
@@ -106,7 +107,8 @@ impl Write for Halves {
 fn welcome(id: u64, stream: TcpStream, events: &Sender<Event>) -> tungstenite::Result<()> {
     stream.set_nodelay(true)?;
     stream.set_write_timeout(Some(Duration::from_secs(60)))?;
-    // Whoever does not even greet is not waited for. Afterwards guests may be silent as long as they like.
+    // Whoever does not even greet is not waited for. Afterwards guests may be silent as long as
+    // they like.
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let config = WebSocketConfig::default()
         .read_buffer_size(4 * 1024)
@@ -162,7 +164,8 @@ fn serve(address: &str) -> io::Result<()> {
             match listener.accept() {
                 Ok((stream, _peer)) => break stream,
                 Err(error) => {
-                    // Out of descriptors, most likely. Those that are open are served on; some of them will close.
+                    // Out of descriptors, most likely. Those that are open are served on; some of
+                    // them will close.
                     eprintln!("cannot accept: {error}; trying again");
                     time::sleep(Duration::from_millis(50));
                 }

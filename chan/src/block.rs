@@ -1,9 +1,10 @@
 //! Lone operations: the fast path, and the wait with the node that every party owns.
 //!
-//! A parked goroutine is as large as the stack frames between its user and the park. So an operation that has to wait
-//! does so in two calls from the user's own frame: one that enters the queue and returns, frame and all, and a very
-//! small one that sleeps. What they pass is a few words, whatever the type of the message; the message itself stays in
-//! a node until the user's frame, which has room for it anyway, takes it from there.
+//! A parked goroutine is as large as the stack frames between its user and the park. So an
+//! operation that has to wait does so in two calls from the user's own frame: one that enters the
+//! queue and returns, frame and all, and a very small one that sleeps. What they pass is a few
+//! words, whatever the type of the message; the message itself stays in a node until the user's
+//! frame, which has room for it anyway, takes it from there.
 
 use crate::cell::{load, store};
 use crate::channel::{Channel, Found, Guard};
@@ -120,8 +121,9 @@ impl<T> Channel<T> {
                         park::refuse();
                     };
                     let node = Node::new(me.node());
-                    // SAFETY: the node is our own and in no queue, and it lives for ever; a receive needs nothing in
-                    // it. Without a deadline nobody but a holder of the channel's lock can end the wait.
+                    // SAFETY: the node is our own and in no queue, and it lives for ever; a receive
+                    // needs nothing in it. Without a deadline nobody but a holder of the channel's
+                    // lock can end the wait.
                     unsafe { state.recvs.enter(node, me, LONE, limit == Limit::None) };
                     let called = state.sends.call_watchers();
                     drop(state);
@@ -182,8 +184,9 @@ impl<T> Channel<T> {
             park::refuse();
         };
         let node = Node::new(me.node());
-        // SAFETY: the node is our own and in no queue, and it lives for ever; note and cell are those of a send with a
-        // value. Without a deadline nobody but a holder of the channel's lock can end the wait.
+        // SAFETY: the node is our own and in no queue, and it lives for ever; note and cell are
+        // those of a send with a value. Without a deadline nobody but a holder of the channel's
+        // lock can end the wait.
         unsafe {
             store(node.cell(), message);
             node.set_note(Note::VALUE);
@@ -246,12 +249,13 @@ unsafe fn take_back<T>(node: Node, note: Option<Note>) -> SendTimeoutError<T> {
     }
 }
 
-/// Parks until the wait that `begin_recv` or `begin_send` has just begun is over. Returns the party's own node, and what
-/// it says.
+/// Parks until the wait that `begin_recv` or `begin_send` has just begun is over. Returns the
+/// party's own node, and what it says.
 #[inline(never)]
 fn sleep(me: Waiter) -> (Node, Note) {
     let node = Node::new(me.node());
-    // SAFETY: `me` is from our latest `begin`, and its node is in a queue. Who ends the wait takes it out.
+    // SAFETY: `me` is from our latest `begin`, and its node is in a queue. Who ends the wait takes
+    // it out.
     unsafe {
         me.park(None);
         (node, node.note())
@@ -262,7 +266,8 @@ fn sleep(me: Waiter) -> (Node, Note) {
 #[inline(never)]
 fn sleep_until(me: Waiter, deadline: Instant) -> (Node, Option<Note>) {
     let node = Node::new(me.node());
-    // SAFETY: as in `sleep`; after a timeout the node, which is still in the queue, is not looked at.
+    // SAFETY: as in `sleep`; after a timeout the node, which is still in the queue, is not looked
+    // at.
     unsafe {
         let outcome = me.park(Some(deadline));
         (node, (outcome != Outcome::TIMED_OUT).then(|| node.note()))

@@ -1,8 +1,10 @@
-//! Values as machine words: how a message of any type passes through a node that knows nothing of types.
+//! Values as machine words: how a message of any type passes through a node that knows nothing of
+//! types.
 //!
-//! A value that fits (in size and in alignment) lies in the words themselves, a larger one in a box whose address
-//! does. Which of the two depends on nothing but the types, so both sides agree without a tag. Moving the words
-//! moves the value. The words never drop anything: whoever stores a value owes a [`load`].
+//! A value that fits (in size and in alignment) lies in the words themselves, a larger one in a box
+//! whose address does. Which of the two depends on nothing but the types, so both sides agree
+//! without a tag. Moving the words moves the value. The words never drop anything: whoever stores a
+//! value owes a [`load`].
 
 use std::mem::MaybeUninit;
 
@@ -30,7 +32,8 @@ pub(crate) fn store<T, const N: usize>(words: &mut Words<N>, value: T) {
 /// Moves the value out of the words.
 ///
 /// # Safety
-/// The words hold a `T` by [`store`] with the same `N`, or by [`rewrap`] to it, that has not been loaded since.
+/// The words hold a `T` by [`store`] with the same `N`, or by [`rewrap`] to it, that has not been
+/// loaded since.
 #[inline]
 pub(crate) unsafe fn load<T, const N: usize>(words: &Words<N>) -> T {
     let start = words.as_ptr();
@@ -43,7 +46,8 @@ pub(crate) unsafe fn load<T, const N: usize>(words: &Words<N>) -> T {
     }
 }
 
-/// Moves the value from words of one length to words of another; a boxed value stays in its box if it can.
+/// Moves the value from words of one length to words of another; a boxed value stays in its box if
+/// it can.
 ///
 /// # Safety
 /// As for [`load`] on `from`.
@@ -53,7 +57,8 @@ pub(crate) unsafe fn rewrap<T, const N: usize, const M: usize>(from: &Words<N>, 
         // SAFETY: by contract.
         store(to, unsafe { load::<T, N>(from) });
     } else {
-        // SAFETY: the value is boxed on both sides, so it moves by its address, which is the first word of both.
+        // SAFETY: the value is boxed on both sides, so it moves by its address, which is the first
+        // word of both.
         unsafe { to.as_mut_ptr().cast::<*mut T>().write(from.as_ptr().cast::<*mut T>().read()) }
     }
 }

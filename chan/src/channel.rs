@@ -1,27 +1,30 @@
 //! The locked heart of a channel, and what an operation finds there.
 //!
-//! One mutex guards the buffer, the two queues of blocked parties, and whether the channel is closed. A blocked
-//! party is handed what it waits for by whoever takes it out of its queue: it has succeeded when it wakes.
+//! One mutex guards the buffer, the two queues of blocked parties, and whether the channel is
+//! closed. A blocked party is handed what it waits for by whoever takes it out of its queue: it has
+//! succeeded when it wakes.
 //!
 //! A selected send learns that it was chosen before its message is made (the message expression of
 //! a `select!` arm runs only if the arm is taken). So it *reserves*: a place in the buffer, counted
 //! in `promised`, or a receive. A receive without a limit then waits for this send alone; any other
 //! is a [pair](crate::pairs) with it.
 //!
-//! Invariants, whenever the lock is free, not counting parties whose wait has been ended elsewhere and who have
-//! not left their queue yet:
+//! Invariants, whenever the lock is free, not counting parties whose wait has been ended elsewhere
+//! and who have not left their queue yet:
 //!
 //! 1. `ring.len() + promised <= capacity`. A channel of capacity 0 has nothing in its ring, ever.
 //! 2. If the ring is not empty, no receive waits.
 //! 3. If a send waits, then there is no room: `ring.len() + promised == capacity`.
 //! 4. A send and a receive wait at the same time only if they are two arms of one select.
 //! 5. If the channel is closed, nobody waits, and nothing is added to the ring.
-//! 6. Nobody watches for what is possible: if there is a message, a waiting send or a close, then no receive is
-//!    watched for; if there is room, a waiting receive or a close, then no send is. So whoever makes an operation
-//!    possible calls its watchers, under the same lock: by putting a message into the ring, by freeing a place that no
-//!    waiting send gets, by entering the queue of the other side, by closing.
+//! 6. Nobody watches for what is possible: if there is a message, a waiting send or a close, then
+//!    no receive is watched for; if there is room, a waiting receive or a close, then no send is.
+//!    So whoever makes an operation possible calls its watchers, under the same lock: by putting a
+//!    message into the ring, by freeing a place that no waiting send gets, by entering the queue of
+//!    the other side, by closing.
 //!
-//! Nothing in here runs code of the user's while the lock is held: messages are moved under it, never dropped.
+//! Nothing in here runs code of the user's while the lock is held: messages are moved under it,
+//! never dropped.
 
 use crate::block::{At, Limit};
 use crate::describe::Front;
@@ -38,8 +41,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 /// The capacity of a channel without a limit.
 pub(crate) const UNBOUNDED: usize = usize::MAX;
 
-/// What senders and receivers share. Kept alive by all of them together; `senders` and `receivers` say how many of
-/// each there are.
+/// What senders and receivers share. Kept alive by all of them together; `senders` and `receivers`
+/// say how many of each there are.
 pub(crate) struct Channel<T> {
     state: Lock<State<T>>,
     pub(crate) front: Front,
@@ -147,7 +150,8 @@ impl<T> Channel<T> {
         }
     }
 
-    /// A place in the buffer has become free: it goes to a blocked send, or else those who watch for it are called.
+    /// A place in the buffer has become free: it goes to a blocked send, or else those who watch
+    /// for it are called.
     #[cold]
     #[inline(never)]
     fn offer_place(mut state: Guard<'_, T>) {
@@ -172,8 +176,8 @@ impl<T> Channel<T> {
         }
     }
 
-    /// Sends, if that is possible now. If not, `refused` decides: it gets the value back, and the lock, which is
-    /// still held, unless the channel is closed.
+    /// Sends, if that is possible now. If not, `refused` decides: it gets the value back, and the
+    /// lock, which is still held, unless the channel is closed.
     #[inline]
     pub(crate) fn put<'a, E>(
         &'a self,
@@ -262,8 +266,8 @@ impl<T> Channel<T> {
         }
     }
 
-    /// Whether [`reserve_in`](Channel::reserve_in) would find something, for a select that waits here with more than
-    /// one arm, and does not count.
+    /// Whether [`reserve_in`](Channel::reserve_in) would find something, for a select that waits
+    /// here with more than one arm, and does not count.
     pub(crate) fn has_place(&self, state: &State<T>, me: Waiter) -> bool {
         state.closed || state.has_room(self.front.capacity) || state.recvs.has_other_than(me)
     }
@@ -283,8 +287,8 @@ impl<T> Channel<T> {
         state.closed || !state.ring.is_empty() || state.sends.has_party()
     }
 
-    /// Brings the value for a reserved place. If a receive waits it is handed over: the place is then free, but by
-    /// invariants 4 and 6 nobody waits or watches for it.
+    /// Brings the value for a reserved place. If a receive waits it is handed over: the place is
+    /// then free, but by invariants 4 and 6 nobody waits or watches for it.
     pub(crate) fn deliver(&self, value: T) -> Result<(), SendError<T>> {
         let mut state = self.lock();
         state.promised -= 1;
@@ -337,8 +341,9 @@ impl<T> Channel<T> {
         (self.front.capacity != UNBOUNDED).then_some(self.front.capacity)
     }
 
-    // The counts say who is last, nothing more: what a party did before it dropped its handle is ordered by the
-    // mutex, which the last one takes. They cannot overflow before the count of the `Arc`, which aborts.
+    // The counts say who is last, nothing more: what a party did before it dropped its handle is
+    // ordered by the mutex, which the last one takes. They cannot overflow before the count of the
+    // `Arc`, which aborts.
 
     pub(crate) fn add_sender(&self) {
         self.front.senders.fetch_add(1, Ordering::Relaxed);
@@ -367,8 +372,8 @@ impl<T> Channel<T> {
     }
 }
 
-/// Drops every message, also if the destructors of several panic (to drop the whole queue would then abort). The first
-/// panic goes on when all are gone.
+/// Drops every message, also if the destructors of several panic (to drop the whole queue would
+/// then abort). The first panic goes on when all are gone.
 fn drop_each<T>(messages: VecDeque<T>) {
     if !std::mem::needs_drop::<T>() {
         return;

@@ -1,4 +1,5 @@
-//! What a dump says of channels, selects, timers and contexts. It asks by way of [`park::describe_with`].
+//! What a dump says of channels, selects, timers and contexts. It asks by way of
+//! [`park::describe_with`].
 
 use crate::block::At;
 use crate::channel::UNBOUNDED;
@@ -12,7 +13,8 @@ use std::panic::Location;
 use std::sync::Once;
 use std::time::Instant;
 
-/// What can be told of a channel without its type and without its lock. Its address stands for the channel.
+/// What can be told of a channel without its type and without its lock. Its address stands for the
+/// channel.
 pub(crate) struct Front {
     pub(crate) capacity: usize,
     pub(crate) senders: AtomicUsize,
@@ -88,7 +90,8 @@ pub(crate) const EMPTY: &str = "empty";
 pub(crate) const FULL: &str = "full";
 
 /// # Safety
-/// As for [`Describe`]; the object is the exposed address of a `T` that the party has borrowed for its wait.
+/// As for [`Describe`]; the object is the exposed address of a `T` that the party has borrowed for
+/// its wait.
 unsafe fn borrow<'a, T>(object: usize) -> &'a T {
     // SAFETY: by contract.
     unsafe { &*std::ptr::with_exposed_provenance(object) }

@@ -45,7 +45,8 @@ pub struct IntoIter<T> {
 }
 
 impl<T> Receiver<T> {
-    /// Messages as they come: each step waits for one, and the end is reached when the channel is empty and closed.
+    /// Messages as they come: each step waits for one, and the end is reached when the channel is
+    /// empty and closed.
     ///
     /// ```
     /// let (tx, rx) = narrowboat::chan::bounded(1);

@@ -1,8 +1,8 @@
 //! Channels for goroutines and threads, with [`select!`].
 //!
-//! A channel carries messages of one type from its [`Sender`]s to its [`Receiver`]s. Both sides can be cloned, and
-//! every side can be a goroutine or a plain thread: an operation that has to wait parks the goroutine, or blocks
-//! the thread.
+//! A channel carries messages of one type from its [`Sender`]s to its [`Receiver`]s. Both sides can
+//! be cloned, and every side can be a goroutine or a plain thread: an operation that has to wait
+//! parks the goroutine, or blocks the thread.
 //!
 //! | made by | what it is |
 //! | --- | --- |
@@ -12,19 +12,19 @@
 //! | [`tick`] | delivers a message every so often |
 //! | [`never()`] | delivers nothing |
 //!
-//! [`time`] has timers that can be stopped and set again, [`context`] ends work from outside; both are waited for on
-//! channels, too.
+//! [`time`] has timers that can be stopped and set again, [`context`] ends work from outside; both
+//! are waited for on channels, too.
 //!
-//! Names and behaviour are those of crossbeam-channel 0.5: a program ports by changing its `use`. From Go comes an
-//! explicit [`close`](Sender::close), which either side may call; dropping the last sender or the last receiver
-//! closes a channel too. Receivers of a closed channel get the messages in it, then an error. Senders get an error
-//! that carries their message.
+//! Names and behaviour are those of crossbeam-channel 0.5: a program ports by changing its `use`.
+//! From Go comes an explicit [`close`](Sender::close), which either side may call; dropping the
+//! last sender or the last receiver closes a channel too. Receivers of a closed channel get the
+//! messages in it, then an error. Senders get an error that carries their message.
 //!
 //! # Guarantees
-//! - A message goes to exactly one receiver, in the order of the sends. One that cannot be sent comes back; those left
-//!   in a channel that nobody can receive from any more are dropped, once.
-//! - Waiting receives are served in their order, and so are waiting sends. A waiting party is handed its message and
-//!   does not compete for it when it wakes.
+//! - A message goes to exactly one receiver, in the order of the sends. One that cannot be sent
+//!   comes back; those left in a channel that nobody can receive from any more are dropped, once.
+//! - Waiting receives are served in their order, and so are waiting sends. A waiting party is
+//!   handed its message and does not compete for it when it wakes.
 //! - A `select!` carries out one operation, and the others leave no trace.
 //! - Nobody spins to wait for another party, and nothing of a channel ever points into a stack.
 //!

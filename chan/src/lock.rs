@@ -1,11 +1,13 @@
-//! The lock of a channel: held for a few dozen instructions at a time, by workers that come back at once.
+//! The lock of a channel: held for a few dozen instructions at a time, by workers that come back at
+//! once.
 //!
-//! Two workers that use one channel at the same time had better not take turns at every operation: each would find the
-//! lock, the buffer and the queues in the other one's cache, every time. So who finds the lock taken stays away for some
-//! hundred nanoseconds, longer the next time, and looks at nothing meanwhile. The other gets dozens of operations done
-//! before it has to share its cache lines again, and then it is its turn to stay away. (std's lock watches the word and
-//! takes it in the moment when it gets free.) In the end the thread sleeps in the kernel, as with any lock: its holder may
-//! not be running.
+//! Two workers that use one channel at the same time had better not take turns at every operation:
+//! each would find the lock, the buffer and the queues in the other one's cache, every time. So who
+//! finds the lock taken stays away for some hundred nanoseconds, longer the next time, and looks at
+//! nothing meanwhile. The other gets dozens of operations done before it has to share its cache
+//! lines again, and then it is its turn to stay away. (std's lock watches the word and takes it in
+//! the moment when it gets free.) In the end the thread sleeps in the kernel, as with any lock: its
+//! holder may not be running.
 
 use crate::shim::{Mutex, MutexGuard};
 use std::sync::{PoisonError, TryLockError};
@@ -21,8 +23,8 @@ impl<T> Lock<T> {
         Lock(Mutex::new(value))
     }
 
-    /// Nothing panics while the lock is held, so a poisoned lock (a thread that was already panicking let it go)
-    /// guards a sound state.
+    /// Nothing panics while the lock is held, so a poisoned lock (a thread that was already
+    /// panicking let it go) guards a sound state.
     #[inline]
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         // A model tries all orders anyhow, and would try them twice.

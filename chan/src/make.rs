@@ -19,8 +19,8 @@ fn timer(first: Instant, period: Option<Duration>) -> Receiver<Instant> {
 
 /// A channel that holds at most `cap` messages, for which it has the memory from the start.
 ///
-/// With a `cap` of 0 it holds none: a send waits until a receive takes the message out of its hands, and the other
-/// way round, as on Go's unbuffered channels.
+/// With a `cap` of 0 it holds none: a send waits until a receive takes the message out of its
+/// hands, and the other way round, as on Go's unbuffered channels.
 ///
 /// # Panics
 /// If `cap` messages are more than a process can address.
@@ -56,7 +56,8 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
     channel(UNBOUNDED)
 }
 
-/// A channel that delivers one message, `duration` from now: the instant at which it was due. It never closes.
+/// A channel that delivers one message, `duration` from now: the instant at which it was due. It
+/// never closes.
 ///
 /// # Examples
 /// ```
@@ -88,10 +89,11 @@ pub fn at(when: Instant) -> Receiver<Instant> {
     timer(when, None)
 }
 
-/// A channel that delivers a message every `duration`: the instant at which it was due. It never closes.
+/// A channel that delivers a message every `duration`: the instant at which it was due. It never
+/// closes.
 ///
-/// It holds one message at most: those that come due while it waits to be received are left out, and the next
-/// one comes at its own time.
+/// It holds one message at most: those that come due while it waits to be received are left out,
+/// and the next one comes at its own time.
 ///
 /// # Examples
 /// ```
@@ -107,8 +109,8 @@ pub fn tick(duration: Duration) -> Receiver<Instant> {
     Instant::now().checked_add(duration).map_or_else(never, |first| timer(first, Some(duration)))
 }
 
-/// A channel that never delivers a message and never closes. In a `select!` it stands for an arm that is switched
-/// off.
+/// A channel that never delivers a message and never closes. In a `select!` it stands for an arm
+/// that is switched off.
 ///
 /// # Examples
 /// ```

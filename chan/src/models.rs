@@ -1,7 +1,9 @@
-//! Channels under loom: plain threads run whole operations, down to the park of the runtime, in every order.
+//! Channels under loom: plain threads run whole operations, down to the park of the runtime, in
+//! every order.
 //!
-//! A message is a [`Parcel`], whose content loom watches: an access that the hand-over does not order after the
-//! sender's is an error, and so is a parcel that is never dropped. A party that sleeps on is a deadlock.
+//! A message is a [`Parcel`], whose content loom watches: an access that the hand-over does not
+//! order after the sender's is an error, and so is a parcel that is never dropped. A party that
+//! sleeps on is a deadlock.
 
 use crate::{Receiver, RecvError, Select, SendTimeoutError, Sender, bounded, never};
 use loom::alloc::Track;
@@ -28,8 +30,8 @@ impl Parcel {
     }
 }
 
-/// Runs a model over all schedules, or, if they are too many, those with at most so many preemptions: switches away from
-/// a thread that could have run on.
+/// Runs a model over all schedules, or, if they are too many, those with at most so many
+/// preemptions: switches away from a thread that could have run on.
 fn model(preemptions: Option<usize>, body: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = preemptions;
@@ -38,14 +40,15 @@ fn model(preemptions: Option<usize>, body: impl Fn() + Send + Sync + 'static) {
 
 type Channel = (Sender<Parcel>, Receiver<Parcel>);
 
-/// Two channels without buffer, in the order of their addresses: a select enters them in that order, and a model must run
-/// in the same way every time.
+/// Two channels without buffer, in the order of their addresses: a select enters them in that
+/// order, and a model must run in the same way every time.
 fn two() -> (Channel, Channel) {
     let (first, second) = (bounded(0), bounded(0));
     if first.0.channel.address() < second.0.channel.address() { (first, second) } else { (second, first) }
 }
 
-/// A deadline that is not reached by itself. In a model it passes whenever somebody sleeps until it.
+/// A deadline that is not reached by itself. In a model it passes whenever somebody sleeps until
+/// it.
 fn later() -> Instant {
     Instant::now() + Duration::from_secs(3600)
 }
@@ -108,7 +111,8 @@ fn loom_a_send_times_out_while_a_receiver_comes() {
     });
 }
 
-/// A close against a send and a receive of one channel: both end, and the message is received or comes back.
+/// A close against a send and a receive of one channel: both end, and the message is received or
+/// comes back.
 fn close_against(receive: fn(&Receiver<Parcel>, &Receiver<Parcel>) -> Result<Parcel, RecvError>) {
     model(None, move || {
         let ((tx, rx), (_keep, silent)) = two();
@@ -141,7 +145,8 @@ fn loom_a_close_ends_a_send_and_a_select() {
     });
 }
 
-/// Sends into one channel or receives from the other, whichever comes to pass: the message, if it received.
+/// Sends into one channel or receives from the other, whichever comes to pass: the message, if it
+/// received.
 fn exchange(tx: &Sender<Parcel>, rx: &Receiver<Parcel>, content: usize) -> Option<usize> {
     let mut select = Select::new_biased();
     let send = select.send(tx);
@@ -171,8 +176,8 @@ fn loom_two_selects_satisfy_each_other_once() {
     });
 }
 
-/// A select without time gives up only if nothing is possible at some moment. Here a message always is in one channel or in
-/// the other, since each comes before the last one goes.
+/// A select without time gives up only if nothing is possible at some moment. Here a message always
+/// is in one channel or in the other, since each comes before the last one goes.
 fn one_is_always_possible(found: fn([&Receiver<Parcel>; 2]) -> bool) {
     model(None, move || {
         let ((tx1, rx1), (tx2, rx2)) = (bounded(1), bounded(1));
@@ -217,8 +222,8 @@ fn loom_a_watch_gives_up_only_if_nothing_is_possible() {
     });
 }
 
-/// Two sends, each with its own channel's lock, and one select that waits at both: one of them ends the wait, and the other
-/// one is for the next select.
+/// Two sends, each with its own channel's lock, and one select that waits at both: one of them ends
+/// the wait, and the other one is for the next select.
 #[test]
 fn loom_two_counterparts_find_one_select() {
     model(Some(4), || {
@@ -245,7 +250,8 @@ fn loom_two_counterparts_find_one_select() {
     });
 }
 
-/// Two selects, each waiting at two channels, for one message: one gets it and the other goes on waiting, until the close.
+/// Two selects, each waiting at two channels, for one message: one gets it and the other goes on
+/// waiting, until the close.
 #[test]
 fn loom_two_selects_race_for_one_counterpart() {
     model(Some(4), || {
@@ -272,7 +278,8 @@ fn loom_two_selects_race_for_one_counterpart() {
     });
 }
 
-/// A selected send reserves its place before it has its message, against a receiver that comes and a close.
+/// A selected send reserves its place before it has its message, against a receiver that comes and
+/// a close.
 #[test]
 fn loom_a_selected_send_delivers_or_keeps_its_message() {
     for capacity in [0, 1] {
@@ -328,7 +335,8 @@ fn loom_a_watcher_is_told_of_a_send() {
             let (tx, rx) = bounded(capacity);
             let sender = thread::spawn(move || {
                 assert!(tx.send(Parcel::new(1)).is_ok());
-                // What is possible for a moment may pass unnoticed; the close must not be what is noticed.
+                // What is possible for a moment may pass unnoticed; the close must not be what is
+                // noticed.
                 tx
             });
             let mut select = Select::new();
@@ -362,7 +370,8 @@ fn loom_a_watcher_is_told_of_a_receive() {
     }
 }
 
-/// A watcher takes no turn from a receiver beside it, and hears of the close that comes after the message.
+/// A watcher takes no turn from a receiver beside it, and hears of the close that comes after the
+/// message.
 #[test]
 fn loom_a_watcher_takes_no_turn_and_hears_of_the_close() {
     model(Some(4), || {

@@ -1,8 +1,10 @@
-//! Channels whose messages are states of something outside this crate: a socket that can be read, for one.
+//! Channels whose messages are states of something outside this crate: a socket that can be read,
+//! for one.
 //!
-//! Such a channel has a message whenever [`Outside::is_so`] says that it is so; to receive it changes nothing, and the
-//! next receive looks again. So a select that takes another arm has taken nothing away here. What is waited for keeps
-//! the queue of those who wait; like a timer's, it hands nobody anything: who is woken looks again.
+//! Such a channel has a message whenever [`Outside::is_so`] says that it is so; to receive it
+//! changes nothing, and the next receive looks again. So a select that takes another arm has taken
+//! nothing away here. What is waited for keeps the queue of those who wait; like a timer's, it
+//! hands nobody anything: who is woken looks again.
 //!
 //! This module is for the other crates of Narrowboat, which alone may implement the trait.
 
@@ -24,19 +26,21 @@ use std::time::Instant;
 /// Something that is so or not, from time to time, and that parties wait for.
 ///
 /// # Safety
-/// A node that was entered is touched under the lock of its queue only, until it was taken out; a party that is taken out
-/// has had its wait ended by that, and is then woken, once.
+/// A node that was entered is touched under the lock of its queue only, until it was taken out; a
+/// party that is taken out has had its wait ended by that, and is then woken, once.
 pub unsafe trait Outside: Send + Sync {
     /// Whether it is so now.
     fn is_so(&self) -> bool;
 
-    /// Prepares the node and puts it into the queue, unless it is so now, or may have been since the look that this call
-    /// takes: then it returns false, and the node is nowhere. `until` is set to the instant at which the party has to
-    /// look again by itself, if there is one. `sole` says that nothing else can end the wait but such an instant.
+    /// Prepares the node and puts it into the queue, unless it is so now, or may have been since
+    /// the look that this call takes: then it returns false, and the node is nowhere. `until` is
+    /// set to the instant at which the party has to look again by itself, if there is one. `sole`
+    /// says that nothing else can end the wait but such an instant.
     ///
     /// # Safety
-    /// The node is the calling party's, for its current wait, in no queue, and on the heap, where it stays until
-    /// [`leave`](Outside::leave), or until the caller returns from a park that this node ended.
+    /// The node is the calling party's, for its current wait, in no queue, and on the heap, where
+    /// it stays until [`leave`](Outside::leave), or until the caller returns from a park that this
+    /// node ended.
     unsafe fn enter(
         &self,
         node: NonNull<WaitNode>,
@@ -62,7 +66,8 @@ pub fn receiver(what: impl Outside + 'static) -> Receiver<()> {
     Receiver { flavor: Flavor::State(Arc::new(State { what: Box::new(what), message: || () })) }
 }
 
-/// Waits until one of two receivers has a message, or is closed, and takes nothing. False if `deadline` came first.
+/// Waits until one of two receivers has a message, or is closed, and takes nothing. False if
+/// `deadline` came first.
 pub fn either(one: &Receiver<()>, other: &Receiver<()>, deadline: Option<Instant>, at: At) -> bool {
     let mut arms = [Arm::recv(one, 0), Arm::recv(other, 1)];
     ready(&mut arms, Order::Biased, deadline.map_or(Limit::None, Limit::Until), at).is_some()
@@ -153,7 +158,8 @@ mod tests {
         }
     }
 
-    // SAFETY: the queue and its nodes are touched under the lock, and `switch` wakes whom it takes out.
+    // SAFETY: the queue and its nodes are touched under the lock, and `switch` wakes whom it takes
+    // out.
     unsafe impl Outside for Arc<Lamp> {
         fn is_so(&self) -> bool {
             self.0.lock().unwrap().0

@@ -22,7 +22,8 @@
 //!    message, finds no pair, and goes on like a plain send: its message goes to the next receive,
 //!    which may be the same one.
 //!
-//! Hence every message of a chosen send is received once, or given back because the channel is closed.
+//! Hence every message of a chosen send is received once, or given back because the channel is
+//! closed.
 //!
 //! A send that finds no pair has been chosen, and waits although other arms of its select may have
 //! become possible. That is for expressions that wait, and must not happen to one that names or

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 /// The receiving side of a channel.
 ///
-/// Clones receive from the same channel; each message goes to one of them. When the last one is dropped, the
-/// channel is closed and the messages in it are dropped.
+/// Clones receive from the same channel; each message goes to one of them. When the last one is
+/// dropped, the channel is closed and the messages in it are dropped.
 ///
 /// # Examples
 /// ```
@@ -59,7 +59,8 @@ impl<T> Receiver<T> {
     /// Receives a message, waiting for one.
     ///
     /// # Errors
-    /// If the channel is empty and closed, or all senders are gone, also if that happens during the wait.
+    /// If the channel is empty and closed, or all senders are gone, also if that happens during the
+    /// wait.
     ///
     /// # Examples
     /// ```
@@ -77,11 +78,12 @@ impl<T> Receiver<T> {
 
     /// Receives a message if there is one: in the buffer, or offered by a waiting sender.
     ///
-    /// If the offer is that of a `select!` whose send arm evaluates the message when it is chosen, this waits for
-    /// the evaluation.
+    /// If the offer is that of a `select!` whose send arm evaluates the message when it is chosen,
+    /// this waits for the evaluation.
     ///
     /// # Errors
-    /// `Empty` if there is no message at the moment, `Disconnected` if there will never be one again.
+    /// `Empty` if there is no message at the moment, `Disconnected` if there will never be one
+    /// again.
     ///
     /// # Examples
     /// ```
@@ -103,8 +105,8 @@ impl<T> Receiver<T> {
         })
     }
 
-    /// Receives a message, waiting for at most `timeout`. A message that is there is received even when `timeout` is
-    /// zero.
+    /// Receives a message, waiting for at most `timeout`. A message that is there is received even
+    /// when `timeout` is zero.
     ///
     /// # Errors
     /// `Timeout` if the time was up, `Disconnected` if there will never be a message again.
@@ -129,8 +131,8 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Receives a message, waiting no longer than until `deadline`. A message that is there is received even when
-    /// `deadline` has passed.
+    /// Receives a message, waiting no longer than until `deadline`. A message that is there is
+    /// received even when `deadline` has passed.
     ///
     /// # Errors
     /// As for [`recv_timeout`](Receiver::recv_timeout).
@@ -148,11 +150,13 @@ impl<T> Receiver<T> {
         self.recv_within(Limit::Until(deadline), Location::caller())
     }
 
-    /// Closes the channel, for all its senders and receivers. True if this call did it, false if it was closed.
+    /// Closes the channel, for all its senders and receivers. True if this call did it, false if it
+    /// was closed.
     ///
-    /// Messages in the buffer can still be received, then receivers get an error. Sends fail from now on, and those
-    /// that wait at the moment fail too, each with its message. A channel of [`after`](crate::after),
-    /// [`at`](crate::at), [`tick`](crate::tick) or [`never()`](crate::never) has nobody to close it: false. That of a
+    /// Messages in the buffer can still be received, then receivers get an error. Sends fail from
+    /// now on, and those that wait at the moment fail too, each with its message. A channel of
+    /// [`after`](crate::after), [`at`](crate::at), [`tick`](crate::tick) or
+    /// [`never()`](crate::never) has nobody to close it: false. That of a
     /// [`Context`](crate::context::Context) is closed by the context only.
     ///
     /// # Examples
@@ -171,8 +175,8 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Whether the channel is closed: by [`close`](Receiver::close), or because all its senders are gone. There may
-    /// still be messages in it.
+    /// Whether the channel is closed: by [`close`](Receiver::close), or because all its senders are
+    /// gone. There may still be messages in it.
     ///
     /// # Examples
     /// ```
@@ -241,8 +245,8 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// The size of the buffer in messages, or `None` if it has no limit. The channels that tell the time hold one
-    /// message at most.
+    /// The size of the buffer in messages, or `None` if it has no limit. The channels that tell the
+    /// time hold one message at most.
     ///
     /// # Examples
     /// ```
@@ -259,7 +263,8 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Whether both receive from the same channel. All channels of [`never()`](crate::never) are the same.
+    /// Whether both receive from the same channel. All channels of [`never()`](crate::never) are
+    /// the same.
     ///
     /// # Examples
     /// ```

@@ -1,8 +1,9 @@
 //! The buffer of a channel: first in, first out, and no larger for long than it needs to be.
 //!
-//! A bounded channel's ring has its full size from the start and keeps it, so a send never allocates. An unbounded
-//! one doubles when it is full and halves when it is three quarters empty; the gap between the two means that each
-//! copy is paid for by at least a quarter of the capacity in pushes or pops.
+//! A bounded channel's ring has its full size from the start and keeps it, so a send never
+//! allocates. An unbounded one doubles when it is full and halves when it is three quarters empty;
+//! the gap between the two means that each copy is paid for by at least a quarter of the capacity
+//! in pushes or pops.
 
 use std::collections::VecDeque;
 
@@ -12,7 +13,8 @@ pub(crate) struct Ring<T> {
     low: usize,
 }
 
-/// An elastic ring of this many bytes or fewer (but of at least eight values) is not worth shrinking.
+/// An elastic ring of this many bytes or fewer (but of at least eight values) is not worth
+/// shrinking.
 const SMALL: usize = 4096;
 
 impl<T> Ring<T> {

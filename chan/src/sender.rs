@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 /// The sending side of a channel.
 ///
-/// Clones send into the same channel. When the last one is dropped, the channel is closed: receivers get what is
-/// in it, then an error.
+/// Clones send into the same channel. When the last one is dropped, the channel is closed:
+/// receivers get what is in it, then an error.
 ///
 /// # Examples
 /// ```
@@ -33,7 +33,8 @@ impl<T> Sender<T> {
     /// Sends a message, waiting for room; in a channel without buffer, for a receiver to take it.
     ///
     /// # Errors
-    /// The message, if the channel is closed or all receivers are gone, also if that happens during the wait.
+    /// The message, if the channel is closed or all receivers are gone, also if that happens during
+    /// the wait.
     ///
     /// # Examples
     /// ```
@@ -51,8 +52,8 @@ impl<T> Sender<T> {
     /// Sends a message if that is possible at once.
     ///
     /// # Errors
-    /// The message: as `Full` if there is no room (without a buffer: no waiting receiver), as `Disconnected` if the
-    /// channel is closed or all receivers are gone.
+    /// The message: as `Full` if there is no room (without a buffer: no waiting receiver), as
+    /// `Disconnected` if the channel is closed or all receivers are gone.
     ///
     /// # Examples
     /// ```
@@ -71,12 +72,12 @@ impl<T> Sender<T> {
         })
     }
 
-    /// Sends a message, waiting for at most `timeout`. If the message can be sent at once it is, even when
-    /// `timeout` is zero.
+    /// Sends a message, waiting for at most `timeout`. If the message can be sent at once it is,
+    /// even when `timeout` is zero.
     ///
     /// # Errors
-    /// The message: as `Timeout` if the time was up, as `Disconnected` if the channel is closed or all receivers are
-    /// gone.
+    /// The message: as `Timeout` if the time was up, as `Disconnected` if the channel is closed or
+    /// all receivers are gone.
     ///
     /// # Examples
     /// ```
@@ -99,8 +100,8 @@ impl<T> Sender<T> {
         }
     }
 
-    /// Sends a message, waiting no longer than until `deadline`. If the message can be sent at once it is, even when
-    /// `deadline` has passed.
+    /// Sends a message, waiting no longer than until `deadline`. If the message can be sent at once
+    /// it is, even when `deadline` has passed.
     ///
     /// # Errors
     /// As for [`send_timeout`](Sender::send_timeout).
@@ -118,10 +119,12 @@ impl<T> Sender<T> {
         self.channel.send(msg, Limit::Until(deadline), Location::caller())
     }
 
-    /// Closes the channel, for all its senders and receivers. True if this call did it, false if it was closed.
+    /// Closes the channel, for all its senders and receivers. True if this call did it, false if it
+    /// was closed.
     ///
-    /// Messages in the buffer can still be received, then receivers get an error. Sends fail from now on, and those
-    /// that wait at the moment fail too, each with its message. Dropping the last sender does the same.
+    /// Messages in the buffer can still be received, then receivers get an error. Sends fail from
+    /// now on, and those that wait at the moment fail too, each with its message. Dropping the last
+    /// sender does the same.
     ///
     /// # Examples
     /// ```
@@ -138,7 +141,8 @@ impl<T> Sender<T> {
         self.channel.close()
     }
 
-    /// Whether the channel is closed: by [`close`](Sender::close), or because all its receivers are gone.
+    /// Whether the channel is closed: by [`close`](Sender::close), or because all its receivers are
+    /// gone.
     ///
     /// # Examples
     /// ```

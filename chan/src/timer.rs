@@ -1,22 +1,26 @@
-//! Channels that tell the time: `after`, `at`, `tick` and `never`, and those of `Timer` and `Ticker`.
+//! Channels that tell the time: `after`, `at`, `tick` and `never`, and those of `Timer` and
+//! `Ticker`.
 //!
-//! They have no sender and no thread, and stand in no heap. Such a channel is the instant of its next message; to wait
-//! for it is to park with that instant as the deadline, and whoever finds it passed takes the message. Among
-//! clones each message is taken once. One that nobody waits for costs nothing, and has nothing to clean up.
+//! They have no sender and no thread, and stand in no heap. Such a channel is the instant of its
+//! next message; to wait for it is to park with that instant as the deadline, and whoever finds it
+//! passed takes the message. Among clones each message is taken once. One that nobody waits for
+//! costs nothing, and has nothing to clean up.
 //!
-//! The instant of some can be *set* while others wait for it: `Timer` and `Ticker` stop and start again. Everything
-//! about such a timer is under its one lock:
+//! The instant of some can be *set* while others wait for it: `Timer` and `Ticker` stop and start
+//! again. Everything about such a timer is under its one lock:
 //!
-//! 1. A party that waits enters the timer's queue and reads the instant that it will sleep until, in one critical section.
-//!    `asleep_until` is not before the latest of these instants.
-//! 2. A receive takes the message if the instant has passed, and moves the instant on or away. A party that slept until
-//!    its deadline looks like any other, and may find nothing, or a later instant.
-//! 3. To set the timer is to replace the instant. If the new one is before `asleep_until` then somebody might oversleep:
-//!    all are taken out of the queue and told to look again, when the lock has been released. If not, they find
-//!    out by themselves in time; so a timer that is put off again and again, before it fires, wakes nobody.
+//! 1. A party that waits enters the timer's queue and reads the instant that it will sleep until,
+//!    in one critical section. `asleep_until` is not before the latest of these instants.
+//! 2. A receive takes the message if the instant has passed, and moves the instant on or away. A
+//!    party that slept until its deadline looks like any other, and may find nothing, or a later
+//!    instant.
+//! 3. To set the timer is to replace the instant. If the new one is before `asleep_until` then
+//!    somebody might oversleep: all are taken out of the queue and told to look again, when the
+//!    lock has been released. If not, they find out by themselves in time; so a timer that is put
+//!    off again and again, before it fires, wakes nobody.
 //!
-//! Hence no message is early or stale: a receive that takes the lock after step 3 sees the new instant only, and
-//! one before it has received what was due then.
+//! Hence no message is early or stale: a receive that takes the lock after step 3 sees the new
+//! instant only, and one before it has received what was due then.
 
 use crate::block::{At, Limit};
 use crate::describe;
@@ -124,7 +128,8 @@ impl<T> Timer<T> {
     }
 }
 
-/// What can be waited for without a message from a counterpart: an instant ends the wait, or a word to look again.
+/// What can be waited for without a message from a counterpart: an instant ends the wait, or a word
+/// to look again.
 pub(crate) trait Event {
     /// What a party says that waits for this alone.
     const REASON: Reason;
@@ -132,8 +137,8 @@ pub(crate) trait Event {
     /// Looks, and enters the queue, in one critical section.
     ///
     /// # Safety
-    /// As for [`Waiters::enter`]; `sole` says that there is neither another arm nor a limit. After `Until` the node may be
-    /// in the queue.
+    /// As for [`Waiters::enter`]; `sole` says that there is neither another arm nor a limit. After
+    /// `Until` the node may be in the queue.
     unsafe fn enter(&self, node: Node, me: Waiter, outcome: Outcome, sole: bool) -> Wait;
 
     /// Leaves the queue.
@@ -164,7 +169,8 @@ impl<T> Event for Timer<T> {
                 (false, until) => until.and_then(|until| next.map(|next| until.max(next))),
                 (true, _) => next,
             };
-            // SAFETY: by contract; a sole party without an instant of ours to sleep until is woken by nobody else.
+            // SAFETY: by contract; a sole party without an instant of ours to sleep until is woken
+            // by nobody else.
             unsafe { sleepers.queue.enter(node, me, outcome, sole && next.is_none()) };
         }
         Wait::Until(next)
@@ -199,8 +205,8 @@ pub(crate) fn recv_never<T>(limit: Limit, at: At) -> Result<T, RecvTimeoutError>
     }
 }
 
-/// Parks until the event may have happened, or until the limit, if that is earlier; the error is for a limit already
-/// reached.
+/// Parks until the event may have happened, or until the limit, if that is earlier; the error is
+/// for a limit already reached.
 #[inline(never)]
 pub(crate) fn sleep<E: Event>(event: &E, limit: Limit, at: At) -> Result<(), RecvTimeoutError> {
     let Some(deadline) = limit.deadline() else {
@@ -209,8 +215,9 @@ pub(crate) fn sleep<E: Event>(event: &E, limit: Limit, at: At) -> Result<(), Rec
     };
     describe::announce();
     let me = Waiter::begin(E::REASON, (&raw const *event).expose_provenance(), at);
-    // SAFETY: our own node, which is in no queue and lives for ever. After the park it is taken out, if nobody has.
-    // `me` is from our latest `begin`; if there is neither a deadline nor a queue we sleep for ever, as is meant.
+    // SAFETY: our own node, which is in no queue and lives for ever. After the park it is taken
+    // out, if nobody has. `me` is from our latest `begin`; if there is neither a deadline nor a
+    // queue we sleep for ever, as is meant.
     unsafe {
         if let Wait::Until(until) = event.enter(Node::new(me.node()), me, LONE, deadline.is_none())
             && me.park(earlier(until, deadline)) == Outcome::TIMED_OUT
@@ -236,8 +243,9 @@ pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant>
     }
 }
 
-/// The first instant after `now` that is a whole number of periods from `when`: a late receiver misses messages, but
-/// the clock does not go slow for it. `None` if there is no such instant in the range of the type.
+/// The first instant after `now` that is a whole number of periods from `when`: a late receiver
+/// misses messages, but the clock does not go slow for it. `None` if there is no such instant in
+/// the range of the type.
 fn following(when: Instant, period: Duration, now: Instant) -> Option<Instant> {
     let late = (now - when).as_nanos();
     let into = late.checked_rem(period.as_nanos()).unwrap_or(0);

@@ -1,6 +1,8 @@
-//! The blocked parties of a channel, with types: who waits, what its node holds, and what is owed to it.
+//! The blocked parties of a channel, with types: who waits, what its node holds, and what is owed
+//! to it.
 //!
-//! A [`WaitNode`] is two words and a byte that mean nothing by themselves. Here they get their meaning:
+//! A [`WaitNode`] is two words and a byte that mean nothing by themselves. Here they get their
+//! meaning:
 //!
 //! | queue | note while waiting | cell while waiting |
 //! | --- | --- | --- |
@@ -17,13 +19,14 @@
 //! | `MATCHED` | - | (late) the cell holds the node of a receive that waits for the value, however long it takes |
 //! | `PAIRED` | the value is being made; the cell holds the key of the pair | (late) a receive waits for the value, for a time; the cell holds the key of the pair |
 //!
-//! Taking a party out of a queue ends its wait: from then on its node belongs to the one who took it, until the
-//! wake-up, which must follow. The types below are consumed by what they do, so that it happens once. Wake-ups
-//! belong after the channel's lock has been released.
+//! Taking a party out of a queue ends its wait: from then on its node belongs to the one who took
+//! it, until the wake-up, which must follow. The types below are consumed by what they do, so that
+//! it happens once. Wake-ups belong after the channel's lock has been released.
 //!
-//! Beside each queue stand its *watchers*: parties that want to know when a receive (or a send) is possible, and to
-//! carry out none. They are told and nothing else: no value goes to them or comes from them, and their notes and
-//! cells mean nothing. The two queues are apart so that a counterpart never meets a watcher on its way to a party.
+//! Beside each queue stand its *watchers*: parties that want to know when a receive (or a send) is
+//! possible, and to carry out none. They are told and nothing else: no value goes to them or comes
+//! from them, and their notes and cells mean nothing. The two queues are apart so that a
+//! counterpart never meets a watcher on its way to a party.
 
 use crate::cell::{load, store};
 use crate::pairs::{PairKey, Pairs, Receive};
@@ -47,7 +50,8 @@ impl Note {
     pub(crate) const MATCHED: Note = Note(8);
 }
 
-/// The node of a party: the caller's own, or one that was taken out of a queue and whose wake-up is due.
+/// The node of a party: the caller's own, or one that was taken out of a queue and whose wake-up is
+/// due.
 ///
 /// Copies are for passing it on; the methods state who may call them.
 #[derive(Clone, Copy)]
@@ -67,7 +71,8 @@ impl Node {
     /// The node is the caller's own and in no queue, or it belongs to the caller, who took it out.
     #[inline]
     unsafe fn get<'a>(self) -> &'a mut WaitNode {
-        // SAFETY: alive and touched by nobody else meanwhile, by contract; the reference is used at once.
+        // SAFETY: alive and touched by nobody else meanwhile, by contract; the reference is used at
+        // once.
         unsafe { &mut *self.0.as_ptr() }
     }
 
@@ -116,7 +121,8 @@ impl Node {
     /// Tells the party what became of its wait, and wakes it.
     ///
     /// # Safety
-    /// The node was taken out of a queue (or paired with) by the caller, whose last use of it this is.
+    /// The node was taken out of a queue (or paired with) by the caller, whose last use of it this
+    /// is.
     #[inline]
     unsafe fn wake_with(self, note: Note) {
         // SAFETY: the node is ours until the wake-up, which is the last thing we do.
@@ -158,7 +164,8 @@ impl<T> BlockedRecv<T> {
     /// Hands the value over.
     #[inline]
     pub(crate) fn give(self, value: T) {
-        // SAFETY: the party is claimed, hence its node is ours; it expects a `T`, being from a queue of such.
+        // SAFETY: the party is claimed, hence its node is ours; it expects a `T`, being from a
+        // queue of such.
         unsafe {
             store(self.0.cell(), value);
             self.0.wake_with(Note::DONE);
@@ -189,7 +196,8 @@ impl<T> BlockedRecv<T> {
         BlockedRecv(node, PhantomData)
     }
 
-    /// Pairs it with a selected send that has yet to make its value, and is to be woken to learn that.
+    /// Pairs it with a selected send that has yet to make its value, and is to be woken to learn
+    /// that.
     pub(crate) fn pair(self, pairs: &mut Pairs) -> (PairKey, Owed) {
         // SAFETY: the party is claimed, hence its node is ours until it is woken. Because of the
         // note it then looks at the pair, and takes that out before it goes on.
@@ -224,7 +232,8 @@ impl<T> BlockedSend<T> {
     }
 }
 
-/// A value on its way, still in a node: that of the send it comes from, or that of the receive it came to.
+/// A value on its way, still in a node: that of the send it comes from, or that of the receive it
+/// came to.
 ///
 /// It is a word or two whatever the value is, and so are the frames it is passed through.
 #[must_use]
@@ -248,8 +257,9 @@ impl<T> Held<T> {
     /// The value. The send that it comes from is woken; call it without any lock.
     #[inline]
     pub(crate) fn take(self) -> T {
-        // SAFETY: whoever made this says that the cell holds a `T`, and it is taken once, because this consumes the
-        // handle. The node is ours: claimed, or our own. A claimed one is given back with its wake-up.
+        // SAFETY: whoever made this says that the cell holds a `T`, and it is taken once, because
+        // this consumes the handle. The node is ours: claimed, or our own. A claimed one is given
+        // back with its wake-up.
         unsafe {
             let value = load::<T, 2>(self.node.cell());
             if self.owed {
@@ -331,7 +341,8 @@ impl<T> Party for BlockedSend<T> {
     }
 }
 
-/// One of a channel's two queues, with those who watch for their turn. It stands inside the channel's lock.
+/// One of a channel's two queues, with those who watch for their turn. It stands inside the
+/// channel's lock.
 pub(crate) struct Waiters<P> {
     queue: WaitQueue,
     watchers: WaitQueue,
@@ -343,8 +354,8 @@ impl<P: Party> Waiters<P> {
         Waiters { queue: WaitQueue::new(), watchers: WaitQueue::new(), party: PhantomData }
     }
 
-    /// Whether nobody waits or watches here; somebody whose wait has just ended elsewhere may. One branch, because
-    /// every operation takes it.
+    /// Whether nobody waits or watches here; somebody whose wait has just ended elsewhere may. One
+    /// branch, because every operation takes it.
     #[inline]
     pub(crate) fn is_deserted(&self) -> bool {
         self.queue.is_empty() & self.watchers.is_empty()
@@ -361,7 +372,8 @@ impl<P: Party> Waiters<P> {
         !self.watchers.is_empty()
     }
 
-    /// Whether a party other than `me` stands here; it may be one whose wait has just ended elsewhere.
+    /// Whether a party other than `me` stands here; it may be one whose wait has just ended
+    /// elsewhere.
     #[inline]
     pub(crate) fn has_other_than(&self, me: Waiter) -> bool {
         used();
@@ -402,10 +414,10 @@ impl<P: Party> Waiters<P> {
     /// Puts the calling party last.
     ///
     /// # Safety
-    /// `node` is the caller's own, stands in no queue, and its note and cell are as the module's table has them
-    /// for this queue. It lives on the heap until it has been taken out by [`leave`](Waiters::leave) or by another
-    /// party, which for a wait that was ended by this node is when the caller returns from its park. `sole` as in
-    /// [`WaitNode::prepare`].
+    /// `node` is the caller's own, stands in no queue, and its note and cell are as the module's
+    /// table has them for this queue. It lives on the heap until it has been taken out by
+    /// [`leave`](Waiters::leave) or by another party, which for a wait that was ended by this node
+    /// is when the caller returns from its park. `sole` as in [`WaitNode::prepare`].
     #[inline]
     pub(crate) unsafe fn enter(&mut self, node: Node, me: Waiter, outcome: Outcome, sole: bool) {
         used();
@@ -471,10 +483,12 @@ impl OwedAll {
         OwedAll(WaitQueue::new())
     }
 
-    /// Ends the waits in a queue that stands under a lock of the caller's, leaving `note` in their nodes.
+    /// Ends the waits in a queue that stands under a lock of the caller's, leaving `note` in their
+    /// nodes.
     fn take(&mut self, queue: &mut WaitQueue, note: Note) {
         while let Some(node) = queue.pop_claim(None) {
-            // SAFETY: a claimed node stands in no queue, lives until its party is woken, and is ours.
+            // SAFETY: a claimed node stands in no queue, lives until its party is woken, and is
+            // ours.
             unsafe {
                 Node(node).set_note(note);
                 self.0.push(node);
@@ -486,8 +500,9 @@ impl OwedAll {
     #[inline]
     pub(crate) fn wake(mut self) {
         while let Some(node) = self.0.front() {
-            // SAFETY: the node was pushed by `take` and lives until its party is woken, which is the last thing
-            // done with it; its successor in the chain is still asleep, and therefore alive.
+            // SAFETY: the node was pushed by `take` and lives until its party is woken, which is
+            // the last thing done with it; its successor in the chain is still asleep, and
+            // therefore alive.
             unsafe {
                 self.0.remove(node);
                 Owed(Node(node)).wake();

@@ -59,7 +59,8 @@ impl Body {
         matches!(self.next, Next::Nothing)
     }
 
-    /// Takes as much of `input` as belongs to the body and can be understood already, and returns how much that was.
+    /// Takes as much of `input` as belongs to the body and can be understood already, and returns
+    /// how much that was.
     ///
     /// # Errors
     /// The refusing status, if this is no body or too long a one.

@@ -1,5 +1,5 @@
-//! One client: a goroutine that reads what has come, answers every request that is complete in it with one write, and
-//! parks in the next read.
+//! One client: a goroutine that reads what has come, answers every request that is complete in it
+//! with one write, and parks in the next read.
 //!
 //! It keeps its buffers on the heap, because a parked goroutine is as large as its live stack.
 
@@ -29,8 +29,8 @@ fn refuse(mut stream: TcpStream, server: &Server) -> io::Result<()> {
     hang_up(stream)
 }
 
-/// Closes, but not in the face of a client that is still sending: unread input would reset the connection, and the
-/// reset could overtake our answer.
+/// Closes, but not in the face of a client that is still sending: unread input would reset the
+/// connection, and the reset could overtake our answer.
 fn hang_up(mut stream: TcpStream) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)?;
     stream.set_read_deadline(Some(Instant::now() + Duration::from_secs(1)))?;
@@ -64,7 +64,8 @@ impl Connection<'_> {
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     match self.started {
                         None => return Ok(()),
-                        // The server is stopping, or a pause was longer than an idle connection's may be.
+                        // The server is stopping, or a pause was longer than an idle connection's
+                        // may be.
                         Some(started) if started.elapsed() < self.server.options.request_timeout => true,
                         Some(_) => self.refuse(response::REQUEST_TIMEOUT),
                     }
@@ -148,13 +149,14 @@ struct Input {
     bytes: Vec<u8>,
     start: usize,
     end: usize,
-    /// The request whose body is being read. In a box, because most connections have none most of the time.
+    /// The request whose body is being read. In a box, because most connections have none most of
+    /// the time.
     current: Option<Box<Request>>,
 }
 
 impl Input {
-    /// Where the next bytes go. Starts at 512 bytes, since most connections idle, and doubles as far as a head may reach
-    /// when a read has filled it.
+    /// Where the next bytes go. Starts at 512 bytes, since most connections idle, and doubles as
+    /// far as a head may reach when a read has filled it.
     fn room(&mut self) -> &mut [u8] {
         if self.end == self.bytes.len() {
             self.bytes.resize((2 * self.end).clamp(512, MAX_HEAD), 0);
@@ -193,7 +195,8 @@ impl Input {
         Ok(None)
     }
 
-    /// Whether a client waits for a word before it sends its body. True once; and not if the body comes already.
+    /// Whether a client waits for a word before it sends its body. True once; and not if the body
+    /// comes already.
     fn wants_to_be_asked(&mut self) -> bool {
         let asks = self.current.as_mut().is_some_and(|it| std::mem::take(&mut it.expects_continue));
         asks && self.start == self.end

@@ -1,6 +1,8 @@
-//! Load from within: clients of the server that are goroutines beside it, for those who have no load generator at hand.
+//! Load from within: clients of the server that are goroutines beside it, for those who have no
+//! load generator at hand.
 //!
-//! Each has a connection of its own, asks for `/` again and again, and compares every reply with what it should be.
+//! Each has a connection of its own, asks for `/` again and again, and compares every reply with
+//! what it should be.
 
 use hdrhistogram::Histogram;
 use narrowboat::net::TcpStream;

@@ -1,9 +1,10 @@
-//! An HTTP/1.1 server: keep-alive, pipelining, bodies with a length or in chunks, limits on everything that a client
-//! decides, and an end that finishes what is under way.
+//! An HTTP/1.1 server: keep-alive, pipelining, bodies with a length or in chunks, limits on
+//! everything that a client decides, and an end that finishes what is under way.
 //!
 //!     cargo run --release --example http_server -- --load 1000
 //!
-//! serves a thousand clients of its own for ten seconds, says each second how it goes, and ends. For clients from elsewhere:
+//! serves a thousand clients of its own for ten seconds, says each second how it goes, and ends.
+//! For clients from elsewhere:
 //!
 //!     cargo run --release --example http_server -- 127.0.0.1:8080
 //!
@@ -14,13 +15,14 @@
 //!     curl http://127.0.0.1:8080/sleep/3000           press Ctrl-C in the first terminal meanwhile
 //!     wrk -c 1000 -d 10 http://127.0.0.1:8080/
 //!
-//! `GET /` says hello, `/stats` counts, `/sleep/MILLISECONDS` takes its time; `POST /` drops a body, `/echo` returns it.
-//! Options, with what they are by default: `--max-connections 20000`, `--idle-timeout 60`, `--request-timeout 30`, `--grace
-//! 30` (seconds; the last one is for requests under way when SIGINT or SIGTERM comes; a second signal ends it at once), and
-//! `--load-for 10` for the load.
+//! `GET /` says hello, `/stats` counts, `/sleep/MILLISECONDS` takes its time; `POST /` drops a
+//! body, `/echo` returns it. Options, with what they are by default: `--max-connections 20000`,
+//! `--idle-timeout 60`, `--request-timeout 30`, `--grace 30` (seconds; the last one is for requests
+//! under way when SIGINT or SIGTERM comes; a second signal ends it at once), and `--load-for 10`
+//! for the load.
 //!
-//! Where to read: this file accepts and ends, `connection` is the goroutine of one client, `request` and `body` read,
-//! `response` answers, `stats` counts, `load` is the clients.
+//! Where to read: this file accepts and ends, `connection` is the goroutine of one client,
+//! `request` and `body` read, `response` answers, `stats` counts, `load` is the clients.
 
 mod body;
 mod connection;
@@ -66,7 +68,8 @@ fn serve(options: Options) -> io::Result<()> {
         })
     });
 
-    // Nothing is ever sent: every connection holds a sender, so the channel is closed when the last has ended.
+    // Nothing is ever sent: every connection holds a sender, so the channel is closed when the last
+    // has ended.
     let (open, ended) = chan::bounded::<Infallible>(0);
     while !server.is_stopping() {
         match server.listener.accept() {
@@ -80,7 +83,8 @@ fn serve(options: Options) -> io::Result<()> {
             }
             Err(_) if server.is_stopping() => break,
             Err(error) => {
-                // Out of descriptors, most likely. Those that are open are served on; some of them will close.
+                // Out of descriptors, most likely. Those that are open are served on; some of them
+                // will close.
                 eprintln!("cannot accept: {error}; trying again");
                 time::sleep(Duration::from_millis(50));
             }
@@ -101,7 +105,8 @@ fn serve(options: Options) -> io::Result<()> {
 /// Stops the server at the first signal, and the process at the second.
 fn end_on_signals(server: Arc<Server>) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    // A plain thread, since waiting for a signal blocks it. It can use everything of Narrowboat, like any thread.
+    // A plain thread, since waiting for a signal blocks it. It can use everything of Narrowboat,
+    // like any thread.
     std::thread::spawn(move || {
         let mut signals = signals.forever();
         signals.next();

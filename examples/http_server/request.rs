@@ -18,10 +18,12 @@ pub struct Request {
 }
 
 impl Request {
-    /// Reads the head at the start of `bytes`, and returns its length too. `None` if more must come.
+    /// Reads the head at the start of `bytes`, and returns its length too. `None` if more must
+    /// come.
     ///
     /// # Errors
-    /// The refusing status. Where the request ends is then unknown, so the connection has to end, too.
+    /// The refusing status. Where the request ends is then unknown, so the connection has to end,
+    /// too.
     pub fn parse(bytes: &[u8]) -> Result<Option<(usize, Request)>, Status> {
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut head = httparse::Request::new(&mut headers);
@@ -39,8 +41,8 @@ impl Request {
             return Err(response::BAD_REQUEST);
         }
         let mut body = match fields.length {
-            // With a length as well, or from a client too old for chunks, somebody before us may see other requests in
-            // these bytes than we do.
+            // With a length as well, or from a client too old for chunks, somebody before us may
+            // see other requests in these bytes than we do.
             Some(_) if fields.chunked => return Err(response::BAD_REQUEST),
             None if fields.chunked && !modern => return Err(response::BAD_REQUEST),
             None if fields.chunked => Body::in_chunks(),
@@ -115,7 +117,8 @@ impl Fields {
     }
 }
 
-/// Digits and nothing else: `parse` alone would let a sign pass. A number too large for us is the largest that we know.
+/// Digits and nothing else: `parse` alone would let a sign pass. A number too large for us is the
+/// largest that we know.
 fn number(text: &[u8]) -> Option<usize> {
     let digits = str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
     if digits.is_empty() { None } else { Some(digits.parse().unwrap_or(usize::MAX)) }

@@ -76,7 +76,8 @@ pub struct Response {
 }
 
 impl Response {
-    /// Does what the request asks for. This may park, as any code of a server would that asks a database or a neighbour.
+    /// Does what the request asks for. This may park, as any code of a server would that asks a
+    /// database or a neighbour.
     pub fn to(request: Request, server: &Server) -> Response {
         let ok = |text: Cow<'static, [u8]>| Response { status: OK, allow: None, text };
         match request.action {
@@ -101,7 +102,8 @@ impl Response {
     }
 
     pub fn write(&self, output: &mut Vec<u8>, keep_alive: bool, head_only: bool) {
-        // Piece by piece, and formatted only where there is something to format: this runs for every request.
+        // Piece by piece, and formatted only where there is something to format: this runs for
+        // every request.
         let mut put = |piece: &[u8]| output.extend_from_slice(piece);
         put(b"HTTP/1.1 ");
         put(self.status.as_bytes());
@@ -125,8 +127,8 @@ impl Response {
 
 /// The time as HTTP writes it, formatted once a second.
 ///
-/// A goroutine keeps its thread-locals for life, and two that share them never run at the same time: so this needs
-/// no lock, as on a thread.
+/// A goroutine keeps its thread-locals for life, and two that share them never run at the same
+/// time: so this needs no lock, as on a thread.
 fn date() -> [u8; 29] {
     thread_local!(static LAST: Cell<(u64, [u8; 29])> = const { Cell::new((0, [0; 29])) });
     let now = SystemTime::now();

@@ -1,4 +1,5 @@
-//! What the connections share: the options, the counts, the list of those that are open, and whether it is time to end.
+//! What the connections share: the options, the counts, the list of those that are open, and
+//! whether it is time to end.
 
 use crate::options::Options;
 use crate::stats::Stats;
@@ -18,7 +19,8 @@ pub struct Server {
     /// How many may be told at the same time that there is no room for them.
     pub refusals: Semaphore,
     stopping: AtomicBool,
-    /// Second handles to the open connections, by which `stop` reaches those that wait for a request.
+    /// Second handles to the open connections, by which `stop` reaches those that wait for a
+    /// request.
     connections: Mutex<HashMap<u64, TcpStream>>,
     next: AtomicU64,
 }
@@ -38,7 +40,8 @@ impl Server {
         (Arc::new(server), traffic)
     }
 
-    /// Puts a connection on the list, until what is returned is dropped. `None` if the list is full.
+    /// Puts a connection on the list, until what is returned is dropped. `None` if the list is
+    /// full.
     pub fn enter(&self, stream: &TcpStream) -> io::Result<Option<Entry<'_>>> {
         let stream = stream.try_clone()?;
         let mut connections = self.connections();
@@ -59,10 +62,12 @@ impl Server {
         self.stopping.load(SeqCst)
     }
 
-    /// Takes no more connections, and ends those that wait for a request now, and the others when theirs is answered.
+    /// Takes no more connections, and ends those that wait for a request now, and the others when
+    /// theirs is answered.
     ///
-    /// Whoever waits for a request is woken by a deadline in the past. A connection changes its own deadline first
-    /// and looks at `stopping` second, and here it is the other way round; so one of them sees the other.
+    /// Whoever waits for a request is woken by a deadline in the past. A connection changes its own
+    /// deadline first and looks at `stopping` second, and here it is the other way round; so one of
+    /// them sees the other.
     pub fn stop(&self) {
         self.stopping.store(true, SeqCst);
         // From here on the kernel refuses new connections, and an accept that is waiting ends.

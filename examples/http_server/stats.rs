@@ -22,7 +22,8 @@ impl Stats {
         (Stats { requests: AtomicU64::new(0), watched: AtomicBool::new(false), traffic }, seen)
     }
 
-    /// Counts first and looks second; the printer clears the flag first and looks second. So one of them sees the other.
+    /// Counts first and looks second; the printer clears the flag first and looks second. So one of
+    /// them sees the other.
     pub fn count(&self, requests: u64) {
         self.requests.fetch_add(requests, SeqCst);
         if requests > 0 && !self.watched.load(SeqCst) && !self.watched.swap(true, SeqCst) {

@@ -1,5 +1,5 @@
-//! One connection: a goroutine that reads what has come, carries out every command that is complete in it under one lock,
-//! and answers them with one write.
+//! One connection: a goroutine that reads what has come, carries out every command that is complete
+//! in it under one lock, and answers them with one write.
 
 use crate::Database;
 use crate::commands;
@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Answers that may gather before they are written, whatever else has come: so a client that sends without reading has
-/// its answers pile up in its own socket and not here.
+/// Answers that may gather before they are written, whatever else has come: so a client that sends
+/// without reading has its answers pile up in its own socket and not here.
 const MAX_OUTPUT: usize = 256 << 10;
 /// What the buffer for input is again after a large command.
 const USUAL_INPUT: usize = 64 << 10;
@@ -106,7 +106,8 @@ impl Client<'_> {
         if self.end == 0 && self.input.len() > USUAL_INPUT {
             self.input = Vec::new();
         }
-        // Grows from little, since most connections idle. A command longer than the limit is refused before that.
+        // Grows from little, since most connections idle. A command longer than the limit is
+        // refused before that.
         if self.end == self.input.len() || (self.filled && self.input.len() < USUAL_INPUT) {
             self.input.resize((2 * self.input.len()).clamp(512, MAX_COMMAND + USUAL_INPUT), 0);
         }
@@ -271,8 +272,8 @@ impl Client<'_> {
     fn watch_for_the_end(&self) -> io::Result<Receiver<()>> {
         let (tell, gone) = chan::bounded(1);
         let stream = self.stream.try_clone()?;
-        // Looks without taking, so that a command which comes meanwhile stays where it is; then this goroutine is done.
-        // If nothing comes it is done when the next command does.
+        // Looks without taking, so that a command which comes meanwhile stays where it is; then
+        // this goroutine is done. If nothing comes it is done when the next command does.
         go!(move || match stream.peek(&mut [0]) {
             Ok(1..) => {}
             Ok(0) | Err(_) => drop(tell.send(())),

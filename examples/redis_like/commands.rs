@@ -24,7 +24,8 @@ const NOT_A_NUMBER: Refusal = Refusal::Text("ERR value is not an integer or out 
 const OVERFLOW: Refusal = Refusal::Text("ERR increment or decrement would overflow");
 const SYNTAX: Refusal = Refusal::Text("ERR syntax error");
 
-/// Those that `client` sees to itself are here as well, for the count of them and for what is said when they are misused.
+/// Those that `client` sees to itself are here as well, for the count of them and for what is said
+/// when they are misused.
 const NAMES: [&str; 42] = [
     "PING",
     "ECHO",

@@ -1,9 +1,12 @@
-//! The patterns of KEYS: `*`, `?`, `[abc]`, `[a-z]`, `[^a]`, and `\` before what is to be taken as it is.
+//! The patterns of KEYS: `*`, `?`, `[abc]`, `[a-z]`, `[^a]`, and `\` before what is to be taken as
+//! it is.
 
-/// Goes back to the last star only, so a pattern full of stars takes no longer than its length times the text's.
+/// Goes back to the last star only, so a pattern full of stars takes no longer than its length
+/// times the text's.
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
-    // Where to go on if what follows the last star does not fit: after the star, one byte of text further than before.
+    // Where to go on if what follows the last star does not fit: after the star, one byte of text
+    // further than before.
     let mut retry = None;
     loop {
         if pattern.get(p) == Some(&b'*') {

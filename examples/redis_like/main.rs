@@ -1,5 +1,6 @@
-//! A small server that speaks Redis' protocol (RESP2, inline commands too): strings, counters, expiry, lists with blocking
-//! pops, publish and subscribe. All of it is in memory, none of it is kept.
+//! A small server that speaks Redis' protocol (RESP2, inline commands too): strings, counters,
+//! expiry, lists with blocking pops, publish and subscribe. All of it is in memory, none of it is
+//! kept.
 //!
 //!     cargo run --release --example redis_like -- 127.0.0.1:6380
 //!
@@ -10,8 +11,8 @@
 //!     redis-cli -p 6380 subscribe news                then: redis-cli -p 6380 publish news "it works"
 //!     redis-benchmark -p 6380 -t set,get,incr,lpush,lpop -P 16 -c 500 -n 1000000 -q
 //!
-//! Where to read: `client` is the goroutine of one connection, `resp` the protocol, `commands` what can be asked,
-//! `store` the data, `pubsub` who listens to what, `glob` the patterns of KEYS.
+//! Where to read: `client` is the goroutine of one connection, `resp` the protocol, `commands` what
+//! can be asked, `store` the data, `pubsub` who listens to what, `glob` the patterns of KEYS.
 
 mod client;
 mod commands;
@@ -41,7 +42,8 @@ struct State {
 }
 
 impl Database {
-    /// Narrowboat's mutex and not std's: a message is published, and so sent on a channel, while it is held.
+    /// Narrowboat's mutex and not std's: a message is published, and so sent on a channel, while it
+    /// is held.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nobody panics while holding it")
     }
@@ -67,7 +69,8 @@ fn serve(address: String) -> io::Result<()> {
                 go!(move || drop(client::serve(stream, &database)));
             }
             Err(error) => {
-                // Out of descriptors, most likely. Those that are open are served on; some of them will close.
+                // Out of descriptors, most likely. Those that are open are served on; some of them
+                // will close.
                 eprintln!("cannot accept: {error}; trying again");
                 time::sleep(Duration::from_millis(50));
             }
@@ -75,7 +78,8 @@ fn serve(address: String) -> io::Result<()> {
     }
 }
 
-/// Drops what nobody asks for after its time. Sleeps until the next key is due, or until one is to be due earlier.
+/// Drops what nobody asks for after its time. Sleeps until the next key is due, or until one is to
+/// be due earlier.
 fn expire(database: Arc<Database>, earlier: Receiver<()>) {
     loop {
         let next = database.lock().store.drop_expired(Instant::now());

@@ -1,8 +1,8 @@
 //! Who listens to what.
 //!
-//! Every subscriber has a channel of its own, which a goroutine of its own writes to its socket. Publishing never waits:
-//! a subscriber whose channel is full is cut off, as Redis does with one whose output buffer is full. So a slow reader
-//! stalls nobody.
+//! Every subscriber has a channel of its own, which a goroutine of its own writes to its socket.
+//! Publishing never waits: a subscriber whose channel is full is cut off, as Redis does with one
+//! whose output buffer is full. So a slow reader stalls nobody.
 
 use crate::resp::Reply;
 use narrowboat::chan::{self, Receiver, Sender};
@@ -93,7 +93,8 @@ impl Hub {
         subscribers.len()
     }
 
-    /// Confirms each subscription under the same lock under which messages are published, so that it comes before them.
+    /// Confirms each subscription under the same lock under which messages are published, so that
+    /// it comes before them.
     pub fn subscribe(
         &mut self,
         id: u64,

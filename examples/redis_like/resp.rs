@@ -1,4 +1,5 @@
-//! The protocol: commands as arrays of strings, or as lines that a person types; and the five kinds of reply.
+//! The protocol: commands as arrays of strings, or as lines that a person types; and the five kinds
+//! of reply.
 
 use std::io::Write;
 
@@ -11,8 +12,9 @@ const MAX_LINE: usize = 64 << 10;
 /// What is wrong with the bytes, as the client is told before the connection is closed.
 pub type ProtocolError = &'static str;
 
-/// Puts the words of the command at the start of `input` into `words`, and returns its length in bytes. `None` if more must
-/// come. A command may have no words: an empty line is one, and nothing is to be done for it.
+/// Puts the words of the command at the start of `input` into `words`, and returns its length in
+/// bytes. `None` if more must come. A command may have no words: an empty line is one, and nothing
+/// is to be done for it.
 ///
 /// # Errors
 /// What is wrong, if this is no command.
@@ -83,7 +85,8 @@ impl Reply for Vec<u8> {
 
     fn error(&mut self, text: &str) {
         self.push(b'-');
-        // A client's word may stand in the text, and a line end there would be the end of the reply.
+        // A client's word may stand in the text, and a line end there would be the end of the
+        // reply.
         self.extend(text.bytes().map(|byte| if byte.is_ascii_control() { b' ' } else { byte }));
         self.extend_from_slice(b"\r\n");
     }

@@ -1,4 +1,5 @@
-//! The data: strings and lists by key, when each is to go, and who waits for an element of a list that is empty.
+//! The data: strings and lists by key, when each is to go, and who waits for an element of a list
+//! that is empty.
 
 use narrowboat::chan::Sender;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -201,7 +202,8 @@ impl Store {
                 self.waiting.entry(key.to_vec()).or_default().push_front(waiter);
                 return;
             };
-            // One that was served by another of its lists a moment ago has no room, and leaves the element to the next.
+            // One that was served by another of its lists a moment ago has no room, and leaves the
+            // element to the next.
             if let Err(error) = waiter.to.try_send((key.to_vec(), element)) {
                 let (_, element) = error.into_inner();
                 let _ = self.push(key, waiter.end, element, now);

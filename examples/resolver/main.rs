@@ -1,9 +1,11 @@
-//! A small DNS server over UDP: it answers with the names that it was given, and asks the system's resolver for all others.
+//! A small DNS server over UDP: it answers with the names that it was given, and asks the system's
+//! resolver for all others.
 //!
 //!     cargo run --release --example resolver -- 127.0.0.1:5353 boat.test=192.0.2.7
 //!     dig @127.0.0.1 -p 5353 boat.test                                in a second terminal
 //!
-//! A name that takes long to resolve delays nobody else: each has a goroutine to itself, which is parked meanwhile.
+//! A name that takes long to resolve delays nobody else: each has a goroutine to itself, which is
+//! parked meanwhile.
 
 mod message;
 
@@ -23,7 +25,8 @@ const UNDER_WAY: usize = 1_000;
 
 type Names = HashMap<String, Vec<IpAddr>>;
 
-/// What the system's resolver knows of a name. It does not tell one that does not exist from one that it could not ask for.
+/// What the system's resolver knows of a name. It does not tell one that does not exist from one
+/// that it could not ask for.
 fn look_up(name: &str) -> Result<Vec<IpAddr>, Code> {
     let found = lookup_host(&format!("{name}:0")).map_err(|_| Code::ServerFailure)?;
     Ok(found.map(|address| address.ip()).collect())

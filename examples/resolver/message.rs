@@ -31,7 +31,8 @@ pub struct Question {
     end: usize,
 }
 
-/// Something that looks like a query, and may be answered. Answers are not: two servers would keep each other busy.
+/// Something that looks like a query, and may be answered. Answers are not: two servers would keep
+/// each other busy.
 pub fn is_query(message: &[u8]) -> bool {
     message.len() >= HEADER && message[2] & 0x80 == 0
 }

@@ -1,10 +1,12 @@
-//! Draws a part of a trace of the scheduler as an SVG: a row for each worker and each processor, arrows from wakers to woken.
+//! Draws a part of a trace of the scheduler as an SVG: a row for each worker and each processor,
+//! arrows from wakers to woken.
 //!
 //!     NARROWBOAT_TRACE=run.perfetto-trace cargo run --release --example hello
 //!     cargo run --release --example trace_picture -- run.perfetto-trace run.svg
 //!
-//! Without further arguments it draws the busiest half millisecond; `FROM LENGTH`, both in microseconds since the beginning of the
-//! trace, choose another part. A trace viewer (<https://ui.perfetto.dev>) shows all of it, and more of everything.
+//! Without further arguments it draws the busiest half millisecond; `FROM LENGTH`, both in
+//! microseconds since the beginning of the trace, choose another part. A trace viewer
+//! (<https://ui.perfetto.dev>) shows all of it, and more of everything.
 
 mod reader;
 

@@ -1,4 +1,5 @@
-//! Reads a trace of the scheduler back: enough of Perfetto's format for what Narrowboat writes, and strict about it.
+//! Reads a trace of the scheduler back: enough of Perfetto's format for what Narrowboat writes, and
+//! strict about it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,7 +10,8 @@ pub struct Track {
     pub parent: u64,
 }
 
-/// What a track shows from `begin` to `end`, in nanoseconds; a slice without an end was still open when the trace ended.
+/// What a track shows from `begin` to `end`, in nanoseconds; a slice without an end was still open
+/// when the trace ended.
 #[derive(Clone, Debug, Default)]
 pub struct Slice {
     pub track: u64,
@@ -140,8 +142,8 @@ impl Trace {
     /// Reads a whole file.
     ///
     /// # Errors
-    /// If something in it is not as it should be: a name that is interned nowhere, a track that is not described, an end without
-    /// a beginning, an arrow that ends where none began.
+    /// If something in it is not as it should be: a name that is interned nowhere, a track that is
+    /// not described, an end without a beginning, an arrow that ends where none began.
     pub fn read(file: &[u8]) -> Result<Trace> {
         let mut trace = Trace::default();
         let mut interned = Interned::default();

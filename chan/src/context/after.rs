@@ -16,8 +16,8 @@ fn take(job: &Job) -> Option<Box<dyn FnOnce() + Send>> {
 
 /// Runs `f` when the context is done, at once if it is already, in a goroutine of its own.
 ///
-/// That goroutine is started now and waits. It ends with `f`, or when [`AfterFunc::stop`] has prevented `f`. Dropping
-/// the handle prevents nothing.
+/// That goroutine is started now and waits. It ends with `f`, or when [`AfterFunc::stop`] has
+/// prevented `f`. Dropping the handle prevents nothing.
 ///
 /// # Examples
 /// ```
@@ -75,8 +75,8 @@ pub struct AfterFunc {
 }
 
 impl AfterFunc {
-    /// Prevents the function from being run, and drops it. True if this call did; false if the function was started or
-    /// stopped before. It does not wait for one that runs.
+    /// Prevents the function from being run, and drops it. True if this call did; false if the
+    /// function was started or stopped before. It does not wait for one that runs.
     ///
     /// # Examples
     /// ```

@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 /// Ends the context that it was made with, and all that are derived from that.
 ///
-/// Clones end the same context. Dropping it does nothing: the context then ends by its deadline, or with its parent.
-/// [`on_drop`](Cancel::on_drop) is the `defer cancel()` of a function that shall leave nothing running.
+/// Clones end the same context. Dropping it does nothing: the context then ends by its deadline, or
+/// with its parent. [`on_drop`](Cancel::on_drop) is the `defer cancel()` of a function that shall
+/// leave nothing running.
 ///
 /// # Examples
 /// ```
@@ -26,10 +27,12 @@ pub struct Cancel {
 }
 
 impl Cancel {
-    /// Ends the context, with [`Error::Canceled`]. When this returns, the context and all that are derived from it
-    /// are done, also if another call is ending them at the same time. Those that were done before stay as they are.
+    /// Ends the context, with [`Error::Canceled`]. When this returns, the context and all that are
+    /// derived from it are done, also if another call is ending them at the same time. Those that
+    /// were done before stay as they are.
     ///
-    /// Takes time in proportion to the number of derived contexts that are alive, and waits for nobody.
+    /// Takes time in proportion to the number of derived contexts that are alive, and waits for
+    /// nobody.
     ///
     /// # Examples
     /// ```
@@ -65,7 +68,8 @@ impl Cancel {
         self.scope.cancel(Some(Cause::from(cause.into())));
     }
 
-    /// A guard that ends the context when it is dropped: at the end of the block, at a `return` or `?`, or by a panic.
+    /// A guard that ends the context when it is dropped: at the end of the block, at a `return` or
+    /// `?`, or by a panic.
     ///
     /// # Examples
     /// ```

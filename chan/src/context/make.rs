@@ -73,8 +73,8 @@ pub fn with_cancel_cause(parent: &Context) -> (Context, Cancel) {
     derive(parent, None)
 }
 
-/// A child of `parent` that is also done `timeout` from now, unless the parent's deadline is earlier. A timeout
-/// past the range of the clock counts as a hundred years.
+/// A child of `parent` that is also done `timeout` from now, unless the parent's deadline is
+/// earlier. A timeout past the range of the clock counts as a hundred years.
 ///
 /// # Examples
 /// ```
@@ -150,8 +150,8 @@ pub fn with_deadline_cause(
 
 /// A context that carries `value`, and otherwise is `parent`: it ends when the parent does.
 ///
-/// A value is found by its type, so give it one of its own: `struct RequestId(u64)` instead of `u64`. Values are
-/// for what travels with a request across interfaces, not for optional arguments.
+/// A value is found by its type, so give it one of its own: `struct RequestId(u64)` instead of
+/// `u64`. Values are for what travels with a request across interfaces, not for optional arguments.
 ///
 /// # Examples
 /// ```
@@ -168,8 +168,8 @@ pub fn with_value<T: Any + Send + Sync>(parent: &Context, value: T) -> Context {
     Context { done: parent.done.clone(), values: parent.values.with(value) }
 }
 
-/// A context with the values of `parent` that is not done when the parent is, and has no deadline: for what must be
-/// finished although the request is over.
+/// A context with the values of `parent` that is not done when the parent is, and has no deadline:
+/// for what must be finished although the request is over.
 ///
 /// # Examples
 /// ```

@@ -1,8 +1,9 @@
 //! Contexts: ending work from outside, limits in time, and values, after Go's `context`.
 //!
-//! A [`Context`] is handed from function to function, as the first argument by custom. Whoever starts work derives a
-//! context for it and keeps the [`Cancel`]; the work waits for [`done`](Context::done) beside whatever else it waits
-//! for. To end a context is to end all that were derived from it.
+//! A [`Context`] is handed from function to function, as the first argument by custom. Whoever
+//! starts work derives a context for it and keeps the [`Cancel`]; the work waits for
+//! [`done`](Context::done) beside whatever else it waits for. To end a context is to end all that
+//! were derived from it.
 //!
 //! | Go | here |
 //! | --- | --- |
@@ -18,9 +19,9 @@
 //! | `ctx.Err()`, `context.Cause(ctx)` | [`ctx.err()`](Context::err), [`ctx.cause()`](Context::cause) |
 //! | `context.AfterFunc(ctx, f)`, `WithoutCancel` | [`after_func`], [`without_cancel`] |
 //!
-//! A context has no goroutine and no timer behind it: its deadline is an instant, which whoever waits for it sleeps
-//! until. So nothing is left over when a `Cancel` is dropped without a call, except that the work is not ended: that is
-//! what [`Cancel::on_drop`] is for.
+//! A context has no goroutine and no timer behind it: its deadline is an instant, which whoever
+//! waits for it sleeps until. So nothing is left over when a `Cancel` is dropped without a call,
+//! except that the work is not ended: that is what [`Cancel::on_drop`] is for.
 //!
 //! # Examples
 //! ```
@@ -86,7 +87,8 @@ pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
 
 /// Tells work when to end, and carries values to it.
 ///
-/// Clones are cheap and stand for the same context. All methods can be called from any goroutine and any thread.
+/// Clones are cheap and stand for the same context. All methods can be called from any goroutine
+/// and any thread.
 ///
 /// # Examples
 /// ```
@@ -134,8 +136,8 @@ impl Context {
         }
     }
 
-    /// A channel that closes when the context is done, and carries no messages: a receive waits for the end, and
-    /// returns an error then. That of [`background()`] never closes.
+    /// A channel that closes when the context is done, and carries no messages: a receive waits for
+    /// the end, and returns an error then. That of [`background()`] never closes.
     ///
     /// # Examples
     /// ```
@@ -175,8 +177,8 @@ impl Context {
         Some(self.scope()?.end()?.error)
     }
 
-    /// What lies behind [`err`](Context::err): the cause that was given with the cancel or the deadline which ended the
-    /// context; if none was, the error itself.
+    /// What lies behind [`err`](Context::err): the cause that was given with the cancel or the
+    /// deadline which ended the context; if none was, the error itself.
     ///
     /// # Examples
     /// ```
@@ -194,8 +196,8 @@ impl Context {
         Some(end.cause.clone().unwrap_or_else(|| Arc::new(end.error)))
     }
 
-    /// When the context will be done at the latest: its own deadline or that of one it was derived from, whichever is
-    /// earlier. `None` if there is no limit.
+    /// When the context will be done at the latest: its own deadline or that of one it was derived
+    /// from, whichever is earlier. `None` if there is no limit.
     ///
     /// # Examples
     /// ```
@@ -217,8 +219,8 @@ impl Context {
         self.scope()?.deadline()
     }
 
-    /// Whether the context is done. For a look now and then in the course of a computation, which also lets other
-    /// goroutines have their turn if it is long.
+    /// Whether the context is done. For a look now and then in the course of a computation, which
+    /// also lets other goroutines have their turn if it is long.
     ///
     /// # Examples
     /// ```
@@ -234,8 +236,8 @@ impl Context {
         self.scope().is_some_and(|scope| scope.is_over())
     }
 
-    /// The value of this type that was put in last, by [`with_value`] here or in a context that this one was derived
-    /// from. Takes as long as there are values.
+    /// The value of this type that was put in last, by [`with_value`] here or in a context that
+    /// this one was derived from. Takes as long as there are values.
     ///
     /// # Examples
     /// ```

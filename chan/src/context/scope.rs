@@ -1,28 +1,33 @@
-//! What a context can be ended with: the tree of scopes, and the channel that closes when one is over.
+//! What a context can be ended with: the tree of scopes, and the channel that closes when one is
+//! over.
 //!
-//! A scope is over when it is cancelled, when one above it is cancelled, or when its deadline has passed. The deadline
-//! is a value: a child's is never later than its parent's, so the clock alone says that all of them are over, and
-//! nobody has to tell them. Only a cancel travels. Who waits for the end sleeps until the deadline, as for a timer.
+//! A scope is over when it is cancelled, when one above it is cancelled, or when its deadline has
+//! passed. The deadline is a value: a child's is never later than its parent's, so the clock alone
+//! says that all of them are over, and nobody has to tell them. Only a cancel travels. Who waits
+//! for the end sleeps until the deadline, as for a timer.
 //!
-//! A child owns its parent; a parent knows its children by weak references. Each scope has one lock, and nobody ever
-//! holds two:
+//! A child owns its parent; a parent knows its children by weak references. Each scope has one
+//! lock, and nobody ever holds two:
 //!
-//! 1. *Child.* Under the parent's lock: if the parent is marked, the child is born marked, else it is entered
-//!    among the children.
-//! 2. *Mark.* A cancel visits its own scope, then every scope that it finds. Under the lock of each it marks the scope
-//!    (the first mark stays), takes out the parties that wait, and takes references to the children that are
-//!    alive, to visit them, too. By step 1 a marked scope gets no more children.
-//! 3. *Close.* When all are visited, everything below each of them is marked, and will be. The cancel tells them
-//!    so: it takes away their children, so that a later cancel stops here. One that comes before, and finds the scope
-//!    marked by another that is still on its way, visits everything below itself, and does not return before it has
-//!    seen all of it marked.
-//! 4. It leaves its parent, under the parent's lock; then wakes the parties, with no lock held; then
-//!    drops its references, which may be the last.
-//! 5. *Drop.* A scope that nobody has leaves its parent and gives up its reference to it. If that was the last, the
-//!    same is done for the parent, in a loop. A cancel that meets a scope in this state cannot get a reference, and
-//!    need not: nobody can ask it, and it has no children, which would own it.
-//! 6. *Expire.* Who finds the deadline passed marks the scope with it, and needs no lock for that: the scope was over
-//!    already. A cancel that comes to a scope later gives it the error of its own deadline, if that has passed.
+//! 1. *Child.* Under the parent's lock: if the parent is marked, the child is born marked, else it
+//!    is entered among the children.
+//! 2. *Mark.* A cancel visits its own scope, then every scope that it finds. Under the lock of each
+//!    it marks the scope (the first mark stays), takes out the parties that wait, and takes
+//!    references to the children that are alive, to visit them, too. By step 1 a marked scope gets
+//!    no more children.
+//! 3. *Close.* When all are visited, everything below each of them is marked, and will be. The
+//!    cancel tells them so: it takes away their children, so that a later cancel stops here. One
+//!    that comes before, and finds the scope marked by another that is still on its way, visits
+//!    everything below itself, and does not return before it has seen all of it marked.
+//! 4. It leaves its parent, under the parent's lock; then wakes the parties, with no lock held;
+//!    then drops its references, which may be the last.
+//! 5. *Drop.* A scope that nobody has leaves its parent and gives up its reference to it. If that
+//!    was the last, the same is done for the parent, in a loop. A cancel that meets a scope in this
+//!    state cannot get a reference, and need not: nobody can ask it, and it has no children, which
+//!    would own it.
+//! 6. *Expire.* Who finds the deadline passed marks the scope with it, and needs no lock for that:
+//!    the scope was over already. A cancel that comes to a scope later gives it the error of its
+//!    own deadline, if that has passed.
 //!
 //! Marks are made in a `OnceLock`: once seen, they stay, and looking takes no lock.
 
@@ -173,7 +178,8 @@ impl Scope {
     }
 }
 
-/// Names a scope among its parent's children for as long as its entry there exists, which keeps the memory in use.
+/// Names a scope among its parent's children for as long as its entry there exists, which keeps the
+/// memory in use.
 fn address(scope: &Arc<Scope>) -> usize {
     Arc::as_ptr(scope).addr()
 }
@@ -231,7 +237,8 @@ impl Event for Scope {
             return Wait::Over;
         }
         let deadline = self.deadline();
-        // SAFETY: by contract; a sole party without a deadline is woken by a cancel only, under the lock.
+        // SAFETY: by contract; a sole party without a deadline is woken by a cancel only, under the
+        // lock.
         unsafe { state.waiters.enter(node, me, outcome, sole && deadline.is_none()) };
         Wait::Until(deadline)
     }

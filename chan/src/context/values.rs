@@ -1,4 +1,5 @@
-//! The values that a context carries: a list, the innermost first, shared by all contexts made from one.
+//! The values that a context carries: a list, the innermost first, shared by all contexts made from
+//! one.
 
 use std::any::Any;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! What a select asks of the channels it waits for.
 //!
-//! The passes of a select (see [`run`](super::run)) know no message types; each arm does its part through
-//! [`Handle`], which senders and receivers implement.
+//! The passes of a select (see [`run`](super::run)) know no message types; each arm does its part
+//! through [`Handle`], which senders and receivers implement.
 
 use super::token::{Holds, Token};
 use crate::block::At;
@@ -62,7 +62,8 @@ pub(super) struct Seat {
 
 /// What came of entering a queue.
 pub(super) enum Entry {
-    /// The node is in the queue (or the arm needs none). The select has to look at this arm again at the instant.
+    /// The node is in the queue (or the arm needs none). The select has to look at this arm again
+    /// at the instant.
     Waiting(Option<Instant>),
     /// The operation had become possible: the select has ended its own wait, and made this attempt.
     Ended(Attempt),
@@ -85,18 +86,20 @@ pub(super) const BY_ITSELF: Outcome = Outcome(u32::MAX);
 
 /// An operation as the passes of a select see it.
 pub(super) trait Handle {
-    /// Which operation this is: the address of what is shared by all clones, made odd for a send. Unique while the
-    /// handle lives, so an equal identity also means an equal message type.
+    /// Which operation this is: the address of what is shared by all clones, made odd for a send.
+    /// Unique while the handle lives, so an equal identity also means an equal message type.
     fn id(&self) -> usize;
 
     /// First pass: chooses the operation if it is possible now. Fills the token if `Ready`.
     fn attempt(&self, token: &mut Token) -> Attempt;
 
-    /// Second pass: looks again and, if the operation is still impossible, enters the queue, all under one lock.
+    /// Second pass: looks again and, if the operation is still impossible, enters the queue, all
+    /// under one lock.
     ///
     /// # Safety
-    /// The seat's node is the caller's, of its current wait, in no queue, on the heap, and stays there until
-    /// [`leave`](Handle::leave), or until the caller returns from a park that this node ended.
+    /// The seat's node is the caller's, of its current wait, in no queue, on the heap, and stays
+    /// there until [`leave`](Handle::leave), or until the caller returns from a park that this node
+    /// ended.
     unsafe fn enter(&self, seat: Seat, token: &mut Token) -> Entry;
 
     /// Third pass: leaves the queue.
@@ -108,13 +111,15 @@ pub(super) trait Handle {
     /// After a wait that this arm's node ended: fills the token.
     ///
     /// # Safety
-    /// The node was entered here (or met a send found here), was chosen, and the caller has returned from its park.
+    /// The node was entered here (or met a send found here), was chosen, and the caller has
+    /// returned from its park.
     unsafe fn accept(&self, node: Node, token: &mut Token) -> Accepted;
 
     /// Waits for the message of a selected send that an attempt at this arm has found.
     fn meet(&self, sender: LateSend, hurried: bool, at: At) -> Met;
 
-    /// Waits for the message of a selected send, after [`accept`](Handle::accept) has said `Paired`.
+    /// Waits for the message of a selected send, after [`accept`](Handle::accept) has said
+    /// `Paired`.
     ///
     /// # Safety
     /// As for `accept`; the node is in no queue, and stays alive until this returns.
@@ -123,8 +128,8 @@ pub(super) trait Handle {
     /// Whether the operation is possible now. Nothing changes.
     fn is_ready(&self) -> bool;
 
-    /// Looks again and, if the operation is still impossible, puts the seat's node among its watchers, all under one
-    /// lock. `Over` if it is possible; the node is then in no queue.
+    /// Looks again and, if the operation is still impossible, puts the seat's node among its
+    /// watchers, all under one lock. `Over` if it is possible; the node is then in no queue.
     ///
     /// # Safety
     /// As for [`enter`](Handle::enter), until [`unwatch`](Handle::unwatch).
@@ -136,8 +141,8 @@ pub(super) trait Handle {
     /// [`watch`](Handle::watch) has put the node there, and it is alive.
     unsafe fn unwatch(&self, node: Node);
 
-    /// Undoes the choice: what the token holds goes back to where it came from, or is dropped if it cannot.
-    /// With `foreign` messages are forgotten instead of dropped.
+    /// Undoes the choice: what the token holds goes back to where it came from, or is dropped if it
+    /// cannot. With `foreign` messages are forgotten instead of dropped.
     fn abandon(&self, token: &mut Token, foreign: bool);
 
     /// What a dump says of the operation, while it is impossible.
@@ -256,7 +261,8 @@ impl<T> Handle for Sender<T> {
     fn abandon(&self, token: &mut Token, _foreign: bool) {
         match token.take() {
             Holds::Place => self.channel.withdraw(),
-            // SAFETY: the token was filled by this channel's arm, so the partner is a receive of its type.
+            // SAFETY: the token was filled by this channel's arm, so the partner is a receive of
+            // its type.
             Holds::Partner => unsafe { BlockedRecv::<T>::from_node(token.partner()) }.give_up(),
             // SAFETY: the token has just said so.
             Holds::Pair => self.channel.give_up(unsafe { token.pair() }),
@@ -278,7 +284,8 @@ impl<T> Sender<T> {
         match token.take() {
             Holds::Place => self.channel.deliver(message),
             Holds::Partner => {
-                // SAFETY: an equal id means the same channel, so the partner is a receive of its type.
+                // SAFETY: an equal id means the same channel, so the partner is a receive of its
+                // type.
                 unsafe { BlockedRecv::from_node(token.partner()) }.give(message);
                 Ok(())
             }
@@ -370,7 +377,8 @@ impl<T> Handle for Receiver<T> {
     }
 
     unsafe fn accept(&self, node: Node, token: &mut Token) -> Accepted {
-        // SAFETY: the node is the caller's again; `DONE` says that a message is in the cell, of this channel's type.
+        // SAFETY: the node is the caller's again; `DONE` says that a message is in the cell, of
+        // this channel's type.
         unsafe {
             match node.note() {
                 Note::DONE => token.set_message_from::<T>(node.cell()),
@@ -404,7 +412,8 @@ impl<T> Handle for Receiver<T> {
 
     unsafe fn watch(&self, seat: Seat) -> Wait {
         let Seat { waiter, node, outcome, sole } = seat;
-        // Whoever waits for an event is handed nothing either, so there it stands in the queue like a receive.
+        // Whoever waits for an event is handed nothing either, so there it stands in the queue like
+        // a receive.
         // SAFETY: by contract, all of it.
         unsafe {
             match &self.flavor {

@@ -1,10 +1,11 @@
 //! `select!` and `select_biased!`.
 //!
-//! An expansion has two steps. `__select_parse!` takes the arms from the front of the input, one each time round, and
-//! collects for each: its kind, a name for its handle, its index, its arguments, its pattern and its body. The names
-//! are all written `handle`, but each comes from an expansion of its own, so by hygiene they are different. Then
-//! `__select_run!` writes the code: one `match` that borrows the handles (so that temporaries in their expressions
-//! live until the end), the table of arms, and a second `match` on the index that was chosen.
+//! An expansion has two steps. `__select_parse!` takes the arms from the front of the input, one
+//! each time round, and collects for each: its kind, a name for its handle, its index, its
+//! arguments, its pattern and its body. The names are all written `handle`, but each comes from an
+//! expansion of its own, so by hygiene they are different. Then `__select_run!` writes the code:
+//! one `match` that borrows the handles (so that temporaries in their expressions live until the
+//! end), the table of arms, and a second `match` on the index that was chosen.
 //!
 //! All paths begin with `$crate`, so the macros work through any re-export.
 
@@ -17,8 +18,9 @@
 /// | `default => ...` | no other arm can be, at this moment |
 /// | `default(timeout) => ...` | no other arm could be, for this `Duration` |
 ///
-/// The operations of a closed channel can always be carried out: their result is the error. If several arms can be
-/// chosen, each has the same chance, whatever their order. Without a `default` the select waits.
+/// The operations of a closed channel can always be carried out: their result is the error. If
+/// several arms can be chosen, each has the same chance, whatever their order. Without a `default`
+/// the select waits.
 ///
 /// The handles are expressions, evaluated once, in order, before anything else. The message of a
 /// `send` is evaluated only if its arm is chosen, at that moment. If its evaluation panics, or
@@ -82,7 +84,8 @@ macro_rules! select {
     ($($arms:tt)*) => { $crate::__select_parse!(Fair (0) [] [] $($arms)*) };
 }
 
-/// As [`select!`], but if several arms can be chosen it takes the first of them in the order written.
+/// As [`select!`], but if several arms can be chosen it takes the first of them in the order
+/// written.
 ///
 /// # Examples
 /// ```
@@ -126,8 +129,8 @@ macro_rules! __select_parse {
         ::core::compile_error!("there can be only one `default` arm in a `select!`")
     };
 
-    // A body is a block, after which the comma may be left out, or an expression. The block comes first, because a
-    // block that is parsed as an expression would swallow what follows it.
+    // A body is a block, after which the comma may be left out, or an expression. The block comes
+    // first, because a block that is parsed as an expression would swallow what follows it.
     ($order:ident $next:tt $arms:tt $default:tt
         default => $($rest:tt)*) => {
         $crate::__select_parse!($order $next $arms $default default() => $($rest)*)
@@ -171,7 +174,8 @@ macro_rules! __select_parse {
     };
 }
 
-/// `order [{ kind handle (index) (arguments) (pattern) (body) }...] [(default's arguments) (default's body)]`.
+/// `order [{ kind handle (index) (arguments) (pattern) (body) }...] [(default's arguments)
+/// (default's body)]`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __select_run {

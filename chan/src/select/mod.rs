@@ -24,15 +24,16 @@ use token::Token;
 
 /// A select over a list of operations that is known only at run time.
 ///
-/// Where the operations are known when the program is written, [`select!`](crate::select!) says the same more
-/// shortly. An operation is added with [`send`](Select::send) or [`recv`](Select::recv), which return its index; one is
-/// chosen with [`select`](Select::select) or its relatives; and the [`SelectedOperation`] they return *must* be
-/// completed, with the sender or receiver that was added.
+/// Where the operations are known when the program is written, [`select!`](crate::select!) says the
+/// same more shortly. An operation is added with [`send`](Select::send) or [`recv`](Select::recv),
+/// which return its index; one is chosen with [`select`](Select::select) or its relatives; and the
+/// [`SelectedOperation`] they return *must* be completed, with the sender or receiver that was
+/// added.
 ///
 /// An operation is also chosen when its channel is closed: completing it then gives the error.
 ///
-/// [`ready`](Select::ready) and its relatives choose nothing: they wait until an operation is possible, say which, and leave it
-/// to the caller to attempt it.
+/// [`ready`](Select::ready) and its relatives choose nothing: they wait until an operation is
+/// possible, say which, and leave it to the caller to attempt it.
 ///
 /// # Examples
 /// ```
@@ -58,11 +59,12 @@ pub struct Select<'a> {
     home: Home,
 }
 
-// SAFETY: the operations point to senders and receivers of any message type, also of one that must stay on its
-// thread. A select moves messages as bytes, under the locks of their channels, which no thread can tell. To get at a
-// message its receiver is needed, of a type that then is not on another thread. One thing is left that runs code of
-// the message's type, the drop of a message that was chosen and never completed, and on a thread other than that
-// of all its operations a select forgets it instead (see `Home`).
+// SAFETY: the operations point to senders and receivers of any message type, also of one that must
+// stay on its thread. A select moves messages as bytes, under the locks of their channels, which no
+// thread can tell. To get at a message its receiver is needed, of a type that then is not on
+// another thread. One thing is left that runs code of the message's type, the drop of a message
+// that was chosen and never completed, and on a thread other than that of all its operations a
+// select forgets it instead (see `Home`).
 unsafe impl Send for Select<'_> {}
 // SAFETY: a shared select can be cloned and printed; for the clone, see above.
 unsafe impl Sync for Select<'_> {}
@@ -81,8 +83,8 @@ enum Home {
 impl Home {
     fn here() -> Home {
         thread_local!(static PLACE: u8 = const { 0 });
-        // The address of a thread-local tells living threads apart. If a thread has the address of a dead one, then
-        // there is no thread left that the message could be shared with.
+        // The address of a thread-local tells living threads apart. If a thread has the address of
+        // a dead one, then there is no thread left that the message could be shared with.
         Home::Thread(PLACE.with(|place| (&raw const *place).addr()))
     }
 
@@ -166,7 +168,8 @@ impl<'a> Select<'a> {
         self.add(|index| Arm::recv(r, index))
     }
 
-    /// Removes an operation: one whose channel is closed, for example, and would be chosen again and again.
+    /// Removes an operation: one whose channel is closed, for example, and would be chosen again
+    /// and again.
     ///
     /// # Panics
     /// If there is no operation of this index.
@@ -235,8 +238,8 @@ impl<'a> Select<'a> {
         self.choose(Limit::Now, Location::caller()).ok_or(TrySelectError)
     }
 
-    /// Chooses an operation, waiting for at most `timeout`. One that is possible at once is chosen even when `timeout`
-    /// is zero.
+    /// Chooses an operation, waiting for at most `timeout`. One that is possible at once is chosen
+    /// even when `timeout` is zero.
     ///
     /// # Errors
     /// If the time was up.
@@ -256,8 +259,8 @@ impl<'a> Select<'a> {
         self.choose(Limit::within(timeout), Location::caller()).ok_or(SelectTimeoutError)
     }
 
-    /// Chooses an operation, waiting no longer than until `deadline`. One that is possible at once is chosen even when
-    /// `deadline` has passed.
+    /// Chooses an operation, waiting no longer than until `deadline`. One that is possible at once
+    /// is chosen even when `deadline` has passed.
     ///
     /// # Errors
     /// If the time was up.
@@ -285,10 +288,11 @@ impl<'a> Select<'a> {
     /// Waits until an operation is possible, without carrying it out. Returns its index.
     ///
     /// The caller may now attempt the operation, with [`try_recv`](Receiver::try_recv) or
-    /// [`try_send`](Sender::try_send), or let it be. Others may be faster, so be ready to wait again.
+    /// [`try_send`](Sender::try_send), or let it be. Others may be faster, so be ready to wait
+    /// again.
     ///
-    /// On a channel without buffer an operation becomes possible when a counterpart has begun its own; to wait for a receive
-    /// to be possible is not to receive.
+    /// On a channel without buffer an operation becomes possible when a counterpart has begun its
+    /// own; to wait for a receive to be possible is not to receive.
     ///
     /// # Panics
     /// If no operations have been added.
@@ -340,8 +344,8 @@ impl<'a> Select<'a> {
         self.await_ready(Limit::Now, Location::caller()).ok_or(TryReadyError)
     }
 
-    /// As [`ready`](Select::ready), waiting for at most `timeout`. An operation that is possible at once is found even when
-    /// `timeout` is zero.
+    /// As [`ready`](Select::ready), waiting for at most `timeout`. An operation that is possible at
+    /// once is found even when `timeout` is zero.
     ///
     /// # Errors
     /// If the time was up.
@@ -361,8 +365,8 @@ impl<'a> Select<'a> {
         self.await_ready(Limit::within(timeout), Location::caller()).ok_or(ReadyTimeoutError)
     }
 
-    /// As [`ready`](Select::ready), waiting no longer than until `deadline`. An operation that is possible at once is found
-    /// even when `deadline` has passed.
+    /// As [`ready`](Select::ready), waiting no longer than until `deadline`. An operation that is
+    /// possible at once is found even when `deadline` has passed.
     ///
     /// # Errors
     /// If the time was up.
@@ -436,8 +440,8 @@ mod tests {
         sender.join().unwrap();
     }
 
-    /// How often the calling thread uses a queue of a channel in `rounds` selects that wait at `done` and receive from
-    /// elsewhere.
+    /// How often the calling thread uses a queue of a channel in `rounds` selects that wait at
+    /// `done` and receive from elsewhere.
     fn uses(rounds: u32, done: &Receiver<()>) -> usize {
         let (tx, rx) = bounded(0);
         let sender = std::thread::spawn(move || {

@@ -9,11 +9,12 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 
 /// An operation that a [`Select`](crate::Select) has chosen, and that must now be completed.
 ///
-/// Until then it holds what it needs: a received message, a place in a buffer, or a receiver that waits. So complete
-/// it at once.
+/// Until then it holds what it needs: a received message, a place in a buffer, or a receiver that
+/// waits. So complete it at once.
 ///
 /// # Panics
-/// If it is dropped instead. The received message is then dropped, and the place or the receiver set free.
+/// If it is dropped instead. The received message is then dropped, and the place or the receiver
+/// set free.
 ///
 /// # Examples
 /// ```
@@ -34,8 +35,8 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 pub struct SelectedOperation<'a> {
     arm: Arm<'a>,
     token: Token,
-    /// Whether dropping it uncompleted is a mistake. In a `select!` it is not: the message expression may leave the
-    /// arm with `?` or `return`.
+    /// Whether dropping it uncompleted is a mistake. In a `select!` it is not: the message
+    /// expression may leave the arm with `?` or `return`.
     strict: bool,
     /// Whether this may not be the thread of the message, see [`Home`](super::Home).
     foreign: bool,

@@ -1,17 +1,19 @@
 //! How a select waits until an operation is possible, without carrying it out.
 //!
-//! 1. *Look.* Each operation is looked at in turn, in shuffled order (or in the order written). The first that is possible
-//!    is the result.
-//! 2. *Watch.* A wait begins. At each channel, under its lock, the select looks again, and if the operation is still
-//!    impossible it leaves a node among its watchers. Whoever makes the operation possible calls all of them; a watcher
-//!    is not a party, so it is handed nothing and takes the turn of nobody.
-//! 3. *Park*, until somebody calls or the deadline comes. If an operation turned out to be possible in step 2, the select
-//!    ends its wait itself, or, if it was called meanwhile, parks to receive that call.
-//! 4. *Leave*, each node under its channel's lock, and start over with step 1. What was possible may have been taken by
-//!    others in between; then it goes on waiting.
+//! 1. *Look.* Each operation is looked at in turn, in shuffled order (or in the order written). The
+//!    first that is possible is the result.
+//! 2. *Watch.* A wait begins. At each channel, under its lock, the select looks again, and if the
+//!    operation is still impossible it leaves a node among its watchers. Whoever makes the
+//!    operation possible calls all of them; a watcher is not a party, so it is handed nothing and
+//!    takes the turn of nobody.
+//! 3. *Park*, until somebody calls or the deadline comes. If an operation turned out to be possible
+//!    in step 2, the select ends its wait itself, or, if it was called meanwhile, parks to receive
+//!    that call.
+//! 4. *Leave*, each node under its channel's lock, and start over with step 1. What was possible
+//!    may have been taken by others in between; then it goes on waiting.
 //!
-//! Two selects that watch the two ends of a channel without a buffer wait for each other for ever: an operation is
-//! possible only when a counterpart has begun its own.
+//! Two selects that watch the two ends of a channel without a buffer wait for each other for ever:
+//! an operation is possible only when a counterpart has begun its own.
 
 use super::arm::{Arm, BY_ITSELF, Seat};
 use super::run::{Nodes, Order};
@@ -21,7 +23,8 @@ use crate::timer::{Wait, earlier};
 use narrowboat_runtime::park::{Outcome, Reason, Waiter, checkpoint};
 use std::time::Instant;
 
-/// Waits until one of the operations is possible: its index, or `None` if the limit was reached first.
+/// Waits until one of the operations is possible: its index, or `None` if the limit was reached
+/// first.
 pub(crate) fn ready(arms: &mut [Arm<'_>], order: Order, limit: Limit, at: At) -> Option<usize> {
     loop {
         order.arrange(arms);
@@ -40,11 +43,13 @@ pub(crate) fn ready(arms: &mut [Arm<'_>], order: Order, limit: Limit, at: At) ->
     }
 }
 
-/// Whether no operation is possible, at one moment for all of them, after each has been found impossible on its own.
+/// Whether no operation is possible, at one moment for all of them, after each has been found
+/// impossible on its own.
 ///
-/// Without this a select could give up although one of its operations was possible at any time: the first became possible
-/// after it had been looked at, and the second was possible until shortly before. So the select watches at all of them
-/// together, and if it can end its wait itself nobody has called in between.
+/// Without this a select could give up although one of its operations was possible at any time: the
+/// first became possible after it had been looked at, and the second was possible until shortly
+/// before. So the select watches at all of them together, and if it can end its wait itself nobody
+/// has called in between.
 pub(super) fn none_is_possible(arms: &[Arm<'_>], at: At) -> bool {
     // One look at one channel is such a moment.
     arms.len() < 2
@@ -64,7 +69,8 @@ pub(super) fn none_is_possible(arms: &[Arm<'_>], at: At) -> bool {
 fn sleep(arms: &[Arm<'_>], limit: Option<Instant>, at: At) {
     watch(arms, false, arms.len() == 1 && limit.is_none(), limit, at, |waiter, deadline| {
         if deadline.is_some() || !waiter.try_end(BY_ITSELF) {
-            // SAFETY: `waiter` is from our latest `begin`. If not all watch, somebody has called already.
+            // SAFETY: `waiter` is from our latest `begin`. If not all watch, somebody has called
+            // already.
             unsafe { waiter.park(deadline.flatten()) };
         }
     });
@@ -95,7 +101,8 @@ fn watch<R>(
     for (i, arm) in arms.iter().enumerate() {
         // All have the outcome that says nothing: which of them it was is found in step 1.
         let seat = Seat { waiter, node: nodes.get(i), outcome: Outcome(Outcome::FIRST), sole };
-        // SAFETY: each node is used for one arm of this wait, and `nodes` lives until all have left.
+        // SAFETY: each node is used for one arm of this wait, and `nodes` lives until all have
+        // left.
         let Wait::Until(until) = (unsafe { arm.handle.watch(seat) }) else { break };
         deadline = earlier(deadline, until);
         watching += 1;

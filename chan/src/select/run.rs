@@ -1,36 +1,40 @@
 //! How a select chooses: three passes, no lock held across two channels, one winner.
 //!
-//! 1. *Try.* Each operation is attempted in turn, in shuffled order (or in the order written). The first that is
-//!    possible is taken, and that is all. A select that must not wait, or no longer, gives up only if there is a moment
-//!    at which none was possible (see [`none_is_possible`]).
-//! 2. *Enter.* A wait begins. At each channel, under its lock, the select looks again, and if the operation is still
-//!    impossible it leaves a node. So whoever makes the operation possible later finds the node, and whoever made
-//!    it possible between the passes is noticed now.
-//!    - From the first node on, counterparts may end the wait, and one of them may while others are being entered.
-//!    - If an operation turns out to be possible, the select ends its wait itself. If it wins, it takes the
-//!      operation, or finds that it was taken meanwhile and starts over. If it loses, an earlier node was
-//!      chosen, and it goes on to step 3 without entering the rest.
-//!    - A select that waits to send and to receive on one channel does not count its own nodes, so it never meets
-//!      itself.
+//! 1. *Try.* Each operation is attempted in turn, in shuffled order (or in the order written). The
+//!    first that is possible is taken, and that is all. A select that must not wait, or no longer,
+//!    gives up only if there is a moment at which none was possible (see [`none_is_possible`]).
+//! 2. *Enter.* A wait begins. At each channel, under its lock, the select looks again, and if the
+//!    operation is still impossible it leaves a node. So whoever makes the operation possible later
+//!    finds the node, and whoever made it possible between the passes is noticed now.
+//!    - From the first node on, counterparts may end the wait, and one of them may while others are
+//!      being entered.
+//!    - If an operation turns out to be possible, the select ends its wait itself. If it wins, it
+//!      takes the operation, or finds that it was taken meanwhile and starts over. If it loses, an
+//!      earlier node was chosen, and it goes on to step 3 without entering the rest.
+//!    - A select that waits to send and to receive on one channel does not count its own nodes, so
+//!      it never meets itself.
 //! 3. *Park*, until a counterpart or the deadline ends the wait.
-//! 4. *Leave.* The nodes that were not chosen are taken out, each under its channel's lock. A node that nobody has
-//!    passed over costs its queue constant time, and nothing of the select remains anywhere.
-//! 5. The node that was chosen says what happened. If the deadline ended the wait, or the other side gave up, it starts
-//!    over with step 1; there it finds the timer that has become due, or that its own time is up.
+//! 4. *Leave.* The nodes that were not chosen are taken out, each under its channel's lock. A node
+//!    that nobody has passed over costs its queue constant time, and nothing of the select remains
+//!    anywhere.
+//! 5. The node that was chosen says what happened. If the deadline ended the wait, or the other
+//!    side gave up, it starts over with step 1; there it finds the timer that has become due, or
+//!    that its own time is up.
 //!
 //! A receive may meet a selected send whose message is being made ([`crate::pairs`]). If that takes
 //! long, the select starts over as well: other arms may have become possible, or its time may be
 //! up.
 //!
-//! Starting over is not going in circles. It happens in step 2 when a select that was found waiting at one channel had
-//! ended its own wait, because it had found another waiting at a later one; and so on, until one was found that was
-//! still waiting, and has been served, or until the chain meets its own beginning. Two selects that meet at two channels
-//! could step back from each other like that for ever. So whoever starts over enters channels in the order of their
-//! addresses: a circle takes somebody who does not yet, and uses that up. (To sort the arms every time would be one
+//! Starting over is not going in circles. It happens in step 2 when a select that was found waiting
+//! at one channel had ended its own wait, because it had found another waiting at a later one; and
+//! so on, until one was found that was still waiting, and has been served, or until the chain meets
+//! its own beginning. Two selects that meet at two channels could step back from each other like
+//! that for ever. So whoever starts over enters channels in the order of their addresses: a circle
+//! takes somebody who does not yet, and uses that up. (To sort the arms every time would be one
 //! part in eight of what a select over eight channels costs.)
 //!
-//! An arm that something happens to at an instant (a timer is due, a context ends) names that instant when it is
-//! entered, under its lock; the earliest is part of the deadline.
+//! An arm that something happens to at an instant (a timer is due, a context ends) names that
+//! instant when it is entered, under its lock; the earliest is part of the deadline.
 
 use super::arm::{Accepted, Arm, Attempt, BY_ITSELF, Entry, Seat};
 use super::ready::none_is_possible;
@@ -64,8 +68,8 @@ impl Order {
     }
 }
 
-/// Chooses one of the operations: its place in the list, which is rearranged, and the token filled; `None` if the limit
-/// was reached first.
+/// Chooses one of the operations: its place in the list, which is rearranged, and the token filled;
+/// `None` if the limit was reached first.
 #[inline(never)]
 pub(super) fn choose(
     arms: &mut [Arm<'_>],
@@ -74,7 +78,8 @@ pub(super) fn choose(
     limit: Limit,
     at: At,
 ) -> Option<usize> {
-    // A model is spared the first attempt in any order: all orders of two such take minutes, and end in order as well.
+    // A model is spared the first attempt in any order: all orders of two such take minutes, and
+    // end in order as well.
     let mut again = cfg!(loom);
     'again: loop {
         order.arrange(arms);
@@ -117,8 +122,8 @@ pub(super) fn choose(
 
 /// Steps 2 to 5. Returns which of the arms filled the token; `None` means to start over.
 ///
-/// What comes before the park and what comes after it are functions of their own, so that their frames are not
-/// parked with the goroutine.
+/// What comes before the park and what comes after it are functions of their own, so that their
+/// frames are not parked with the goroutine.
 #[cold]
 #[inline(never)]
 fn wait(arms: &[Arm<'_>], limit: Option<Instant>, token: &mut Token, at: At) -> Option<usize> {
@@ -174,7 +179,8 @@ fn enter(
     let sole = arms.len() == 1 && limit.is_none();
     for (i, arm) in arms.iter().enumerate() {
         let seat = Seat { waiter, node: nodes.get(i), outcome: Outcome(Outcome::FIRST + i as u32), sole };
-        // SAFETY: each node is used for one arm of this wait, and the caller keeps `nodes` until it has left.
+        // SAFETY: each node is used for one arm of this wait, and the caller keeps `nodes` until it
+        // has left.
         match unsafe { arm.handle.enter(seat, token) } {
             Entry::Waiting(until) => deadline = earlier(deadline, until),
             Entry::Lost => return Entered::Lost(i),
@@ -290,7 +296,8 @@ impl Nodes {
 
 impl Drop for Nodes {
     fn drop(&mut self) {
-        // SAFETY: the slice came from a box; by the contract of `enter` all its nodes have left their queues.
+        // SAFETY: the slice came from a box; by the contract of `enter` all its nodes have left
+        // their queues.
         drop(unsafe { Box::from_raw(self.others.as_ptr()) });
     }
 }

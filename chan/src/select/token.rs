@@ -4,10 +4,11 @@ use crate::cell::{self, Words};
 use crate::pairs::PairKey;
 use crate::waiters::Node;
 
-/// The chosen operation's state. Only the arm that filled a token reads it, so the type of the message is known.
+/// The chosen operation's state. Only the arm that filled a token reads it, so the type of the
+/// message is known.
 ///
-/// A received message of up to four words lies in here: most messages, `String` and `Vec` among them, go through a
-/// select that finds them ready without an allocation.
+/// A received message of up to four words lies in here: most messages, `String` and `Vec` among
+/// them, go through a select that finds them ready without an allocation.
 pub(crate) struct Token {
     holds: Holds,
     words: Words<4>,
@@ -69,7 +70,8 @@ impl Token {
         cell::store(&mut self.words, key);
     }
 
-    /// Empties the token, and says what was in it. The words keep what they hold until the next `set`.
+    /// Empties the token, and says what was in it. The words keep what they hold until the next
+    /// `set`.
     #[inline]
     pub(crate) fn take(&mut self) -> Holds {
         std::mem::replace(&mut self.holds, Holds::Nothing)

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 /// Runs `f` in a goroutine of its own, `duration` from now.
 ///
-/// The goroutine is started now and waits; it ends when the handle has been dropped and nothing is to come any
-/// more. To drop the handle does not stop what was set. `f` can run again after a [`reset`](AfterFunc::reset), one run
-/// after the other. If it panics it does not run again.
+/// The goroutine is started now and waits; it ends when the handle has been dropped and nothing is
+/// to come any more. To drop the handle does not stop what was set. `f` can run again after a
+/// [`reset`](AfterFunc::reset), one run after the other. If it panics it does not run again.
 ///
 /// # Examples
 /// ```
@@ -62,8 +62,8 @@ pub struct AfterFunc {
 }
 
 impl AfterFunc {
-    /// Stops it. True if this prevented a run; false if that has been started, or it was stopped already. It does not
-    /// wait for one that runs.
+    /// Stops it. True if this prevented a run; false if that has been started, or it was stopped
+    /// already. It does not wait for one that runs.
     ///
     /// # Examples
     /// ```
@@ -78,7 +78,8 @@ impl AfterFunc {
         self.timer.stop()
     }
 
-    /// Sets it to run `duration` from now, whatever its state. Returns what [`stop`](AfterFunc::stop) would have.
+    /// Sets it to run `duration` from now, whatever its state. Returns what
+    /// [`stop`](AfterFunc::stop) would have.
     ///
     /// # Examples
     /// ```
@@ -96,7 +97,8 @@ impl AfterFunc {
         self.timer.reset(duration)
     }
 
-    /// Sets it to run at `when`, whatever its state. Returns what [`stop`](AfterFunc::stop) would have.
+    /// Sets it to run at `when`, whatever its state. Returns what [`stop`](AfterFunc::stop) would
+    /// have.
     ///
     /// # Examples
     /// ```

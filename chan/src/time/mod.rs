@@ -1,4 +1,5 @@
-//! Points in time: sleeping, channels that tell the time, timers that can be stopped and set again, and limits.
+//! Points in time: sleeping, channels that tell the time, timers that can be stopped and set again,
+//! and limits.
 //!
 //! | Go | here |
 //! | --- | --- |
@@ -8,12 +9,12 @@
 //! | `time.NewTicker(d)` | [`Ticker::new`] |
 //! | `time.AfterFunc(d, f)` | [`after_func`] |
 //!
-//! Behaviour is that of Go 1.23 and later: after a `stop` or a `reset` no message of before is received, and what is
-//! dropped needs no `stop`. A timer is not an object in a table somewhere but the instant of its next message, and
-//! whoever waits for it sleeps until then.
+//! Behaviour is that of Go 1.23 and later: after a `stop` or a `reset` no message of before is
+//! received, and what is dropped needs no `stop`. A timer is not an object in a table somewhere but
+//! the instant of its next message, and whoever waits for it sleeps until then.
 //!
-//! Nothing is ever early, by the clock of [`Instant`](std::time::Instant). How late it is depends on how busy the
-//! machine is.
+//! Nothing is ever early, by the clock of [`Instant`](std::time::Instant). How late it is depends
+//! on how busy the machine is.
 //!
 //! # Examples
 //! A server that closes what has been idle for a while:

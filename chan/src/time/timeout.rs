@@ -8,9 +8,10 @@ use std::time::Duration;
 
 /// Runs `f` in a goroutine of its own and returns its result, if it ends within `duration`.
 ///
-/// If it does not, `f` is *not* stopped, since nothing in Rust can be stopped from outside: it runs on by itself, and
-/// its result is dropped. What can be long should take a [`Context`](crate::context::Context), and look at it; with
-/// one, [`with_timeout`](crate::context::with_timeout) says the same without a goroutine.
+/// If it does not, `f` is *not* stopped, since nothing in Rust can be stopped from outside: it runs
+/// on by itself, and its result is dropped. What can be long should take a
+/// [`Context`](crate::context::Context), and look at it; with one,
+/// [`with_timeout`](crate::context::with_timeout) says the same without a goroutine.
 ///
 /// # Errors
 /// If the time was up.

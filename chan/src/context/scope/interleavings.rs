@@ -1,7 +1,8 @@
 //! Every interleaving of cancels, new children and drops on a small tree.
 //!
-//! All that the parties share is under locks of which nobody holds two, so their critical sections are the steps of
-//! the protocol, and here they are carried out one by one in every possible order, on one thread.
+//! All that the parties share is under locks of which nobody holds two, so their critical sections
+//! are the steps of the protocol, and here they are carried out one by one in every possible order,
+//! on one thread.
 
 use super::*;
 
@@ -55,7 +56,8 @@ fn cancel(name: &'static str) -> Party {
             Walk::from(world.get(name).unwrap(), End { error: Error::Canceled, cause: None })
         });
         if current.visit_next() {
-            // Children are found in the order of their addresses' hashes; every run shall go the same way.
+            // Children are found in the order of their addresses' hashes; every run shall go the
+            // same way.
             let age = |scope: &Arc<Scope>| {
                 world.everyone.iter().position(|one| std::ptr::eq(one.as_ptr(), Arc::as_ptr(scope)))
             };
