@@ -9,8 +9,8 @@
 use crate::cell::{load, store};
 use crate::channel::{Channel, Found, Guard};
 use crate::error::{RecvTimeoutError, SendTimeoutError};
-use crate::pairs::Met;
-use crate::waiters::{Held, LONE, Node, Note};
+use crate::pairs::PairOutcome;
+use crate::waiters::{NodeRef, NodeValue, Note, SINGLE_QUEUE};
 use narrowboat_runtime::park::{self, Outcome, Reason, Waiter, checkpoint};
 use std::panic::Location;
 use std::time::{Duration, Instant};
@@ -64,7 +64,7 @@ enum Missed {
 
 /// How a receive goes on when the buffer is empty.
 enum Begun<T> {
-    Held(Held<T>),
+    Value(NodeValue<T>),
     /// The calling party's own node is in the queue.
     Waiting(Waiter),
     Missed(Missed),
@@ -77,16 +77,16 @@ impl<T> Channel<T> {
         loop {
             let mut state = self.lock();
             if let Some(message) = state.ring.pop() {
-                self.popped(state);
+                self.after_pop(state);
                 checkpoint();
                 return Ok(message);
             }
             let held = match self.begin_recv(state, limit, at) {
-                Begun::Held(held) => Ok(held),
+                Begun::Value(held) => Ok(held),
                 Begun::Missed(missed) => Err(missed),
                 Begun::Waiting(me) => match limit {
                     Limit::Until(deadline) => self.end_recv(me, deadline, at),
-                    _ => arrived(sleep(me)),
+                    _ => note_result(sleep(me)),
                 },
             };
             match held {
@@ -106,11 +106,13 @@ impl<T> Channel<T> {
     #[inline(never)]
     fn begin_recv(&self, state: Guard<'_, T>, limit: Limit, at: At) -> Begun<T> {
         let missed = match self.find(state) {
-            Found::Held(held) => return Begun::Held(held),
-            Found::Late(sender) => match met(self.meet(sender, limit != Limit::None, at), limit) {
-                Ok(held) => return Begun::Held(held),
-                Err(missed) => missed,
-            },
+            Found::Value(held) => return Begun::Value(held),
+            Found::Lazy(sender) => {
+                match pair_result(self.await_lazy_send(sender, limit != Limit::None, at), limit) {
+                    Ok(held) => return Begun::Value(held),
+                    Err(missed) => missed,
+                }
+            }
             Found::Closed => Missed::Closed,
             Found::Nothing(mut state) => {
                 if limit.is_reached() {
@@ -120,14 +122,14 @@ impl<T> Channel<T> {
                         drop(state);
                         park::refuse();
                     };
-                    let node = Node::new(me.node());
+                    let node = NodeRef::new(me.node());
                     // SAFETY: the node is our own and in no queue, and it lives for ever; a receive
                     // needs nothing in it. Without a deadline nobody but a holder of the channel's
                     // lock can end the wait.
-                    unsafe { state.recvs.enter(node, me, LONE, limit == Limit::None) };
-                    let called = state.sends.call_watchers();
+                    unsafe { state.recvs.enter(node, me, SINGLE_QUEUE, limit == Limit::None) };
+                    let watchers = state.sends.take_watchers();
                     drop(state);
-                    called.wake();
+                    watchers.wake();
                     return Begun::Waiting(me);
                 }
             }
@@ -138,10 +140,10 @@ impl<T> Channel<T> {
 
     #[cold]
     #[inline(never)]
-    fn end_recv(&self, me: Waiter, deadline: Instant, at: At) -> Result<Held<T>, Missed> {
+    fn end_recv(&self, me: Waiter, deadline: Instant, at: At) -> Result<NodeValue<T>, Missed> {
         match sleep_until(me, deadline) {
-            (node, Some(Note::PAIRED)) => met(self.rejoin(node, at), Limit::Until(deadline)),
-            (node, Some(note)) => arrived((node, note)),
+            (node, Some(Note::PAIRED)) => pair_result(self.resume_pair(node, at), Limit::Until(deadline)),
+            (node, Some(note)) => note_result((node, note)),
             (node, None) => {
                 // SAFETY: entered by `begin_recv`.
                 unsafe { self.lock().recvs.leave(node) };
@@ -183,24 +185,24 @@ impl<T> Channel<T> {
             drop(state);
             park::refuse();
         };
-        let node = Node::new(me.node());
+        let node = NodeRef::new(me.node());
         // SAFETY: the node is our own and in no queue, and it lives for ever; note and cell are
         // those of a send with a value. Without a deadline nobody but a holder of the channel's
         // lock can end the wait.
         unsafe {
             store(node.cell(), message);
             node.set_note(Note::VALUE);
-            state.sends.enter(node, me, LONE, sole);
+            state.sends.enter(node, me, SINGLE_QUEUE, sole);
         }
-        let called = state.recvs.call_watchers();
+        let watchers = state.recvs.take_watchers();
         drop(state);
-        called.wake();
+        watchers.wake();
         me
     }
 
     #[cold]
     #[inline(never)]
-    fn end_send(&self, me: Waiter, deadline: Instant) -> (Node, Option<Note>) {
+    fn end_send(&self, me: Waiter, deadline: Instant) -> (NodeRef, Option<Note>) {
         let (node, note) = sleep_until(me, deadline);
         if note.is_none() {
             // SAFETY: entered by `begin_send`.
@@ -212,24 +214,24 @@ impl<T> Channel<T> {
 
 /// What became of a receive that was half of a pair.
 #[cold]
-fn met<T>(met: Met, limit: Limit) -> Result<Held<T>, Missed> {
-    match met {
-        Met::Settled(node, note) => arrived((node, note)),
+fn pair_result<T>(outcome: PairOutcome, limit: Limit) -> Result<NodeValue<T>, Missed> {
+    match outcome {
+        PairOutcome::Settled(node, note) => note_result((node, note)),
         // In a model a time that a sleep lasts until may come at once, and then it is that of the
         // limit as well.
-        Met::Dissolved if limit.is_reached() || cfg!(loom) => Err(Missed::TimedOut),
-        Met::Dissolved => Err(Missed::Retry),
-        Met::Refused if limit.is_reached() => Err(Missed::TimedOut),
-        Met::Refused => park::refuse(),
+        PairOutcome::Dissolved if limit.is_reached() || cfg!(loom) => Err(Missed::TimedOut),
+        PairOutcome::Dissolved => Err(Missed::Retry),
+        PairOutcome::Refused if limit.is_reached() => Err(Missed::TimedOut),
+        PairOutcome::Refused => park::refuse(),
     }
 }
 
 /// What the note of the calling party's own node says after its wait for a message.
 #[inline]
-fn arrived<T>((node, note): (Node, Note)) -> Result<Held<T>, Missed> {
+fn note_result<T>((node, note): (NodeRef, Note)) -> Result<NodeValue<T>, Missed> {
     match note {
         // SAFETY: `DONE` says that there is a message, which the caller takes at once.
-        Note::DONE => Ok(unsafe { Held::arrived(node) }),
+        Note::DONE => Ok(unsafe { NodeValue::in_own_node(node) }),
         Note::CLOSED => Err(Missed::Closed),
         _ => Err(Missed::Retry),
     }
@@ -240,7 +242,7 @@ fn arrived<T>((node, note): (Node, Note)) -> Result<Held<T>, Missed> {
 /// # Safety
 /// The node is that of the calling party's last wait, which was such a send.
 #[cold]
-unsafe fn take_back<T>(node: Node, note: Option<Note>) -> SendTimeoutError<T> {
+unsafe fn take_back<T>(node: NodeRef, note: Option<Note>) -> SendTimeoutError<T> {
     // SAFETY: nobody has taken the value out of the cell, and the node is the caller's own.
     let message = unsafe { load::<T, 2>(node.cell()) };
     match note {
@@ -252,8 +254,8 @@ unsafe fn take_back<T>(node: Node, note: Option<Note>) -> SendTimeoutError<T> {
 /// Parks until the wait that `begin_recv` or `begin_send` has just begun is over. Returns the
 /// party's own node, and what it says.
 #[inline(never)]
-fn sleep(me: Waiter) -> (Node, Note) {
-    let node = Node::new(me.node());
+fn sleep(me: Waiter) -> (NodeRef, Note) {
+    let node = NodeRef::new(me.node());
     // SAFETY: `me` is from our latest `begin`, and its node is in a queue. Who ends the wait takes
     // it out.
     unsafe {
@@ -264,8 +266,8 @@ fn sleep(me: Waiter) -> (Node, Note) {
 
 /// As [`sleep`], but no longer than until `deadline`: there is no note if that ended the wait.
 #[inline(never)]
-fn sleep_until(me: Waiter, deadline: Instant) -> (Node, Option<Note>) {
-    let node = Node::new(me.node());
+fn sleep_until(me: Waiter, deadline: Instant) -> (NodeRef, Option<Note>) {
+    let node = NodeRef::new(me.node());
     // SAFETY: as in `sleep`; after a timeout the node, which is still in the queue, is not looked
     // at.
     unsafe {

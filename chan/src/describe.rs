@@ -4,7 +4,7 @@
 use crate::block::At;
 use crate::channel::UNBOUNDED;
 use crate::context::Scope;
-use crate::outside::State;
+use crate::outside::EventChannel;
 use crate::select::Arm;
 use crate::shim::{AtomicUsize, Ordering};
 use crate::timer::Timer;
@@ -15,19 +15,19 @@ use std::time::Instant;
 
 /// What can be told of a channel without its type and without its lock. Its address stands for the
 /// channel.
-pub(crate) struct Front {
+pub(crate) struct ChannelInfo {
     pub(crate) capacity: usize,
     pub(crate) senders: AtomicUsize,
     pub(crate) receivers: AtomicUsize,
     made_at: At,
 }
 
-impl Front {
+impl ChannelInfo {
     /// Of a channel with one sender and one receiver, made by the caller.
     #[track_caller]
-    pub(crate) fn new(capacity: usize) -> Front {
-        announce();
-        Front {
+    pub(crate) fn new(capacity: usize) -> ChannelInfo {
+        register_descriptions();
+        ChannelInfo {
             capacity,
             senders: AtomicUsize::new(1),
             receivers: AtomicUsize::new(1),
@@ -52,17 +52,17 @@ impl Front {
 
 /// Tells the runtime whom to ask.
 #[inline]
-pub(crate) fn announce() {
+pub(crate) fn register_descriptions() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let reasons: [(Reason, Describe); 6] = [
-            (Reason::Receive, |front, each| {
+            (Reason::Receive, |info, each| {
                 // SAFETY: by contract, as for those below. Who receives waits for want of messages,
-                each(unsafe { borrow::<Front>(front) }.thing("", EMPTY));
+                each(unsafe { borrow::<ChannelInfo>(info) }.thing("", EMPTY));
             }),
-            (Reason::Send, |front, each| {
+            (Reason::Send, |info, each| {
                 // SAFETY: and who sends for want of room.
-                each(unsafe { borrow::<Front>(front) }.thing("", FULL));
+                each(unsafe { borrow::<ChannelInfo>(info) }.thing("", FULL));
             }),
             (Reason::Select, |arms, each| {
                 // SAFETY: the object is the place on the stack where the select keeps its list.
@@ -76,9 +76,9 @@ pub(crate) fn announce() {
                 // SAFETY: as for the others.
                 each(unsafe { borrow::<Scope>(scope) }.thing(""));
             }),
-            (Reason::Readiness, |state, each| {
+            (Reason::Readiness, |source, each| {
                 // SAFETY: there are no states with other messages.
-                each(Thing { operation: "", ..unsafe { borrow::<State<()>>(state) }.thing() });
+                each(Thing { operation: "", ..unsafe { borrow::<EventChannel<()>>(source) }.thing() });
             }),
         ];
         reasons.into_iter().for_each(|(reason, by)| park::describe_with(reason, by));

@@ -99,5 +99,5 @@ pub mod __private {
 /// What the other crates of Narrowboat put behind a [`Receiver`]. Not for programs.
 #[doc(hidden)]
 pub mod __outside {
-    pub use crate::outside::{Outside, either, receiver};
+    pub use crate::outside::{EventSource as Outside, either, receiver};
 }

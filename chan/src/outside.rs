@@ -1,7 +1,7 @@
 //! Channels whose messages are states of something outside this crate: a socket that can be read,
 //! for one.
 //!
-//! Such a channel has a message whenever [`Outside::is_so`] says that it is so; to receive it
+//! Such a channel has a message whenever [`EventSource::is_so`] says that it is so; to receive it
 //! changes nothing, and the next receive looks again. So a select that takes another arm has taken
 //! nothing away here. What is waited for keeps the queue of those who wait; like a timer's, it
 //! hands nobody anything: who is woken looks again.
@@ -14,8 +14,8 @@ use crate::error::RecvTimeoutError;
 use crate::receiver::Flavor;
 use crate::select::ready::ready;
 use crate::select::{Arm, Order};
-use crate::timer::{Event, Wait, sleep};
-use crate::waiters::Node;
+use crate::timer::{Event, Recheck, sleep};
+use crate::waiters::NodeRef;
 use narrowboat_runtime::park::{
     Outcome, Reason, Thing, WaitNode, Waiter, checkpoint, note_channel_to_outside,
 };
@@ -28,7 +28,7 @@ use std::time::Instant;
 /// # Safety
 /// A node that was entered is touched under the lock of its queue only, until it was taken out; a
 /// party that is taken out has had its wait ended by that, and is then woken, once.
-pub unsafe trait Outside: Send + Sync {
+pub unsafe trait EventSource: Send + Sync {
     /// Whether it is so now.
     fn is_so(&self) -> bool;
 
@@ -39,7 +39,7 @@ pub unsafe trait Outside: Send + Sync {
     ///
     /// # Safety
     /// The node is the calling party's, for its current wait, in no queue, and on the heap, where
-    /// it stays until [`leave`](Outside::leave), or until the caller returns from a park that this
+    /// it stays until [`leave`](EventSource::leave), or until the caller returns from a park that this
     /// node ended.
     unsafe fn enter(
         &self,
@@ -53,7 +53,7 @@ pub unsafe trait Outside: Send + Sync {
     /// Takes the node out of the queue, if it is still there.
     ///
     /// # Safety
-    /// [`enter`](Outside::enter) has put it there, and it is alive.
+    /// [`enter`](EventSource::enter) has put it there, and it is alive.
     unsafe fn leave(&self, node: NonNull<WaitNode>);
 
     /// What a dump says of it.
@@ -61,9 +61,9 @@ pub unsafe trait Outside: Send + Sync {
 }
 
 /// A receiver that has a message whenever it is so.
-pub fn receiver(what: impl Outside + 'static) -> Receiver<()> {
+pub fn receiver(what: impl EventSource + 'static) -> Receiver<()> {
     note_channel_to_outside();
-    Receiver { flavor: Flavor::State(Arc::new(State { what: Box::new(what), message: || () })) }
+    Receiver { flavor: Flavor::Event(Arc::new(EventChannel { what: Box::new(what), message: || () })) }
 }
 
 /// Waits until one of two receivers has a message, or is closed, and takes nothing. False if
@@ -74,18 +74,18 @@ pub fn either(one: &Receiver<()>, other: &Receiver<()>, deadline: Option<Instant
 }
 
 /// The channel of a state.
-pub(crate) struct State<T> {
-    what: Box<dyn Outside>,
+pub(crate) struct EventChannel<T> {
+    what: Box<dyn EventSource>,
     /// `T` is `()`, which the type of a receiver does not know.
     message: fn() -> T,
 }
 
-impl<T> State<T> {
+impl<T> EventChannel<T> {
     pub(crate) fn try_recv(&self) -> Option<T> {
         self.what.is_so().then(self.message)
     }
 
-    pub(crate) fn is_so(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         self.what.is_so()
     }
 
@@ -105,24 +105,24 @@ impl<T> State<T> {
 }
 
 // Not inlined, as for timers.
-impl<T> Event for State<T> {
+impl<T> Event for EventChannel<T> {
     const REASON: Reason = Reason::Readiness;
 
     #[inline(never)]
-    unsafe fn enter(&self, node: Node, me: Waiter, outcome: Outcome, sole: bool) -> Wait {
+    unsafe fn enter(&self, node: NodeRef, me: Waiter, outcome: Outcome, sole: bool) -> Recheck {
         let mut until = None;
         // SAFETY: by contract.
-        if unsafe { self.what.enter(node.place(), me, outcome, sole, &mut until) } {
-            Wait::Until(until)
+        if unsafe { self.what.enter(node.as_ptr(), me, outcome, sole, &mut until) } {
+            Recheck::Later(until)
         } else {
-            Wait::Over
+            Recheck::Now
         }
     }
 
     #[inline(never)]
-    unsafe fn leave(&self, node: Node) {
+    unsafe fn leave(&self, node: NodeRef) {
         // SAFETY: by contract.
-        unsafe { self.what.leave(node.place()) }
+        unsafe { self.what.leave(node.as_ptr()) }
     }
 }
 
@@ -160,7 +160,7 @@ mod tests {
 
     // SAFETY: the queue and its nodes are touched under the lock, and `switch` wakes whom it takes
     // out.
-    unsafe impl Outside for Arc<Lamp> {
+    unsafe impl EventSource for Arc<Lamp> {
         fn is_so(&self) -> bool {
             self.0.lock().unwrap().0
         }

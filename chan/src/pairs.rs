@@ -11,14 +11,14 @@
 //!    send. The node is in no queue. A send that has been asleep looks when it wakes whether the
 //!    pair still exists; if not, its select starts over, as nothing has been done yet. A receive
 //!    that has been asleep is woken to wait anew, as below.
-//! 2. *Wait.* The receive parks, for [`PATIENCE`] at first, and looks at the send then.
+//! 2. *Wait.* The receive parks, for [`FIRST_WAIT`] at first, and looks at the send then.
 //! 3. *Settle.* Under the lock, the send takes the pair out, moves its message into the node, and
 //!    wakes the receive. It does the same, without a message, if it gives up. A close changes
 //!    nothing for a pair.
 //! 4. *Dissolve.* If the send has not woken yet, or has paused since it was chosen (its expression
 //!    waits for something), the receive takes the pair out, under the lock, and is free: it enters
 //!    the queue like any other, or tells that its limit has been reached. If the send has not
-//!    paused, the receive goes on waiting, up to [`END_OF_PATIENCE`]. The send, when it has its
+//!    paused, the receive goes on waiting, up to [`MAX_WAIT`]. The send, when it has its
 //!    message, finds no pair, and goes on like a plain send: its message goes to the next receive,
 //!    which may be the same one.
 //!
@@ -38,21 +38,21 @@
 use crate::block::At;
 use crate::cell::{load, store};
 use crate::channel::Channel;
-use crate::waiters::{LONE, LateSend, Node, Note, Owed};
+use crate::waiters::{LazySend, NodeRef, Note, SINGLE_QUEUE, Wakeup};
 use narrowboat_runtime::park::{Activity, NodeCell, Outcome, Reason, Waiter};
 use std::time::{Duration, Instant};
 
 /// How long a receive that is in a hurry waits before it looks whether the making of its message
 /// has paused.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(1);
+pub(crate) const FIRST_WAIT: Duration = Duration::from_millis(1);
 
 /// How long it waits if that has not paused: the expression computes or blocks its thread, or the
 /// thread does not run.
-const END_OF_PATIENCE: Duration = Duration::from_millis(100);
+const MAX_WAIT: Duration = Duration::from_millis(100);
 
 /// What the receive of a pair does.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Receive {
+pub(crate) enum ReceiveState {
     /// It is awake, and comes to look at the pair.
     Awake,
     /// It sleeps in the wait of step 2, which is not ended.
@@ -61,8 +61,8 @@ pub(crate) enum Receive {
 
 struct Pair {
     serial: u32,
-    node: Node,
-    receive: Receive,
+    node: NodeRef,
+    receive: ReceiveState,
     /// The send, as it was when it began to make its message.
     sender: Option<Activity>,
     /// What became of the pair, if the receive was awake then and has yet to learn it; the words
@@ -77,11 +77,11 @@ impl Pair {
     /// the caller's.
     fn is_asleep(&self) -> bool {
         match self.receive {
-            Receive::Awake => false,
+            ReceiveState::Awake => false,
             // SAFETY: by the contract of `insert` the node is alive and guarded by the lock, under
             // which pairs are looked at. If the time of the receive has come first, it wakes by
             // itself.
-            Receive::Waiting => unsafe { self.node.waiter() }.try_end(LONE),
+            ReceiveState::Waiting => unsafe { self.node.waiter() }.try_end(SINGLE_QUEUE),
         }
     }
 
@@ -89,7 +89,7 @@ impl Pair {
     ///
     /// # Safety
     /// The node is alive, and the caller's.
-    unsafe fn tell(&self, note: Note, words: NodeCell) {
+    unsafe fn set_result(&self, note: Note, words: NodeCell) {
         // SAFETY: by contract. A receive needs nothing in its cell.
         unsafe {
             *self.node.cell() = words;
@@ -114,7 +114,7 @@ pub(crate) struct Pairs {
 
 #[derive(Default)]
 struct Table {
-    places: Vec<Option<Pair>>,
+    entries: Vec<Option<Pair>>,
     free: Vec<u32>,
     serial: u32,
 }
@@ -135,8 +135,8 @@ impl Pairs {
     /// been taken out, and from here on is touched under the lock only.
     pub(crate) unsafe fn insert(
         &mut self,
-        node: Node,
-        receive: Receive,
+        node: NodeRef,
+        receive: ReceiveState,
         sender: Option<Activity>,
     ) -> PairKey {
         let table = self.table.get_or_insert_default();
@@ -145,34 +145,34 @@ impl Pairs {
         let pair = Some(Pair { serial, node, receive, sender, settled: None, words });
         let index = match table.free.pop() {
             Some(index) => {
-                table.places[index as usize] = pair;
+                table.entries[index as usize] = pair;
                 index
             }
             None => {
-                table.places.push(pair);
-                (table.places.len() - 1) as u32
+                table.entries.push(pair);
+                (table.entries.len() - 1) as u32
             }
         };
         PairKey { index, serial: table.serial }
     }
 
     fn get(&mut self, key: PairKey) -> Option<&mut Pair> {
-        let pair = self.table.as_mut()?.places.get_mut(key.index as usize)?.as_mut()?;
+        let pair = self.table.as_mut()?.entries.get_mut(key.index as usize)?.as_mut()?;
         (pair.serial == key.serial).then_some(pair)
     }
 
     /// The calling send, which has been asleep, is about to make its message: false if there is no
     /// such pair any more.
-    pub(crate) fn start(&mut self, key: PairKey) -> bool {
+    pub(crate) fn begin_message(&mut self, key: PairKey) -> bool {
         self.get(key).map(|pair| pair.sender = Some(Activity::of_caller())).is_some()
     }
 
     /// Step 2, before the park of a receive that has been awake: what its node says now, if the
     /// pair has been settled.
-    pub(crate) fn wait(&mut self, key: PairKey) -> Option<Note> {
+    pub(crate) fn begin_wait(&mut self, key: PairKey) -> Option<Note> {
         let pair = self.get(key).expect("a receive that is awake takes its pair out itself");
-        pair.receive = Receive::Waiting;
-        if pair.settled.is_some() { self.leave(key) } else { None }
+        pair.receive = ReceiveState::Waiting;
+        if pair.settled.is_some() { self.dissolve(key) } else { None }
     }
 
     /// Whether the receive had better leave.
@@ -185,11 +185,11 @@ impl Pairs {
 
     /// Step 4: dissolves the pair. If it has been settled, the result is what the node of the
     /// receive says now.
-    pub(crate) fn leave(&mut self, key: PairKey) -> Option<Note> {
+    pub(crate) fn dissolve(&mut self, key: PairKey) -> Option<Note> {
         let pair = self.remove(key).expect("a receive whose time has come takes its pair out itself");
         let note = pair.settled?;
         // SAFETY: the caller is the party of the node, and awake.
-        unsafe { pair.tell(note, pair.words) };
+        unsafe { pair.set_result(note, pair.words) };
         Some(note)
     }
 
@@ -198,10 +198,10 @@ impl Pairs {
         self.get(key)?;
         let table = self.table.as_mut()?;
         table.free.push(key.index);
-        let pair = table.places[key.index as usize].take();
-        if table.free.len() == table.places.len() {
+        let pair = table.entries[key.index as usize].take();
+        if table.free.len() == table.entries.len() {
             table.free.clear();
-            table.places.clear();
+            table.entries.clear();
         }
         pair
     }
@@ -210,21 +210,21 @@ impl Pairs {
     ///
     /// # Safety
     /// The receives of this channel expect a `T`.
-    pub(crate) unsafe fn settle<T>(&mut self, key: PairKey, message: T) -> Result<Option<Owed>, T> {
+    pub(crate) unsafe fn settle<T>(&mut self, key: PairKey, message: T) -> Result<Option<Wakeup>, T> {
         if self.get(key).is_none() {
             return Err(message);
         }
         let mut words = NodeCell::uninit();
         store(&mut words, message);
-        Ok(self.end(key, Note::DONE, words))
+        Ok(self.finish(key, Note::DONE, words))
     }
 
     /// Step 3, of a send that gives up.
-    pub(crate) fn give_up(&mut self, key: PairKey) -> Option<Owed> {
-        self.end(key, Note::RETRY, NodeCell::uninit())
+    pub(crate) fn give_up(&mut self, key: PairKey) -> Option<Wakeup> {
+        self.finish(key, Note::RETRY, NodeCell::uninit())
     }
 
-    fn end(&mut self, key: PairKey, note: Note, words: NodeCell) -> Option<Owed> {
+    fn finish(&mut self, key: PairKey, note: Note, words: NodeCell) -> Option<Wakeup> {
         let pair = self.get(key)?;
         if !pair.is_asleep() {
             (pair.settled, pair.words) = (Some(note), words);
@@ -233,16 +233,16 @@ impl Pairs {
         let pair = self.remove(key)?;
         // SAFETY: the receive sleeps until we wake it, so its node is alive and ours.
         unsafe {
-            pair.tell(note, words);
-            Some(Owed::of(pair.node))
+            pair.set_result(note, words);
+            Some(Wakeup::of(pair.node))
         }
     }
 }
 
 /// How the wait of a receive for its pair's message ended.
-pub(crate) enum Met {
+pub(crate) enum PairOutcome {
     /// The node of the pair says how.
-    Settled(Node, Note),
+    Settled(NodeRef, Note),
     /// It took too long, and the pair has been dissolved.
     Dissolved,
     /// The caller cannot wait where it is. The send's select starts over.
@@ -254,23 +254,23 @@ impl<T> Channel<T> {
     /// party has no node in any queue.
     #[cold]
     #[inline(never)]
-    pub(crate) fn meet(&self, sender: LateSend, hurried: bool, at: At) -> Met {
+    pub(crate) fn await_lazy_send(&self, sender: LazySend, may_dissolve: bool, at: At) -> PairOutcome {
         let Some(me) = Waiter::try_begin(Reason::Receive, self.address(), at) else {
             sender.retry();
-            return Met::Refused;
+            return PairOutcome::Refused;
         };
-        let node = Node::new(me.node());
-        if !hurried {
+        let node = NodeRef::new(me.node());
+        if !may_dissolve {
             // SAFETY: our own node, which is in no queue and lives for ever; until we are woken it
             // is the send's. `me` is from our latest `begin`. We have ended the wait ourselves, in
             // the send's name: nothing else can.
             unsafe {
                 node.prepare(me);
-                let ended = me.try_end(LONE);
+                let ended = me.try_end(SINGLE_QUEUE);
                 debug_assert!(ended);
-                sender.meet(node);
+                sender.match_with(node);
                 me.park(None);
-                return Met::Settled(node, node.note());
+                return PairOutcome::Settled(node, node.note());
             }
         }
         let mut state = self.lock();
@@ -278,7 +278,7 @@ impl<T> Channel<T> {
         // here on but after the pair has been taken out.
         let key = unsafe {
             node.prepare(me);
-            state.pairs.insert(node, Receive::Waiting, None)
+            state.pairs.insert(node, ReceiveState::Waiting, None)
         };
         drop(state);
         sender.pair(key);
@@ -289,13 +289,13 @@ impl<T> Channel<T> {
     /// node says [`PAIRED`](Note::PAIRED).
     #[cold]
     #[inline(never)]
-    pub(crate) fn rejoin(&self, node: Node, at: At) -> Met {
+    pub(crate) fn resume_pair(&self, node: NodeRef, at: At) -> PairOutcome {
         let mut state = self.lock();
         // SAFETY: our own node, which nothing else touches while we are awake. By the note the cell
         // holds the key.
         let key = unsafe { load::<PairKey, 2>(node.cell()) };
-        if let Some(note) = state.pairs.wait(key) {
-            return Met::Settled(node, note);
+        if let Some(note) = state.pairs.begin_wait(key) {
+            return PairOutcome::Settled(node, note);
         }
         let me =
             Waiter::try_begin(Reason::Receive, self.address(), at).expect("it has been parked here before");
@@ -304,23 +304,26 @@ impl<T> Channel<T> {
     }
 
     /// Steps 2 and 4.
-    fn sleep_paired(&self, mut me: Waiter, node: Node, key: PairKey, at: At) -> Met {
+    fn sleep_paired(&self, mut me: Waiter, node: NodeRef, key: PairKey, at: At) -> PairOutcome {
         let begun = Instant::now();
-        let mut patience = PATIENCE;
+        let mut wait = FIRST_WAIT;
         loop {
             // SAFETY: `me` is from our latest `begin`. What settles the pair wakes us, or finds
             // that the time has come.
-            let outcome = unsafe { me.park(Some(begun + patience)) };
+            let outcome = unsafe { me.park(Some(begun + wait)) };
             if outcome != Outcome::TIMED_OUT {
                 // SAFETY: the pair has been taken out before we were woken, so the node is ours.
-                return Met::Settled(node, unsafe { node.note() });
+                return PairOutcome::Settled(node, unsafe { node.note() });
             }
             let mut state = self.lock();
-            if patience >= END_OF_PATIENCE || state.pairs.is_settled_or_slow(key) {
-                return state.pairs.leave(key).map_or(Met::Dissolved, |note| Met::Settled(node, note));
+            if wait >= MAX_WAIT || state.pairs.is_settled_or_slow(key) {
+                return state
+                    .pairs
+                    .dissolve(key)
+                    .map_or(PairOutcome::Dissolved, |note| PairOutcome::Settled(node, note));
             }
             me = self.begin_again(at);
-            patience = (patience * 2).min(END_OF_PATIENCE);
+            wait = (wait * 2).min(MAX_WAIT);
         }
     }
 

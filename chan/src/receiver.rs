@@ -4,7 +4,7 @@ use crate::block::{At, Limit};
 use crate::channel::Channel;
 use crate::context::Scope;
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
-use crate::outside::State;
+use crate::outside::EventChannel;
 use crate::timer::{Timer, recv_never};
 use narrowboat_runtime::park::checkpoint;
 use std::fmt;
@@ -39,7 +39,7 @@ pub(crate) enum Flavor<T> {
     /// `Context::done`.
     Done(Arc<Scope>),
     /// What another crate waits for.
-    State(Arc<State<T>>),
+    Event(Arc<EventChannel<T>>),
     /// `never`.
     Never,
 }
@@ -51,7 +51,7 @@ impl<T> Receiver<T> {
             Flavor::Channel(channel) => channel.recv(limit, at),
             Flavor::Timer(timer) => timer.recv(limit, at),
             Flavor::Done(scope) => Err(scope.recv(limit, at)),
-            Flavor::State(state) => state.recv(limit, at),
+            Flavor::Event(source) => source.recv(limit, at),
             Flavor::Never => recv_never(limit, at),
         }
     }
@@ -171,7 +171,7 @@ impl<T> Receiver<T> {
         checkpoint();
         match &self.flavor {
             Flavor::Channel(channel) => channel.close(),
-            Flavor::Timer(_) | Flavor::Done(_) | Flavor::State(_) | Flavor::Never => false,
+            Flavor::Timer(_) | Flavor::Done(_) | Flavor::Event(_) | Flavor::Never => false,
         }
     }
 
@@ -190,7 +190,7 @@ impl<T> Receiver<T> {
         match &self.flavor {
             Flavor::Channel(channel) => channel.is_closed(),
             Flavor::Done(scope) => scope.is_over(),
-            Flavor::Timer(_) | Flavor::State(_) | Flavor::Never => false,
+            Flavor::Timer(_) | Flavor::Event(_) | Flavor::Never => false,
         }
     }
 
@@ -221,7 +221,7 @@ impl<T> Receiver<T> {
         match &self.flavor {
             Flavor::Channel(channel) => channel.is_full(),
             Flavor::Timer(timer) => !timer.is_empty(),
-            Flavor::State(state) => state.is_so(),
+            Flavor::Event(source) => source.is_ready(),
             Flavor::Done(_) | Flavor::Never => true,
         }
     }
@@ -240,7 +240,7 @@ impl<T> Receiver<T> {
         match &self.flavor {
             Flavor::Channel(channel) => channel.len(),
             Flavor::Timer(timer) => usize::from(!timer.is_empty()),
-            Flavor::State(state) => usize::from(state.is_so()),
+            Flavor::Event(source) => usize::from(source.is_ready()),
             Flavor::Done(_) | Flavor::Never => 0,
         }
     }
@@ -258,7 +258,7 @@ impl<T> Receiver<T> {
         checkpoint();
         match &self.flavor {
             Flavor::Channel(channel) => channel.capacity(),
-            Flavor::Timer(_) | Flavor::State(_) => Some(1),
+            Flavor::Timer(_) | Flavor::Event(_) => Some(1),
             Flavor::Done(_) | Flavor::Never => Some(0),
         }
     }
@@ -279,7 +279,7 @@ impl<T> Receiver<T> {
             (Flavor::Channel(a), Flavor::Channel(b)) => Arc::ptr_eq(a, b),
             (Flavor::Timer(a), Flavor::Timer(b)) => Arc::ptr_eq(a, b),
             (Flavor::Done(a), Flavor::Done(b)) => Arc::ptr_eq(a, b),
-            (Flavor::State(a), Flavor::State(b)) => Arc::ptr_eq(a, b),
+            (Flavor::Event(a), Flavor::Event(b)) => Arc::ptr_eq(a, b),
             (Flavor::Never, Flavor::Never) => true,
             _ => false,
         }
@@ -309,7 +309,7 @@ impl<T> Clone for Receiver<T> {
             }
             Flavor::Timer(timer) => Flavor::Timer(timer.clone()),
             Flavor::Done(scope) => Flavor::Done(scope.clone()),
-            Flavor::State(state) => Flavor::State(state.clone()),
+            Flavor::Event(source) => Flavor::Event(source.clone()),
             Flavor::Never => Flavor::Never,
         };
         Receiver { flavor }

@@ -15,7 +15,7 @@
 //!    party that slept until its deadline looks like any other, and may find nothing, or a later
 //!    instant.
 //! 3. To set the timer is to replace the instant. If the new one is before `asleep_until` then
-//!    somebody might oversleep: all are taken out of the queue and told to look again, when the
+//!    somebody might oversleep: all are taken out of the queue and woken to look again, when the
 //!    lock has been released. If not, they find out by themselves in time; so a timer that is put
 //!    off again and again, before it fires, wakes nobody.
 //!
@@ -25,7 +25,7 @@
 use crate::block::{At, Limit};
 use crate::describe;
 use crate::error::RecvTimeoutError;
-use crate::waiters::{BlockedRecv, LONE, Node, Note, OwedAll, Waiters};
+use crate::waiters::{BlockedRecv, NodeRef, Note, SINGLE_QUEUE, Waiters, WakeList};
 use narrowboat_runtime::lock::Mutex;
 use narrowboat_runtime::park::{Outcome, Reason, Thing, Waiter, checkpoint};
 use std::sync::{MutexGuard, PoisonError};
@@ -81,17 +81,17 @@ impl<T> Timer<T> {
 
     /// Replaces whatever was to come. True if something was.
     pub(crate) fn set(&self, next: Option<Instant>, period: Option<Duration>) -> bool {
-        let mut told = OwedAll::new();
+        let mut woken = WakeList::new();
         let mut state = self.lock();
         let was = state.next.is_some();
         state.next = next;
         state.period = period;
         let sleepers = state.sleepers.as_mut().expect("only timers that can be set are set");
         if next.is_some_and(|next| sleepers.asleep_until.is_none_or(|until| next < until)) {
-            sleepers.queue.dismiss_with(Note::RETRY, &mut told);
+            sleepers.queue.claim_all(Note::RETRY, &mut woken);
         }
         drop(state);
-        told.wake();
+        woken.wake();
         checkpoint();
         was
     }
@@ -103,7 +103,7 @@ impl<T> Timer<T> {
         if now < when {
             return None;
         }
-        state.next = state.period.and_then(|period| following(when, period, now));
+        state.next = state.period.and_then(|period| next_tick(when, period, now));
         drop(state);
         Some((self.message)(when))
     }
@@ -139,21 +139,21 @@ pub(crate) trait Event {
     /// # Safety
     /// As for [`Waiters::enter`]; `sole` says that there is neither another arm nor a limit. After
     /// `Until` the node may be in the queue.
-    unsafe fn enter(&self, node: Node, me: Waiter, outcome: Outcome, sole: bool) -> Wait;
+    unsafe fn enter(&self, node: NodeRef, me: Waiter, outcome: Outcome, sole: bool) -> Recheck;
 
     /// Leaves the queue.
     ///
     /// # Safety
     /// The node was entered here, and is alive.
-    unsafe fn leave(&self, node: Node);
+    unsafe fn leave(&self, node: NodeRef);
 }
 
 /// What came of entering.
-pub(crate) enum Wait {
+pub(crate) enum Recheck {
     /// It has happened, and the queue was not entered.
-    Over,
-    /// The party has to look again at this instant, or when it is told to.
-    Until(Option<Instant>),
+    Now,
+    /// The party has to look again at this instant, or when it is woken to.
+    Later(Option<Instant>),
 }
 
 // Not inlined: the frame that sleeps is parked with its goroutine, and shall be small.
@@ -161,11 +161,11 @@ impl<T> Event for Timer<T> {
     const REASON: Reason = Reason::Timer;
 
     #[inline(never)]
-    unsafe fn enter(&self, node: Node, me: Waiter, outcome: Outcome, sole: bool) -> Wait {
+    unsafe fn enter(&self, node: NodeRef, me: Waiter, outcome: Outcome, sole: bool) -> Recheck {
         let mut state = self.lock();
         let next = state.next;
         if let Some(sleepers) = &mut state.sleepers {
-            sleepers.asleep_until = match (sleepers.queue.is_deserted(), sleepers.asleep_until) {
+            sleepers.asleep_until = match (sleepers.queue.is_empty(), sleepers.asleep_until) {
                 (false, until) => until.and_then(|until| next.map(|next| until.max(next))),
                 (true, _) => next,
             };
@@ -173,11 +173,11 @@ impl<T> Event for Timer<T> {
             // by nobody else.
             unsafe { sleepers.queue.enter(node, me, outcome, sole && next.is_none()) };
         }
-        Wait::Until(next)
+        Recheck::Later(next)
     }
 
     #[inline(never)]
-    unsafe fn leave(&self, node: Node) {
+    unsafe fn leave(&self, node: NodeRef) {
         if let Some(sleepers) = &mut self.lock().sleepers {
             // SAFETY: by contract.
             unsafe { sleepers.queue.leave(node) };
@@ -191,11 +191,11 @@ struct Never;
 impl Event for Never {
     const REASON: Reason = Reason::Never;
 
-    unsafe fn enter(&self, _: Node, _: Waiter, _: Outcome, _: bool) -> Wait {
-        Wait::Until(None)
+    unsafe fn enter(&self, _: NodeRef, _: Waiter, _: Outcome, _: bool) -> Recheck {
+        Recheck::Later(None)
     }
 
-    unsafe fn leave(&self, _: Node) {}
+    unsafe fn leave(&self, _: NodeRef) {}
 }
 
 /// A receive on a channel that never has a message.
@@ -213,16 +213,17 @@ pub(crate) fn sleep<E: Event>(event: &E, limit: Limit, at: At) -> Result<(), Rec
         checkpoint();
         return Err(RecvTimeoutError::Timeout);
     };
-    describe::announce();
+    describe::register_descriptions();
     let me = Waiter::begin(E::REASON, (&raw const *event).expose_provenance(), at);
     // SAFETY: our own node, which is in no queue and lives for ever. After the park it is taken
     // out, if nobody has. `me` is from our latest `begin`; if there is neither a deadline nor a
     // queue we sleep for ever, as is meant.
     unsafe {
-        if let Wait::Until(until) = event.enter(Node::new(me.node()), me, LONE, deadline.is_none())
+        if let Recheck::Later(until) =
+            event.enter(NodeRef::new(me.node()), me, SINGLE_QUEUE, deadline.is_none())
             && me.park(earlier(until, deadline)) == Outcome::TIMED_OUT
         {
-            event.leave(Node::new(me.node()));
+            event.leave(NodeRef::new(me.node()));
         }
     }
     Ok(())
@@ -246,7 +247,7 @@ pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant>
 /// The first instant after `now` that is a whole number of periods from `when`: a late receiver
 /// misses messages, but the clock does not go slow for it. `None` if there is no such instant in
 /// the range of the type.
-fn following(when: Instant, period: Duration, now: Instant) -> Option<Instant> {
+fn next_tick(when: Instant, period: Duration, now: Instant) -> Option<Instant> {
     let late = (now - when).as_nanos();
     let into = late.checked_rem(period.as_nanos()).unwrap_or(0);
     // The remainder is less than the period, of which the nanoseconds may be more than 64 bits.
@@ -262,12 +263,12 @@ mod tests {
     fn ticks_keep_their_phase() {
         let start = Instant::now();
         let ms = Duration::from_millis;
-        let next = |late| following(start, ms(50), start + ms(late)).unwrap() - start;
+        let next = |late| next_tick(start, ms(50), start + ms(late)).unwrap() - start;
         assert_eq!(next(0), ms(50));
         assert_eq!(next(49), ms(50));
         assert_eq!(next(50), ms(100));
         assert_eq!(next(375), ms(400));
-        assert_eq!(following(start, Duration::ZERO, start + ms(3)), Some(start + ms(3)));
-        assert_eq!(following(start, Duration::MAX, start), None);
+        assert_eq!(next_tick(start, Duration::ZERO, start + ms(3)), Some(start + ms(3)));
+        assert_eq!(next_tick(start, Duration::MAX, start), None);
     }
 }

@@ -8,16 +8,16 @@
 //! | --- | --- | --- |
 //! | receives | - | nothing |
 //! | sends | `VALUE` | the value |
-//! | sends | `LATE`: a selected send; its value is made only once it has been chosen ([`crate::pairs`]) | nothing |
+//! | sends | `LAZY`: a selected send; its value is made only once it has been chosen ([`crate::pairs`]) | nothing |
 //!
 //! | note at the wake-up | to a receive | to a send |
 //! | --- | --- | --- |
 //! | `DONE` | the cell holds the value | the value was taken |
 //! | `CLOSED` | nothing will come | the value (if there was one) is still in the cell |
-//! | `RETRY` | the partner gave up before it made its value, or a timer was set; try again | (late) the partner gave up; try again |
-//! | `RESERVED` | - | (late) a place in the buffer is kept for the value |
-//! | `MATCHED` | - | (late) the cell holds the node of a receive that waits for the value, however long it takes |
-//! | `PAIRED` | the value is being made; the cell holds the key of the pair | (late) a receive waits for the value, for a time; the cell holds the key of the pair |
+//! | `RETRY` | the partner gave up before it made its value, or a timer was set; try again | (lazy) the partner gave up; try again |
+//! | `RESERVED` | - | (lazy) a place in the buffer is kept for the value |
+//! | `MATCHED` | - | (lazy) the cell holds the node of a receive that waits for the value, however long it takes |
+//! | `PAIRED` | the value is being made; the cell holds the key of the pair | (lazy) a receive waits for the value, for a time; the cell holds the key of the pair |
 //!
 //! Taking a party out of a queue ends its wait: from then on its node belongs to the one who took
 //! it, until the wake-up, which must follow. The types below are consumed by what they do, so that
@@ -29,7 +29,7 @@
 //! counterpart never meets a watcher on its way to a party.
 
 use crate::cell::{load, store};
-use crate::pairs::{PairKey, Pairs, Receive};
+use crate::pairs::{PairKey, Pairs, ReceiveState};
 use narrowboat_runtime::park::{Activity, NodeCell, Outcome, WaitNode, WaitQueue, Waiter};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -41,7 +41,7 @@ pub(crate) struct Note(u8);
 impl Note {
     pub(crate) const NONE: Note = Note(0);
     pub(crate) const VALUE: Note = Note(1);
-    pub(crate) const LATE: Note = Note(2);
+    pub(crate) const LAZY: Note = Note(2);
     pub(crate) const DONE: Note = Note(3);
     pub(crate) const CLOSED: Note = Note(4);
     pub(crate) const RETRY: Note = Note(5);
@@ -55,15 +55,15 @@ impl Note {
 ///
 /// Copies are for passing it on; the methods state who may call them.
 #[derive(Clone, Copy)]
-pub(crate) struct Node(NonNull<WaitNode>);
+pub(crate) struct NodeRef(NonNull<WaitNode>);
 
-impl Node {
-    pub(crate) fn new(node: NonNull<WaitNode>) -> Node {
-        Node(node)
+impl NodeRef {
+    pub(crate) fn new(node: NonNull<WaitNode>) -> NodeRef {
+        NodeRef(node)
     }
 
     /// Where it lies.
-    pub(crate) fn place(self) -> NonNull<WaitNode> {
+    pub(crate) fn as_ptr(self) -> NonNull<WaitNode> {
         self.0
     }
 
@@ -77,7 +77,7 @@ impl Node {
     }
 
     /// # Safety
-    /// As for [`get`](Node::get).
+    /// As for [`get`](NodeRef::get).
     #[inline]
     pub(crate) unsafe fn note(self) -> Note {
         // SAFETY: by contract.
@@ -85,7 +85,7 @@ impl Node {
     }
 
     /// # Safety
-    /// As for [`get`](Node::get).
+    /// As for [`get`](NodeRef::get).
     #[inline]
     pub(crate) unsafe fn set_note(self, note: Note) {
         // SAFETY: by contract.
@@ -95,7 +95,7 @@ impl Node {
     /// The party that waits by way of this node.
     ///
     /// # Safety
-    /// As for [`get`](Node::get); the node has been prepared.
+    /// As for [`get`](NodeRef::get); the node has been prepared.
     pub(crate) unsafe fn waiter(self) -> Waiter {
         // SAFETY: by contract.
         unsafe { self.get() }.waiter()
@@ -104,14 +104,14 @@ impl Node {
     /// Prepares the node for a wait that is not in a queue.
     ///
     /// # Safety
-    /// As for [`get`](Node::get).
+    /// As for [`get`](NodeRef::get).
     pub(crate) unsafe fn prepare(self, me: Waiter) {
         // SAFETY: by contract.
-        unsafe { self.get() }.prepare(me, LONE, false);
+        unsafe { self.get() }.prepare(me, SINGLE_QUEUE, false);
     }
 
     /// # Safety
-    /// As for [`get`](Node::get).
+    /// As for [`get`](NodeRef::get).
     #[inline]
     pub(crate) unsafe fn cell<'a>(self) -> &'a mut NodeCell {
         // SAFETY: by contract.
@@ -136,19 +136,19 @@ impl Node {
 
 /// A party that has what it waited for and is only to be woken.
 #[must_use = "a party whose wait was ended sleeps on until it is woken"]
-pub(crate) struct Owed(Node);
+pub(crate) struct Wakeup(NodeRef);
 
-impl Owed {
+impl Wakeup {
     /// # Safety
     /// The node's party was claimed by the caller and told what it has to know, and this is its one
     /// wake-up.
-    pub(crate) unsafe fn of(node: Node) -> Owed {
-        Owed(node)
+    pub(crate) unsafe fn of(node: NodeRef) -> Wakeup {
+        Wakeup(node)
     }
 
     #[inline]
     pub(crate) fn wake(self) {
-        // SAFETY: an `Owed` stands for one claimed party, which this consumes.
+        // SAFETY: an `Wakeup` stands for one claimed party, which this consumes.
         unsafe {
             let waiter = self.0.get().waiter();
             waiter.unpark();
@@ -158,12 +158,12 @@ impl Owed {
 
 /// A receive that was taken out of its queue, and now waits for this caller only.
 #[must_use]
-pub(crate) struct BlockedRecv<T>(Node, PhantomData<fn(T)>);
+pub(crate) struct BlockedRecv<T>(NodeRef, PhantomData<fn(T)>);
 
 impl<T> BlockedRecv<T> {
     /// Hands the value over.
     #[inline]
-    pub(crate) fn give(self, value: T) {
+    pub(crate) fn deliver(self, value: T) {
         // SAFETY: the party is claimed, hence its node is ours; it expects a `T`, being from a
         // queue of such.
         unsafe {
@@ -174,50 +174,50 @@ impl<T> BlockedRecv<T> {
 
     /// Lets the party go without a value.
     #[cold]
-    pub(crate) fn give_up(self) {
+    pub(crate) fn retry(self) {
         // SAFETY: as in `give`.
         unsafe { self.0.wake_with(Note::RETRY) }
     }
 
     /// Whether it waits for a message of this channel and nothing else, however long it takes.
-    pub(crate) fn is_patient(&self) -> bool {
+    pub(crate) fn is_sole(&self) -> bool {
         // SAFETY: as in `give`.
         unsafe { self.0.get() }.is_sole()
     }
 
-    pub(crate) fn into_node(self) -> Node {
+    pub(crate) fn into_node(self) -> NodeRef {
         self.0
     }
 
     /// # Safety
     /// The node came from [`into_node`](BlockedRecv::into_node) of a receive of the same type, or
-    /// from the match of a late send of the same type, and comes back once.
-    pub(crate) unsafe fn from_node(node: Node) -> BlockedRecv<T> {
+    /// from the match of a lazy send of the same type, and comes back once.
+    pub(crate) unsafe fn from_node(node: NodeRef) -> BlockedRecv<T> {
         BlockedRecv(node, PhantomData)
     }
 
     /// Pairs it with a selected send that has yet to make its value, and is to be woken to learn
     /// that.
-    pub(crate) fn pair(self, pairs: &mut Pairs) -> (PairKey, Owed) {
+    pub(crate) fn pair(self, pairs: &mut Pairs) -> (PairKey, Wakeup) {
         // SAFETY: the party is claimed, hence its node is ours until it is woken. Because of the
         // note it then looks at the pair, and takes that out before it goes on.
         unsafe {
-            let key = pairs.insert(self.0, Receive::Awake, Some(Activity::of_caller()));
+            let key = pairs.insert(self.0, ReceiveState::Awake, Some(Activity::of_caller()));
             store(self.0.cell(), key);
             self.0.set_note(Note::PAIRED);
-            (key, Owed(self.0))
+            (key, Wakeup(self.0))
         }
     }
 }
 
 /// A send that was taken out of its queue.
 #[must_use]
-pub(crate) struct BlockedSend<T>(Node, PhantomData<fn() -> T>);
+pub(crate) struct BlockedSend<T>(NodeRef, PhantomData<fn() -> T>);
 
 /// What a blocked send has to offer.
 pub(crate) enum Offer<T> {
-    Value(Held<T>),
-    Late(LateSend),
+    Value(NodeValue<T>),
+    Lazy(LazySend),
 }
 
 impl<T> BlockedSend<T> {
@@ -225,9 +225,9 @@ impl<T> BlockedSend<T> {
     pub(crate) fn accept(self) -> Offer<T> {
         // SAFETY: the party is claimed, hence its node is ours.
         if unsafe { self.0.note() } == Note::VALUE {
-            Offer::Value(Held { node: self.0, owed: true, value: PhantomData })
+            Offer::Value(NodeValue { node: self.0, from_send: true, value: PhantomData })
         } else {
-            Offer::Late(LateSend(self.0))
+            Offer::Lazy(LazySend(self.0))
         }
     }
 }
@@ -237,21 +237,21 @@ impl<T> BlockedSend<T> {
 ///
 /// It is a word or two whatever the value is, and so are the frames it is passed through.
 #[must_use]
-pub(crate) struct Held<T> {
-    node: Node,
+pub(crate) struct NodeValue<T> {
+    node: NodeRef,
     /// The node belongs to a send, which is to be woken.
-    owed: bool,
+    from_send: bool,
     value: PhantomData<T>,
 }
 
-impl<T> Held<T> {
+impl<T> NodeValue<T> {
     /// A value in the calling party's own node.
     ///
     /// # Safety
     /// The node's cell holds a `T`, and the party does not wait before it has taken it.
     #[inline]
-    pub(crate) unsafe fn arrived(node: Node) -> Held<T> {
-        Held { node, owed: false, value: PhantomData }
+    pub(crate) unsafe fn in_own_node(node: NodeRef) -> NodeValue<T> {
+        NodeValue { node, from_send: false, value: PhantomData }
     }
 
     /// The value. The send that it comes from is woken; call it without any lock.
@@ -262,7 +262,7 @@ impl<T> Held<T> {
         // back with its wake-up.
         unsafe {
             let value = load::<T, 2>(self.node.cell());
-            if self.owed {
+            if self.from_send {
                 self.node.wake_with(Note::DONE);
             }
             value
@@ -270,32 +270,32 @@ impl<T> Held<T> {
     }
 
     /// The value, and the send that it comes from, to be woken when the lock has been released.
-    pub(crate) fn take_owing(self) -> (T, Owed) {
-        debug_assert!(self.owed);
+    pub(crate) fn take_with_wakeup(self) -> (T, Wakeup) {
+        debug_assert!(self.from_send);
         // SAFETY: as in `take`.
         unsafe {
             let value = load::<T, 2>(self.node.cell());
             self.node.set_note(Note::DONE);
-            (value, Owed(self.node))
+            (value, Wakeup(self.node))
         }
     }
 }
 
 /// A selected send that was taken out of its queue before it has a value.
 #[must_use]
-pub(crate) struct LateSend(Node);
+pub(crate) struct LazySend(NodeRef);
 
-impl LateSend {
+impl LazySend {
     /// Tells it that the buffer keeps a place for its value.
-    pub(crate) fn reserve(self) -> Owed {
+    pub(crate) fn reserve(self) -> Wakeup {
         // SAFETY: the party is claimed, hence its node is ours.
         unsafe { self.0.set_note(Note::RESERVED) };
-        Owed(self.0)
+        Wakeup(self.0)
     }
 
     /// Tells it that the receive of this node waits for its value.
-    pub(crate) fn meet(self, receiver: Node) {
-        // SAFETY: as in `reserve`; the cell of a late send holds nothing.
+    pub(crate) fn match_with(self, receiver: NodeRef) {
+        // SAFETY: as in `reserve`; the cell of a lazy send holds nothing.
         unsafe {
             store(self.0.cell(), receiver);
             self.0.wake_with(Note::MATCHED);
@@ -304,7 +304,7 @@ impl LateSend {
 
     /// Tells it that a receive waits for its value, for a time.
     pub(crate) fn pair(self, key: PairKey) {
-        // SAFETY: as in `reserve`; the cell of a late send holds nothing.
+        // SAFETY: as in `reserve`; the cell of a lazy send holds nothing.
         unsafe {
             store(self.0.cell(), key);
             self.0.wake_with(Note::PAIRED);
@@ -320,23 +320,23 @@ impl LateSend {
 }
 
 /// The outcome of every wait in one queue; what it led to is in the note.
-pub(crate) const LONE: Outcome = Outcome(Outcome::FIRST);
+pub(crate) const SINGLE_QUEUE: Outcome = Outcome(Outcome::FIRST);
 
 /// What stands in a queue: [`BlockedRecv`] or [`BlockedSend`].
-pub(crate) trait Party {
-    fn from_claimed(node: Node) -> Self;
+pub(crate) trait BlockedOperation {
+    fn from_claimed(node: NodeRef) -> Self;
 }
 
-impl<T> Party for BlockedRecv<T> {
+impl<T> BlockedOperation for BlockedRecv<T> {
     #[inline]
-    fn from_claimed(node: Node) -> Self {
+    fn from_claimed(node: NodeRef) -> Self {
         BlockedRecv(node, PhantomData)
     }
 }
 
-impl<T> Party for BlockedSend<T> {
+impl<T> BlockedOperation for BlockedSend<T> {
     #[inline]
-    fn from_claimed(node: Node) -> Self {
+    fn from_claimed(node: NodeRef) -> Self {
         BlockedSend(node, PhantomData)
     }
 }
@@ -346,24 +346,24 @@ impl<T> Party for BlockedSend<T> {
 pub(crate) struct Waiters<P> {
     queue: WaitQueue,
     watchers: WaitQueue,
-    party: PhantomData<fn(P) -> P>,
+    operation: PhantomData<fn(P) -> P>,
 }
 
-impl<P: Party> Waiters<P> {
+impl<P: BlockedOperation> Waiters<P> {
     pub(crate) fn new() -> Self {
-        Waiters { queue: WaitQueue::new(), watchers: WaitQueue::new(), party: PhantomData }
+        Waiters { queue: WaitQueue::new(), watchers: WaitQueue::new(), operation: PhantomData }
     }
 
     /// Whether nobody waits or watches here; somebody whose wait has just ended elsewhere may. One
     /// branch, because every operation takes it.
     #[inline]
-    pub(crate) fn is_deserted(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty() & self.watchers.is_empty()
     }
 
     /// Whether a party stands here that still waits.
-    pub(crate) fn has_party(&self) -> bool {
-        used();
+    pub(crate) fn has_waiter(&self) -> bool {
+        count_use();
         self.queue.has_waiting()
     }
 
@@ -376,7 +376,7 @@ impl<P: Party> Waiters<P> {
     /// elsewhere.
     #[inline]
     pub(crate) fn has_other_than(&self, me: Waiter) -> bool {
-        used();
+        count_use();
         !self.queue.is_empty() && self.queue.has_other_than(me)
     }
 
@@ -386,29 +386,29 @@ impl<P: Party> Waiters<P> {
         if self.queue.is_empty() {
             return None;
         }
-        used();
-        self.queue.pop_claim(None).map(|node| P::from_claimed(Node(node)))
+        count_use();
+        self.queue.pop_claim(None).map(|node| P::from_claimed(NodeRef(node)))
     }
 
     /// Takes out everybody, to be told that the channel is closed.
-    pub(crate) fn dismiss(&mut self, into: &mut OwedAll) {
-        self.dismiss_with(Note::CLOSED, into);
+    pub(crate) fn claim_all_closed(&mut self, into: &mut WakeList) {
+        self.claim_all(Note::CLOSED, into);
     }
 
     /// Takes out everybody, to be told what the note says.
-    pub(crate) fn dismiss_with(&mut self, note: Note, into: &mut OwedAll) {
-        into.take(&mut self.queue, note);
-        into.take(&mut self.watchers, note);
+    pub(crate) fn claim_all(&mut self, note: Note, into: &mut WakeList) {
+        into.claim_from(&mut self.queue, note);
+        into.claim_from(&mut self.watchers, note);
     }
 
     /// Takes out the watchers, to be told that their turn has come.
     #[inline]
-    pub(crate) fn call_watchers(&mut self) -> OwedAll {
-        let mut called = OwedAll::new();
+    pub(crate) fn take_watchers(&mut self) -> WakeList {
+        let mut watchers = WakeList::new();
         if !self.watchers.is_empty() {
-            called.take(&mut self.watchers, Note::NONE);
+            watchers.claim_from(&mut self.watchers, Note::NONE);
         }
-        called
+        watchers
     }
 
     /// Puts the calling party last.
@@ -419,8 +419,8 @@ impl<P: Party> Waiters<P> {
     /// [`leave`](Waiters::leave) or by another party, which for a wait that was ended by this node
     /// is when the caller returns from its park. `sole` as in [`WaitNode::prepare`].
     #[inline]
-    pub(crate) unsafe fn enter(&mut self, node: Node, me: Waiter, outcome: Outcome, sole: bool) {
-        used();
+    pub(crate) unsafe fn enter(&mut self, node: NodeRef, me: Waiter, outcome: Outcome, sole: bool) {
+        count_use();
         // SAFETY: by contract.
         unsafe {
             node.get().prepare(me, outcome, sole);
@@ -433,8 +433,8 @@ impl<P: Party> Waiters<P> {
     /// # Safety
     /// The node was entered here, or never entered anywhere, and is alive.
     #[inline]
-    pub(crate) unsafe fn leave(&mut self, node: Node) {
-        used();
+    pub(crate) unsafe fn leave(&mut self, node: NodeRef) {
+        count_use();
         // SAFETY: by contract.
         unsafe { self.queue.remove(node.0) };
     }
@@ -443,8 +443,8 @@ impl<P: Party> Waiters<P> {
     ///
     /// # Safety
     /// As for [`enter`](Waiters::enter), with [`unwatch`](Waiters::unwatch) for `leave`.
-    pub(crate) unsafe fn watch(&mut self, node: Node, me: Waiter, outcome: Outcome, sole: bool) {
-        used();
+    pub(crate) unsafe fn watch(&mut self, node: NodeRef, me: Waiter, outcome: Outcome, sole: bool) {
+        count_use();
         // SAFETY: by contract.
         unsafe {
             node.get().prepare(me, outcome, sole);
@@ -456,8 +456,8 @@ impl<P: Party> Waiters<P> {
     ///
     /// # Safety
     /// The node came here by [`watch`](Waiters::watch), and is alive.
-    pub(crate) unsafe fn unwatch(&mut self, node: Node) {
-        used();
+    pub(crate) unsafe fn unwatch(&mut self, node: NodeRef) {
+        count_use();
         // SAFETY: by contract.
         unsafe { self.watchers.remove(node.0) };
     }
@@ -465,7 +465,7 @@ impl<P: Party> Waiters<P> {
 
 /// Counts what a thread does with queues, in tests. What one use costs is counted where queues are.
 #[inline(always)]
-fn used() {
+fn count_use() {
     #[cfg(test)]
     USES.with(|uses| uses.set(uses.get() + 1));
 }
@@ -475,22 +475,22 @@ thread_local!(pub(crate) static USES: std::cell::Cell<usize> = const { std::cell
 
 /// Any number of parties that are only to be woken, chained by their own nodes.
 #[must_use = "parties whose wait was ended sleep on until they are woken"]
-pub(crate) struct OwedAll(WaitQueue);
+pub(crate) struct WakeList(WaitQueue);
 
-impl OwedAll {
+impl WakeList {
     #[inline]
-    pub(crate) fn new() -> OwedAll {
-        OwedAll(WaitQueue::new())
+    pub(crate) fn new() -> WakeList {
+        WakeList(WaitQueue::new())
     }
 
     /// Ends the waits in a queue that stands under a lock of the caller's, leaving `note` in their
     /// nodes.
-    fn take(&mut self, queue: &mut WaitQueue, note: Note) {
+    fn claim_from(&mut self, queue: &mut WaitQueue, note: Note) {
         while let Some(node) = queue.pop_claim(None) {
             // SAFETY: a claimed node stands in no queue, lives until its party is woken, and is
             // ours.
             unsafe {
-                Node(node).set_note(note);
+                NodeRef(node).set_note(note);
                 self.0.push(node);
             }
         }
@@ -505,7 +505,7 @@ impl OwedAll {
             // therefore alive.
             unsafe {
                 self.0.remove(node);
-                Owed(Node(node)).wake();
+                Wakeup(NodeRef(node)).wake();
             }
         }
     }

@@ -35,8 +35,8 @@ use super::{Cause, Error};
 use crate::block::{At, Limit};
 use crate::describe::until;
 use crate::error::RecvTimeoutError;
-use crate::timer::{Event, Wait, sleep};
-use crate::waiters::{BlockedRecv, Node, OwedAll, Waiters};
+use crate::timer::{Event, Recheck, sleep};
+use crate::waiters::{BlockedRecv, NodeRef, Waiters, WakeList};
 use narrowboat_runtime::lock::{Mutex, OnceLock};
 use narrowboat_runtime::park::{Outcome, Reason, Thing, Waiter, checkpoint};
 use std::collections::HashMap;
@@ -150,13 +150,13 @@ impl Scope {
 
     /// Steps 2 to 4. When it returns, everything below is over.
     pub(super) fn cancel(self: &Arc<Scope>, cause: Option<Cause>) {
-        let mut walk = Walk::from(self.clone(), End { error: Error::Canceled, cause });
+        let mut walk = CancelWalk::from(self.clone(), End { error: Error::Canceled, cause });
         while walk.visit_next() {}
         walk.close();
     }
 
     /// Takes a child out that has ended, or that nobody has any more.
-    fn forget(&self, child: usize) {
+    fn remove_child(&self, child: usize) {
         let mut state = self.lock();
         let children = &mut state.children;
         children.remove(&child);
@@ -185,18 +185,18 @@ fn address(scope: &Arc<Scope>) -> usize {
 }
 
 /// A cancel on its way.
-struct Walk {
+struct CancelWalk {
     now: Instant,
     end: End,
     /// Found: visited up to `next`, then those to be visited.
     scopes: Vec<Arc<Scope>>,
     next: usize,
-    told: OwedAll,
+    woken: WakeList,
 }
 
-impl Walk {
-    fn from(scope: Arc<Scope>, end: End) -> Walk {
-        Walk { now: Instant::now(), end, scopes: vec![scope], next: 0, told: OwedAll::new() }
+impl CancelWalk {
+    fn from(scope: Arc<Scope>, end: End) -> CancelWalk {
+        CancelWalk { now: Instant::now(), end, scopes: vec![scope], next: 0, woken: WakeList::new() }
     }
 
     /// Step 2 for one scope. False if there is none left.
@@ -207,7 +207,7 @@ impl Walk {
         let end = expired.unwrap_or_else(|| self.end.clone());
         let mut state = scope.lock();
         scope.mark_with(end);
-        state.waiters.dismiss(&mut self.told);
+        state.waiters.claim_all_closed(&mut self.woken);
         self.scopes.extend(state.children.values().filter_map(Weak::upgrade));
         true
     }
@@ -220,9 +220,9 @@ impl Walk {
         }
         let first = &self.scopes[0];
         if let Some(parent) = &first.parent {
-            parent.forget(address(first));
+            parent.remove_child(address(first));
         }
-        self.told.wake();
+        self.woken.wake();
     }
 }
 
@@ -231,20 +231,20 @@ impl Event for Scope {
     const REASON: Reason = Reason::Context;
 
     #[inline(never)]
-    unsafe fn enter(&self, node: Node, me: Waiter, outcome: Outcome, sole: bool) -> Wait {
+    unsafe fn enter(&self, node: NodeRef, me: Waiter, outcome: Outcome, sole: bool) -> Recheck {
         let mut state = self.lock();
         if self.end.get().is_some() {
-            return Wait::Over;
+            return Recheck::Now;
         }
         let deadline = self.deadline();
         // SAFETY: by contract; a sole party without a deadline is woken by a cancel only, under the
         // lock.
         unsafe { state.waiters.enter(node, me, outcome, sole && deadline.is_none()) };
-        Wait::Until(deadline)
+        Recheck::Later(deadline)
     }
 
     #[inline(never)]
-    unsafe fn leave(&self, node: Node) {
+    unsafe fn leave(&self, node: NodeRef) {
         // SAFETY: by contract.
         unsafe { self.lock().waiters.leave(node) };
     }
@@ -256,7 +256,7 @@ impl Drop for Scope {
         let mut child = (&raw const *self).addr();
         let mut parent = self.parent.take();
         while let Some(scope) = parent {
-            scope.forget(child);
+            scope.remove_child(child);
             child = address(&scope);
             parent = Arc::into_inner(scope).and_then(|mut scope| scope.parent.take());
         }

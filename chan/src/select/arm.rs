@@ -5,13 +5,13 @@
 
 use super::token::{Holds, Token};
 use crate::block::At;
-use crate::channel::{Channel, Found, Guard, Place};
+use crate::channel::{Channel, Found, Guard, Reservation};
 use crate::describe::{EMPTY, FULL};
 use crate::error::{RecvError, SendError};
-use crate::pairs::Met;
+use crate::pairs::PairOutcome;
 use crate::receiver::Flavor;
-use crate::timer::{Event, Wait};
-use crate::waiters::{BlockedRecv, LateSend, Node, Note};
+use crate::timer::{Event, Recheck};
+use crate::waiters::{BlockedRecv, LazySend, NodeRef, Note};
 use crate::{Receiver, Sender};
 use narrowboat_runtime::park::{Outcome, Thing, Waiter};
 use std::sync::Arc;
@@ -48,20 +48,20 @@ pub(crate) enum Attempt {
     Ready,
     NotReady,
     /// A receive has met another select's send, whose message is yet to be made.
-    Late(LateSend),
+    Lazy(LazySend),
 }
 
 /// A waiting select's place at one of its arms.
-pub(super) struct Seat {
+pub(super) struct ArmNode {
     pub(super) waiter: Waiter,
-    pub(super) node: Node,
+    pub(super) node: NodeRef,
     pub(super) outcome: Outcome,
     /// The select has no other arm and no limit.
     pub(super) sole: bool,
 }
 
 /// What came of entering a queue.
-pub(super) enum Entry {
+pub(super) enum EnterResult {
     /// The node is in the queue (or the arm needs none). The select has to look at this arm again
     /// at the instant.
     Waiting(Option<Instant>),
@@ -76,13 +76,13 @@ pub(super) enum Accepted {
     /// The token is filled.
     Filled,
     /// The other side has given up; the select starts over.
-    Nothing,
+    Retry,
     /// A receive: its message is being made.
     Paired,
 }
 
 /// The outcome with which a select ends its own wait.
-pub(super) const BY_ITSELF: Outcome = Outcome(u32::MAX);
+pub(super) const ENDED_BY_SELECT: Outcome = Outcome(u32::MAX);
 
 /// An operation as the passes of a select see it.
 pub(super) trait Handle {
@@ -97,49 +97,49 @@ pub(super) trait Handle {
     /// under one lock.
     ///
     /// # Safety
-    /// The seat's node is the caller's, of its current wait, in no queue, on the heap, and stays
+    /// The arm_node's node is the caller's, of its current wait, in no queue, on the heap, and stays
     /// there until [`leave`](Handle::leave), or until the caller returns from a park that this node
     /// ended.
-    unsafe fn enter(&self, seat: Seat, token: &mut Token) -> Entry;
+    unsafe fn enter(&self, arm_node: ArmNode, token: &mut Token) -> EnterResult;
 
     /// Third pass: leaves the queue.
     ///
     /// # Safety
     /// The node was entered here, and is alive.
-    unsafe fn leave(&self, node: Node);
+    unsafe fn leave(&self, node: NodeRef);
 
     /// After a wait that this arm's node ended: fills the token.
     ///
     /// # Safety
     /// The node was entered here (or met a send found here), was chosen, and the caller has
     /// returned from its park.
-    unsafe fn accept(&self, node: Node, token: &mut Token) -> Accepted;
+    unsafe fn accept(&self, node: NodeRef, token: &mut Token) -> Accepted;
 
     /// Waits for the message of a selected send that an attempt at this arm has found.
-    fn meet(&self, sender: LateSend, hurried: bool, at: At) -> Met;
+    fn await_lazy_send(&self, sender: LazySend, may_dissolve: bool, at: At) -> PairOutcome;
 
     /// Waits for the message of a selected send, after [`accept`](Handle::accept) has said
     /// `Paired`.
     ///
     /// # Safety
     /// As for `accept`; the node is in no queue, and stays alive until this returns.
-    unsafe fn rejoin(&self, node: Node, at: At) -> Met;
+    unsafe fn resume_pair(&self, node: NodeRef, at: At) -> PairOutcome;
 
     /// Whether the operation is possible now. Nothing changes.
     fn is_ready(&self) -> bool;
 
-    /// Looks again and, if the operation is still impossible, puts the seat's node among its
+    /// Looks again and, if the operation is still impossible, puts the arm_node's node among its
     /// watchers, all under one lock. `Over` if it is possible; the node is then in no queue.
     ///
     /// # Safety
     /// As for [`enter`](Handle::enter), until [`unwatch`](Handle::unwatch).
-    unsafe fn watch(&self, seat: Seat) -> Wait;
+    unsafe fn watch(&self, arm_node: ArmNode) -> Recheck;
 
     /// Leaves the watchers.
     ///
     /// # Safety
     /// [`watch`](Handle::watch) has put the node there, and it is alive.
-    unsafe fn unwatch(&self, node: Node);
+    unsafe fn unwatch(&self, node: NodeRef);
 
     /// Undoes the choice: what the token holds goes back to where it came from, or is dropped if it
     /// cannot. With `foreign` messages are forgotten instead of dropped.
@@ -152,26 +152,26 @@ pub(super) trait Handle {
 impl<T> Channel<T> {
     fn attempt_recv(&self, mut state: Guard<'_, T>, token: &mut Token) -> Attempt {
         if let Some(message) = state.ring.pop() {
-            self.popped(state);
+            self.after_pop(state);
             token.set_message(message);
             return Attempt::Ready;
         }
         match self.find(state) {
-            Found::Held(held) => token.set_message(held.take()),
+            Found::Value(held) => token.set_message(held.take()),
             Found::Closed => token.set(Holds::Closed),
             Found::Nothing(_) => return Attempt::NotReady,
-            Found::Late(sender) => return Attempt::Late(sender),
+            Found::Lazy(sender) => return Attempt::Lazy(sender),
         }
         Attempt::Ready
     }
 
     fn attempt_send(&self, state: Guard<'_, T>, token: &mut Token) -> Attempt {
-        match self.reserve_in(state) {
-            Place::Reserved => token.set(Holds::Place),
-            Place::Matched(receiver) => token.set_partner(receiver.into_node()),
-            Place::Paired(key) => token.set_pair(key),
-            Place::Closed => token.set(Holds::Closed),
-            Place::None => return Attempt::NotReady,
+        match self.reserve_send(state) {
+            Reservation::InBuffer => token.set(Holds::Reservation),
+            Reservation::Matched(receiver) => token.set_partner(receiver.into_node()),
+            Reservation::Paired(key) => token.set_pair(key),
+            Reservation::Closed => token.set(Holds::Closed),
+            Reservation::Impossible => return Attempt::NotReady,
         }
         Attempt::Ready
     }
@@ -186,56 +186,56 @@ impl<T> Handle for Sender<T> {
         self.channel.attempt_send(self.channel.lock(), token)
     }
 
-    unsafe fn enter(&self, seat: Seat, token: &mut Token) -> Entry {
+    unsafe fn enter(&self, arm_node: ArmNode, token: &mut Token) -> EnterResult {
         let mut state = self.channel.lock();
-        if self.channel.has_place(&state, seat.waiter) {
-            if !seat.waiter.try_end(BY_ITSELF) {
-                return Entry::Lost;
+        if self.channel.send_may_succeed(&state, arm_node.waiter) {
+            if !arm_node.waiter.try_end(ENDED_BY_SELECT) {
+                return EnterResult::Lost;
             }
-            return Entry::Ended(self.channel.attempt_send(state, token));
+            return EnterResult::Ended(self.channel.attempt_send(state, token));
         }
-        // SAFETY: by this function's contract; a late send has nothing in its cell.
+        // SAFETY: by this function's contract; a lazy send has nothing in its cell.
         unsafe {
-            seat.node.set_note(Note::LATE);
-            state.sends.enter(seat.node, seat.waiter, seat.outcome, seat.sole);
+            arm_node.node.set_note(Note::LAZY);
+            state.sends.enter(arm_node.node, arm_node.waiter, arm_node.outcome, arm_node.sole);
         }
-        let called = state.recvs.call_watchers();
+        let watchers = state.recvs.take_watchers();
         drop(state);
-        called.wake();
-        Entry::Waiting(None)
+        watchers.wake();
+        EnterResult::Waiting(None)
     }
 
-    unsafe fn leave(&self, node: Node) {
+    unsafe fn leave(&self, node: NodeRef) {
         // SAFETY: by contract.
         unsafe { self.channel.lock().sends.leave(node) }
     }
 
-    unsafe fn accept(&self, node: Node, token: &mut Token) -> Accepted {
+    unsafe fn accept(&self, node: NodeRef, token: &mut Token) -> Accepted {
         // SAFETY: the node is the caller's again; `MATCHED` says that the partner's node is in the
         // cell, `PAIRED` that the key of the pair is.
         unsafe {
             match node.note() {
-                Note::RESERVED => token.set(Holds::Place),
+                Note::RESERVED => token.set(Holds::Reservation),
                 Note::MATCHED => token.set_partner(crate::cell::load(node.cell())),
                 Note::PAIRED => {
                     let key = crate::cell::load(node.cell());
-                    if !self.channel.lock().pairs.start(key) {
-                        return Accepted::Nothing;
+                    if !self.channel.lock().pairs.begin_message(key) {
+                        return Accepted::Retry;
                     }
                     token.set_pair(key);
                 }
-                Note::RETRY => return Accepted::Nothing,
+                Note::RETRY => return Accepted::Retry,
                 _ => token.set(Holds::Closed),
             }
         }
         Accepted::Filled
     }
 
-    fn meet(&self, _: LateSend, _: bool, _: At) -> Met {
+    fn await_lazy_send(&self, _: LazySend, _: bool, _: At) -> PairOutcome {
         unreachable!("a send meets no other")
     }
 
-    unsafe fn rejoin(&self, _: Node, _: At) -> Met {
+    unsafe fn resume_pair(&self, _: NodeRef, _: At) -> PairOutcome {
         unreachable!("what accepts without waiting does not wait")
     }
 
@@ -243,27 +243,27 @@ impl<T> Handle for Sender<T> {
         self.channel.can_send(&self.channel.lock())
     }
 
-    unsafe fn watch(&self, seat: Seat) -> Wait {
+    unsafe fn watch(&self, arm_node: ArmNode) -> Recheck {
         let mut state = self.channel.lock();
         if self.channel.can_send(&state) {
-            return Wait::Over;
+            return Recheck::Now;
         }
         // SAFETY: by contract.
-        unsafe { state.sends.watch(seat.node, seat.waiter, seat.outcome, seat.sole) };
-        Wait::Until(None)
+        unsafe { state.sends.watch(arm_node.node, arm_node.waiter, arm_node.outcome, arm_node.sole) };
+        Recheck::Later(None)
     }
 
-    unsafe fn unwatch(&self, node: Node) {
+    unsafe fn unwatch(&self, node: NodeRef) {
         // SAFETY: by contract.
         unsafe { self.channel.lock().sends.unwatch(node) }
     }
 
     fn abandon(&self, token: &mut Token, _foreign: bool) {
         match token.take() {
-            Holds::Place => self.channel.withdraw(),
+            Holds::Reservation => self.channel.withdraw(),
             // SAFETY: the token was filled by this channel's arm, so the partner is a receive of
             // its type.
-            Holds::Partner => unsafe { BlockedRecv::<T>::from_node(token.partner()) }.give_up(),
+            Holds::Partner => unsafe { BlockedRecv::<T>::from_node(token.partner()) }.retry(),
             // SAFETY: the token has just said so.
             Holds::Pair => self.channel.give_up(unsafe { token.pair() }),
             Holds::Nothing | Holds::Message | Holds::Closed => {}
@@ -271,7 +271,7 @@ impl<T> Handle for Sender<T> {
     }
 
     fn describe(&self) -> Thing {
-        self.channel.front.thing("send to", FULL)
+        self.channel.info.thing("send to", FULL)
     }
 }
 
@@ -282,11 +282,11 @@ impl<T> Sender<T> {
     /// The token was filled by an arm with this sender's [`id`](Handle::id).
     pub(super) unsafe fn complete(&self, token: &mut Token, message: T, at: At) -> Result<(), SendError<T>> {
         match token.take() {
-            Holds::Place => self.channel.deliver(message),
+            Holds::Reservation => self.channel.deliver(message),
             Holds::Partner => {
                 // SAFETY: an equal id means the same channel, so the partner is a receive of its
                 // type.
-                unsafe { BlockedRecv::from_node(token.partner()) }.give(message);
+                unsafe { BlockedRecv::from_node(token.partner()) }.deliver(message);
                 Ok(())
             }
             // SAFETY: the token has just said so; an equal id means the same channel, of which the
@@ -303,7 +303,7 @@ impl<T> Handle for Receiver<T> {
             Flavor::Channel(channel) => channel.address(),
             Flavor::Timer(timer) => Arc::as_ptr(timer).addr(),
             Flavor::Done(scope) => Arc::as_ptr(scope).addr(),
-            Flavor::State(state) => Arc::as_ptr(state).addr(),
+            Flavor::Event(source) => Arc::as_ptr(source).addr(),
             // Never chosen.
             Flavor::Never => 0,
         }
@@ -323,7 +323,7 @@ impl<T> Handle for Receiver<T> {
                 token.set(Holds::Closed);
                 Attempt::Ready
             }
-            Flavor::State(state) => match state.try_recv() {
+            Flavor::Event(source) => match source.try_recv() {
                 Some(message) => {
                     token.set_message(message);
                     Attempt::Ready
@@ -334,49 +334,49 @@ impl<T> Handle for Receiver<T> {
         }
     }
 
-    unsafe fn enter(&self, seat: Seat, token: &mut Token) -> Entry {
+    unsafe fn enter(&self, arm_node: ArmNode, token: &mut Token) -> EnterResult {
         let channel = match &self.flavor {
             Flavor::Channel(channel) => channel,
             // SAFETY: by contract.
-            Flavor::Timer(timer) => return unsafe { self.enter_event(&**timer, seat, token) },
+            Flavor::Timer(timer) => return unsafe { self.enter_event(&**timer, arm_node, token) },
             // SAFETY: by contract.
-            Flavor::Done(scope) => return unsafe { self.enter_event(&**scope, seat, token) },
+            Flavor::Done(scope) => return unsafe { self.enter_event(&**scope, arm_node, token) },
             // SAFETY: by contract.
-            Flavor::State(state) => return unsafe { self.enter_event(&**state, seat, token) },
-            Flavor::Never => return Entry::Waiting(None),
+            Flavor::Event(source) => return unsafe { self.enter_event(&**source, arm_node, token) },
+            Flavor::Never => return EnterResult::Waiting(None),
         };
         let mut state = channel.lock();
-        if channel.has_message(&state, seat.waiter) {
-            if !seat.waiter.try_end(BY_ITSELF) {
-                return Entry::Lost;
+        if channel.recv_may_succeed(&state, arm_node.waiter) {
+            if !arm_node.waiter.try_end(ENDED_BY_SELECT) {
+                return EnterResult::Lost;
             }
-            return Entry::Ended(channel.attempt_recv(state, token));
+            return EnterResult::Ended(channel.attempt_recv(state, token));
         }
         // SAFETY: by this function's contract; a receive needs nothing in its node.
         unsafe {
-            seat.node.set_note(Note::NONE);
-            state.recvs.enter(seat.node, seat.waiter, seat.outcome, seat.sole);
+            arm_node.node.set_note(Note::NONE);
+            state.recvs.enter(arm_node.node, arm_node.waiter, arm_node.outcome, arm_node.sole);
         }
-        let called = state.sends.call_watchers();
+        let watchers = state.sends.take_watchers();
         drop(state);
-        called.wake();
-        Entry::Waiting(None)
+        watchers.wake();
+        EnterResult::Waiting(None)
     }
 
-    unsafe fn leave(&self, node: Node) {
+    unsafe fn leave(&self, node: NodeRef) {
         // SAFETY: by contract.
         unsafe {
             match &self.flavor {
                 Flavor::Channel(channel) => channel.lock().recvs.leave(node),
                 Flavor::Timer(timer) => timer.leave(node),
                 Flavor::Done(scope) => scope.leave(node),
-                Flavor::State(state) => state.leave(node),
+                Flavor::Event(source) => source.leave(node),
                 Flavor::Never => {}
             }
         }
     }
 
-    unsafe fn accept(&self, node: Node, token: &mut Token) -> Accepted {
+    unsafe fn accept(&self, node: NodeRef, token: &mut Token) -> Accepted {
         // SAFETY: the node is the caller's again; `DONE` says that a message is in the cell, of
         // this channel's type.
         unsafe {
@@ -384,20 +384,20 @@ impl<T> Handle for Receiver<T> {
                 Note::DONE => token.set_message_from::<T>(node.cell()),
                 Note::CLOSED => token.set(Holds::Closed),
                 Note::PAIRED => return Accepted::Paired,
-                _ => return Accepted::Nothing,
+                _ => return Accepted::Retry,
             }
         }
         Accepted::Filled
     }
 
-    fn meet(&self, sender: LateSend, hurried: bool, at: At) -> Met {
+    fn await_lazy_send(&self, sender: LazySend, may_dissolve: bool, at: At) -> PairOutcome {
         let Flavor::Channel(channel) = &self.flavor else { unreachable!("nothing else has senders") };
-        channel.meet(sender, hurried, at)
+        channel.await_lazy_send(sender, may_dissolve, at)
     }
 
-    unsafe fn rejoin(&self, node: Node, at: At) -> Met {
+    unsafe fn resume_pair(&self, node: NodeRef, at: At) -> PairOutcome {
         let Flavor::Channel(channel) = &self.flavor else { unreachable!("nothing else has senders") };
-        channel.rejoin(node, at)
+        channel.resume_pair(node, at)
     }
 
     fn is_ready(&self) -> bool {
@@ -405,13 +405,13 @@ impl<T> Handle for Receiver<T> {
             Flavor::Channel(channel) => channel.can_recv(&channel.lock()),
             Flavor::Timer(timer) => !timer.is_empty(),
             Flavor::Done(scope) => scope.is_over(),
-            Flavor::State(state) => state.is_so(),
+            Flavor::Event(source) => source.is_ready(),
             Flavor::Never => false,
         }
     }
 
-    unsafe fn watch(&self, seat: Seat) -> Wait {
-        let Seat { waiter, node, outcome, sole } = seat;
+    unsafe fn watch(&self, arm_node: ArmNode) -> Recheck {
+        let ArmNode { waiter, node, outcome, sole } = arm_node;
         // Whoever waits for an event is handed nothing either, so there it stands in the queue like
         // a receive.
         // SAFETY: by contract, all of it.
@@ -420,27 +420,27 @@ impl<T> Handle for Receiver<T> {
                 Flavor::Channel(channel) => {
                     let mut state = channel.lock();
                     if channel.can_recv(&state) {
-                        return Wait::Over;
+                        return Recheck::Now;
                     }
                     state.recvs.watch(node, waiter, outcome, sole);
-                    Wait::Until(None)
+                    Recheck::Later(None)
                 }
                 Flavor::Timer(timer) => timer.enter(node, waiter, outcome, sole),
                 Flavor::Done(scope) => scope.enter(node, waiter, outcome, sole),
-                Flavor::State(state) => state.enter(node, waiter, outcome, sole),
-                Flavor::Never => Wait::Until(None),
+                Flavor::Event(source) => source.enter(node, waiter, outcome, sole),
+                Flavor::Never => Recheck::Later(None),
             }
         }
     }
 
-    unsafe fn unwatch(&self, node: Node) {
+    unsafe fn unwatch(&self, node: NodeRef) {
         // SAFETY: by contract.
         unsafe {
             match &self.flavor {
                 Flavor::Channel(channel) => channel.lock().recvs.unwatch(node),
                 Flavor::Timer(timer) => timer.leave(node),
                 Flavor::Done(scope) => scope.leave(node),
-                Flavor::State(state) => state.leave(node),
+                Flavor::Event(source) => source.leave(node),
                 Flavor::Never => {}
             }
         }
@@ -456,10 +456,10 @@ impl<T> Handle for Receiver<T> {
     fn describe(&self) -> Thing {
         const OPERATION: &str = "receive from";
         match &self.flavor {
-            Flavor::Channel(channel) => channel.front.thing(OPERATION, EMPTY),
+            Flavor::Channel(channel) => channel.info.thing(OPERATION, EMPTY),
             Flavor::Timer(timer) => timer.thing(OPERATION),
             Flavor::Done(scope) => scope.thing("end of"),
-            Flavor::State(state) => state.thing(),
+            Flavor::Event(source) => source.thing(),
             Flavor::Never => Thing {
                 operation: OPERATION,
                 address: 0,
@@ -476,14 +476,16 @@ impl<T> Receiver<T> {
     ///
     /// # Safety
     /// As for [`enter`](Handle::enter).
-    unsafe fn enter_event(&self, event: &impl Event, seat: Seat, token: &mut Token) -> Entry {
+    unsafe fn enter_event(&self, event: &impl Event, arm_node: ArmNode, token: &mut Token) -> EnterResult {
         // SAFETY: by contract; a receive needs nothing in its node.
-        unsafe { seat.node.set_note(Note::NONE) };
+        unsafe { arm_node.node.set_note(Note::NONE) };
         // SAFETY: by contract.
-        match unsafe { event.enter(seat.node, seat.waiter, seat.outcome, seat.sole) } {
-            Wait::Until(until) => Entry::Waiting(until),
-            Wait::Over if seat.waiter.try_end(BY_ITSELF) => Entry::Ended(self.attempt(token)),
-            Wait::Over => Entry::Lost,
+        match unsafe { event.enter(arm_node.node, arm_node.waiter, arm_node.outcome, arm_node.sole) } {
+            Recheck::Later(until) => EnterResult::Waiting(until),
+            Recheck::Now if arm_node.waiter.try_end(ENDED_BY_SELECT) => {
+                EnterResult::Ended(self.attempt(token))
+            }
+            Recheck::Now => EnterResult::Lost,
         }
     }
 

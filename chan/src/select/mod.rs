@@ -56,7 +56,7 @@ pub struct Select<'a> {
     /// The index of the next operation; those of removed ones are not used again.
     next: usize,
     order: Order,
-    home: Home,
+    added_on: AddedOn,
 }
 
 // SAFETY: the operations point to senders and receivers of any message type, also of one that must
@@ -64,14 +64,14 @@ pub struct Select<'a> {
 // thread can tell. To get at a message its receiver is needed, of a type that then is not on
 // another thread. One thing is left that runs code of the message's type, the drop of a message
 // that was chosen and never completed, and on a thread other than that of all its operations a
-// select forgets it instead (see `Home`).
+// select forgets it instead (see `AddedOn`).
 unsafe impl Send for Select<'_> {}
 // SAFETY: a shared select can be cloned and printed; for the clone, see above.
 unsafe impl Sync for Select<'_> {}
 
 /// On which thread the operations of a select were added.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Home {
+enum AddedOn {
     /// None were yet.
     Nowhere,
     /// All on the thread with this token.
@@ -80,19 +80,19 @@ enum Home {
     Several,
 }
 
-impl Home {
-    fn here() -> Home {
-        thread_local!(static PLACE: u8 = const { 0 });
+impl AddedOn {
+    fn here() -> AddedOn {
+        thread_local!(static MARK: u8 = const { 0 });
         // The address of a thread-local tells living threads apart. If a thread has the address of
         // a dead one, then there is no thread left that the message could be shared with.
-        Home::Thread(PLACE.with(|place| (&raw const *place).addr()))
+        AddedOn::Thread(MARK.with(|mark| (&raw const *mark).addr()))
     }
 
     fn add(&mut self) {
         *self = match *self {
-            Home::Nowhere => Home::here(),
-            home if home == Home::here() => home,
-            _ => Home::Several,
+            AddedOn::Nowhere => AddedOn::here(),
+            added_on if added_on == AddedOn::here() => added_on,
+            _ => AddedOn::Several,
         };
     }
 }
@@ -128,12 +128,12 @@ impl<'a> Select<'a> {
     }
 
     fn with(order: Order) -> Select<'a> {
-        Select { arms: Vec::new(), next: 0, order, home: Home::Nowhere }
+        Select { arms: Vec::new(), next: 0, order, added_on: AddedOn::Nowhere }
     }
 
     fn add(&mut self, arm: impl FnOnce(usize) -> Arm<'a>) -> usize {
         let index = self.next;
-        self.home.add();
+        self.added_on.add();
         self.arms.push(arm(index));
         self.next += 1;
         index
@@ -192,14 +192,14 @@ impl<'a> Select<'a> {
     /// ```
     pub fn remove(&mut self, index: usize) {
         assert!(index < self.next, "index out of bounds; {index} >= {}", self.next);
-        let place = self.arms.iter().position(|arm| arm.index == index);
-        self.arms.remove(place.expect("no operation with this index"));
+        let position = self.arms.iter().position(|arm| arm.index == index);
+        self.arms.remove(position.expect("no operation with this index"));
     }
 
     fn choose(&mut self, limit: Limit, at: &'static Location<'static>) -> Option<SelectedOperation<'a>> {
         let mut token = Token::new();
         let chosen = choose(&mut self.arms, &mut token, self.order, limit, at)?;
-        Some(SelectedOperation::of_list(self.arms[chosen], token, self.home != Home::here()))
+        Some(SelectedOperation::of_list(self.arms[chosen], token, self.added_on != AddedOn::here()))
     }
 
     /// Chooses an operation, waiting until one is possible.
@@ -387,7 +387,7 @@ impl<'a> Select<'a> {
 
 impl Clone for Select<'_> {
     fn clone(&self) -> Self {
-        Select { arms: self.arms.clone(), next: self.next, order: self.order, home: self.home }
+        Select { arms: self.arms.clone(), next: self.next, order: self.order, added_on: self.added_on }
     }
 }
 
@@ -413,7 +413,7 @@ mod tests {
     fn queues_are_empty<T>(rx: &Receiver<T>) -> bool {
         let Flavor::Channel(channel) = &rx.flavor else { return true };
         let state = channel.lock();
-        state.recvs.is_deserted() && state.sends.is_deserted()
+        state.recvs.is_empty() && state.sends.is_empty()
     }
 
     #[test]
@@ -499,7 +499,7 @@ mod tests {
         let start = std::time::Instant::now();
         loop {
             let state = channel.lock();
-            if state.recvs.has_party() && state.sends.has_party() {
+            if state.recvs.has_waiter() && state.sends.has_waiter() {
                 break;
             }
             drop(state);

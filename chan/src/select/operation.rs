@@ -38,7 +38,7 @@ pub struct SelectedOperation<'a> {
     /// Whether dropping it uncompleted is a mistake. In a `select!` it is not: the message
     /// expression may leave the arm with `?` or `return`.
     strict: bool,
-    /// Whether this may not be the thread of the message, see [`Home`](super::Home).
+    /// Whether this may not be the thread of the message, see [`AddedOn`](super::AddedOn).
     foreign: bool,
 }
 

@@ -15,11 +15,11 @@
 //! Two selects that watch the two ends of a channel without a buffer wait for each other for ever:
 //! an operation is possible only when a counterpart has begun its own.
 
-use super::arm::{Arm, BY_ITSELF, Seat};
+use super::arm::{Arm, ArmNode, ENDED_BY_SELECT};
 use super::run::{Nodes, Order};
 use crate::block::{At, Limit};
 use crate::describe;
-use crate::timer::{Wait, earlier};
+use crate::timer::{Recheck, earlier};
 use narrowboat_runtime::park::{Outcome, Reason, Waiter, checkpoint};
 use std::time::Instant;
 
@@ -54,7 +54,7 @@ pub(super) fn none_is_possible(arms: &[Arm<'_>], at: At) -> bool {
     // One look at one channel is such a moment.
     arms.len() < 2
         || watch(arms, true, false, None, at, |waiter, deadline| {
-            let quiet = waiter.try_end(BY_ITSELF);
+            let quiet = waiter.try_end(ENDED_BY_SELECT);
             if !quiet {
                 // SAFETY: `waiter` is from our latest `begin`. Somebody has called.
                 unsafe { waiter.park(None) };
@@ -68,7 +68,7 @@ pub(super) fn none_is_possible(arms: &[Arm<'_>], at: At) -> bool {
 #[inline(never)]
 fn sleep(arms: &[Arm<'_>], limit: Option<Instant>, at: At) {
     watch(arms, false, arms.len() == 1 && limit.is_none(), limit, at, |waiter, deadline| {
-        if deadline.is_some() || !waiter.try_end(BY_ITSELF) {
+        if deadline.is_some() || !waiter.try_end(ENDED_BY_SELECT) {
             // SAFETY: `waiter` is from our latest `begin`. If not all watch, somebody has called
             // already.
             unsafe { waiter.park(deadline.flatten()) };
@@ -88,7 +88,7 @@ fn watch<R>(
     at: At,
     then: impl FnOnce(Waiter, Option<Option<Instant>>) -> R,
 ) -> R {
-    describe::announce();
+    describe::register_descriptions();
     let object = (&raw const arms).expose_provenance();
     let waiter = if brief {
         Waiter::begin_brief(Reason::Select, object, at)
@@ -100,10 +100,10 @@ fn watch<R>(
     let mut watching = 0;
     for (i, arm) in arms.iter().enumerate() {
         // All have the outcome that says nothing: which of them it was is found in step 1.
-        let seat = Seat { waiter, node: nodes.get(i), outcome: Outcome(Outcome::FIRST), sole };
+        let arm_node = ArmNode { waiter, node: nodes.get(i), outcome: Outcome(Outcome::FIRST), sole };
         // SAFETY: each node is used for one arm of this wait, and `nodes` lives until all have
         // left.
-        let Wait::Until(until) = (unsafe { arm.handle.watch(seat) }) else { break };
+        let Recheck::Later(until) = (unsafe { arm.handle.watch(arm_node) }) else { break };
         deadline = earlier(deadline, until);
         watching += 1;
     }
@@ -146,7 +146,7 @@ mod tests {
             select.recv(&rx);
             assert!(select.ready_timeout(Duration::from_micros(20)).is_err());
             let state = state(&rx);
-            assert!(state.recvs.is_deserted() && state.sends.is_deserted());
+            assert!(state.recvs.is_empty() && state.sends.is_empty());
         }
         let watcher = {
             let (tx, rx) = (tx.clone(), rx.clone());
@@ -160,7 +160,7 @@ mod tests {
         until(&rx, |state| state.recvs.is_watched() && state.sends.is_watched());
         tx.close();
         watcher.join().unwrap();
-        assert!(state(&rx).recvs.is_deserted() && state(&rx).sends.is_deserted());
+        assert!(state(&rx).recvs.is_empty() && state(&rx).sends.is_empty());
     }
 
     #[test]
@@ -171,7 +171,7 @@ mod tests {
             let tx = tx.clone();
             std::thread::spawn(move || tx.send(2).unwrap())
         };
-        until(&rx, |state| state.sends.has_party());
+        until(&rx, |state| state.sends.has_waiter());
         let watcher = std::thread::spawn(move || {
             let mut select = Select::new();
             select.send(&tx);

@@ -36,15 +36,15 @@
 //! An arm that something happens to at an instant (a timer is due, a context ends) names that
 //! instant when it is entered, under its lock; the earliest is part of the deadline.
 
-use super::arm::{Accepted, Arm, Attempt, BY_ITSELF, Entry, Seat};
+use super::arm::{Accepted, Arm, ArmNode, Attempt, ENDED_BY_SELECT, EnterResult};
 use super::ready::none_is_possible;
 use super::shuffle::shuffle;
 use super::token::{Holds, Token};
 use crate::block::{At, Limit};
 use crate::describe;
-use crate::pairs::Met;
+use crate::pairs::PairOutcome;
 use crate::timer::earlier;
-use crate::waiters::{LateSend, Node};
+use crate::waiters::{LazySend, NodeRef};
 use narrowboat_runtime::park::{Outcome, Reason, WaitNode, Waiter, checkpoint};
 use std::ptr::NonNull;
 use std::time::Instant;
@@ -90,14 +90,16 @@ pub(super) fn choose(
                 // A receive waits for the message, and would take giving way for waiting.
                 Attempt::Ready if token.holds() == Holds::Pair => {}
                 Attempt::Ready => checkpoint(),
-                Attempt::Late(sender) => match meet(arms, i, sender, limit != Limit::None, token, at) {
-                    Filled::Yes => {}
-                    Filled::No => continue 'again,
-                    Filled::TookTooLong => {
-                        took_too_long = true;
-                        continue;
+                Attempt::Lazy(sender) => {
+                    match await_lazy_send(arms, i, sender, limit != Limit::None, token, at) {
+                        Filled::Yes => {}
+                        Filled::No => continue 'again,
+                        Filled::TookTooLong => {
+                            took_too_long = true;
+                            continue;
+                        }
                     }
-                },
+                }
             }
             return Some(i);
         }
@@ -127,7 +129,7 @@ pub(super) fn choose(
 #[cold]
 #[inline(never)]
 fn wait(arms: &[Arm<'_>], limit: Option<Instant>, token: &mut Token, at: At) -> Option<usize> {
-    describe::announce();
+    describe::register_descriptions();
     let waiter = Waiter::begin(Reason::Select, (&raw const arms).expose_provenance(), at);
     let nodes = Nodes::new(waiter, arms.len());
     match enter(arms, waiter, &nodes, limit, token) {
@@ -145,13 +147,13 @@ fn wait(arms: &[Arm<'_>], limit: Option<Instant>, token: &mut Token, at: At) -> 
             complete(arms, &nodes, left, token, at)
         }
         Entered::Ended(entered, attempt) => {
-            leave(arms, &nodes, entered, BY_ITSELF, token);
+            leave(arms, &nodes, entered, ENDED_BY_SELECT, token);
             match attempt {
                 Attempt::Ready => Some(entered),
                 Attempt::NotReady => None,
-                Attempt::Late(sender) => {
-                    let met = meet(arms, entered, sender, limit.is_some(), token, at);
-                    matches!(met, Filled::Yes).then_some(entered)
+                Attempt::Lazy(sender) => {
+                    let outcome = await_lazy_send(arms, entered, sender, limit.is_some(), token, at);
+                    matches!(outcome, Filled::Yes).then_some(entered)
                 }
             }
         }
@@ -178,13 +180,14 @@ fn enter(
     let mut deadline = limit;
     let sole = arms.len() == 1 && limit.is_none();
     for (i, arm) in arms.iter().enumerate() {
-        let seat = Seat { waiter, node: nodes.get(i), outcome: Outcome(Outcome::FIRST + i as u32), sole };
+        let arm_node =
+            ArmNode { waiter, node: nodes.get(i), outcome: Outcome(Outcome::FIRST + i as u32), sole };
         // SAFETY: each node is used for one arm of this wait, and the caller keeps `nodes` until it
         // has left.
-        match unsafe { arm.handle.enter(seat, token) } {
-            Entry::Waiting(until) => deadline = earlier(deadline, until),
-            Entry::Lost => return Entered::Lost(i),
-            Entry::Ended(attempt) => return Entered::Ended(i, attempt),
+        match unsafe { arm.handle.enter(arm_node, token) } {
+            EnterResult::Waiting(until) => deadline = earlier(deadline, until),
+            EnterResult::Lost => return Entered::Lost(i),
+            EnterResult::Ended(attempt) => return Entered::Ended(i, attempt),
         }
     }
     Entered::All(deadline)
@@ -221,13 +224,13 @@ fn complete(
 ) -> Option<usize> {
     match left? {
         (chosen, Accepted::Filled) => Some(chosen),
-        (_, Accepted::Nothing) => None,
+        (_, Accepted::Retry) => None,
         (chosen, Accepted::Paired) => {
             let arm = &arms[chosen];
             // SAFETY: the node ended the wait at this arm; all others have left their queues, and
             // it is alive.
-            let met = unsafe { arm.handle.rejoin(nodes.get(chosen), at) };
-            matches!(fill(arm, met, token), Filled::Yes).then_some(chosen)
+            let outcome = unsafe { arm.handle.resume_pair(nodes.get(chosen), at) };
+            matches!(fill(arm, outcome, token), Filled::Yes).then_some(chosen)
         }
     }
 }
@@ -242,38 +245,38 @@ enum Filled {
 
 /// Waits for the message of a selected send that was found at an arm.
 #[cold]
-fn meet(
+fn await_lazy_send(
     arms: &[Arm<'_>],
     found_at: usize,
-    sender: LateSend,
+    sender: LazySend,
     limited: bool,
     token: &mut Token,
     at: At,
 ) -> Filled {
     let arm = &arms[found_at];
     // In a model the patience ends at any time, so that two selects could start over for ever.
-    let hurried = limited || (arms.len() > 1 && !cfg!(loom));
-    fill(arm, arm.handle.meet(sender, hurried, at), token)
+    let may_dissolve = limited || (arms.len() > 1 && !cfg!(loom));
+    fill(arm, arm.handle.await_lazy_send(sender, may_dissolve, at), token)
 }
 
 /// Fills the token with the message of a selected send that `arm`, a receive, has met.
 #[cold]
-fn fill(arm: &Arm<'_>, met: Met, token: &mut Token) -> Filled {
-    match met {
+fn fill(arm: &Arm<'_>, outcome: PairOutcome, token: &mut Token) -> Filled {
+    match outcome {
         // SAFETY: the node met a send that was found at this arm, and the wait is over.
-        Met::Settled(node, _) => match unsafe { arm.handle.accept(node, token) } {
+        PairOutcome::Settled(node, _) => match unsafe { arm.handle.accept(node, token) } {
             Accepted::Filled => Filled::Yes,
-            Accepted::Nothing | Accepted::Paired => Filled::No,
+            Accepted::Retry | Accepted::Paired => Filled::No,
         },
         // One that must not wait where it is tries its other arms, and is refused when it waits for
         // them.
-        Met::Dissolved | Met::Refused => Filled::TookTooLong,
+        PairOutcome::Dissolved | PairOutcome::Refused => Filled::TookTooLong,
     }
 }
 
 /// One node for each arm: the party's own for the first, a boxed slice for the others.
 pub(super) struct Nodes {
-    own: Node,
+    own: NodeRef,
     /// From a box, and back into one at the end. Between the two only pointers go to the nodes.
     others: NonNull<[WaitNode]>,
 }
@@ -281,16 +284,16 @@ pub(super) struct Nodes {
 impl Nodes {
     pub(super) fn new(waiter: Waiter, arms: usize) -> Nodes {
         let others: Box<[WaitNode]> = (1..arms).map(|_| WaitNode::new()).collect();
-        Nodes { own: Node::new(waiter.node()), others: NonNull::from(Box::leak(others)) }
+        Nodes { own: NodeRef::new(waiter.node()), others: NonNull::from(Box::leak(others)) }
     }
 
-    pub(super) fn get(&self, arm: usize) -> Node {
+    pub(super) fn get(&self, arm: usize) -> NodeRef {
         if arm == 0 {
             return self.own;
         }
         assert!(arm <= self.others.len());
         // SAFETY: within the slice, by the line above.
-        Node::new(unsafe { self.others.cast::<WaitNode>().add(arm - 1) })
+        NodeRef::new(unsafe { self.others.cast::<WaitNode>().add(arm - 1) })
     }
 }
 

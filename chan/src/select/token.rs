@@ -2,7 +2,7 @@
 
 use crate::cell::{self, Words};
 use crate::pairs::PairKey;
-use crate::waiters::Node;
+use crate::waiters::NodeRef;
 
 /// The chosen operation's state. Only the arm that filled a token reads it, so the type of the
 /// message is known.
@@ -21,7 +21,7 @@ pub(crate) enum Holds {
     /// A received message, in the words.
     Message,
     /// A send: a place in the buffer was reserved.
-    Place,
+    Reservation,
     /// A send: a receive waits for the message; its node is in the words.
     Partner,
     /// A send: a receive waits for the message, for a time; the key of the pair is in the words.
@@ -60,7 +60,7 @@ impl Token {
         unsafe { cell::rewrap::<T, 2, 4>(from, &mut self.words) }
     }
 
-    pub(crate) fn set_partner(&mut self, partner: Node) {
+    pub(crate) fn set_partner(&mut self, partner: NodeRef) {
         self.set(Holds::Partner);
         cell::store(&mut self.words, partner);
     }
@@ -88,7 +88,7 @@ impl Token {
     /// # Safety
     /// [`take`](Token::take) has just returned `Partner`; called once.
     #[inline]
-    pub(crate) unsafe fn partner(&self) -> Node {
+    pub(crate) unsafe fn partner(&self) -> NodeRef {
         // SAFETY: by contract.
         unsafe { cell::load(&self.words) }
     }

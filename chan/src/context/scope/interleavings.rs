@@ -53,7 +53,7 @@ fn cancel(name: &'static str) -> Party {
     let mut walk = None;
     Box::new(move |world| {
         let current = walk.get_or_insert_with(|| {
-            Walk::from(world.get(name).unwrap(), End { error: Error::Canceled, cause: None })
+            CancelWalk::from(world.get(name).unwrap(), End { error: Error::Canceled, cause: None })
         });
         if current.visit_next() {
             // Children are found in the order of their addresses' hashes; every run shall go the
@@ -82,7 +82,7 @@ fn lose(name: &'static str) -> Party {
     let mut half: Option<(Scope, usize)> = None;
     Box::new(move |world| {
         if let Some((mut scope, address)) = half.take() {
-            scope.parent.take().unwrap().forget(address);
+            scope.parent.take().unwrap().remove_child(address);
             return false;
         }
         let scope = world.take(name);
