@@ -1,10 +1,10 @@
-//! Lone operations: the fast path, and the wait with the node that every party owns.
+//! Operations outside a select: the fast path, and the wait, for which every waiter owns a node.
 //!
-//! A parked goroutine is as large as the stack frames between its user and the park. So an
-//! operation that has to wait does so in two calls from the user's own frame: one that enters the
-//! queue and returns, frame and all, and a very small one that sleeps. What they pass is a few
-//! words, whatever the type of the message; the message itself stays in a node until the user's
-//! frame, which has room for it anyway, takes it from there.
+//! The memory of a parked goroutine is as large as the stack frames between its closure and the
+//! park. So an operation that has to wait makes two calls from the user's own frame: the first
+//! enters the queue and returns, which frees its frame; the second, with a very small frame,
+//! sleeps. The calls pass only a few words, whatever the type of the message. The message itself
+//! stays in a node until the user's frame, which has room for it anyway, takes it from there.
 
 use crate::cell::{load, store};
 use crate::channel::{Channel, Found, Guard};
@@ -30,11 +30,11 @@ pub(crate) enum Limit {
 impl Limit {
     /// `timeout` from now.
     pub(crate) fn within(timeout: Duration) -> Limit {
-        // Past the range of the clock is never.
+        // A deadline past the range of the clock is no deadline.
         Instant::now().checked_add(timeout).map_or(Limit::None, Limit::Until)
     }
 
-    /// Whether there is no time to wait.
+    /// Whether the operation must not wait (any longer).
     #[inline]
     pub(crate) fn is_reached(self) -> bool {
         match self {
@@ -44,7 +44,8 @@ impl Limit {
         }
     }
 
-    /// The deadline of a wait, or `None` if there must not be one because the time is up already.
+    /// The deadline of a wait, or `None` if the operation must not wait because the time is already
+    /// up.
     pub(crate) fn deadline(self) -> Option<Option<Instant>> {
         match self {
             Limit::None => Some(None),
@@ -58,14 +59,14 @@ impl Limit {
 enum Missed {
     TimedOut,
     Closed,
-    /// A selected send that we met gave up, or took long to make its message.
+    /// The selected send that the receive met gave up, or took long to make its message.
     Retry,
 }
 
-/// How a receive goes on when the buffer is empty.
+/// What `begin_recv` returns.
 enum Begun<T> {
     Value(NodeValue<T>),
-    /// The calling party's own node is in the queue.
+    /// The caller's own node is in the queue.
     Waiting(Waiter),
     Missed(Missed),
 }
@@ -124,8 +125,8 @@ impl<T> Channel<T> {
                     };
                     let node = NodeRef::new(me.node());
                     // SAFETY: the node is our own and in no queue, and it lives for ever; a receive
-                    // needs nothing in it. Without a deadline nobody but a holder of the channel's
-                    // lock can end the wait.
+                    // needs nothing in it. Without a deadline, only a holder of the channel's lock
+                    // can end the wait.
                     unsafe { state.recvs.enter(node, me, SINGLE_QUEUE, limit == Limit::None) };
                     let watchers = state.sends.take_watchers();
                     drop(state);
@@ -145,7 +146,7 @@ impl<T> Channel<T> {
             (node, Some(Note::PAIRED)) => pair_result(self.resume_pair(node, at), Limit::Until(deadline)),
             (node, Some(note)) => note_result((node, note)),
             (node, None) => {
-                // SAFETY: entered by `begin_recv`.
+                // SAFETY: `begin_recv` has entered the node.
                 unsafe { self.lock().recvs.leave(node) };
                 Err(Missed::TimedOut)
             }
@@ -171,7 +172,7 @@ impl<T> Channel<T> {
             if note == Some(Note::DONE) {
                 return Ok(());
             }
-            // SAFETY: this was our last wait; it ended without the value being taken.
+            // SAFETY: this was our last wait, and the value was not taken when it ended.
             Err(unsafe { take_back(node, note) })
         });
         checkpoint();
@@ -187,8 +188,8 @@ impl<T> Channel<T> {
         };
         let node = NodeRef::new(me.node());
         // SAFETY: the node is our own and in no queue, and it lives for ever; note and cell are
-        // those of a send with a value. Without a deadline nobody but a holder of the channel's
-        // lock can end the wait.
+        // those of a send with a value. Without a deadline, only a holder of the channel's lock can
+        // end the wait.
         unsafe {
             store(node.cell(), message);
             node.set_note(Note::VALUE);
@@ -205,20 +206,19 @@ impl<T> Channel<T> {
     fn end_send(&self, me: Waiter, deadline: Instant) -> (NodeRef, Option<Note>) {
         let (node, note) = sleep_until(me, deadline);
         if note.is_none() {
-            // SAFETY: entered by `begin_send`.
+            // SAFETY: `begin_send` has entered the node.
             unsafe { self.lock().sends.leave(node) };
         }
         (node, note)
     }
 }
 
-/// What became of a receive that was half of a pair.
+/// Translates the outcome of a receive that was half of a pair.
 #[cold]
 fn pair_result<T>(outcome: PairOutcome, limit: Limit) -> Result<NodeValue<T>, Missed> {
     match outcome {
         PairOutcome::Settled(node, note) => note_result((node, note)),
-        // In a model a time that a sleep lasts until may come at once, and then it is that of the
-        // limit as well.
+        // In a model a sleep may time out at once. The limit then counts as reached, too.
         PairOutcome::Dissolved if limit.is_reached() || cfg!(loom) => Err(Missed::TimedOut),
         PairOutcome::Dissolved => Err(Missed::Retry),
         PairOutcome::Refused if limit.is_reached() => Err(Missed::TimedOut),
@@ -226,7 +226,7 @@ fn pair_result<T>(outcome: PairOutcome, limit: Limit) -> Result<NodeValue<T>, Mi
     }
 }
 
-/// What the note of the calling party's own node says after its wait for a message.
+/// Translates the note of the caller's own node after a wait for a message.
 #[inline]
 fn note_result<T>((node, note): (NodeRef, Note)) -> Result<NodeValue<T>, Missed> {
     match note {
@@ -237,13 +237,14 @@ fn note_result<T>((node, note): (NodeRef, Note)) -> Result<NodeValue<T>, Missed>
     }
 }
 
-/// The message of a send that has failed: by a timeout (`None`), or because the channel was closed.
+/// Takes the message of a failed send back: after a timeout (`None`), or because the channel was
+/// closed.
 ///
 /// # Safety
-/// The node is that of the calling party's last wait, which was such a send.
+/// The node is that of the caller's last wait, which was such a send.
 #[cold]
 unsafe fn take_back<T>(node: NodeRef, note: Option<Note>) -> SendTimeoutError<T> {
-    // SAFETY: nobody has taken the value out of the cell, and the node is the caller's own.
+    // SAFETY: the value is still in the cell, and the node is the caller's own.
     let message = unsafe { load::<T, 2>(node.cell()) };
     match note {
         None => SendTimeoutError::Timeout(message),
@@ -252,24 +253,24 @@ unsafe fn take_back<T>(node: NodeRef, note: Option<Note>) -> SendTimeoutError<T>
 }
 
 /// Parks until the wait that `begin_recv` or `begin_send` has just begun is over. Returns the
-/// party's own node, and what it says.
+/// caller's own node and its note.
 #[inline(never)]
 fn sleep(me: Waiter) -> (NodeRef, Note) {
     let node = NodeRef::new(me.node());
-    // SAFETY: `me` is from our latest `begin`, and its node is in a queue. Who ends the wait takes
-    // it out.
+    // SAFETY: `me` is from our latest `begin`, and its node is in a queue. The operation that ends
+    // the wait takes the node out.
     unsafe {
         me.park(None);
         (node, node.note())
     }
 }
 
-/// As [`sleep`], but no longer than until `deadline`: there is no note if that ended the wait.
+/// As [`sleep`], but no longer than until `deadline`: there is no note if the deadline ended the
+/// wait.
 #[inline(never)]
 fn sleep_until(me: Waiter, deadline: Instant) -> (NodeRef, Option<Note>) {
     let node = NodeRef::new(me.node());
-    // SAFETY: as in `sleep`; after a timeout the node, which is still in the queue, is not looked
-    // at.
+    // SAFETY: as in `sleep`; after a timeout the node is still in the queue, and is not read.
     unsafe {
         let outcome = me.park(Some(deadline));
         (node, (outcome != Outcome::TIMED_OUT).then(|| node.note()))

@@ -1,30 +1,29 @@
-//! The locked heart of a channel, and what an operation finds there.
+//! The state of a channel, under its lock, and what an operation finds there.
 //!
-//! One mutex guards the buffer, the two queues of blocked parties, and whether the channel is
-//! closed. A blocked party is handed what it waits for by whoever takes it out of its queue: it has
+//! One mutex guards the buffer, the two queues of waiters, and whether the channel is closed. The
+//! operation that takes a waiter out of its queue hands it what it waits for: the waiter has
 //! succeeded when it wakes.
 //!
-//! A selected send learns that it was chosen before its message is made (the message expression of
-//! a `select!` arm runs only if the arm is taken). So it *reserves*: a place in the buffer, counted
-//! in `reserved`, or a receive. A receive without a limit then waits for this send alone; any other
-//! is a [pair](crate::pairs) with it.
+//! A selected send learns that it is chosen before its message is made (the message expression of a
+//! `select!` arm runs only if the arm is taken). So it *reserves*: either a place in the buffer,
+//! counted in `reserved`, or a receive. A receive without a limit then waits for this send alone;
+//! any other receive forms a [pair](crate::pairs) with it.
 //!
-//! Invariants, whenever the lock is free, not counting parties whose wait has been ended elsewhere
-//! and who have not left their queue yet:
+//! Invariants, whenever the lock is free. They do not count waiters whose wait has been ended
+//! elsewhere and that have not left their queue yet.
 //!
 //! 1. `ring.len() + reserved <= capacity`. A channel of capacity 0 has nothing in its ring, ever.
 //! 2. If the ring is not empty, no receive waits.
 //! 3. If a send waits, then there is no room: `ring.len() + reserved == capacity`.
 //! 4. A send and a receive wait at the same time only if they are two arms of one select.
-//! 5. If the channel is closed, nobody waits, and nothing is added to the ring.
-//! 6. Nobody watches for what is possible: if there is a message, a waiting send or a close, then
-//!    no receive is watched for; if there is room, a waiting receive or a close, then no send is.
-//!    So whoever makes an operation possible calls its watchers, under the same lock: by putting a
-//!    message into the ring, by freeing a place that no waiting send gets, by entering the queue of
-//!    the other side, by closing.
+//! 5. If the channel is closed, no operation waits, and nothing is added to the ring.
+//! 6. No watcher stands in the queue of an operation that is possible: if there is a message, a
+//!    waiting send or a close, no receive is watched for; if there is room, a waiting receive or a
+//!    close, no send is watched for. So an operation that makes another one possible wakes its
+//!    watchers, under the same lock: when it puts a message into the ring, frees a place that no
+//!    waiting send gets, enters the queue of the other side, or closes.
 //!
-//! Nothing in here runs code of the user's while the lock is held: messages are moved under it,
-//! never dropped.
+//! No code of the user runs while the lock is held: messages are moved under it, never dropped.
 
 use crate::block::{At, Limit};
 use crate::describe::ChannelInfo;
@@ -41,8 +40,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 /// The capacity of a channel without a limit.
 pub(crate) const UNBOUNDED: usize = usize::MAX;
 
-/// What senders and receivers share. Kept alive by all of them together; `senders` and `receivers`
-/// say how many of each there are.
+/// What senders and receivers share. All of them together keep it alive; `ChannelInfo` counts the
+/// senders and the receivers.
 pub(crate) struct Channel<T> {
     state: Lock<State<T>>,
     pub(crate) info: ChannelInfo,
@@ -50,7 +49,7 @@ pub(crate) struct Channel<T> {
 
 pub(crate) struct State<T> {
     pub(crate) ring: Ring<T>,
-    /// Places in the ring that belong to selected sends whose value is being made.
+    /// Number of places in the ring that belong to selected sends, whose values are being made.
     reserved: usize,
     pub(crate) pairs: Pairs,
     pub(crate) sends: Waiters<BlockedSend<T>>,
@@ -58,14 +57,14 @@ pub(crate) struct State<T> {
     pub(crate) closed: bool,
 }
 
-/// The lock of a channel, held.
+/// A held lock of a channel.
 pub(crate) type Guard<'a, T> = MutexGuard<'a, State<T>>;
 
 /// What a receive finds when the buffer is empty.
 pub(crate) enum Found<'a, T> {
     /// The message of a blocked send.
     Value(NodeValue<T>),
-    /// A selected send that is about to make its message.
+    /// A selected send, which makes its message next.
     Lazy(LazySend),
     /// No message, and none will come.
     Closed,
@@ -73,13 +72,13 @@ pub(crate) enum Found<'a, T> {
     Nothing(Guard<'a, T>),
 }
 
-/// What a selected send finds.
+/// What [`reserve_send`](Channel::reserve_send) finds for a selected send.
 pub(crate) enum Reservation<T> {
     /// A place in the ring was reserved.
     InBuffer,
     /// A receive waits for the message of this send alone.
     Matched(BlockedRecv<T>),
-    /// The same, but not for ever.
+    /// A receive waits for the message of this send, but only for a limited time.
     Paired(PairKey),
     Closed,
     Impossible,
@@ -91,7 +90,7 @@ impl<T> State<T> {
         self.ring.len() + self.reserved < capacity
     }
 
-    /// Lets the first blocked send have the place that has just become free (invariant 3).
+    /// Gives the place that has just become free to the first blocked send (invariant 3).
     fn admit_send(&mut self) -> Option<Wakeup> {
         match self.sends.pop()?.accept() {
             Offer::Value(held) => {
@@ -136,13 +135,13 @@ impl<T> Channel<T> {
         self.state.lock()
     }
 
-    /// What stands for this channel in diagnostics and comparisons.
+    /// The address that identifies this channel in diagnostics and comparisons.
     #[inline]
     pub(crate) fn address(&self) -> usize {
         (&raw const self.info).expose_provenance()
     }
 
-    /// Ends a receive that has taken a message from the buffer.
+    /// Completes a receive that has taken a message from the buffer.
     #[inline]
     pub(crate) fn after_pop(&self, state: Guard<'_, T>) {
         if !state.sends.is_empty() {
@@ -150,8 +149,8 @@ impl<T> Channel<T> {
         }
     }
 
-    /// A place in the buffer has become free: it goes to a blocked send, or else those who watch
-    /// for it are called.
+    /// Gives a place in the buffer that has become free to a blocked send. If there is none, wakes
+    /// the watchers of sends.
     #[cold]
     #[inline(never)]
     fn offer_room(mut state: Guard<'_, T>) {
@@ -165,7 +164,7 @@ impl<T> Channel<T> {
         }
     }
 
-    /// Receives, if that is possible now, when the buffer is empty.
+    /// Receives when the buffer is empty, if that is possible now.
     pub(crate) fn find<'a>(&self, mut state: Guard<'a, T>) -> Found<'a, T> {
         debug_assert!(state.ring.is_empty());
         match state.sends.pop().map(BlockedSend::accept) {
@@ -176,8 +175,8 @@ impl<T> Channel<T> {
         }
     }
 
-    /// Sends, if that is possible now. If not, `refused` decides: it gets the value back, and the
-    /// lock, which is still held, unless the channel is closed.
+    /// Sends, if that is possible now. If not, calls `refused` with the value, and with the lock,
+    /// which is still held, unless the channel is closed.
     #[inline]
     pub(crate) fn put<'a, E>(
         &'a self,
@@ -209,7 +208,7 @@ impl<T> Channel<T> {
         refused(value, Some(state))
     }
 
-    /// Adds a value to the buffer, for which somebody may watch.
+    /// Adds a value to the buffer, and wakes the watchers of receives.
     #[cold]
     fn push_watched(mut state: Guard<'_, T>, value: T) {
         state.ring.push(value);
@@ -218,7 +217,7 @@ impl<T> Channel<T> {
         watchers.wake();
     }
 
-    /// Finds a place for the value of a selected send.
+    /// Reserves a place in the buffer, or a receive, for a selected send.
     pub(crate) fn reserve_send(&self, mut state: Guard<'_, T>) -> Reservation<T> {
         if state.closed {
             return Reservation::Closed;
@@ -239,7 +238,7 @@ impl<T> Channel<T> {
         }
     }
 
-    /// Brings the value of a paired send. If the pair has been dissolved, the value goes to the
+    /// Hands over the value of a paired send. If the pair has been dissolved, the value goes to the
     /// next receive.
     pub(crate) fn settle(&self, key: PairKey, value: T, at: At) -> Result<(), SendError<T>> {
         let mut state = self.lock();
@@ -257,7 +256,7 @@ impl<T> Channel<T> {
         }
     }
 
-    /// Dissolves a pair whose send gives up.
+    /// Ends a pair because its send gives up.
     #[cold]
     pub(crate) fn give_up(&self, key: PairKey) {
         let receiver = self.lock().pairs.give_up(key);
@@ -266,13 +265,13 @@ impl<T> Channel<T> {
         }
     }
 
-    /// Whether [`reserve_send`](Channel::reserve_send) would find something, for a select that waits
-    /// here with more than one arm, and does not count.
+    /// Whether [`reserve_send`](Channel::reserve_send) may find something, for a select that waits
+    /// here with more than one arm. The select's own nodes do not count.
     pub(crate) fn send_may_succeed(&self, state: &State<T>, me: Waiter) -> bool {
         state.closed || state.has_room(self.info.capacity) || state.recvs.has_other_than(me)
     }
 
-    /// Whether a receive would find something, for a select as above.
+    /// Whether a receive may find something, for a select as above.
     pub(crate) fn recv_may_succeed(&self, state: &State<T>, me: Waiter) -> bool {
         state.closed || !state.ring.is_empty() || state.sends.has_other_than(me)
     }
@@ -287,8 +286,8 @@ impl<T> Channel<T> {
         state.closed || !state.ring.is_empty() || state.sends.has_waiter()
     }
 
-    /// Brings the value for a reserved place. If a receive waits it is handed over: the place is
-    /// then free, but by invariants 4 and 6 nobody waits or watches for it.
+    /// Delivers the value for a reserved place. If a receive waits, it gets the value. The place is
+    /// then free, but by invariants 4 and 6 no send waits or watches for it.
     pub(crate) fn deliver(&self, value: T) -> Result<(), SendError<T>> {
         let mut state = self.lock();
         state.reserved -= 1;
@@ -306,7 +305,7 @@ impl<T> Channel<T> {
         Ok(())
     }
 
-    /// Gives a reserved place back unused.
+    /// Frees a reserved place that is not used.
     #[cold]
     pub(crate) fn withdraw(&self) {
         let mut state = self.lock();
@@ -341,9 +340,9 @@ impl<T> Channel<T> {
         (self.info.capacity != UNBOUNDED).then_some(self.info.capacity)
     }
 
-    // The counts say who is last, nothing more: what a party did before it dropped its handle is
-    // ordered by the mutex, which the last one takes. They cannot overflow before the count of the
-    // `Arc`, which aborts.
+    // The counts only say which handle is the last. What happens before a handle is dropped is
+    // ordered by the mutex, which the drop of the last handle takes. The counts cannot overflow
+    // before the count of the `Arc`, which aborts.
 
     pub(crate) fn add_sender(&self) {
         self.info.senders.fetch_add(1, Ordering::Relaxed);
@@ -359,7 +358,8 @@ impl<T> Channel<T> {
         }
     }
 
-    /// With the last receiver go the messages that nobody can receive any more.
+    /// The last receiver closes the channel and drops the messages in it, because no operation can
+    /// receive them any more.
     pub(crate) fn drop_receiver(&self) {
         if self.info.receivers.fetch_sub(1, Ordering::AcqRel) == 1 {
             let mut state = self.lock();
@@ -372,8 +372,8 @@ impl<T> Channel<T> {
     }
 }
 
-/// Drops every message, also if the destructors of several panic (to drop the whole queue would
-/// then abort). The first panic goes on when all are gone.
+/// Drops every message, even if the destructors of several panic (dropping the whole queue would
+/// then abort). The first panic is resumed when all messages are dropped.
 fn drop_each<T>(messages: VecDeque<T>) {
     if !std::mem::needs_drop::<T>() {
         return;
@@ -384,7 +384,8 @@ fn drop_each<T>(messages: VecDeque<T>) {
             if first.is_none() {
                 first = Some(panic);
             } else if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
-                // A payload that panics when it is dropped, with another that may do the same.
+                // The payload panicked when it was dropped, and the payload of that panic may do
+                // the same.
                 std::mem::forget(panic);
             }
         }

@@ -1,12 +1,11 @@
-//! Channels whose messages are states of something outside this crate: a socket that can be read,
-//! for one.
+//! Channels for events outside this crate: for example, that a socket can be read.
 //!
-//! Such a channel has a message whenever [`EventSource::is_so`] says that it is so; to receive it
-//! changes nothing, and the next receive looks again. So a select that takes another arm has taken
-//! nothing away here. What is waited for keeps the queue of those who wait; like a timer's, it
-//! hands nobody anything: who is woken looks again.
+//! Such a channel has a message whenever [`EventSource::is_so`] returns true. A receive changes
+//! nothing, and the next receive looks again. So a select that takes another arm loses nothing
+//! here. The event source keeps the queue of waiters. Like a timer, it hands them nothing: a woken
+//! waiter looks again.
 //!
-//! This module is for the other crates of Narrowboat, which alone may implement the trait.
+//! This module is for the other crates of Narrowboat. Only they may implement the trait.
 
 use crate::Receiver;
 use crate::block::{At, Limit};
@@ -23,23 +22,24 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Something that is so or not, from time to time, and that parties wait for.
+/// A condition that becomes true and false again, and that waiters wait for.
 ///
 /// # Safety
-/// A node that was entered is touched under the lock of its queue only, until it was taken out; a
-/// party that is taken out has had its wait ended by that, and is then woken, once.
+/// A node that was entered is touched only under the lock of its queue, until it is taken out.
+/// Taking a node out ends the wait of its waiter, which is then woken, once.
 pub unsafe trait EventSource: Send + Sync {
-    /// Whether it is so now.
+    /// Whether the condition is true now.
     fn is_so(&self) -> bool;
 
-    /// Prepares the node and puts it into the queue, unless it is so now, or may have been since
-    /// the look that this call takes: then it returns false, and the node is nowhere. `until` is
-    /// set to the instant at which the party has to look again by itself, if there is one. `sole`
-    /// says that nothing else can end the wait but such an instant.
+    /// Looks whether the condition is true, and if not, prepares the node and puts it into the
+    /// queue. If the condition is true, or may have become true since the look, this returns false,
+    /// and the node is in no queue. Sets `until` to the instant at which the waiter has to look
+    /// again by itself, if there is one. `sole` says that, besides the queue, only such an instant
+    /// can end the wait.
     ///
     /// # Safety
-    /// The node is the calling party's, for its current wait, in no queue, and on the heap, where
-    /// it stays until [`leave`](EventSource::leave), or until the caller returns from a park that this
+    /// The node is the caller's, for its current wait. It is in no queue, and on the heap, where it
+    /// stays until [`leave`](EventSource::leave), or until the caller returns from a park that this
     /// node ended.
     unsafe fn enter(
         &self,
@@ -56,27 +56,27 @@ pub unsafe trait EventSource: Send + Sync {
     /// [`enter`](EventSource::enter) has put it there, and it is alive.
     unsafe fn leave(&self, node: NonNull<WaitNode>);
 
-    /// What a dump says of it.
+    /// The object as dumps show it.
     fn describe(&self) -> Thing;
 }
 
-/// A receiver that has a message whenever it is so.
+/// A receiver that has a message whenever the condition of the source is true.
 pub fn receiver(what: impl EventSource + 'static) -> Receiver<()> {
     note_channel_to_outside();
     Receiver { flavor: Flavor::Event(Arc::new(EventChannel { what: Box::new(what), message: || () })) }
 }
 
-/// Waits until one of two receivers has a message, or is closed, and takes nothing. False if
+/// Waits until one of two receivers has a message or is closed, without receiving. False if
 /// `deadline` came first.
 pub fn either(one: &Receiver<()>, other: &Receiver<()>, deadline: Option<Instant>, at: At) -> bool {
     let mut arms = [Arm::recv(one, 0), Arm::recv(other, 1)];
     ready(&mut arms, Order::Biased, deadline.map_or(Limit::None, Limit::Until), at).is_some()
 }
 
-/// The channel of a state.
+/// The channel of an event source.
 pub(crate) struct EventChannel<T> {
     what: Box<dyn EventSource>,
-    /// `T` is `()`, which the type of a receiver does not know.
+    /// Makes the message. `T` is `()`, but the type of a receiver does not say so.
     message: fn() -> T,
 }
 
@@ -134,7 +134,7 @@ mod tests {
     use std::sync::Mutex;
     use std::time::Duration;
 
-    /// A lamp that somebody switches on and off.
+    /// A lamp that a test switches on and off.
     #[derive(Default)]
     struct Lamp(Mutex<(bool, Queue)>);
 
@@ -147,7 +147,7 @@ mod tests {
             let mut lamp = self.0.lock().unwrap();
             lamp.0 = on;
             while let Some(node) = lamp.1.0.as_mut().and_then(|queue| queue.pop_claim(None)) {
-                // SAFETY: claimed by the line above, and woken below, once.
+                // SAFETY: `pop_claim` has claimed it, and it is woken below, once.
                 called.push(unsafe { node.as_ref() }.waiter());
             }
             drop(lamp);
@@ -158,8 +158,8 @@ mod tests {
         }
     }
 
-    // SAFETY: the queue and its nodes are touched under the lock, and `switch` wakes whom it takes
-    // out.
+    // SAFETY: the queue and its nodes are touched under the lock, and `switch` wakes each waiter
+    // that it takes out.
     unsafe impl EventSource for Arc<Lamp> {
         fn is_so(&self) -> bool {
             self.0.lock().unwrap().0
@@ -242,7 +242,8 @@ mod tests {
             tx.send(n).unwrap();
             if n % 4 == 0 {
                 lamp.switch(true);
-                // Seen by now, or soon; it is off when the other goes on.
+                // The other thread sees it now, or soon. The lamp is off before that thread
+                // continues.
                 std::thread::sleep(Duration::from_micros(n as u64 * 7 % 200));
                 select! { send(switched, lamp.switch(false)) -> res => res.unwrap() }
             }

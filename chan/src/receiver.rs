@@ -38,7 +38,7 @@ pub(crate) enum Flavor<T> {
     Timer(Arc<Timer<T>>),
     /// `Context::done`.
     Done(Arc<Scope>),
-    /// What another crate waits for.
+    /// An event source of another crate.
     Event(Arc<EventChannel<T>>),
     /// `never`.
     Never,
@@ -56,7 +56,7 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Receives a message, waiting for one.
+    /// Receives a message. Waits until there is one.
     ///
     /// # Errors
     /// If the channel is empty and closed, or all senders are gone, also if that happens during the
@@ -78,8 +78,8 @@ impl<T> Receiver<T> {
 
     /// Receives a message if there is one: in the buffer, or offered by a waiting sender.
     ///
-    /// If the offer is that of a `select!` whose send arm evaluates the message when it is chosen,
-    /// this waits for the evaluation.
+    /// If the sender is a `select!`, whose send arm evaluates the message when it is chosen, this
+    /// waits for the evaluation.
     ///
     /// # Errors
     /// `Empty` if there is no message at the moment, `Disconnected` if there will never be one
@@ -123,7 +123,7 @@ impl<T> Receiver<T> {
     /// ```
     #[track_caller]
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
-        // The clock is looked at only if there is a wait.
+        // Reads the clock only if the receive has to wait.
         match self.try_recv() {
             Ok(message) => Ok(message),
             Err(TryRecvError::Disconnected) => Err(RecvTimeoutError::Disconnected),
@@ -150,14 +150,14 @@ impl<T> Receiver<T> {
         self.recv_within(Limit::Until(deadline), Location::caller())
     }
 
-    /// Closes the channel, for all its senders and receivers. True if this call did it, false if it
-    /// was closed.
+    /// Closes the channel, for all its senders and receivers. True if this call closed it, false if
+    /// it was closed already.
     ///
     /// Messages in the buffer can still be received, then receivers get an error. Sends fail from
-    /// now on, and those that wait at the moment fail too, each with its message. A channel of
+    /// now on, and the sends that are waiting fail too, each with its message. A channel of
     /// [`after`](crate::after), [`at`](crate::at), [`tick`](crate::tick) or
-    /// [`never()`](crate::never) has nobody to close it: false. That of a
-    /// [`Context`](crate::context::Context) is closed by the context only.
+    /// [`never()`](crate::never) cannot be closed: false. Only the context closes the channel of a
+    /// [`Context`](crate::context::Context): false, too.
     ///
     /// # Examples
     /// ```
@@ -194,7 +194,7 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Whether no message is in the buffer. Always true of a channel without one.
+    /// Whether no message is in the buffer. Always true for a channel without one.
     ///
     /// # Examples
     /// ```
@@ -207,7 +207,7 @@ impl<T> Receiver<T> {
         self.len() == 0
     }
 
-    /// Whether the buffer has no room. Always true of a channel without one.
+    /// Whether the buffer has no room. Always true for a channel without one.
     ///
     /// # Examples
     /// ```
@@ -287,12 +287,12 @@ impl<T> Receiver<T> {
 }
 
 impl Receiver<Instant> {
-    /// The channel of a timer that can be set.
+    /// A receiver of a new timer that can be set.
     pub(crate) fn settable(first: Instant, period: Option<Duration>) -> Receiver<Instant> {
         Receiver { flavor: Flavor::Timer(Arc::new(Timer::settable(first, period))) }
     }
 
-    /// The timer, of a channel that `settable` made.
+    /// The timer of a channel that `settable` made.
     pub(crate) fn timer(&self) -> &Timer<Instant> {
         let Flavor::Timer(timer) = &self.flavor else { unreachable!("made by `settable`") };
         timer
@@ -324,7 +324,7 @@ impl<T> Drop for Receiver<T> {
     }
 }
 
-// A message is either in the channel or out of it, wherever a panic strikes.
+// Wherever a panic happens, a message is either in the channel or out of it.
 impl<T> UnwindSafe for Receiver<T> {}
 impl<T> RefUnwindSafe for Receiver<T> {}
 

@@ -30,7 +30,8 @@ pub struct Sender<T> {
 }
 
 impl<T> Sender<T> {
-    /// Sends a message, waiting for room; in a channel without buffer, for a receiver to take it.
+    /// Sends a message. Waits until there is room, or, in a channel without buffer, until a
+    /// receiver takes the message.
     ///
     /// # Errors
     /// The message, if the channel is closed or all receivers are gone, also if that happens during
@@ -90,7 +91,7 @@ impl<T> Sender<T> {
     /// ```
     #[track_caller]
     pub fn send_timeout(&self, msg: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
-        // The clock is looked at only if there is a wait.
+        // Reads the clock only if the send has to wait.
         match self.try_send(msg) {
             Ok(()) => Ok(()),
             Err(TrySendError::Disconnected(msg)) => Err(SendTimeoutError::Disconnected(msg)),
@@ -119,11 +120,11 @@ impl<T> Sender<T> {
         self.channel.send(msg, Limit::Until(deadline), Location::caller())
     }
 
-    /// Closes the channel, for all its senders and receivers. True if this call did it, false if it
-    /// was closed.
+    /// Closes the channel, for all its senders and receivers. True if this call closed it, false if
+    /// it was closed already.
     ///
     /// Messages in the buffer can still be received, then receivers get an error. Sends fail from
-    /// now on, and those that wait at the moment fail too, each with its message. Dropping the last
+    /// now on, and the sends that are waiting fail too, each with its message. Dropping the last
     /// sender does the same.
     ///
     /// # Examples
@@ -156,7 +157,7 @@ impl<T> Sender<T> {
         self.channel.is_closed()
     }
 
-    /// Whether no message is in the buffer. Always true of a channel without one.
+    /// Whether no message is in the buffer. Always true for a channel without one.
     ///
     /// # Examples
     /// ```
@@ -169,7 +170,7 @@ impl<T> Sender<T> {
         self.len() == 0
     }
 
-    /// Whether the buffer has no room. Always true of a channel without one.
+    /// Whether the buffer has no room. Always true for a channel without one.
     ///
     /// # Examples
     /// ```
@@ -239,7 +240,7 @@ impl<T> Drop for Sender<T> {
     }
 }
 
-// A message is either in the channel or out of it, wherever a panic strikes.
+// Wherever a panic happens, a message is either in the channel or out of it.
 impl<T> UnwindSafe for Sender<T> {}
 impl<T> RefUnwindSafe for Sender<T> {}
 

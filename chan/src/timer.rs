@@ -1,26 +1,26 @@
 //! Channels that tell the time: `after`, `at`, `tick` and `never`, and those of `Timer` and
 //! `Ticker`.
 //!
-//! They have no sender and no thread, and stand in no heap. Such a channel is the instant of its
-//! next message; to wait for it is to park with that instant as the deadline, and whoever finds it
-//! passed takes the message. Among clones each message is taken once. One that nobody waits for
-//! costs nothing, and has nothing to clean up.
+//! They have no sender and no thread, and are in no timer heap. Such a channel is the instant of
+//! its next message. To wait for the message is to park with that instant as the deadline, and the
+//! first receive that finds the instant passed takes the message. Among clones each message is
+//! taken once. A channel without waiters costs nothing, and needs no cleanup.
 //!
-//! The instant of some can be *set* while others wait for it: `Timer` and `Ticker` stop and start
-//! again. Everything about such a timer is under its one lock:
+//! `Timer` and `Ticker` can be *set* while goroutines wait for them: their instant then changes.
+//! All state of such a timer is under its one lock:
 //!
-//! 1. A party that waits enters the timer's queue and reads the instant that it will sleep until,
-//!    in one critical section. `asleep_until` is not before the latest of these instants.
-//! 2. A receive takes the message if the instant has passed, and moves the instant on or away. A
-//!    party that slept until its deadline looks like any other, and may find nothing, or a later
-//!    instant.
-//! 3. To set the timer is to replace the instant. If the new one is before `asleep_until` then
-//!    somebody might oversleep: all are taken out of the queue and woken to look again, when the
-//!    lock has been released. If not, they find out by themselves in time; so a timer that is put
-//!    off again and again, before it fires, wakes nobody.
+//! 1. A waiter enters the timer's queue and reads the instant that it will sleep until, in one
+//!    critical section. `asleep_until` is never before the latest of these instants.
+//! 2. A receive takes the message if the instant has passed, and moves the instant to the next
+//!    period, or removes it. A waiter whose deadline has come looks like any other receive, and may
+//!    find no message, or a later instant.
+//! 3. To set the timer is to replace the instant. If the new one is before `asleep_until`, a waiter
+//!    could sleep too long: then all waiters are taken out of the queue, and woken to look again
+//!    when the lock has been released. Otherwise each waiter wakes in time by itself. So a timer
+//!    that is postponed again and again before it fires wakes no waiter.
 //!
-//! Hence no message is early or stale: a receive that takes the lock after step 3 sees the new
-//! instant only, and one before it has received what was due then.
+//! Hence no message is early or stale: a receive that takes the lock after step 3 sees only the new
+//! instant, and a receive that takes the lock before it received what was due then.
 
 use crate::block::{At, Limit};
 use crate::describe;
@@ -31,25 +31,26 @@ use narrowboat_runtime::park::{Outcome, Reason, Thing, Waiter, checkpoint};
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A channel that holds a message from time to time.
+/// A channel that has a message at certain instants.
 pub(crate) struct Timer<T> {
     state: Mutex<State>,
-    /// `T` is `Instant`, which the type of a receiver does not know.
+    /// Makes the message. `T` is `Instant`, but the type of a receiver does not say so.
     message: fn(Instant) -> T,
 }
 
 struct State {
     /// When the next message comes; `None` after the last one.
     next: Option<Instant>,
-    /// The distance between messages; `None` if there is but one.
+    /// The interval between messages; `None` if there is only one message.
     period: Option<Duration>,
-    /// Who waits, if the timer can be set. For one that cannot, the deadline says all.
+    /// The waiters, if the timer can be set. If it cannot, each waiter's deadline is enough.
     sleepers: Option<Sleepers>,
 }
 
 struct Sleepers {
     queue: Waiters<BlockedRecv<()>>,
-    /// Everybody in the queue looks again by then; `None` if somebody does not.
+    /// Every waiter in the queue looks again by then. `None` if some waiter has no instant to sleep
+    /// until.
     asleep_until: Option<Instant>,
 }
 
@@ -58,7 +59,7 @@ impl Timer<Instant> {
         Timer::with(first, period, None)
     }
 
-    /// One that can be [`set`](Timer::set).
+    /// A timer that can be [`set`](Timer::set).
     pub(crate) fn settable(first: Instant, period: Option<Duration>) -> Timer<Instant> {
         Timer::with(first, period, Some(Sleepers { queue: Waiters::new(), asleep_until: None }))
     }
@@ -79,7 +80,7 @@ impl<T> Timer<T> {
         self.lock().next.is_some()
     }
 
-    /// Replaces whatever was to come. True if something was.
+    /// Replaces the next message. True if there was one.
     pub(crate) fn set(&self, next: Option<Instant>, period: Option<Duration>) -> bool {
         let mut woken = WakeList::new();
         let mut state = self.lock();
@@ -128,17 +129,17 @@ impl<T> Timer<T> {
     }
 }
 
-/// What can be waited for without a message from a counterpart: an instant ends the wait, or a word
-/// to look again.
+/// Something that can be waited for without a message from a counterpart. An instant ends the wait,
+/// or a wake-up that tells the waiter to look again.
 pub(crate) trait Event {
-    /// What a party says that waits for this alone.
+    /// The reason of a wait for this event alone.
     const REASON: Reason;
 
-    /// Looks, and enters the queue, in one critical section.
+    /// Looks whether the event has happened, and if not, enters the queue, in one critical section.
     ///
     /// # Safety
     /// As for [`Waiters::enter`]; `sole` says that there is neither another arm nor a limit. After
-    /// `Until` the node may be in the queue.
+    /// `Later` the node may be in the queue.
     unsafe fn enter(&self, node: NodeRef, me: Waiter, outcome: Outcome, sole: bool) -> Recheck;
 
     /// Leaves the queue.
@@ -148,15 +149,15 @@ pub(crate) trait Event {
     unsafe fn leave(&self, node: NodeRef);
 }
 
-/// What came of entering.
+/// When the caller of [`Event::enter`] looks again.
 pub(crate) enum Recheck {
-    /// It has happened, and the queue was not entered.
+    /// At once: the event has happened, and the queue was not entered.
     Now,
-    /// The party has to look again at this instant, or when it is woken to.
+    /// At this instant, or when it is woken.
     Later(Option<Instant>),
 }
 
-// Not inlined: the frame that sleeps is parked with its goroutine, and shall be small.
+// Not inlined: the frame that sleeps is parked with its goroutine, and should be small.
 impl<T> Event for Timer<T> {
     const REASON: Reason = Reason::Timer;
 
@@ -169,8 +170,8 @@ impl<T> Event for Timer<T> {
                 (false, until) => until.and_then(|until| next.map(|next| until.max(next))),
                 (true, _) => next,
             };
-            // SAFETY: by contract; a sole party without an instant of ours to sleep until is woken
-            // by nobody else.
+            // SAFETY: by contract. If the caller waits for nothing else and there is no instant,
+            // only a holder of this lock can end its wait.
             unsafe { sleepers.queue.enter(node, me, outcome, sole && next.is_none()) };
         }
         Recheck::Later(next)
@@ -185,7 +186,7 @@ impl<T> Event for Timer<T> {
     }
 }
 
-/// What does not happen.
+/// An event that never happens.
 struct Never;
 
 impl Event for Never {
@@ -205,8 +206,8 @@ pub(crate) fn recv_never<T>(limit: Limit, at: At) -> Result<T, RecvTimeoutError>
     }
 }
 
-/// Parks until the event may have happened, or until the limit, if that is earlier; the error is
-/// for a limit already reached.
+/// Parks until the event may have happened, or until the limit, if that is earlier. Fails if the
+/// limit has already been reached.
 #[inline(never)]
 pub(crate) fn sleep<E: Event>(event: &E, limit: Limit, at: At) -> Result<(), RecvTimeoutError> {
     let Some(deadline) = limit.deadline() else {
@@ -215,9 +216,9 @@ pub(crate) fn sleep<E: Event>(event: &E, limit: Limit, at: At) -> Result<(), Rec
     };
     describe::register_descriptions();
     let me = Waiter::begin(E::REASON, (&raw const *event).expose_provenance(), at);
-    // SAFETY: our own node, which is in no queue and lives for ever. After the park it is taken
-    // out, if nobody has. `me` is from our latest `begin`; if there is neither a deadline nor a
-    // queue we sleep for ever, as is meant.
+    // SAFETY: our own node, which is in no queue and lives for ever. After the park we take it out,
+    // unless the waker has. `me` is from our latest `begin`. Without a deadline and a queue we
+    // sleep for ever, as intended.
     unsafe {
         if let Recheck::Later(until) =
             event.enter(NodeRef::new(me.node()), me, SINGLE_QUEUE, deadline.is_none())
@@ -229,7 +230,7 @@ pub(crate) fn sleep<E: Event>(event: &E, limit: Limit, at: At) -> Result<(), Rec
     Ok(())
 }
 
-/// `duration` from now; a hundred years if the clock does not reach that far.
+/// `duration` from now; a hundred years from now if that is past the range of the clock.
 pub(crate) fn from_now(duration: Duration) -> Instant {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
     let now = Instant::now();
@@ -245,12 +246,12 @@ pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant>
 }
 
 /// The first instant after `now` that is a whole number of periods from `when`: a late receiver
-/// misses messages, but the clock does not go slow for it. `None` if there is no such instant in
-/// the range of the type.
+/// misses messages, but the ticks keep their phase. `None` if there is no such instant in the range
+/// of the type.
 fn next_tick(when: Instant, period: Duration, now: Instant) -> Option<Instant> {
     let late = (now - when).as_nanos();
     let into = late.checked_rem(period.as_nanos()).unwrap_or(0);
-    // The remainder is less than the period, of which the nanoseconds may be more than 64 bits.
+    // The remainder is less than the period, whose nanoseconds may need more than 64 bits.
     let into = Duration::new((into / 1_000_000_000) as u64, (into % 1_000_000_000) as u32);
     now.checked_add(period - into)
 }

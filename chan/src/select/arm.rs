@@ -1,6 +1,6 @@
-//! What a select asks of the channels it waits for.
+//! The operations of a select, as its passes see them.
 //!
-//! The passes of a select (see [`run`](super::run)) know no message types; each arm does its part
+//! The passes of a select (see [`run`](super::run)) know no message types. They call each arm
 //! through [`Handle`], which senders and receivers implement.
 
 use super::token::{Holds, Token};
@@ -47,11 +47,11 @@ pub(crate) enum Attempt {
     /// The operation is chosen; the token holds what completes it.
     Ready,
     NotReady,
-    /// A receive has met another select's send, whose message is yet to be made.
+    /// A receive has met another select's send, which has yet to make its message.
     Lazy(LazySend),
 }
 
-/// A waiting select's place at one of its arms.
+/// What a waiting select leaves at one of its arms: the node, and how it ends the wait.
 pub(super) struct ArmNode {
     pub(super) waiter: Waiter,
     pub(super) node: NodeRef,
@@ -60,24 +60,24 @@ pub(super) struct ArmNode {
     pub(super) sole: bool,
 }
 
-/// What came of entering a queue.
+/// The result of [`Handle::enter`].
 pub(super) enum EnterResult {
     /// The node is in the queue (or the arm needs none). The select has to look at this arm again
     /// at the instant.
     Waiting(Option<Instant>),
-    /// The operation had become possible: the select has ended its own wait, and made this attempt.
+    /// The operation has become possible: the select has ended its own wait, and made this attempt.
     Ended(Attempt),
-    /// The operation had become possible, but another arm had won.
+    /// The operation has become possible, but another arm has ended the wait first.
     Lost,
 }
 
-/// What came of the node that was chosen.
+/// The result of [`Handle::accept`] for the node that was chosen.
 pub(super) enum Accepted {
     /// The token is filled.
     Filled,
-    /// The other side has given up; the select starts over.
+    /// The other side has given up, so the select starts over.
     Retry,
-    /// A receive: its message is being made.
+    /// For a receive: its message is being made.
     Paired,
 }
 
@@ -86,19 +86,20 @@ pub(super) const ENDED_BY_SELECT: Outcome = Outcome(u32::MAX);
 
 /// An operation as the passes of a select see it.
 pub(super) trait Handle {
-    /// Which operation this is: the address of what is shared by all clones, made odd for a send.
-    /// Unique while the handle lives, so an equal identity also means an equal message type.
+    /// Identifies the operation: the address of what all clones share, made odd for a send. Unique
+    /// while the handle lives, so equal ids also mean equal message types.
     fn id(&self) -> usize;
 
-    /// First pass: chooses the operation if it is possible now. Fills the token if `Ready`.
+    /// First pass: chooses the operation if it is possible now. Fills the token if the result is
+    /// `Ready`.
     fn attempt(&self, token: &mut Token) -> Attempt;
 
     /// Second pass: looks again and, if the operation is still impossible, enters the queue, all
     /// under one lock.
     ///
     /// # Safety
-    /// The arm_node's node is the caller's, of its current wait, in no queue, on the heap, and stays
-    /// there until [`leave`](Handle::leave), or until the caller returns from a park that this node
+    /// The node is the caller's, for its current wait. It is in no queue, and on the heap, where it
+    /// stays until [`leave`](Handle::leave), or until the caller returns from a park that this node
     /// ended.
     unsafe fn enter(&self, arm_node: ArmNode, token: &mut Token) -> EnterResult;
 
@@ -111,8 +112,8 @@ pub(super) trait Handle {
     /// After a wait that this arm's node ended: fills the token.
     ///
     /// # Safety
-    /// The node was entered here (or met a send found here), was chosen, and the caller has
-    /// returned from its park.
+    /// The node was entered here (or met a send that was found here) and was chosen, and the caller
+    /// has returned from its park.
     unsafe fn accept(&self, node: NodeRef, token: &mut Token) -> Accepted;
 
     /// Waits for the message of a selected send that an attempt at this arm has found.
@@ -125,11 +126,11 @@ pub(super) trait Handle {
     /// As for `accept`; the node is in no queue, and stays alive until this returns.
     unsafe fn resume_pair(&self, node: NodeRef, at: At) -> PairOutcome;
 
-    /// Whether the operation is possible now. Nothing changes.
+    /// Whether the operation is possible now. Changes nothing.
     fn is_ready(&self) -> bool;
 
-    /// Looks again and, if the operation is still impossible, puts the arm_node's node among its
-    /// watchers, all under one lock. `Over` if it is possible; the node is then in no queue.
+    /// Looks again and, if the operation is still impossible, puts the node among its watchers, all
+    /// under one lock. Returns `Now` if it is possible; the node is then in no queue.
     ///
     /// # Safety
     /// As for [`enter`](Handle::enter), until [`unwatch`](Handle::unwatch).
@@ -141,11 +142,11 @@ pub(super) trait Handle {
     /// [`watch`](Handle::watch) has put the node there, and it is alive.
     unsafe fn unwatch(&self, node: NodeRef);
 
-    /// Undoes the choice: what the token holds goes back to where it came from, or is dropped if it
-    /// cannot. With `foreign` messages are forgotten instead of dropped.
+    /// Undoes the choice: returns what the token holds to where it came from, or drops it if that
+    /// is impossible. With `foreign` messages are forgotten instead of dropped.
     fn abandon(&self, token: &mut Token, foreign: bool);
 
-    /// What a dump says of the operation, while it is impossible.
+    /// Describes the operation for dumps, while it is impossible.
     fn describe(&self) -> Thing;
 }
 
@@ -194,7 +195,7 @@ impl<T> Handle for Sender<T> {
             }
             return EnterResult::Ended(self.channel.attempt_send(state, token));
         }
-        // SAFETY: by this function's contract; a lazy send has nothing in its cell.
+        // SAFETY: by this function's contract; the cell of a lazy send is empty.
         unsafe {
             arm_node.node.set_note(Note::LAZY);
             state.sends.enter(arm_node.node, arm_node.waiter, arm_node.outcome, arm_node.sole);
@@ -289,8 +290,8 @@ impl<T> Sender<T> {
                 unsafe { BlockedRecv::from_node(token.partner()) }.deliver(message);
                 Ok(())
             }
-            // SAFETY: the token has just said so; an equal id means the same channel, of which the
-            // pair is.
+            // SAFETY: the token has just said so; an equal id means the same channel, which the
+            // pair belongs to.
             Holds::Pair => self.channel.settle(unsafe { token.pair() }, message, at),
             Holds::Nothing | Holds::Message | Holds::Closed => Err(SendError(message)),
         }
@@ -304,7 +305,7 @@ impl<T> Handle for Receiver<T> {
             Flavor::Timer(timer) => Arc::as_ptr(timer).addr(),
             Flavor::Done(scope) => Arc::as_ptr(scope).addr(),
             Flavor::Event(source) => Arc::as_ptr(source).addr(),
-            // Never chosen.
+            // It is never chosen.
             Flavor::Never => 0,
         }
     }
@@ -412,7 +413,7 @@ impl<T> Handle for Receiver<T> {
 
     unsafe fn watch(&self, arm_node: ArmNode) -> Recheck {
         let ArmNode { waiter, node, outcome, sole } = arm_node;
-        // Whoever waits for an event is handed nothing either, so there it stands in the queue like
+        // An event hands nothing to its waiters, so a watcher of an event stands in the queue like
         // a receive.
         // SAFETY: by contract, all of it.
         unsafe {
@@ -472,7 +473,7 @@ impl<T> Handle for Receiver<T> {
 }
 
 impl<T> Receiver<T> {
-    /// Enters the queue of an event that an instant may end.
+    /// Enters the queue of an event.
     ///
     /// # Safety
     /// As for [`enter`](Handle::enter).

@@ -24,16 +24,15 @@ use token::Token;
 
 /// A select over a list of operations that is known only at run time.
 ///
-/// Where the operations are known when the program is written, [`select!`](crate::select!) says the
-/// same more shortly. An operation is added with [`send`](Select::send) or [`recv`](Select::recv),
-/// which return its index; one is chosen with [`select`](Select::select) or its relatives; and the
-/// [`SelectedOperation`] they return *must* be completed, with the sender or receiver that was
-/// added.
+/// If the operations are known when the program is written, [`select!`](crate::select!) is shorter.
+/// [`send`](Select::send) and [`recv`](Select::recv) add an operation and return its index.
+/// [`select`](Select::select) and its variants choose an operation and return a
+/// [`SelectedOperation`], which *must* be completed, with the sender or receiver that was added.
 ///
 /// An operation is also chosen when its channel is closed: completing it then gives the error.
 ///
-/// [`ready`](Select::ready) and its relatives choose nothing: they wait until an operation is
-/// possible, say which, and leave it to the caller to attempt it.
+/// [`ready`](Select::ready) and its variants choose nothing: they wait until an operation is
+/// possible, return its index, and leave it to the caller to attempt it.
 ///
 /// # Examples
 /// ```
@@ -53,38 +52,38 @@ use token::Token;
 /// ```
 pub struct Select<'a> {
     arms: Vec<Arm<'a>>,
-    /// The index of the next operation; those of removed ones are not used again.
+    /// The index of the next operation. Indices of removed operations are not used again.
     next: usize,
     order: Order,
     added_on: AddedOn,
 }
 
-// SAFETY: the operations point to senders and receivers of any message type, also of one that must
-// stay on its thread. A select moves messages as bytes, under the locks of their channels, which no
-// thread can tell. To get at a message its receiver is needed, of a type that then is not on
-// another thread. One thing is left that runs code of the message's type, the drop of a message
-// that was chosen and never completed, and on a thread other than that of all its operations a
-// select forgets it instead (see `AddedOn`).
+// SAFETY: the operations point to senders and receivers of any message type, including types that
+// must stay on their thread. A select moves messages as bytes, under the locks of their channels,
+// which no thread can observe. Only the receiver of a message gives access to it, and a receiver of
+// such a type cannot be on another thread. Only one operation of a select runs code of the
+// message's type: the drop of a message that was chosen and never completed. On any thread but the
+// one that all its operations were added on, a select forgets the message instead (see `AddedOn`).
 unsafe impl Send for Select<'_> {}
-// SAFETY: a shared select can be cloned and printed; for the clone, see above.
+// SAFETY: a shared select can only be cloned and printed. For the clone, see above.
 unsafe impl Sync for Select<'_> {}
 
-/// On which thread the operations of a select were added.
+/// The thread on which the operations of a select were added.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum AddedOn {
-    /// None were yet.
+    /// No operation was added yet.
     Nowhere,
-    /// All on the thread with this token.
+    /// All were added on the thread with this address of `MARK`.
     Thread(usize),
-    /// Not all on the same.
+    /// They were added on several threads.
     Several,
 }
 
 impl AddedOn {
     fn here() -> AddedOn {
         thread_local!(static MARK: u8 = const { 0 });
-        // The address of a thread-local tells living threads apart. If a thread has the address of
-        // a dead one, then there is no thread left that the message could be shared with.
+        // The address of a thread-local identifies a living thread. If a thread has the address of
+        // a dead one, no thread is left that could share the message.
         AddedOn::Thread(MARK.with(|mark| (&raw const *mark).addr()))
     }
 
@@ -168,8 +167,8 @@ impl<'a> Select<'a> {
         self.add(|index| Arm::recv(r, index))
     }
 
-    /// Removes an operation: one whose channel is closed, for example, and would be chosen again
-    /// and again.
+    /// Removes an operation. Use it for one whose channel is closed, for example, which would be
+    /// chosen again and again.
     ///
     /// # Panics
     /// If there is no operation of this index.
@@ -288,11 +287,11 @@ impl<'a> Select<'a> {
     /// Waits until an operation is possible, without carrying it out. Returns its index.
     ///
     /// The caller may now attempt the operation, with [`try_recv`](Receiver::try_recv) or
-    /// [`try_send`](Sender::try_send), or let it be. Others may be faster, so be ready to wait
-    /// again.
+    /// [`try_send`](Sender::try_send), or leave it. Another operation on the channel may come
+    /// first, so be prepared to wait again.
     ///
     /// On a channel without buffer an operation becomes possible when a counterpart has begun its
-    /// own; to wait for a receive to be possible is not to receive.
+    /// own. A wait for readiness is no such counterpart.
     ///
     /// # Panics
     /// If no operations have been added.
@@ -426,7 +425,7 @@ mod tests {
         }
         assert!(queues_are_empty(&done));
 
-        // Now so that every one of them has to wait.
+        // The same, but every select has to wait.
         let (tx, rx) = bounded(0);
         let sender = std::thread::spawn(move || (0..20_000).for_each(|n| tx.send(n).unwrap()));
         for n in 0..20_000 {
@@ -441,12 +440,12 @@ mod tests {
     }
 
     /// How often the calling thread uses a queue of a channel in `rounds` selects that wait at
-    /// `done` and receive from elsewhere.
+    /// `done` and receive from another channel.
     fn uses(rounds: u32, done: &Receiver<()>) -> usize {
         let (tx, rx) = bounded(0);
         let sender = std::thread::spawn(move || {
             for n in 0..rounds {
-                // Not before the select waits, so that it always takes the same way.
+                // Sends only when the select waits, so that the select always takes the same path.
                 let mut select = Select::new();
                 select.send(&tx);
                 select.ready();
