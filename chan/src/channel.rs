@@ -9,8 +9,8 @@
 //! counted in `reserved`, or a receive. A receive without a limit then waits for this send alone;
 //! any other receive forms a [pair](crate::pairs) with it.
 //!
-//! Invariants, whenever the lock is free. They do not count waiters whose wait has been ended
-//! elsewhere and that have not left their queue yet.
+//! Invariants, whenever the lock is free. They do not count a waiter that has not left its queue
+//! yet although its wait has been ended elsewhere.
 //!
 //! 1. `ring.len() + reserved <= capacity`. A channel of capacity 0 has nothing in its ring, ever.
 //! 2. If the ring is not empty, no receive waits.
@@ -49,7 +49,7 @@ pub(crate) struct Channel<T> {
 
 pub(crate) struct State<T> {
     pub(crate) ring: Ring<T>,
-    /// Number of places in the ring that belong to selected sends, whose values are being made.
+    /// Number of places in the ring that belong to selected sends that are making their values.
     reserved: usize,
     pub(crate) pairs: Pairs,
     pub(crate) sends: Waiters<BlockedSend<T>>,

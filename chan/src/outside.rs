@@ -143,17 +143,17 @@ mod tests {
 
     impl Lamp {
         fn switch(&self, on: bool) {
-            let mut called = Vec::new();
+            let mut claimed = Vec::new();
             let mut lamp = self.0.lock().unwrap();
             lamp.0 = on;
             while let Some(node) = lamp.1.0.as_mut().and_then(|queue| queue.pop_claim(None)) {
                 // SAFETY: `pop_claim` has claimed it, and it is woken below, once.
-                called.push(unsafe { node.as_ref() }.waiter());
+                claimed.push(unsafe { node.as_ref() }.waiter());
             }
             drop(lamp);
-            for party in called {
+            for waiter in claimed {
                 // SAFETY: as above.
-                unsafe { party.unpark() };
+                unsafe { waiter.unpark() };
             }
         }
     }
@@ -190,23 +190,23 @@ mod tests {
         }
 
         fn describe(&self) -> Thing {
-            unreachable!("nobody asks for a dump")
+            unreachable!("these tests make no dump")
         }
     }
 
     impl Lamp {
-        fn nobody_waits(&self) -> bool {
+        fn has_no_waiter(&self) -> bool {
             self.0.lock().unwrap().1.0.as_ref().is_none_or(WaitQueue::is_empty)
         }
     }
 
     #[test]
-    fn a_state_is_a_message_for_as_long_as_it_is_so() {
+    fn a_condition_is_a_message_for_as_long_as_it_is_true() {
         let lamp = Arc::new(Lamp::default());
         let rx = receiver(lamp.clone());
         assert!(rx.try_recv().is_err() && rx.is_empty() && !rx.is_closed());
         assert!(rx.recv_timeout(Duration::from_millis(5)).unwrap_err().is_timeout());
-        assert!(lamp.nobody_waits());
+        assert!(lamp.has_no_waiter());
         lamp.switch(true);
         for _ in 0..3 {
             assert_eq!((rx.recv(), rx.try_recv(), rx.len()), (Ok(()), Ok(()), 1));
@@ -217,23 +217,23 @@ mod tests {
     }
 
     #[test]
-    fn a_select_waits_for_a_state_beside_messages() {
+    fn a_select_waits_for_a_condition_beside_messages() {
         let lamp = Arc::new(Lamp::default());
         let rx = receiver(lamp.clone());
         let (tx, messages) = bounded::<u32>(0);
         let (switched, next) = bounded(0);
         let selecting = std::thread::spawn(move || {
-            let (mut sum, mut lights) = (0, 0);
+            let (mut sum, mut seen) = (0, 0);
             loop {
                 select! {
-                    recv(rx) -> light => {
-                        light.unwrap();
-                        lights += 1;
+                    recv(rx) -> lamp_is_on => {
+                        lamp_is_on.unwrap();
+                        seen += 1;
                         next.recv().unwrap();
                     }
                     recv(messages) -> msg => match msg {
                         Ok(n) => sum += n,
-                        Err(_) => return (sum, lights),
+                        Err(_) => return (sum, seen),
                     }
                 }
             }
@@ -249,8 +249,8 @@ mod tests {
             }
         }
         drop(tx);
-        let (sum, lights) = selecting.join().unwrap();
-        assert_eq!((sum, lights), (199 * 100, 50));
-        assert!(lamp.nobody_waits());
+        let (sum, seen) = selecting.join().unwrap();
+        assert_eq!((sum, seen), (199 * 100, 50));
+        assert!(lamp.has_no_waiter());
     }
 }

@@ -78,8 +78,8 @@ impl<T> Receiver<T> {
 
     /// Receives a message if there is one: in the buffer, or offered by a waiting sender.
     ///
-    /// If the sender is a `select!`, whose send arm evaluates the message when it is chosen, this
-    /// waits for the evaluation.
+    /// A `select!` evaluates the message of a send arm when the arm is chosen. If such an arm
+    /// offers the message, this waits for the evaluation.
     ///
     /// # Errors
     /// `Empty` if there is no message at the moment, `Disconnected` if there will never be one

@@ -1,4 +1,4 @@
-//! The buffer of a channel: first in, first out, whose memory shrinks again after a burst.
+//! The buffer of a channel: first in, first out. Its memory shrinks again after a burst.
 //!
 //! A bounded channel's ring has its full size from the start and keeps it, so a send never
 //! allocates. An unbounded one doubles when it is full and halves when it is three quarters empty;

@@ -12,8 +12,8 @@
 //! 1. A waiter enters the timer's queue and reads the instant that it will sleep until, in one
 //!    critical section. `asleep_until` is never before the latest of these instants.
 //! 2. A receive takes the message if the instant has passed, and moves the instant to the next
-//!    period, or removes it. A waiter whose deadline has come looks like any other receive, and may
-//!    find no message, or a later instant.
+//!    period, or removes it. A waiter that has slept until its deadline looks like any other
+//!    receive, and may find no message, or a later instant.
 //! 3. To set the timer is to replace the instant. If the new one is before `asleep_until`, a waiter
 //!    could sleep too long: then all waiters are taken out of the queue, and woken to look again
 //!    when the lock has been released. Otherwise each waiter wakes in time by itself. So a timer
@@ -251,7 +251,8 @@ pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant>
 fn next_tick(when: Instant, period: Duration, now: Instant) -> Option<Instant> {
     let late = (now - when).as_nanos();
     let into = late.checked_rem(period.as_nanos()).unwrap_or(0);
-    // The remainder is less than the period, whose nanoseconds may need more than 64 bits.
+    // The remainder is less than the period, and the nanoseconds of that may need more than 64
+    // bits.
     let into = Duration::new((into / 1_000_000_000) as u64, (into % 1_000_000_000) as u32);
     now.checked_add(period - into)
 }

@@ -362,14 +362,14 @@ impl<P: BlockedOperation> Waiters<P> {
         Waiters { queue: WaitQueue::new(), watchers: WaitQueue::new(), operation: PhantomData }
     }
 
-    /// Whether there are neither waiters nor watchers. A waiter whose wait has just been ended
-    /// elsewhere counts. Compiles to one branch, because every operation calls this.
+    /// Whether there are neither waiters nor watchers. A waiter counts even if its wait has just
+    /// been ended elsewhere. Compiles to one branch, because every operation calls this.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty() & self.watchers.is_empty()
     }
 
-    /// Whether there is a waiter whose wait has not ended yet.
+    /// Whether there is a waiter with a wait that has not ended yet.
     pub(crate) fn has_waiter(&self) -> bool {
         count_use();
         self.queue.has_waiting()
@@ -380,15 +380,15 @@ impl<P: BlockedOperation> Waiters<P> {
         !self.watchers.is_empty()
     }
 
-    /// Whether there is a waiter other than `me`. A waiter whose wait has just been ended elsewhere
-    /// counts.
+    /// Whether there is a waiter other than `me`. It counts even if its wait has just been ended
+    /// elsewhere.
     #[inline]
     pub(crate) fn has_other_than(&self, me: Waiter) -> bool {
         count_use();
         !self.queue.is_empty() && self.queue.has_other_than(me)
     }
 
-    /// Takes out the first waiter whose wait has not ended yet, and ends its wait.
+    /// Takes out the first waiter with a wait that has not ended yet, and ends that wait.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<P> {
         if self.queue.is_empty() {
@@ -492,7 +492,8 @@ impl WakeList {
         WakeList(WaitQueue::new())
     }
 
-    /// Ends all waits in a queue whose lock the caller holds, and sets `note` in their nodes.
+    /// Ends all waits in a queue, and sets `note` in their nodes. The caller holds the lock of the
+    /// queue.
     fn claim_from(&mut self, queue: &mut WaitQueue, note: Note) {
         while let Some(node) = queue.pop_claim(None) {
             // SAFETY: a claimed node stands in no queue, lives until its waiter is woken, and is

@@ -167,8 +167,8 @@ impl<'a> Select<'a> {
         self.add(|index| Arm::recv(r, index))
     }
 
-    /// Removes an operation. Use it for one whose channel is closed, for example, which would be
-    /// chosen again and again.
+    /// Removes an operation. Use it, for example, for an operation on a closed channel, which would
+    /// be chosen again and again.
     ///
     /// # Panics
     /// If there is no operation of this index.

@@ -15,8 +15,7 @@ pub(super) fn shuffle<T>(items: &mut [T]) {
             seed = first_seed(state);
         }
         for i in (1..items.len()).rev() {
-            // SplitMix64: a counter whose bits are mixed. It is predictable, which does not matter
-            // here.
+            // SplitMix64: a counter with mixed bits. It is predictable, which does not matter here.
             seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
             let mut bits = seed;
             bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
