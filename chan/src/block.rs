@@ -1,10 +1,10 @@
 //! Operations outside a select: the fast path, and the wait, for which every waiter owns a node.
 //!
-//! The memory of a parked goroutine is as large as the stack frames between its closure and the
-//! park. So an operation that has to wait makes two calls from the user's own frame: the first
-//! enters the queue and returns, which frees its frame; the second, with a very small frame,
-//! sleeps. The calls pass only a few words, whatever the type of the message. The message itself
-//! stays in a node until the user's frame, which has room for it anyway, takes it from there.
+//! A parked goroutine takes as much memory as its stack frames, down to the park. So an operation
+//! that has to wait makes two calls from the user's own frame: the first enters the queue and
+//! returns, which frees its frame; the second, with a very small frame, sleeps. The calls pass only
+//! a few words, whatever the type of the message. The message itself stays in a node until the
+//! user's frame, which has room for it anyway, takes it from there.
 
 use crate::cell::{load, store};
 use crate::channel::{Channel, Found, Guard};
@@ -82,17 +82,17 @@ impl<T> Channel<T> {
                 checkpoint();
                 return Ok(message);
             }
-            let held = match self.begin_recv(state, limit, at) {
-                Begun::Value(held) => Ok(held),
+            let value = match self.begin_recv(state, limit, at) {
+                Begun::Value(value) => Ok(value),
                 Begun::Missed(missed) => Err(missed),
                 Begun::Waiting(me) => match limit {
                     Limit::Until(deadline) => self.end_recv(me, deadline, at),
                     _ => note_result(sleep(me)),
                 },
             };
-            match held {
-                Ok(held) => {
-                    let message = held.take();
+            match value {
+                Ok(value) => {
+                    let message = value.take();
                     checkpoint();
                     return Ok(message);
                 }
@@ -107,10 +107,10 @@ impl<T> Channel<T> {
     #[inline(never)]
     fn begin_recv(&self, state: Guard<'_, T>, limit: Limit, at: At) -> Begun<T> {
         let missed = match self.find(state) {
-            Found::Value(held) => return Begun::Value(held),
+            Found::Value(value) => return Begun::Value(value),
             Found::Lazy(sender) => {
                 match pair_result(self.await_lazy_send(sender, limit != Limit::None, at), limit) {
-                    Ok(held) => return Begun::Value(held),
+                    Ok(value) => return Begun::Value(value),
                     Err(missed) => missed,
                 }
             }

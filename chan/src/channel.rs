@@ -93,8 +93,8 @@ impl<T> State<T> {
     /// Gives the place that has just become free to the first blocked send (invariant 3).
     fn admit_send(&mut self) -> Option<Wakeup> {
         match self.sends.pop()?.accept() {
-            Offer::Value(held) => {
-                let (value, sender) = held.take_with_wakeup();
+            Offer::Value(value) => {
+                let (value, sender) = value.take_with_wakeup();
                 self.ring.push(value);
                 Some(sender)
             }
@@ -168,7 +168,7 @@ impl<T> Channel<T> {
     pub(crate) fn find<'a>(&self, mut state: Guard<'a, T>) -> Found<'a, T> {
         debug_assert!(state.ring.is_empty());
         match state.sends.pop().map(BlockedSend::accept) {
-            Some(Offer::Value(held)) => Found::Value(held),
+            Some(Offer::Value(value)) => Found::Value(value),
             Some(Offer::Lazy(sender)) => Found::Lazy(sender),
             None if state.closed => Found::Closed,
             None => Found::Nothing(state),

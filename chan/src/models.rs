@@ -337,7 +337,8 @@ fn loom_a_watcher_is_told_of_a_send() {
             let (tx, rx) = bounded(capacity);
             let sender = thread::spawn(move || {
                 assert!(tx.send(Parcel::new(1)).is_ok());
-                // Keeps the channel open: the select should notice the send, not the close.
+                // Keeps the channel open. An operation that is possible only for a moment may pass
+                // unnoticed, and the select must not notice the close instead.
                 tx
             });
             let mut select = Select::new();

@@ -171,7 +171,7 @@ impl Pairs {
     /// Step 2, before the park of a receive that has been awake. If the pair has been settled,
     /// takes it out and returns the note that the receive's node has now.
     pub(crate) fn begin_wait(&mut self, key: PairKey) -> Option<Note> {
-        let pair = self.get(key).expect("a receive that is awake takes its pair out itself");
+        let pair = self.get(key).expect("while a receive is awake, only the receive takes its pair out");
         pair.receive = ReceiveState::Waiting;
         if pair.settled.is_some() { self.dissolve(key) } else { None }
     }
@@ -188,7 +188,7 @@ impl Pairs {
     /// Step 4: takes the pair out. If it has been settled, the result is the note that the
     /// receive's node has now.
     pub(crate) fn dissolve(&mut self, key: PairKey) -> Option<Note> {
-        let pair = self.remove(key).expect("a receive whose time has come takes its pair out itself");
+        let pair = self.remove(key).expect("after its park timed out, only the receive takes its pair out");
         let note = pair.settled?;
         // SAFETY: the caller is the waiter of the node, and awake.
         unsafe { pair.set_result(note, pair.words) };
@@ -299,8 +299,8 @@ impl<T> Channel<T> {
         if let Some(note) = state.pairs.begin_wait(key) {
             return PairOutcome::Settled(node, note);
         }
-        let me =
-            Waiter::try_begin(Reason::Receive, self.address(), at).expect("it has been parked here before");
+        let me = Waiter::try_begin(Reason::Receive, self.address(), at)
+            .expect("a receive that has parked once can park again");
         drop(state);
         self.sleep_paired(me, node, key, at)
     }
@@ -332,6 +332,7 @@ impl<T> Channel<T> {
     /// Begins a further wait of a receive that has parked before in the same context. The lock is
     /// held.
     fn begin_again(&self, at: At) -> Waiter {
-        Waiter::try_begin(Reason::Receive, self.address(), at).expect("it has been parked here before")
+        Waiter::try_begin(Reason::Receive, self.address(), at)
+            .expect("a receive that has parked once can park again")
     }
 }

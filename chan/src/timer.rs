@@ -87,7 +87,7 @@ impl<T> Timer<T> {
         let was = state.next.is_some();
         state.next = next;
         state.period = period;
-        let sleepers = state.sleepers.as_mut().expect("only timers that can be set are set");
+        let sleepers = state.sleepers.as_mut().expect("`settable` has made this timer");
         if next.is_some_and(|next| sleepers.asleep_until.is_none_or(|until| next < until)) {
             sleepers.queue.claim_all(Note::RETRY, &mut woken);
         }

@@ -219,8 +219,8 @@ impl Context {
         self.scope()?.deadline()
     }
 
-    /// Whether the context is done. A long computation may call it now and then; each call also
-    /// lets other goroutines run if they have waited long.
+    /// Whether the context is done. A computation may call it now and then. The call also lets
+    /// other goroutines run if the computation is long.
     ///
     /// # Examples
     /// ```

@@ -158,7 +158,7 @@ impl<T> Channel<T> {
             return Attempt::Ready;
         }
         match self.find(state) {
-            Found::Value(held) => token.set_message(held.take()),
+            Found::Value(value) => token.set_message(value.take()),
             Found::Closed => token.set(Holds::Closed),
             Found::Nothing(_) => return Attempt::NotReady,
             Found::Lazy(sender) => return Attempt::Lazy(sender),
@@ -233,11 +233,11 @@ impl<T> Handle for Sender<T> {
     }
 
     fn await_lazy_send(&self, _: LazySend, _: bool, _: At) -> PairOutcome {
-        unreachable!("a send meets no other")
+        unreachable!("a send never finds another send")
     }
 
     unsafe fn resume_pair(&self, _: NodeRef, _: At) -> PairOutcome {
-        unreachable!("what accepts without waiting does not wait")
+        unreachable!("a send never returns `Paired` from `accept`")
     }
 
     fn is_ready(&self) -> bool {
@@ -392,12 +392,12 @@ impl<T> Handle for Receiver<T> {
     }
 
     fn await_lazy_send(&self, sender: LazySend, may_dissolve: bool, at: At) -> PairOutcome {
-        let Flavor::Channel(channel) = &self.flavor else { unreachable!("nothing else has senders") };
+        let Flavor::Channel(channel) = &self.flavor else { unreachable!("only a channel has senders") };
         channel.await_lazy_send(sender, may_dissolve, at)
     }
 
     unsafe fn resume_pair(&self, node: NodeRef, at: At) -> PairOutcome {
-        let Flavor::Channel(channel) = &self.flavor else { unreachable!("nothing else has senders") };
+        let Flavor::Channel(channel) = &self.flavor else { unreachable!("only a channel has senders") };
         channel.resume_pair(node, at)
     }
 

@@ -502,7 +502,7 @@ mod tests {
                 break;
             }
             drop(state);
-            assert!(start.elapsed() < Duration::from_secs(30), "it goes round and round");
+            assert!(start.elapsed() < Duration::from_secs(30), "the select starts over again and again");
             std::thread::yield_now();
         }
         tx.send(2).unwrap();
