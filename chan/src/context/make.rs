@@ -99,7 +99,8 @@ pub fn with_timeout(parent: &Context, timeout: Duration) -> (Context, Cancel) {
 /// use narrowboat::context::{background, with_timeout_cause};
 /// use std::time::Duration;
 ///
-/// let (ctx, _cancel) = with_timeout_cause(&background(), Duration::from_millis(5), "the mirror is slow");
+/// let limit = Duration::from_millis(5);
+/// let (ctx, _cancel) = with_timeout_cause(&background(), limit, "the mirror is slow");
 /// assert!(ctx.done().recv().is_err());
 /// assert_eq!(ctx.cause().unwrap().to_string(), "the mirror is slow");
 /// ```

@@ -11,12 +11,14 @@
 //! | `ctx, cancel := context.WithCancel(ctx)` | `let (ctx, cancel) = with_cancel(&ctx);` |
 //! | `defer cancel()` | `let _cancel = cancel.on_drop();` |
 //! | `context.WithTimeout(ctx, d)`, `WithDeadline` | [`with_timeout`], [`with_deadline`] |
-//! | `WithCancelCause`, `WithTimeoutCause`, `WithDeadlineCause` | [`with_cancel_cause`], [`with_timeout_cause`], [`with_deadline_cause`] |
+//! | `WithCancelCause` | [`with_cancel_cause`] |
+//! | `WithTimeoutCause`, `WithDeadlineCause` | [`with_timeout_cause`], [`with_deadline_cause`] |
 //! | `context.WithValue(ctx, key{}, v)` | [`with_value(&ctx, Key(v))`](with_value) |
 //! | `ctx.Value(key{}).(T)` | [`ctx.value::<Key>()`](Context::value) |
 //! | `<-ctx.Done()` in a `select` | `recv(ctx.done()) -> _` in a [`select!`](crate::select!) |
 //! | `ctx.Err() != nil` | [`ctx.is_done()`](Context::is_done) |
-//! | `ctx.Err()`, `context.Cause(ctx)` | [`ctx.err()`](Context::err), [`ctx.cause()`](Context::cause) |
+//! | `ctx.Err()` | [`ctx.err()`](Context::err) |
+//! | `context.Cause(ctx)` | [`ctx.cause()`](Context::cause) |
 //! | `context.AfterFunc(ctx, f)`, `WithoutCancel` | [`after_func`], [`without_cancel`] |
 //!
 //! A context has no goroutine and no timer: its deadline is an instant, and a goroutine that waits

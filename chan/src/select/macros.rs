@@ -13,10 +13,10 @@
 ///
 /// | arm | is chosen when |
 /// | --- | --- |
-/// | `recv(rx) -> msg => ...` | a message can be received; `msg` is a `Result<T, RecvError>` |
-/// | `send(tx, value) -> res => ...` | a message can be sent; `res` is a `Result<(), SendError<T>>` |
-/// | `default => ...` | no other arm can be, at this moment |
-/// | `default(timeout) => ...` | no other arm could be, for this `Duration` |
+/// | `recv(rx) -> msg => ...` | a receive is possible; `msg` is a `Result<T, RecvError>` |
+/// | `send(tx, value) -> res => ...` | a send is possible; `res` is a `Result<(), SendError<T>>` |
+/// | `default => ...` | no other operation is possible at this moment |
+/// | `default(timeout) => ...` | no other operation became possible within this `Duration` |
 ///
 /// The operations of a closed channel can always be carried out: their result is the error. If
 /// several arms can be chosen, each has the same chance, whatever their order. Without a `default`

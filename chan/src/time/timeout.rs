@@ -27,7 +27,8 @@ use std::time::Duration;
 /// assert_eq!(timeout(Duration::from_secs(60), || 6 * 7), Ok(42));
 ///
 /// let late = timeout(Duration::from_millis(5), || sleep(Duration::from_millis(100)));
-/// assert_eq!(late.unwrap_err().to_string(), "the time limit of 5ms has passed; what was started runs on");
+/// let message = late.unwrap_err().to_string();
+/// assert_eq!(message, "the time limit of 5ms has passed; what was started runs on");
 /// ```
 ///
 /// With a context that stops the work:
