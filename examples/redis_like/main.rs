@@ -6,8 +6,8 @@
 //! and in other terminals:
 //!
 //!     redis-cli -p 6380 set greeting hello ex 10
-//!     redis-cli -p 6380 blpop jobs 0                  then: redis-cli -p 6380 rpush jobs first
-//!     redis-cli -p 6380 subscribe news                then: redis-cli -p 6380 publish news "it works"
+//!     redis-cli -p 6380 blpop jobs 0              then: redis-cli -p 6380 rpush jobs first
+//!     redis-cli -p 6380 subscribe news            then: redis-cli -p 6380 publish news "it works"
 //!     redis-benchmark -p 6380 -t set,get,incr,lpush,lpop -P 16 -c 500 -n 1000000 -q
 //!
 //! Where to read: `client` is the goroutine of one connection, `resp` the protocol, `commands` the
