@@ -5,7 +5,7 @@
 //! under that lock:
 //!
 //! 1. *Enter.* If fewer members run than the limit allows, the place is counted. Else the spawner's channel goes to the
-//!    end of the line, and a place that becomes free is given to the first in line: counted for him under
+//!    end of the line, and a place that becomes free is given to the first in spawners: counted for him under
 //!    the lock, then a message tells him.
 //! 2. *Leave.* A place is a value that goes into the goroutine, and gives itself back when it is dropped: when the
 //!    member has ended, however it did, and also when the goroutine could not be started.
@@ -74,15 +74,15 @@ struct State<E> {
     running: usize,
     limit: usize,
     /// Spawners that wait for a place, in their order.
-    line: VecDeque<Sender<()>>,
+    spawners: VecDeque<Sender<()>>,
     /// Those who wait for the end.
-    waiting: Vec<Sender<()>>,
+    waiters: Vec<Sender<()>>,
     error: Option<E>,
     panic: Option<Box<dyn Any + Send>>,
 }
 
 /// A counted place in the group.
-struct Place<E>(Arc<Shared<E>>);
+struct Membership<E>(Arc<Shared<E>>);
 
 impl<E> Shared<E> {
     /// Nothing panics while the lock is held.
@@ -95,20 +95,20 @@ impl<E> Shared<E> {
     /// # Panics
     /// If the caller cannot wait where it is. Then the line has not been entered.
     #[track_caller]
-    fn leave_to_wait(mut state: MutexGuard<'_, State<E>>, enter: impl FnOnce(&mut State<E>)) {
+    fn enqueue_waiter(mut state: MutexGuard<'_, State<E>>, push: impl FnOnce(&mut State<E>)) {
         if !park::may_park() {
             drop(state);
             park::refuse();
         }
-        enter(&mut state);
+        push(&mut state);
     }
 
     /// Keeps what a member has failed with, in its place if it is the first there. True if no member had failed at all.
-    fn keep<T>(&self, failure: T, place: impl FnOnce(&mut State<E>) -> &mut Option<T>) -> bool {
+    fn record_failure<T>(&self, failure: T, field: impl FnOnce(&mut State<E>) -> &mut Option<T>) -> bool {
         let mut state = self.lock();
         let first = state.error.is_none() && state.panic.is_none();
-        let place = place(&mut state);
-        let late = if place.is_none() { place.replace(failure) } else { Some(failure) };
+        let field = field(&mut state);
+        let late = if field.is_none() { field.replace(failure) } else { Some(failure) };
         drop(state);
         drop(late);
         first
@@ -117,27 +117,27 @@ impl<E> Shared<E> {
 
 impl<E> State<E> {
     /// Counts a place, if there is one.
-    fn enter(&mut self) -> bool {
+    fn try_enter(&mut self) -> bool {
         let free = self.running < self.limit;
         self.running += usize::from(free);
         free
     }
 
     /// Counts a place for the first in line, who is to be told.
-    fn admit(&mut self) -> Option<Sender<()>> {
-        if self.line.is_empty() || !self.enter() {
+    fn admit_next(&mut self) -> Option<Sender<()>> {
+        if self.spawners.is_empty() || !self.try_enter() {
             return None;
         }
-        self.line.pop_front()
+        self.spawners.pop_front()
     }
 }
 
-impl<E> Drop for Place<E> {
+impl<E> Drop for Membership<E> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.running -= 1;
-        let next = state.admit();
-        let over = if state.running == 0 { std::mem::take(&mut state.waiting) } else { Vec::new() };
+        let next = state.admit_next();
+        let over = if state.running == 0 { std::mem::take(&mut state.waiters) } else { Vec::new() };
         drop(state);
         if let Some(next) = next {
             // There is room for the one message, so this does not wait.
@@ -147,7 +147,7 @@ impl<E> Drop for Place<E> {
     }
 }
 
-impl<E: Send + 'static> Place<E> {
+impl<E: Send + 'static> Membership<E> {
     /// Runs a member and notes how it ended.
     fn run(self, f: impl FnOnce() -> Result<(), E>) {
         let shared = &*self.0;
@@ -157,8 +157,8 @@ impl<E: Send + 'static> Place<E> {
         let ended = catch_unwind(AssertUnwindSafe(|| f().inspect_err(|e| cause = (shared.describe)(e))));
         let first = match ended {
             Ok(Ok(())) => return,
-            Ok(Err(error)) => shared.keep(error, |state| &mut state.error),
-            Err(panic) => shared.keep(panic, |state| &mut state.panic),
+            Ok(Err(error)) => shared.record_failure(error, |state| &mut state.error),
+            Err(panic) => shared.record_failure(panic, |state| &mut state.panic),
         };
         if first && let Some(cancel) = &shared.cancel {
             cancel.cancel_with(cause);
@@ -232,8 +232,8 @@ impl<E: Send + 'static> Group<E> {
         let state = State {
             running: 0,
             limit: usize::MAX,
-            line: VecDeque::new(),
-            waiting: Vec::new(),
+            spawners: VecDeque::new(),
+            waiters: Vec::new(),
             error: None,
             panic: None,
         };
@@ -270,7 +270,7 @@ impl<E: Send + 'static> Group<E> {
         assert!(n > 0, "a group with a limit of zero could never run a member");
         let mut state = self.shared.lock();
         state.limit = n;
-        let admitted: Vec<_> = std::iter::from_fn(|| state.admit()).collect();
+        let admitted: Vec<_> = std::iter::from_fn(|| state.admit_next()).collect();
         drop(state);
         for next in admitted {
             // There is room for the one message, so this does not wait.
@@ -300,12 +300,12 @@ impl<E: Send + 'static> Group<E> {
         F: FnOnce() -> Result<(), E> + Send + 'static,
     {
         let mut state = self.shared.lock();
-        if state.enter() {
+        if state.try_enter() {
             drop(state);
         } else {
-            let (next, place) = bounded(1);
-            Shared::leave_to_wait(state, |state| state.line.push_back(next));
-            place.recv().expect("who stands in line is admitted as long as somebody has the group");
+            let (sender, admitted) = bounded(1);
+            Shared::enqueue_waiter(state, |state| state.spawners.push_back(sender));
+            admitted.recv().expect("a queued spawner is admitted while a handle of the group exists");
         }
         self.start(f);
     }
@@ -340,7 +340,7 @@ impl<E: Send + 'static> Group<E> {
     where
         F: FnOnce() -> Result<(), E> + Send + 'static,
     {
-        let entered = self.shared.lock().enter();
+        let entered = self.shared.lock().try_enter();
         checkpoint();
         if !entered {
             return Err(f);
@@ -352,8 +352,8 @@ impl<E: Send + 'static> Group<E> {
     /// Starts a member in a place that was counted for it.
     #[track_caller]
     fn start(&self, f: impl FnOnce() -> Result<(), E> + Send + 'static) {
-        let place = Place(self.shared.clone());
-        narrowboat_runtime::spawn(move || place.run(f));
+        let membership = Membership(self.shared.clone());
+        narrowboat_runtime::spawn(move || membership.run(f));
     }
 
     /// Waits until no member runs, ends the group's context, and returns the first error that a member has returned
@@ -381,7 +381,7 @@ impl<E: Send + 'static> Group<E> {
         let mut state = self.shared.lock();
         if state.running > 0 {
             let (end, over) = bounded(0);
-            Shared::leave_to_wait(state, |state| state.waiting.push(end));
+            Shared::enqueue_waiter(state, |state| state.waiters.push(end));
             // It carries no message: that it closes is what was waited for.
             let _ = over.recv();
             state = self.shared.lock();

@@ -1,6 +1,6 @@
 //! One at a time.
 
-use crate::poison::Sign;
+use crate::poison::UnwindState;
 use crate::raw::lock::RawLock;
 use narrowboat_runtime::park::checkpoint;
 use std::cell::UnsafeCell;
@@ -216,7 +216,7 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
 #[clippy::has_significant_drop]
 pub struct MutexGuard<'a, T: ?Sized + 'a> {
     mutex: &'a Mutex<T>,
-    sign: Sign,
+    unwind: UnwindState,
     /// Who locks it unlocks it.
     not_send: PhantomData<*const ()>,
 }
@@ -229,8 +229,8 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
     /// The caller has just locked the mutex.
     #[inline]
     unsafe fn new(mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
-        mutex.raw.sign();
-        MutexGuard { mutex, sign: mutex.raw.poison.enter(), not_send: PhantomData }
+        mutex.raw.record_holder();
+        MutexGuard { mutex, unwind: mutex.raw.poison.guard_created(), not_send: PhantomData }
     }
 
     /// What a condition variable needs: the lock, to release and take again.
@@ -265,7 +265,7 @@ impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
 impl<T: ?Sized> Drop for MutexGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.mutex.raw.poison.leave(&self.sign);
+        self.mutex.raw.poison.guard_dropped(&self.unwind);
         self.mutex.raw.unlock();
     }
 }

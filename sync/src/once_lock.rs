@@ -38,7 +38,7 @@ pub struct OnceLock<T> {
 }
 
 /// All states of a [`Once`], by its word. By its representation this is a union of structs which
-/// all begin with the tag; that of the variant with the value is [`Full`].
+/// all begin with the tag; that of the variant with the value is [`CompleteLayout`].
 #[repr(u32)]
 #[allow(dead_code, reason = "most tags are written as states of the `Once`")]
 enum State<T> {
@@ -52,7 +52,7 @@ enum State<T> {
 }
 
 #[repr(C)]
-struct Full<T> {
+struct CompleteLayout<T> {
     tag: u32,
     value: T,
 }
@@ -88,9 +88,9 @@ impl<T> OnceLock<T> {
 
     /// Where the value is, or will be.
     #[inline]
-    fn place(&self) -> *mut T {
+    fn value_ptr(&self) -> *mut T {
         // SAFETY: within the enum, by its representation; only the address is taken.
-        unsafe { &raw mut (*self.state.get().cast::<Full<T>>()).value }
+        unsafe { &raw mut (*self.state.get().cast::<CompleteLayout<T>>()).value }
     }
 
     /// The value, if there is one. Never waits.
@@ -202,7 +202,7 @@ impl<T> OnceLock<T> {
         if let Some(run) = self.once().run_ignoring_poison() {
             let value = make();
             // SAFETY: one party runs at a time, and nothing else looks at the value before it is done.
-            unsafe { self.place().write(value) };
+            unsafe { self.value_ptr().write(value) };
             run.done();
         }
     }
@@ -240,7 +240,7 @@ impl<T> OnceLock<T> {
     #[inline]
     unsafe fn value(&self) -> &T {
         // SAFETY: by contract there is a value, and nobody changes it any more through a shared reference.
-        unsafe { &*self.place() }
+        unsafe { &*self.value_ptr() }
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
 pub(crate) struct Flag(AtomicBool);
 
 /// What a guard keeps.
-pub(crate) struct Sign {
+pub(crate) struct UnwindState {
     panicking: bool,
 }
 
@@ -32,14 +32,14 @@ impl Flag {
 
     /// A guard is made.
     #[inline]
-    pub(crate) fn enter(&self) -> Sign {
-        Sign { panicking: panicking() }
+    pub(crate) fn guard_created(&self) -> UnwindState {
+        UnwindState { panicking: panicking() }
     }
 
     /// It goes.
     #[inline]
-    pub(crate) fn leave(&self, sign: &Sign) {
-        if !sign.panicking && panicking() {
+    pub(crate) fn guard_dropped(&self, unwind: &UnwindState) {
+        if !unwind.panicking && panicking() {
             self.0.store(true, Ordering::Relaxed);
         }
     }

@@ -1,6 +1,6 @@
 //! One who writes, or many who read.
 
-use crate::poison::Sign;
+use crate::poison::UnwindState;
 use crate::raw::lock::RawLock;
 use narrowboat_runtime::park::checkpoint;
 use std::cell::UnsafeCell;
@@ -312,7 +312,7 @@ impl<T: ?Sized + fmt::Display> fmt::Display for RwLockReadGuard<'_, T> {
 #[clippy::has_significant_drop]
 pub struct RwLockWriteGuard<'a, T: ?Sized + 'a> {
     lock: &'a RwLock<T>,
-    sign: Sign,
+    unwind: UnwindState,
     /// Who locks it unlocks it.
     not_send: PhantomData<*const ()>,
 }
@@ -325,8 +325,8 @@ impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
     /// The caller has just taken the lock for itself.
     #[inline]
     unsafe fn new(lock: &'a RwLock<T>) -> RwLockWriteGuard<'a, T> {
-        lock.raw.sign();
-        RwLockWriteGuard { lock, sign: lock.raw.poison.enter(), not_send: PhantomData }
+        lock.raw.record_holder();
+        RwLockWriteGuard { lock, unwind: lock.raw.poison.guard_created(), not_send: PhantomData }
     }
 
     /// Goes on reading, without letting another writer in between. Readers that are first in the line come in, too.
@@ -345,7 +345,7 @@ impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
     pub fn downgrade(s: RwLockWriteGuard<'a, T>) -> RwLockReadGuard<'a, T> {
         checkpoint();
         let lock = s.lock;
-        lock.raw.poison.leave(&s.sign);
+        lock.raw.poison.guard_dropped(&s.unwind);
         mem::forget(s);
         lock.raw.downgrade();
         // SAFETY: the caller now shares the lock.
@@ -374,7 +374,7 @@ impl<T: ?Sized> DerefMut for RwLockWriteGuard<'_, T> {
 impl<T: ?Sized> Drop for RwLockWriteGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.lock.raw.poison.leave(&self.sign);
+        self.lock.raw.poison.guard_dropped(&self.unwind);
         self.lock.raw.unlock();
     }
 }

@@ -1,13 +1,13 @@
 //! Wait until the others are done.
 
-use crate::lot::{Cause, Entered, Line, Ticket, Told, describer};
+use crate::lot::{Cause, Enqueued, LockedQueue, Ticket, WakeReason, describer};
 use narrowboat_runtime::park::{self, Reason, checkpoint};
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Lets parties wait for each other: each has a clone, and who [waits](WaitGroup::wait) does so until all clones are
+/// Lets waiters wait for each other: each has a clone, and who [waits](WaitGroup::wait) does so until all clones are
 /// gone.
 ///
 /// As that of crossbeam-utils, but goroutines that wait park.
@@ -33,7 +33,7 @@ pub struct WaitGroup {
     members: Arc<Members>,
 }
 
-/// How many there are. The line at its address is that of those who wait for none to be left.
+/// How many there are. The queue at its address is that of those who wait for none to be left.
 struct Members {
     count: AtomicUsize,
 }
@@ -68,9 +68,9 @@ impl WaitGroup {
         }
         let members = self.members.clone();
         drop(self);
-        match members.enter(Location::caller()) {
-            Some(entered) => {
-                entered.sleep();
+        match members.enqueue(Location::caller()) {
+            Some(enqueued) => {
+                enqueued.sleep();
             }
             None => checkpoint(),
         }
@@ -88,23 +88,23 @@ impl Members {
 
     /// `None` if no member is left. It stays so, because new ones are cloned from others.
     #[inline(never)]
-    fn enter(&self, at: &'static Location<'static>) -> Option<Entered> {
+    fn enqueue(&self, at: &'static Location<'static>) -> Option<Enqueued> {
         if self.count.load(Ordering::Acquire) == 0 {
             return None;
         }
-        // Either the last member is dropped before the second look, or it looks into the line after we have entered it.
-        let line = Line::of(self);
+        // Either the last member is dropped before the second look, or it looks into the queue after we have enqueued it.
+        let queue = LockedQueue::of(self);
         if self.count.load(Ordering::Acquire) == 0 {
             return None;
         }
         // SAFETY: the caller sleeps at once.
-        Some(unsafe { line.enter(Ticket { what: 0, since: 0 }, false, &CAUSE, at) })
+        Some(unsafe { queue.enqueue(Ticket { value: 0, since: 0 }, false, &CAUSE, at) })
     }
 
     #[cold]
     fn wake(&self) {
-        let waiting = Line::of(self).pop_all();
-        waiting.wake(Told::Granted);
+        let waiting = LockedQueue::of(self).pop_all();
+        waiting.wake(WakeReason::Granted);
     }
 }
 

@@ -86,10 +86,10 @@ fn lockers(patient: bool, preemptions: Option<usize>, others: usize, rounds: usi
             .map(|_| beside(&lock, move |lock| (0..rounds).for_each(|_| lock.add_alone())))
             .collect();
         (0..rounds).for_each(|_| lock.add_alone());
-        let parties = others.len() + 1;
+        let threads = others.len() + 1;
         others.into_iter().for_each(|other| other.join().unwrap());
         assert!(lock.raw.try_lock());
-        assert_eq!(lock.get(), parties * rounds);
+        assert_eq!(lock.get(), threads * rounds);
     });
 }
 
@@ -176,9 +176,9 @@ fn loom_a_downgrade_lets_readers_in() {
     }
 }
 
-type Told = Guarded<(RawLock, RawCondvar)>;
+type Signalled = Guarded<(RawLock, RawCondvar)>;
 
-impl Told {
+impl Signalled {
     /// Takes one out, as soon as there is one.
     fn take(&self) {
         let (lock, condvar) = &self.raw;
@@ -209,9 +209,9 @@ fn loom_a_notification_is_not_lost() {
     for held in [false, true] {
         model(None, move || {
             model_time::set_stride(0);
-            let told = Guarded::new((RawLock::new(), RawCondvar::new()));
-            let putting = beside(&told, move |told| told.put(1, held, RawCondvar::notify_one));
-            told.take();
+            let shared = Guarded::new((RawLock::new(), RawCondvar::new()));
+            let putting = beside(&shared, move |shared| shared.put(1, held, RawCondvar::notify_one));
+            shared.take();
             putting.join().unwrap();
         });
     }
@@ -222,9 +222,9 @@ fn loom_all_are_told() {
     for (held, stride) in [(false, 0), (true, 0), (true, 10_000)] {
         model(Some(3), move || {
             model_time::set_stride(stride);
-            let told = Guarded::new((RawLock::new(), RawCondvar::new()));
-            let taking = [(); 2].map(|()| beside(&told, |told| told.take()));
-            told.put(2, held, RawCondvar::notify_all);
+            let shared = Guarded::new((RawLock::new(), RawCondvar::new()));
+            let taking = [(); 2].map(|()| beside(&shared, |shared| shared.take()));
+            shared.put(2, held, RawCondvar::notify_all);
             taking.into_iter().for_each(|taking| taking.join().unwrap());
         });
     }
@@ -235,18 +235,18 @@ fn loom_all_are_told() {
 fn loom_a_timeout_does_not_eat_a_notification() {
     model(Some(3), || {
         model_time::set_stride(0);
-        let told = Guarded::new((RawLock::new(), RawCondvar::new()));
-        let patient = beside(&told, |told| told.take());
-        let hurried = beside(&told, |told| {
-            let (lock, condvar) = &told.raw;
+        let shared = Guarded::new((RawLock::new(), RawCondvar::new()));
+        let patient = beside(&shared, |shared| shared.take());
+        let hurried = beside(&shared, |shared| {
+            let (lock, condvar) = &shared.raw;
             lock.lock(Location::caller());
-            if told.get() == 0 && condvar.wait(lock, Some(later()), Location::caller()) {
+            if shared.get() == 0 && condvar.wait(lock, Some(later()), Location::caller()) {
                 // It was for us, and we have no use for it.
                 condvar.notify_one();
             }
             lock.unlock();
         });
-        told.put(1, false, RawCondvar::notify_one);
+        shared.put(1, false, RawCondvar::notify_one);
         patient.join().unwrap();
         hurried.join().unwrap();
     });
@@ -331,7 +331,7 @@ fn loom_a_timeout_and_a_release_end_a_wait_once() {
         releasing.join().unwrap();
         assert_eq!(semaphore.raw.available(), 0);
         semaphore.raw.release(1);
-        assert!(semaphore.raw.try_acquire(1), "nobody waits");
+        assert!(semaphore.raw.try_acquire(1), "there is no waiter");
     });
 }
 

@@ -11,17 +11,17 @@
 //!
 //! 1. `COMPLETE`: go on. `POISONED`: panic, if the caller minds.
 //! 2. `INCOMPLETE` or `POISONED`: exchange it for `RUNNING`, keeping the flag; the winner runs, then comes to 4.
-//! 3. `RUNNING`: lock the line, look again, set the flag, enter the line, sleep, and go back to 1. Those who only wait
+//! 3. `RUNNING`: lock the queue, look again, set the flag, enqueue the queue, sleep, and go back to 1. Those who only wait
 //!    do so in the phases before `RUNNING`, too.
 //! 4. The one who has run exchanges the state for `COMPLETE`, or for `POISONED` if it panicked, without the flag. If
-//!    there was a flag, it locks the line and wakes everybody.
+//!    there was a flag, it locks the queue and wakes everybody.
 //!
-//! A party enters in 3 only if it has set the flag on a phase that is not the last, and the exchange that ends the
+//! A waiter enters in 3 only if it has set the flag on a phase that is not the last, and the exchange that ends the
 //! phase sees that. Somebody who comes after the exchange and is woken with the others for nothing goes back to 1.
 //!
 //! Orderings: the exchange in 4 releases what was initialised, looks at the state acquire.
 
-use crate::lot::{At, Cause, Entered, Line, Ticket, Told, describer};
+use crate::lot::{At, Cause, Enqueued, LockedQueue, Ticket, WakeReason, describer};
 use crate::shim::{AtomicU32, Ordering, const_fn};
 use narrowboat_runtime::park::{self, Reason};
 
@@ -41,12 +41,12 @@ pub(crate) struct RawOnce {
 const CAUSE: Cause =
     Cause { reason: Reason::Once, describe: describer!(RawOnce, |_| ("once", String::new(), None)) };
 
-/// The right and the duty to run, of one party at a time. If it is dropped before it is [done](Run::done), the run has
+/// The right and the duty to run, of one waiter at a time. If it is dropped before it is [done](Run::done), the run has
 /// failed.
 pub(crate) struct Run<'a> {
     once: &'a RawOnce,
     after_panic: bool,
-    ends_with: u32,
+    final_phase: u32,
 }
 
 impl Run<'_> {
@@ -56,17 +56,17 @@ impl Run<'_> {
     }
 
     pub(crate) fn done(mut self) {
-        self.ends_with = COMPLETE;
+        self.final_phase = COMPLETE;
     }
 }
 
 impl Drop for Run<'_> {
     /// Step 4.
     fn drop(&mut self) {
-        let before = self.once.state.swap(self.ends_with, Ordering::Release);
+        let before = self.once.state.swap(self.final_phase, Ordering::Release);
         if before & QUEUED != 0 {
-            let waiting = Line::of(self.once).pop_all();
-            waiting.wake(Told::Retry);
+            let waiting = LockedQueue::of(self.once).pop_all();
+            waiting.wake(WakeReason::Retry);
         }
     }
 }
@@ -104,7 +104,7 @@ impl RawOnce {
                         .is_ok()
                     {
                         let after_panic = phase == POISONED;
-                        return Some(Run { once: self, after_panic, ends_with: POISONED });
+                        return Some(Run { once: self, after_panic, final_phase: POISONED });
                     }
                 }
             }
@@ -127,16 +127,16 @@ impl RawOnce {
     }
 
     fn sleep_while(&self, must_wait: impl Fn(u32) -> bool, at: At) {
-        if let Some(entered) = self.enter(must_wait, at) {
-            entered.sleep();
+        if let Some(enqueued) = self.enqueue(must_wait, at) {
+            enqueued.sleep();
         }
     }
 
     /// Step 3.
     #[inline(never)]
-    fn enter(&self, must_wait: impl Fn(u32) -> bool, at: At) -> Option<Entered> {
+    fn enqueue(&self, must_wait: impl Fn(u32) -> bool, at: At) -> Option<Enqueued> {
         park::assert_may_park();
-        let line = Line::of(self);
+        let queue = LockedQueue::of(self);
         let mut state = self.state.load(Ordering::Relaxed);
         loop {
             if !must_wait(state & PHASE) {
@@ -149,7 +149,7 @@ impl RawOnce {
             }
         }
         // SAFETY: the caller sleeps at once.
-        Some(unsafe { line.enter(Ticket { what: 0, since: 0 }, false, &CAUSE, at) })
+        Some(unsafe { queue.enqueue(Ticket { value: 0, since: 0 }, false, &CAUSE, at) })
     }
 }
 

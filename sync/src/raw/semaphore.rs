@@ -1,26 +1,26 @@
 //! What is under [`Semaphore`](crate::Semaphore).
 //!
 //! The state word is the number of free permits, and the flag `QUEUED`. While the flag is set, permits are taken only
-//! by those who have locked the line, and in the order of the line. To acquire, step by step:
+//! by those who have locked the queue, and in the order of the queue. To acquire, step by step:
 //!
 //! 1. If the flag is not set and there are enough permits: exchange the state for one with so many less.
-//! 2. Otherwise lock the line and look again. If 1 is still not possible, exchange the state for the same with the
-//!    flag, enter the line with the number on the ticket, and sleep.
-//! 3. Who is woken has its permits. If the deadline comes first, the party leaves the line, and serves it (5): it may
+//! 2. Otherwise lock the queue and look again. If 1 is still not possible, exchange the state for the same with the
+//!    flag, enqueue the queue with the number on the ticket, and sleep.
+//! 3. Who is woken has its permits. If the deadline comes first, the waiter leaves the queue, and serves it (5): it may
 //!    have stood in front of others that need less.
 //!
 //! To release, step by step:
 //!
 //! 4. Add the permits. If the flag was not set, that is all.
-//! 5. Otherwise lock the line and serve it: as long as the free permits suffice for the first party, take them away
-//!    and the party out. If nobody is left, reset the flag. Unlock the line, and wake the parties.
+//! 5. Otherwise lock the queue and serve it: as long as the free permits suffice for the first waiter, take them away
+//!    and the waiter out. If nobody is left, reset the flag. Unlock the queue, and wake the waiters.
 //!
-//! A party in the line is served as soon as it is the first and there are enough permits: who adds some, or takes the
+//! A waiter in the queue is served as soon as it is the first and there are enough permits: who adds some, or takes the
 //! first out, looks after that. Nobody is overtaken, however much it wants.
 //!
 //! Orderings: adding releases and taking acquires, in 5 on behalf of those who are woken.
 
-use crate::lot::{At, Cause, Entered, Line, Parties, Ticket, Told, describer};
+use crate::lot::{At, Cause, DequeuedList, Enqueued, LockedQueue, Ticket, WakeReason, describer};
 use crate::shim::{AtomicUsize, Ordering, const_fn};
 use narrowboat_runtime::park::{self, Reason, checkpoint};
 use std::time::Instant;
@@ -86,8 +86,8 @@ impl RawSemaphore {
     #[cold]
     #[inline(never)]
     fn acquire_contended(&self, permits: usize, at: At) {
-        if let Some(entered) = self.take_or_enter(permits, false, at) {
-            entered.sleep();
+        if let Some(enqueued) = self.take_or_enqueue(permits, false, at) {
+            enqueued.sleep();
         }
     }
 
@@ -99,23 +99,23 @@ impl RawSemaphore {
         if deadline <= Instant::now() {
             return false;
         }
-        let Some(entered) = self.take_or_enter(permits, true, at) else {
+        let Some(enqueued) = self.take_or_enqueue(permits, true, at) else {
             return true;
         };
-        match entered.sleep_until(deadline) {
+        match enqueued.sleep_until(deadline) {
             Ok(_) => true,
-            Err(late) => {
-                self.serve(late.leave());
+            Err(timed_out) => {
+                self.serve(timed_out.dequeue());
                 false
             }
         }
     }
 
-    /// Steps 1 and 2, with the line locked.
+    /// Steps 1 and 2, with the queue locked.
     #[inline(never)]
-    fn take_or_enter(&self, permits: usize, deadline: bool, at: At) -> Option<Entered> {
+    fn take_or_enqueue(&self, permits: usize, deadline: bool, at: At) -> Option<Enqueued> {
         park::assert_may_park();
-        let line = Line::of(self);
+        let queue = LockedQueue::of(self);
         let mut state = self.state.load(Ordering::Relaxed);
         loop {
             let taken = take(state, permits);
@@ -127,7 +127,7 @@ impl RawSemaphore {
             }
         }
         // SAFETY: both callers sleep at once.
-        Some(unsafe { line.enter(Ticket { what: permits, since: 0 }, deadline, &CAUSE, at) })
+        Some(unsafe { queue.enqueue(Ticket { value: permits, since: 0 }, deadline, &CAUSE, at) })
     }
 
     /// # Panics
@@ -139,7 +139,7 @@ impl RawSemaphore {
         });
         match added {
             Ok(before) if before & QUEUED == 0 => {}
-            Ok(_) => self.serve(Line::of(self)),
+            Ok(_) => self.serve(LockedQueue::of(self)),
             Err(_) => panic!("a semaphore cannot have more than {} permits", Self::MAX_PERMITS),
         }
     }
@@ -147,21 +147,21 @@ impl RawSemaphore {
     /// Step 5.
     #[cold]
     #[inline(never)]
-    fn serve(&self, mut line: Line) {
-        let mut served = Parties::new();
+    fn serve(&self, mut queue: LockedQueue) {
+        let mut served = DequeuedList::new();
         loop {
             // Nobody else takes permits now; that some are added meanwhile does no harm, as who adds them comes here
             // too.
             let free = self.state.load(Ordering::Acquire) / PERMIT;
-            let Some(party) = line.pop_if(|ticket| ticket.what <= free) else { break };
-            self.state.fetch_sub(party.ticket().what * PERMIT, Ordering::Relaxed);
-            served.push(party);
+            let Some(waiter) = queue.pop_if(|ticket| ticket.value <= free) else { break };
+            self.state.fetch_sub(waiter.ticket().value * PERMIT, Ordering::Relaxed);
+            served.push(waiter);
         }
-        if line.is_empty() {
+        if queue.is_empty() {
             // Relaxed: it stands in the release sequences of those who have added permits, and ends none.
             self.state.fetch_and(!QUEUED, Ordering::Relaxed);
         }
-        drop(line);
-        served.wake(Told::Granted);
+        drop(queue);
+        served.wake(WakeReason::Granted);
     }
 }
