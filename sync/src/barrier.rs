@@ -1,4 +1,4 @@
-//! Go on when all are here.
+//! A barrier: wait until all have arrived.
 
 use crate::lot::{Cause, Enqueued, LockedQueue, Ticket, WakeReason, describer};
 use narrowboat_runtime::park::{self, Reason, checkpoint};
@@ -6,7 +6,7 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A point that nobody passes before a number of waiters have reached it.
+/// A point that callers pass only when a number of them have reached it.
 ///
 /// As [`std::sync::Barrier`], but goroutines that wait park. It can be used again and again.
 ///
@@ -27,17 +27,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// ```
 pub struct Barrier {
     size: usize,
-    /// How many stand in the queue. Only touched with the queue locked, which orders it.
+    /// How many are in the queue. Only touched with the queue locked, which orders it.
     waiting: AtomicUsize,
 }
 
-/// Whether the waiter was the one that completed the number.
+/// Whether the caller was the one that completed the number.
 pub struct BarrierWaitResult(bool);
 
 const CAUSE: Cause = Cause { reason: Reason::Others, describe: describer!(Barrier, Barrier::describe) };
 
 impl Barrier {
-    /// A barrier for `n` waiters. With 0 or 1 nobody waits.
+    /// A barrier for `n` callers. With 0 or 1 no caller waits.
     ///
     /// # Examples
     /// See the [example of the type](Barrier).
@@ -47,7 +47,8 @@ impl Barrier {
         Barrier { size: n, waiting: AtomicUsize::new(0) }
     }
 
-    /// Waits until all waiters are here. One of them, the last to come, leads.
+    /// Waits until as many callers have arrived as the barrier is for. The last to arrive is the
+    /// leader.
     ///
     /// # Examples
     /// See the [example of the type](Barrier).
@@ -65,12 +66,12 @@ impl Barrier {
     }
 
     fn describe(&self) -> (&'static str, String, Option<u16>) {
-        // Who comes meanwhile is not counted.
+        // Callers that arrive meanwhile are not counted.
         let here = self.waiting.load(Ordering::Relaxed);
         ("barrier", format!("{here} of {} are here", self.size), None)
     }
 
-    /// `None` for the last to come.
+    /// `None` for the last to arrive.
     #[inline(never)]
     fn arrive(&self, at: &'static Location<'static>) -> Option<Enqueued> {
         let may_park = park::may_park();
@@ -100,7 +101,7 @@ impl fmt::Debug for Barrier {
 }
 
 impl BarrierWaitResult {
-    /// Whether this waiter leads. Of all that went on together one does.
+    /// Whether this caller is the leader. Of all callers that went on together, one is.
     ///
     /// # Examples
     /// ```

@@ -1,33 +1,39 @@
-//! The parking lot: where the waiters wait that wait for a lock, or for anything else in this crate.
+//! The parking lot: the queues of waiters for all types of this crate.
 //!
-//! A lock is a word of state and has no room for a waiters. The waiters that wait for it are in a
-//! *queue*, and the queues of all locks are in one table, keyed by the [`Identity`] of the lock.
-//! There is a queue only while a waiter is in it. An operation that sees in the state word that
-//! nothing waits, which is the rule, does not come here.
+//! A lock is a word of state and has no room for a queue. Its waiters queue here. The queues of all
+//! locks are in one table, keyed by the [`Identity`] of the lock. A queue exists only while it has
+//! a waiter. An operation that sees in the state word that there are no waiters, which is the usual
+//! case, does not come here.
 //!
-//! The protocol, step by step. The state word belongs to the lock; what is said of it is the same for all of them.
+//! The protocol, step by step. The state word belongs to the lock; these steps are the same for all
+//! types.
 //!
 //! 1. The waiter locks the queue ([`LockedQueue::of`]).
-//! 2. It looks at the state word once more. If it must wait still, it notes there, in one atomic step, that somebody
-//!    does, and [enters](LockedQueue::enqueue) the queue, which unlocks it.
+//! 2. It loads the state word once more. If it still has to wait, it sets a flag in the word that
+//!    says "there is a waiter", in the same atomic step, and [enters](LockedQueue::enqueue) the
+//!    queue, which unlocks it.
 //! 3. It [sleeps](Enqueued::sleep).
-//! 4. Whoever changes the state word sees the note of step 2 in the same atomic step, or had changed it before step 2,
-//!    which then saw the change. If there is a note, it locks the queue, takes [waiters](Dequeued) out, decides what
-//!    becomes of them, settles the state word, unlocks the queue, and only then wakes them, telling each what was
+//! 4. An operation that changes the state word either sees the flag of step 2 in the same atomic
+//!    step, or changed the word before step 2, which then saw the change. If the flag is set, the
+//!    operation locks the queue, [takes waiters out](Dequeued), decides what each of them gets,
+//!    updates the state word, unlocks the queue, and only then wakes them and tells each what was
 //!    decided.
-//! 5. If the deadline of a waiter comes first, it takes itself out of the queue ([`TimedOut::leave`]).
+//! 5. If the deadline of a waiter passes first, the waiter takes itself out of the queue
+//!    ([`TimedOut::dequeue`]).
 //!
-//! So nobody is lost between its look and its sleep; and that somebody waits is noted for as long as there is a queue,
-//! because only those who have locked the queue take the note away. What the state words guard is ordered by the state
-//! words; what is said from waker to sleeper is ordered by the queue's lock and by the wake-up.
+//! So no wake-up is lost between the look of a waiter and its sleep. The flag stays set for as long
+//! as the queue exists, because only a caller that has locked the queue resets it. The state words
+//! order what the locks guard; the lock of the queue and the wake-up order what the waker tells the
+//! waiter.
 //!
 //! The key of a queue is an address and, if that is on a copied stack, the goroutine that the stack
 //! belongs to: two locks that are locals of two goroutines of one slot have one address, and two
-//! queues. A key is in use only while a waiter waits, and that waiter borrows what is at the address.
-//! The table holds nodes, which are the waiters' own and lie on the heap, and nothing of a stack.
+//! queues. A key is in use only while a waiter waits, and that waiter borrows what is at the
+//! address. The table holds nodes. A node belongs to its waiter and is on the heap; nothing in the
+//! table is on a stack.
 //!
-//! Nothing in here runs code of the user's, and nothing parks while a queue is locked. At most one queue is locked at a
-//! time.
+//! No code of the user runs in here, and nothing parks while a queue is locked. At most one queue
+//! is locked at a time.
 
 use crate::shim::{Mutex, MutexGuard};
 use narrowboat_runtime::park::{self, Describe, Identity, Outcome, Reason, WaitNode, WaitQueue, Waiter};
@@ -38,28 +44,31 @@ use std::panic::Location;
 use std::ptr::NonNull;
 use std::time::Instant;
 
-/// The source queue of the operation, for diagnostics.
+/// The source line of the operation, for diagnostics.
 pub(crate) type At = &'static Location<'static>;
 
-/// What a waiter leaves at its place for those who take it out. Its meaning is the queue owner's.
+/// Two numbers that a waiter leaves in its node. The type that owns the queue defines their
+/// meaning.
 #[derive(Clone, Copy)]
 pub(crate) struct Ticket {
     pub(crate) value: usize,
-    /// When the waiter first stood in a queue for this, if the owner cares.
+    /// When the waiter first entered a queue for this, if the owner uses it.
     pub(crate) since: usize,
 }
 
-/// What the waiters of a queue wait for, for diagnostics: the reason, and how to describe what the queue belongs to.
+/// What the waiters of a queue wait for, for diagnostics: the reason, and a function that describes
+/// the object of the queue.
 pub(crate) struct Cause {
     pub(crate) reason: Reason,
     pub(crate) describe: Describe,
 }
 
-/// How to describe a `T` that queues are named after ([`LockedQueue::of`]).
+/// A function that describes a `T` that has a queue ([`LockedQueue::of`]).
 macro_rules! describer {
     ($type:ty, $describe:expr) => {
         |place, each| {
-            // SAFETY: whoever stands in a queue borrows what lies at its address until its wait is over.
+            // SAFETY: a waiter in a queue borrows what is at the queue's address until its wait is
+            // over.
             let thing: &$type = unsafe { &*std::ptr::with_exposed_provenance(place) };
             let (kind, details, held_by) = $describe(thing);
             each(narrowboat_runtime::park::Thing { operation: "", address: place, kind, details, held_by });
@@ -68,12 +77,12 @@ macro_rules! describer {
 }
 pub(crate) use describer;
 
-/// What a waiter is reason when its wait ends.
+/// What the waker tells a waiter when its wait ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum WakeReason {
-    /// It has what it waited for.
+    /// The waiter has what it waited for.
     Granted,
-    /// It may try again.
+    /// The waiter may try again.
     Retry,
 }
 
@@ -87,9 +96,10 @@ impl WakeReason {
     }
 }
 
-/// The note of a waiter in a queue: its wait has yet to be ended.
+/// The note of a waiter in a queue: its wait has not been ended.
 const WAITING: u8 = 10;
-/// The same: its wait was ended when it was taken out of another queue, and it is to be woken from this one.
+/// The note of a waiter that was moved here: its wait was ended when it was taken out of another
+/// queue, and the wake-up comes from this queue.
 const MOVED: u8 = 11;
 
 /// A waiter that was taken out of a queue. It sleeps until [`wake`](Dequeued::wake) is called.
@@ -98,8 +108,8 @@ pub(crate) struct Dequeued(NonNull<WaitNode>);
 
 impl Dequeued {
     fn node(&mut self) -> &mut WaitNode {
-        // SAFETY: a `Dequeued` is made for the one who has ended the waiter's wait and taken the node out of its queue.
-        // Until the wake-up the node lives, and nobody else touches it.
+        // SAFETY: a `Dequeued` is made for the caller that has ended the wait and taken the node
+        // out of its queue. Until the wake-up the node lives, and nothing else touches it.
         unsafe { self.0.as_mut() }
     }
 
@@ -108,25 +118,27 @@ impl Dequeued {
         unsafe { ticket_of(self.0) }
     }
 
-    /// Call it without any queue locked.
+    /// No queue may be locked by the caller.
     pub(crate) fn wake(mut self, reason: WakeReason) {
         let node = self.node();
         node.set_note(reason.note());
         let waiter = node.waiter();
-        // SAFETY: this waiter's wait was ended for us, and `self` is consumed.
+        // SAFETY: the wait was ended for this `Dequeued`, and `self` is consumed.
         unsafe { waiter.unpark() };
     }
 }
 
 /// # Safety
-/// The node stands, or has stood, in a queue; it is the caller's, or guarded by a lock that the caller holds.
+/// The node is in a queue, or has been in one; it is the caller's, or guarded by a lock that the
+/// caller holds.
 unsafe fn ticket_of(mut node: NonNull<WaitNode>) -> Ticket {
     // SAFETY: by contract; a node gets its ticket before it gets into a queue.
     let [value, since] = unsafe { node.as_mut().cell().assume_init() };
     Ticket { value, since }
 }
 
-/// DequeuedList that were taken out of their queues, chained by their own nodes, first taken first.
+/// Waiters that were taken out of their queues, chained by their own nodes, in the order in which
+/// they were taken out.
 #[must_use]
 pub(crate) struct DequeuedList(WaitQueue);
 
@@ -136,24 +148,25 @@ impl DequeuedList {
     }
 
     pub(crate) fn push(&mut self, waiter: Dequeued) {
-        // SAFETY: the node stands nowhere, and is ours alone until it is woken, which needs it to be popped first.
+        // SAFETY: the node is in no queue, and is ours alone until the wake-up, for which it has to
+        // be popped first.
         unsafe { self.0.push(waiter.0) };
     }
 
     pub(crate) fn pop(&mut self) -> Option<Dequeued> {
         let node = self.0.front()?;
-        // SAFETY: it was pushed here and has not been woken.
+        // SAFETY: it was pushed here, and its waiter has not been woken.
         unsafe { self.0.remove(node) };
         Some(Dequeued(node))
     }
 
-    /// The ticket of the first.
+    /// The ticket of the first waiter.
     pub(crate) fn ticket(&self) -> Option<Ticket> {
         // SAFETY: as for `Dequeued::node`.
         self.0.front().map(|node| unsafe { ticket_of(node) })
     }
 
-    /// Call it without any queue locked.
+    /// No queue may be locked by the caller.
     pub(crate) fn wake(mut self, reason: WakeReason) {
         while let Some(waiter) = self.pop() {
             waiter.wake(reason);
@@ -161,10 +174,10 @@ impl DequeuedList {
     }
 }
 
-/// The waiters that wait for one object. It is locked: nothing else enters or leaves meanwhile.
+/// The queue of one object, locked: no other caller enqueues or removes waiters meanwhile.
 pub(crate) struct LockedQueue {
     key: Identity,
-    /// Taken out of the table for as long as the queue is locked.
+    /// Out of the table for as long as the queue is locked.
     waiters: WaitQueue,
     table: MutexGuard<'static, Table>,
 }
@@ -175,7 +188,7 @@ impl LockedQueue {
         LockedQueue::at((&raw const *thing).expose_provenance())
     }
 
-    /// Locks the queue of what the caller has borrowed at this address.
+    /// Locks the queue of the object that the caller has borrowed at this address.
     fn at(address: usize) -> LockedQueue {
         let key = Identity::of(address);
         let mut table = table_of(key);
@@ -183,15 +196,18 @@ impl LockedQueue {
         LockedQueue { key, waiters, table }
     }
 
-    /// Whether nobody stands here. A waiter whose deadline has come may still do so for a moment.
+    /// Whether the queue has no waiters. A waiter whose deadline has passed may still be in it for
+    /// a moment.
     pub(crate) fn is_empty(&self) -> bool {
         self.waiters.is_empty()
     }
 
-    /// Puts the calling waiter last, and unlocks the queue. A waiter with a `deadline` may end its wait by itself.
+    /// Puts the caller last in the queue, and unlocks the queue. With a `deadline` the wait can
+    /// also end by itself.
     ///
     /// # Safety
-    /// The caller sleeps next; until then it may release what it holds, but begins no other wait.
+    /// The caller sleeps next. Until then it may release what it holds, but it begins no other
+    /// wait.
     pub(crate) unsafe fn enqueue(
         mut self,
         ticket: Ticket,
@@ -202,8 +218,9 @@ impl LockedQueue {
         park::describe_with(cause.reason, cause.describe);
         let me = Waiter::begin(cause.reason, self.key.address, at);
         let mut node = me.node();
-        // SAFETY: a waiter that has just begun a wait stands in no queue, so the node is its own; it lives for ever. In a
-        // queue it is touched by those who have locked the queue, until a `Dequeued` is made of it.
+        // SAFETY: the caller has just begun a wait, so its node is in no queue and is its own; the
+        // node lives for ever. In a queue, only callers that have locked the queue touch it, until
+        // a `Dequeued` is made of it.
         unsafe {
             let node = node.as_mut();
             node.prepare(me, DONE, !deadline);
@@ -214,21 +231,22 @@ impl LockedQueue {
         Enqueued { me, address: self.key.address, not_send: PhantomData }
     }
 
-    /// Puts a waiter last that was taken out of another queue: it has what it waited for there, and now waits here.
+    /// Puts a waiter last that was taken out of another queue. It has what it waited for there, and
+    /// now waits here.
     pub(crate) fn requeue(&mut self, mut waiter: Dequeued, ticket: Ticket) {
         let node = waiter.node();
         node.cell().write([ticket.value, ticket.since]);
         node.set_note(MOVED);
-        // SAFETY: the node stands nowhere; from here on it is touched as `enqueue` says.
+        // SAFETY: the node is in no queue; from here on it is touched as `enqueue` says.
         unsafe { self.waiters.push(waiter.0) };
     }
 
-    /// Takes out the first waiter, if it is `wanted`, and ends its wait. DequeuedList whose deadline has come are passed
-    /// over.
+    /// Takes out the first waiter and ends its wait, if its ticket is `wanted`. Waiters whose
+    /// deadline has passed are removed and skipped.
     pub(crate) fn pop_if(&mut self, wanted: impl Fn(Ticket) -> bool) -> Option<Dequeued> {
         loop {
             let mut node = self.waiters.front()?;
-            // SAFETY: it stands here, so it lives and is guarded by the lock that we hold.
+            // SAFETY: it is in the queue, so it lives and is guarded by the lock that we hold.
             if !wanted(unsafe { ticket_of(node) }) {
                 return None;
             }
@@ -248,7 +266,7 @@ impl LockedQueue {
         self.pop_if(|_| true)
     }
 
-    /// Takes out everybody.
+    /// Takes out all waiters.
     pub(crate) fn pop_all(&mut self) -> DequeuedList {
         let mut waiters = DequeuedList::new();
         while let Some(waiter) = self.pop() {
@@ -266,10 +284,10 @@ impl Drop for LockedQueue {
     }
 }
 
-/// What a wait ends with if it was not the deadline.
+/// The outcome of a wait that its deadline did not end.
 const DONE: Outcome = Outcome(Outcome::FIRST);
 
-/// The calling waiter, that has enqueued a queue and is about to sleep.
+/// The caller as a waiter that has entered a queue and is about to sleep.
 #[must_use]
 pub(crate) struct Enqueued {
     me: Waiter,
@@ -290,12 +308,13 @@ impl Enqueued {
     }
 }
 
-// What is on the stack when a goroutine parks is copied with it. So these two are all but empty, and what has to be
-// done before belongs into functions that have returned by then.
+// What is on the stack when a goroutine parks is copied with it. So these two functions have almost
+// no frame, and everything else is done in functions that have returned by then.
 
 #[inline(never)]
 fn sleep(me: Waiter) -> WakeReason {
-    // SAFETY: `me` is from our latest `begin`, and its node is in a queue. Who ends the wait takes it out.
+    // SAFETY: `me` is from our latest `begin`, and its node is in a queue. The caller that ends the
+    // wait takes the node out.
     unsafe {
         me.park(None);
         WakeReason::from_note(me.node().as_ref().note())
@@ -304,24 +323,25 @@ fn sleep(me: Waiter) -> WakeReason {
 
 #[inline(never)]
 fn sleep_until(me: Waiter, deadline: Instant) -> Option<WakeReason> {
-    // SAFETY: as in `sleep`; after a timeout the node, which may still be in the queue, is not looked at.
+    // SAFETY: as in `sleep`; after a timeout the node, which may still be in the queue, is not
+    // read.
     unsafe {
         let outcome = me.park(Some(deadline));
         (outcome != Outcome::TIMED_OUT).then(|| WakeReason::from_note(me.node().as_ref().note()))
     }
 }
 
-/// A waiter whose deadline came first, and which may still stand in its queue.
+/// A waiter whose deadline passed first. Its node may still be in the queue.
 #[must_use]
 pub(crate) struct TimedOut(Enqueued);
 
 impl TimedOut {
-    /// Takes the waiter out. The queue is then still locked.
+    /// Takes the waiter out of the queue, and returns the queue, locked.
     pub(crate) fn dequeue(self) -> LockedQueue {
-        // The same key as at the entry: the waiter's stack is in place again, and what it waits for
-        // is borrowed still.
+        // The same key as in `enqueue`: the waiter's stack is in place again, and what it waits for
+        // is still borrowed.
         let mut queue = LockedQueue::at(self.0.address);
-        // SAFETY: it was enqueued there, and it is the calling waiter's own.
+        // SAFETY: the node was enqueued there, and it is the calling waiter's own.
         unsafe { queue.waiters.remove(self.0.me.node()) };
         queue
     }
@@ -329,14 +349,14 @@ impl TimedOut {
 
 #[cfg(all(test, not(loom)))]
 impl LockedQueue {
-    /// How many stand here. Turns the waiters once around, which no one can see.
+    /// The number of waiters. Rotates the queue once, which has no effect that can be observed.
     pub(crate) fn len(&mut self) -> usize {
         let Some(first) = self.waiters.front() else { return 0 };
         let mut count = 0;
         loop {
             count += 1;
             let Some(node) = self.waiters.front() else { unreachable!("it is put back") };
-            // SAFETY: it stands here, and stands here again before the queue is unlocked.
+            // SAFETY: it is in the queue, and is in the queue again before that is unlocked.
             unsafe {
                 self.waiters.remove(node);
                 self.waiters.push(node);
@@ -350,7 +370,8 @@ impl LockedQueue {
 
 type Table = HashMap<Identity, WaitQueue, BuildHasherDefault<Spread>>;
 
-/// Addresses of locks are multiples of four or more and otherwise near each other. A multiplication spreads them.
+/// Addresses of locks are multiples of four or more, and often near each other. A multiplication
+/// spreads them.
 #[derive(Default)]
 struct Spread(u64);
 
@@ -367,7 +388,7 @@ impl Hasher for Spread {
         self.0 = spread(address as u64);
     }
 
-    /// The number of a goroutine: mostly 0.
+    /// The number of a goroutine, mostly 0.
     fn write_u64(&mut self, stack_of: u64) {
         if stack_of != 0 {
             self.0 ^= spread(stack_of).rotate_left(17);
@@ -375,7 +396,7 @@ impl Hasher for Spread {
     }
 }
 
-/// The golden ratio, as far as it fits. The upper bits depend on all bits of the number.
+/// Multiplies by 2^64 divided by the golden ratio. The upper bits depend on all bits of the number.
 fn spread(number: u64) -> u64 {
     let product = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     product ^ (product >> 32)
@@ -385,19 +406,22 @@ fn spread(number: u64) -> u64 {
 fn table_of(key: Identity) -> MutexGuard<'static, Table> {
     use std::sync::PoisonError;
 
-    /// So many that workers rarely meet at one table, on any machine of today.
+    /// The number of tables. With so many, workers rarely meet at one table, on any machine of
+    /// today.
     const SHARDS: usize = 128;
 
-    /// One table, on a cache queue of its own.
+    /// One table, on a cache line of its own.
     #[repr(align(64))]
     struct Shard(Mutex<Table>);
 
     static SHARDED: [Shard; SHARDS] =
         [const { Shard(Mutex::new(Table::with_hasher(BuildHasherDefault::new()))) }; SHARDS];
 
-    // The hash map places its entries by the lowest bits and tells them apart by the uppermost seven.
+    // The hash map places its entries by the lowest bits of the hash and compares the upper seven.
+    // The shard is chosen by other bits.
     let shard = (spread(key.address as u64) >> 40) as usize % SHARDS;
-    // Nothing panics while a table is locked. It may be poisoned by a waiter that was unwinding already.
+    // Nothing panics while a table is locked. A caller that was already unwinding may poison the
+    // lock.
     SHARDED[shard].0.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

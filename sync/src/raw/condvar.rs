@@ -1,28 +1,31 @@
-//! What is under [`Condvar`](crate::Condvar).
+//! The protocol of [`Condvar`](crate::Condvar).
 //!
 //! The state word says whether there is a queue. A wait, step by step:
 //!
-//! 1. The waiter, which holds the lock, enters the queue with the lock's address on its ticket,
-//!    having set the word. If the lock is on a stack that is copied, the ticket says so instead:
+//! 1. The caller, which holds the lock, sets the word and enters the queue with the lock's address
+//!    on its ticket. If the lock is on a stack that is copied, the ticket is `RETRY_LOCK` instead:
 //!    while the waiter is parked, other bytes may be at that address.
-//! 2. It releases the lock, which is a matter of the state word and of waking others, and sleeps.
-//! 3. It is woken: it was granted the lock, or tries to take it. If the deadline came first, it leaves the queue and
-//!    takes the lock like anybody else.
+//! 2. It releases the lock, which changes the lock's state word and may wake other waiters, and
+//!    sleeps.
+//! 3. It is woken. It has been granted the lock, or it tries to take the lock. If the deadline
+//!    passed first, it leaves the queue and takes the lock as any caller does.
 //!
 //! A notification, step by step:
 //!
-//! 4. Where the word is not set, nobody waits.
-//! 5. Otherwise it locks the queue, takes out the first waiter, or all, and unlocks it. Whoever is taken out has been
-//!    notified, whatever its deadline; whoever is not, being late, has not.
-//! 6. A waiter whose lock is on a copied stack is woken to take the lock itself. The others move to
-//!    the queue of their lock ([`RawLock::requeue`]), where releases of the lock will let them in one
-//!    after the other. So a thousand waiters that are notified at once do not all wake to fight for
-//!    one lock, and a waiter that is notified by the holder of the lock does not wake only to wait
-//!    again.
+//! 4. If the word is not set, there is no waiter.
+//! 5. Otherwise lock the queue, take out the first waiter, or all, and unlock it. A waiter that is
+//!    taken out has been notified, whatever its deadline. One whose wait the deadline has already
+//!    ended is skipped, and has not been notified.
+//! 6. Wake each waiter whose lock is on a copied stack, to take the lock itself. Move the other
+//!    waiters to the queue of their lock ([`RawLock::requeue`]); releases of the lock let them in
+//!    one after the other. So a thousand waiters that are notified at once do not all wake to
+//!    compete for one lock, and a waiter that the holder of the lock notifies does not wake only to
+//!    wait again.
 //!
-//! No notification is lost. A waiter sets the word and is in the queue before it releases the lock; who has changed what
-//! the waiter waits for has held the lock after that, and sees the word set, although its look is relaxed: the lock
-//! orders it. The word is reset only when the queue is locked and empty.
+//! No notification is lost. A waiter sets the word and is in the queue before it releases the lock.
+//! A notifier that has changed what the waiter waits for has held the lock after that. So it sees
+//! the word set, although its load is relaxed: the lock orders it. The word is reset only when the
+//! queue is locked and empty.
 
 use super::lock::RawLock;
 use crate::lot::{At, Cause, DequeuedList, Enqueued, LockedQueue, Ticket, WakeReason, describer};
@@ -38,7 +41,8 @@ pub(crate) struct RawCondvar {
     state: AtomicU32,
 }
 
-/// On the ticket of a waiter whose lock must not be touched for it.
+/// The ticket of a waiter that takes its lock itself, because the lock must not be touched on its
+/// behalf.
 const RETRY_LOCK: usize = 0;
 
 const CAUSE: Cause = Cause {
@@ -53,9 +57,10 @@ impl RawCondvar {
         }
     }
 
-    /// Releases the lock, waits, and takes the lock again. Whether it was a notification that ended the wait.
+    /// Releases the lock, waits, and takes the lock again. Returns whether a notification ended the
+    /// wait.
     ///
-    /// The caller holds the lock alone.
+    /// The caller holds the lock exclusively.
     pub(crate) fn wait(&self, lock: &RawLock, deadline: Option<Instant>, at: At) -> bool {
         park::assert_may_park();
         let notified = self.wait_for_lock(lock, deadline, at);
@@ -92,7 +97,8 @@ impl RawCondvar {
         let queue = LockedQueue::of(self);
         self.state.store(QUEUED, Ordering::Relaxed);
         let ticket = Ticket { value, since: 0 };
-        // SAFETY: between this and its sleep `wait` only releases a lock, which may wake but does not wait.
+        // SAFETY: between this and its sleep, `wait` only releases a lock, which may wake but does
+        // not wait.
         unsafe { queue.enqueue(ticket, deadline, &CAUSE, at) }
     }
 
@@ -126,7 +132,7 @@ impl RawCondvar {
         }
         self.clear_if_empty(&queue);
         drop(queue);
-        // Mostly there is one lock for all.
+        // Usually all notified waiters have the same lock.
         while let Some(first) = notified.pop() {
             let address = first.ticket().value;
             if address == RETRY_LOCK {
@@ -134,14 +140,15 @@ impl RawCondvar {
                 continue;
             }
             // SAFETY: the address is that of the lock that the waiter borrows for as long as it
-            // waits, which it does until `requeue` lets it go. `requeue` touches the lock only before
-            // that. The lock is there although the waiter is parked: it is not on a copied stack.
+            // waits, which it does until `requeue` wakes it or unlocks the queue that it is moved
+            // to. `requeue` touches the lock only before that. The lock is there although the
+            // waiter is parked: it is not on a copied stack.
             let lock = unsafe { &*ptr::with_exposed_provenance::<RawLock>(address) };
             lock.requeue(first, &mut notified, |other| other.value == address);
         }
     }
 
-    /// Resets the word if nobody is left.
+    /// Resets the word if the queue is empty.
     fn clear_if_empty(&self, queue: &LockedQueue) {
         if queue.is_empty() {
             self.state.store(EMPTY, Ordering::Relaxed);

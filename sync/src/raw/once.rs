@@ -1,25 +1,28 @@
-//! What is under [`Once`](crate::Once), [`OnceLock`](crate::OnceLock) and [`LazyLock`](crate::LazyLock).
+//! The protocol of [`Once`](crate::Once), [`OnceLock`](crate::OnceLock) and
+//! [`LazyLock`](crate::LazyLock).
 //!
 //! The state word is one of four phases, and the flag `QUEUED`:
 //!
-//! - `INCOMPLETE`: nobody has tried.
-//! - `POISONED`: somebody tried, and panicked.
-//! - `RUNNING`: somebody tries now.
-//! - `COMPLETE`: it is done, for good.
+//! - `INCOMPLETE`: no run has begun.
+//! - `POISONED`: the last run panicked.
+//! - `RUNNING`: a run is under way.
+//! - `COMPLETE`: a run has succeeded. This phase is final.
 //!
 //! A call, step by step:
 //!
-//! 1. `COMPLETE`: go on. `POISONED`: panic, if the caller minds.
-//! 2. `INCOMPLETE` or `POISONED`: exchange it for `RUNNING`, keeping the flag; the winner runs, then comes to 4.
-//! 3. `RUNNING`: lock the queue, look again, set the flag, enqueue the queue, sleep, and go back to 1. Those who only wait
-//!    do so in the phases before `RUNNING`, too.
-//! 4. The one who has run exchanges the state for `COMPLETE`, or for `POISONED` if it panicked, without the flag. If
-//!    there was a flag, it locks the queue and wakes everybody.
+//! 1. `COMPLETE`: return. `POISONED`: panic, unless the caller ignores poison.
+//! 2. `INCOMPLETE` or `POISONED`: exchange the phase for `RUNNING`, keeping the flag. The caller
+//!    whose exchange succeeds runs, then continues with 4.
+//! 3. `RUNNING`: lock the queue, look again, set the flag, enter the queue, sleep, and go back to
+//!    1. A caller that only waits does so in the phases before `RUNNING`, too.
+//! 4. After the run, exchange the state for `COMPLETE`, or for `POISONED` if the run panicked,
+//!    without the flag. If the flag was set, lock the queue and wake all waiters.
 //!
-//! A waiter enters in 3 only if it has set the flag on a phase that is not the last, and the exchange that ends the
-//! phase sees that. Somebody who comes after the exchange and is woken with the others for nothing goes back to 1.
+//! A caller enters the queue in 3 only if it has set the flag on a phase that is not `COMPLETE`,
+//! and the exchange that ends the phase sees the flag. A caller that enters the queue after the
+//! exchange may be woken with the other waiters, before its own phase has ended; it goes back to 1.
 //!
-//! Orderings: the exchange in 4 releases what was initialised, looks at the state acquire.
+//! Orderings: the exchange in 4 releases what was initialised, and loads of the phase acquire.
 
 use crate::lot::{At, Cause, Enqueued, LockedQueue, Ticket, WakeReason, describer};
 use crate::shim::{AtomicU32, Ordering, const_fn};
@@ -32,7 +35,7 @@ pub(crate) const COMPLETE: u32 = 3;
 const PHASE: u32 = 3;
 pub(crate) const QUEUED: u32 = 4;
 
-/// In memory just the state word: [`OnceLock`](crate::OnceLock) makes use of that.
+/// It consists of the state word alone: [`OnceLock`](crate::OnceLock) relies on that.
 #[repr(transparent)]
 pub(crate) struct RawOnce {
     state: AtomicU32,
@@ -41,8 +44,8 @@ pub(crate) struct RawOnce {
 const CAUSE: Cause =
     Cause { reason: Reason::Once, describe: describer!(RawOnce, |_| ("once", String::new(), None)) };
 
-/// The right and the duty to run, of one waiter at a time. If it is dropped before it is [done](Run::done), the run has
-/// failed.
+/// The right and the obligation to run, which one caller at a time has. If it is dropped before it
+/// is [done](Run::done), the run has failed.
 pub(crate) struct Run<'a> {
     once: &'a RawOnce,
     after_panic: bool,
@@ -50,7 +53,7 @@ pub(crate) struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Whether somebody has tried before, and panicked.
+    /// Whether the run before this one panicked.
     pub(crate) fn is_after_panic(&self) -> bool {
         self.after_panic
     }
@@ -96,7 +99,7 @@ impl RawOnce {
                 POISONED if !ignore_poison => poisoned(),
                 RUNNING => self.sleep_while(|phase| phase == RUNNING, at),
                 phase => {
-                    // Acquire: a failed run may have left something behind, too.
+                    // Acquire: a failed run may have changed something, too.
                     let running = state - phase + RUNNING;
                     if self
                         .state

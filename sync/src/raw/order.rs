@@ -1,6 +1,7 @@
-//! Who comes in which order. Tests from inside, because only here can be seen that a waiter stands in a queue.
+//! The order in which waiters are served. These tests are inside the crate, because only here a
+//! test can see that a waiter is in a queue.
 //!
-//! Every second waiter is a thread, the others are goroutines.
+//! The waiters are alternately threads and goroutines.
 
 use super::lock::RawLock;
 use super::semaphore::RawSemaphore;
@@ -10,7 +11,7 @@ use std::panic::Location;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// DequeuedList that wait for `raw` in a known order, and a log of what they did.
+/// Waiters that wait for `raw` in a known order, and a log of what they did.
 struct Scenario<R> {
     raw: Arc<R>,
     log: Arc<Mutex<Vec<&'static str>>>,
@@ -23,7 +24,8 @@ impl<R: Send + Sync + 'static> Scenario<R> {
         Scenario { raw: Arc::new(raw), log: Arc::default(), length: 0, ends: Vec::new() }
     }
 
-    /// Starts a waiter that waits in `wait`, logs its name and goes on to `leave`. Returns when it stands in the queue.
+    /// Starts a waiter that calls `wait`, logs its name and calls `leave`. Returns when it is in
+    /// the queue.
     fn add_waiter(&mut self, name: &'static str, wait: fn(&R), leave: fn(&R)) {
         let (raw, log) = (self.raw.clone(), self.log.clone());
         let waiter = move || {
@@ -44,8 +46,9 @@ impl<R: Send + Sync + 'static> Scenario<R> {
         }
     }
 
-    /// Waits for longer than anybody has to be patient; then `release`s what they wait for, waits for all of them, and
-    /// says in which order they came in.
+    /// Waits until all waiters have waited long enough to be granted what they wait for. Then calls
+    /// `release`, waits for all of them, and returns their names in the order in which they were
+    /// served.
     fn run_after(self, release: fn(&R)) -> Vec<&'static str> {
         sleep(Duration::from_millis(5));
         release(&self.raw);
@@ -81,7 +84,7 @@ fn turns_are_in_the_order_of_arrival() {
     assert_eq!(scenario.run_after(RawLock::unlock), ["one", "two", "three", "four", "five"]);
 }
 
-/// Those who share the lock come in together, so their order among themselves is not known.
+/// Sharers come in together, so their order among themselves is not known.
 #[test]
 fn sharers_do_not_overtake_and_are_not_overtaken() {
     let mut scenario = Scenario::new(RawLock::new());
@@ -111,7 +114,8 @@ fn a_downgrade_lets_those_in_front_share() {
     }
     let order = scenario.run_after(|raw| {
         raw.downgrade();
-        // The sharers come and go while we share; the others wait until we do not.
+        // The sharers come and go while this thread shares the lock; the other waiters wait until
+        // it does not.
         while LockedQueue::of(raw).len() > 2 {
             sleep(Duration::from_millis(1));
         }

@@ -1,24 +1,29 @@
-//! What is under [`Semaphore`](crate::Semaphore).
+//! The protocol of [`Semaphore`](crate::Semaphore).
 //!
-//! The state word is the number of free permits, and the flag `QUEUED`. While the flag is set, permits are taken only
-//! by those who have locked the queue, and in the order of the queue. To acquire, step by step:
+//! The state word is the number of free permits, and the flag `QUEUED`. While the flag is set,
+//! permits are taken only by callers that have locked the queue, and in the order of the queue. To
+//! acquire, step by step:
 //!
-//! 1. If the flag is not set and there are enough permits: exchange the state for one with so many less.
-//! 2. Otherwise lock the queue and look again. If 1 is still not possible, exchange the state for the same with the
-//!    flag, enqueue the queue with the number on the ticket, and sleep.
-//! 3. Who is woken has its permits. If the deadline comes first, the waiter leaves the queue, and serves it (5): it may
-//!    have stood in front of others that need less.
+//! 1. If the flag is not set and there are enough permits: subtract them from the state.
+//! 2. Otherwise lock the queue and look again. If 1 is still not possible, exchange the state for
+//!    the same with the flag, enter the queue with the number of permits on the ticket, and sleep.
+//! 3. A waiter that is woken has its permits. If the deadline passes first, the waiter leaves the
+//!    queue, and serves it (5), because it may have been in front of waiters that need fewer
+//!    permits.
 //!
 //! To release, step by step:
 //!
 //! 4. Add the permits. If the flag was not set, that is all.
-//! 5. Otherwise lock the queue and serve it: as long as the free permits suffice for the first waiter, take them away
-//!    and the waiter out. If nobody is left, reset the flag. Unlock the queue, and wake the waiters.
+//! 5. Otherwise lock the queue and serve it: while there are enough free permits for the first
+//!    waiter, subtract them and take the waiter out. If no waiter is left, reset the flag. Unlock
+//!    the queue, and wake the waiters that were taken out.
 //!
-//! A waiter in the queue is served as soon as it is the first and there are enough permits: who adds some, or takes the
-//! first out, looks after that. Nobody is overtaken, however much it wants.
+//! A waiter is served as soon as it is the first and there are enough permits: every caller that
+//! adds permits, or takes the first waiter out, serves the queue. No waiter is overtaken, however
+//! many permits it wants.
 //!
-//! Orderings: adding releases and taking acquires, in 5 on behalf of those who are woken.
+//! Orderings: adding releases and taking acquires; in 5 the taking is on behalf of the woken
+//! waiters.
 
 use crate::lot::{At, Cause, DequeuedList, Enqueued, LockedQueue, Ticket, WakeReason, describer};
 use crate::shim::{AtomicUsize, Ordering, const_fn};
@@ -35,7 +40,7 @@ pub(crate) struct RawSemaphore {
 const CAUSE: Cause =
     Cause { reason: Reason::Permit, describe: describer!(RawSemaphore, RawSemaphore::describe) };
 
-/// Step 1: the state after `permits` have been taken, if that is possible.
+/// Step 1: the state after `permits` have been taken, if they can be.
 #[inline]
 fn take(state: usize, permits: usize) -> Option<usize> {
     if state & QUEUED != 0 || state / PERMIT < permits { None } else { Some(state - permits * PERMIT) }
@@ -45,7 +50,7 @@ impl RawSemaphore {
     pub(crate) const MAX_PERMITS: usize = usize::MAX / PERMIT;
 
     const_fn! {
-        /// `permits` are [`MAX_PERMITS`](RawSemaphore::MAX_PERMITS) or fewer.
+        /// `permits` is at most [`MAX_PERMITS`](RawSemaphore::MAX_PERMITS).
         pub(crate) fn new(permits: usize) -> RawSemaphore {
             RawSemaphore { state: AtomicUsize::new(permits * PERMIT) }
         }
@@ -91,7 +96,7 @@ impl RawSemaphore {
         }
     }
 
-    /// False if the deadline came first.
+    /// False if the deadline passed first.
     pub(crate) fn acquire_until(&self, permits: usize, deadline: Instant, at: At) -> bool {
         if self.try_acquire(permits) {
             return true;
@@ -150,15 +155,16 @@ impl RawSemaphore {
     fn serve(&self, mut queue: LockedQueue) {
         let mut served = DequeuedList::new();
         loop {
-            // Nobody else takes permits now; that some are added meanwhile does no harm, as who adds them comes here
-            // too.
+            // Nothing else takes permits now. Other callers may add some meanwhile, which does no
+            // harm: they come here, too.
             let free = self.state.load(Ordering::Acquire) / PERMIT;
             let Some(waiter) = queue.pop_if(|ticket| ticket.value <= free) else { break };
             self.state.fetch_sub(waiter.ticket().value * PERMIT, Ordering::Relaxed);
             served.push(waiter);
         }
         if queue.is_empty() {
-            // Relaxed: it stands in the release sequences of those who have added permits, and ends none.
+            // Relaxed: it continues the release sequences of the callers that have added permits,
+            // and ends none.
             self.state.fetch_and(!QUEUED, Ordering::Relaxed);
         }
         drop(queue);
