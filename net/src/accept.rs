@@ -5,14 +5,14 @@
 //! those from running who could give descriptors back. So a listener counts how often it was short of means in
 //! succession, and a call that is so again after the last one was lets some time pass and tries once more before it fails:
 //!
-//! 1. The first failure of a row is returned at once: the caller may know what to close.
+//! 1. The first failure of a failures is returned at once: the caller may know what to close.
 //! 2. The next calls pause for 4 ms, 8 ms and so on up to a quarter of a second if their first attempt fails, and return what
 //!    their second attempt gives. Only the party that accepts pauses.
-//! 3. A connection that was taken ends the row. None is lost: those that wait are in the kernel's queue.
+//! 3. A connection that was taken ends the failures. None is lost: those that wait are in the kernel's queue.
 //!
 //! No descriptor is kept in reserve to take connections with and turn them away: those who wait are better served late.
 
-use crate::source::{Direction, Source, Wait};
+use crate::source::{Direction, Operation, Source};
 use crate::sys::socket;
 use narrowboat_runtime::sleep_until;
 use socket2::SockAddr;
@@ -28,7 +28,7 @@ const DOUBLINGS: u8 = 6;
 /// so only to a party that may block.
 fn take(source: &Source, listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
     match socket::accept(listener) {
-        Err(error) if socket::means_end(&error, source.is_nonblocking(), listener) => {
+        Err(error) if socket::means_shut_down(&error, source.is_nonblocking(), listener) => {
             Err(io::Error::from_raw_os_error(libc::EINVAL))
         }
         taken => taken,
@@ -39,18 +39,18 @@ fn take(source: &Source, listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockA
 ///
 /// # Errors
 /// As [`Source::operate`].
-pub(crate) fn accept(source: &Source, wait: Wait<'_>) -> io::Result<(OwnedFd, SockAddr)> {
-    let row = source.short_of_means();
-    let mut taken = source.io(wait, |listener| take(source, listener));
-    let is_short = |taken: &io::Result<_>| taken.as_ref().is_err_and(socket::is_short_of_means);
-    if row > 0 && is_short(&taken) && !source.is_nonblocking() {
-        let until = Instant::now() + FIRST_PAUSE * (1 << (row - 1));
+pub(crate) fn accept(source: &Source, operation: Operation<'_>) -> io::Result<(OwnedFd, SockAddr)> {
+    let failures = source.accept_backoff();
+    let mut taken = source.io(operation, |listener| take(source, listener));
+    let is_out = |taken: &io::Result<_>| taken.as_ref().is_err_and(socket::is_out_of_resources);
+    if failures > 0 && is_out(&taken) && !source.is_nonblocking() {
+        let until = Instant::now() + FIRST_PAUSE * (1 << (failures - 1));
         let deadline = source.limit(Direction::Input).deadline();
         // Not in the queue of those who wait for connections: there are some, and it is not they that are missing.
         sleep_until(deadline.map_or(until, |deadline| deadline.min(until)));
-        taken = source.io(wait, |listener| take(source, listener));
+        taken = source.io(operation, |listener| take(source, listener));
     }
-    let row = if is_short(&taken) { (row + 1).min(DOUBLINGS + 1) } else { 0 };
-    source.set_short_of_means(row);
+    let failures = if is_out(&taken) { (failures + 1).min(DOUBLINGS + 1) } else { 0 };
+    source.set_accept_backoff(failures);
     taken
 }

@@ -38,7 +38,7 @@ macro_rules! descriptor_conversions {
         /// If there are clones, and no descriptor is left for a duplicate.
         impl From<$socket> for std::os::fd::OwnedFd {
             fn from(socket: $socket) -> Self {
-                socket.source.surrender()
+                socket.source.into_fd()
             }
         }
 

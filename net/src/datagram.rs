@@ -22,7 +22,7 @@ macro_rules! datagram_methods {
             /// ```
             #[track_caller]
             pub fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
-                transfer::recv(&self.source, Wait::new(Reason::Read, Location::caller()), buf, 0)
+                transfer::recv(&self.source, Operation::new(Reason::Read, Location::caller()), buf, 0)
             }
 
             /// Receives a datagram, and says where it came from as well.
@@ -40,8 +40,8 @@ macro_rules! datagram_methods {
             /// ```
             #[track_caller]
             pub fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, $Addr)> {
-                let wait = Wait::new(Reason::Read, Location::caller());
-                let (length, from) = transfer::recv_from(&self.source, wait, buf, 0)?;
+                let operation = Operation::new(Reason::Read, Location::caller());
+                let (length, from) = transfer::recv_from(&self.source, operation, buf, 0)?;
                 Ok((length, $shown(&from)?))
             }
 
@@ -60,8 +60,8 @@ macro_rules! datagram_methods {
             /// ```
             #[track_caller]
             pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-                let wait = Wait::new(Reason::Read, Location::caller());
-                transfer::recv(&self.source, wait, buf, libc::MSG_PEEK)
+                let operation = Operation::new(Reason::Read, Location::caller());
+                transfer::recv(&self.source, operation, buf, libc::MSG_PEEK)
             }
 
             /// As [`recv_from`](Self::recv_from), and leaves the datagram there for the next one.
@@ -79,8 +79,8 @@ macro_rules! datagram_methods {
             /// ```
             #[track_caller]
             pub fn peek_from(&self, buf: &mut [u8]) -> io::Result<(usize, $Addr)> {
-                let wait = Wait::new(Reason::Read, Location::caller());
-                let (length, from) = transfer::recv_from(&self.source, wait, buf, libc::MSG_PEEK)?;
+                let operation = Operation::new(Reason::Read, Location::caller());
+                let (length, from) = transfer::recv_from(&self.source, operation, buf, libc::MSG_PEEK)?;
                 Ok((length, $shown(&from)?))
             }
 
@@ -99,7 +99,7 @@ macro_rules! datagram_methods {
             /// ```
             #[track_caller]
             pub fn send(&self, buf: &[u8]) -> io::Result<usize> {
-                transfer::write(&self.source, Wait::new(Reason::Write, Location::caller()), buf)
+                transfer::write(&self.source, Operation::new(Reason::Write, Location::caller()), buf)
             }
         }
 
@@ -124,8 +124,8 @@ macro_rules! datagram_methods {
             /// ```
             #[track_caller]
             pub fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
-                let wait = Wait::tied(Reason::Read, Location::caller(), &self.tied);
-                transfer::recv(&self.tied.source, wait, buf, 0)
+                let operation = Operation::tied(Reason::Read, Location::caller(), &self.tied);
+                transfer::recv(&self.tied.source, operation, buf, 0)
             }
 
             /// Receives a datagram, and says where it came from as well.
@@ -144,8 +144,8 @@ macro_rules! datagram_methods {
             /// ```
             #[track_caller]
             pub fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, $Addr)> {
-                let wait = Wait::tied(Reason::Read, Location::caller(), &self.tied);
-                let (length, from) = transfer::recv_from(&self.tied.source, wait, buf, 0)?;
+                let operation = Operation::tied(Reason::Read, Location::caller(), &self.tied);
+                let (length, from) = transfer::recv_from(&self.tied.source, operation, buf, 0)?;
                 Ok((length, $shown(&from)?))
             }
 
@@ -165,8 +165,8 @@ macro_rules! datagram_methods {
             /// ```
             #[track_caller]
             pub fn send(&self, buf: &[u8]) -> io::Result<usize> {
-                let wait = Wait::tied(Reason::Write, Location::caller(), &self.tied);
-                transfer::write(&self.tied.source, wait, buf)
+                let operation = Operation::tied(Reason::Write, Location::caller(), &self.tied);
+                transfer::write(&self.tied.source, operation, buf)
             }
         }
     };

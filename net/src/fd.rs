@@ -5,8 +5,8 @@
 
 use crate::methods::deadline_methods;
 use crate::ready::ready;
-use crate::shared::{self, Turns};
-use crate::source::{Direction, Source, Wait};
+use crate::shared::{self, AttemptLocks};
+use crate::source::{Direction, Operation, Source};
 use crate::sys::socket;
 use narrowboat_chan::Receiver;
 use narrowboat_runtime::park::{Reason, checkpoint};
@@ -139,7 +139,7 @@ enum Mode {
     /// Non-blocking, and blocking before.
     MadeNonblocking,
     /// Blocking, because it may be shared.
-    Blocking(Turns),
+    Blocking(AttemptLocks),
 }
 
 impl Mode {
@@ -148,8 +148,8 @@ impl Mode {
         if socket2::SockRef::from(&fd).nonblocking()? {
             return Ok(Mode::Nonblocking);
         }
-        if shared::may_be(fd) {
-            return Ok(Mode::Blocking(Turns::default()));
+        if shared::may_be_shared(fd) {
+            return Ok(Mode::Blocking(AttemptLocks::default()));
         }
         socket::set_nonblocking(fd, true)?;
         Ok(Mode::MadeNonblocking)
@@ -265,8 +265,8 @@ impl<T: IoSafe> Async<T> {
     /// ```
     #[track_caller]
     pub fn read_with<R>(&self, mut f: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
-        let wait = Wait::new(Reason::Read, Location::caller());
-        self.source.io(wait, |_| self.attempt(Direction::Input, || f(self.source.get_ref())))
+        let operation = Operation::new(Reason::Read, Location::caller());
+        self.source.io(operation, |_| self.attempt(Direction::Input, || f(self.source.get_ref())))
     }
 
     /// Calls `f` and, as long as it fails with `WouldBlock`, waits for room for output and calls it again.
@@ -286,13 +286,13 @@ impl<T: IoSafe> Async<T> {
     /// ```
     #[track_caller]
     pub fn write_with<R>(&self, mut f: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
-        let wait = Wait::new(Reason::Write, Location::caller());
-        self.source.io(wait, |_| self.attempt(Direction::Output, || f(self.source.get_ref())))
+        let operation = Operation::new(Reason::Write, Location::caller());
+        self.source.io(operation, |_| self.attempt(Direction::Output, || f(self.source.get_ref())))
     }
 
     fn attempt<R>(&self, direction: Direction, f: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
         match &self.mode {
-            Mode::Blocking(turns) => turns.take(self.source.fd(), direction, f),
+            Mode::Blocking(locks) => locks.attempt(self.source.fd(), direction, f),
             Mode::Nonblocking | Mode::MadeNonblocking => f(),
         }
     }
@@ -371,7 +371,7 @@ where
 {
     #[track_caller]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let room = if let Mode::Blocking(_) = self.mode { shared::ROOM } else { buf.len() };
+        let room = if let Mode::Blocking(_) = self.mode { shared::GUARANTEED_ROOM } else { buf.len() };
         let buf = &buf[..buf.len().min(room)];
         self.write_with(|mut io| io.write(buf))
     }

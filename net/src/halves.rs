@@ -1,6 +1,6 @@
 //! The two directions of a stream as two values, for those who want to give them to different owners.
 
-use crate::source::{Source, Wait};
+use crate::source::{Operation, Source};
 use crate::transfer::{self, Stream};
 use narrowboat_runtime::park::Reason;
 use std::error::Error;
@@ -153,24 +153,28 @@ impl<S> WriteHalf<S> {
 impl<S: Stream> Read for ReadHalf<S> {
     #[track_caller]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        transfer::read(&self.0, Wait::new(Reason::Read, Location::caller()), buf)
+        transfer::read(&self.0, Operation::new(Reason::Read, Location::caller()), buf)
     }
 
     #[track_caller]
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        transfer::read_vectored(&self.0, Wait::new(Reason::Read, Location::caller()), bufs)
+        transfer::read_vectored(&self.0, Operation::new(Reason::Read, Location::caller()), bufs)
     }
 }
 
 impl<S: Stream> Write for WriteHalf<S> {
     #[track_caller]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        transfer::write(self.stream.source(), Wait::new(Reason::Write, Location::caller()), buf)
+        transfer::write(self.stream.source(), Operation::new(Reason::Write, Location::caller()), buf)
     }
 
     #[track_caller]
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        transfer::write_vectored(self.stream.source(), Wait::new(Reason::Write, Location::caller()), bufs)
+        transfer::write_vectored(
+            self.stream.source(),
+            Operation::new(Reason::Write, Location::caller()),
+            bufs,
+        )
     }
 
     /// Does nothing: what was written is with the kernel already.

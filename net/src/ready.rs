@@ -35,7 +35,7 @@ pub(crate) fn ready<F: IoSafe + Send + Sync + 'static>(
 // SAFETY: the queue is that of `Readiness`, which keeps to these rules.
 unsafe impl<F: IoSafe + Send + Sync> Outside for Ready<F> {
     fn is_so(&self) -> bool {
-        self.source.look_ahead(self.direction).is_none()
+        self.source.would_wait(self.direction).is_none()
     }
 
     unsafe fn enter(
@@ -47,11 +47,11 @@ unsafe impl<F: IoSafe + Send + Sync> Outside for Ready<F> {
         until: &mut Option<Instant>,
     ) -> bool {
         // Each time round there was an event.
-        while let Some((readiness, seen)) = self.source.look_ahead(self.direction) {
+        while let Some((readiness, seen)) = self.source.would_wait(self.direction) {
             // A deadline that is set later is an event, too.
             *until = self.source.limit(self.direction).deadline();
             // SAFETY: by contract.
-            if unsafe { readiness.enter(seen, node, me, outcome, sole && until.is_none()) } {
+            if unsafe { readiness.enqueue(seen, node, me, outcome, sole && until.is_none()) } {
                 return true;
             }
         }
@@ -61,7 +61,7 @@ unsafe impl<F: IoSafe + Send + Sync> Outside for Ready<F> {
     unsafe fn leave(&self, node: NonNull<WaitNode>) {
         let registration = self.source.registered().expect("who has entered is registered");
         // SAFETY: by contract.
-        unsafe { registration.direction(self.direction).leave(node) };
+        unsafe { registration.direction(self.direction).dequeue(node) };
     }
 
     fn describe(&self) -> Thing {

@@ -26,10 +26,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// As many bytes as can be written without waiting where there is room at all: a pipe has a page
 /// then, and a socket has more. A terminal may have less, which it does not tell.
-pub(crate) const ROOM: usize = 4096;
+pub(crate) const GUARANTEED_ROOM: usize = 4096;
 
 /// Whether others may have the open file that the descriptor stands for.
-pub(crate) fn may_be(fd: BorrowedFd<'_>) -> bool {
+pub(crate) fn may_be_shared(fd: BorrowedFd<'_>) -> bool {
     let Some(file) = identity(fd.as_raw_fd()) else { return false };
     // SAFETY: a plain query.
     let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFD) };
@@ -53,21 +53,21 @@ fn identity(fd: RawFd) -> Option<(libc::dev_t, libc::ino_t)> {
 
 /// Whose turn it is to look and then to operate, in either direction.
 #[derive(Clone, Default)]
-pub(crate) struct Turns(Arc<[AtomicBool; 2]>);
+pub(crate) struct AttemptLocks(Arc<[AtomicBool; 2]>);
 
 /// A turn, over when dropped.
-struct Turn<'a>(&'a AtomicBool);
+struct AttemptGuard<'a>(&'a AtomicBool);
 
-impl Drop for Turn<'_> {
+impl Drop for AttemptGuard<'_> {
     fn drop(&mut self) {
         // Release: the next one looks after this one has operated.
         self.0.store(false, Ordering::Release);
     }
 }
 
-impl Turns {
+impl AttemptLocks {
     /// Operates if that would not wait, else says that it would.
-    pub(crate) fn take<R>(
+    pub(crate) fn attempt<R>(
         &self,
         fd: BorrowedFd<'_>,
         direction: Direction,
@@ -80,7 +80,7 @@ impl Turns {
         while is_ready(fd, direction) {
             // Acquire: see `drop`.
             if !taken.swap(true, Ordering::Acquire) {
-                let _turn = Turn(taken);
+                let _guard = AttemptGuard(taken);
                 return if is_ready(fd, direction) { operate() } else { Err(would_block()) };
             }
             yield_now();

@@ -5,7 +5,7 @@ use crate::convert::descriptor_conversions;
 use crate::datagram::datagram_methods;
 use crate::methods::shared_methods_both_ways;
 use crate::resolve::{addresses, each_address, no_address};
-use crate::source::{Source, Wait};
+use crate::source::{Operation, Source};
 use crate::sys::socket;
 use crate::transfer;
 use narrowboat_runtime::park::{Reason, checkpoint};
@@ -105,7 +105,7 @@ impl UdpSocket {
     pub fn send_to<A: ToSocketAddrs>(&self, buf: &[u8], addr: A) -> io::Result<usize> {
         let at = Location::caller();
         let to = addresses(addr, at)?.into_iter().next().ok_or_else(no_address)?;
-        transfer::send_to(&self.source, Wait::new(Reason::Write, at), buf, &SockAddr::from(to))
+        transfer::send_to(&self.source, Operation::new(Reason::Write, at), buf, &SockAddr::from(to))
     }
 
     /// The address of this socket.
@@ -398,8 +398,8 @@ impl WithContext<UdpSocket> {
     pub fn send_to<A: ToSocketAddrs>(&self, buf: &[u8], addr: A) -> io::Result<usize> {
         let at = Location::caller();
         let to = addresses(addr, at)?.into_iter().next().ok_or_else(no_address)?;
-        let wait = Wait::tied(Reason::Write, at, &self.tied);
-        transfer::send_to(&self.tied.source, wait, buf, &SockAddr::from(to))
+        let operation = Operation::tied(Reason::Write, at, &self.tied);
+        transfer::send_to(&self.tied.source, operation, buf, &SockAddr::from(to))
     }
 }
 

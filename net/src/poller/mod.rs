@@ -27,7 +27,7 @@ use crate::sys::{Event, Selector};
 use narrowboat_runtime::lock::{Mutex, OnceLock};
 use narrowboat_runtime::sched::poller::{Poller, check_polled, install_poller};
 use readiness::{GENERATION_BITS, Readiness, Seen, Signal};
-use slab::{Slab, Slot};
+use slab::{Slab, SlabEntry};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::PoisonError;
@@ -88,25 +88,25 @@ impl NetPoller {
     /// # Safety
     /// The descriptor stays open until the registration is dropped.
     pub(crate) unsafe fn register(&'static self, fd: BorrowedFd<'_>) -> io::Result<Registration> {
-        let (index, slot) = self.slab.allocate();
-        let generation = slot.generation();
+        let (index, entry) = self.slab.allocate();
+        let generation = entry.generation();
         // SAFETY: the registration, which removes the descriptor when dropped, is dropped before the
         // descriptor is closed, by this function's contract.
         if let Err(error) = unsafe { self.selector.add(fd, key(generation, index)) } {
             self.slab.release(index);
             return Err(error);
         }
-        Ok(Registration { poller: self, slot, index, generation, fd: fd.as_raw_fd() })
+        Ok(Registration { poller: self, entry, index, generation, fd: fd.as_raw_fd() })
     }
 
     fn dispatch(&self, event: Event) {
-        let (generation, index) = split(event.key);
-        let Some(slot) = self.slab.get(index) else { return };
+        let (generation, index) = split_key(event.key);
+        let Some(entry) = self.slab.get(index) else { return };
         if let Some(signal) = event.read {
-            slot.read.signal(generation, signal);
+            entry.read.signal(generation, signal);
         }
         if let Some(signal) = event.write {
-            slot.write.signal(generation, signal);
+            entry.write.signal(generation, signal);
         }
     }
 }
@@ -126,14 +126,14 @@ fn key(generation: u32, index: u32) -> u64 {
     u64::from(generation) << u32::BITS | u64::from(index)
 }
 
-fn split(key: u64) -> (u32, u32) {
+fn split_key(key: u64) -> (u32, u32) {
     ((key >> u32::BITS) as u32, key as u32)
 }
 
 /// A descriptor's place in the netpoller, given up when dropped.
 pub(crate) struct Registration {
     poller: &'static NetPoller,
-    slot: &'static Slot,
+    entry: &'static SlabEntry,
     index: u32,
     generation: u32,
     fd: RawFd,
@@ -143,8 +143,8 @@ impl Registration {
     #[inline]
     pub(crate) fn direction(&self, direction: Direction) -> &'static Readiness {
         match direction {
-            Direction::Input => &self.slot.read,
-            Direction::Output => &self.slot.write,
+            Direction::Input => &self.entry.read,
+            Direction::Output => &self.entry.write,
         }
     }
 
@@ -154,7 +154,7 @@ impl Registration {
     }
 
     /// Acts as if the kernel had reported something in one direction: whoever waits there tries again.
-    pub(crate) fn nudge(&self, direction: Direction, signal: Signal) {
+    pub(crate) fn inject_event(&self, direction: Direction, signal: Signal) {
         self.direction(direction).signal(self.generation, signal);
     }
 }
@@ -185,7 +185,7 @@ mod tests {
     fn keys_keep_both_halves() {
         let last = (1 << GENERATION_BITS) - 1;
         for pair in [(0, 0), (1, 0), (0, 1), (last, u32::MAX - 1), (7, 1 << 31)] {
-            assert_eq!(split(key(pair.0, pair.1)), pair);
+            assert_eq!(split_key(key(pair.0, pair.1)), pair);
         }
     }
 
@@ -197,15 +197,15 @@ mod tests {
         let first = unsafe { poller.register(one.as_fd()) }.unwrap();
         let both = Some(Signal::Hangup);
         let stale = Event { key: key(first.generation, first.index), read: both, write: both };
-        let slot = first.slot;
+        let entry = first.entry;
         drop(first);
         // SAFETY: as above.
         let second = unsafe { poller.register(other.as_fd()) }.unwrap();
-        assert!(std::ptr::eq(second.slot, slot), "the test needs the slot to be reused");
+        assert!(std::ptr::eq(second.entry, entry), "the test needs the entry to be reused");
         poller.dispatch(stale);
-        assert_eq!((slot.read.look(), slot.write.look()), (second.first_seen(), second.first_seen()));
+        assert_eq!((entry.read.look(), entry.write.look()), (second.first_seen(), second.first_seen()));
         poller.dispatch(Event { key: key(second.generation, second.index), ..stale });
-        assert_ne!(slot.read.look(), second.first_seen());
-        assert_ne!(slot.write.look(), second.first_seen());
+        assert_ne!(entry.read.look(), second.first_seen());
+        assert_ne!(entry.write.look(), second.first_seen());
     }
 }

@@ -61,11 +61,11 @@ impl Socket {
     /// A read, as in `source::operate`: left out if the word says that it would find nothing, and noted if it was short.
     fn read(&self, most: usize) -> usize {
         let mut seen = self.readiness.look();
-        let mut futile = seen.is_spent();
+        let mut futile = seen.is_drained();
         loop {
             if !futile && let Some(taken) = self.receive(most) {
                 if 0 < taken && taken < most {
-                    self.readiness.note_spent(seen);
+                    self.readiness.mark_drained(seen);
                 }
                 return taken;
             }
@@ -187,9 +187,9 @@ fn loom_a_stale_event_changes_nothing() {
         };
         readiness.retire();
         let seen = readiness.look();
-        readiness.note_spent(seen);
-        assert!(readiness.look().is_spent());
+        readiness.mark_drained(seen);
+        assert!(readiness.look().is_drained());
         late.join().unwrap();
-        assert!(readiness.look().is_spent() && readiness.generation() == 1);
+        assert!(readiness.look().is_drained() && readiness.generation() == 1);
     });
 }

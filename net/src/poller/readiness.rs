@@ -3,12 +3,12 @@
 //! Guarantees that an operation which found the direction exhausted, and waits, tries again after every event
 //! that the kernel reported later; and that the system call is left out where it could only say "would
 //! block". The owner of the descriptor calls [`wait`](Readiness::wait) and
-//! [`note_spent`](Readiness::note_spent), whoever polls calls [`signal`](Readiness::signal), from any thread.
+//! [`mark_drained`](Readiness::mark_drained), whoever polls calls [`signal`](Readiness::signal), from any thread.
 //!
 //! # The state word
 //!
 //! ```text
-//! | generation : 24 | sequence : 32 | (0) : 4 | ALWAYS | HANGUP | WAITING | SPENT |
+//! | generation : 24 | sequence : 32 | (0) : 4 | ALWAYS | HANGUP | WAITING | DRAINED |
 //! ```
 //!
 //! - *generation*: which of the descriptors that used this slot the word belongs to. An event carries the
@@ -17,19 +17,19 @@
 //! - *sequence*: counts the events. It is what an operation compares to learn whether anything happened
 //!   meanwhile.
 //! - `ALWAYS`: set, so that a word is never zero, and "no word was seen" needs no more room than one.
-//! - `SPENT`: a system call made since the sequence last changed found nothing left.
+//! - `DRAINED`: a system call made since the sequence last changed found nothing left.
 //! - `WAITING`: somebody may stand in the queue.
-//! - `HANGUP`: the kernel reported the end of the stream, an error or urgent data. From then on `SPENT` is
+//! - `HANGUP`: the kernel reported the end of the stream, an error or urgent data. From then on `DRAINED` is
 //!   not believed.
 //!
 //! # The protocol
 //!
 //! 1. The operation loads the word (*seen*).
-//! 2. It makes its system call. Success: the result is returned; if it was a short one, `SPENT` is set by
-//!    exchanging *seen* for *seen + SPENT*, which fails if an event came since step 1.
-//! 3. "Would block": under the lock of the queue it sets `WAITING` and `SPENT`, provided that the sequence is
+//! 2. It makes its system call. Success: the result is returned; if it was a short one, `DRAINED` is set by
+//!    exchanging *seen* for *seen + DRAINED*, which fails if an event came since step 1.
+//! 3. "Would block": under the lock of the queue it sets `WAITING` and `DRAINED`, provided that the sequence is
 //!    still the one in *seen* (otherwise back to step 1), pushes its node, releases the lock and parks.
-//! 4. An event adds one to the sequence, clears `SPENT` and `WAITING` and perhaps sets `HANGUP`, all in one
+//! 4. An event adds one to the sequence, clears `DRAINED` and `WAITING` and perhaps sets `HANGUP`, all in one
 //!    exchange. If `WAITING` was set it takes the lock, empties the queue and wakes everybody who stood in
 //!    it.
 //! 5. Who is woken begins again at step 1.
@@ -40,10 +40,10 @@
 //!
 //! # Why a futile read may be left out
 //!
-//! A read that loads a word with `SPENT` and without `HANGUP` goes to step 3 at once. Suppose that some byte,
+//! A read that loads a word with `DRAINED` and without `HANGUP` goes to step 3 at once. Suppose that some byte,
 //! or the end of the stream, arrives at time *a*, and that the read is about to sleep in spite of it.
 //!
-//! 1. `SPENT` in the word means that some call, made after a load of the same sequence at time *l*, found the
+//! 1. `DRAINED` in the word means that some call, made after a load of the same sequence at time *l*, found the
 //!    queue of the socket empty at time *e*, so *l < e*. (A call on a stream that returns less than it was
 //!    asked for has emptied the queue: nothing but its end stops it earlier, with the exception in 6.)
 //! 2. A byte with *a < e* was taken by that call or an earlier one. The end of the stream is not taken; see
@@ -64,7 +64,7 @@
 //! while a call succeeds as soon as there is any: a write that was left out on the word of an earlier one
 //! could wait for a peer who reads no further until it has an answer. So a write always makes its call.
 //!
-//! A selector that cannot tell the end of a stream reports every event as [`Signal::Hangup`]: `SPENT` is then
+//! A selector that cannot tell the end of a stream reports every event as [`Signal::Hangup`]: `DRAINED` is then
 //! believed until the first event only, and 5 holds.
 
 use crate::shim::{AtomicU64, Mutex, MutexGuard, Ordering};
@@ -75,10 +75,10 @@ use std::ptr::NonNull;
 use std::sync::PoisonError;
 use std::time::Instant;
 
-const SPENT: u64 = 1;
+const DRAINED: u64 = 1;
 const WAITING: u64 = 1 << 1;
 const HANGUP: u64 = 1 << 2;
-const FLAGS: u64 = SPENT | WAITING | HANGUP;
+const FLAGS: u64 = DRAINED | WAITING | HANGUP;
 const ALWAYS: NonZero<u64> = NonZero::new(1 << 3).unwrap();
 
 const SEQUENCE_SHIFT: u32 = 8;
@@ -119,8 +119,8 @@ impl Seen {
     }
 
     /// Whether a read would certainly find nothing.
-    pub(crate) fn is_spent(self) -> bool {
-        self.word() & (SPENT | HANGUP) == SPENT
+    pub(crate) fn is_drained(self) -> bool {
+        self.word() & (DRAINED | HANGUP) == DRAINED
     }
 }
 
@@ -172,14 +172,14 @@ impl Readiness {
 
     /// Step 2: a call made after `seen` was loaded left nothing behind.
     #[inline]
-    pub(crate) fn note_spent(&self, seen: Seen) {
+    pub(crate) fn mark_drained(&self, seen: Seen) {
         let seen = seen.word();
-        if seen & (SPENT | HANGUP) == 0 {
+        if seen & (DRAINED | HANGUP) == 0 {
             // Release: whoever believes the flag must not have its own call, if it makes one after all,
             // ordered before ours. Failure means an event or a waiter came between: the next operation makes
             // its call.
-            let spent = seen | SPENT;
-            let _ = self.state.compare_exchange(seen, spent, Ordering::Release, Ordering::Relaxed);
+            let drained = seen | DRAINED;
+            let _ = self.state.compare_exchange(seen, drained, Ordering::Release, Ordering::Relaxed);
         }
     }
 
@@ -199,14 +199,14 @@ impl Readiness {
         let node = waiter.node();
         // SAFETY: the node is the calling party's own, and stands in no queue between its waits. It stays alive and
         // in place: records are never unmapped.
-        if !unsafe { self.enter(seen, node, waiter, WOKEN, deadline.is_none()) } {
+        if !unsafe { self.enqueue(seen, node, waiter, WOKEN, deadline.is_none()) } {
             return Waited::Woken;
         }
         // SAFETY: the waiter came from the latest `begin` of this party, and its node was published above.
         let outcome = unsafe { waiter.park(deadline) };
         if deadline.is_some() && outcome == Outcome::TIMED_OUT {
             // SAFETY: entered above, and alive as long as its party.
-            unsafe { self.leave(node) };
+            unsafe { self.dequeue(node) };
             return Waited::TimedOut;
         }
         Waited::Woken
@@ -219,7 +219,7 @@ impl Readiness {
     /// The node is the calling party's, in no queue, on the heap, and stays there until it is out of the queue again
     /// (and, if an event took it out, until the party was woken). Nobody who does not hold this lock touches it meanwhile.
     /// `sole` as in [`WaitNode::prepare`].
-    pub(crate) unsafe fn enter(
+    pub(crate) unsafe fn enqueue(
         &self,
         seen: Seen,
         node: NonNull<WaitNode>,
@@ -228,35 +228,35 @@ impl Readiness {
         sole: bool,
     ) -> bool {
         let mut waiters = self.lock();
-        let announced = self.announce(seen);
-        if announced {
+        let waiting = self.set_waiting(seen);
+        if waiting {
             // SAFETY: by contract.
             unsafe {
                 (*node.as_ptr()).prepare(me, outcome, sole);
                 waiters.push(node);
             }
         }
-        announced
+        waiting
     }
 
     /// Takes a party out of the queue, if it still stands there.
     ///
     /// # Safety
     /// The node was entered here, and is alive.
-    pub(crate) unsafe fn leave(&self, node: NonNull<WaitNode>) {
+    pub(crate) unsafe fn dequeue(&self, node: NonNull<WaitNode>) {
         // SAFETY: by contract.
         unsafe { self.lock().remove(node) };
     }
 
     /// The condition of step 3, under the lock: false if there was an event since `seen`.
-    fn announce(&self, seen: Seen) -> bool {
+    fn set_waiting(&self, seen: Seen) -> bool {
         // Relaxed loads and failures: a stale value only makes the exchange fail. On success: acquire and
         // release keep the exchange between our system call and the push, both of which the counterpart's
         // exchange is ordered with.
         let mut state = self.state.load(Ordering::Relaxed);
         while (state ^ seen.word()) & !FLAGS == 0 {
-            let announced = state | WAITING | SPENT;
-            match self.state.compare_exchange(state, announced, Ordering::AcqRel, Ordering::Relaxed) {
+            let waiting = state | WAITING | DRAINED;
+            match self.state.compare_exchange(state, waiting, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(now) => state = now,
             }
@@ -350,35 +350,35 @@ mod tests {
     }
 
     #[test]
-    fn spent_holds_until_the_next_event() {
+    fn drained_holds_until_the_next_event() {
         let readiness = Readiness::new();
-        readiness.note_spent(readiness.look());
-        assert!(readiness.look().is_spent());
+        readiness.mark_drained(readiness.look());
+        assert!(readiness.look().is_drained());
         readiness.signal(0, Signal::Ready);
-        assert!(!readiness.look().is_spent());
+        assert!(!readiness.look().is_drained());
     }
 
     #[test]
-    fn an_event_during_the_call_keeps_spent_from_being_noted() {
+    fn an_event_during_the_call_keeps_drained_from_being_noted() {
         let readiness = Readiness::new();
         let seen = readiness.look();
         readiness.signal(0, Signal::Ready);
-        readiness.note_spent(seen);
-        assert!(!readiness.look().is_spent());
+        readiness.mark_drained(seen);
+        assert!(!readiness.look().is_drained());
     }
 
     #[test]
-    fn after_a_hangup_spent_is_never_believed() {
+    fn after_a_hangup_drained_is_never_believed() {
         let readiness = Readiness::new();
         readiness.signal(0, Signal::Hangup);
-        readiness.note_spent(readiness.look());
-        assert!(!readiness.look().is_spent());
+        readiness.mark_drained(readiness.look());
+        assert!(!readiness.look().is_drained());
         // A wait that found nothing notes it too, and is not believed either.
         assert_eq!(wait(&readiness, readiness.look(), SHORT), Waited::TimedOut);
-        assert!(!readiness.look().is_spent());
+        assert!(!readiness.look().is_drained());
         readiness.signal(0, Signal::Ready);
-        readiness.note_spent(readiness.look());
-        assert!(!readiness.look().is_spent());
+        readiness.mark_drained(readiness.look());
+        assert!(!readiness.look().is_drained());
     }
 
     #[test]
@@ -410,12 +410,12 @@ mod tests {
         let readiness = Readiness::new();
         let seen = readiness.look();
         std::thread::scope(|scope| {
-            let parties: Vec<_> = (0..20).map(|_| scope.spawn(|| wait(&readiness, seen, None))).collect();
+            let waiters: Vec<_> = (0..20).map(|_| scope.spawn(|| wait(&readiness, seen, None))).collect();
             // Whoever comes after the event does not wait at all, so no order needs to be enforced here.
             std::thread::sleep(Duration::from_millis(20));
             readiness.signal(0, Signal::Ready);
-            for party in parties {
-                assert_eq!(party.join().unwrap(), Waited::Woken);
+            for waiter in waiters {
+                assert_eq!(waiter.join().unwrap(), Waited::Woken);
             }
         });
         assert!(readiness.lock().is_empty());

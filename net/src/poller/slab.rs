@@ -14,7 +14,7 @@ use std::sync::PoisonError;
 
 /// Both directions of one descriptor, in a cache line of their own: neighbours belong to other processors.
 #[repr(align(64))]
-pub(crate) struct Slot {
+pub(crate) struct SlabEntry {
     pub(crate) read: Readiness,
     pub(crate) write: Readiness,
 }
@@ -22,11 +22,11 @@ pub(crate) struct Slot {
 // Every open connection that has ever waited has one.
 // (Loom's atomics are larger.)
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
-const _: () = assert!(size_of::<Slot>() == 64);
+const _: () = assert!(size_of::<SlabEntry>() == 64);
 
-impl Slot {
-    fn new() -> Slot {
-        Slot { read: Readiness::new(), write: Readiness::new() }
+impl SlabEntry {
+    fn new() -> SlabEntry {
+        SlabEntry { read: Readiness::new(), write: Readiness::new() }
     }
 
     /// The generation of the descriptor that has the slot; the same in both directions.
@@ -37,7 +37,7 @@ impl Slot {
 
 /// Slots in a chunk, as a power of two.
 const CHUNK_BITS: u32 = 6;
-type Chunk = Box<[Slot; 1 << CHUNK_BITS]>;
+type Chunk = Box<[SlabEntry; 1 << CHUNK_BITS]>;
 
 /// Places in the first row, as a power of two.
 const FIRST_ROW_BITS: u32 = 4;
@@ -65,31 +65,31 @@ impl Slab {
 
     /// The slot with this index, if it ever was allocated.
     #[inline]
-    pub(crate) fn get(&self, index: u32) -> Option<&Slot> {
-        let (row, place, _) = locate(index >> CHUNK_BITS);
-        let chunk = self.rows[row].get()?[place].get()?;
+    pub(crate) fn get(&self, index: u32) -> Option<&SlabEntry> {
+        let (row, position, _) = locate(index >> CHUNK_BITS);
+        let chunk = self.rows[row].get()?[position].get()?;
         Some(&chunk[in_chunk(index)])
     }
 
     /// Takes a slot that nobody uses.
-    pub(crate) fn allocate(&self) -> (u32, &Slot) {
+    pub(crate) fn allocate(&self) -> (u32, &SlabEntry) {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let index = free.used.pop().unwrap_or_else(|| {
             free.fresh += 1;
             free.fresh - 1
         });
         drop(free);
-        let (row, place, len) = locate(index >> CHUNK_BITS);
+        let (row, position, len) = locate(index >> CHUNK_BITS);
         let row = self.rows[row].get_or_init(|| (0..len).map(|_| OnceLock::new()).collect());
-        let chunk = row[place].get_or_init(|| Box::new(std::array::from_fn(|_| Slot::new())));
+        let chunk = row[position].get_or_init(|| Box::new(std::array::from_fn(|_| SlabEntry::new())));
         (index, &chunk[in_chunk(index)])
     }
 
     /// Gives a slot back. Its descriptor is not registered any more, and nobody waits in it.
     pub(crate) fn release(&self, index: u32) {
-        let slot = self.get(index).expect("only allocated slots are released");
-        slot.read.retire();
-        slot.write.retire();
+        let entry = self.get(index).expect("only allocated entries are released");
+        entry.read.retire();
+        entry.write.retire();
         self.free.lock().unwrap_or_else(PoisonError::into_inner).used.push(index);
     }
 }
@@ -118,35 +118,36 @@ mod tests {
     fn chunks_and_places_correspond_one_to_one() {
         let mut expected = (0, 0);
         for chunk in 0..10_000 {
-            let (row, place, len) = locate(chunk);
-            assert_eq!((row, place), expected);
-            expected = if place + 1 == len { (row + 1, 0) } else { (row, place + 1) };
+            let (row, position, len) = locate(chunk);
+            assert_eq!((row, position), expected);
+            expected = if position + 1 == len { (row + 1, 0) } else { (row, position + 1) };
         }
-        let (row, place, len) = locate(u32::MAX >> CHUNK_BITS);
-        assert!(row == ROWS - 1 && place + 1 == len);
+        let (row, position, len) = locate(u32::MAX >> CHUNK_BITS);
+        assert!(row == ROWS - 1 && position + 1 == len);
     }
 
     #[test]
     fn slots_in_use_are_distinct_and_never_move() {
         let slab = Slab::new();
-        let slots: Vec<_> = (0..1_000).map(|_| slab.allocate()).collect();
-        let addresses: HashSet<_> = slots.iter().map(|(_, slot)| std::ptr::from_ref(*slot).addr()).collect();
-        assert_eq!(addresses.len(), slots.len());
-        for (index, slot) in slots {
-            assert!(std::ptr::eq(slab.get(index).unwrap(), slot));
+        let entries: Vec<_> = (0..1_000).map(|_| slab.allocate()).collect();
+        let addresses: HashSet<_> =
+            entries.iter().map(|(_, entry)| std::ptr::from_ref(*entry).addr()).collect();
+        assert_eq!(addresses.len(), entries.len());
+        for (index, entry) in entries {
+            assert!(std::ptr::eq(slab.get(index).unwrap(), entry));
         }
     }
 
     #[test]
     fn a_released_slot_is_reused_as_the_next_generation() {
         let slab = Slab::new();
-        let (first, slot) = slab.allocate();
+        let (first, entry) = slab.allocate();
         let (second, _) = slab.allocate();
-        assert_eq!(slot.generation(), 0);
+        assert_eq!(entry.generation(), 0);
         slab.release(first);
-        let (again, slot) = slab.allocate();
+        let (again, entry) = slab.allocate();
         assert_eq!(again, first);
-        assert_eq!((slot.read.generation(), slot.write.generation()), (1, 1));
+        assert_eq!((entry.read.generation(), entry.write.generation()), (1, 1));
         assert_ne!(slab.allocate().0, second);
     }
 

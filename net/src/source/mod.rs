@@ -12,7 +12,7 @@ mod operate;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-pub(crate) use operate::Wait;
+pub(crate) use operate::Operation;
 
 use crate::fd::IoSafe;
 use crate::limit::Limit;
@@ -53,7 +53,7 @@ pub(crate) struct Source<F = OwnedFd> {
     /// What the user asked for with `set_nonblocking`.
     nonblocking: AtomicBool,
     /// How often in succession an `accept` was short of descriptors or memory; see [`crate::accept`].
-    short_of_means: AtomicU8,
+    accept_backoff: AtomicU8,
     input: Limit,
     output: Limit,
     fd: F,
@@ -77,7 +77,7 @@ impl Source {
     ///
     /// # Panics
     /// If a duplicate is needed and there is no descriptor left for it.
-    pub(crate) fn surrender(self: Arc<Self>) -> OwnedFd {
+    pub(crate) fn into_fd(self: Arc<Self>) -> OwnedFd {
         let nonblocking = self.is_nonblocking();
         let (read, write) = (self.input.timeout(), self.output.timeout());
         let fd = match Arc::try_unwrap(self) {
@@ -98,7 +98,7 @@ impl<F: IoSafe> Source<F> {
             registration: OnceLock::new(),
             registering: Mutex::new(()),
             nonblocking: AtomicBool::new(false),
-            short_of_means: AtomicU8::new(0),
+            accept_backoff: AtomicU8::new(0),
             input: Limit::new(),
             output: Limit::new(),
             fd,
@@ -131,14 +131,14 @@ impl<F: IoSafe> Source<F> {
         self.nonblocking.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn short_of_means(&self) -> u8 {
-        self.short_of_means.load(Ordering::Relaxed)
+    pub(crate) fn accept_backoff(&self) -> u8 {
+        self.accept_backoff.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_short_of_means(&self, times: u8) {
+    pub(crate) fn set_accept_backoff(&self, times: u8) {
         // Relaxed: a hint. Not written again and again by a listener that is well.
-        if self.short_of_means() != times {
-            self.short_of_means.store(times, Ordering::Relaxed);
+        if self.accept_backoff() != times {
+            self.accept_backoff.store(times, Ordering::Relaxed);
         }
     }
 
@@ -175,24 +175,24 @@ impl<F: IoSafe> Source<F> {
 
     /// Looks whether an operation in this direction would have to wait: if so, where, and as of which state. It would
     /// not if it were to fail, be it for want of a registration.
-    pub(crate) fn look_ahead(&self, direction: Direction) -> Option<(&'static Readiness, Seen)> {
+    pub(crate) fn would_wait(&self, direction: Direction) -> Option<(&'static Readiness, Seen)> {
         let readiness = self.registered().ok()?.direction(direction);
         let seen = readiness.look();
         self.limit(direction).check().ok()?;
         // Without a poller nothing is known.
-        if direction == Direction::Output || !seen.is_spent() || check_polled().is_err() {
+        if direction == Direction::Output || !seen.is_drained() || check_polled().is_err() {
             if socket::is_ready(self.fd(), direction) {
                 return None;
             }
             if direction == Direction::Input {
                 // As good as a call that found nothing.
-                readiness.note_spent(seen);
+                readiness.mark_drained(seen);
             }
         }
         Some((readiness, seen))
     }
 
-    fn nudge(&self, direction: Direction, signal: Signal) {
+    fn inject_event(&self, direction: Direction, signal: Signal) {
         let registration = self.registration.get().or_else(|| {
             // An operation that registers from here on does so after this lock, and what the caller changed
             // before is seen by it; one that did before is found.
@@ -200,7 +200,7 @@ impl<F: IoSafe> Source<F> {
             self.registration.get()
         });
         if let Some(registration) = registration {
-            registration.nudge(direction, signal);
+            registration.inject_event(direction, signal);
         }
     }
 
@@ -212,10 +212,10 @@ impl<F: IoSafe> Source<F> {
         socket::shutdown(self.fd(), how)?;
         // Linux reports this as an event as well; not every kernel does.
         if how != Shutdown::Write {
-            self.nudge(Direction::Input, Signal::Hangup);
+            self.inject_event(Direction::Input, Signal::Hangup);
         }
         if how != Shutdown::Read {
-            self.nudge(Direction::Output, Signal::Hangup);
+            self.inject_event(Direction::Output, Signal::Hangup);
         }
         Ok(())
     }
@@ -227,8 +227,8 @@ impl<F: IoSafe> Source<F> {
         self.output.close();
         // It fails if there is no connection to shut down; then there is nothing to do.
         let _ = socket::shutdown(self.fd(), Shutdown::Both);
-        self.nudge(Direction::Input, Signal::Hangup);
-        self.nudge(Direction::Output, Signal::Hangup);
+        self.inject_event(Direction::Input, Signal::Hangup);
+        self.inject_event(Direction::Output, Signal::Hangup);
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -250,6 +250,6 @@ impl<F: IoSafe> Source<F> {
     /// Sets the point in time after which operations fail, also those under way.
     pub(crate) fn set_deadline(&self, direction: Direction, deadline: Option<Instant>) {
         self.limit(direction).set_deadline(deadline);
-        self.nudge(direction, Signal::Ready);
+        self.inject_event(direction, Signal::Ready);
     }
 }

@@ -21,36 +21,36 @@ use std::time::{Duration, Instant};
 
 /// What an operation carries through its waits. A copy taken before the operation is another operation.
 #[derive(Clone, Copy)]
-pub(crate) struct Wait<'a> {
+pub(crate) struct Operation<'a> {
     at: &'static Location<'static>,
     /// The context whose end is the operation's, too.
     tied: Option<&'a Tied>,
     /// When the timeout ends the operation, once it had to wait; see [`Limit::expiry`](crate::limit::Limit::expiry).
     expiry: Option<NonZero<u64>>,
     /// The next "would block" is the result.
-    last_call: bool,
+    final_attempt: bool,
     /// How often it was tried, if the kernel does not say when it is worth another try.
     tries: Option<u8>,
     reason: Reason,
     direction: Direction,
 }
 
-impl<'a> Wait<'a> {
+impl<'a> Operation<'a> {
     /// `reason` says what for, and so in which direction; `at` is the line of the program that asked.
     #[inline]
-    pub(crate) fn new(reason: Reason, at: &'static Location<'static>) -> Wait<'a> {
+    pub(crate) fn new(reason: Reason, at: &'static Location<'static>) -> Operation<'a> {
         let direction = Direction::of(reason);
-        Wait { at, tied: None, expiry: None, last_call: false, tries: None, reason, direction }
+        Operation { at, tied: None, expiry: None, final_attempt: false, tries: None, reason, direction }
     }
 
     /// One that the end of a context ends.
-    pub(crate) fn tied(reason: Reason, at: &'static Location<'static>, to: &'a Tied) -> Wait<'a> {
-        Wait { tied: Some(to), ..Wait::new(reason, at) }
+    pub(crate) fn tied(reason: Reason, at: &'static Location<'static>, to: &'a Tied) -> Operation<'a> {
+        Operation { tied: Some(to), ..Operation::new(reason, at) }
     }
 
     /// One that is tried again after a pause, and not after an event. What ends it meanwhile is noticed then.
-    pub(crate) fn by_trying(self) -> Wait<'a> {
-        Wait { tries: Some(0), ..self }
+    pub(crate) fn retried_by_time(self) -> Operation<'a> {
+        Operation { tries: Some(0), ..self }
     }
 }
 
@@ -67,37 +67,37 @@ impl<F: IoSafe> Source<F> {
     #[inline]
     pub(crate) fn operate<T>(
         &self,
-        mut wait: Wait<'_>,
+        mut operation: Operation<'_>,
         mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<(T, bool)>,
     ) -> io::Result<T> {
         park::checkpoint();
-        let mut seen = self.look(wait.direction);
-        self.check(&wait)?;
+        let mut seen = self.look(operation.direction);
+        self.check(&operation)?;
         // In non-blocking mode the caller does the waiting, and must not depend on how soon somebody polls.
-        wait.last_call = self.is_nonblocking();
-        let mut futile = wait.direction == Direction::Input
-            && !wait.last_call
-            && seen.is_some_and(|seen| seen.is_spent() && check_polled().is_ok());
+        operation.final_attempt = self.is_nonblocking();
+        let mut skip_call = operation.direction == Direction::Input
+            && !operation.final_attempt
+            && seen.is_some_and(|seen| seen.is_drained() && check_polled().is_ok());
         loop {
-            if !futile {
+            if !skip_call {
                 match call(self.fd()) {
                     Ok((result, emptied)) => {
                         if let (Some(seen), true) = (seen, emptied) {
-                            self.note_spent(wait.direction, seen);
+                            self.mark_drained(operation.direction, seen);
                         }
                         return Ok(result);
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                    Err(error) if wait.last_call || error.kind() != io::ErrorKind::WouldBlock => {
+                    Err(error) if operation.final_attempt || error.kind() != io::ErrorKind::WouldBlock => {
                         return Err(error);
                     }
                     Err(_) => {}
                 }
             }
-            self.wait(seen, &mut wait)?;
-            futile = false;
-            seen = self.look(wait.direction);
-            self.check(&wait)?;
+            self.wait(seen, &mut operation)?;
+            skip_call = false;
+            seen = self.look(operation.direction);
+            self.check(&operation)?;
         }
     }
 
@@ -105,17 +105,17 @@ impl<F: IoSafe> Source<F> {
     #[inline]
     pub(crate) fn io<T>(
         &self,
-        wait: Wait<'_>,
+        operation: Operation<'_>,
         mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> io::Result<T> {
-        self.operate(wait, |fd| Ok((call(fd)?, false)))
+        self.operate(operation, |fd| Ok((call(fd)?, false)))
     }
 
     /// Fails if the operation must not be tried (any more).
     #[inline]
-    fn check(&self, wait: &Wait<'_>) -> io::Result<()> {
-        self.limit(wait.direction).check()?;
-        wait.tied.map_or(Ok(()), Tied::check)
+    fn check(&self, operation: &Operation<'_>) -> io::Result<()> {
+        self.limit(operation.direction).check()?;
+        operation.tied.map_or(Ok(()), Tied::check)
     }
 
     /// What is known of a direction; nothing, as long as the descriptor is not registered.
@@ -125,16 +125,16 @@ impl<F: IoSafe> Source<F> {
     }
 
     #[inline]
-    fn note_spent(&self, direction: Direction, seen: Seen) {
+    fn mark_drained(&self, direction: Direction, seen: Seen) {
         if let Some(registration) = self.registration.get() {
-            registration.direction(direction).note_spent(seen);
+            registration.direction(direction).mark_drained(seen);
         }
     }
 
     /// Waits for an event later than `seen`. Out of line, and keeping nothing through the wait, because what is on the stack
     /// here is copied with every goroutine that waits.
     #[inline(never)]
-    fn wait(&self, seen: Option<Seen>, wait: &mut Wait<'_>) -> io::Result<()> {
+    fn wait(&self, seen: Option<Seen>, operation: &mut Operation<'_>) -> io::Result<()> {
         check_polled()?;
         park::assert_may_park();
         let registration = self.registered()?;
@@ -142,35 +142,43 @@ impl<F: IoSafe> Source<F> {
         // there when the descriptor was added, or came later; both are events, and change what the
         // registration began with.
         let seen = seen.unwrap_or(registration.first_seen());
-        let readiness = registration.direction(wait.direction);
-        if wait.tied.is_some() || wait.tries.is_some() || !self.limit(wait.direction).is_none() {
-            return self.wait_within_limits(readiness, seen, wait);
+        let readiness = registration.direction(operation.direction);
+        if operation.tied.is_some() || operation.tries.is_some() || !self.limit(operation.direction).is_none()
+        {
+            return self.wait_within_limits(readiness, seen, operation);
         }
-        readiness.wait(seen, None, wait.reason, describe::object(self.fd()), wait.at);
+        readiness.wait(seen, None, operation.reason, describe::object(self.fd()), operation.at);
         Ok(())
     }
 
     /// The same, for as long as the limits and the context allow.
     #[inline(never)]
-    fn wait_within_limits(&self, readiness: &Readiness, seen: Seen, wait: &mut Wait<'_>) -> io::Result<()> {
-        let limit = self.limit(wait.direction);
-        let expiry = wait.expiry.get_or_insert_with(|| limit.expiry()).get();
+    fn wait_within_limits(
+        &self,
+        readiness: &Readiness,
+        seen: Seen,
+        operation: &mut Operation<'_>,
+    ) -> io::Result<()> {
+        let limit = self.limit(operation.direction);
+        let expiry = operation.expiry.get_or_insert_with(|| limit.expiry()).get();
         let deadline = limit.deadline_or_never();
         let until = limit::instant(expiry.min(deadline));
-        let waited = match (wait.tries, wait.tied) {
+        let waited = match (operation.tries, operation.tied) {
             (Some(tries), _) => {
-                wait.tries = Some(tries.saturating_add(1));
+                operation.tries = Some(tries.saturating_add(1));
                 pause(tries, until)
             }
-            (None, None) => readiness.wait(seen, until, wait.reason, describe::object(self.fd()), wait.at),
-            (None, Some(tied)) => tied.wait(wait.direction, until, wait.at),
+            (None, None) => {
+                readiness.wait(seen, until, operation.reason, describe::object(self.fd()), operation.at)
+            }
+            (None, Some(tied)) => tied.wait(operation.direction, until, operation.at),
         };
         match waited {
             Waited::Woken => Ok(()),
             Waited::TimedOut if deadline <= expiry => Err(deadline_passed()),
             Waited::TimedOut => {
                 // What came at the last moment, or while nobody polled, still counts.
-                wait.last_call = true;
+                operation.final_attempt = true;
                 Ok(())
             }
         }

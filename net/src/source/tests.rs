@@ -22,8 +22,8 @@ fn read(source: &Source, buffer: usize) -> (usize, u32) {
         let read = socket::receive(fd, &mut buffer, 0)?;
         Ok((read, 0 < read && read < asked))
     };
-    let wait = Wait::new(Reason::Read, Location::caller());
-    let read = source.operate(wait, call).unwrap();
+    let operation = Operation::new(Reason::Read, Location::caller());
+    let read = source.operate(operation, call).unwrap();
     (read, calls.get())
 }
 
@@ -31,7 +31,7 @@ fn read(source: &Source, buffer: usize) -> (usize, u32) {
 fn settle(source: &Source) {
     source.set_timeout(Direction::Input, Some(Duration::from_millis(50))).unwrap();
     let call = |fd: BorrowedFd<'_>| socket::receive(fd, &mut [0; 1], 0);
-    let error = source.io(Wait::new(Reason::Read, Location::caller()), call).unwrap_err();
+    let error = source.io(Operation::new(Reason::Read, Location::caller()), call).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
     source.set_timeout(Direction::Input, None).unwrap();
 }

@@ -227,7 +227,7 @@ pub(crate) fn is_ready(fd: BorrowedFd<'_>, direction: Direction) -> bool {
 /// A stream says so itself, by its end. Of datagram sockets and listening Unix sockets the kernel
 /// says it only to a caller that may block. In non-blocking mode std's user does not learn it
 /// either.
-pub(crate) fn means_end(error: &io::Error, nonblocking: bool, fd: BorrowedFd<'_>) -> bool {
+pub(crate) fn means_shut_down(error: &io::Error, nonblocking: bool, fd: BorrowedFd<'_>) -> bool {
     error.kind() == io::ErrorKind::WouldBlock && !nonblocking && input_is_shut(fd)
 }
 
@@ -252,7 +252,7 @@ const INPUT: libc::c_short = libc::POLLIN | libc::POLLRDHUP | libc::POLLPRI;
 const INPUT: libc::c_short = libc::POLLIN | libc::POLLPRI;
 
 /// Whether the system has run out of what a connection needs, for the time being.
-pub(crate) fn is_short_of_means(error: &io::Error) -> bool {
+pub(crate) fn is_out_of_resources(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 

@@ -14,7 +14,7 @@
 use crate::context;
 use crate::ready::ready;
 use crate::resolve;
-use crate::source::{Direction, Source, Wait};
+use crate::source::{Direction, Operation, Source};
 use crate::sys::socket;
 use narrowboat_chan::context::Context;
 use narrowboat_chan::{Receiver, Select};
@@ -70,7 +70,7 @@ fn connect_one(
     if !done {
         // Nobody else has the socket yet, so its own timeout can serve for this one wait.
         source.set_timeout(Direction::Output, timeout)?;
-        source.io(Wait::new(Reason::Connect, at), socket::connected).map_err(|error| {
+        source.io(Operation::new(Reason::Connect, at), socket::connected).map_err(|error| {
             if error.kind() == io::ErrorKind::WouldBlock {
                 io::Error::new(io::ErrorKind::TimedOut, "connection timed out")
             } else {

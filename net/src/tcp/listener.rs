@@ -8,7 +8,7 @@ use crate::convert::descriptor_conversions;
 use crate::methods::{listener_deadline, shared_methods};
 use crate::poller::NetPoller;
 use crate::resolve::each_address;
-use crate::source::{Source, Wait};
+use crate::source::{Operation, Source};
 use crate::sys::socket;
 use narrowboat_runtime::park::{Reason, checkpoint};
 use socket2::SockRef;
@@ -97,11 +97,11 @@ impl TcpListener {
     /// ```
     #[track_caller]
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.take(Wait::new(Reason::Accept, Location::caller()))
+        self.take(Operation::new(Reason::Accept, Location::caller()))
     }
 
-    fn take(&self, wait: Wait<'_>) -> io::Result<(TcpStream, SocketAddr)> {
-        let (fd, peer) = accept(&self.source, wait)?;
+    fn take(&self, operation: Operation<'_>) -> io::Result<(TcpStream, SocketAddr)> {
+        let (fd, peer) = accept(&self.source, operation)?;
         Ok((TcpStream::from_source(Arc::new(Source::new(fd))), socket::internet(&peer)?))
     }
 
@@ -204,7 +204,7 @@ impl WithContext<TcpListener> {
     /// ```
     #[track_caller]
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.get_ref().take(Wait::tied(Reason::Accept, Location::caller(), &self.tied))
+        self.get_ref().take(Operation::tied(Reason::Accept, Location::caller(), &self.tied))
     }
 }
 

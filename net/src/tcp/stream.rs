@@ -4,7 +4,7 @@ use super::connect;
 use crate::convert::descriptor_conversions;
 use crate::halves::split_methods;
 use crate::methods::shared_methods_both_ways;
-use crate::source::{Source, Wait};
+use crate::source::{Operation, Source};
 use crate::sys::socket;
 use crate::transfer::{self, Stream, stream_io};
 use narrowboat_chan::context::Context;
@@ -210,7 +210,7 @@ impl TcpStream {
     /// ```
     #[track_caller]
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        transfer::peek(&self.source, Wait::new(Reason::Read, Location::caller()), buf)
+        transfer::peek(&self.source, Operation::new(Reason::Read, Location::caller()), buf)
     }
 
     /// With `nodelay`, small writes are sent at once instead of being gathered (`TCP_NODELAY`, off by default

@@ -5,7 +5,7 @@ use crate::context::WithContext;
 use crate::convert::descriptor_conversions;
 use crate::datagram::datagram_methods;
 use crate::methods::shared_methods_both_ways;
-use crate::source::{Source, Wait};
+use crate::source::{Operation, Source};
 use crate::sys::socket;
 use crate::transfer;
 use narrowboat_runtime::park::{Reason, checkpoint};
@@ -188,8 +188,8 @@ impl UnixDatagram {
     /// ```
     #[track_caller]
     pub fn send_to<P: AsRef<Path>>(&self, buf: &[u8], path: P) -> io::Result<usize> {
-        let wait = Wait::new(Reason::Write, Location::caller()).by_trying();
-        transfer::send_to(&self.source, wait, buf, &address::of_path(path.as_ref())?)
+        let operation = Operation::new(Reason::Write, Location::caller()).retried_by_time();
+        transfer::send_to(&self.source, operation, buf, &address::of_path(path.as_ref())?)
     }
 
     /// Sends a datagram to an address, which may be an abstract one on Linux.
@@ -209,8 +209,8 @@ impl UnixDatagram {
     /// ```
     #[track_caller]
     pub fn send_to_addr(&self, buf: &[u8], socket_addr: &SocketAddr) -> io::Result<usize> {
-        let wait = Wait::new(Reason::Write, Location::caller()).by_trying();
-        transfer::send_to(&self.source, wait, buf, &address::of(socket_addr)?)
+        let operation = Operation::new(Reason::Write, Location::caller()).retried_by_time();
+        transfer::send_to(&self.source, operation, buf, &address::of(socket_addr)?)
     }
 
     /// The address of this socket.
@@ -282,8 +282,8 @@ impl WithContext<UnixDatagram> {
     /// ```
     #[track_caller]
     pub fn send_to<P: AsRef<Path>>(&self, buf: &[u8], path: P) -> io::Result<usize> {
-        let wait = Wait::tied(Reason::Write, Location::caller(), &self.tied).by_trying();
-        transfer::send_to(&self.tied.source, wait, buf, &address::of_path(path.as_ref())?)
+        let operation = Operation::tied(Reason::Write, Location::caller(), &self.tied).retried_by_time();
+        transfer::send_to(&self.tied.source, operation, buf, &address::of_path(path.as_ref())?)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::context::WithContext;
 use crate::convert::descriptor_conversions;
 use crate::methods::{listener_deadline, shared_methods};
 use crate::poller::NetPoller;
-use crate::source::{Source, Wait};
+use crate::source::{Operation, Source};
 use crate::sys::socket;
 use narrowboat_runtime::park::{Reason, checkpoint};
 use socket2::SockAddr;
@@ -117,11 +117,11 @@ impl UnixListener {
     /// ```
     #[track_caller]
     pub fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
-        self.take(Wait::new(Reason::Accept, Location::caller()))
+        self.take(Operation::new(Reason::Accept, Location::caller()))
     }
 
-    fn take(&self, wait: Wait<'_>) -> io::Result<(UnixStream, SocketAddr)> {
-        let (fd, peer) = accept(&self.source, wait)?;
+    fn take(&self, operation: Operation<'_>) -> io::Result<(UnixStream, SocketAddr)> {
+        let (fd, peer) = accept(&self.source, operation)?;
         Ok((UnixStream::from_source(Source::new(fd)), address::shown(&peer)?))
     }
 
@@ -203,7 +203,7 @@ impl WithContext<UnixListener> {
     /// ```
     #[track_caller]
     pub fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
-        self.get_ref().take(Wait::tied(Reason::Accept, Location::caller(), &self.tied))
+        self.get_ref().take(Operation::tied(Reason::Accept, Location::caller(), &self.tied))
     }
 }
 

@@ -4,7 +4,7 @@ use super::{SocketAddr, address};
 use crate::convert::descriptor_conversions;
 use crate::halves::split_methods;
 use crate::methods::shared_methods_both_ways;
-use crate::source::{Source, Wait};
+use crate::source::{Operation, Source};
 use crate::sys::socket;
 use crate::transfer::{self, Stream, stream_io};
 use narrowboat_runtime::park::{Reason, checkpoint};
@@ -188,7 +188,7 @@ impl UnixStream {
     /// ```
     #[track_caller]
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        transfer::peek(&self.source, Wait::new(Reason::Read, Location::caller()), buf)
+        transfer::peek(&self.source, Operation::new(Reason::Read, Location::caller()), buf)
     }
 }
 
