@@ -1,20 +1,22 @@
-//! The netpoller: every socket's descriptor is registered once, for both directions, edge-triggered.
+//! The netpoller: every socket's descriptor is registered once, for both directions,
+//! edge-triggered.
 //!
-//! Guarantees that an event of a registered descriptor reaches the [`Readiness`] of its directions, and that
-//! an event of a descriptor that is gone reaches nobody. One netpoller serves the process; it comes into
-//! being with the first operation that has to wait. Who polls is the scheduler's business: it promises that
-//! only one thread at a time is inside [`Poller::poll`], and a second one would return at once.
+//! Guarantees that an event of a registered descriptor reaches the [`Readiness`] of its directions,
+//! and that an event of a descriptor that is gone reaches none. One netpoller serves the process;
+//! the first operation that has to wait creates it. The scheduler decides which thread polls: it
+//! promises that only one thread at a time is inside [`Poller::poll`], and a second one would
+//! return at once.
 //!
 //! The life of a registration:
 //!
-//! 1. [`NetPoller::register`] takes a slot of the slab and adds the descriptor with the slot's index and
-//!    generation as its key. An event that is already due is reported at once, so nothing that came earlier
-//!    is missed.
-//! 2. An event finds the slot by the index; the generation decides, in the exchange that counts the event,
-//!    whether the slot still belongs to the descriptor.
-//! 3. Dropping the [`Registration`] removes the descriptor from the poller and gives the slot back with the
-//!    next generation. Events that were collected before and are handled after that fit no generation any
-//!    more.
+//! 1. [`NetPoller::register`] takes an entry of the slab and adds the descriptor with the entry's
+//!    index and generation as its key. An event that is already due is reported at once, so nothing
+//!    that came earlier is missed.
+//! 2. An event finds the entry by the index. The generation decides, in the exchange that counts
+//!    the event, whether the entry still belongs to the descriptor.
+//! 3. Dropping the [`Registration`] removes the descriptor from the poller and gives the entry back
+//!    with the next generation. Events that were collected before and are handled after that no
+//!    longer match the generation.
 
 #[cfg(all(test, loom))]
 mod models;
@@ -38,11 +40,11 @@ pub(crate) struct NetPoller {
     slab: Slab,
 }
 
-/// Set when the scheduler has the poller, so that whoever finds it here is being polled for.
+/// Set when the scheduler has the poller, so that a poller that is found here is being polled.
 static INSTALLED: OnceLock<&'static NetPoller> = OnceLock::new();
 
 impl NetPoller {
-    /// The process's netpoller, which the scheduler has been given.
+    /// The netpoller of the process, which the scheduler has been given.
     ///
     /// # Errors
     /// If the system refuses the descriptors that a poller needs, or the runtime cannot start. The next call
@@ -57,8 +59,9 @@ impl NetPoller {
 
     #[cold]
     fn install() -> io::Result<&'static NetPoller> {
-        // Held across the installation, so that the scheduler gets one poller; kept if the runtime fails to
-        // start, so that it gets the same one when the next attempt succeeds.
+        // Locked during the installation, so that the scheduler gets one poller. Kept if the
+        // runtime fails to start, so that the scheduler gets the same poller when the next attempt
+        // succeeds.
         static CREATED: Mutex<Option<&'static NetPoller>> = Mutex::new(None);
         let mut created = CREATED.lock().unwrap_or_else(PoisonError::into_inner);
         let poller = match *created {
@@ -73,7 +76,7 @@ impl NetPoller {
         Ok(INSTALLED.get_or_init(|| poller))
     }
 
-    /// One that the scheduler does not know, so that nobody polls unless the test does.
+    /// A poller that the scheduler does not know, so that only the test polls it.
     #[cfg(all(test, not(loom)))]
     pub(crate) fn unpolled() -> &'static NetPoller {
         let selector = Selector::new().expect("descriptors for a poller");
@@ -130,7 +133,7 @@ fn split_key(key: u64) -> (u32, u32) {
     ((key >> u32::BITS) as u32, key as u32)
 }
 
-/// A descriptor's place in the netpoller, given up when dropped.
+/// A registered descriptor in the netpoller; dropping this removes it.
 pub(crate) struct Registration {
     poller: &'static NetPoller,
     entry: &'static SlabEntry,
@@ -148,12 +151,13 @@ impl Registration {
         }
     }
 
-    /// The state that either direction began with.
+    /// The state word with which either direction began.
     pub(crate) fn first_seen(&self) -> Seen {
         Seen::fresh(self.generation)
     }
 
-    /// Acts as if the kernel had reported something in one direction: whoever waits there tries again.
+    /// Acts as if the kernel had reported an event in one direction: operations that wait there try
+    /// again.
     pub(crate) fn inject_event(&self, direction: Direction, signal: Signal) {
         self.direction(direction).signal(self.generation, signal);
     }
@@ -162,15 +166,15 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         if check_polled().is_err() {
-            // The descriptor and the poller's instance are the parent's, too: what is removed here
-            // would be removed there. The slot is of no use any more, and its lock may be held by a
-            // thread that is not here.
+            // This process is a fork. The parent has the same open file and the same poller
+            // instance: what is removed here would be removed there. The entry is of no use any
+            // more, and a thread that does not exist here may hold its lock.
             return;
         }
-        // SAFETY: whoever made the registration promised that the descriptor outlives it.
+        // SAFETY: the caller of `register` promised that the descriptor outlives the registration.
         let fd = unsafe { BorrowedFd::borrow_raw(self.fd) };
-        // It fails only if somebody closed the descriptor behind its owner's back, and then it is gone as
-        // well.
+        // It fails only if other code has closed the descriptor, which its owner did not expect;
+        // then the poller has dropped it as well.
         let _ = self.poller.selector.delete(fd.as_fd());
         self.poller.slab.release(self.index);
     }

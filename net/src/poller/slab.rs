@@ -1,26 +1,27 @@
 //! The table from a registration's key to its readiness.
 //!
-//! Guarantees that whoever polls finds a slot without a lock, that a slot's address never changes and is
-//! never freed, and that a slot given back is soon used again. Anybody may allocate and release; only the
-//! holder of a registration and whoever polls touch what is in a slot.
+//! Guarantees that a poll finds an entry without a lock, that the address of an entry never
+//! changes, that an entry is never freed, and that an entry given back is soon used again. Any
+//! thread may allocate and release. Only the holder of a registration and the polling thread touch
+//! the contents of an entry.
 //!
-//! Slots come in chunks of a page, made when they are first needed, so that memory follows the number of descriptors. The
-//! places where chunks are found come in rows, each twice as long as all before it: growing moves nothing, and a chunk's
-//! number finds its row by its highest bit.
+//! Entries come in chunks of a page, which are made when first needed, so that memory follows the
+//! number of descriptors. Pointers to chunks are in rows, each as long as all rows before it
+//! together: growing moves nothing, and the highest bit of a chunk's number gives its row.
 
 use super::readiness::Readiness;
 use narrowboat_runtime::lock::{Mutex, OnceLock};
 use std::sync::PoisonError;
 
-/// Both directions of one descriptor, in a cache line of their own: neighbours belong to other processors.
+/// Both directions of one descriptor, in a cache line of their own: neighbouring entries are used
+/// by other processors.
 #[repr(align(64))]
 pub(crate) struct SlabEntry {
     pub(crate) read: Readiness,
     pub(crate) write: Readiness,
 }
 
-// Every open connection that has ever waited has one.
-// (Loom's atomics are larger.)
+// Every open connection that has ever waited has an entry. (Loom's atomics are larger.)
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
 const _: () = assert!(size_of::<SlabEntry>() == 64);
 
@@ -29,20 +30,20 @@ impl SlabEntry {
         SlabEntry { read: Readiness::new(), write: Readiness::new() }
     }
 
-    /// The generation of the descriptor that has the slot; the same in both directions.
+    /// The generation of the descriptor that has the entry; the same in both directions.
     pub(crate) fn generation(&self) -> u32 {
         self.read.generation()
     }
 }
 
-/// Slots in a chunk, as a power of two.
+/// Entries in a chunk, as a power of two.
 const CHUNK_BITS: u32 = 6;
 type Chunk = Box<[SlabEntry; 1 << CHUNK_BITS]>;
 
-/// Places in the first row, as a power of two.
+/// Chunks in the first row, as a power of two.
 const FIRST_ROW_BITS: u32 = 4;
-/// Enough for every index of 32 bits; there are never more slots in use than descriptors, of which a process has at most
-/// `i32::MAX`.
+/// Enough rows for every index of 32 bits. There are never more entries in use than descriptors, of
+/// which a process has at most `i32::MAX`.
 const ROWS: usize = (u32::BITS - CHUNK_BITS - FIRST_ROW_BITS) as usize + 1;
 
 pub(crate) struct Slab {
@@ -51,7 +52,7 @@ pub(crate) struct Slab {
 }
 
 struct Free {
-    /// Those that were given back, the last one last.
+    /// Indices that were given back, the latest at the end.
     used: Vec<u32>,
     /// The lowest index that was never used.
     fresh: u32,
@@ -63,7 +64,7 @@ impl Slab {
         Slab { rows: [const { OnceLock::new() }; ROWS], free }
     }
 
-    /// The slot with this index, if it ever was allocated.
+    /// The entry with this index, if it ever was allocated.
     #[inline]
     pub(crate) fn get(&self, index: u32) -> Option<&SlabEntry> {
         let (row, position, _) = locate(index >> CHUNK_BITS);
@@ -71,7 +72,7 @@ impl Slab {
         Some(&chunk[in_chunk(index)])
     }
 
-    /// Takes a slot that nobody uses.
+    /// Takes an entry that is not in use.
     pub(crate) fn allocate(&self) -> (u32, &SlabEntry) {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let index = free.used.pop().unwrap_or_else(|| {
@@ -85,7 +86,7 @@ impl Slab {
         (index, &chunk[in_chunk(index)])
     }
 
-    /// Gives a slot back. Its descriptor is not registered any more, and nobody waits in it.
+    /// Gives an entry back. Its descriptor is not registered any more, and it has no waiters.
     pub(crate) fn release(&self, index: u32) {
         let entry = self.get(index).expect("only allocated entries are released");
         entry.read.retire();
@@ -98,7 +99,7 @@ fn in_chunk(index: u32) -> usize {
     index as usize % (1 << CHUNK_BITS)
 }
 
-/// The row of a chunk, its place there, and how long the row is.
+/// The row of a chunk, its position there, and the length of the row.
 fn locate(chunk: u32) -> (usize, usize, usize) {
     match (chunk >> FIRST_ROW_BITS).checked_ilog2() {
         None => (0, chunk as usize, 1 << FIRST_ROW_BITS),

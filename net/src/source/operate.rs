@@ -1,8 +1,8 @@
-//! The one readiness loop that every operation of every socket runs through.
+//! The readiness loop that every operation of every socket runs through.
 //!
-//! No system call here outlives its return: descriptors, or the calls, are non-blocking and the
-//! kernel copies at once. That is what lets a buffer live on the stack of a goroutine, which is
-//! copied away while the goroutine is parked.
+//! No system call here uses a buffer after it has returned: descriptors, or the calls, are
+//! non-blocking, and the kernel copies at once. So a buffer may be on the stack of a goroutine,
+//! which is copied away while the goroutine is parked.
 
 use super::{Direction, Source};
 use crate::context::Tied;
@@ -19,51 +19,56 @@ use std::os::fd::BorrowedFd;
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-/// What an operation carries through its waits. A copy taken before the operation is another operation.
+/// The state of an operation, kept through its waits. A copy that is made before the operation
+/// begins is another operation.
 #[derive(Clone, Copy)]
 pub(crate) struct Operation<'a> {
     at: &'static Location<'static>,
-    /// The context whose end is the operation's, too.
+    /// A context: when it ends, the operation ends.
     tied: Option<&'a Tied>,
-    /// When the timeout ends the operation, once it had to wait; see [`Limit::expiry`](crate::limit::Limit::expiry).
+    /// When the timeout ends the operation. Set when it first waits; see
+    /// [`Limit::expiry`](crate::limit::Limit::expiry).
     expiry: Option<NonZero<u64>>,
-    /// The next "would block" is the result.
+    /// Return the next "would block" instead of waiting.
     final_attempt: bool,
-    /// How often it was tried, if the kernel does not say when it is worth another try.
+    /// How many times the call was tried, if the kernel does not report when to try it again.
     tries: Option<u8>,
     reason: Reason,
     direction: Direction,
 }
 
 impl<'a> Operation<'a> {
-    /// `reason` says what for, and so in which direction; `at` is the line of the program that asked.
+    /// `reason` says what the operation waits for, and so its direction; `at` is the user's source
+    /// line.
     #[inline]
     pub(crate) fn new(reason: Reason, at: &'static Location<'static>) -> Operation<'a> {
         let direction = Direction::of(reason);
         Operation { at, tied: None, expiry: None, final_attempt: false, tries: None, reason, direction }
     }
 
-    /// One that the end of a context ends.
+    /// An operation that ends when a context does.
     pub(crate) fn tied(reason: Reason, at: &'static Location<'static>, to: &'a Tied) -> Operation<'a> {
         Operation { tied: Some(to), ..Operation::new(reason, at) }
     }
 
-    /// One that is tried again after a pause, and not after an event. What ends it meanwhile is noticed then.
+    /// An operation that is tried again after a pause, not after an event. A deadline, a close or
+    /// the end of a context is noticed after the pause.
     pub(crate) fn retried_by_time(self) -> Operation<'a> {
         Operation { tries: Some(0), ..self }
     }
 }
 
 impl<F: IoSafe> Source<F> {
-    /// Makes `call`, and makes it again after every event until it says something else than "would block".
+    /// Makes `call`, and makes it again after every event until it returns something other than
+    /// "would block".
     ///
-    /// `call` also says whether it has left nothing behind, so that the next operation need not ask the kernel again before
-    /// there was an event; see [`crate::poller::readiness`].
+    /// `call` also returns whether it has left nothing behind. If so, the next operation does not
+    /// ask the kernel before there was an event; see [`crate::poller::readiness`].
     ///
     /// # Errors
-    /// The call's own. "Would block" (`EAGAIN`) if the socket is in non-blocking mode or its timeout passed,
-    /// as with std on Unix; `TimedOut` if its deadline did; and the netpoller's, if the descriptor cannot be
-    /// watched. If the operation is tied to a context, that context's.
+    /// The call's own. "Would block" (`EAGAIN`) if the socket is in non-blocking mode or its
+    /// timeout passed, as with std on Unix; `TimedOut` if its deadline passed; and the netpoller's,
+    /// if the descriptor cannot be watched. If the operation is tied to a context, that context's.
     #[inline]
     pub(crate) fn operate<T>(
         &self,
@@ -73,7 +78,8 @@ impl<F: IoSafe> Source<F> {
         park::checkpoint();
         let mut seen = self.look(operation.direction);
         self.check(&operation)?;
-        // In non-blocking mode the caller does the waiting, and must not depend on how soon somebody polls.
+        // In non-blocking mode the caller does the waiting, and must not depend on how soon the
+        // next poll comes.
         operation.final_attempt = self.is_nonblocking();
         let mut skip_call = operation.direction == Direction::Input
             && !operation.final_attempt
@@ -101,7 +107,7 @@ impl<F: IoSafe> Source<F> {
         }
     }
 
-    /// [`operate`](Source::operate) for calls whose result says nothing about what they left behind.
+    /// [`operate`](Source::operate) for calls whose result does not show what they left behind.
     #[inline]
     pub(crate) fn io<T>(
         &self,
@@ -118,7 +124,7 @@ impl<F: IoSafe> Source<F> {
         operation.tied.map_or(Ok(()), Tied::check)
     }
 
-    /// What is known of a direction; nothing, as long as the descriptor is not registered.
+    /// The state word of a direction; `None` if the descriptor is not registered.
     #[inline]
     fn look(&self, direction: Direction) -> Option<Seen> {
         self.registration.get().map(|it| it.direction(direction).look())
@@ -131,16 +137,16 @@ impl<F: IoSafe> Source<F> {
         }
     }
 
-    /// Waits for an event later than `seen`. Out of line, and keeping nothing through the wait, because what is on the stack
-    /// here is copied with every goroutine that waits.
+    /// Waits for an event later than `seen`. Out of line, and keeping nothing through the wait,
+    /// because what is on the stack here is copied with every goroutine that waits.
     #[inline(never)]
     fn wait(&self, seen: Option<Seen>, operation: &mut Operation<'_>) -> io::Result<()> {
         check_polled()?;
         park::assert_may_park();
         let registration = self.registered()?;
-        // Who has seen nothing made its call before it saw the registration. Whatever came since then was
-        // there when the descriptor was added, or came later; both are events, and change what the
-        // registration began with.
+        // Without a `seen`, the call was made before the descriptor was registered. Whatever came
+        // since then was there when the descriptor was added, or came later; both are events, and
+        // change the word that the registration began with.
         let seen = seen.unwrap_or(registration.first_seen());
         let readiness = registration.direction(operation.direction);
         if operation.tied.is_some() || operation.tries.is_some() || !self.limit(operation.direction).is_none()
@@ -177,7 +183,7 @@ impl<F: IoSafe> Source<F> {
             Waited::Woken => Ok(()),
             Waited::TimedOut if deadline <= expiry => Err(deadline_passed()),
             Waited::TimedOut => {
-                // What came at the last moment, or while nobody polled, still counts.
+                // What came at the last moment, or while no thread polled, still counts.
                 operation.final_attempt = true;
                 Ok(())
             }
@@ -185,7 +191,7 @@ impl<F: IoSafe> Source<F> {
     }
 }
 
-/// A pause after so many tries, each twice as long as the last one, from a millisecond to 32.
+/// The pause after so many tries: each is twice as long as the last one, from 1 to 32 ms.
 fn pause(tries: u8, until: Option<Instant>) -> Waited {
     const DOUBLINGS: u8 = 5;
     let end = Instant::now() + Duration::from_millis(1 << tries.min(DOUBLINGS));

@@ -27,7 +27,7 @@ fn read(source: &Source, buffer: usize) -> (usize, u32) {
     (read, calls.get())
 }
 
-/// Has the source registered, its first events handled, and its input found empty.
+/// Registers the source, waits until its first events are handled, and finds its input empty.
 fn settle(source: &Source) {
     source.set_timeout(Direction::Input, Some(Duration::from_millis(50))).unwrap();
     let call = |fd: BorrowedFd<'_>| socket::receive(fd, &mut [0; 1], 0);
