@@ -1,7 +1,8 @@
 //! Goroutines, channels and blocking-style sockets for Rust.
 //!
-//! Narrowboat runs plain blocking code on goroutines: [`go!`] starts one for a few hundred bytes, [`chan`] and
-//! [`select!`] join them together, and the sockets in [`net`] park a goroutine where std's would block a thread.
+//! Narrowboat runs plain blocking code on goroutines: [`go!`] starts one for a few hundred bytes,
+//! [`chan`] and [`select!`] join them together, and the sockets in [`net`] park a goroutine where
+//! std's would block a thread.
 //!
 //! ```
 //! use narrowboat::{chan, go};
@@ -20,8 +21,8 @@
 //! }
 //! ```
 //!
-//! Everything works from plain threads, too; there it blocks the thread. The runtime starts by itself at first use,
-//! sized by the machine, the environment ([`Config`]) or the program.
+//! Everything works from plain threads, too; there it blocks the thread. The runtime starts by
+//! itself at first use, sized by the machine, the environment ([`Config`]) or the program.
 //!
 //! # Modules and pages
 //!
@@ -74,7 +75,8 @@ pub use narrowboat_runtime::{
 pub use narrowboat_sync as sync;
 
 // The pages of `docs/` end with definitions of their links to each other, which are right where the
-// files lie. A definition written here comes first, and is the one that counts in this documentation.
+// files lie. A definition written here comes first, and is the one that counts in this
+// documentation.
 
 /// [rules]: crate#what-a-goroutine-may-and-may-not-do
 /// [settings]: crate::settings

@@ -1,15 +1,17 @@
 //! The methods that both kinds of datagram sockets have, written once.
 
-/// For a type with the field `source: Arc<Source>`, addresses of the type `$Addr`, and `$shown`, which makes one of what the
-/// kernel says. `$setup` makes `one` and `other`, which are connected with each other.
+/// For a type with the field `source: Arc<Source>`, addresses of the type `$Addr`, and `$shown`,
+/// which makes one of the kernel's address. `$setup` makes `one` and `other`, a connected pair.
 macro_rules! datagram_methods {
     ($Socket:ident, $Addr:ty, $shown:path, $setup:expr) => {
         impl $Socket {
-            /// Receives a datagram, waiting for one, and says how many bytes of it are in `buf`. What does not fit is lost.
+            /// Waits for a datagram, receives it, and returns how many of its bytes are in `buf`.
+            /// What does not fit is lost.
             ///
             /// # Errors
-            /// The system's: an earlier datagram that was refused at the other end, for one. `WouldBlock` in
-            /// non-blocking mode or after the timeout, `TimedOut` after the deadline.
+            /// The system's, for example that an earlier datagram was refused at the other end.
+            /// `WouldBlock` in non-blocking mode or after the timeout, `TimedOut` after the
+            /// deadline.
             ///
             /// # Examples
             /// ```
@@ -25,7 +27,7 @@ macro_rules! datagram_methods {
                 transfer::recv(&self.source, Operation::new(Reason::Read, Location::caller()), buf, 0)
             }
 
-            /// Receives a datagram, and says where it came from as well.
+            /// Receives a datagram, and also returns the address that it came from.
             ///
             /// # Errors
             /// As [`recv`](Self::recv).
@@ -84,11 +86,12 @@ macro_rules! datagram_methods {
                 Ok((length, $shown(&from)?))
             }
 
-            /// Sends a datagram to where the socket is connected, and says how many bytes went.
+            /// Sends a datagram to the connected address, and returns how many bytes were sent.
             ///
             /// # Errors
-            /// The system's: `NotConnected` or `DestinationAddressRequired` without an address, `ConnectionRefused` if
-            /// nobody is there, and one that says so if the datagram is too long.
+            /// The system's: `NotConnected` or `DestinationAddressRequired` without an address,
+            /// `ConnectionRefused` if there is no receiver, and a specific one if the datagram is
+            /// too long.
             ///
             /// # Examples
             /// ```
@@ -128,7 +131,7 @@ macro_rules! datagram_methods {
                 transfer::recv(&self.tied.source, operation, buf, 0)
             }
 
-            /// Receives a datagram, and says where it came from as well.
+            /// Receives a datagram, and also returns the address that it came from.
             ///
             /// # Errors
             /// The socket's, and the context's.
@@ -149,7 +152,8 @@ macro_rules! datagram_methods {
                 Ok((length, $shown(&from)?))
             }
 
-            /// Sends a datagram to where the socket is connected, waiting for room until the context is done.
+            /// Sends a datagram to the connected address, waiting for room until the context is
+            /// done.
             ///
             /// # Errors
             /// The socket's, and the context's.

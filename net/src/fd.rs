@@ -171,8 +171,9 @@ impl<T: IoSafe> Async<T> {
     /// see that.
     ///
     /// # Errors
-    /// `PermissionDenied` (`EPERM`) if it is of a kind that the system cannot watch, as files on a disk are;
-    /// `AlreadyExists` if it is watched already by another `Async`; and the system's other reasons.
+    /// `PermissionDenied` (`EPERM`) if it is of a kind that the system cannot watch, as files on a
+    /// disk are; `AlreadyExists` if it is watched already by another `Async`; and the system's
+    /// other reasons.
     ///
     /// # Examples
     /// ```
@@ -273,7 +274,8 @@ impl<T: IoSafe> Async<T> {
         self.source.io(operation, |_| self.attempt(Direction::Input, || f(self.source.get_ref())))
     }
 
-    /// Calls `f` and, as long as it fails with `WouldBlock`, waits for room for output and calls it again.
+    /// Calls `f` and, as long as it fails with `WouldBlock`, waits for room for output and calls it
+    /// again.
     ///
     /// # Errors
     /// Those of `f`. `TimedOut` after the deadline.

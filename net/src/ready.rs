@@ -60,7 +60,7 @@ unsafe impl<F: IoSafe + Send + Sync> Outside for Ready<F> {
     }
 
     unsafe fn leave(&self, node: NonNull<WaitNode>) {
-        let registration = self.source.registered().expect("who has entered is registered");
+        let registration = self.source.registered().expect("a socket is registered before a wait for it");
         // SAFETY: by contract.
         unsafe { registration.direction(self.direction).dequeue(node) };
     }

@@ -1,7 +1,8 @@
-//! Moving bytes: what every stream's `Read` and `Write` do, and what both kinds of datagram sockets do, once.
+//! Moving bytes: the `Read` and `Write` of every stream, and the operations of both kinds of
+//! datagram sockets, written once.
 //!
-//! Each is one system call inside the loop of [`crate::source`]. A [`Stream`] is implemented for the socket and for
-//! whatever stands for it.
+//! Each is one system call inside the loop of [`crate::source`]. A [`Stream`] is implemented for
+//! the socket and for the types that stand for it.
 
 use crate::context::WithContext;
 use crate::source::{Operation, Source};
@@ -48,12 +49,13 @@ pub(crate) fn read_vectored<S: Stream>(
     })
 }
 
-/// A read of nothing is the end, which can be read any number of times.
+/// A read of zero bytes is the end, which can be read any number of times.
 fn emptied<S: Stream>(asked: usize, read: usize) -> bool {
     S::SHORT_READ_EMPTIES && 0 < read && read < asked
 }
 
-/// Reads without taking. What was peeked at is still there, so a short result says nothing.
+/// Reads without removing. The bytes are still there, so a short result does not mean that the
+/// socket is empty.
 pub(crate) fn peek(source: &Source, operation: Operation<'_>, buf: &mut [u8]) -> io::Result<usize> {
     if buf.is_empty() {
         checkpoint();
@@ -62,8 +64,8 @@ pub(crate) fn peek(source: &Source, operation: Operation<'_>, buf: &mut [u8]) ->
     source.io(operation, |fd| socket::receive(fd, buf, libc::MSG_PEEK))
 }
 
-// A write of nothing needs no room, and the kernel never makes it wait for any; it reports a dead connection,
-// as with std.
+// A write of zero bytes needs no room, and the kernel never makes it wait for any; it reports a
+// dead connection, as with std.
 #[inline]
 pub(crate) fn write(source: &Source, operation: Operation<'_>, buf: &[u8]) -> io::Result<usize> {
     source.io(operation, |fd| socket::send(fd, buf))
@@ -116,8 +118,8 @@ pub(crate) fn send_to(
     source.io(operation, |fd| socket::send_to(fd, buf, to))
 }
 
-/// `Read` and `Write` of a stream: for a reference, so that several goroutines may use one, and for the type itself,
-/// which does the same.
+/// `Read` and `Write` of a stream: for a reference, so that several goroutines may use one, and for
+/// the type itself, which does the same.
 macro_rules! stream_io {
     ($Stream:ident) => {
         impl std::io::Read for &$Stream {
@@ -149,7 +151,7 @@ macro_rules! stream_io {
                 $crate::transfer::write_vectored(&self.source, operation, bufs)
             }
 
-            /// Does nothing: what was written is with the kernel already.
+            /// Does nothing: the kernel already has what was written.
             fn flush(&mut self) -> std::io::Result<()> {
                 Ok(())
             }
@@ -180,7 +182,7 @@ macro_rules! stream_io {
                 (&*self).write_vectored(bufs)
             }
 
-            /// Does nothing: what was written is with the kernel already.
+            /// Does nothing: the kernel already has what was written.
             fn flush(&mut self) -> std::io::Result<()> {
                 Ok(())
             }
@@ -219,7 +221,7 @@ impl<S: Stream> Write for WithContext<S> {
         )
     }
 
-    /// Does nothing: what was written is with the kernel already.
+    /// Does nothing: the kernel already has what was written.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }

@@ -47,8 +47,8 @@ impl NetPoller {
     /// The netpoller of the process, which the scheduler has been given.
     ///
     /// # Errors
-    /// If the system refuses the descriptors that a poller needs, or the runtime cannot start. The next call
-    /// tries again.
+    /// If the system refuses the descriptors that a poller needs, or the runtime cannot start. The
+    /// next call tries again.
     pub(crate) fn get() -> io::Result<&'static NetPoller> {
         check_polled()?;
         match INSTALLED.get() {
@@ -93,8 +93,8 @@ impl NetPoller {
     pub(crate) unsafe fn register(&'static self, fd: BorrowedFd<'_>) -> io::Result<Registration> {
         let (index, entry) = self.slab.allocate();
         let generation = entry.generation();
-        // SAFETY: the registration, which removes the descriptor when dropped, is dropped before the
-        // descriptor is closed, by this function's contract.
+        // SAFETY: the registration, which removes the descriptor when dropped, is dropped before
+        // the descriptor is closed, by this function's contract.
         if let Err(error) = unsafe { self.selector.add(fd, key(generation, index)) } {
             self.slab.release(index);
             return Err(error);

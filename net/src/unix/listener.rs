@@ -19,7 +19,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// A Unix socket that accepts connections: [`std::os::unix::net::UnixListener`] with an
-/// [`accept`](UnixListener::accept) that parks the calling goroutine. From a plain thread it blocks the thread.
+/// [`accept`](UnixListener::accept) that parks the calling goroutine. From a plain thread it blocks
+/// the thread.
 ///
 /// Dropping the last handle closes the socket. The file at its path stays, as with std.
 ///
@@ -47,11 +48,11 @@ pub struct UnixListener {
 }
 
 impl UnixListener {
-    /// Listens at a path, where it makes a file that must not be there yet.
+    /// Listens at a path. It makes a file there, which must not exist yet.
     ///
     /// # Errors
-    /// The system's: `AddrInUse` if there is a file, `NotFound` and `PermissionDenied` of the directory. `InvalidInput` if
-    /// the path is longer than a socket address can be.
+    /// The system's: `AddrInUse` if there is a file, `NotFound` and `PermissionDenied` of the
+    /// directory. `InvalidInput` if the path is longer than a socket address can be.
     ///
     /// # Examples
     /// ```
