@@ -1,4 +1,4 @@
-//! Sockets whose operations end when a context does.
+//! Handles of sockets that fail their operations when a context ends.
 //!
 //! A tied operation goes through the same loop as any other ([`crate::source`]). Only when it has
 //! to wait, it waits for the context beside the socket, as a `select!` would. It needs no goroutine
@@ -68,7 +68,7 @@ impl Tied {
     }
 }
 
-/// A handle of a socket whose operations end when a [`Context`] does; made by `with_context` of
+/// A handle of a socket that fails its operations when a [`Context`] ends; made by `with_context` of
 /// each socket type.
 ///
 /// When the context is done, operations fail: those under way, and those that begin later, even if

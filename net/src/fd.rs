@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::panic::Location;
 use std::sync::Arc;
 
-/// Types whose descriptor can be watched for as long as they live.
+/// Types with a descriptor that can be watched for as long as a value lives.
 ///
 /// # Safety
 /// [`as_fd`](AsFd::as_fd) always returns the same descriptor, and it stays open until the value is
@@ -77,7 +77,7 @@ unsafe impl<T: IoSafe + ?Sized> IoSafe for Box<T> {}
 ///
 /// - An operation that waits all the same blocks the thread under the goroutine: a closure that
 ///   writes more than there is room for ([`Write`] hands over 4 KiB at a time, for which pipes and
-///   sockets have room if they have any), a write to a terminal whose buffer is nearly full because
+///   sockets have room if they have any), a write to a terminal with a nearly full buffer because
 ///   nothing reads at its other end, and a read of data that another process takes first.
 /// - A descriptor that another process has sent through a Unix socket does not look shared, and is
 ///   made non-blocking.

@@ -52,8 +52,8 @@
 //! | [`set_deadline`](TcpStream::set_deadline) and for each direction | Go's deadlines, which also end what is under way; the error is `TimedOut` |
 //! | [`close`](TcpListener::close) | ends everything on all handles, as Go's `Close` does |
 //! | [`readable`](TcpStream::readable), [`writable`](TcpStream::writable) | a channel for `select!` |
-//! | [`with_context`](TcpStream::with_context) | a handle whose operations end when a context does |
-//! | [`into_split`](TcpStream::into_split) | halves; dropping the one that writes ends the stream for the peer |
+//! | [`with_context`](TcpStream::with_context) | a handle that fails its operations when a context ends |
+//! | [`into_split`](TcpStream::into_split) | two halves; dropping the writing one ends the stream for the peer |
 //! | [`lookup_host`] | resolves a name while the goroutine is parked |
 //!
 //! # What differs from std

@@ -81,7 +81,7 @@ macro_rules! shared_methods {
                 self.source.close();
             }
 
-            /// A handle whose operations end when the context does: see
+            /// A handle that fails its operations when the context ends: see
             /// [`WithContext`](crate::WithContext).
             ///
             /// # Examples
@@ -117,7 +117,7 @@ macro_rules! shared_methods {
             ///
             #[doc = $setup]
             /// select! {
-            ///     recv(socket.readable()) -> _ => unreachable!("nobody has sent anything"),
+            ///     recv(socket.readable()) -> _ => unreachable!("nothing was sent"),
             ///     recv(after(Duration::from_millis(5))) -> _ => {}
             /// }
             /// # std::io::Result::Ok(())

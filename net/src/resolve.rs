@@ -115,7 +115,7 @@ fn resolve(host: Host, at: &'static Location<'static>) -> io::Result<vec::IntoIt
     })
 }
 
-/// Finds a name in a value whose type is a parameter.
+/// Finds a name in a value of a generic type.
 mod name {
     use super::Host;
     use std::any::TypeId;

@@ -1,4 +1,4 @@
-//! Descriptors whose open file other processes may share.
+//! Descriptors with an open file that other processes may share.
 //!
 //! "Non-blocking" is a property of the open file, not of the descriptor. A terminal is one open
 //! file for the standard streams of a program, of the shell that started it and of everything else

@@ -17,8 +17,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::panic::Location;
 use std::sync::Arc;
 
-/// A UDP socket: [`std::net::UdpSocket`], whose blocking calls park the calling goroutine. From a
-/// plain thread they block the thread.
+/// A UDP socket: [`std::net::UdpSocket`] with blocking calls that park the calling goroutine. From
+/// a plain thread they block the thread.
 ///
 /// # Examples
 /// ```

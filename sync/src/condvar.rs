@@ -38,7 +38,7 @@ impl WaitTimeoutResult {
 ///
 /// A notification that finds a waiter is never lost. If the holder of the mutex notifies waiters,
 /// or many are notified at once, they do not wake to compete for the mutex: they move to the queue
-/// of the mutex, and get their turns there. (Each waiter whose mutex is on a copied stack does
+/// of the mutex, and get their turns there. (Each waiter that has its mutex on a copied stack does
 /// wake.)
 ///
 /// # Examples

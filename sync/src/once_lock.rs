@@ -82,7 +82,7 @@ impl<T> OnceLock<T> {
 
     #[inline]
     fn once(&self) -> &Once {
-        // SAFETY: the tag comes first. A `Once` is one atomic word, whose values are those of the
+        // SAFETY: the tag comes first. A `Once` is one atomic word, and its values are those of the
         // tags. Nothing refers to the enum as a whole while the lock is shared.
         unsafe { &*self.state.get().cast::<Once>() }
     }

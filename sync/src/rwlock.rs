@@ -36,7 +36,7 @@ use std::sync::{LockResult, TryLockError, TryLockResult};
 /// let lock = RwLock::new(5);
 /// {
 ///     let one = lock.read().unwrap();
-///     let another = lock.read().unwrap(); // nobody waits to write
+///     let another = lock.read().unwrap(); // no writer waits
 ///     assert_eq!(*one + *another, 10);
 /// }
 /// *lock.write().unwrap() += 1;

@@ -141,7 +141,7 @@ fn loom_an_event_too_many_hides_nothing() {
 
 /// One event and two waiters: both try again, and each gets one of the bytes.
 #[test]
-fn loom_one_event_wakes_all_who_wait() {
+fn loom_one_event_wakes_all_waiters() {
     model(3, || {
         let socket = Socket::new();
         let other = {

@@ -107,7 +107,7 @@ impl<F: IoSafe> Source<F> {
         }
     }
 
-    /// [`operate`](Source::operate) for calls whose result does not show what they left behind.
+    /// [`operate`](Source::operate) for calls with a result that does not show what they left behind.
     #[inline]
     pub(crate) fn io<T>(
         &self,

@@ -85,7 +85,7 @@ fn after_the_end_no_call_is_left_out() {
 }
 
 #[test]
-fn what_came_in_time_is_read_even_if_nobody_polled() {
+fn what_came_in_time_is_read_even_without_a_poll() {
     let (mut peer, source) = pair();
     // SAFETY: the registration goes into the field that is dropped before the descriptor.
     let registration = unsafe { NetPoller::unpolled().register(source.fd()) }.unwrap();
@@ -100,7 +100,7 @@ fn what_came_in_time_is_read_even_if_nobody_polled() {
 }
 
 #[test]
-fn a_registration_is_made_once_by_all_who_wait_first() {
+fn a_registration_is_made_once_for_all_first_waiters() {
     let (peer, source) = pair();
     thread::scope(|scope| {
         let readers: Vec<_> = (0..8).map(|_| scope.spawn(|| read(&source, 8).0)).collect();

@@ -18,8 +18,8 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A TCP connection: [`std::net::TcpStream`], whose blocking calls park the calling goroutine. From
-/// a plain thread they block the thread.
+/// A TCP connection: [`std::net::TcpStream`] with blocking calls that park the calling goroutine.
+/// From a plain thread they block the thread.
 ///
 /// `Read` and `Write` are implemented for `TcpStream` and for `&TcpStream`, so two goroutines may
 /// share one, in an [`Arc`] or by [`try_clone`](TcpStream::try_clone), and read and write at the

@@ -18,8 +18,8 @@ use std::panic::Location;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A Unix socket for datagrams: [`std::os::unix::net::UnixDatagram`], whose blocking calls park the
-/// calling goroutine. From a plain thread they block the thread.
+/// A Unix socket for datagrams: [`std::os::unix::net::UnixDatagram`] with blocking calls that park
+/// the calling goroutine. From a plain thread they block the thread.
 ///
 /// # Examples
 /// ```

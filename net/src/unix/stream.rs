@@ -18,7 +18,7 @@ use std::panic::Location;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A Unix connection: [`std::os::unix::net::UnixStream`], whose blocking calls park the calling
+/// A Unix connection: [`std::os::unix::net::UnixStream`] with blocking calls that park the calling
 /// goroutine. From a plain thread they block the thread.
 ///
 /// What [`TcpStream`](crate::TcpStream) says about sharing and dropping holds here, too.

@@ -14,9 +14,9 @@
 //!
 //! 4. If the word is not set, there is no waiter.
 //! 5. Otherwise lock the queue, take out the first waiter, or all, and unlock it. A waiter that is
-//!    taken out has been notified, whatever its deadline. One whose wait the deadline has already
-//!    ended is skipped, and has not been notified.
-//! 6. Wake each waiter whose lock is on a copied stack, to take the lock itself. Move the other
+//!    taken out has been notified, whatever its deadline. One that has already timed out
+//!    is skipped, and has not been notified.
+//! 6. Wake each waiter that has its lock on a copied stack; it takes the lock itself. Move the other
 //!    waiters to the queue of their lock ([`RawLock::requeue`]); releases of the lock let them in
 //!    one after the other. So a thousand waiters that are notified at once do not all wake to
 //!    compete for one lock, and a waiter that the holder of the lock notifies does not wake only to

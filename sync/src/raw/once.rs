@@ -11,8 +11,8 @@
 //! A call, step by step:
 //!
 //! 1. `COMPLETE`: return. `POISONED`: panic, unless the caller ignores poison.
-//! 2. `INCOMPLETE` or `POISONED`: exchange the phase for `RUNNING`, keeping the flag. The caller
-//!    whose exchange succeeds runs, then continues with 4.
+//! 2. `INCOMPLETE` or `POISONED`: exchange the phase for `RUNNING`, keeping the flag. If the
+//!    exchange succeeds, the caller runs, then continues with 4.
 //! 3. `RUNNING`: lock the queue, look again, set the flag, enter the queue, sleep, and go back to
 //!    1. A caller that only waits does so in the phases before `RUNNING`, too.
 //! 4. After the run, exchange the state for `COMPLETE`, or for `POISONED` if the run panicked,
