@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_collected_before_the_descriptor_went_does_not_reach_the_next_owner_of_its_slot() {
+    fn an_event_collected_before_the_descriptor_went_does_not_reach_the_next_owner_of_its_entry() {
         let poller = NetPoller::unpolled();
         let (one, other) = UnixStream::pair().unwrap();
         // SAFETY: both descriptors are open until the end of the test.

@@ -116,7 +116,7 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn chunks_and_places_correspond_one_to_one() {
+    fn chunks_and_positions_correspond_one_to_one() {
         let mut expected = (0, 0);
         for chunk in 0..10_000 {
             let (row, position, len) = locate(chunk);
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn slots_in_use_are_distinct_and_never_move() {
+    fn entries_in_use_are_distinct_and_never_move() {
         let slab = Slab::new();
         let entries: Vec<_> = (0..1_000).map(|_| slab.allocate()).collect();
         let addresses: HashSet<_> =
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_released_slot_is_reused_as_the_next_generation() {
+    fn a_released_entry_is_reused_as_the_next_generation() {
         let slab = Slab::new();
         let (first, entry) = slab.allocate();
         let (second, _) = slab.allocate();
