@@ -1,25 +1,28 @@
 //! Calls that block their thread, on threads that are there for it.
 //!
-//! A pool of threads, none at first. It guarantees that work which was handed in runs once, that there are no more threads
-//! than the bound says, and that those without work end after a while. Anybody may hand in work; the caller waits for it
-//! like for anything else, parked or blocked, and gets its result or its panic.
+//! A pool of threads, none at first. It guarantees that work which was handed in runs once, that
+//! there are no more threads than the bound says, and that those without work end after a while.
+//! Anybody may hand in work; the caller waits for it like for anything else, parked or blocked, and
+//! gets its result or its panic.
 //!
 //! Under the one lock of the pool:
 //!
-//! 1. *Hand in.* The work goes to the end of the queue. If more work stands there than threads are free, and the bound
-//!    allows, the caller counts a new thread, and starts it when the lock has been released; else it notifies one.
-//! 2. *Take.* A thread takes the first work of the queue and runs it without the lock. If there is none it counts itself
-//!    free and waits. It stops counting when it wakes: a thread that was notified and has not woken yet still counts for the
-//!    work it was notified of, which is still in the queue.
+//! 1. *Hand in.* The work goes to the end of the queue. If more work stands there than threads are
+//!    free, and the bound allows, the caller counts a new thread, and starts it when the lock has
+//!    been released; else it notifies one.
+//! 2. *Take.* A thread takes the first work of the queue and runs it without the lock. If there is
+//!    none it counts itself free and waits. It stops counting when it wakes: a thread that was
+//!    notified and has not woken yet still counts for the work it was notified of, which is still
+//!    in the queue.
 //! 3. *End.* A thread that waited for as long as the pool is patient looks into the queue once
 //!    more; if there is nothing it counts itself out, all in one critical section. So work that
 //!    came in time for it is not left behind. A thread with child processes stays: its end would be
 //!    that of their parent, for those that asked the kernel for a signal then (`PR_SET_PDEATHSIG`).
-//! 4. *Refused.* If the system has no thread to give, the caller counts it out again. If that was the last one, nobody is
-//!    there to take what stands in the queue, so the caller does, in place.
+//! 4. *Refused.* If the system has no thread to give, the caller counts it out again. If that was
+//!    the last one, nobody is there to take what stands in the queue, so the caller does, in place.
 //!
-//! The result passes through a cell on the heap with a lock of its own: the thread stores it and takes out who waits, under
-//! that lock; the caller looks, and enters, under the same.
+//! The result passes through a cell on the heap with a lock of its own: the thread stores it and
+//! takes out who waits, under that lock; the caller looks, and enters, under the same.
 
 use crate::locals::ours;
 use crate::lock::Mutex;
@@ -64,9 +67,9 @@ impl State {
 
 static POOL: Pool = Pool::new(Duration::from_secs(10));
 
-/// Runs `f` on a thread where it may block, and waits for it: the calling goroutine is parked, so that the others of its
-/// processor go on. It is for calls that wait in the system and know nothing of Narrowboat: files, a C library, a child
-/// process.
+/// Runs `f` on a thread where it may block, and waits for it: the calling goroutine is parked, so
+/// that the others of its processor go on. It is for calls that wait in the system and know nothing
+/// of Narrowboat: files, a C library, a child process.
 ///
 /// The threads are a pool of at most 512
 /// ([`Config::blocking_threads`](crate::Config::blocking_threads) and `NARROWBOAT_BLOCKING_THREADS`
@@ -74,8 +77,9 @@ static POOL: Pool = Pool::new(Duration::from_secs(10));
 /// processes live that were started on it. If all are busy, `f` waits for its turn. Called from
 /// inside such an `f`, it runs what it is given in place.
 ///
-/// `f` does not see the goroutine's thread-locals but a pool thread's, which earlier work may have used. Computation is
-/// better left in the goroutine: the pool is not limited to the number of cores.
+/// `f` does not see the goroutine's thread-locals but a pool thread's, which earlier work may have
+/// used. Computation is better left in the goroutine: the pool is not limited to the number of
+/// cores.
 ///
 /// # Panics
 /// If `f` does, with its payload.
@@ -109,7 +113,8 @@ where
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct IdleThreads {
     pub(crate) count: usize,
-    /// Grows with each thread that begins or ends. Two looks that are equal have seen the same threads.
+    /// Grows with each thread that begins or ends. Two looks that are equal have seen the same
+    /// threads.
     changes: u64,
 }
 
@@ -233,13 +238,15 @@ impl<T> Answer<T> {
     }
 
     fn take(&self, reason: Reason, at: &'static Location<'static>) -> thread::Result<T> {
-        // No object: a socket that connects here waits for the same reason as one that waits for its descriptor, and is no such.
+        // No object: a socket that connects here waits for the same reason as one that waits for
+        // its descriptor, and is no such.
         let waiter = Waiter::begin(reason, 0, at);
         let node = waiter.node();
         let mut state = self.lock();
         if state.0.is_none() {
-            // SAFETY: the node is the calling party's own and stands in no queue between its waits; it lives
-            // until after the wait, and the lock guards it. The waiter is from the latest `begin` of this party.
+            // SAFETY: the node is the calling party's own and stands in no queue between its waits;
+            // it lives until after the wait, and the lock guards it. The waiter is from the latest
+            // `begin` of this party.
             unsafe {
                 (*node.as_ptr()).prepare(waiter, Outcome(Outcome::FIRST), true);
                 state.1.push(node);

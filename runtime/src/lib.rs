@@ -1,8 +1,9 @@
-//! The scheduler of [Narrowboat](https://docs.rs/narrowboat): goroutines on copying stacks, on processors that carry
-//! their thread-locals.
+//! The scheduler of [Narrowboat](https://docs.rs/narrowboat): goroutines on copying stacks, on
+//! processors that carry their thread-locals.
 //!
-//! Programs use the `narrowboat` crate, which re-exports what they need from here. The crates of Narrowboat that block
-//! (channels, sockets) build on [`park`], and the netpoller plugs into [`sched::poller`].
+//! Programs use the `narrowboat` crate, which re-exports what they need from here. The crates of
+//! Narrowboat that block (channels, sockets) build on [`park`], and the netpoller plugs into
+//! [`sched::poller`].
 //!
 //! # What a goroutine may and may not do
 //! What is sound on a thread is sound in a goroutine, which has thread-locals and a

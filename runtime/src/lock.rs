@@ -58,8 +58,8 @@ impl<T: ?Sized> Mutex<T> {
     }
 }
 
-/// `std::sync::OnceLock`, name for name, as far as Narrowboat needs it: a wait for the initialisation
-/// that another thread carries out blocks the thread.
+/// `std::sync::OnceLock`, name for name, as far as Narrowboat needs it: a wait for the
+/// initialisation that another thread carries out blocks the thread.
 #[derive(Debug)]
 pub struct OnceLock<T>(std::sync::OnceLock<T>);
 

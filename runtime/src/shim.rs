@@ -1,7 +1,7 @@
 //! What the lock-free protocols are made of, exchanged for loom's when a model runs them.
 //!
-//! Only the modules that hold a protocol (claim, a thread's park, inbox, deadlines, idle, join, scope) use these
-//! names; everything else uses std directly, because loom never executes it.
+//! Only the modules that hold a protocol (claim, a thread's park, inbox, deadlines, idle, join,
+//! scope) use these names; everything else uses std directly, because loom never executes it.
 
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{
@@ -27,7 +27,8 @@ mod sleep {
     use std::thread::Thread;
     use std::time::Instant;
 
-    /// A thread that can sleep and be called. A call that comes while it is awake is kept for its next sleep.
+    /// A thread that can sleep and be called. A call that comes while it is awake is kept for its
+    /// next sleep.
     #[derive(Clone)]
     pub(crate) struct Sleeper(Thread);
 
@@ -36,7 +37,8 @@ mod sleep {
             Sleeper(std::thread::current())
         }
 
-        /// Sleeps until it is called, or for no reason for less long. Only the thread itself does this.
+        /// Sleeps until it is called, or for no reason for less long. Only the thread itself does
+        /// this.
         pub(crate) fn sleep(&self) {
             std::thread::park();
         }
@@ -63,8 +65,8 @@ mod sleep {
     use std::sync::Arc;
     use std::time::Instant;
 
-    /// As without loom. Loom's own `unpark` also rouses a thread that is blocked in a lock, so this has a flag and a
-    /// condition instead.
+    /// As without loom. Loom's own `unpark` also rouses a thread that is blocked in a lock, so this
+    /// has a flag and a condition instead.
     #[derive(Clone)]
     pub(crate) struct Sleeper(Arc<(Mutex<bool>, Condvar)>);
 
@@ -81,8 +83,8 @@ mod sleep {
             *called = false;
         }
 
-        /// A model has no clock: a deadline passes whenever somebody sleeps until it. What comes first, that or the
-        /// wake-up, is loom's to try.
+        /// A model has no clock: a deadline passes whenever somebody sleeps until it. What comes
+        /// first, that or the wake-up, is loom's to try.
         pub(crate) fn sleep_until(&self, _deadline: Instant) -> bool {
             false
         }
@@ -94,8 +96,9 @@ mod sleep {
     }
 }
 
-/// Stands between a sequentially consistent exchange and a sequentially consistent load of another location. The language
-/// orders the two without it; loom takes such operations for acquire and release ones, and knows only fences.
+/// Stands between a sequentially consistent exchange and a sequentially consistent load of another
+/// location. The language orders the two without it; loom takes such operations for acquire and
+/// release ones, and knows only fences.
 #[inline(always)]
 pub(crate) fn fence_for_model() {
     #[cfg(loom)]

@@ -4,8 +4,8 @@ use crate::park::{Reason, Waiter};
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-/// Parks the calling goroutine, or blocks the calling thread, for at least `duration`. Returns at once if that is zero,
-/// and never if it is longer than the clock can say, as [`Duration::MAX`] is.
+/// Parks the calling goroutine, or blocks the calling thread, for at least `duration`. Returns at
+/// once if that is zero, and never if it is longer than the clock can say, as [`Duration::MAX`] is.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -25,7 +25,8 @@ pub fn sleep(duration: Duration) {
     }
 }
 
-/// Parks the calling goroutine, or blocks the calling thread, until `deadline`. Returns at once if it has passed.
+/// Parks the calling goroutine, or blocks the calling thread, until `deadline`. Returns at once if
+/// it has passed.
 ///
 /// ```
 /// use std::time::{Duration, Instant};

@@ -1,8 +1,9 @@
 //! x86-64, System V calling convention, thread pointer in the FS base.
 //!
-//! What a switch must keep is what the convention makes a callee keep: rbx, rbp, r12 to r15 and rsp. Everything
-//! else is declared clobbered and the compiler spills what it needs. rbx and rbp cannot be named as clobbers, so
-//! they are pushed by hand. The x87 control word and MXCSR are left alone: Rust forbids changing them.
+//! What a switch must keep is what the convention makes a callee keep: rbx, rbp, r12 to r15 and
+//! rsp. Everything else is declared clobbered and the compiler spills what it needs. rbx and rbp
+//! cannot be named as clobbers, so they are pushed by hand. The x87 control word and MXCSR are left
+//! alone: Rust forbids changing them.
 //!
 //! A suspended stack looks like this, growing down:
 //!
@@ -16,10 +17,11 @@
 //! The side that resumes it takes all three words off. At the address the registers are those of
 //! the interrupted function, with nothing left to restore.
 //!
-//! A switch continues by `jmp`, never by `ret`. A `ret` without its `call` would leave the CPU's return predictor
-//! off by one, and every return after it would be mispredicted. With `jmp` the predictor still holds the calls
-//! that led to the last park, and since parked goroutines mostly stand at the same depth of the same functions,
-//! those predictions are even right for the goroutine that is resumed.
+//! A switch continues by `jmp`, never by `ret`. A `ret` without its `call` would leave the CPU's
+//! return predictor off by one, and every return after it would be mispredicted. With `jmp` the
+//! predictor still holds the calls that led to the last park, and since parked goroutines mostly
+//! stand at the same depth of the same functions, those predictions are even right for the
+//! goroutine that is resumed.
 //!
 //! # Unwinding
 //! A sampling profiler unwinds from a signal handler, so the unwind information (CFI) must be right
@@ -79,7 +81,8 @@ macro_rules! leave {
     };
 }
 
-/// The second half: continues a stack that [`leave!`] has left, whose stack pointer is in the register.
+/// The second half: continues a stack that [`leave!`] has left, whose stack pointer is in the
+/// register.
 macro_rules! resume {
     ($sp:literal) => {
         concat!(
@@ -111,12 +114,12 @@ macro_rules! continued {
     };
 }
 
-/// Suspends the running code, storing its stack pointer to `save`, and continues the code that was suspended
-/// with stack pointer `to`. Returns when the stack pointer in `save` is switched to.
+/// Suspends the running code, storing its stack pointer to `save`, and continues the code that was
+/// suspended with stack pointer `to`. Returns when the stack pointer in `save` is switched to.
 ///
 /// # Safety
-/// `to` was stored by [`switch`] or [`start`], its stack still holds the bytes it held then, it is continued once,
-/// and its thread pointer is the one in force. `save` may be written.
+/// `to` was stored by [`switch`] or [`start`], its stack still holds the bytes it held then, it is
+/// continued once, and its thread pointer is the one in force. `save` may be written.
 #[inline(always)]
 pub(crate) unsafe fn switch(save: *mut usize, to: usize) {
     // SAFETY: by contract `to` shows the address to continue at and the two registers above it, all
@@ -137,10 +140,11 @@ pub(crate) unsafe fn switch(save: *mut usize, to: usize) {
     }
 }
 
-/// What a fresh stack is to do: call `run(argument)`, then `finish(context)`, which does not return.
+/// What a fresh stack is to do: call `run(argument)`, then `finish(context)`, which does not
+/// return.
 ///
-/// Two calls from the outermost frame instead of one that makes both: whatever stands below `run` is copied with
-/// every parked goroutine.
+/// Two calls from the outermost frame instead of one that makes both: whatever stands below `run`
+/// is copied with every parked goroutine.
 pub(crate) struct Entry {
     pub(crate) run: unsafe extern "C" fn(usize),
     pub(crate) argument: usize,
@@ -151,8 +155,9 @@ pub(crate) struct Entry {
 /// Suspends the running code as [`switch`] does and enters the empty stack that ends at `base`.
 ///
 /// # Safety
-/// `base` is the 16-byte aligned upper end of writable memory that nobody else uses, the thread pointer in force
-/// is the one that this stack shall have, and the functions may be called with their arguments. `save` may be written.
+/// `base` is the 16-byte aligned upper end of writable memory that nobody else uses, the thread
+/// pointer in force is the one that this stack shall have, and the functions may be called with
+/// their arguments. `save` may be written.
 #[inline(always)]
 pub(crate) unsafe fn start(save: *mut usize, base: usize, entry: Entry) {
     // SAFETY: as in `switch`; the new stack holds nothing yet, so nothing of it is read.
@@ -178,11 +183,11 @@ pub(crate) unsafe fn start(save: *mut usize, base: usize, entry: Entry) {
     }
 }
 
-/// The outermost frame of every stack that [`start`] enters: calls rcx with rdx, then r13 with r12. Both of the
-/// latter are registers that the first call keeps.
+/// The outermost frame of every stack that [`start`] enters: calls rcx with rdx, then r13 with r12.
+/// Both of the latter are registers that the first call keeps.
 ///
-/// The return address is declared undefined, which is how the unwinder and debuggers know that the stack ends
-/// here. rbp is cleared for those that follow frame pointers.
+/// The return address is declared undefined, which is how the unwinder and debuggers know that the
+/// stack ends here. rbp is cleared for those that follow frame pointers.
 #[unsafe(naked)]
 unsafe extern "C" fn root() {
     naked_asm!(
@@ -198,12 +203,14 @@ unsafe extern "C" fn root() {
     )
 }
 
-/// Calls `run(argument)` on the empty stack that ends at `base`, and returns when that returns. The thread pointer stays.
+/// Calls `run(argument)` on the empty stack that ends at `base`, and returns when that returns. The
+/// thread pointer stays.
 ///
-/// What `run` calls may suspend itself with [`switch`] to the stack pointer stored in `suspended`, as if the caller's stack
-/// were a loop that it returns to. There, `relay(argument)` is called. It may suspend the caller's stack in its turn, and
-/// returns the stack pointer at which the other stack is to be continued, which is then done. So there are two ways
-/// out of `run` and only one that ends it.
+/// What `run` calls may suspend itself with [`switch`] to the stack pointer stored in `suspended`,
+/// as if the caller's stack were a loop that it returns to. There, `relay(argument)` is called. It
+/// may suspend the caller's stack in its turn, and returns the stack pointer at which the other
+/// stack is to be continued, which is then done. So there are two ways out of `run` and only one
+/// that ends it.
 ///
 /// ```text
 ///     the caller's stack                              the other stack
@@ -222,9 +229,10 @@ unsafe extern "C" fn root() {
 /// the caller's by the CFI below, and those that follow frame pointers get there, too.
 ///
 /// # Safety
-/// `base` is the 16-byte aligned upper end of writable memory that nobody else uses; the functions may be called with
-/// `argument` and do not unwind; `suspended` may be written; the stack pointer stored there is used as [`switch`] demands, but
-/// any number of times. What runs on the other stack has this thread pointer.
+/// `base` is the 16-byte aligned upper end of writable memory that nobody else uses; the functions
+/// may be called with `argument` and do not unwind; `suspended` may be written; the stack pointer
+/// stored there is used as [`switch`] demands, but any number of times. What runs on the other
+/// stack has this thread pointer.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn call_on(
     base: usize,
@@ -281,8 +289,9 @@ pub(crate) unsafe extern "C" fn call_on(
     )
 }
 
-/// Calls `f(argument)` on a stack that [`switch`] has suspended at `sp`, as if the code there had made the call, and leaves the
-/// stack as it was. The thread pointer stays. What unwinds from `f` finds the frames of that stack.
+/// Calls `f(argument)` on a stack that [`switch`] has suspended at `sp`, as if the code there had
+/// made the call, and leaves the stack as it was. The thread pointer stays. What unwinds from `f`
+/// finds the frames of that stack.
 ///
 /// ```text
 ///     the suspended stack            during the call
@@ -293,8 +302,8 @@ pub(crate) unsafe extern "C" fn call_on(
 /// ```
 ///
 /// # Safety
-/// The stack's bytes are in place and it has room for what `f` does; its thread pointer is the one in force; `f` may be called
-/// with `argument` and does not unwind.
+/// The stack's bytes are in place and it has room for what `f` does; its thread pointer is the one
+/// in force; `f` may be called with `argument` and does not unwind.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn call_suspended(sp: usize, f: extern "C" fn(usize), argument: usize) {
     naked_asm!(
@@ -360,14 +369,16 @@ pub(crate) unsafe extern "C" fn call_suspended(sp: usize, f: extern "C" fn(usize
     )
 }
 
-/// Builds a suspended stack for [`switch_carrying`] that will call `entry(arg)`, and returns its stack pointer.
+/// Builds a suspended stack for [`switch_carrying`] that will call `entry(arg)`, and returns its
+/// stack pointer.
 ///
 /// # Safety
-/// `base` is the 16-byte aligned upper end of at least 128 writable bytes that nobody else uses, and `entry` never
-/// returns.
+/// `base` is the 16-byte aligned upper end of at least 128 writable bytes that nobody else uses,
+/// and `entry` never returns.
 pub(crate) unsafe fn prepare(base: usize, entry: extern "C" fn(usize) -> !, arg: usize) -> usize {
     let mut sp = base as *mut usize;
-    // In the order in which `switch_carrying` pops them, last first. At `root_carried` the stack pointer is `base`.
+    // In the order in which `switch_carrying` pops them, last first. At `root_carried` the stack
+    // pointer is `base`.
     let root = root_carried as *const () as usize + ROOTS_NOP;
     let frame = [root, 0 /* rbp */, 0 /* rbx */, arg, entry as usize, 0, 0];
     for word in frame {
@@ -401,16 +412,16 @@ const ROOTS_NOP: usize = 1;
 /// Leaves the thread pointer as it is, in [`switch_carrying`].
 pub(crate) const SAME_THREAD_POINTER: usize = 0;
 
-/// [`switch`], with the thread pointer set to `tp` at the moment when the stacks change, unless that is
-/// [`SAME_THREAD_POINTER`].
+/// [`switch`], with the thread pointer set to `tp` at the moment when the stacks change, unless
+/// that is [`SAME_THREAD_POINTER`].
 ///
-/// A function of its own, not inlined: it runs once per batch of goroutines, and both sides of it must be sure
-/// that no thread-local address of the other is in a register.
+/// A function of its own, not inlined: it runs once per batch of goroutines, and both sides of it
+/// must be sure that no thread-local address of the other is in a register.
 ///
 /// # Safety
-/// As for [`switch`], but `to` comes from [`prepare`] or this function, and `tp` is the thread pointer of that
-/// stack. If that is another one than the present, the kernel lets user code write the FS base
-/// ([`crate::sys::can_carry`]).
+/// As for [`switch`], but `to` comes from [`prepare`] or this function, and `tp` is the thread
+/// pointer of that stack. If that is another one than the present, the kernel lets user code write
+/// the FS base ([`crate::sys::can_carry`]).
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn switch_carrying(save: *mut usize, to: usize, tp: usize) {
     // When rsp changes the CFI stays: both stacks have the same words in the same places.
@@ -466,8 +477,8 @@ pub(crate) unsafe extern "C" fn switch_carrying(save: *mut usize, to: usize, tp:
     )
 }
 
-/// The thread pointer in force. The ABI keeps it in the first word that it points to, so that no privileged or
-/// optional instruction is needed to read it.
+/// The thread pointer in force. The ABI keeps it in the first word that it points to, so that no
+/// privileged or optional instruction is needed to read it.
 #[inline(always)]
 pub(crate) fn thread_pointer() -> usize {
     let tp;
@@ -495,7 +506,8 @@ pub(crate) unsafe fn interrupted(context: *const libc::c_void) -> (usize, usize)
     (registers[libc::REG_RIP as usize] as usize, registers[libc::REG_RSP as usize] as usize)
 }
 
-/// A counter that runs at some constant rate in the gigahertz: good for "has a while passed?", for nothing else.
+/// A counter that runs at some constant rate in the gigahertz: good for "has a while passed?", for
+/// nothing else.
 #[inline(always)]
 pub(crate) fn ticks() -> u64 {
     // SAFETY: RDTSC is available to user code on every Linux.
@@ -538,11 +550,12 @@ pub(crate) unsafe fn exchange(a: usize, b: usize, len: usize) {
     }
 }
 
-/// Calls a signal handler with the thread pointer set to `thread_pointer`, and puts the old one back.
+/// Calls a signal handler with the thread pointer set to `thread_pointer`, and puts the old one
+/// back.
 ///
 /// # Safety
-/// `handler` is the address of a function that takes the three arguments and may run under that thread pointer, and
-/// the kernel lets user code write the FS base.
+/// `handler` is the address of a function that takes the three arguments and may run under that
+/// thread pointer, and the kernel lets user code write the FS base.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn call_with_thread_pointer(
     handler: usize,
@@ -593,7 +606,8 @@ pub(crate) unsafe fn system_call(number: libc::c_long, arguments: [usize; 6]) ->
 }
 
 /// How the floating-point units round and what they trap: the control bits of MXCSR and the x87
-/// control word. A thread of C may change them, and expects to find them so after a call that blocks.
+/// control word. A thread of C may change them, and expects to find them so after a call that
+/// blocks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct FloatControl {
     mxcsr: u16,
@@ -625,8 +639,8 @@ impl FloatControl {
     #[cold]
     pub(crate) fn set(self) {
         let mxcsr = u32::from(self.mxcsr);
-        // SAFETY: the two instructions load four and two bytes, which came from `now`, so no reserved
-        // bit is set. Between two goroutines no floating-point code runs.
+        // SAFETY: the two instructions load four and two bytes, which came from `now`, so no
+        // reserved bit is set. Between two goroutines no floating-point code runs.
         unsafe {
             asm!(
                 "ldmxcsr [{}]", "fldcw [{}]",
@@ -637,8 +651,8 @@ impl FloatControl {
     }
 }
 
-/// The address of a C++ runtime's function that says where the calling thread's exceptions are kept,
-/// or zero if there is no such runtime.
+/// The address of a C++ runtime's function that says where the calling thread's exceptions are
+/// kept, or zero if there is no such runtime.
 pub(crate) fn exception_globals_function() -> usize {
     let address;
     // SAFETY: reads a word that the linker fills in.

@@ -1,7 +1,8 @@
-//! Counters with one writer each: a processor's belong to whoever carries it, a worker's to the worker.
+//! Counters with one writer each: a processor's belong to whoever carries it, a worker's to the
+//! worker.
 //!
-//! What a switch counts it counts in plain words of the processor, which are published here once per batch; so a figure
-//! may be a batch old, and no hot path pays for an atomic operation.
+//! What a switch counts it counts in plain words of the processor, which are published here once
+//! per batch; so a figure may be a batch old, and no hot path pays for an atomic operation.
 
 use crate::clock;
 use crate::sched::census::OneWriter;
@@ -38,8 +39,8 @@ pub(crate) enum Phase {
     Absent = 3,
 }
 
-/// How long a worker has been in each phase. Written by the worker, read by anybody; a reader that comes in the middle of a
-/// change is off by the length of the phase that has just ended.
+/// How long a worker has been in each phase. Written by the worker, read by anybody; a reader that
+/// comes in the middle of a change is off by the length of the phase that has just ended.
 pub(crate) struct Times {
     phase: AtomicUsize,
     since: AtomicU64,

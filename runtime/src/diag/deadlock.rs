@@ -1,19 +1,23 @@
-//! `fatal: all goroutines are asleep - deadlock!`: when nothing in the process can ever wake a goroutine again.
+//! `fatal: all goroutines are asleep - deadlock!`: when nothing in the process can ever wake a
+//! goroutine again.
 //!
-//! The monitor suspects it when every worker has been asleep for some ticks and no deadline is to come: at the moment when it would
-//! fall asleep itself. So a program that is merely idle pays for one look each time it becomes idle. The look:
+//! The monitor suspects it when every worker has been asleep for some ticks and no deadline is to
+//! come: at the moment when it would fall asleep itself. So a program that is merely idle pays for
+//! one look each time it becomes idle. The look:
 //!
-//! 1. Count the plain threads that are parked in a wait of ours without a deadline, and whose wait nobody has ended; remember which
-//!    wait each is in.
+//! 1. Count the plain threads that are parked in a wait of ours without a deadline, and whose wait
+//!    nobody has ended; remember which wait each is in.
 //! 2. Count the threads of the process. If there is one besides ours and those of step 1, it may
 //!    still wake something: no alarm. Ours are also those of the pool for blocking calls that have
 //!    no work: work is handed in by a thread of another kind or by a goroutine, which waits for it
 //!    in a way that steps 1 and 4 see.
 //! 3. Claim every processor, as whoever queues it would. If one is not idle, no alarm.
-//! 4. Holding them all, look for goroutines that have yet to start, for deadlines, and for goroutines whose wait can be
-//!    ended from outside (a descriptor, a resolver). If there is any, no alarm.
-//! 5. Do step 1 again. If the same threads are in the same waits, there was a moment when all of them were parked at once, and
-//!    every processor idle. From then on nobody could do anything: the alarm is right.
+//! 4. Holding them all, look for goroutines that have yet to start, for deadlines, and for
+//!    goroutines whose wait can be ended from outside (a descriptor, a resolver). If there is any,
+//!    no alarm.
+//! 5. Do step 1 again. If the same threads are in the same waits, there was a moment when all of
+//!    them were parked at once, and every processor idle. From then on nobody could do anything:
+//!    the alarm is right.
 //!
 //! A thread that computes, or waits for something else, or has been woken and does not run yet,
 //! keeps it quiet, since it is missing in step 1 and counted in step 2. A thread that was created
@@ -33,12 +37,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Threads of this module's siblings.
 static HELPERS: AtomicUsize = AtomicUsize::new(0);
 
-/// A thread of the runtime's own, besides workers, lending threads and the monitor, has been started.
+/// A thread of the runtime's own, besides workers, lending threads and the monitor, has been
+/// started.
 pub(crate) fn note_helper() {
     HELPERS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Ends the process with a dump if it can never go on. Called by the monitor when all workers sleep.
+/// Ends the process with a dump if it can never go on. Called by the monitor when all workers
+/// sleep.
 pub(crate) fn check(runtime: &'static Runtime) {
     if is_dead(runtime) {
         say(format_args!("fatal: all goroutines are asleep - deadlock!\n\n{}", dump()));
@@ -91,7 +97,8 @@ fn is_dead(runtime: &'static Runtime) -> bool {
 }
 
 impl Reason {
-    /// Whether something outside of the program's threads can end the wait: a descriptor, or a resolver.
+    /// Whether something outside of the program's threads can end the wait: a descriptor, or a
+    /// resolver.
     pub(crate) fn is_external(self) -> bool {
         use Reason::*;
         match self {

@@ -1,7 +1,9 @@
-//! What a debugger has to know to find the goroutines of a process, or of what is left of one, by itself.
+//! What a debugger has to know to find the goroutines of a process, or of what is left of one, by
+//! itself.
 //!
-//! Programs are mostly built without a description of their types, and that of Rust's own types says how they lie in memory for one
-//! compiler only. So the places of what matters are written here as numbers, in this order, when the runtime starts. Who reads them is
+//! Programs are mostly built without a description of their types, and that of Rust's own types
+//! says how they lie in memory for one compiler only. So the places of what matters are written
+//! here as numbers, in this order, when the runtime starts. Who reads them is
 //! `tools/gdb/narrowboat.py`; a change of the list is a change of [`VERSION`] and of that script.
 
 use crate::goroutine::record::Record;
@@ -24,7 +26,8 @@ static DEBUGGER_VIEW: [AtomicUsize; WORDS] = [const { AtomicUsize::new(0) }; _];
 
 /// Writes the list.
 pub(crate) fn publish(runtime: &'static Runtime) {
-    // What for Rust is private to a type of its own can still be looked at: a vector's words by their values,
+    // What for Rust is private to a type of its own can still be looked at: a vector's words by
+    // their values,
     let probe: Vec<u64> = Vec::with_capacity(5);
     let vector = [word_with(&probe, probe.as_ptr().addr()), {
         let mut probe = probe;
@@ -75,8 +78,8 @@ pub(crate) fn publish(runtime: &'static Runtime) {
 /// The offset of the first word of a value that is this one.
 fn word_with<T>(value: &T, wanted: usize) -> Option<usize> {
     let words = std::ptr::from_ref(value).cast::<usize>();
-    // SAFETY: as many words as the value has, all of it initialised: it is a vector or a location, which have no padding between
-    // words.
+    // SAFETY: as many words as the value has, all of it initialised: it is a vector or a location,
+    // which have no padding between words.
     let found =
         (0..size_of::<T>() / size_of::<usize>()).find(|at| unsafe { words.add(*at).read() } == wanted);
     found.map(|at| at * size_of::<usize>())

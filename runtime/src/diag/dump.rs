@@ -57,8 +57,8 @@ impl GoroutineInfo {
         self.woken || self.reason == Reason::None
     }
 
-    /// The address of what it waits for (a channel, a lock), if that has one: two that wait for the same have the same.
-    /// A select waits for several, and has none.
+    /// The address of what it waits for (a channel, a lock), if that has one: two that wait for the
+    /// same have the same. A select waits for several, and has none.
     ///
     /// Two that wait for different things have different addresses, unless these things are on
     /// stacks that are copied.
@@ -97,7 +97,8 @@ impl GoroutineInfo {
         self.stack.live
     }
 
-    /// Whether its stack is where it runs; if not it has been copied out, because another goroutine needed the place.
+    /// Whether its stack is where it runs; if not it has been copied out, because another goroutine
+    /// needed the place.
     pub fn is_resident(&self) -> bool {
         self.stack.resident
     }
@@ -105,9 +106,10 @@ impl GoroutineInfo {
 
 /// Every goroutine there was at one moment, or nearly: each processor is looked at by itself.
 ///
-/// `Display` shows goroutines that wait for the same thing in the same line, spawned in the same line, as one group with a count and one
-/// backtrace; the largest group first, and no more than a hundred groups. What they wait for has a number, so that
-/// it can be found elsewhere in the same text. At the end come the plain threads that are blocked in a call of Narrowboat's.
+/// `Display` shows goroutines that wait for the same thing in the same line, spawned in the same
+/// line, as one group with a count and one backtrace; the largest group first, and no more than a
+/// hundred groups. What they wait for has a number, so that it can be found elsewhere in the same
+/// text. At the end come the plain threads that are blocked in a call of Narrowboat's.
 #[derive(Default)]
 pub struct Dump {
     pub(super) findings: Findings,
@@ -132,9 +134,10 @@ impl fmt::Debug for Key {
 
 /// Shows all goroutines: what each waits for, since when, where, and where it was spawned.
 ///
-/// Each processor stops while it is looked at, some milliseconds for a hundred thousand goroutines. One that does not come to that within half a second, because its
-/// goroutine computes, is named as such, and its goroutines are missing. A goroutine that asks is itself seen to wait for
-/// the answer. Before the runtime starts the dump is empty.
+/// Each processor stops while it is looked at, some milliseconds for a hundred thousand goroutines.
+/// One that does not come to that within half a second, because its goroutine computes, is named as
+/// such, and its goroutines are missing. A goroutine that asks is itself seen to wait for the
+/// answer. Before the runtime starts the dump is empty.
 ///
 /// ```
 /// use narrowboat::{Builder, dump, sleep};
@@ -172,8 +175,8 @@ impl Dump {
         &self.findings.goroutines
     }
 
-    /// What a goroutine waits for, in words: "channel, unbuffered, 1 sender, 1 receiver, made at src/main.rs:4:20". Only the
-    /// first thousand or so of different things are described.
+    /// What a goroutine waits for, in words: "channel, unbuffered, 1 sender, 1 receiver, made at
+    /// src/main.rs:4:20". Only the first thousand or so of different things are described.
     ///
     /// ```
     /// let dump = narrowboat::dump();
@@ -194,7 +197,8 @@ impl Dump {
         self.unstarted
     }
 
-    /// The numbers of processors that did not answer, because their goroutines compute or block their thread.
+    /// The numbers of processors that did not answer, because their goroutines compute or block
+    /// their thread.
     ///
     /// ```
     /// assert!(narrowboat::dump().silent_processors().is_empty());

@@ -1,4 +1,5 @@
-//! How a dump reads: goroutines that are alike are shown once, with a count, and what they wait for by number.
+//! How a dump reads: goroutines that are alike are shown once, with a count, and what they wait for
+//! by number.
 
 use super::dump::{Dump, GoroutineInfo};
 use super::frames::{self, Frames};
@@ -177,7 +178,8 @@ impl<'a> Text<'a> {
         found.map_or_else(|| id.to_string(), named)
     }
 
-    /// Who has left this [tag](crate::park::tag). More than one can have it only where there have been more than 65,535.
+    /// Who has left this [tag](crate::park::tag). More than one can have it only where there have
+    /// been more than 65,535.
     fn holder(&self, tag: u16) -> String {
         if tag == 0 {
             return "a thread".into();
@@ -197,7 +199,8 @@ impl<'a> Text<'a> {
         let lasts = Duration::from_nanos(clock::now().saturating_sub(thread.since));
         let reason = thread.reason.waits_for();
         writeln!(f, "\nthread{name}: waiting for {reason}, for {}", lasting(lasts))?;
-        // It may go on at any moment, so nobody has looked at what it waits for; unless a goroutine waits for it, too.
+        // It may go on at any moment, so nobody has looked at what it waits for; unless a goroutine
+        // waits for it, too.
         if let Some(thing) = self.dump.findings.things.get(&thread.object) {
             writeln!(f, "    on      {}", self.thing(thing, thread.object.stack_of, None))?;
         }
@@ -224,12 +227,13 @@ fn lasting(duration: Duration) -> String {
     if duration < Duration::from_millis(20) { "less than 20ms".into() } else { format!("{duration:.1?}") }
 }
 
-/// The frames of the program's own, from the call that blocks to the goroutine's root. What parks it, and what calls it, is ours.
+/// The frames of the program's own, from the call that blocks to the goroutine's root. What parks
+/// it, and what calls it, is ours.
 fn frames(f: &mut fmt::Formatter<'_>, backtrace: &Frames, key: &Key) -> fmt::Result {
     let frames = backtrace.named();
     let call = format!("{}:{}:", key.waits_at.file(), key.waits_at.line());
-    // A wait of std's has no line of the caller's. And a frame of the program's may be missing, without
-    // line tables for one.
+    // A wait of std's has no line of the caller's. And a frame of the program's may be missing,
+    // without line tables for one.
     let first = frames.iter().position(|frame| key.reason != Reason::Futex && frame.at.contains(&call));
     let first = first.or_else(|| frames.iter().position(|frame| !frame.is_internal()));
     let first = first.unwrap_or_default();

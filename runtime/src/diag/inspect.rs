@@ -1,16 +1,19 @@
 //! How every processor is made to look at its own goroutines.
 //!
-//! Records may be read only by whoever carries their processor, so nobody looks at another's. Instead:
+//! Records may be read only by whoever carries their processor, so nobody looks at another's.
+//! Instead:
 //!
-//! 1. The asker publishes the inspection, marks each processor as asked, and fences; a processor that is idle it claims and
-//!    queues (step 2 of the [inbox](crate::sched::inbox)'s protocol).
-//! 2. A processor that finds itself asked at the end of a batch takes the mark away and reports all its goroutines, on its loop's stack, while
-//!    none of them runs. The last one to answer wakes the asker.
-//! 3. The asker waits, as any party waits, until all have answered or its time limit has passed. It takes the inspection
-//!    down: an answer that comes later finds none, or one that does not expect it, and is dropped.
+//! 1. The asker publishes the inspection, marks each processor as asked, and fences; a processor
+//!    that is idle it claims and queues (step 2 of the [inbox](crate::sched::inbox)'s protocol).
+//! 2. A processor that finds itself asked at the end of a batch takes the mark away and reports all
+//!    its goroutines, on its loop's stack, while none of them runs. The last one to answer wakes
+//!    the asker.
+//! 3. The asker waits, as any party waits, until all have answered or its time limit has passed. It
+//!    takes the inspection down: an answer that comes later finds none, or one that does not expect
+//!    it, and is dropped.
 //!
-//! An answer is given under the inspection's lock, and the wait is ended under it, too: an asker that has given up takes its
-//! handle away under the lock, so nobody uses it after that.
+//! An answer is given under the inspection's lock, and the wait is ended under it, too: an asker
+//! that has given up takes its handle away under the lock, so nobody uses it after that.
 
 use super::dump::GoroutineInfo;
 use super::frames::Frames;
@@ -26,7 +29,8 @@ use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// For how many groups of goroutines one inspection finds out more at most, and how many things it describes besides.
+/// For how many groups of goroutines one inspection finds out more at most, and how many things it
+/// describes besides.
 const MOST_SAMPLES: usize = 128;
 const MOST_THINGS: usize = 1024;
 /// Of how many that wait for locks of std's it finds out where the program called.
@@ -77,8 +81,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Has all processors look at their goroutines. Waits for `limit` at most; empty-handed if an inspection is under
-/// way already that does not end in that time.
+/// Has all processors look at their goroutines. Waits for `limit` at most; empty-handed if an
+/// inspection is under way already that does not end in that time.
 pub(crate) fn inspect(
     runtime: &'static Runtime,
     limit: Duration,
@@ -125,7 +129,8 @@ impl Findings {
     /// Looks at one goroutine, and closer if it is the first of its kind.
     ///
     /// # Safety
-    /// Called by the loop of the processor, between goroutines; the record is one of that processor's.
+    /// Called by the loop of the processor, between goroutines; the record is one of that
+    /// processor's.
     unsafe fn add(&mut self, processor: &Processor, record: &Record) {
         // SAFETY: by contract.
         let mut info = unsafe { processor.describe(record) };
@@ -199,7 +204,8 @@ pub(crate) unsafe fn answer(processor: &'static Processor) {
 
 impl Processor {
     /// # Safety
-    /// The caller holds the processor, and the record is one of its goroutines', which does not run.
+    /// The caller holds the processor, and the record is one of its goroutines', which does not
+    /// run.
     unsafe fn describe(&self, record: &Record) -> GoroutineInfo {
         // In this order: what has been woken has a link in place of the object.
         let object = record.object();
@@ -224,11 +230,12 @@ impl Processor {
     }
 
     /// # Safety
-    /// Called by the loop of this processor, between goroutines; the record is one of this processor's, and `info` says what it
-    /// waits for.
+    /// Called by the loop of this processor, between goroutines; the record is one of this
+    /// processor's, and `info` says what it waits for.
     unsafe fn sample(&self, record: &Record, info: &GoroutineInfo, backtrace: Option<Frames>) -> Sample {
         let mut sample = Sample { backtrace, ..Sample::default() };
-        // SAFETY: by contract. The stack, on which a select has its arms, is in place once the backtrace has been taken.
+        // SAFETY: by contract. The stack, on which a select has its arms, is in place once the
+        // backtrace has been taken.
         unsafe {
             sample.backtrace = sample.backtrace.or_else(|| self.backtrace_of(record));
             if info.reason == Reason::Select && info.object.address != 0 && self.stack_of(record).resident {

@@ -1,14 +1,16 @@
 //! What the runtime tells of itself: figures, a dump of every goroutine, and what it says unasked.
 //!
-//! - `counters`, `stats`, `prometheus`, `schedtrace`: figures, kept by their owners and read by anybody.
-//! - `inspect`: how each processor is made to look at its own goroutines; `dump`, `group`: what is made of that;
-//!   `frames`: addresses of frames and their names.
-//! - `deadlock`, `stuck`, `quit`: when the program can never go on, when a goroutine does not give way, and
-//!   when the user asks with a signal.
+//! - `counters`, `stats`, `prometheus`, `schedtrace`: figures, kept by their owners and read by
+//!   anybody.
+//! - `inspect`: how each processor is made to look at its own goroutines; `dump`, `group`: what is
+//!   made of that; `frames`: addresses of frames and their names.
+//! - `deadlock`, `stuck`, `quit`: when the program can never go on, when a goroutine does not give
+//!   way, and when the user asks with a signal.
 //! - `trace`: what the scheduler does, event by event, as a file for a viewer.
 //! - `debugger`: what a debugger has to know to find goroutines by itself.
 //!
-//! Nothing here runs unless it is asked for or something is wrong: what the hot paths keep for it are plain words.
+//! Nothing here runs unless it is asked for or something is wrong: what the hot paths keep for it
+//! are plain words.
 
 pub(crate) mod counters;
 pub(crate) mod deadlock;

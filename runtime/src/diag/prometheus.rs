@@ -4,8 +4,8 @@ use super::stats::{ProcessorStats, Stats, WorkerStats};
 use std::fmt::Write;
 
 impl Stats {
-    /// The figures as a page for Prometheus: metrics named `narrowboat_*`, those of processors and workers with their number as
-    /// a label, times in seconds.
+    /// The figures as a page for Prometheus: metrics named `narrowboat_*`, those of processors and
+    /// workers with their number as a label, times in seconds.
     ///
     /// ```
     /// let page = narrowboat::stats().prometheus();

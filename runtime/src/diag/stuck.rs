@@ -15,8 +15,9 @@
 //!    again. If the answer takes too long it takes the question back, unless it is being written;
 //!    then it looks again at the next tick.
 //!
-//! The frames are walked only if the signal has interrupted the program's own code, not a library: so neither the allocator nor the
-//! dynamic linker nor the unwinder itself is in the middle of something.
+//! The frames are walked only if the signal has interrupted the program's own code, not a library:
+//! so neither the allocator nor the dynamic linker nor the unwinder itself is in the middle of
+//! something.
 
 use super::frames::{self, Frames};
 use super::say;
@@ -167,7 +168,8 @@ fn on_question(context: *const c_void) {
     answer.spawned_at.store(std::ptr::null_mut(), Ordering::Relaxed);
     answer.found.store(0, Ordering::Relaxed);
     if let Some(record) = processor::calling_goroutine() {
-        // SAFETY: we have interrupted the goroutine, so its record is live, and these fields do not change.
+        // SAFETY: we have interrupted the goroutine, so its record is live, and these fields do not
+        // change.
         let record = unsafe { record.as_ref() };
         let name = record.origin.name().map_or(&[][..], |name| name.as_bytes());
         for (to, byte) in answer.name.iter().zip(name) {

@@ -7,8 +7,8 @@ use super::{Call, futex};
 use libc::{c_int, c_long, timespec};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-// The arguments of a variadic function come in the registers of any other, the seventh on the stack.
-// Protected, so that code of this module calls it even if another module comes first.
+// The arguments of a variadic function come in the registers of any other, the seventh on the
+// stack. Protected, so that code of this module calls it even if another module comes first.
 std::arch::global_asm!(
     ".globl syscall",
     ".protected syscall",

@@ -1,7 +1,7 @@
 //! Waits for a word of memory: what std's locks, `thread::park` and everything built on them do.
 //!
-//! std waits by `syscall(SYS_futex, ...)`. The function of that name in [`entry`] stands in front of
-//! libc's, for all code of this module and for C libraries that are linked dynamically. In a
+//! std waits by `syscall(SYS_futex, ...)`. The function of that name in [`entry`] stands in front
+//! of libc's, for all code of this module and for C libraries that are linked dynamically. In a
 //! goroutine a wait parks the goroutine and not the thread; everything else goes to the kernel. A
 //! word may have goroutines and threads waiting for it at the same time, and both may wake both.
 //!
@@ -9,8 +9,8 @@
 //! Goroutines that wait stand in a table, by the address of the word; threads wait in the kernel.
 //!
 //! 1. A goroutine that is about to wait locks the shard of its word and counts itself among those
-//!    that wait there. It fences, and looks at the word. If that is not what it expects any more, it
-//!    counts itself out and does not wait.
+//!    that wait there. It fences, and looks at the word. If that is not what it expects any more,
+//!    it counts itself out and does not wait.
 //! 2. Otherwise it enters the queue, unlocks the shard and parks.
 //! 3. A waker has changed the word before it calls. It fences and looks at the count. At zero there
 //!    is no goroutine to wake: it goes on at 5.
@@ -26,11 +26,12 @@
 //! the goroutine in the queue, because that has been entered under the same lock as the count.
 //!
 //! # When a goroutine waits in the kernel all the same
-//! - In the runtime's own sections ([`Native`]), on the system stack, and on a stack that is neither
-//!   the goroutine's nor one of its segments, as that of a signal handler may be.
-//! - For a word in its own thread-locals, which other threads are about to write to: the bytes would
-//!   be exchanged while it is parked. Its processor stands still meanwhile.
-//! - For a word that is shared with other processes, which do not know the table; and in a forked child.
+//! - In the runtime's own sections ([`Native`]), on the system stack, and on a stack that is
+//!   neither the goroutine's nor one of its segments, as that of a signal handler may be.
+//! - For a word in its own thread-locals, which other threads are about to write to: the bytes
+//!   would be exchanged while it is parked. Its processor stands still meanwhile.
+//! - For a word that is shared with other processes, which do not know the table; and in a forked
+//!   child.
 //!
 //! Its worker must then not miss a wake-up that another goroutine takes: see [`workers`].
 //!

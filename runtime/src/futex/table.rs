@@ -48,7 +48,8 @@ impl Shard {
 
     #[cfg(not(loom))]
     fn lock(&self) -> MutexGuard<'_, WaitQueue> {
-        // Nothing panics under the lock. It may be poisoned by a goroutine that was unwinding already.
+        // Nothing panics under the lock. It may be poisoned by a goroutine that was unwinding
+        // already.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -120,8 +121,8 @@ impl Shard {
         }
         drop(queue);
         while let Some(node) = woken.front() {
-            // SAFETY: pushed above; its wait was ended for us, and it is woken once. It is not touched
-            // after that.
+            // SAFETY: pushed above; its wait was ended for us, and it is woken once. It is not
+            // touched after that.
             unsafe {
                 woken.remove(node);
                 let waiter = node.as_ref().waiter();
@@ -134,8 +135,8 @@ impl Shard {
 
 /// Whether this node waits for the word, and for one of these bits.
 fn matches(node: NonNull<WaitNode>, word: usize, mask: u32) -> bool {
-    // SAFETY: it stands in the queue, so it is guarded by the lock that the caller holds; its cell was
-    // written before it got there.
+    // SAFETY: it stands in the queue, so it is guarded by the lock that the caller holds; its cell
+    // was written before it got there.
     let [its, bits] = unsafe { (*node.as_ptr()).cell().assume_init() };
     its == word && bits as u32 & mask != 0
 }
@@ -166,7 +167,8 @@ mod models {
         /// As `futex::wait`: false if the deadline came first.
         fn wait(&self, expected: u32, deadline: Option<Instant>) -> bool {
             let waiter = Waiter::begin(Reason::Futex, ADDRESS, Location::caller());
-            // Relaxed: the word is the waker's to order by other means; the fences are what is tested.
+            // Relaxed: the word is the waker's to order by other means; the fences are what is
+            // tested.
             let looks = || self.word.load(Ordering::Relaxed) == expected;
             // SAFETY: the steps of the module.
             unsafe {

@@ -1,19 +1,23 @@
 //! Threads that carry a processor and wait for a word in the kernel.
 //!
-//! A goroutine that is woken may belong to such a processor, and would then never run to hand the wake-up on: the loop takes
-//! std's backtrace lock for a dump, and so do goroutines. So where goroutines have used a wake-up up, these threads are
-//! woken too, look at the word themselves, and wait again if they must.
+//! A goroutine that is woken may belong to such a processor, and would then never run to hand the
+//! wake-up on: the loop takes std's backtrace lock for a dump, and so do goroutines. So where
+//! goroutines have used a wake-up up, these threads are woken too, look at the word themselves, and
+//! wait again if they must.
 //!
 //! # The protocol
-//! 1. The thread counts itself among those that wait, and fences. It calls the kernel, which looks at the word and does not
-//!    wait if it has changed.
-//! 2. A waker has changed the word. Where goroutines have used its number up, it fences and looks at the count.
-//! 3. Unless that is zero, it wakes all that wait for the word in the kernel: which of them are workers is not known.
+//! 1. The thread counts itself among those that wait, and fences. It calls the kernel, which looks
+//!    at the word and does not wait if it has changed.
+//! 2. A waker has changed the word. Where goroutines have used its number up, it fences and looks
+//!    at the count.
+//! 3. Unless that is zero, it wakes all that wait for the word in the kernel: which of them are
+//!    workers is not known.
 //! 4. The thread is back from the kernel, and counts itself out.
 //!
-//! No worker sleeps on: the count of 1 is written before the word is read, and the word of 2 is written before the count is
-//! read, with a sequentially consistent fence between the two on either side. So either the kernel sees the changed word, or
-//! the waker sees the count; and the kernel loses no wake-up that comes while it looks.
+//! No worker sleeps on: the count of 1 is written before the word is read, and the word of 2 is
+//! written before the count is read, with a sequentially consistent fence between the two on either
+//! side. So either the kernel sees the changed word, or the waker sees the count; and the kernel
+//! loses no wake-up that comes while it looks.
 
 use crate::shim::{AtomicUsize, Ordering, fence};
 
@@ -72,7 +76,8 @@ mod models {
     struct Shared {
         workers: Workers,
         word: AtomicU32,
-        /// The kernel's queue of the word, whose lock is the one under which the kernel looks at the word.
+        /// The kernel's queue of the word, whose lock is the one under which the kernel looks at
+        /// the word.
         kernel: Mutex<Vec<Sleeping>>,
     }
 

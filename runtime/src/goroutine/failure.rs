@@ -1,8 +1,9 @@
 //! What is left of a goroutine that has panicked: [`Panic`], for whoever joins it.
 //!
-//! The hook sees a panic where it happens, and notes it with the goroutine; where the unwinding ends, at the goroutine's root, the
-//! note goes to the outcome. Between the two the goroutine may have caught that panic and have begun to unwind for another reason
-//! (`resume_unwind` calls no hook), so the note is taken only if it fits the payload.
+//! The hook sees a panic where it happens, and notes it with the goroutine; where the unwinding
+//! ends, at the goroutine's root, the note goes to the outcome. Between the two the goroutine may
+//! have caught that panic and have begun to unwind for another reason (`resume_unwind` calls no
+//! hook), so the note is taken only if it fits the payload.
 
 use super::join::GoroutineId;
 use crate::sched::processor;
@@ -12,10 +13,11 @@ use std::fmt;
 use std::panic::{Location, PanicHookInfo};
 use std::sync::Arc;
 
-/// The panic that has ended a goroutine, with the goroutine's own trace: from [`JoinHandle::join_with_trace`](crate::JoinHandle::join_with_trace).
+/// The panic that has ended a goroutine, with the goroutine's own trace: from
+/// [`JoinHandle::join_with_trace`](crate::JoinHandle::join_with_trace).
 ///
-/// `Display` says in one line which goroutine panicked, where, and with what words; `Debug`, which is what `unwrap` shows, adds
-/// the backtrace, if there is one.
+/// `Display` says in one line which goroutine panicked, where, and with what words; `Debug`, which
+/// is what `unwrap` shows, adds the backtrace, if there is one.
 ///
 /// ```
 /// let panic = narrowboat::spawn(|| panic!("oh no")).join_with_trace().unwrap_err();
@@ -59,7 +61,8 @@ pub(super) fn note_panic(info: &PanicHookInfo<'_>) {
         place: info.location().map(Location::to_string),
         backtrace: Backtrace::capture(),
     };
-    // SAFETY: the running goroutine's record is live, and while it runs its origin is its own to change.
+    // SAFETY: the running goroutine's record is live, and while it runs its origin is its own to
+    // change.
     let replaced = unsafe { record.as_mut() }.origin.late().trace.replace(trace);
     drop(replaced);
 }
@@ -126,8 +129,9 @@ impl Panic {
         message(&*self.0.payload)
     }
 
-    /// Where it panicked: file, line and column. `None` if that is not known, as for a panic that was passed on with
-    /// [`resume_unwind`](std::panic::resume_unwind), or under a panic hook of the program's that does not call the one it replaced.
+    /// Where it panicked: file, line and column. `None` if that is not known, as for a panic that
+    /// was passed on with [`resume_unwind`](std::panic::resume_unwind), or under a panic hook of
+    /// the program's that does not call the one it replaced.
     ///
     /// ```
     /// let panic = narrowboat::spawn(|| panic!("oh no")).join_with_trace().unwrap_err();
@@ -137,8 +141,8 @@ impl Panic {
         self.0.trace.as_ref()?.place.as_deref()
     }
 
-    /// The goroutine's backtrace at that place, if backtraces were asked for in the environment, as for
-    /// [`Backtrace::capture`].
+    /// The goroutine's backtrace at that place, if backtraces were asked for in the environment, as
+    /// for [`Backtrace::capture`].
     ///
     /// ```
     /// let panic = narrowboat::spawn(|| panic!("oh no")).join_with_trace().unwrap_err();
@@ -151,7 +155,8 @@ impl Panic {
         (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace)
     }
 
-    /// What it panicked with: what [`join`](crate::JoinHandle::join) returns, and [`resume_unwind`](std::panic::resume_unwind) takes.
+    /// What it panicked with: what [`join`](crate::JoinHandle::join) returns, and
+    /// [`resume_unwind`](std::panic::resume_unwind) takes.
     ///
     /// ```
     /// let panic = narrowboat::spawn(|| panic!("oh no")).join_with_trace().unwrap_err();

@@ -1,7 +1,8 @@
 //! Goroutine-local values: statics of which each goroutine has its own.
 //!
-//! [`goroutine_local!`](crate::goroutine_local!) and [`LocalKey`] are to goroutines what `std::thread_local!` and `std::thread::LocalKey`
-//! are to threads, name for name. On a plain thread they are thread-locals.
+//! [`goroutine_local!`](crate::goroutine_local!) and [`LocalKey`] are to goroutines what
+//! `std::thread_local!` and `std::thread::LocalKey` are to threads, name for name. On a plain
+//! thread they are thread-locals.
 //!
 //! A `std::thread_local!` is a goroutine's own, too, where thread-locals can be told apart
 //! ([`stats`](crate::stats) says), and faster to read. A goroutine-local is one everywhere, adds
@@ -14,9 +15,10 @@
 //! by going through those that its goroutine has made.
 //!
 //! # How it is kept
-//! In what a goroutine has come by since its spawn (`Late`, in `task`), or with a plain thread in a box of its own. Nothing is borrowed from there while code
-//! of the program's runs, which may come back for another value: what is given out is the address of a value's box, which stays
-//! until the end.
+//! In what a goroutine has come by since its spawn (`Late`, in `task`), or with a plain thread in a
+//! box of its own. Nothing is borrowed from there while code of the program's runs, which may come
+//! back for another value: what is given out is the address of a value's box, which stays until the
+//! end.
 
 use super::task::discard;
 use crate::sched::processor;
@@ -24,8 +26,8 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::ptr::{self, NonNull};
 
-/// Names a value that each goroutine, and each plain thread, has for itself. Made by [`goroutine_local!`](crate::goroutine_local!); see
-/// the [module](self).
+/// Names a value that each goroutine, and each plain thread, has for itself. Made by
+/// [`goroutine_local!`](crate::goroutine_local!); see the [module](self).
 ///
 /// ```
 /// use narrowboat::{goroutine_local, spawn, yield_now};
@@ -51,7 +53,8 @@ pub struct LocalKey<T: 'static> {
     init: fn() -> T,
 }
 
-/// The value has been dropped already, because its goroutine, or its thread, ends: see [`LocalKey::try_with`].
+/// The value has been dropped already, because its goroutine, or its thread, ends: see
+/// [`LocalKey::try_with`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AccessError;
@@ -130,7 +133,8 @@ impl<T: 'static> LocalKey<T> {
     /// `f` may park; the value stays.
     ///
     /// # Panics
-    /// If the value has been dropped, because the goroutine or the thread ends. If making it panics.
+    /// If the value has been dropped, because the goroutine or the thread ends. If making it
+    /// panics.
     ///
     /// ```
     /// narrowboat::goroutine_local!(static GREETING: String = "hello".to_string());
@@ -156,8 +160,8 @@ impl<T: 'static> LocalKey<T> {
     /// ```
     pub fn try_with<R>(&'static self, f: impl FnOnce(&T) -> R) -> Result<R, AccessError> {
         processor::checkpoint();
-        // SAFETY: the values of a goroutine are dropped when its closure has returned, and one that is found is not being
-        // dropped. Only the goroutine itself, or the thread, gets at it.
+        // SAFETY: the values of a goroutine are dropped when its closure has returned, and one that
+        // is found is not being dropped. Only the goroutine itself, or the thread, gets at it.
         Ok(f(unsafe { self.find_or_make(None)?.as_ref() }))
     }
 
@@ -167,7 +171,8 @@ impl<T: 'static> LocalKey<T> {
         if let Some(found) = with_mine(|locals| locals.find(key))? {
             return found.map(NonNull::cast).ok_or(AccessError);
         }
-        // This may come back here, for the same value even: then the last one made stays, as with std.
+        // This may come back here, for the same value even: then the last one made stays, as with
+        // std.
         let value = first.unwrap_or_else(|| (self.init)());
         let value = NonNull::from(Box::leak(Box::new(value)));
         /// # Safety
@@ -345,7 +350,8 @@ impl<T: 'static> LocalKey<RefCell<T>> {
 }
 
 impl<T: 'static> LocalKey<T> {
-    /// [`with`](LocalKey::with), where a value that has not been made becomes `first`; `f` gets it if it was not needed.
+    /// [`with`](LocalKey::with), where a value that has not been made becomes `first`; `f` gets it
+    /// if it was not needed.
     fn with_first<R>(&'static self, first: &mut Option<T>, f: impl FnOnce(&T, Option<T>) -> R) -> R {
         processor::checkpoint();
         let key = ptr::from_ref(self).addr();
@@ -363,7 +369,8 @@ impl<T: 'static> LocalKey<T> {
     }
 }
 
-/// A value of one goroutine or thread. It stays when its value has been dropped, so that no other is made.
+/// A value of one goroutine or thread. It stays when its value has been dropped, so that no other
+/// is made.
 struct Local {
     key: usize,
     value: Option<NonNull<()>>,
@@ -411,14 +418,15 @@ impl Locals {
 /// Shows `f` the caller's values. `f` calls nothing of the program's.
 fn with_mine<R>(f: impl FnOnce(&mut Locals) -> R) -> Result<R, AccessError> {
     match processor::calling_goroutine() {
-        // SAFETY: the running goroutine's record is live, and while it runs its origin is its own to change.
+        // SAFETY: the running goroutine's record is live, and while it runs its origin is its own
+        // to change.
         Some(mut record) => Ok(f(&mut unsafe { record.as_mut() }.origin.late().locals)),
         None => of_threads::with(f),
     }
 }
 
-/// Drops all values of the calling goroutine or thread, also those that destructors make meanwhile. A panic of a
-/// destructor has been reported by the hook, and ends there.
+/// Drops all values of the calling goroutine or thread, also those that destructors make meanwhile.
+/// A panic of a destructor has been reported by the hook, and ends there.
 #[cold]
 pub(crate) fn drop_mine() {
     while let Ok(Some(local)) = with_mine(Locals::take_last) {

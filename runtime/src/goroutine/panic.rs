@@ -1,7 +1,8 @@
 //! Panics in goroutines: said once, with the goroutine's name on it, then delivered by `join`.
 //!
-//! The panic hook that was there before still prints the message and the backtrace, as it would for a thread; ours
-//! runs first and says which goroutine it is about. Unwinding stops at the goroutine's root (`task::run`).
+//! The panic hook that was there before still prints the message and the backtrace, as it would for
+//! a thread; ours runs first and says which goroutine it is about. Unwinding stops at the
+//! goroutine's root (`task::run`).
 //!
 //! A destructor that runs during unwinding may send on a channel, and so park. The processor goes
 //! on with other goroutines, and the unwinding continues when the goroutine is woken. std's count
@@ -18,7 +19,8 @@ use std::sync::Once;
 /// Puts our words in front of whatever hook is installed. Runs once, when the runtime starts.
 pub(crate) fn install_hook() {
     static ONCE: Once = Once::new();
-    // The hook cannot be exchanged while the thread panics; a runtime first used from a destructor goes without.
+    // The hook cannot be exchanged while the thread panics; a runtime first used from a destructor
+    // goes without.
     if std::thread::panicking() {
         return;
     }
@@ -40,8 +42,8 @@ pub(crate) fn install_hook() {
     });
 }
 
-/// Whether the calling goroutine, or the calling plain thread, is unwinding because of a panic: what
-/// [`std::thread::panicking`] says, which in a goroutine is about that goroutine alone.
+/// Whether the calling goroutine, or the calling plain thread, is unwinding because of a panic:
+/// what [`std::thread::panicking`] says, which in a goroutine is about that goroutine alone.
 ///
 /// ```
 /// use narrowboat::{panicking, spawn};

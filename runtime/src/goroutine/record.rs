@@ -23,7 +23,8 @@ use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// One started goroutine, in two cache lines: the first has what a switch needs, the second what a wait does.
+/// One started goroutine, in two cache lines: the first has what a switch needs, the second what a
+/// wait does.
 ///
 /// `head` comes first, so that a pointer to the head is a pointer to the record.
 #[repr(C, align(64))]
@@ -31,14 +32,16 @@ pub(crate) struct Record {
     pub(crate) head: Head,
     /// Where it is suspended; zero if it has never run.
     pub(crate) sp: usize,
-    /// Its task. None once it runs if nobody will ask for the outcome: such a task is freed at the start.
+    /// Its task. None once it runs if nobody will ask for the outcome: such a task is freed at the
+    /// start.
     pub(crate) task: Option<TaskPtr>,
     pub(crate) id: u64,
     pub(crate) origin: Origin,
     pub(crate) image: Image,
     /// Where its timer stands, while it waits with a deadline.
     pub(crate) timer: Place,
-    /// When it parked, in units of 2^24 ns (about 17 ms) since the epoch: 32 bits of it last for two years.
+    /// When it parked, in units of 2^24 ns (about 17 ms) since the epoch: 32 bits of it last for
+    /// two years.
     pub(crate) since: u32,
     pub(crate) home: Home,
     /// What it waits for.
@@ -47,8 +50,9 @@ pub(crate) struct Record {
     pub(crate) node: WaitNode,
     /// The source line of the call that blocks.
     pub(crate) waits_at: &'static Location<'static>,
-    /// While it waits, the address of what it waits for, or 0. Once it has been woken from another processor, and until
-    /// its own has looked into the inbox, the link of the inbox: there is one word for what is never needed at once.
+    /// While it waits, the address of what it waits for, or 0. Once it has been woken from another
+    /// processor, and until its own has looked into the inbox, the link of the inbox: there is one
+    /// word for what is never needed at once.
     pub(crate) object: usize,
 }
 
@@ -83,17 +87,20 @@ impl Record {
         self.waits_at = at;
     }
 
-    /// What is waited for, or, if the goroutine is woken meanwhile, a link of the inbox. Look at the claim after this: if that is still
-    /// waiting, it was the former. (Acquire pairs with the release in [`Inbox::push`](crate::sched::inbox::Inbox).)
+    /// What is waited for, or, if the goroutine is woken meanwhile, a link of the inbox. Look at
+    /// the claim after this: if that is still waiting, it was the former. (Acquire pairs with the
+    /// release in [`Inbox::push`](crate::sched::inbox::Inbox).)
     pub(crate) fn object(&self) -> usize {
-        // SAFETY: the word is live, aligned, and written atomically by whoever may write it while we look.
+        // SAFETY: the word is live, aligned, and written atomically by whoever may write it while
+        // we look.
         unsafe { AtomicUsize::from_ptr((&raw const self.object).cast_mut()) }.load(Ordering::Acquire)
     }
 
     /// What the goroutine's stack begins with, and the task as far as the runtime keeps it.
     ///
     /// # Safety
-    /// Called once, by the processor that starts the goroutine, which then enters its stack with this.
+    /// Called once, by the processor that starts the goroutine, which then enters its stack with
+    /// this.
     pub(crate) unsafe fn entry(&self) -> (arch::Entry, Option<TaskPtr>) {
         let task = self.task.expect("a goroutine that has not run has its task");
         // SAFETY: by contract.
@@ -115,8 +122,8 @@ impl Record {
 
 impl Linked for Record {
     unsafe fn next(item: *mut Record) -> *mut *mut Record {
-        // SAFETY: live by contract. A word has the size and alignment of a pointer; a goroutine that has been woken does
-        // not wait, so the word is free for the inbox.
+        // SAFETY: live by contract. A word has the size and alignment of a pointer; a goroutine
+        // that has been woken does not wait, so the word is free for the inbox.
         unsafe { (&raw mut (*item).object).cast() }
     }
 }

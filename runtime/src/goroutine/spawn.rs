@@ -13,7 +13,8 @@ use std::sync::Arc;
 /// Starts a goroutine that runs `f`.
 ///
 /// It runs concurrently with its spawner and costs a few hundred bytes while it is parked. It has
-/// thread-locals of its own, and values that are not `Send` may live in it across any blocking call.
+/// thread-locals of its own, and values that are not `Send` may live in it across any blocking
+/// call.
 ///
 /// # Panics
 /// If the runtime cannot start (see [`Config::start`](crate::Config::start)).
@@ -38,8 +39,9 @@ where
 
 /// Runs `f` as the main goroutine and returns what it returns.
 ///
-/// The main goroutine has a stack of its own, so scoped threads may borrow from it. Goroutines that still run when it
-/// returns are left to themselves, as in Go; when the process exits, they end with it.
+/// The main goroutine has a stack of its own, so scoped threads may borrow from it. Goroutines that
+/// still run when it returns are left to themselves, as in Go; when the process exits, they end
+/// with it.
 ///
 /// # Panics
 /// If `f` panics, with its payload. If the runtime cannot start.
@@ -124,11 +126,13 @@ impl Builder {
         self
     }
 
-    /// Gives the goroutine a stack of at least `bytes` bytes that it shares with nobody and that is never copied.
+    /// Gives the goroutine a stack of at least `bytes` bytes that it shares with nobody and that is
+    /// never copied.
     ///
-    /// Code that lets others point into its stack while it parks needs this: a [`scope`](crate::scope()), for example, or
-    /// `std::thread::scope` around a blocking Narrowboat call. So does a goroutine that parks with large arrays on its
-    /// stack and would be copied too often.
+    /// Code that lets others point into its stack while it parks needs this: a
+    /// [`scope`](crate::scope()), for example, or `std::thread::scope` around a blocking Narrowboat
+    /// call. So does a goroutine that parks with large arrays on its stack and would be copied too
+    /// often.
     ///
     /// ```
     /// let handle = narrowboat::Builder::new().own_stack(1 << 20).spawn(|| {
@@ -192,8 +196,8 @@ impl Builder {
 /// Starts a goroutine.
 ///
 /// # Safety
-/// What the closure borrows outlives its run, and what the result borrows outlives the handle and, if that is dropped
-/// first, the goroutine.
+/// What the closure borrows outlives its run, and what the result borrows outlives the handle and,
+/// if that is dropped first, the goroutine.
 pub(super) unsafe fn launch<F, T>(origin: Origin, f: F) -> io::Result<JoinHandle<T>>
 where
     F: FnOnce() -> T + Send,
@@ -204,8 +208,8 @@ where
     if trace::on() {
         trace::spawns(id, origin.spawned_at(), place.processor());
     }
-    // SAFETY: the types are the task's own, by contract what they borrow lives long enough, and the task is new, so this
-    // is its one handle.
+    // SAFETY: the types are the task's own, by contract what they borrow lives long enough, and the
+    // task is new, so this is its one handle.
     let (task, handle) = unsafe {
         let task = TaskPtr::new(id, origin, f);
         (task, JoinHandle::new(task))
@@ -216,8 +220,8 @@ where
 
 /// Starts a goroutine: `go!(move || work())` runs a closure, `go!(f(a, b))` a call.
 ///
-/// In the call form the arguments are evaluated here, in order, and the call is made there, as in Go. A method call
-/// works too, with its receiver evaluated here. Both forms give a [`JoinHandle`].
+/// In the call form the arguments are evaluated here, in order, and the call is made there, as in
+/// Go. A method call works too, with its receiver evaluated here. Both forms give a [`JoinHandle`].
 ///
 /// ```
 /// use narrowboat::go;
@@ -229,8 +233,9 @@ where
 /// assert_eq!(closure.join().unwrap() + call.join().unwrap(), 10);
 /// ```
 ///
-/// What such a goroutine uses must be its own (`'static`): moved into it, or shared through an `Arc` or a channel. One that
-/// borrows from its spawner belongs to a [scope](crate::scope()), which waits for it:
+/// What such a goroutine uses must be its own (`'static`): moved into it, or shared through an
+/// `Arc` or a channel. One that borrows from its spawner belongs to a [scope](crate::scope()),
+/// which waits for it:
 ///
 /// ```
 /// use narrowboat::{run, scope};

@@ -1,20 +1,24 @@
 //! A goroutine as an allocation: first its closure, then, in the same place, its outcome.
 //!
-//! A task has two owners, the runtime and the [`JoinHandle`](super::join::JoinHandle), who meet in one word:
+//! A task has two owners, the runtime and the [`JoinHandle`](super::join::JoinHandle), who meet in
+//! one word:
 //!
-//! 1. The word starts at `RUNNING`. The runtime runs the closure once and writes the outcome in its place. If it finds
-//!    `DETACHED` when it starts (most handles are dropped at once) it is the only owner: it frees the task before it
-//!    runs the closure, drops the outcome, and there are no further steps.
-//! 2. The runtime then sets `DONE` in the word and looks at what was there:
-//!    - nothing: the handle is somewhere; it will find `DONE`. The runtime never touches the task again.
-//!    - the handle was dropped (`DETACHED`): nobody wants the outcome. The runtime drops it and frees the task.
-//!    - a waiter's address: the handle's owner waits in `join`. The runtime wakes it, and never touches the task again.
-//! 3. The handle, when joined, exchanges `RUNNING` for its waiter's address and parks; if `DONE` came first it does
-//!    not wait. Either way it then takes the outcome and frees the task.
-//! 4. The handle, when dropped, sets `DETACHED`; if `DONE` came first, it drops the outcome and frees the task.
+//! 1. The word starts at `RUNNING`. The runtime runs the closure once and writes the outcome in its
+//!    place. If it finds `DETACHED` when it starts (most handles are dropped at once) it is the
+//!    only owner: it frees the task before it runs the closure, drops the outcome, and there are no
+//!    further steps.
+//! 2. The runtime then sets `DONE` in the word and looks at what was there: - nothing: the handle
+//!    is somewhere; it will find `DONE`. The runtime never touches the task again. - the handle was
+//!    dropped (`DETACHED`): nobody wants the outcome. The runtime drops it and frees the task. - a
+//!    waiter's address: the handle's owner waits in `join`. The runtime wakes it, and never touches
+//!    the task again.
+//! 3. The handle, when joined, exchanges `RUNNING` for its waiter's address and parks; if `DONE`
+//!    came first it does not wait. Either way it then takes the outcome and frees the task.
+//! 4. The handle, when dropped, sets `DETACHED`; if `DONE` came first, it drops the outcome and
+//!    frees the task.
 //!
-//! Orderings: setting `DONE` releases the outcome and acquires the waiter; the handle's side acquires it. `DETACHED`
-//! releases the handle's last use of the task to whoever frees it.
+//! Orderings: setting `DONE` releases the outcome and acquires the waiter; the handle's side
+//! acquires it. `DETACHED` releases the handle's last use of the task to whoever frees it.
 
 use super::failure::{Panic, Trace};
 use super::local::Locals;
@@ -36,7 +40,8 @@ const RUNNING: usize = 0;
 const DONE: usize = 1;
 const DETACHED: usize = 2;
 
-/// The word in which the runtime and the handle meet. Anything but the three constants is a waiter's address.
+/// The word in which the runtime and the handle meet. Anything but the three constants is a
+/// waiter's address.
 pub(crate) struct JoinWord(AtomicUsize);
 
 /// What the runtime must do after a task has finished.
@@ -192,7 +197,8 @@ impl Origin {
         self.extras().and_then(|extras| unsafe { (*extras).name.as_ref() })
     }
 
-    /// What the goroutine has come by, or nothing yet. Called by the goroutine, which alone changes its origin.
+    /// What the goroutine has come by, or nothing yet. Called by the goroutine, which alone changes
+    /// its origin.
     pub(crate) fn late(&mut self) -> &mut Late {
         if self.extras().is_none() {
             // One store of one word: a handler that interrupts us here may look at the origin.
@@ -204,7 +210,8 @@ impl Origin {
             }
         }
         let extras = self.extras().expect("just made");
-        // SAFETY: made by `with` from a box that is freed only in `drop`; and `&mut self` makes this the only access.
+        // SAFETY: made by `with` from a box that is freed only in `drop`; and `&mut self` makes
+        // this the only access.
         unsafe { (*extras).late.get_or_insert_default() }
     }
 
@@ -247,7 +254,8 @@ pub(crate) struct Header {
 
 /// What depends on a task's types.
 struct Types {
-    /// Runs the closure to its end and leaves the outcome. A C function, so that the first frame of a stack can call it.
+    /// Runs the closure to its end and leaves the outcome. A C function, so that the first frame of
+    /// a stack can call it.
     run: unsafe extern "C" fn(usize),
     /// Frees the task; its outcome is moved to the place given, or dropped.
     free: unsafe fn(TaskPtr, Option<NonNull<()>>),
@@ -270,8 +278,8 @@ union Body<F, T> {
 #[repr(transparent)]
 pub(crate) struct TaskPtr(NonNull<Header>);
 
-// SAFETY: a task may be run and joined on any thread: its closure and outcome are `Send` (bounds of `TaskPtr::new`),
-// and the header is shared by the protocol above.
+// SAFETY: a task may be run and joined on any thread: its closure and outcome are `Send` (bounds of
+// `TaskPtr::new`), and the header is shared by the protocol above.
 unsafe impl Send for TaskPtr {}
 // SAFETY: as above.
 unsafe impl Sync for TaskPtr {}
@@ -297,7 +305,8 @@ impl TaskPtr {
     /// The header.
     ///
     /// # Safety
-    /// The caller is one of the task's two owners and does not give it up while it uses the reference.
+    /// The caller is one of the task's two owners and does not give it up while it uses the
+    /// reference.
     pub(crate) unsafe fn header<'a>(self) -> &'a Header {
         // SAFETY: an owner keeps the task alive.
         unsafe { self.0.as_ref() }
@@ -315,8 +324,8 @@ impl TaskPtr {
         }
     }
 
-    /// What the goroutine's stack begins with, step 1: a function that runs the closure, and its argument; and whether the
-    /// runtime still owns the task after that.
+    /// What the goroutine's stack begins with, step 1: a function that runs the closure, and its
+    /// argument; and whether the runtime still owns the task after that.
     ///
     /// # Safety
     /// Called once, by the runtime, which then calls the function once, on the goroutine's stack.
@@ -365,8 +374,8 @@ impl TaskPtr {
     /// Called by the handle, which gives the task up. `T` is the task's.
     pub(crate) unsafe fn join<T>(self, at: &'static Location<'static>) -> Result<T, Panic> {
         let mut outcome = MaybeUninit::<Result<T, Panic>>::uninit();
-        // SAFETY: the handle owns the task until it frees it here. Once the task is done the outcome is there, and
-        // `free` moves it to where we say.
+        // SAFETY: the handle owns the task until it frees it here. Once the task is done the
+        // outcome is there, and `free` moves it to where we say.
         unsafe {
             let header = self.header();
             if !header.join.is_done() {
@@ -423,8 +432,8 @@ unsafe fn describe(task: usize, each: &mut dyn FnMut(Thing)) {
 const ALONE: usize = 1;
 
 /// # Safety
-/// `task` is the address of a task of these types, which holds its closure and is run once; with the mark `ALONE` if
-/// the handle has given the task up.
+/// `task` is the address of a task of these types, which holds its closure and is run once; with
+/// the mark `ALONE` if the handle has given the task up.
 unsafe extern "C" fn run<F: FnOnce() -> T, T>(task: usize) {
     let alone = task & ALONE != 0;
     let task = (task & !ALONE) as *mut Task<F, T>;
@@ -442,14 +451,15 @@ unsafe extern "C" fn run<F: FnOnce() -> T, T>(task: usize) {
 
 /// Takes the closure out of a task, and frees the task if the runtime is its only owner.
 ///
-/// A function of its own, because what must outlive a call has a place of its own in the caller's frame: the closure
-/// would be there twice for as long as the goroutine lives.
+/// A function of its own, because what must outlive a call has a place of its own in the caller's
+/// frame: the closure would be there twice for as long as the goroutine lives.
 ///
 /// # Safety
 /// As for [`run`].
 #[inline(never)]
 unsafe fn take_closure<F, T>(task: *mut Task<F, T>, alone: bool) -> F {
-    // SAFETY: by contract; nobody else touches the body before the runtime has said that it is done.
+    // SAFETY: by contract; nobody else touches the body before the runtime has said that it is
+    // done.
     unsafe {
         let closure = ManuallyDrop::take(&mut (*(*task).body.get()).closure);
         if alone {
@@ -460,14 +470,15 @@ unsafe fn take_closure<F, T>(task: *mut Task<F, T>, alone: bool) -> F {
     }
 }
 
-/// Drops an outcome that nobody wants. The panic of a destructor has been reported by the hook; its payload is not
-/// dropped, because that could panic again, with nobody left to catch it.
+/// Drops an outcome that nobody wants. The panic of a destructor has been reported by the hook; its
+/// payload is not dropped, because that could panic again, with nobody left to catch it.
 pub(super) fn discard(outcome: impl FnOnce()) {
     std::mem::forget(catch_unwind(AssertUnwindSafe(outcome)));
 }
 
 /// # Safety
-/// The task is of these types, holds its outcome, and the caller is its last owner. `to` has room for the outcome.
+/// The task is of these types, holds its outcome, and the caller is its last owner. `to` has room
+/// for the outcome.
 unsafe fn free<F, T>(task: TaskPtr, to: Option<NonNull<()>>) {
     // SAFETY: by contract. The box is freed when this returns or unwinds.
     unsafe {
@@ -496,7 +507,8 @@ mod models {
         outcome: UnsafeCell<u32>,
         /// Stands for all of the task that the handle uses before it gives the task up.
         header: UnsafeCell<u32>,
-        /// The handle's owner as a waiter: its own until it waits, then the runtime's until it is woken.
+        /// The handle's owner as a waiter: its own until it waits, then the runtime's until it is
+        /// woken.
         waiter: UnsafeCell<bool>,
         woken: AtomicBool,
         freed: AtomicUsize,
@@ -589,14 +601,17 @@ mod models {
         });
     }
 
-    /// A goroutine that ends against a handle that joins: the joiner never waits for nothing, and sees the outcome.
+    /// A goroutine that ends against a handle that joins: the joiner never waits for nothing, and
+    /// sees the outcome.
     #[test]
     fn loom_a_join_sees_the_outcome_or_is_woken() {
-        // Without the look of step 1, of two loads by one thread loom takes only the last into account.
+        // Without the look of step 1, of two loads by one thread loom takes only the last into
+        // account.
         both(Shared::finish, Shared::join);
     }
 
-    /// A goroutine that starts and ends against a handle that is dropped: exactly one of them frees the task.
+    /// A goroutine that starts and ends against a handle that is dropped: exactly one of them frees
+    /// the task.
     #[test]
     fn loom_a_detached_task_is_freed_once() {
         both(Shared::run, Shared::drop);

@@ -4,11 +4,11 @@
 //! global allocator keeps, for what the scheduler's queues keep, and for those of crates that the
 //! program names. Thread-locals of C code stay with the processor.
 //!
-//! The names in the module's file tell Rust's thread-locals from C's; a stripped file has none. Then
-//! all bytes are taken for Rust's, unless a thread that does nothing but allocate changes some: then
-//! the bytes of an allocator are among them, and how many cannot be told. In that case, and wherever
-//! else the bytes cannot be told apart, goroutines of a processor share its thread-locals, and that
-//! is said once on standard error and in [`stats`](crate::stats).
+//! The names in the module's file tell Rust's thread-locals from C's; a stripped file has none.
+//! Then all bytes are taken for Rust's, unless a thread that does nothing but allocate changes
+//! some: then the bytes of an allocator are among them, and how many cannot be told. In that case,
+//! and wherever else the bytes cannot be told apart, goroutines of a processor share its
+//! thread-locals, and that is said once on standard error and in [`stats`](crate::stats).
 
 use super::probe::{self, Findings};
 use crate::diag::say;
@@ -50,7 +50,8 @@ const OF_THREADS: [&str; 2] = ["narrowboat_runtime::locals::ours", "narrowboat_r
 /// Words of a C++ runtime's part.
 pub(super) const EXCEPTION_WORDS: usize = 2;
 
-/// The map, which has been made when the runtime started. Without words if thread-locals are shared.
+/// The map, which has been made when the runtime started. Without words if thread-locals are
+/// shared.
 #[inline]
 pub(crate) fn in_force() -> &'static Map {
     MAP.get().expect("the map is made before there is a processor")

@@ -1,9 +1,9 @@
 //! The runtime's own thread-locals, in one struct.
 //!
 //! They say what a *processor* or a plain thread is doing, so they stay in place when goroutines
-//! take turns: [`super::map`] leaves this struct out of what is exchanged. None has a destructor, so
-//! each can be read at any time, also in a signal handler and in the last destructors of a thread;
-//! what has to happen at the end of a plain thread is done by one guard, [`END`].
+//! take turns: [`super::map`] leaves this struct out of what is exchanged. None has a destructor,
+//! so each can be read at any time, also in a signal handler and in the last destructors of a
+//! thread; what has to happen at the end of a plain thread is done by one guard, [`END`].
 
 use crate::goroutine::local::{self, Locals};
 use crate::goroutine::record::Record;

@@ -1,11 +1,11 @@
 //! A processor's part: which goroutine's thread-locals are in place, and the exchange.
 //!
 //! Touched only by the code that carries the processor. Invariants:
-//! - The bytes in place are those of the `owner`: a goroutine, the processor's own code (`HOST`: its
-//!   loop when it needs std, or a pinned worker), or of a new thread.
+//! - The bytes in place are those of the `owner`: a goroutine, the processor's own code (`HOST`:
+//!   its loop when it needs std, or a pinned worker), or of a new thread.
 //! - All others have theirs in their [`Private`], or have none and are as a new thread.
-//! - `differ` says, for each word, whether what is in place may differ from a new thread's since the
-//!   last exchange. It is not kept up while an owner runs.
+//! - `differ` says, for each word, whether what is in place may differ from a new thread's since
+//!   the last exchange. It is not kept up while an owner runs.
 
 use super::map::{self, Map};
 use super::ours;
@@ -60,7 +60,8 @@ impl Resident {
     /// For the calling thread's block. What is in place is taken for the processor's own.
     pub(crate) fn of_this_thread() -> Resident {
         let map = map::in_force();
-        // Found by what is in it: a module that was loaded late has its block anywhere, once it is used.
+        // Found by what is in it: a module that was loaded late has its block anywhere, once it is
+        // used.
         let base = ours::with(|ours| ptr::from_ref(ours).addr()) - map.ours;
         let mut places = Vec::new();
         for word in &map.words {
@@ -96,8 +97,8 @@ impl Resident {
     /// Puts a goroutine's bytes in place.
     ///
     /// # Safety
-    /// Called by the loop of the processor. The record is one of this processor's goroutines', which
-    /// runs next.
+    /// Called by the loop of the processor. The record is one of this processor's goroutines',
+    /// which runs next.
     #[inline(always)]
     pub(crate) unsafe fn install(&mut self, goroutine: *mut Record) {
         if self.owner == goroutine {
@@ -305,8 +306,8 @@ impl Resident {
         self.bring(None);
     }
 
-    /// Under the stress mode: saves the owner's bytes although nothing wants the place, and leaves a
-    /// pattern, so that code of the runtime that uses a goroutine's thread-local is found out.
+    /// Under the stress mode: saves the owner's bytes although nothing wants the place, and leaves
+    /// a pattern, so that code of the runtime that uses a goroutine's thread-local is found out.
     ///
     /// # Safety
     /// Called by the loop of the processor, between goroutines.
@@ -435,12 +436,12 @@ fn in_pairs(places: &[Place], first_number: usize, end: usize) -> Vec<Pair> {
     pairs
 }
 
-/// std made a handle for the goroutine as for a thread, and would give its own reference up when the
-/// thread ends.
+/// std made a handle for the goroutine as for a thread, and would give its own reference up when
+/// the thread ends.
 fn give_back_handle() {
     let handle = std::thread::current();
-    // SAFETY: the thread-local owns one reference and is about to be overwritten, so that reference is
-    // ours to drop. What is read is the same pointer as `handle`'s own.
+    // SAFETY: the thread-local owns one reference and is about to be overwritten, so that reference
+    // is ours to drop. What is read is the same pointer as `handle`'s own.
     drop(unsafe { ptr::read(&handle) });
     drop(handle);
 }

@@ -1,24 +1,28 @@
 //! The one word that decides which event ends a wait.
 //!
-//! A blocked party may be waiting for several things at once: arms of a select, a deadline, a close. Exactly one
-//! of them may end the wait, and whichever does must be the only one to hand over a value and to wake the party.
+//! A blocked party may be waiting for several things at once: arms of a select, a deadline, a
+//! close. Exactly one of them may end the wait, and whichever does must be the only one to hand
+//! over a value and to wake the party.
 //!
 //! The protocol, step by step:
 //!
 //! 1. The party stores `WAITING` before it publishes anything.
 //! 2. It publishes its wait nodes, each under the lock of the queue it goes into.
 //! 3. Whoever wants to end the wait exchanges `WAITING` for an outcome. One exchange succeeds.
-//! 4. The winner, and nobody else, moves the value (if there is one) and then wakes the party, once.
+//! 4. The winner, and nobody else, moves the value (if there is one) and then wakes the party,
+//!    once.
 //! 5. The party, once woken, reads the outcome.
 //!
-//! Orderings: step 1 may be relaxed, because the lock in step 2 publishes it. Step 3 acquires, so that the winner
-//! sees the node it is about to use even if it reached the party by another way than the lock, and releases
-//! nothing by itself: what the winner writes in step 4 is published by the wake-up (the inbox, or the thread's
-//! own `awake` word), which is also what step 5 is ordered by.
+//! Orderings: step 1 may be relaxed, because the lock in step 2 publishes it. Step 3 acquires, so
+//! that the winner sees the node it is about to use even if it reached the party by another way
+//! than the lock, and releases nothing by itself: what the winner writes in step 4 is published by
+//! the wake-up (the inbox, or the thread's own `awake` word), which is also what step 5 is ordered
+//! by.
 
 use crate::shim::{AtomicU32, Ordering};
 
-/// How a wait ended. `0` and `1` are taken; everything from [`Outcome::FIRST`] on is the caller's to define.
+/// How a wait ended. `0` and `1` are taken; everything from [`Outcome::FIRST`] on is the caller's
+/// to define.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Outcome(pub u32);
 
@@ -85,7 +89,8 @@ mod models {
     // SAFETY: as above.
     unsafe impl Sync for Shared {}
 
-    /// Two events that both want to end one wait: one wins, its value arrives, and the party is woken once.
+    /// Two events that both want to end one wait: one wins, its value arrives, and the party is
+    /// woken once.
     #[test]
     fn loom_two_events_end_a_wait_once() {
         loom::model(|| {
@@ -101,7 +106,8 @@ mod models {
                     let shared = shared.clone();
                     thread::spawn(move || {
                         if shared.claim.try_end(Outcome(n)) {
-                            // SAFETY: the winner is the only one to touch the value before the wake-up.
+                            // SAFETY: the winner is the only one to touch the value before the
+                            // wake-up.
                             shared.value.with_mut(|v| unsafe { *v = n });
                             assert!(!shared.awake.swap(true, Ordering::Release), "woken twice");
                         }

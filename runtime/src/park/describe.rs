@@ -1,10 +1,12 @@
 //! What is waited for, in words.
 //!
-//! A wait leaves an address behind (the `object` of [`Waiter::begin`](super::Waiter::begin)), and what lies there is known only to the
-//! crate that has begun it. So each crate says, once for each of its reasons, how that is put into words; a dump asks.
+//! A wait leaves an address behind (the `object` of [`Waiter::begin`](super::Waiter::begin)), and
+//! what lies there is known only to the crate that has begun it. So each crate says, once for each
+//! of its reasons, how that is put into words; a dump asks.
 //!
-//! Whoever asks carries the goroutine's processor while the goroutine is parked in that wait, with its stack in place: what it has
-//! borrowed for its wait is alive, be it on its stack, and it cannot go on meanwhile.
+//! Whoever asks carries the goroutine's processor while the goroutine is parked in that wait, with
+//! its stack in place: what it has borrowed for its wait is alive, be it on its stack, and it
+//! cannot go on meanwhile.
 
 use super::Reason;
 use crate::lock::OnceLock;
@@ -28,8 +30,8 @@ pub struct Thing {
 /// Shows `each` thing that a party waits for whose wait has this object.
 ///
 /// # Safety
-/// The object is that of a wait for the reason that the function is for; the party is parked in it, and stays so until this returns. The
-/// party's stack is in place.
+/// The object is that of a wait for the reason that the function is for; the party is parked in it,
+/// and stays so until this returns. The party's stack is in place.
 pub type Describe = unsafe fn(object: usize, each: &mut dyn FnMut(Thing));
 
 static DESCRIBERS: [OnceLock<Describe>; Reason::COUNT] = [const { OnceLock::new() }; _];
@@ -54,8 +56,8 @@ pub(crate) unsafe fn describe(reason: Reason, object: usize, each: &mut dyn FnMu
     }
 }
 
-/// What a thing keeps to say who has it: the lowest bits of the calling goroutine's number, which are not zero; zero on a
-/// plain thread.
+/// What a thing keeps to say who has it: the lowest bits of the calling goroutine's number, which
+/// are not zero; zero on a plain thread.
 #[inline]
 pub fn tag() -> u16 {
     // SAFETY: the running goroutine's record is live, and its number never changes.

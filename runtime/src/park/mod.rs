@@ -1,19 +1,22 @@
-//! The one suspension point: a goroutine or a thread waits here, and whoever ends the wait wakes it here.
+//! The one suspension point: a goroutine or a thread waits here, and whoever ends the wait wakes it
+//! here.
 //!
 //! Every blocking operation of every crate of Narrowboat has the same shape:
 //!
 //! 1. `let me = Waiter::begin(..)`: who is blocking, goroutine or plain thread, and for what.
 //! 2. Under the lock of the thing waited for: look once more, then prepare and push a [`WaitNode`].
 //! 3. Release the lock and [`Waiter::park`].
-//! 4. The counterpart, under the same lock, takes the node with [`WaitQueue::pop_claim`], moves the value through
-//!    the node's cell, releases the lock and calls [`Waiter::unpark`], exactly once.
+//! 4. The counterpart, under the same lock, takes the node with [`WaitQueue::pop_claim`], moves the
+//!    value through the node's cell, releases the lock and calls [`Waiter::unpark`], exactly once.
 //!
 //! An operation that changes or publishes anything before step 1 asks first whether it may wait at
 //! all, see [`assert_may_park`].
 //!
-//! Between steps 2 and 3 the party calls nothing of the runtime but [`Waiter::unpark`] for others, which neither parks nor
-//! gives way. A wake-up that comes between them is not lost: a goroutine's processor reads its inbox only after the goroutine has switched out, and a thread looks at
-//! its `awake` word before it sleeps. There are no spurious returns: who comes back from `park` has been claimed.
+//! Between steps 2 and 3 the party calls nothing of the runtime but [`Waiter::unpark`] for others,
+//! which neither parks nor gives way. A wake-up that comes between them is not lost: a goroutine's
+//! processor reads its inbox only after the goroutine has switched out, and a thread looks at its
+//! `awake` word before it sleeps. There are no spurious returns: who comes back from `park` has
+//! been claimed.
 //!
 //! This module is for the crates of Narrowboat; programs use channels and sockets instead.
 
@@ -68,12 +71,13 @@ impl Head {
 
 /// A party that is blocking: the calling goroutine, or the calling plain thread.
 ///
-/// The handle is valid from [`begin`](Waiter::begin) until the party returns from [`park`](Waiter::park); records
-/// behind it are never unmapped.
+/// The handle is valid from [`begin`](Waiter::begin) until the party returns from
+/// [`park`](Waiter::park); records behind it are never unmapped.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Waiter(NonNull<Head>);
 
-// SAFETY: a handle is an address; the record behind it is shared by rules stated with each of its fields.
+// SAFETY: a handle is an address; the record behind it is shared by rules stated with each of its
+// fields.
 unsafe impl Send for Waiter {}
 // SAFETY: as above.
 unsafe impl Sync for Waiter {}
@@ -81,9 +85,10 @@ unsafe impl Sync for Waiter {}
 impl Waiter {
     /// The calling party, with its claim word reset for a new wait.
     ///
-    /// Call it before any node of the wait is published. `reason`, `object` (the address of what is waited for, or what else
-    /// the reason's [`Describe`] takes, or 0) and `at` are kept for diagnostics. They are noted here and not when the party parks, because it may have been woken
-    /// before it does.
+    /// Call it before any node of the wait is published. `reason`, `object` (the address of what is
+    /// waited for, or what else the reason's [`Describe`] takes, or 0) and `at` are kept for
+    /// diagnostics. They are noted here and not when the party parks, because it may have been
+    /// woken before it does.
     ///
     /// # Panics
     /// Where the caller cannot be parked, with the reason. Where a lock is held, call
@@ -103,7 +108,8 @@ impl Waiter {
     pub fn try_begin(reason: Reason, object: usize, at: &'static Location<'static>) -> Option<Waiter> {
         let waiter = match refusal::parkable().ok()? {
             Some(record) => {
-                // SAFETY: the record is the running goroutine's own, and nobody else looks at it while it runs.
+                // SAFETY: the record is the running goroutine's own, and nobody else looks at it
+                // while it runs.
                 unsafe { (*record.as_ptr()).note_wait(reason, object, at) };
                 Waiter(record.cast())
             }
@@ -127,8 +133,8 @@ impl Waiter {
 
     #[inline]
     fn head(&self) -> &Head {
-        // SAFETY: records of goroutines stand in slabs and records of threads are recycled: the memory is a
-        // record for as long as anybody holds a handle within the handle's validity.
+        // SAFETY: records of goroutines stand in slabs and records of threads are recycled: the
+        // memory is a record for as long as anybody holds a handle within the handle's validity.
         unsafe { self.0.as_ref() }
     }
 
@@ -155,7 +161,8 @@ impl Waiter {
     #[inline]
     pub fn node(&self) -> NonNull<WaitNode> {
         match self.head().kind {
-            // SAFETY: the kind says that the head is the start of such a record; only the address is taken.
+            // SAFETY: the kind says that the head is the start of such a record; only the address
+            // is taken.
             Kind::Goroutine => unsafe {
                 NonNull::new_unchecked(&raw mut (*self.0.cast::<Record>().as_ptr()).node)
             },
@@ -168,17 +175,20 @@ impl Waiter {
 
     /// Blocks the calling party until something ends its wait; says what did.
     ///
-    /// A `deadline` makes [`Outcome::TIMED_OUT`] possible; nodes must then not be prepared as `sole`, and after a timeout
-    /// the caller takes its nodes out of their queues before it returns.
+    /// A `deadline` makes [`Outcome::TIMED_OUT`] possible; nodes must then not be prepared as
+    /// `sole`, and after a timeout the caller takes its nodes out of their queues before it
+    /// returns.
     ///
     /// # Safety
-    /// `self` came from the calling party's latest `begin`, and at least one node that stands for it was published,
-    /// or a deadline was given (otherwise it sleeps for ever, which is safe but not useful).
+    /// `self` came from the calling party's latest `begin`, and at least one node that stands for
+    /// it was published, or a deadline was given (otherwise it sleeps for ever, which is safe but
+    /// not useful).
     #[inline]
     pub unsafe fn park(self, deadline: Option<Instant>) -> Outcome {
         match self.head().kind {
             Kind::Goroutine => {
-                // SAFETY: `begin` gave this handle to the goroutine that calls us, so it is the current one.
+                // SAFETY: `begin` gave this handle to the goroutine that calls us, so it is the
+                // current one.
                 unsafe { processor::park(self.0.cast::<Record>(), deadline) }
                 self.claim().outcome()
             }
@@ -187,7 +197,8 @@ impl Waiter {
         }
     }
 
-    /// Ends the wait with `outcome`, if nothing has before. The caller then owes the party its wake-up.
+    /// Ends the wait with `outcome`, if nothing has before. The caller then owes the party its
+    /// wake-up.
     ///
     /// For waits without a queue (a join, a timer). With a queue, use [`WaitQueue::pop_claim`].
     #[inline]
@@ -198,8 +209,8 @@ impl Waiter {
     /// Wakes the party whose wait the caller has just ended.
     ///
     /// # Safety
-    /// The caller won the claim of this wait, has moved whatever value belongs to it, and calls this once. After
-    /// the call it touches neither the handle nor the party's nodes.
+    /// The caller won the claim of this wait, has moved whatever value belongs to it, and calls
+    /// this once. After the call it touches neither the handle nor the party's nodes.
     #[inline]
     pub unsafe fn unpark(self) {
         match self.head().kind {
@@ -214,10 +225,11 @@ impl Waiter {
 /// Whether there has been a channel that something outside of the program's threads can fill.
 static CHANNELS_REACH_OUTSIDE: AtomicBool = AtomicBool::new(false);
 
-/// Says that from now on a select may be waiting for something outside of the program's threads, so that no
-/// such wait is a sign of a deadlock any more.
+/// Says that from now on a select may be waiting for something outside of the program's threads, so
+/// that no such wait is a sign of a deadlock any more.
 pub fn note_channel_to_outside() {
-    // Relaxed: the wait that this is about begins later on the same thread, and is seen by way of its own words.
+    // Relaxed: the wait that this is about begins later on the same thread, and is seen by way of
+    // its own words.
     CHANNELS_REACH_OUTSIDE.store(true, Ordering::Relaxed);
 }
 
@@ -225,8 +237,9 @@ pub(crate) fn channels_reach_outside() -> bool {
     CHANNELS_REACH_OUTSIDE.load(Ordering::Relaxed)
 }
 
-/// Shows `f` the state of a small random generator that the calling thread or processor has to itself;
-/// zero until it is first set. It is no thread-local of a goroutine's, so using it costs none.
+/// Shows `f` the state of a small random generator that the calling thread or processor has to
+/// itself; zero until it is first set. It is no thread-local of a goroutine's, so using it costs
+/// none.
 #[inline]
 pub fn random_state<R>(f: impl FnOnce(&std::cell::Cell<u64>) -> R) -> R {
     crate::locals::ours::with(|ours| f(&ours.random))

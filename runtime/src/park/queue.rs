@@ -1,11 +1,12 @@
 //! Intrusive queues of waiting parties.
 //!
-//! A [`WaitNode`] stands in at most one [`WaitQueue`] at a time and is unlinked in constant time. Nodes live on the
-//! heap (in the goroutine's record, in the thread's record, or in a boxed slice for a select), never on a
-//! goroutine's stack, because a parked goroutine's stack may be copied away.
+//! A [`WaitNode`] stands in at most one [`WaitQueue`] at a time and is unlinked in constant time.
+//! Nodes live on the heap (in the goroutine's record, in the thread's record, or in a boxed slice
+//! for a select), never on a goroutine's stack, because a parked goroutine's stack may be copied
+//! away.
 //!
-//! A queue has no lock of its own: it stands inside the lock of what it belongs to (a channel, a socket
-//! direction), and that lock guards the links of every node in it.
+//! A queue has no lock of its own: it stands inside the lock of what it belongs to (a channel, a
+//! socket direction), and that lock guards the links of every node in it.
 
 use super::{Outcome, Waiter};
 use std::mem::MaybeUninit;
@@ -25,7 +26,8 @@ pub struct WaitNode {
     /// Nobody but the holder of this queue's lock can end the wait: no deadline, no other arm.
     sole: bool,
     linked: bool,
-    /// What the two parties tell each other about the wait; its values are the queue owner's to define.
+    /// What the two parties tell each other about the wait; its values are the queue owner's to
+    /// define.
     note: u8,
     cell: NodeCell,
 }
@@ -45,8 +47,8 @@ impl WaitNode {
         }
     }
 
-    /// Makes the node ready to stand for `waiter`, whose wait ends with `outcome` if this node is chosen.
-    /// `sole` promises that only the holder of the queue's lock can end this wait.
+    /// Makes the node ready to stand for `waiter`, whose wait ends with `outcome` if this node is
+    /// chosen. `sole` promises that only the holder of the queue's lock can end this wait.
     #[inline]
     pub fn prepare(&mut self, waiter: Waiter, outcome: Outcome, sole: bool) {
         debug_assert!(!self.linked);
@@ -61,9 +63,9 @@ impl WaitNode {
         &mut self.cell
     }
 
-    /// The byte that the party leaves for whoever ends its wait, and finds changed (or not) when it wakes. Like
-    /// the cell, it is the party's until the node is pushed, then the queue's lock guards it, then it is the
-    /// claimer's until the wake-up.
+    /// The byte that the party leaves for whoever ends its wait, and finds changed (or not) when it
+    /// wakes. Like the cell, it is the party's until the node is pushed, then the queue's lock
+    /// guards it, then it is the claimer's until the wake-up.
     #[inline]
     pub fn note(&self) -> u8 {
         self.note
@@ -97,8 +99,8 @@ impl WaitNode {
         self.waiter.expect("a wait node in a queue has a waiter")
     }
 
-    /// Ends the party's wait by way of this node: true for exactly one caller per wait. `outcome` replaces the
-    /// node's own (a close, for example).
+    /// Ends the party's wait by way of this node: true for exactly one caller per wait. `outcome`
+    /// replaces the node's own (a close, for example).
     fn claim(&self, outcome: Option<Outcome>) -> bool {
         let outcome = outcome.unwrap_or(self.outcome);
         if self.sole {
@@ -122,8 +124,8 @@ pub struct WaitQueue {
     tail: Option<NonNull<WaitNode>>,
 }
 
-// SAFETY: a queue is only pointers to nodes; whoever holds the lock around it may follow them, on any thread
-// (contract of `push`).
+// SAFETY: a queue is only pointers to nodes; whoever holds the lock around it may follow them, on
+// any thread (contract of `push`).
 unsafe impl Send for WaitQueue {}
 
 impl WaitQueue {
@@ -132,7 +134,8 @@ impl WaitQueue {
         WaitQueue { head: None, tail: None }
     }
 
-    /// Whether nobody stands here. A node whose wait another arm has ended may still stand here for a moment.
+    /// Whether nobody stands here. A node whose wait another arm has ended may still stand here for
+    /// a moment.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.head.is_none()
@@ -141,8 +144,9 @@ impl WaitQueue {
     /// Puts a prepared node last.
     ///
     /// # Safety
-    /// The node stands in no queue, stays at its address and alive until it was removed or popped and the
-    /// queue's lock was released after that, and is touched meanwhile by nobody who does not hold that lock.
+    /// The node stands in no queue, stays at its address and alive until it was removed or popped
+    /// and the queue's lock was released after that, and is touched meanwhile by nobody who does
+    /// not hold that lock.
     pub unsafe fn push(&mut self, node: NonNull<WaitNode>) {
         step();
         // SAFETY: alive and ours while the lock is held, by this function's contract.
@@ -184,11 +188,12 @@ impl WaitQueue {
         true
     }
 
-    /// Takes out the first node whose wait this call can end, ending it with the node's own outcome, or with
-    /// `outcome` if one is given. Nodes whose wait was ended by something else are taken out and passed over.
+    /// Takes out the first node whose wait this call can end, ending it with the node's own
+    /// outcome, or with `outcome` if one is given. Nodes whose wait was ended by something else are
+    /// taken out and passed over.
     ///
-    /// The caller now owes that party a value (if the protocol passes one through the node's cell) and one
-    /// [`Waiter::unpark`]. Until the unpark the node stays valid.
+    /// The caller now owes that party a value (if the protocol passes one through the node's cell)
+    /// and one [`Waiter::unpark`]. Until the unpark the node stays valid.
     pub fn pop_claim(&mut self, outcome: Option<Outcome>) -> Option<NonNull<WaitNode>> {
         loop {
             let node = self.head?;
@@ -226,12 +231,14 @@ impl WaitQueue {
         (None, taken_out)
     }
 
-    /// Whether a node stands here whose wait has not been ended. Takes as long as there are ended ones at the front.
+    /// Whether a node stands here whose wait has not been ended. Takes as long as there are ended
+    /// ones at the front.
     pub fn has_waiting(&self) -> bool {
         let mut at = self.head;
         while let Some(node) = at {
-            // SAFETY: a node in the queue is alive and guarded by the lock that the caller holds. Its party begins no
-            // other wait before it has taken the node out, so the claim is still that of this wait.
+            // SAFETY: a node in the queue is alive and guarded by the lock that the caller holds.
+            // Its party begins no other wait before it has taken the node out, so the claim is
+            // still that of this wait.
             let node = unsafe { node.as_ref() };
             step();
             if node.waiter().claim().is_waiting() {
@@ -242,8 +249,9 @@ impl WaitQueue {
         false
     }
 
-    /// Whether a node stands here that is not one of `waiter`'s own. Like [`is_empty`](WaitQueue::is_empty), it
-    /// counts nodes whose wait has just been ended elsewhere. Takes as long as `waiter` has nodes at the front.
+    /// Whether a node stands here that is not one of `waiter`'s own. Like
+    /// [`is_empty`](WaitQueue::is_empty), it counts nodes whose wait has just been ended elsewhere.
+    /// Takes as long as `waiter` has nodes at the front.
     pub fn has_other_than(&self, waiter: Waiter) -> bool {
         let mut at = self.head;
         while let Some(node) = at {
@@ -318,7 +326,8 @@ mod tests {
                 assert_eq!(steps(|| enter(&mut queue, *mine, second)).0, 1);
                 assert_eq!(steps(|| queue.remove(*mine)), (1, true));
                 assert_eq!(steps(|| queue.pop_claim(None)), (1, Some(others[0])));
-                // All the others are of a party that has just been claimed. Each is passed over once in its life.
+                // All the others are of a party that has just been claimed. Each is passed over
+                // once in its life.
                 enter(&mut queue, *mine, second);
                 assert_eq!(steps(|| queue.pop_claim(None)), (others.len(), Some(*mine)));
                 assert!(queue.is_empty());

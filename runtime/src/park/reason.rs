@@ -53,10 +53,11 @@ pub enum Reason {
     Never,
     /// What processors have to tell of their goroutines ([`dump`](crate::dump())).
     Inspection,
-    /// A word of memory that another party changes: a lock of std's, `thread::park`, or what else is
-    /// built on these.
+    /// A word of memory that another party changes: a lock of std's, `thread::park`, or what else
+    /// is built on these.
     Futex,
-    /// Its turn on its stack slot, which another goroutine holds while it waits for a word of memory.
+    /// Its turn on its stack slot, which another goroutine holds while it waits for a word of
+    /// memory.
     Slot,
 }
 

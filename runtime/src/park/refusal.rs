@@ -67,7 +67,8 @@ pub fn assert_may_park() {
     }
 }
 
-/// Panics with the reason for which the calling code cannot wait where it is. Call it without any lock.
+/// Panics with the reason for which the calling code cannot wait where it is. Call it without any
+/// lock.
 #[cold]
 #[inline(never)]
 #[track_caller]

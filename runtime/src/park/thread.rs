@@ -1,7 +1,8 @@
 //! Plain threads as waiters.
 //!
-//! Each thread that ever blocks in a Narrowboat operation owns one record. Records are recycled, never freed, so a
-//! stale pointer to one is at worst a spurious wake-up of whoever owns it now, which every waiting loop tolerates.
+//! Each thread that ever blocks in a Narrowboat operation owns one record. Records are recycled,
+//! never freed, so a stale pointer to one is at worst a spurious wake-up of whoever owns it now,
+//! which every waiting loop tolerates.
 
 use super::queue::WaitNode;
 use super::{Head, Identity, Kind, Outcome, Reason, Waiter};
@@ -18,20 +19,24 @@ use std::ptr::NonNull;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Instant;
 
-/// A thread's place to wait. `head` comes first, so that a pointer to the head is a pointer to the record.
+/// A thread's place to wait. `head` comes first, so that a pointer to the head is a pointer to the
+/// record.
 #[repr(C)]
 pub(crate) struct ThreadWaiter {
     pub(super) head: Head,
     /// The thread's own node, for operations that wait in one queue.
     pub(super) node: UnsafeCell<WaitNode>,
-    /// Set by the waker after the value has been handed over; the thread leaves its wait on this alone.
+    /// Set by the waker after the value has been handed over; the thread leaves its wait on this
+    /// alone.
     awake: AtomicBool,
-    /// Written only while no wait is under way, by the owner; read by the owner, and by a waker between claim and wake.
+    /// Written only while no wait is under way, by the owner; read by the owner, and by a waker
+    /// between claim and wake.
     thread: UnsafeCell<Sleeper>,
     watch: Watch,
 }
 
-/// What the search for a deadlock wants to know. Of std, also in a model: it takes part in no protocol but its own.
+/// What the search for a deadlock wants to know. Of std, also in a model: it takes part in no
+/// protocol but its own.
 #[derive(Default)]
 struct Watch {
     /// Odd while the thread sleeps in a wait without a deadline. Written by the owner.
@@ -103,7 +108,8 @@ pub(crate) struct ParkedThreads {
     waits: Vec<(usize, u64)>,
 }
 
-/// Step 1 of the search for a deadlock. A wait that has been ended does not count, although the thread may still sleep.
+/// Step 1 of the search for a deadlock. A wait that has been ended does not count, although the
+/// thread may still sleep.
 pub(crate) fn parked_threads() -> ParkedThreads {
     let mut parked = ParkedThreads::default();
     for waiter in ALL.lock().unwrap_or_else(|e| e.into_inner()).iter() {
@@ -121,13 +127,15 @@ pub(crate) fn parked_threads() -> ParkedThreads {
 /// Records whose thread has ended.
 static FREE: Mutex<Vec<&'static ThreadWaiter>> = Mutex::new(Vec::new());
 
-// SAFETY: the fields are atomics, or cells whose access rule stands beside them: the owner while it does not
-// wait, the claimed waker (one at a time) or the holder of the node's queue lock while it does.
+// SAFETY: the fields are atomics, or cells whose access rule stands beside them: the owner while it
+// does not wait, the claimed waker (one at a time) or the holder of the node's queue lock while it
+// does.
 unsafe impl Sync for ThreadWaiter {}
 // SAFETY: nothing in the record is tied to the thread that made it.
 unsafe impl Send for ThreadWaiter {}
 
-/// The calling thread's record. It can be read until the very end of the thread, also by destructors.
+/// The calling thread's record. It can be read until the very end of the thread, also by
+/// destructors.
 #[cfg(not(loom))]
 fn known() -> Option<&'static ThreadWaiter> {
     ours::with(|ours| ours.waiter.get())
@@ -218,7 +226,8 @@ impl ThreadWaiter {
         self.watch.lock().sleeps
     }
 
-    /// Blocks until some event has ended the wait and handed over, or the deadline has. The owner calls it.
+    /// Blocks until some event has ended the wait and handed over, or the deadline has. The owner
+    /// calls it.
     pub(super) fn park(&self, deadline: Option<Instant>) -> Outcome {
         let mut wait = self.watch.lock();
         (wait.since, wait.sleeps) = (clock::now(), true);
@@ -267,9 +276,11 @@ impl ThreadWaiter {
     /// Called once per claim, by the winner.
     pub(super) fn unpark(&self) {
         trace::wakes_thread(std::ptr::from_ref(self).addr());
-        // SAFETY: the wait is not over until `awake` is set below, so the owner does not write the field now.
+        // SAFETY: the wait is not over until `awake` is set below, so the owner does not write the
+        // field now.
         let thread = unsafe { (*self.thread.get()).clone() };
-        // Release: publishes the value handed over. After this store the record may belong to another wait.
+        // Release: publishes the value handed over. After this store the record may belong to
+        // another wait.
         self.awake.store(true, Ordering::Release);
         thread.call();
     }
@@ -330,7 +341,8 @@ mod models {
                 None => state.0 += 1,
                 Some(node) => {
                     drop(state);
-                    // SAFETY: the claimed party reads the value after its wake-up, which comes once.
+                    // SAFETY: the claimed party reads the value after its wake-up, which comes
+                    // once.
                     unsafe {
                         self.value.with_mut(|value| *value += 1);
                         (*node.as_ptr()).waiter().unpark();
@@ -340,8 +352,8 @@ mod models {
         }
     }
 
-    /// A thread that waits twice is woken twice, and sees what each waker wrote: no wake-up is lost before it sleeps, and
-    /// none of the first wait is taken for one of the second.
+    /// A thread that waits twice is woken twice, and sees what each waker wrote: no wake-up is lost
+    /// before it sleeps, and none of the first wait is taken for one of the second.
     #[test]
     fn loom_a_thread_is_woken_from_each_wait() {
         loom::model(|| {
@@ -356,7 +368,8 @@ mod models {
         });
     }
 
-    /// A deadline against a wake-up: one of them ends the wait, and the permit is neither lost nor given twice.
+    /// A deadline against a wake-up: one of them ends the wait, and the permit is neither lost nor
+    /// given twice.
     #[test]
     fn loom_a_deadline_and_a_wake_up_end_a_wait_once() {
         loom::model(|| {

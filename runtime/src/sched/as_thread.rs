@@ -1,5 +1,6 @@
-//! What makes a goroutine a thread on its processor: the destructors and the end of its thread-locals
-//! ([`crate::locals`]), and waits in which its stack stays in place ([`crate::futex`]).
+//! What makes a goroutine a thread on its processor: the destructors and the end of its
+//! thread-locals ([`crate::locals`]), and waits in which its stack stays in place
+//! ([`crate::futex`]).
 //!
 //! Called by the running goroutine, which carries its processor.
 
@@ -12,8 +13,8 @@ use crate::stack::sharing;
 use std::ptr::NonNull;
 use std::time::Instant;
 
-/// Notes a destructor that the calling goroutine registers, if that is for one of the goroutine's own
-/// thread-locals.
+/// Notes a destructor that the calling goroutine registers, if that is for one of the goroutine's
+/// own thread-locals.
 ///
 /// # Safety
 /// The record is the calling goroutine's.
@@ -21,7 +22,8 @@ pub(crate) unsafe fn add_destructor(goroutine: NonNull<Record>, destructor: Dest
     // What the list hangs on moves when the goroutine is put away, so the allocator must not park
     // it here.
     let _native = Native::begin();
-    // SAFETY: the caller runs on this processor. No reference is held across a call that may switch.
+    // SAFETY: the caller runs on this processor. No reference is held across a call that may
+    // switch.
     unsafe {
         let resident = &(*Record::processor(goroutine).local.get()).resident;
         resident.contains(destructor.object.addr()) && {
@@ -34,8 +36,8 @@ pub(crate) unsafe fn add_destructor(goroutine: NonNull<Record>, destructor: Dest
 /// The last thing that a goroutine does with its thread-locals: they become a new thread's.
 ///
 /// # Safety
-/// The record is the calling goroutine's, whose destructors have run. It uses no thread-local of the
-/// program's after this.
+/// The record is the calling goroutine's, whose destructors have run. It uses no thread-local of
+/// the program's after this.
 pub(super) unsafe fn end_thread_locals(goroutine: NonNull<Record>) {
     // SAFETY: the caller runs on this processor.
     unsafe { (*Record::processor(goroutine).local.get()).resident.end_of_owner() }
@@ -49,8 +51,8 @@ pub(crate) fn may_park_for(word: usize) -> bool {
     unsafe { may_suspend(goroutine) && !(*Record::processor(goroutine).local.get()).resident.contains(word) }
 }
 
-/// Parks the calling goroutine with its stack left in place until it goes on, even if others want the
-/// slot.
+/// Parks the calling goroutine with its stack left in place until it goes on, even if others want
+/// the slot.
 ///
 /// # Safety
 /// As for [`Waiter::park`]; the caller is a goroutine.

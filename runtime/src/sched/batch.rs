@@ -1,12 +1,14 @@
 //! The loop of a processor: pick a goroutine, bring its stack in, run it until it switches back.
 //!
-//! It runs on the processor's own stack with the processor's thread pointer, and switches to the worker that carries it
-//! when it has nothing to run or has run a batch. No code of the user's runs on this stack.
+//! It runs on the processor's own stack with the processor's thread pointer, and switches to the
+//! worker that carries it when it has nothing to run or has run a batch. No code of the user's runs
+//! on this stack.
 //!
-//! A processor that has nothing to run hands the worker on by itself, if the processor that goes next is known: one that
-//! its last goroutine has woken something on. That is one exchange of stacks and thread pointers instead of two. The
-//! loop that is handed the worker puts the other processor down: not before it has left its stack, since from then on
-//! another worker may carry it.
+//! A processor that has nothing to run hands the worker on by itself, if the processor that goes
+//! next is known: one that its last goroutine has woken something on. That is one exchange of
+//! stacks and thread pointers instead of two. The loop that is handed the worker puts the other
+//! processor down: not before it has left its stack, since from then on another worker may carry
+//! it.
 
 use super::as_thread::end_thread_locals;
 use super::config::Stress;
@@ -30,12 +32,12 @@ use std::ptr::{self, NonNull};
 use std::sync::Once;
 use std::sync::atomic::Ordering;
 
-/// How long a batch lasts, in nanoseconds, when there is enough to run. A slice of time and not a number of
-/// goroutines: those that only pass a message on should stay where their stacks are warm, and those that compute
-/// should not keep other processors waiting.
+/// How long a batch lasts, in nanoseconds, when there is enough to run. A slice of time and not a
+/// number of goroutines: those that only pass a message on should stay where their stacks are warm,
+/// and those that compute should not keep other processors waiting.
 const SLICE: u64 = 50_000;
-/// How many times in a row a woken goroutine may go before the queue. Pairs that hand work to and fro stay
-/// resident and warm; the rest still get their turn.
+/// How many times in a row a woken goroutine may go before the queue. Pairs that hand work to and
+/// fro stay resident and warm; the rest still get their turn.
 const RUN_NEXT_IN_A_ROW: u32 = 16;
 /// The clock is looked at every so many turns.
 const CLOCK_EVERY: u32 = 4;
@@ -54,15 +56,17 @@ pub(super) enum Left {
 }
 
 impl Processor {
-    /// Runs a batch of this processor's goroutines on the calling worker, and of those that it hands the worker on to.
-    /// Returns the last one, which is to be put down, and why it has come back.
+    /// Runs a batch of this processor's goroutines on the calling worker, and of those that it
+    /// hands the worker on to. Returns the last one, which is to be put down, and why it has come
+    /// back.
     ///
     /// # Safety
-    /// The caller is `worker`, on its native stack, and holds the processor: it took it from a queue and nobody else
-    /// carries it.
+    /// The caller is `worker`, on its native stack, and holds the processor: it took it from a
+    /// queue and nobody else carries it.
     pub(super) unsafe fn carry(&'static self, worker: &Worker) -> (&'static Processor, Left) {
-        // SAFETY: holding the processor makes us its carrying thread. Its loop is suspended at `resting_sp` since it
-        // was prepared, or since the last batch ended. No reference is held across the switch.
+        // SAFETY: holding the processor makes us its carrying thread. Its loop is suspended at
+        // `resting_sp` since it was prepared, or since the last batch ended. No reference is held
+        // across the switch.
         unsafe {
             worker.take_up(self);
             let local = self.local.get();
@@ -92,14 +96,15 @@ impl Processor {
         self.scavenge.is_asked() || self.inspect.load(Ordering::Relaxed)
     }
 
-    /// Switches back to the worker, or to a processor that it carries next. After a `short` batch, that is: after others
-    /// it is time to look around.
+    /// Switches back to the worker, or to a processor that it carries next. After a `short` batch,
+    /// that is: after others it is time to look around.
     ///
     /// # Safety
     /// Called by the loop of this processor.
     unsafe fn set_down(&'static self, short: bool) {
-        // SAFETY: the worker is suspended in `carry`, and stays so if it is handed on. The next processor was taken from
-        // a queue, so it is ours, and its loop is suspended as in `carry`. No reference is held across the switch.
+        // SAFETY: the worker is suspended in `carry`, and stays so if it is handed on. The next
+        // processor was taken from a queue, so it is ours, and its loop is suspended as in `carry`.
+        // No reference is held across the switch.
         unsafe {
             let local = self.local.get();
             let worker = &*(*local).worker;
@@ -134,7 +139,8 @@ impl Processor {
     /// # Safety
     /// Called by the loop of this processor.
     unsafe fn put_predecessor_down(&self) {
-        // SAFETY: the loop owns the local part. The other's loop has been suspended by the switch that brought us here.
+        // SAFETY: the loop owns the local part. The other's loop has been suspended by the switch
+        // that brought us here.
         unsafe {
             let local = self.local.get();
             if let Some(other) = (*local).takes_over_from.take() {
@@ -143,8 +149,8 @@ impl Processor {
         }
     }
 
-    /// Runs goroutines. True if they were too few for a look at the clock. `TRACED` is whether turns are recorded: one look for a
-    /// whole batch.
+    /// Runs goroutines. True if they were too few for a look at the clock. `TRACED` is whether
+    /// turns are recorded: one look for a whole batch.
     ///
     /// # Safety
     /// Called by the loop of this processor.
@@ -154,8 +160,8 @@ impl Processor {
         let end = unsafe { (*local).now } + SLICE;
         let mut turn = 0u32;
         loop {
-            // SAFETY: the loop is what runs on the carrying thread, so the local part is ours; references to it end
-            // before `resume` switches to a goroutine.
+            // SAFETY: the loop is what runs on the carrying thread, so the local part is ours;
+            // references to it end before `resume` switches to a goroutine.
             unsafe {
                 self.inbox.drain(|record| {
                     // Only live goroutines are woken, so the pointer is not null.
@@ -296,8 +302,8 @@ impl Processor {
     pub(super) unsafe fn resume<const TRACED: bool>(&'static self, record: NonNull<Record>) {
         let local = self.local.get();
         let r = record.as_ptr();
-        // SAFETY: the loop owns the local part and the records. No reference is held across the switch: the goroutine,
-        // while it runs, is the one who owns the local part.
+        // SAFETY: the loop owns the local part and the records. No reference is held across the
+        // switch: the goroutine, while it runs, is the one who owns the local part.
         unsafe {
             let watched = TRACED.then(|| trace::Turn::prepare(&(*local).slots, &*r));
             if !(*local).slots.bring_in(r) {
@@ -368,7 +374,8 @@ impl Processor {
         }
     }
 
-    /// Makes goroutines ready whose deadline has passed, unless something else has ended their wait already.
+    /// Makes goroutines ready whose deadline has passed, unless something else has ended their wait
+    /// already.
     ///
     /// # Safety
     /// As for `run_batch`.
@@ -390,7 +397,8 @@ impl Processor {
         }
     }
 
-    /// Stores when this processor wants to run next at the latest. It is announced when the processor comes to rest.
+    /// Stores when this processor wants to run next at the latest. It is announced when the
+    /// processor comes to rest.
     ///
     /// # Safety
     /// As for `run_batch`.
@@ -438,15 +446,16 @@ impl super::processor::Local {
     }
 }
 
-/// How far ahead in the queue records are asked for, and then, when they have arrived, the images or stacks they point to.
+/// How far ahead in the queue records are asked for, and then, when they have arrived, the images
+/// or stacks they point to.
 const RECORD_AHEAD: usize = 12;
 const IMAGE_AHEAD: usize = 6;
 /// How much of them is asked for: most images are no larger.
 const IMAGE_LINES: usize = 5;
 const CACHE_LINE: usize = 64;
 
-/// Asks for the memory of goroutines that will run soon: with many of them, waiting for it is most of what a switch
-/// costs.
+/// Asks for the memory of goroutines that will run soon: with many of them, waiting for it is most
+/// of what a switch costs.
 #[inline(always)]
 fn prefetch(ready: &VecDeque<NonNull<Record>>) {
     if let Some(record) = ready.get(RECORD_AHEAD) {
@@ -504,7 +513,8 @@ pub(super) struct Begun {
     task: TaskPtr,
     id: u64,
     origin: Origin,
-    /// When its turn came, and the number of the turn by which all that were ready then have had one.
+    /// When its turn came, and the number of the turn by which all that were ready then have had
+    /// one.
     since: u64,
     decided: usize,
     /// What it could not start for.
@@ -528,14 +538,15 @@ fn say_that_stacks_are_out() {
     });
 }
 
-/// What a goroutine does after its closure, still on its own stack: settles with its handle, then leaves for good.
+/// What a goroutine does after its closure, still on its own stack: settles with its handle, then
+/// leaves for good.
 ///
 /// # Safety
 /// `record` is that of the calling goroutine, whose task has run.
 pub(crate) unsafe extern "C" fn goroutine_end(record: usize) -> ! {
     let record = record as *mut Record;
-    // SAFETY: `Record::entry` passed the record of the goroutine that it started. The record is live until the loop has seen
-    // the wish.
+    // SAFETY: `Record::entry` passed the record of the goroutine that it started. The record is
+    // live until the loop has seen the wish.
     unsafe {
         let goroutine = NonNull::new_unchecked(record);
         if let Some(task) = (*record).task

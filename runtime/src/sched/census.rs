@@ -1,7 +1,7 @@
 //! How many goroutines there are, and how many each processor has.
 //!
-//! Counters have one writer each where that is possible (plain loads and stores), because spawning and finishing are
-//! hot. Sums over them are exact when nothing moves and close otherwise.
+//! Counters have one writer each where that is possible (plain loads and stores), because spawning
+//! and finishing are hot. Sums over them are exact when nothing moves and close otherwise.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,29 +1,34 @@
 //! Which workers sleep, and who wakes one: no wake-up lost, and no herd.
 //!
-//! At most one worker at a time **searches** for work that somebody queued; the others either run or sleep. Whoever
-//! queues work wakes a sleeper only if nobody searches, because the searcher will find it.
+//! At most one worker at a time **searches** for work that somebody queued; the others either run
+//! or sleep. Whoever queues work wakes a sleeper only if nobody searches, because the searcher will
+//! find it.
 //!
 //! Queueing work, step by step:
 //!
 //! 1. Put the work where a searcher looks.
-//! 2. Fence. If somebody sleeps and nobody searches, become the one who appoints: raise `searching` from 0 to 1.
-//! 3. Take a sleeper off the list and wake it: it is now the searcher. If the list is empty after all, lower
-//!    `searching` again, and go back to 2: others may have queued work meanwhile and left it to the searcher there seemed
-//!    to be, while somebody fell asleep.
+//! 2. Fence. If somebody sleeps and nobody searches, become the one who appoints: raise `searching`
+//!    from 0 to 1.
+//! 3. Take a sleeper off the list and wake it: it is now the searcher. If the list is empty after
+//!    all, lower `searching` again, and go back to 2: others may have queued work meanwhile and
+//!    left it to the searcher there seemed to be, while somebody fell asleep.
 //!
 //! Running out of work, step by step:
 //!
-//! 4. A worker that was appointed, or that appointed itself (`searching` from 0 to 1), looks everywhere.
-//! 5. If it finds something it lowers `searching`, fences, and does steps 2 and 3 if there is anything else; then it runs.
-//! 6. If not, it puts itself on the list of sleepers, lowers `searching`, fences, and looks everywhere once more.
-//!    If something is there now, it takes itself off the list again and goes to 4. If it is not on the list any
-//!    more, somebody has appointed it: it goes to 4 as the searcher.
+//! 4. A worker that was appointed, or that appointed itself (`searching` from 0 to 1), looks
+//!    everywhere.
+//! 5. If it finds something it lowers `searching`, fences, and does steps 2 and 3 if there is
+//!    anything else; then it runs.
+//! 6. If not, it puts itself on the list of sleepers, lowers `searching`, fences, and looks
+//!    everywhere once more. If something is there now, it takes itself off the list again and goes
+//!    to 4. If it is not on the list any more, somebody has appointed it: it goes to 4 as the
+//!    searcher.
 //! 7. It sleeps until it is appointed or its time comes.
 //!
-//! Why nothing is lost: let work be queued (1) and its queuer see a searcher, or no sleeper (2). That look comes before
-//! somebody lowers `searching` (3, 5, 6) or enters the list (6), and whoever does that looks again afterwards, so it sees
-//! the work, or in 3 the sleeper: one side's store-then-load of two locations against the other's, hence a fence on each
-//! side.
+//! Why nothing is lost: let work be queued (1) and its queuer see a searcher, or no sleeper (2).
+//! That look comes before somebody lowers `searching` (3, 5, 6) or enters the list (6), and whoever
+//! does that looks again afterwards, so it sees the work, or in 3 the sleeper: one side's
+//! store-then-load of two locations against the other's, hence a fence on each side.
 
 use crate::shim::{AtomicUsize, Ordering, fence};
 
@@ -38,21 +43,23 @@ impl Idle {
         Idle { searching: AtomicUsize::new(0), sleeping: AtomicUsize::new(0) }
     }
 
-    /// Step 2: true if the caller must now appoint a sleeper, or start a worker if it `may_start` one.
+    /// Step 2: true if the caller must now appoint a sleeper, or start a worker if it `may_start`
+    /// one.
     #[inline]
     pub(crate) fn should_appoint(&self, may_start: bool) -> bool {
         fence(Ordering::SeqCst);
         (may_start || self.sleeping.load(Ordering::Relaxed) != 0) && self.become_searcher()
     }
 
-    /// Whether appointing would be possible at all: a cheap look without the fence, for wake-ups that may wait.
+    /// Whether appointing would be possible at all: a cheap look without the fence, for wake-ups
+    /// that may wait.
     #[inline]
     pub(crate) fn somebody_could_search(&self) -> bool {
         self.sleeping.load(Ordering::Relaxed) != 0 && self.searching.load(Ordering::Relaxed) == 0
     }
 
-    /// Raises `searching` from 0 to 1. Acquire pairs with the release in `lower`, so that one searcher sees
-    /// what the last one did to the queues.
+    /// Raises `searching` from 0 to 1. Acquire pairs with the release in `lower`, so that one
+    /// searcher sees what the last one did to the queues.
     pub(crate) fn become_searcher(&self) -> bool {
         self.searching.load(Ordering::Relaxed) == 0
             && self.searching.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed).is_ok()
@@ -63,7 +70,8 @@ impl Idle {
         debug_assert_eq!(before, 1);
     }
 
-    /// Lowers `searching` in steps 3 and 5. The caller looks again after this: the fence is between the two.
+    /// Lowers `searching` in steps 3 and 5. The caller looks again after this: the fence is between
+    /// the two.
     pub(crate) fn stop_searching(&self) {
         self.lower();
         fence(Ordering::SeqCst);
@@ -83,7 +91,8 @@ impl Idle {
         self.sleeping.fetch_sub(1, Ordering::Release);
     }
 
-    /// How many sleep. Acquire pairs with the release above: what a worker did before it left the list is seen.
+    /// How many sleep. Acquire pairs with the release above: what a worker did before it left the
+    /// list is seen.
     pub(crate) fn sleeping(&self) -> usize {
         self.sleeping.load(Ordering::Acquire)
     }
@@ -153,8 +162,9 @@ mod models {
             self.work.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok()
         }
 
-        /// A worker until it has found `total` pieces of work. It never comes back from the last, so that nobody else's is
-        /// left to it. A lost wake-up leaves a worker asleep for ever, which loom reports.
+        /// A worker until it has found `total` pieces of work. It never comes back from the last,
+        /// so that nobody else's is left to it. A lost wake-up leaves a worker asleep for ever,
+        /// which loom reports.
         fn worker(&self, me: usize, total: usize) {
             let mut found = 0;
             let mut searching = false;
@@ -230,8 +240,8 @@ mod models {
         });
     }
 
-    /// Two pieces of work queued by a plain thread, and two workers of whom each does one for ever: the one that finds the
-    /// first sees to it that the other gets up for the second.
+    /// Two pieces of work queued by a plain thread, and two workers of whom each does one for ever:
+    /// the one that finds the first sees to it that the other gets up for the second.
     #[test]
     fn loom_who_finds_work_has_somebody_look_for_the_rest() {
         bounded(2).check(|| {
@@ -247,8 +257,9 @@ mod models {
         });
     }
 
-    /// Two plain threads that submit. The worker has just announced its sleep, sees the first piece of work by itself and
-    /// falls asleep again, so that the first thread appoints nobody; the second must not rely on a searcher there.
+    /// Two plain threads that submit. The worker has just announced its sleep, sees the first piece
+    /// of work by itself and falls asleep again, so that the first thread appoints nobody; the
+    /// second must not rely on a searcher there.
     #[test]
     fn loom_who_appoints_nobody_looks_after_what_was_left_to_him() {
         bounded(3).check(|| {

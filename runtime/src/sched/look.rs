@@ -1,5 +1,5 @@
-//! A look at the goroutines of a processor, for [`crate::diag`]: by the processor's own loop, between two of them, or by somebody
-//! who holds the processor meanwhile because it is idle.
+//! A look at the goroutines of a processor, for [`crate::diag`]: by the processor's own loop,
+//! between two of them, or by somebody who holds the processor meanwhile because it is idle.
 
 use super::Runtime;
 use super::batch::Begun;
@@ -23,10 +23,11 @@ pub(crate) struct StackUse {
 const FOR_A_BACKTRACE: usize = 32 << 10;
 
 impl Processor {
-    /// Claims the processor if it is idle, so that its local part is the caller's to read until [`let_go`](Processor::let_go).
+    /// Claims the processor if it is idle, so that its local part is the caller's to read until
+    /// [`let_go`](Processor::let_go).
     ///
-    /// A nailed worker carries its processor whenever that is not idle, hence the mark: it is set before the claim, which
-    /// releases it to whoever sees that the processor is taken.
+    /// A nailed worker carries its processor whenever that is not idle, hence the mark: it is set
+    /// before the claim, which releases it to whoever sees that the processor is taken.
     pub(crate) fn hold(&self) -> bool {
         self.held.store(true, Ordering::Relaxed);
         let claimed = self.inbox.claim();
@@ -36,7 +37,8 @@ impl Processor {
         claimed
     }
 
-    /// Steps 3 and 4 of the inbox's protocol, for a processor that was held and that nothing has run on.
+    /// Steps 3 and 4 of the inbox's protocol, for a processor that was held and that nothing has
+    /// run on.
     pub(crate) fn let_go(&'static self, runtime: &'static Runtime) {
         let rests = self.inbox.rest();
         // Only now: a nailed worker that saw a processor neither idle nor held would carry it.
@@ -87,7 +89,8 @@ impl Processor {
         StackUse { live, resident: slots.is_resident(record) }
     }
 
-    /// The identity of what a parked goroutine waits for at `address`, which may be on its own stack.
+    /// The identity of what a parked goroutine waits for at `address`, which may be on its own
+    /// stack.
     ///
     /// # Safety
     /// As for `all_goroutines`; the record is one of this processor's.
@@ -120,14 +123,16 @@ impl Processor {
     /// stack, and how much room that has is not known.
     ///
     /// # Safety
-    /// Called by the loop of this processor, between goroutines; the record is one of this processor's.
+    /// Called by the loop of this processor, between goroutines; the record is one of this
+    /// processor's.
     pub(crate) unsafe fn backtrace_of(&self, record: &Record) -> Option<Frames> {
         extern "C" fn capture(to: usize) {
             // SAFETY: `backtrace_of` passes the address of such a place.
             unsafe { *(to as *mut Option<Frames>) = Some(Frames::capture()) };
         }
         let mut backtrace = None;
-        // SAFETY: by contract. The goroutine is suspended, its bytes are in place once it has been brought in, and below them nobody has any.
+        // SAFETY: by contract. The goroutine is suspended, its bytes are in place once it has been
+        // brought in, and below them nobody has any.
         unsafe {
             let slots = &mut (*self.local.get()).slots;
             let bounds = slots.bounds(record.home);

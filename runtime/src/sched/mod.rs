@@ -2,11 +2,12 @@
 //!
 //! - `processor`, `batch` and `admission`: a processor's own affairs; `inbox`: how others reach it;
 //!   `look`: what they may see of its goroutines.
-//! - `worker`: the loop of a kernel thread; `search`: where it looks for work; `idle`, `sleepers`: how it
-//!   sleeps and is woken.
+//! - `worker`: the loop of a kernel thread; `search`: where it looks for work; `idle`, `sleepers`:
+//!   how it sleeps and is woken.
 //! - `monitor`: the thread that watches for workers that are stuck; `relief`: what it does for
 //!   goroutines that they do not start.
-//! - `placement`: which processor a new goroutine goes to; `deadlines`, `timers`, `pace`: time; [`poller`]: descriptors.
+//! - `placement`: which processor a new goroutine goes to; `deadlines`, `timers`, `pace`: time;
+//!   [`poller`]: descriptors.
 //!
 //! There is one runtime per process. It starts at first use and never ends. `fork`: what is left in
 //! a forked process.
@@ -60,7 +61,8 @@ pub(crate) struct Runtime {
     pub(crate) sizes: Sizes,
     pub(crate) processors: ProcessorTable,
     pub(crate) workers: WorkerTable,
-    /// Processors queued by nobody's worker: by plain threads, the monitor, and workers that give theirs up.
+    /// Processors queued by nobody's worker: by plain threads, the monitor, and workers that give
+    /// theirs up.
     queue: Injector<&'static Processor>,
     idle: Idle,
     sleepers: Sleepers,
@@ -77,7 +79,8 @@ pub(crate) struct Runtime {
 
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 
-/// The runtime, which must have started: everything that runs on a processor or a worker may call this.
+/// The runtime, which must have started: everything that runs on a processor or a worker may call
+/// this.
 #[inline]
 pub(crate) fn runtime() -> &'static Runtime {
     RUNTIME.get().expect("the runtime has started before anything of it runs")
@@ -88,8 +91,8 @@ pub(crate) fn started() -> Option<&'static Runtime> {
     RUNTIME.get().filter(|_| !fork::in_child())
 }
 
-/// A plain thread has begun to wait, or ends: what looked like a program that goes on may have come to its end. A load, unless
-/// the monitor sleeps.
+/// A plain thread has begun to wait, or ends: what looked like a program that goes on may have come
+/// to its end. A load, unless the monitor sleeps.
 pub(crate) fn look_again() {
     if let Some(runtime) = started() {
         runtime.monitor.somebody_works();
@@ -139,7 +142,8 @@ fn start_and_get() -> io::Result<&'static Runtime> {
     panic::install_hook();
     debugger::publish(runtime);
     runtime.processors.get_or_create(runtime, 0)?;
-    // The C library installs a handler of its own when the process starts its first thread, which that was at the latest.
+    // The C library installs a handler of its own when the process starts its first thread, which
+    // that was at the latest.
     sys::signals::prepare_process(stack::overflow::report);
     if sizes.carried {
         runtime.workers.start_first(runtime)?;
@@ -164,7 +168,8 @@ pub(crate) enum Place {
 pub(crate) fn place() -> io::Result<Place> {
     fork::check()?;
     match current_processor() {
-        // SAFETY: the caller runs on this processor, hence is a goroutine of it: no loop code spawns.
+        // SAFETY: the caller runs on this processor, hence is a goroutine of it: no loop code
+        // spawns.
         Some(here) => Ok(match unsafe { here.place() } {
             None => Place::Here(here),
             Some(there) => Place::There(there, Some(here)),
@@ -237,22 +242,23 @@ pub fn num_goroutines() -> usize {
 }
 
 impl Runtime {
-    /// Numbers for new goroutines. None has its sixteen lowest bits clear, which is how locks say that a thread has them
-    /// ([`crate::park::tag`]).
+    /// Numbers for new goroutines. None has its sixteen lowest bits clear, which is how locks say
+    /// that a thread has them ([`crate::park::tag`]).
     pub(crate) fn take_ids(&self, n: u64) -> Range<u64> {
         let first = self.ids.fetch_add(n, Ordering::Relaxed);
         first + u64::from(first as u16 == 0)..first + n
     }
 
-    /// Sees to it that a processor runs that the caller has just taken. `by` is the worker that carries the
-    /// calling code, if any.
+    /// Sees to it that a processor runs that the caller has just taken. `by` is the worker that
+    /// carries the calling code, if any.
     pub(crate) fn submit(&'static self, processor: &'static Processor, by: Option<&Worker>) {
         if !self.sizes.carried {
             self.wake_nailed(processor);
         } else if let Some(worker) = by {
             worker.offer(processor);
         } else if let Some(worker) = worker::current() {
-            // The worker itself, in the poller: it looks at its queue when it is back, and shares it then.
+            // The worker itself, in the poller: it looks at its queue when it is back, and shares
+            // it then.
             worker.enqueue(processor);
         } else {
             self.queue.push(processor);
@@ -270,7 +276,8 @@ impl Runtime {
         });
     }
 
-    /// Steps 2 and 3 of the idle protocol: somebody shall look for the work that the caller has queued.
+    /// Steps 2 and 3 of the idle protocol: somebody shall look for the work that the caller has
+    /// queued.
     pub(crate) fn appoint(&'static self) {
         let may_start = self.workers.may_start();
         if self.idle.should_appoint(may_start) {
@@ -298,16 +305,18 @@ impl Runtime {
                 }
             }
             self.idle.stop_searching();
-            // Without room it is left to the workers that are awake: the next that falls asleep looks around before.
+            // Without room it is left to the workers that are awake: the next that falls asleep
+            // looks around before.
             if !room() || !self.idle.should_appoint(false) {
                 return;
             }
         }
     }
 
-    /// How many workers do not sleep; never more than there are. A worker that ends is first taken out of `started`, then
-    /// off the list of sleepers, so the two are read the other way round: otherwise it would count as awake in between,
-    /// and a wake-up that nobody else can take might be thought unnecessary.
+    /// How many workers do not sleep; never more than there are. A worker that ends is first taken
+    /// out of `started`, then off the list of sleepers, so the two are read the other way round:
+    /// otherwise it would count as awake in between, and a wake-up that nobody else can take might
+    /// be thought unnecessary.
     fn awake(&self) -> usize {
         let sleeping = self.idle.sleeping();
         self.workers.started().saturating_sub(sleeping)
@@ -315,7 +324,8 @@ impl Runtime {
 
     /// Pinned mode: wakes the one worker that may run this processor.
     fn wake_nailed(&self, processor: &'static Processor) {
-        // The processor was taken before this; the fence is the counterpart of the one in `announce_sleep`.
+        // The processor was taken before this; the fence is the counterpart of the one in
+        // `announce_sleep`.
         std::sync::atomic::fence(Ordering::SeqCst);
         if let Some(worker) = self.workers.nailed_to(processor)
             && worker.is_asleep()

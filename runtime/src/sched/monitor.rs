@@ -1,9 +1,11 @@
-//! The thread that watches the workers: it asks goroutines that run for long to yield, replaces workers that are stuck,
-//! polls when no worker gets to it, and asks processors to give memory of their stacks back.
+//! The thread that watches the workers: it asks goroutines that run for long to yield, replaces
+//! workers that are stuck, polls when no worker gets to it, and asks processors to give memory of
+//! their stacks back.
 //!
-//! It ticks while anything runs. When every worker has been asleep for a whole tick it goes to sleep itself, and the
-//! next worker that gets up wakes it: a program with nothing to do uses no CPU at all once its stacks are settled, and one
-//! with little to do does not pay a wake-up of this thread for each of its own.
+//! It ticks while anything runs. When every worker has been asleep for a whole tick it goes to
+//! sleep itself, and the next worker that gets up wakes it: a program with nothing to do uses no
+//! CPU at all once its stacks are settled, and one with little to do does not pay a wake-up of this
+//! thread for each of its own.
 
 use super::Runtime;
 use super::census::OneWriter;
@@ -29,7 +31,8 @@ const TICK: Duration = Duration::from_millis(2);
 const QUIET_TICKS: u32 = 5;
 /// Segments of stack that nobody has used for as many ticks, about two seconds, are given back.
 const TRIM_TICKS: u32 = 1000;
-/// How long a goroutine may hold its processor before it is asked to yield, and its worker replaced.
+/// How long a goroutine may hold its processor before it is asked to yield, and its worker
+/// replaced.
 const LONG: u64 = 10_000_000;
 /// How long it has for that, before what waits to be started on its processor is sent to others.
 const PATIENCE: u64 = 2 * TICK.as_nanos() as u64;
@@ -78,7 +81,8 @@ impl Monitor {
         thread.spawn(move || self.main(runtime)).map(drop)
     }
 
-    /// A worker has got up. SeqCst pairs with the monitor's own look at the workers after it has said that it sleeps.
+    /// A worker has got up. SeqCst pairs with the monitor's own look at the workers after it has
+    /// said that it sleeps.
     pub(super) fn somebody_works(&self) {
         if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
             drop(self.lock.lock().unwrap_or_else(|e| e.into_inner()));
@@ -96,10 +100,12 @@ impl Monitor {
         loop {
             let all_asleep = || runtime.workers.all().all(|w| w.is_retired() || w.is_asleep());
             let carried: usize = runtime.workers.all().map(|w| w.carries.get()).fold(0, usize::wrapping_add);
-            // While this thread or a worker looks through the deadlines, the earliest of them reads as "never", and a worker
-            // that falls asleep just then sets no alarm. Until one is set, the ticks stand in for it.
+            // While this thread or a worker looks through the deadlines, the earliest of them reads
+            // as "never", and a worker that falls asleep just then sets no alarm. Until one is set,
+            // the ticks stand in for it.
             let alarm_set = || runtime.sleepers.wakes_by(runtime.deadlines.earliest());
-            // A worker that fell asleep while this thread was in the netpoller, or before there was one, is not in it.
+            // A worker that fell asleep while this thread was in the netpoller, or before there was
+            // one, is not in it.
             let polled_for = || !runtime.poll_turn.is_free();
             if all_asleep()
                 && carried == activity
@@ -145,7 +151,8 @@ impl Monitor {
         }
     }
 
-    /// Sleeps until somebody works, or, while there are stacks to look at again, until it is time for that.
+    /// Sleeps until somebody works, or, while there are stacks to look at again, until it is time
+    /// for that.
     fn sleep(&self, runtime: &'static Runtime, next_scavenge: u64) {
         let limit = if runtime.to_scavenge().next().is_some() { next_scavenge } else { clock::NEVER };
         let mut guard = self.lock.lock().unwrap_or_else(|e| e.into_inner());
@@ -251,8 +258,9 @@ fn watch(
     }
 }
 
-/// Counts and reports a goroutine that has kept its processor for as long as is worth a word. A worker that only waits for the
-/// kernel to let it run, because the machine is busy, is not stuck: it has used little of the time and wants more.
+/// Counts and reports a goroutine that has kept its processor for as long as is worth a word. A
+/// worker that only waits for the kernel to let it run, because the machine is busy, is not stuck:
+/// it has used little of the time and wants more.
 fn watch_longer(
     runtime: &Runtime,
     worker: &Worker,
@@ -284,8 +292,8 @@ fn watch_longer(
         .is_none_or(|spawned_at| reports.report(thread, !wants, spawned_at, Duration::from_nanos(kept)));
 }
 
-/// Lets one more worker be awake until this one is back from the processor that it has been carrying for so long. False
-/// if it is back already.
+/// Lets one more worker be awake until this one is back from the processor that it has been
+/// carrying for so long. False if it is back already.
 fn mark_stuck(runtime: &Runtime, worker: &Worker) -> bool {
     if !worker.stuck.swap(true, Ordering::AcqRel) {
         runtime.workers.allow_one_more();

@@ -1,14 +1,16 @@
 //! How close together alarms may go off.
 //!
-//! To sleep until a deadline and wake up again costs the kernel, and a virtual machine's host, many times what most
-//! sleepers do then. So a lone alarm goes off to the microsecond, and so do a few at short intervals; but when there is
-//! one after the other all the time, they are moved apart, and whatever has become due in between is seen to at once.
+//! To sleep until a deadline and wake up again costs the kernel, and a virtual machine's host, many
+//! times what most sleepers do then. So a lone alarm goes off to the microsecond, and so do a few
+//! at short intervals; but when there is one after the other all the time, they are moved apart,
+//! and whatever has become due in between is seen to at once.
 //!
-//! An account says up to when alarms have been paid for. Each costs [`APART`], and it can be overdrawn by
-//! [`OVERDRAFT`]. So no alarm is later than [`APART`] after the one before it.
+//! An account says up to when alarms have been paid for. Each costs [`APART`], and it can be
+//! overdrawn by [`OVERDRAFT`]. So no alarm is later than [`APART`] after the one before it.
 
-/// What one alarm costs, in nanoseconds. Deadlines that come close together all the time are then late by half of it on
-/// average, and a thousand wake-ups a second are a few parts in a hundred of a core.
+/// What one alarm costs, in nanoseconds. Deadlines that come close together all the time are then
+/// late by half of it on average, and a thousand wake-ups a second are a few parts in a hundred of
+/// a core.
 pub(super) const APART: u64 = 1_000_000;
 /// How far alarms may go ahead of what is paid for: so many of them may follow each other closely.
 const OVERDRAFT: u64 = 16 * APART;
@@ -27,7 +29,8 @@ impl Pace {
         deadline.max(self.paid_until.saturating_sub(OVERDRAFT))
     }
 
-    /// One has gone off. (Two workers may each have set one, so the limit does not follow from `alarm_for`.)
+    /// One has gone off. (Two workers may each have set one, so the limit does not follow from
+    /// `alarm_for`.)
     pub(super) fn went_off(&mut self, now: u64) {
         self.paid_until = (self.paid_until.max(now) + APART).min(now + OVERDRAFT + APART);
     }

@@ -1,11 +1,12 @@
 //! Which processor a new goroutine goes to.
 //!
-//! A child starts on its spawner's processor: the two probably talk to each other, and a hand-off within a processor
-//! costs no atomic operation. But goroutines never move once they have started, so if all children of a busy spawner
-//! stayed, its processor would be the only one with work. Hence: as long as the spawner's processor has hardly more
-//! goroutines than the emptiest one, children stay; beyond that they go to the emptiest, in runs of consecutive
-//! spawns, because neighbours in a pipeline are spawned one after the other and should mostly share a processor.
-//! A processor whose goroutine has been asked to give way and does not is no choice for others.
+//! A child starts on its spawner's processor: the two probably talk to each other, and a hand-off
+//! within a processor costs no atomic operation. But goroutines never move once they have started,
+//! so if all children of a busy spawner stayed, its processor would be the only one with work.
+//! Hence: as long as the spawner's processor has hardly more goroutines than the emptiest one,
+//! children stay; beyond that they go to the emptiest, in runs of consecutive spawns, because
+//! neighbours in a pipeline are spawned one after the other and should mostly share a processor. A
+//! processor whose goroutine has been asked to give way and does not is no choice for others.
 
 use super::Runtime;
 use super::processor::Processor;
@@ -23,7 +24,8 @@ pub(crate) struct Placement {
 }
 
 impl Placement {
-    /// The processor for the next child of a goroutine on `here` (or of a plain thread): `None` means here.
+    /// The processor for the next child of a goroutine on `here` (or of a plain thread): `None`
+    /// means here.
     #[inline]
     pub(crate) fn next(
         &mut self,

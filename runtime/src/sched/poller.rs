@@ -1,8 +1,8 @@
 //! Where the netpoller plugs into the scheduler.
 //!
-//! The scheduler needs three things of whatever watches descriptors: to wait in it, to look into it without
-//! waiting, and to be able to cut a wait short. It promises that only one thread at a time is inside
-//! [`Poller::poll`], on a worker's own stack or on the monitor's, never on a goroutine's.
+//! The scheduler needs three things of whatever watches descriptors: to wait in it, to look into it
+//! without waiting, and to be able to cut a wait short. It promises that only one thread at a time
+//! is inside [`Poller::poll`], on a worker's own stack or on the monitor's, never on a goroutine's.
 
 use std::io;
 use std::sync::OnceLock;
@@ -11,9 +11,10 @@ use std::time::Duration;
 
 /// What the scheduler asks of the netpoller.
 pub trait Poller: Send + Sync {
-    /// Handles the events there are, waking the parties concerned with [`Waiter::unpark`](crate::park::Waiter),
-    /// and returns how many there were. If there are none it waits for the first, for at most `timeout` (`None`:
-    /// without limit, zero: not at all). A bounded number of events is handled per call.
+    /// Handles the events there are, waking the parties concerned with
+    /// [`Waiter::unpark`](crate::park::Waiter), and returns how many there were. If there are none
+    /// it waits for the first, for at most `timeout` (`None`: without limit, zero: not at all). A
+    /// bounded number of events is handled per call.
     fn poll(&self, timeout: Option<Duration>) -> usize;
 
     /// Makes the poll under way return early; if there is none, the next one does.
@@ -22,7 +23,8 @@ pub trait Poller: Send + Sync {
 
 static POLLER: OnceLock<&'static dyn Poller> = OnceLock::new();
 
-/// Gives the scheduler its netpoller and starts the runtime, so that somebody polls. The first call wins.
+/// Gives the scheduler its netpoller and starts the runtime, so that somebody polls. The first call
+/// wins.
 ///
 /// # Errors
 /// If the runtime cannot start.
@@ -36,7 +38,8 @@ pub fn install_poller(poller: &'static dyn Poller) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether there is a thread that polls: not in a process that was forked after the runtime had started.
+/// Whether there is a thread that polls: not in a process that was forked after the runtime had
+/// started.
 ///
 /// # Errors
 /// If not, with a sentence that says why.
@@ -66,16 +69,17 @@ impl PollTurn {
         PollTurn { taken: AtomicBool::new(false), last: AtomicU64::new(0) }
     }
 
-    /// Takes the turn if there is a netpoller and nobody is in it. Acquire pairs with the release in `drop`: the next
-    /// in turn sees the poller's buffers as the last one left them.
+    /// Takes the turn if there is a netpoller and nobody is in it. Acquire pairs with the release
+    /// in `drop`: the next in turn sees the poller's buffers as the last one left them.
     pub(super) fn take(&self) -> Option<Turn<'_>> {
         let poller = installed()?;
         let free = !self.taken.load(Ordering::Relaxed) && !self.taken.swap(true, Ordering::Acquire);
         free.then(|| Turn { of: self, poller })
     }
 
-    /// Whether there is a netpoller and nobody is in it. (Relaxed: of a worker that is seen asleep it is known whether it has
-    /// the turn, which it took before it said that it sleeps, and gives back after.)
+    /// Whether there is a netpoller and nobody is in it. (Relaxed: of a worker that is seen asleep
+    /// it is known whether it has the turn, which it took before it said that it sleeps, and gives
+    /// back after.)
     pub(super) fn is_free(&self) -> bool {
         installed().is_some() && !self.taken.load(Ordering::Relaxed)
     }

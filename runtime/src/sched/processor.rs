@@ -1,9 +1,10 @@
 //! A processor: what a goroutine believes to be its thread.
 //!
-//! It owns a set of thread-locals (those of its lending thread, which sleeps for ever), stack slots, a ready queue,
-//! timers and goroutines, and a stack of its own on which its loop ([`super::batch`]) runs. It is carried by one worker
-//! at a time, and everything in [`Local`] is touched only by what runs on the carrying thread: the processor's loop, or
-//! the goroutine that it has switched to, never both at once. The other fields are shared:
+//! It owns a set of thread-locals (those of its lending thread, which sleeps for ever), stack
+//! slots, a ready queue, timers and goroutines, and a stack of its own on which its loop
+//! ([`super::batch`]) runs. It is carried by one worker at a time, and everything in [`Local`] is
+//! touched only by what runs on the carrying thread: the processor's loop, or the goroutine that it
+//! has switched to, never both at once. The other fields are shared:
 //!
 //! | field | written by |
 //! |---|---|
@@ -53,18 +54,22 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::time::Instant;
 
-/// Bytes of stack for the processor's own loop, which calls the allocator, the copying and nothing of the user's.
+/// Bytes of stack for the processor's own loop, which calls the allocator, the copying and nothing
+/// of the user's.
 const LOOP_STACK: usize = 64 << 10;
-/// So many tasks are still in a cache when they start, and the memory of those that have ended serves for the next. A goroutine
-/// that spawns more in a turn gives way: otherwise what waits to be started would grow until the monitor looked.
+/// So many tasks are still in a cache when they start, and the memory of those that have ended
+/// serves for the next. A goroutine that spawns more in a turn gives way: otherwise what waits to
+/// be started would grow until the monitor looked.
 const SPAWNS_IN_A_TURN: u32 = 1024;
 
 pub(crate) struct Processor {
     pub(crate) index: usize,
-    /// The lending thread's thread pointer (in pinned mode, where nothing is exchanged, none) and kernel id.
+    /// The lending thread's thread pointer (in pinned mode, where nothing is exchanged, none) and
+    /// kernel id.
     pub(super) thread_pointer: usize,
     pub(super) lender: i32,
-    /// The upper end of what is free of the lending thread's native stack. In pinned mode the thread uses that itself.
+    /// The upper end of what is free of the lending thread's native stack. In pinned mode the
+    /// thread uses that itself.
     system_stack: usize,
     pub(crate) inbox: CachePadded<Inbox<Record>>,
     pub(crate) arrivals: Injector<TaskPtr>,
@@ -80,14 +85,17 @@ pub(crate) struct Processor {
     pub(crate) inspect: AtomicBool,
     /// The monitor has claimed it and looks at it: its nailed worker keeps off.
     pub(super) held: AtomicBool,
-    /// Where the goroutine that runs was spawned; null while the loop runs. See [`Processor::turn_of`].
+    /// Where the goroutine that runs was spawned; null while the loop runs. See
+    /// [`Processor::turn_of`].
     turn_of: AtomicPtr<Location<'static>>,
     pub(super) local: UnsafeCell<Local>,
 }
 
-// SAFETY: `local` is touched only under the rule at the top of this file; every other field is made to be shared.
+// SAFETY: `local` is touched only under the rule at the top of this file; every other field is made
+// to be shared.
 unsafe impl Sync for Processor {}
-// SAFETY: what it points to (records, tasks, stacks) is not tied to a thread, only to the processor.
+// SAFETY: what it points to (records, tasks, stacks) is not tied to a thread, only to the
+// processor.
 unsafe impl Send for Processor {}
 
 /// What only the carrying thread touches.
@@ -131,8 +139,8 @@ pub(super) struct Local {
     _loop_stack: OwnStack,
 }
 
-/// For a debugger: where in a processor are its thread pointer, the lender's number and, of its own, the goroutine that runs, its records
-/// and its slots.
+/// For a debugger: where in a processor are its thread pointer, the lender's number and, of its
+/// own, the goroutine that runs, its records and its slots.
 pub(crate) const PLACES: [usize; 5] = [
     offset_of!(Processor, thread_pointer),
     offset_of!(Processor, lender),
@@ -248,11 +256,12 @@ impl Processor {
     /// The caller owes the goroutine this wake-up (see [`crate::park::Waiter::unpark`]).
     #[inline]
     pub(crate) unsafe fn unpark(record: NonNull<Record>) {
-        // SAFETY: until it is woken the goroutine cannot end, so its record is live. After the push below it is not
-        // touched again: only its processor is, and processors are never freed.
+        // SAFETY: until it is woken the goroutine cannot end, so its record is live. After the push
+        // below it is not touched again: only its processor is, and processors are never freed.
         let home = unsafe { Record::processor(record) };
         match current_processor() {
-            // SAFETY: we run on the goroutine's processor, and it is not running itself, since we are.
+            // SAFETY: we run on the goroutine's processor, and it is not running itself, since we
+            // are.
             Some(here) if ptr::eq(here, home) && !trace::on() => unsafe { here.make_next(record) },
             // SAFETY: one wake-up per park, so it stands in no inbox; live until it is taken out.
             here => unsafe { home.unpark_from_elsewhere(record, here) },
@@ -319,8 +328,8 @@ impl Processor {
         }
     }
 
-    /// Whether somebody has sent goroutines to be started. (The queue looks with sequentially consistent loads, as the
-    /// inbox's protocol wants.)
+    /// Whether somebody has sent goroutines to be started. (The queue looks with sequentially
+    /// consistent loads, as the inbox's protocol wants.)
     pub(super) fn has_arrivals(&self) -> bool {
         !self.arrivals.is_empty()
     }
@@ -340,7 +349,8 @@ impl Processor {
         self.yield_flag.load(Ordering::Relaxed) && !self.inbox.is_idle()
     }
 
-    /// Whether the calling kernel thread, which has this processor's thread pointer, is a worker and not the lender.
+    /// Whether the calling kernel thread, which has this processor's thread pointer, is a worker
+    /// and not the lender.
     pub(crate) fn is_carried_by_this_thread(&self, kernel_thread: i32) -> bool {
         // SAFETY: the field is set when the runtime starts and never changes.
         self.lender != kernel_thread && unsafe { (*self.local.get()).runtime.sizes.carried }
@@ -348,7 +358,8 @@ impl Processor {
 
     /// The thread pointer of the worker that carries this processor.
     pub(crate) fn carrier_thread_pointer(&self) -> usize {
-        // SAFETY: asked by the carrying thread; set before the processor's thread pointer came into force.
+        // SAFETY: asked by the carrying thread; set before the processor's thread pointer came into
+        // force.
         unsafe { (*self.local.get()).worker_thread_pointer }
     }
 
@@ -395,13 +406,15 @@ impl Processor {
         self.system_stack == 0
     }
 
-    /// The upper end of what is free of the native stack that belongs to the thread pointer in force.
+    /// The upper end of what is free of the native stack that belongs to the thread pointer in
+    /// force.
     ///
     /// # Safety
     /// Called by a goroutine of this processor.
     pub(crate) unsafe fn system_stack(&self) -> usize {
         match self.system_stack {
-            // SAFETY: we are the carrying thread. A pinned worker is suspended there as long as we run.
+            // SAFETY: we are the carrying thread. A pinned worker is suspended there as long as we
+            // run.
             0 => unsafe { (*self.local.get()).worker_sp },
             // The lending thread sleeps for ever.
             free => free,
@@ -464,12 +477,13 @@ impl Processor {
     }
 }
 
-/// The bounds of the home of the goroutine that the calling code is. Async-signal-safe in a goroutine's own code.
+/// The bounds of the home of the goroutine that the calling code is. Async-signal-safe in a
+/// goroutine's own code.
 #[inline]
 pub(crate) fn current_home() -> Option<Bounds> {
     let record = current_goroutine()?;
-    // SAFETY: we are the carrying thread, or a handler that has interrupted it in the goroutine's code, which uses the
-    // local part only in calls that end before the goroutine is switched away.
+    // SAFETY: we are the carrying thread, or a handler that has interrupted it in the goroutine's
+    // code, which uses the local part only in calls that end before the goroutine is switched away.
     unsafe {
         let local = Record::processor(record).local.get();
         Some((*local).slots.bounds((*record.as_ptr()).home))
@@ -491,12 +505,14 @@ pub(crate) unsafe fn may_suspend(record: NonNull<Record>) -> bool {
     }
 }
 
-/// The goroutine that the calling code belongs to, also while it is on the system stack, where it cannot park.
+/// The goroutine that the calling code belongs to, also while it is on the system stack, where it
+/// cannot park.
 pub(crate) fn calling_goroutine() -> Option<NonNull<Record>> {
     current_goroutine().or_else(stack::system::goroutine)
 }
 
-/// Makes the calling goroutine one that cannot park, while it is on the system stack; `None` gives it back.
+/// Makes the calling goroutine one that cannot park, while it is on the system stack; `None` gives
+/// it back.
 ///
 /// # Safety
 /// The caller is a goroutine of this processor, and gives back what it took away before it returns.
@@ -515,14 +531,16 @@ pub(crate) fn way_out() -> Option<NonNull<usize>> {
     current_processor().map(|p| unsafe { NonNull::new_unchecked(&raw mut (*p.local.get()).loop_sp) })
 }
 
-/// Suspends the calling goroutine on behalf of a park, or a yield, of its own on another stack ([`stack::segment`]), and
-/// returns the stack pointer that it has left there.
+/// Suspends the calling goroutine on behalf of a park, or a yield, of its own on another stack
+/// ([`stack::segment`]), and returns the stack pointer that it has left there.
 ///
 /// # Safety
-/// The goroutine has just switched here, and [`way_out`] has been set to what is next on its way to the loop.
+/// The goroutine has just switched here, and [`way_out`] has been set to what is next on its way to
+/// the loop.
 #[inline(always)]
 pub(crate) unsafe fn park_again() -> usize {
-    // SAFETY: we are the carrying thread, and the record is our own. What was wished for there stands.
+    // SAFETY: we are the carrying thread, and the record is our own. What was wished for there
+    // stands.
     unsafe {
         let local = current_processor().unwrap_unchecked().local.get();
         let r = (*local).current;
@@ -540,7 +558,8 @@ pub(crate) unsafe fn park_again() -> usize {
 /// `record` is the calling goroutine's; someone owes it a wake-up, or will at the deadline.
 #[inline(always)]
 pub(crate) unsafe fn park(record: NonNull<Record>, deadline: Option<Instant>) {
-    // SAFETY: we are the carrying thread, and the record is our own. No reference is held across the switch.
+    // SAFETY: we are the carrying thread, and the record is our own. No reference is held across
+    // the switch.
     unsafe {
         let r = record.as_ptr();
         let local = current_processor().unwrap_unchecked().local.get();
@@ -562,8 +581,9 @@ pub(crate) unsafe fn park(record: NonNull<Record>, deadline: Option<Instant>) {
 unsafe fn set_timer(record: NonNull<Record>, deadline: Instant) {
     // The wait has been published.
     let _native = Native::begin();
-    // SAFETY: we are the carrying thread, and the record is our own. It has no timer, since the goroutine waits for one
-    // deadline at a time, and it is live at least until the goroutine has gone on, which clears the timer.
+    // SAFETY: we are the carrying thread, and the record is our own. It has no timer, since the
+    // goroutine waits for one deadline at a time, and it is live at least until the goroutine has
+    // gone on, which clears the timer.
     unsafe { (*Record::processor(record).local.get()).timers.insert(clock::at(deadline), record) }
 }
 

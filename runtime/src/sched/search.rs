@@ -1,9 +1,11 @@
-//! Where a worker looks when its own queue is empty, and how it sleeps when there is nothing anywhere.
+//! Where a worker looks when its own queue is empty, and how it sleeps when there is nothing
+//! anywhere.
 //!
-//! A searcher takes, in this order: processors from the shared queue and from other workers' queues; then, only if
-//! they have waited some microseconds, the processor in another worker's `next` place and goroutines that have not
-//! started. The last two normally run at once where they are, because their waker is about to park; taking them too
-//! early would move a ping-pong to another core at every stroke.
+//! A searcher takes, in this order: processors from the shared queue and from other workers'
+//! queues; then, only if they have waited some microseconds, the processor in another worker's
+//! `next` place and goroutines that have not started. The last two normally run at once where they
+//! are, because their waker is about to park; taking them too early would move a ping-pong to
+//! another core at every stroke.
 
 use super::Runtime;
 use super::processor::Processor;
@@ -30,8 +32,8 @@ pub(super) enum Woke {
     Retired,
 }
 
-/// How often waking a searcher on suspicion has paid lately. A suggestion that led to nothing doubles the number of
-/// wake-ups to pass before the next; one that was right resets it.
+/// How often waking a searcher on suspicion has paid lately. A suggestion that led to nothing
+/// doubles the number of wake-ups to pass before the next; one that was right resets it.
 pub(super) struct Suggestions {
     skip: AtomicU32,
 }
@@ -65,7 +67,8 @@ struct Sighting {
 }
 
 impl Runtime {
-    /// Code carried by `worker` has made something runnable that will run here soon, if that code parks soon.
+    /// Code carried by `worker` has made something runnable that will run here soon, if that code
+    /// parks soon.
     #[inline]
     pub(super) fn suggest_search(&'static self, worker: &Worker) {
         let skip = worker.skip.get();
@@ -123,7 +126,8 @@ impl Runtime {
         self.take_shared(worker).or_else(|| self.others(worker).find_map(|other| worker.steal_half(other)))
     }
 
-    /// Takes goroutines that have not started from a processor that does not get to them, for an idle one.
+    /// Takes goroutines that have not started from a processor that does not get to them, for an
+    /// idle one.
     fn take_newcomers(&'static self, worker: &'static Worker) -> Option<&'static Processor> {
         let victim = self.processors.all().find(|p| p.has_newcomers())?;
         let taker = worker.nailed.or_else(|| self.idle_processor()).filter(|p| p.inbox.claim())?;
@@ -152,7 +156,8 @@ impl Runtime {
         })
     }
 
-    /// Whether something waits for a worker that does not come back to its loop: in its queues, or in the shared one.
+    /// Whether something waits for a worker that does not come back to its loop: in its queues, or
+    /// in the shared one.
     pub(super) fn work_waits_behind(&self, worker: &Worker) -> bool {
         !worker.next.load(Ordering::Relaxed).is_null() || !worker.stealer.is_empty() || !self.queue.is_empty()
     }
@@ -187,7 +192,8 @@ fn pause_for_some_microseconds() {
 }
 
 impl Worker {
-    /// Steps 6 and 7 of the idle protocol: sleeps in the poller if nobody else is there, else in the kernel.
+    /// Steps 6 and 7 of the idle protocol: sleeps in the poller if nobody else is there, else in
+    /// the kernel.
     pub(super) fn sleep(&'static self, searching: bool) -> Woke {
         let runtime = self.runtime;
         let turn = runtime.poll_turn.take();

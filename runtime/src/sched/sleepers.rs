@@ -1,8 +1,8 @@
 //! The list of sleeping workers, and which of them watches the clock.
 //!
-//! A worker enters the list before it sleeps and has left it when it runs: it takes itself off, or whoever wakes it
-//! does and sets its `appointed` or `called` mark in the same critical section. So a worker that no longer finds
-//! itself here knows that the mark is set.
+//! A worker enters the list before it sleeps and has left it when it runs: it takes itself off, or
+//! whoever wakes it does and sets its `appointed` or `called` mark in the same critical section. So
+//! a worker that no longer finds itself here knows that the mark is set.
 
 use super::idle::Idle;
 use super::pace::Pace;
@@ -35,7 +35,8 @@ impl Sleepers {
         self.0.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// Enters the list. Returns when to wake up: for `earliest`, unless a sleeper will do that already.
+    /// Enters the list. Returns when to wake up: for `earliest`, unless a sleeper will do that
+    /// already.
     pub(super) fn enter(&self, worker: &'static Worker, earliest: u64) -> u64 {
         let mut list = self.lock();
         list.workers.push(worker);
@@ -75,8 +76,8 @@ impl Sleepers {
         true
     }
 
-    /// Takes a sleeper off and makes it the searcher: the one that fell asleep last, but one in the poller only if
-    /// there is no other, so that descriptors stay watched.
+    /// Takes a sleeper off and makes it the searcher: the one that fell asleep last, but one in the
+    /// poller only if there is no other, so that descriptors stay watched.
     pub(super) fn appoint_one(&self, idle: &Idle) -> Option<&'static Worker> {
         let mut list = self.lock();
         let outside = list.workers.iter().rev().copied().find(|w| !w.is_polling());

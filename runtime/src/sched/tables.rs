@@ -13,8 +13,9 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
-/// Bytes of stack for a thread that gives a processor its thread-locals: what `stack::on_system_stack` has to offer. Less than a
-/// huge page, so that it does not become one where huge pages are the rule.
+/// Bytes of stack for a thread that gives a processor its thread-locals: what
+/// `stack::on_system_stack` has to offer. Less than a huge page, so that it does not become one
+/// where huge pages are the rule.
 const LENDER_STACK: usize = 1 << 20;
 /// Bytes of stack for a worker's own code. Signal handlers of the program may run on it, too.
 const WORKER_STACK: usize = 256 << 10;
@@ -54,7 +55,8 @@ impl ProcessorTable {
         get(&self.entries[index])
     }
 
-    /// How many processors there may be. They come into being in order, so these are the first ones.
+    /// How many processors there may be. They come into being in order, so these are the first
+    /// ones.
     pub(crate) fn allowed(&self) -> usize {
         self.allowed.load(Ordering::Relaxed)
     }
@@ -63,7 +65,8 @@ impl ProcessorTable {
         self.entries.iter().filter_map(get)
     }
 
-    /// The processor at `index`; if it is not there yet, it comes into being with its lending thread.
+    /// The processor at `index`; if it is not there yet, it comes into being with its lending
+    /// thread.
     pub(crate) fn get_or_create(
         &self,
         runtime: &'static Runtime,
@@ -107,8 +110,8 @@ fn name(kind: &str, index: usize) -> CString {
     CString::new(format!("{kind}-{index}")).expect("a word and a number")
 }
 
-/// What a new thread has to say to the one that has started it, which blocks meanwhile: also if it is a
-/// goroutine, because it is in the middle of placing another.
+/// What a new thread has to say to the one that has started it, which blocks meanwhile: also if it
+/// is a goroutine, because it is in the middle of placing another.
 struct Answer {
     given: AtomicU32,
     processor: UnsafeCell<Option<io::Result<&'static Processor>>>,

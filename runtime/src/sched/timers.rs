@@ -1,11 +1,13 @@
 //! A processor's timers: a plain four-ary heap, touched only by whoever carries the processor.
 //!
-//! Four children per node halve the depth of a binary heap and keep a node's children in one cache line. Each goroutine
-//! has at most one timer, and its record says where in the heap that stands. So a timer that is no longer wanted leaves
-//! in logarithmic time, and a timer costs sixteen bytes and no table of names.
+//! Four children per node halve the depth of a binary heap and keep a node's children in one cache
+//! line. Each goroutine has at most one timer, and its record says where in the heap that stands.
+//! So a timer that is no longer wanted leaves in logarithmic time, and a timer costs sixteen bytes
+//! and no table of names.
 //!
-//! The heap gives memory back while it drains: from a quarter full it halves its room, and then is half full. A growth or
-//! another halving is a quarter of that room away, so moving the entries costs each of them a constant.
+//! The heap gives memory back while it drains: from a quarter full it halves its room, and then is
+//! half full. A growth or another halving is a quarter of that room away, so moving the entries
+//! costs each of them a constant.
 
 use std::ptr::NonNull;
 
@@ -40,7 +42,8 @@ impl<T> Clone for Entry<T> {
 
 impl<T> Copy for Entry<T> {}
 
-/// Invariant: every item in the heap is live and says its place (contract of [`insert`](Timers::insert)).
+/// Invariant: every item in the heap is live and says its place (contract of
+/// [`insert`](Timers::insert)).
 pub(crate) struct Timers<T> {
     heap: Vec<Entry<T>>,
     /// How many levels entries have been moved by, for the test of what that costs.
@@ -251,7 +254,8 @@ mod tests {
     impl Drop for Clockwork {
         fn drop(&mut self) {
             for item in &self.items {
-                // SAFETY: from a box, freed once; the heap does not touch its items when it is dropped.
+                // SAFETY: from a box, freed once; the heap does not touch its items when it is
+                // dropped.
                 drop(unsafe { Box::from_raw(item.as_ptr()) });
             }
         }

@@ -1,6 +1,7 @@
 //! A worker: a kernel thread that carries one processor at a time.
 //!
-//! Its own code runs on the thread's native stack with the thread's own thread-locals. What it shares:
+//! Its own code runs on the thread's native stack with the thread's own thread-locals. What it
+//! shares:
 //!
 //! | field | written by |
 //! |---|---|
@@ -67,14 +68,14 @@ pub(crate) struct Worker {
     pub(super) skip: Cell<u32>,
 }
 
-// SAFETY: the cells and the queue's owner end are used only by the worker's kernel thread, be it in its own code or in
-// code that it carries; the rest is made to be shared.
+// SAFETY: the cells and the queue's owner end are used only by the worker's kernel thread, be it in
+// its own code or in code that it carries; the rest is made to be shared.
 unsafe impl Sync for Worker {}
 // SAFETY: as above.
 unsafe impl Send for Worker {}
 
-/// The worker whose own code is calling. Code of a processor has other thread-locals, or (pinned) is
-/// on a processor first.
+/// The worker whose own code is calling. Code of a processor has other thread-locals, or (pinned)
+/// is on a processor first.
 pub(crate) fn current() -> Option<&'static Worker> {
     ours::with(|ours| ours.worker.get())
 }
@@ -130,9 +131,11 @@ impl Worker {
         self.set_retired(true);
     }
 
-    /// Carries a processor for one batch, and those that it hands the worker on to, and puts the last where it belongs.
+    /// Carries a processor for one batch, and those that it hands the worker on to, and puts the
+    /// last where it belongs.
     fn run(&self, processor: &'static Processor) {
-        // SAFETY: we took the processor from a queue, where it stood once, and we are on our native stack.
+        // SAFETY: we took the processor from a queue, where it stood once, and we are on our native
+        // stack.
         let (last, left) = unsafe { processor.carry(self) };
         self.put_down(last, left);
     }
@@ -173,15 +176,16 @@ impl Worker {
 
     /// What it was carrying for so long is no longer what it carries.
     pub(super) fn is_not_stuck(&self) {
-        // The exchange is the one that counts; it is rarely needed. A mark that comes just before `carrying` changes is
-        // taken back by the monitor, which sees that, or waits for the next batch.
+        // The exchange is the one that counts; it is rarely needed. A mark that comes just before
+        // `carrying` changes is taken back by the monitor, which sees that, or waits for the next
+        // batch.
         if self.stuck.load(Ordering::Relaxed) && self.stuck.swap(false, Ordering::AcqRel) {
             self.runtime.workers.allow_one_less();
         }
     }
 
-    /// Something to run: from the worker's own queue, else from the shared one, else from others, else it sleeps.
-    /// `None` if the worker shall end.
+    /// Something to run: from the worker's own queue, else from the shared one, else from others,
+    /// else it sleeps. `None` if the worker shall end.
     fn find(&'static self, searching: &mut bool) -> Option<&'static Processor> {
         loop {
             let runtime = self.runtime;
@@ -212,7 +216,8 @@ impl Worker {
         }
     }
 
-    /// Step 5 of the idle protocol: the searcher goes to work, and somebody else looks at what is left.
+    /// Step 5 of the idle protocol: the searcher goes to work, and somebody else looks at what is
+    /// left.
     fn found(&self, searching: &mut bool) {
         if !self.counters.times.is_running() {
             self.enter(Phase::Running);
@@ -255,7 +260,8 @@ impl Worker {
         Some(next)
     }
 
-    /// The processor that the one carried, which has run out of work, shall hand the worker on to. Called by its loop.
+    /// The processor that the one carried, which has run out of work, shall hand the worker on to.
+    /// Called by its loop.
     pub(super) fn take_next_directly(&self) -> Option<&'static Processor> {
         let looks_around = self.next_in_a_row.get().is_multiple_of(DIRECTLY_IN_A_ROW);
         if looks_around { None } else { self.take_next_in_a_row() }
@@ -276,11 +282,13 @@ impl Worker {
         super::search::steal(|| other.stealer.steal_batch_and_pop(&self.queue))
     }
 
-    /// Code that this worker carries has woken a processor: it goes next, before the queue. Nobody is woken for it, since
-    /// the waker probably is about to park; but if it does not park, somebody should take it.
+    /// Code that this worker carries has woken a processor: it goes next, before the queue. Nobody
+    /// is woken for it, since the waker probably is about to park; but if it does not park,
+    /// somebody should take it.
     pub(super) fn offer(&self, processor: &'static Processor) {
         let taken_over = self.take_next();
-        // Release: for whoever takes it. Only this kernel thread fills the place, so it is empty now, and a store will do.
+        // Release: for whoever takes it. Only this kernel thread fills the place, so it is empty
+        // now, and a store will do.
         self.next.store(ptr::from_ref(processor).cast_mut(), Ordering::Release);
         match taken_over {
             Some(previous) => {
@@ -310,7 +318,8 @@ impl Worker {
         }
     }
 
-    /// What has to be done now and then however busy the worker is: timers of idle processors, and descriptors.
+    /// What has to be done now and then however busy the worker is: timers of idle processors, and
+    /// descriptors.
     fn housekeeping(&self) {
         let now = self.refresh_now();
         if self.last_housekeeping.replace(now) == now {

@@ -10,9 +10,9 @@ use std::sync::atomic::AtomicU64;
 /// How far the base of slot `index` lies below its end, at most so many bytes.
 ///
 /// All slots begin at multiples of one large power of two; without this the hot ends of all stacks
-/// would compete for the same sets of every cache and of the TLB. A page more moves the TLB's set and
-/// the entry of the page table, a line more the cache's set. Not more lines than fit half a page,
-/// because what a goroutine needs would often lie in two pages then.
+/// would compete for the same sets of every cache and of the TLB. A page more moves the TLB's set
+/// and the entry of the page table, a line more the cache's set. Not more lines than fit half a
+/// page, because what a goroutine needs would often lie in two pages then.
 fn stagger(index: usize, most: usize) -> usize {
     const PAGES: usize = 512;
     const LINES: usize = 32;
@@ -46,7 +46,8 @@ impl Arena {
         self.memory.contains(address)
     }
 
-    /// Opens slot `index`. If the system refuses the whole of it, half is tried, and so on, down to `least` bytes.
+    /// Opens slot `index`. If the system refuses the whole of it, half is tried, and so on, down to
+    /// `least` bytes.
     pub(crate) fn open(&self, index: usize, least: usize) -> io::Result<Bounds> {
         assert!(index < self.slots);
         let low = self.memory.low() + index * self.stride;

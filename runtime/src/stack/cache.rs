@@ -1,8 +1,9 @@
 //! Segments that `grow` has done with, kept for the next call.
 //!
-//! One shelf per processor or plain thread, because a loop at the edge of its stack takes and returns the same segment
-//! again and again, and it is warm where it was used last. A lock per shelf lets the monitor clear those that nobody uses; it
-//! is never contended otherwise. Threads in a program that has not started the runtime keep theirs until they end.
+//! One shelf per processor or plain thread, because a loop at the edge of its stack takes and
+//! returns the same segment again and again, and it is warm where it was used last. A lock per
+//! shelf lets the monitor clear those that nobody uses; it is never contended otherwise. Threads in
+//! a program that has not started the runtime keep theirs until they end.
 
 use super::own::OwnStack;
 use crate::locals::ours;
@@ -12,8 +13,8 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard};
 
-/// What one shelf holds at most: as many as a recursion has links near its edge, and not more than a burst should leave
-/// behind. A larger segment than that pays for itself.
+/// What one shelf holds at most: as many as a recursion has links near its edge, and not more than
+/// a burst should leave behind. A larger segment than that pays for itself.
 const MOST_SEGMENTS: usize = 4;
 const MOST_BYTES: usize = 64 << 20;
 
@@ -63,7 +64,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
 
-/// A segment of at least `bytes` bytes, if there is one: the one that was used last, which is the warmest.
+/// A segment of at least `bytes` bytes, if there is one: the one that was used last, which is the
+/// warmest.
 pub(super) fn take(bytes: usize) -> Option<OwnStack> {
     let mut shelf = lock(mine()?);
     shelf.used = true;
@@ -136,7 +138,8 @@ mod tests {
         take(bytes).map(|segment| segment.bounds().base)
     }
 
-    /// One test, in a process of its own, because trimming is for all threads, and other tests' runtime does it, too.
+    /// One test, in a process of its own, because trimming is for all threads, and other tests'
+    /// runtime does it, too.
     #[test]
     fn a_shelf_keeps_a_few_that_fit_and_loses_those_that_nobody_uses() {
         const NAME: &str =

@@ -1,4 +1,5 @@
-//! The frames of a stack that has overflowed: the innermost ones and the outermost, of what may be millions.
+//! The frames of a stack that has overflowed: the innermost ones and the outermost, of what may be
+//! millions.
 //!
 //! Kept in static atomics, so that whoever has to finish a report that was broken off finds them.
 
@@ -42,9 +43,9 @@ struct Walk<'a> {
     each: &'a mut dyn FnMut(usize) -> bool,
 }
 
-/// Walks from the handler that calls to the interrupted function, at `begin`, and shows `each` frame from there on to the end of
-/// the stack, or until it says no. The unwinder may not get past the handler; the interrupted function is shown in any case.
-/// False if it was all there was.
+/// Walks from the handler that calls to the interrupted function, at `begin`, and shows `each`
+/// frame from there on to the end of the stack, or until it says no. The unwinder may not get past
+/// the handler; the interrupted function is shown in any case. False if it was all there was.
 pub(crate) fn walk(begin: usize, each: &mut dyn FnMut(usize) -> bool) -> bool {
     let mut walk = Walk { begin, each };
     // SAFETY: `visit` gets the address of the walk, and does not unwind.
@@ -57,8 +58,8 @@ pub(crate) fn walk(begin: usize, each: &mut dyn FnMut(usize) -> bool) -> bool {
 }
 
 impl Frames {
-    /// Walks from the handler that calls to the interrupted function, at `begin`, and on to the end of the stack; not longer than
-    /// `until`. Says whether it got there.
+    /// Walks from the handler that calls to the interrupted function, at `begin`, and on to the end
+    /// of the stack; not longer than `until`. Says whether it got there.
     pub(super) fn walk(&self, begin: usize, until: u64) -> bool {
         let mut in_time = true;
         let got_past = walk(begin, &mut |ip| {

@@ -1,4 +1,5 @@
-//! How many slots a processor has and how large they are, given what was asked for and what the system allows.
+//! How many slots a processor has and how large they are, given what was asked for and what the
+//! system allows.
 
 use super::home::Home;
 use super::{GUARD, LARGEST, SMALLEST};
@@ -6,11 +7,12 @@ use crate::arch::valgrind;
 use crate::sys::memory;
 use std::io;
 
-/// Slots in the whole process where a guard is a mapping. Each open slot splits the reservation into two, and the kernel
-/// allows 65,530 by default; this leaves three quarters of them to the program.
+/// Slots in the whole process where a guard is a mapping. Each open slot splits the reservation
+/// into two, and the kernel allows 65,530 by default; this leaves three quarters of them to the
+/// program.
 const SLOTS_IN_ALL: usize = 8 << 10;
-/// Slots in the whole process where guards are marks in the page tables, and all slots of a processor one mapping: what looking
-/// at each of them twice a second may cost.
+/// Slots in the whole process where guards are marks in the page tables, and all slots of a
+/// processor one mapping: what looking at each of them twice a second may cost.
 const SLOTS_IN_ALL_WITH_MARKERS: usize = 32 << 10;
 /// What a [home](super::home::Home) can tell apart.
 const SLOTS_PER_PROCESSOR: usize = 1 << 15;
@@ -36,16 +38,19 @@ pub(crate) struct Geometry {
 }
 
 impl Geometry {
-    /// The geometry for `processors` processors of `slots` slots of `max_stack` bytes each, as far as it fits.
+    /// The geometry for `processors` processors of `slots` slots of `max_stack` bytes each, as far
+    /// as it fits.
     ///
-    /// The system is asked for twice the sum, open, and the size is halved until it agrees: under strict
-    /// overcommit or an address-space limit the slots must leave room for everything else the program needs.
+    /// The system is asked for twice the sum, open, and the size is halved until it agrees: under
+    /// strict overcommit or an address-space limit the slots must leave room for everything else
+    /// the program needs.
     ///
     /// # Errors
     /// If not even the smallest slots fit.
     pub(crate) fn fit(processors: usize, slots: usize, max_stack: usize) -> io::Result<Geometry> {
         let in_all = match memory::guards_are_markers() {
-            // Memcheck goes over a reservation page by page, so there is none there that may not be needed.
+            // Memcheck goes over a reservation page by page, so there is none there that may not be
+            // needed.
             _ if valgrind::is_there() => slots.saturating_mul(processors),
             true => SLOTS_IN_ALL_WITH_MARKERS,
             false => SLOTS_IN_ALL,
@@ -110,7 +115,8 @@ impl Geometry {
     }
 }
 
-/// The reserve is what is left of all slots. It is not worth smaller stacks: if it does not fit it is halved.
+/// The reserve is what is left of all slots. It is not worth smaller stacks: if it does not fit it
+/// is halved.
 fn reserve(
     processors: usize,
     slots: usize,

@@ -111,7 +111,8 @@ impl Slots {
     #[cold]
     fn look_at_inhabitants(&mut self) {
         for slot in self.open.iter().take(self.shared).filter(|slot| slot.inhabitants == 1) {
-            // SAFETY: an occupant is a live record, and no goroutine of the processor runs while we do.
+            // SAFETY: an occupant is a live record, and no goroutine of the processor runs while we
+            // do.
             let (occupant, live) =
                 unsafe { (slot.occupant.as_ref(), live_bytes(slot.occupant, slot.bounds)) };
             if let (Some(occupant), Live::Known(live)) = (occupant, live)

@@ -1,10 +1,10 @@
-//! What a goroutine that runs past its stack leaves behind: a report that names it and shows its frames, then the end of
-//! the process.
+//! What a goroutine that runs past its stack leaves behind: a report that names it and shows its
+//! frames, then the end of the process.
 //!
-//! Called from the signal handler, on an alternate stack: no allocation, no formatting that needs any. What is
-//! certain is written first. Walking the frames is not quite as harmless, because the unwinder was not made for
-//! signal handlers: so it runs on a stack of its own, for a limited time, and a fault or an alarm
-//! meanwhile prints what has been found and ends the process, too.
+//! Called from the signal handler, on an alternate stack: no allocation, no formatting that needs
+//! any. What is certain is written first. Walking the frames is not quite as harmless, because the
+//! unwinder was not made for signal handlers: so it runs on a stack of its own, for a limited time,
+//! and a fault or an alarm meanwhile prints what has been found and ends the process, too.
 
 use super::frames::{FRAMES, INNERMOST};
 use super::present::{self, Kind, Present};
@@ -16,8 +16,8 @@ use std::cell::UnsafeCell;
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
-/// How long the frames may be looked at, in nanoseconds, and after how many seconds an alarm ends the report, whatever it
-/// waits for.
+/// How long the frames may be looked at, in nanoseconds, and after how many seconds an alarm ends
+/// the report, whatever it waits for.
 const LONGEST_WALK: u64 = 2_000_000_000;
 const ALARM: u32 = 10;
 
@@ -25,7 +25,8 @@ const ALARM: u32 = 10;
 static WRITER: AtomicI32 = AtomicI32::new(0);
 static WRITTEN: AtomicUsize = AtomicUsize::new(0);
 
-/// The stack on which the frames are walked and named. Alternate stacks are small: one that std gave to a thread has 8 KiB.
+/// The stack on which the frames are walked and named. Alternate stacks are small: one that std
+/// gave to a thread has 8 KiB.
 #[repr(align(4096))]
 struct Reserve(UnsafeCell<[u8; 128 << 10]>);
 
@@ -34,8 +35,8 @@ unsafe impl Sync for Reserve {}
 
 static RESERVE: Reserve = Reserve(UnsafeCell::new([0; _]));
 
-/// Ends the process with a report if `address` lies in the guard of the running goroutine's stack; else returns.
-/// `context` is what the kernel passed to the handler.
+/// Ends the process with a report if `address` lies in the guard of the running goroutine's stack;
+/// else returns. `context` is what the kernel passed to the handler.
 pub(crate) fn report(address: usize, context: *const c_void) {
     let Some(present) = present::overflowed(address) else { return };
     // Acquire and release order nothing that matters here, they only make one thread the first.
@@ -48,8 +49,8 @@ pub(crate) fn report(address: usize, context: *const c_void) {
     write_head(&present, sp);
     signals::last_resort(broken_off, ALARM);
     let mut unused = 0;
-    // SAFETY: the stack is free, since nobody else writes a report. `write_frames` does not unwind, and nothing switches
-    // to the place that is stored.
+    // SAFETY: the stack is free, since nobody else writes a report. `write_frames` does not unwind,
+    // and nothing switches to the place that is stored.
     unsafe {
         let base = RESERVE.0.get().addr() + size_of::<Reserve>();
         arch::call_on(base, write_frames, ip, never, &mut unused);
@@ -125,7 +126,8 @@ fn write_rest(program: Option<&Program>, complete: bool) {
         if index > INNERMOST && index == FRAMES.first_outer() {
             text.add(format_args!("        {} frames are left out\n", index - INNERMOST));
         }
-        // Whoever is called has the return address, which may already belong to the next line or function.
+        // Whoever is called has the return address, which may already belong to the next line or
+        // function.
         let address = FRAMES.get(index) - usize::from(index > 0);
         text.add(format_args!("  {index:>4}: "));
         match program.and_then(|program| program.relative(address).map(|relative| (program, relative))) {

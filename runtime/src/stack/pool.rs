@@ -1,5 +1,5 @@
-//! Stacks of goroutines' own that have served, kept for the next: a new one takes three system calls
-//! and some page faults.
+//! Stacks of goroutines' own that have served, kept for the next: a new one takes three system
+//! calls and some page faults.
 //!
 //! One pool for the process, because a stack is asked for where a goroutine is spawned, and comes
 //! back where that has lived. The monitor gives back what nothing has asked for in a while.

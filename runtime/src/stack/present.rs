@@ -9,15 +9,18 @@ use std::panic::Location;
 
 /// How many bytes the calling code may still go down on the stack that it is on.
 ///
-/// - In a goroutine, that is what is left of its slot ([`Config::max_stack`](crate::Config::max_stack)) or of the
-///   stack of its own ([`Builder::own_stack`](crate::Builder::own_stack)); these are bytes of address space, and memory is
-///   taken as they are used.
-/// - Inside [`grow`](super::grow), what is left of the segment, in a goroutine as on a plain thread.
-/// - On a plain thread and inside [`on_system_stack`](super::on_system_stack), what is left of the thread's stack, as far
-///   as the C library knows its bounds. Of a main thread whose stack is not limited that is the distance
-///   to whatever is mapped next.
+/// - In a goroutine, that is what is left of its slot
+///   ([`Config::max_stack`](crate::Config::max_stack)) or of the stack of its own
+///   ([`Builder::own_stack`](crate::Builder::own_stack)); these are bytes of address space, and
+///   memory is taken as they are used.
+/// - Inside [`grow`](super::grow), what is left of the segment, in a goroutine as on a plain
+///   thread.
+/// - On a plain thread and inside [`on_system_stack`](super::on_system_stack), what is left of the
+///   thread's stack, as far as the C library knows its bounds. Of a main thread whose stack is not
+///   limited that is the distance to whatever is mapped next.
 ///
-/// `None` on any other stack: in a signal handler with a stack of its own, or under another library's coroutines.
+/// `None` on any other stack: in a signal handler with a stack of its own, or under another
+/// library's coroutines.
 ///
 /// It costs a few nanoseconds, and some microseconds at the first call on a plain thread.
 ///

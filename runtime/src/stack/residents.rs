@@ -55,9 +55,11 @@ static INDEX: [AtomicPtr<Entry>; 1 << (ADDRESS_BITS - REGION_BITS)] =
 impl Residents {
     /// Enters an arena of so many slots.
     pub(crate) fn register(low: usize, stride: usize, slots: usize) -> &'static Residents {
-        // As zeroed memory, of which pages that are not used cost nothing: there may be very many slots.
+        // As zeroed memory, of which pages that are not used cost nothing: there may be very many
+        // slots.
         let words = Box::into_raw(vec![0u64; slots].into_boxed_slice());
-        // SAFETY: an atomic word has the layout of a plain one, and the box is given up for this one.
+        // SAFETY: an atomic word has the layout of a plain one, and the box is given up for this
+        // one.
         let words = unsafe { Box::from_raw(words as *mut [AtomicU64]) };
         let residents: &'static Residents = Box::leak(Box::new(Residents { low, stride, slots: words }));
         let last = low + (stride * slots).saturating_sub(1);

@@ -1,28 +1,33 @@
 //! Giving back the memory of stacks that nobody has needed lately.
 //!
-//! A goroutine that recursed deep once leaves its pages behind. Nothing on the path of a switch looks for them: a
-//! processor passes over its stacks now and then, at the end of a batch, when the monitor asks it to. What a stack has
-//! resident and is more than four times what its goroutines park with is halved (Go's rule for its stacks); the next
-//! pass halves it again. So a stack loses what it needed once within a few passes, and keeps what it needs often.
+//! A goroutine that recursed deep once leaves its pages behind. Nothing on the path of a switch
+//! looks for them: a processor passes over its stacks now and then, at the end of a batch, when the
+//! monitor asks it to. What a stack has resident and is more than four times what its goroutines
+//! park with is halved (Go's rule for its stacks); the next pass halves it again. So a stack loses
+//! what it needed once within a few passes, and keeps what it needs often.
 //!
-//! Only the system knows what is resident. It is asked about a stretch below the stack's base, and then on in steps that
-//! double until one as long as all that was found holds nothing: about a microsecond for a stack that was never deep, where
-//! asking about all of a slot of 256 MiB takes fifty. What lies deeper than that is given back unseen. Such a gap
-//! comes about only by C code without stack probes, since probes touch every page of a frame.
+//! Only the system knows what is resident. It is asked about a stretch below the stack's base, and
+//! then on in steps that double until one as long as all that was found holds nothing: about a
+//! microsecond for a stack that was never deep, where asking about all of a slot of 256 MiB takes
+//! fifty. What lies deeper than that is given back unseen. Such a gap comes about only by C code
+//! without stack probes, since probes touch every page of a frame.
 //!
 //! The steps of a pass, and who asks for one:
 //!
-//! 1. Every [`PERIOD`] the monitor looks at all processors. One that has switched since its last pass, or that has stacks
-//!    which another pass might halve, or has not come to the pass it was asked for, is asked again ([`Scavenge::ask`]). If
-//!    it is idle the monitor queues it, so that some worker carries it for the pass.
-//! 2. At the end of a batch the carrier looks whether it is asked, and makes the pass in parts (`Slots::scavenge`). With a
-//!    part left to do the processor counts as busy, so the next batch comes.
-//! 3. When the pass is over the carrier says whether all stacks are settled. While some are not, or a processor is asked,
-//!    the monitor wakes up for the next look even if everything else sleeps; after that it sleeps as long as they do.
+//! 1. Every [`PERIOD`] the monitor looks at all processors. One that has switched since its last
+//!    pass, or that has stacks which another pass might halve, or has not come to the pass it was
+//!    asked for, is asked again ([`Scavenge::ask`]). If it is idle the monitor queues it, so that
+//!    some worker carries it for the pass.
+//! 2. At the end of a batch the carrier looks whether it is asked, and makes the pass in parts
+//!    (`Slots::scavenge`). With a part left to do the processor counts as busy, so the next batch
+//!    comes.
+//! 3. When the pass is over the carrier says whether all stacks are settled. While some are not, or
+//!    a processor is asked, the monitor wakes up for the next look even if everything else sleeps;
+//!    after that it sleeps as long as they do.
 //!
-//! Nothing depends on when the carrier sees that it is asked: if it comes to rest in the same moment, the monitor finds it
-//! still asked at its next look. Hence relaxed accesses throughout; the processor's own state is handed from carrier to
-//! carrier as ever.
+//! Nothing depends on when the carrier sees that it is asked: if it comes to rest in the same
+//! moment, the monitor finds it still asked at its next look. Hence relaxed accesses throughout;
+//! the processor's own state is handed from carrier to carrier as ever.
 
 use super::Bounds;
 use crate::sched::census::OneWriter;
@@ -30,8 +35,8 @@ use crate::sys::memory::{self, page_size};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// From one look of the monitor to the next. A stack of 256 MiB is down to a page or two after 16 passes, one of
-/// 1 MiB after 7.
+/// From one look of the monitor to the next. A stack of 256 MiB is down to a page or two after 16
+/// passes, one of 1 MiB after 7.
 pub(crate) const PERIOD: Duration = Duration::from_millis(500);
 
 /// A stack that is shared, with no more than this resident, is left alone: it would soon be faulted
@@ -43,8 +48,9 @@ pub(crate) const WARM_ALONE: usize = 4 << 10;
 const MOST_PATIENCE: u8 = 15;
 /// How far below the base the first look goes.
 const FIRST_LOOK: usize = 128 << 10;
-/// Below a stack pointer this much is left as it is. A suspended goroutine has nothing there, since the switch pushes its
-/// words; this is for whoever is wrong about that, and spares the next call a fault.
+/// Below a stack pointer this much is left as it is. A suspended goroutine has nothing there, since
+/// the switch pushes its words; this is for whoever is wrong about that, and spares the next call a
+/// fault.
 const MARGIN: usize = 1 << 10;
 
 /// A processor's side of the agreement with the monitor.
@@ -102,9 +108,11 @@ impl Scavenge {
 /// A stack as a pass finds it.
 pub(crate) struct Visit {
     pub(crate) bounds: Bounds,
-    /// What must stay: the bytes from the base down to the stack pointer of the goroutine that is resident.
+    /// What must stay: the bytes from the base down to the stack pointer of the goroutine that is
+    /// resident.
     pub(crate) live: usize,
-    /// The most that a goroutine of this stack has parked with since the last visit; no less than `live`.
+    /// The most that a goroutine of this stack has parked with since the last visit; no less than
+    /// `live`.
     pub(crate) used: usize,
     /// Whether the processor has run anything since then.
     pub(crate) ran: bool,
@@ -138,7 +146,8 @@ pub(crate) struct History {
     used: usize,
     /// What the last visit left resident, if it shrank the stack.
     kept: Option<usize>,
-    /// How many visits to let pass after a shrink that was for nothing, and how many of them are left.
+    /// How many visits to let pass after a shrink that was for nothing, and how many of them are
+    /// left.
     patience: u8,
     waits: u8,
 }
@@ -148,7 +157,8 @@ impl History {
     fn judge(&mut self, resident: usize, visit: &Visit) -> Verdict {
         self.used = visit.used.max(self.used / 2);
         match self.kept.take().map(|kept| resident > kept) {
-            // Nobody can have touched it: the memory is locked, or the system says that everything is resident.
+            // Nobody can have touched it: the memory is locked, or the system says that everything
+            // is resident.
             Some(true) if !visit.ran => return Verdict::Settled,
             Some(true) => {
                 self.patience = (2 * self.patience + 1).min(MOST_PATIENCE);
@@ -178,7 +188,8 @@ impl History {
     /// Looks at a stack and gives back what the rule says.
     ///
     /// # Safety
-    /// The stack is open and nobody runs on it. `visit.live` bytes below its base are all that anybody needs.
+    /// The stack is open and nobody runs on it. `visit.live` bytes below its base are all that
+    /// anybody needs.
     pub(crate) unsafe fn visit(&mut self, visit: &Visit) -> Verdict {
         let stack = Stack::new(visit.bounds);
         let (resident, looked_at) = stack.resident();
@@ -194,7 +205,8 @@ impl History {
     }
 }
 
-/// Gives back all but the `live` bytes below the base, so that a mistake about what is live shows itself: the stress mode.
+/// Gives back all but the `live` bytes below the base, so that a mistake about what is live shows
+/// itself: the stress mode.
 ///
 /// # Safety
 /// As for [`History::visit`].
@@ -229,7 +241,8 @@ impl Stack {
         (found, looked_at)
     }
 
-    /// Gives back everything but `keep` bytes from the top and `live` bytes from the base. Says how many bytes that left.
+    /// Gives back everything but `keep` bytes from the top and `live` bytes from the base. Says how
+    /// many bytes that left.
     ///
     /// # Safety
     /// As for [`History::visit`].
@@ -238,7 +251,8 @@ impl Stack {
         let needed = self.bounds.base.saturating_sub(live + MARGIN);
         let high = self.top.saturating_sub(keep).min(needed) & !(page_size() - 1);
         if high > self.bounds.limit {
-            // SAFETY: the range ends below what is needed, by contract, and begins where the stack does.
+            // SAFETY: the range ends below what is needed, by contract, and begins where the stack
+            // does.
             unsafe { memory::give_back(self.bounds.limit, high) };
         }
         self.top - high.max(self.bounds.limit)
@@ -376,7 +390,8 @@ mod tests {
             assert_eq!(resident, deepest * PAGE);
             assert!(looked_at >= resident);
         }
-        // One page far below is found if the gap above it is no longer than what is resident above the gap.
+        // One page far below is found if the gap above it is no longer than what is resident above
+        // the gap.
         let (_memory, bounds) = stack(8192);
         touch(bounds, (0..64).map(|page| page * PAGE + 1).chain([120 * PAGE]));
         assert_eq!(Stack::new(bounds).resident().0, 121 * PAGE);
@@ -399,7 +414,8 @@ mod tests {
         assert_eq!((live, lost), (7, 0));
     }
 
-    /// Swapped-out pages are not in memory, and yet live: what the system says must not matter for what is kept.
+    /// Swapped-out pages are not in memory, and yet live: what the system says must not matter for
+    /// what is kept.
     #[test]
     fn live_bytes_stay_however_little_is_said_to_be_resident() {
         let (_memory, bounds) = stack(64);

@@ -1,16 +1,17 @@
 //! `grow`: a further stretch of stack, chained to the one that the caller is on.
 //!
-//! Everything that knows of slots and images goes on knowing nothing of segments. What a goroutine switches to when
-//! it parks is a word of its processor, `loop_sp`. While it runs in a segment, that word leads to the frame of `grow` on the
-//! stack that it came from, and not to the processor's loop. So a park inside a segment arrives on the goroutine's own
-//! slot, and there the frame of `grow` parks once more, in the ordinary way ([`relay`]): the goroutine's
-//! `sp` is one of its slot, its live bytes are `[sp, base)` of the slot and may be copied out, and the segment stays where it is.
-//! Resumed, the frame points the word to itself again and goes on in the segment. Segments inside segments relay from
-//! one to the next. A park outside of segments pays nothing, not even a test; one inside costs a switch
-//! more each way for every level.
+//! Everything that knows of slots and images goes on knowing nothing of segments. What a goroutine
+//! switches to when it parks is a word of its processor, `loop_sp`. While it runs in a segment,
+//! that word leads to the frame of `grow` on the stack that it came from, and not to the
+//! processor's loop. So a park inside a segment arrives on the goroutine's own slot, and there the
+//! frame of `grow` parks once more, in the ordinary way ([`relay`]): the goroutine's `sp` is one of
+//! its slot, its live bytes are `[sp, base)` of the slot and may be copied out, and the segment
+//! stays where it is. Resumed, the frame points the word to itself again and goes on in the
+//! segment. Segments inside segments relay from one to the next. A park outside of segments pays
+//! nothing, not even a test; one inside costs a switch more each way for every level.
 //!
-//! A segment belongs to the call of `grow` until it returns, however often the goroutine parks meanwhile, and then to
-//! the [cache](super::cache) of the processor or thread.
+//! A segment belongs to the call of `grow` until it returns, however often the goroutine parks
+//! meanwhile, and then to the [cache](super::cache) of the processor or thread.
 
 use super::own::OwnStack;
 use super::{Bounds, cache, foreign, overflow};
@@ -22,16 +23,18 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::{io, ptr, thread};
 
-/// What the first frames of a segment and the caller's rounding may take of it, so that at least what was asked for is left.
+/// What the first frames of a segment and the caller's rounding may take of it, so that at least
+/// what was asked for is left.
 const OVERHEAD: usize = 4096;
 
-/// Where a segment is chained to the stack below it. Lies in the frame of `grow`, so it is used only while that is
-/// resident: by the goroutine itself, or by a handler that interrupts it.
+/// Where a segment is chained to the stack below it. Lies in the frame of `grow`, so it is used
+/// only while that is resident: by the goroutine itself, or by a handler that interrupts it.
 pub(crate) struct Link {
     /// The segment that `grow` was called on, if it was one.
     outer: *const Link,
     bounds: Bounds,
-    /// Where `grow`'s stack parks: the processor's loop, or the frame of the `grow` around it. Nothing on a plain thread.
+    /// Where `grow`'s stack parks: the processor's loop, or the frame of the `grow` around it.
+    /// Nothing on a plain thread.
     loop_sp: usize,
     /// Where `grow`'s frame is suspended while its segment runs.
     suspended: usize,
@@ -68,7 +71,8 @@ pub(super) fn is_chained(here: usize) -> Option<bool> {
 /// The segments of a goroutine that is on another stack for a while.
 pub(super) struct Outside(*const Link);
 
-/// From now on the calling code is on no segment: its goroutine is about to go to a stack that is none.
+/// From now on the calling code is on no segment: its goroutine is about to go to a stack that is
+/// none.
 pub(super) fn go_outside() -> Outside {
     Outside(replace_innermost(ptr::null()))
 }
@@ -78,21 +82,24 @@ pub(super) fn come_back(segments: Outside) {
     replace_innermost(segments.0);
 }
 
-/// Runs `f` on a further segment of stack with at least `bytes` bytes left, and returns what it returns.
+/// Runs `f` on a further segment of stack with at least `bytes` bytes left, and returns what it
+/// returns.
 ///
 /// For recursion that may go deeper than its stack. A goroutine's stack is large to begin with
-/// ([`Config::max_stack`](crate::Config::max_stack)), and its pages cost nothing until they are used; but a plain thread's is
-/// not, an [`own_stack`](crate::Builder::own_stack) is as large as was asked for, and no limit chosen beforehand is right for
-/// every input. Ask for the next segment before the present one is used up, at a point that every round of the
-/// recursion passes; [`maybe_grow`](super::maybe_grow) does just that.
+/// ([`Config::max_stack`](crate::Config::max_stack)), and its pages cost nothing until they are
+/// used; but a plain thread's is not, an [`own_stack`](crate::Builder::own_stack) is as large as
+/// was asked for, and no limit chosen beforehand is right for every input. Ask for the next segment
+/// before the present one is used up, at a point that every round of the recursion passes;
+/// [`maybe_grow`](super::maybe_grow) does just that.
 ///
-/// `f` may borrow from the caller, block, panic (the panic goes on in the caller), and call `grow` again. A goroutine may park
-/// inside: its segments are its own until `f` returns, and are never copied. A park inside a segment costs some
-/// nanoseconds more for each segment it is in. A segment has a guard below it; running into that is reported as the overflow of a
-/// segment.
+/// `f` may borrow from the caller, block, panic (the panic goes on in the caller), and call `grow`
+/// again. A goroutine may park inside: its segments are its own until `f` returns, and are never
+/// copied. A park inside a segment costs some nanoseconds more for each segment it is in. A segment
+/// has a guard below it; running into that is reported as the overflow of a segment.
 ///
-/// When `f` has returned the segment is kept for the next call from the same processor or thread, so that a loop whose body needs
-/// one pays for it once. At most four are kept, of 64 MiB in all, and only as long as they are used every few seconds.
+/// When `f` has returned the segment is kept for the next call from the same processor or thread,
+/// so that a loop whose body needs one pays for it once. At most four are kept, of 64 MiB in all,
+/// and only as long as they are used every few seconds.
 ///
 /// # Panics
 /// If the system refuses the memory. If `f` does, with its payload.
@@ -131,11 +138,12 @@ where
     outcome.unwrap_or_else(|payload| resume_unwind(payload))
 }
 
-/// Runs `f` right here if at least `red_zone` bytes of stack are [`remaining`](super::remaining), else on a further segment
-/// ([`grow`](super::grow)) with at least `bytes` bytes.
+/// Runs `f` right here if at least `red_zone` bytes of stack are [`remaining`](super::remaining),
+/// else on a further segment ([`grow`](super::grow)) with at least `bytes` bytes.
 ///
-/// The red zone must be enough for everything that `f` does until it passes here again: 64 KiB is a good start, 32 KiB the
-/// least for code that may panic. Segments that are many times as large as the red zone make growing rare.
+/// The red zone must be enough for everything that `f` does until it passes here again: 64 KiB is a
+/// good start, 32 KiB the least for code that may panic. Segments that are many times as large as
+/// the red zone make growing rare.
 ///
 /// # Panics
 /// As [`grow`](super::grow).
@@ -175,7 +183,8 @@ fn take(bytes: usize) -> io::Result<OwnStack> {
 
 #[cold]
 fn create(bytes: usize) -> io::Result<OwnStack> {
-    // For an overflow of a segment on a plain thread, in a program that has not started the runtime.
+    // For an overflow of a segment on a plain thread, in a program that has not started the
+    // runtime.
     sys::signals::handle_faults(overflow::report);
     OwnStack::new(bytes).or_else(|e| {
         // Under a limit, what others keep and do not use may be what is missing.
@@ -200,9 +209,9 @@ fn run<F: FnOnce() -> T, T>(bounds: Bounds, f: F) -> thread::Result<T> {
     let at = &raw mut call;
     // Also after a park inside, which returns to the same stack.
     let here = sanitizers::runs_on(bounds);
-    // SAFETY: the segment is the caller's alone. `on_segment` and `relay` get the address of the call, which stays in
-    // this frame until `call_on` returns, and catch what unwinds. `f` is taken once, and when `call_on` returns the outcome
-    // has been written.
+    // SAFETY: the segment is the caller's alone. `on_segment` and `relay` get the address of the
+    // call, which stays in this frame until `call_on` returns, and catch what unwinds. `f` is taken
+    // once, and when `call_on` returns the outcome has been written.
     unsafe {
         arch::call_on(bounds.base, on_segment::<F, T>, at as usize, relay, &raw mut (*at).link.suspended);
         sanitizers::runs_on(here);
@@ -225,7 +234,8 @@ unsafe extern "C" fn on_segment<F: FnOnce() -> T, T>(call: usize) {
     }
 }
 
-/// From now on the calling code is on the segment: what it switches to when it parks is the frame of `grow`.
+/// From now on the calling code is on the segment: what it switches to when it parks is the frame
+/// of `grow`.
 ///
 /// # Safety
 /// The link is that of the goroutine or thread that calls, whose frame is suspended.
@@ -285,15 +295,15 @@ unsafe fn take_out(link: *mut Link) {
     std::process::abort();
 }
 
-/// Called where the frame of `grow` is, when the goroutine has parked in the segment: parks here, too, and returns
-/// where to go on in the segment.
+/// Called where the frame of `grow` is, when the goroutine has parked in the segment: parks here,
+/// too, and returns where to go on in the segment.
 ///
 /// # Safety
 /// Called by `call_on` with the address of a call, on the stack that `grow` was called on.
 unsafe extern "C" fn relay(call: usize) -> usize {
     let link = call as *mut Link;
-    // SAFETY: the link comes first in the call, and is that of the running goroutine. A plain thread never gets here, because
-    // it has no `way_out`.
+    // SAFETY: the link comes first in the call, and is that of the running goroutine. A plain
+    // thread never gets here, because it has no `way_out`.
     unsafe {
         leave(link);
         let in_segment = processor::park_again();

@@ -1,19 +1,19 @@
 //! Which goroutines may share a stack slot: sharing is earned by a spawn site.
 //!
 //! A stack must not move while its goroutine waits by one of std's locks or by `thread::park`
-//! ([`crate::futex`]), so a goroutine that waits so in a shared slot keeps the others that live there
-//! from running; and if one of those is what it waits for, all of them wait for ever. So goroutines
-//! that wait like this should live alone. Whether they do is learned by the line of source that has
-//! spawned them:
+//! ([`crate::futex`]), so a goroutine that waits so in a shared slot keeps the others that live
+//! there from running; and if one of those is what it waits for, all of them wait for ever. So
+//! goroutines that wait like this should live alone. Whether they do is learned by the line of
+//! source that has spawned them:
 //!
 //! - The first [`PROBATION`] goroutines of a site live alone.
-//! - The next one starts when the others have had the time to show how they wait: when all that were
-//!   ready on its processor have had another turn, or some milliseconds later, or when as many have
-//!   ended. If none has waited so by then, it shares, and so do all that follow.
+//! - The next one starts when the others have had the time to show how they wait: when all that
+//!   were ready on its processor have had another turn, or some milliseconds later, or when as many
+//!   have ended. If none has waited so by then, it shares, and so do all that follow.
 //! - A site of which one has waited so, at any time, shares no more.
 //!
-//! A site is known by the address of its location. A line that is compiled into several places, as a
-//! generic or inlined function is, can be several sites; each learns for itself.
+//! A site is known by the address of its location. A line that is compiled into several places, as
+//! a generic or inlined function is, can be several sites; each learns for itself.
 //!
 //! What is left is a site that does so for the first time after it has begun to share. Its slot is
 //! held for that long, which [`stats`](crate::stats) counts and a dump shows.
@@ -26,8 +26,8 @@ use std::panic::Location;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::Relaxed};
 
-/// So many goroutines of a site live alone before the first that shares. Enough that locks which the
-/// goroutines of a site contend for are seen to be contended, and few enough to be no burden: a
+/// So many goroutines of a site live alone before the first that shares. Enough that locks which
+/// the goroutines of a site contend for are seen to be contended, and few enough to be no burden: a
 /// stack of its own costs two pages, where a share of a slot costs some hundred bytes.
 pub(crate) const PROBATION: u32 = 1024;
 

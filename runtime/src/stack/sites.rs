@@ -1,24 +1,27 @@
 //! Which goroutines are expensive to copy, judged by where they were spawned.
 //!
-//! A goroutine's frames must stay at the addresses they were born at, so when it turns out to park with much on its stack
-//! it is too late to house it better. Its successors can be: goroutines spawned by the same line of source mostly run the
-//! same code. Belongs to a processor's slots.
+//! A goroutine's frames must stay at the addresses they were born at, so when it turns out to park
+//! with much on its stack it is too late to house it better. Its successors can be: goroutines
+//! spawned by the same line of source mostly run the same code. Belongs to a processor's slots.
 
 use std::panic::Location;
 use std::ptr;
 
-/// From so many live bytes on a goroutine counts as fat: copying them out and others in takes microseconds, where all else
-/// that a switch does takes fractions of one, and a slot of its own takes at most twice the memory of the copy. (The pages
-/// that the bytes lie in are what an image would be; one more is begun, and one is for the slot's page table.)
+/// From so many live bytes on a goroutine counts as fat: copying them out and others in takes
+/// microseconds, where all else that a switch does takes fractions of one, and a slot of its own
+/// takes at most twice the memory of the copy. (The pages that the bytes lie in are what an image
+/// would be; one more is begun, and one is for the slot's page table.)
 pub(crate) const FAT: usize = 8 << 10;
-/// From so many on it counts as plump: copying takes longer than all else that a switch does. A slot of its own takes
-/// several times the memory, so plump ones get only the first slots of a reserve, which are some megabytes in all.
+/// From so many on it counts as plump: copying takes longer than all else that a switch does. A
+/// slot of its own takes several times the memory, so plump ones get only the first slots of a
+/// reserve, which are some megabytes in all.
 pub(crate) const PLUMP: usize = 1 << 10;
 
 /// So many sites are remembered. Where there are more, which of them are is a matter of luck.
 const MOST: usize = 16;
 
-/// How many of a site's goroutines were of some kind, of late: up by one with each that was, down by one with each that was not.
+/// How many of a site's goroutines were of some kind, of late: up by one with each that was, down
+/// by one with each that was not.
 #[derive(Default)]
 struct Score(u8);
 

@@ -1,13 +1,15 @@
 //! A processor's slots: who lives where, who is resident, and the copying between.
 //!
-//! Touched only by whoever carries the processor; the copying ([`Slots::bring_in`]) only from the processor's own
-//! stack, since the stacks it writes must not be in use.
+//! Touched only by whoever carries the processor; the copying ([`Slots::bring_in`]) only from the
+//! processor's own stack, since the stacks it writes must not be in use.
 //!
-//! Most slots are shared. Those of the *reserve* have one inhabitant each while there are enough of them: goroutines that
-//! would be expensive to copy, as far as can be told when they start ([`super::sites`]).
+//! Most slots are shared. Those of the *reserve* have one inhabitant each while there are enough of
+//! them: goroutines that would be expensive to copy, as far as can be told when they start
+//! ([`super::sites`]).
 //!
 //! Invariants:
-//! - The bytes of a suspended goroutine are in its slot if it is the slot's `occupant`, else in its image.
+//! - The bytes of a suspended goroutine are in its slot if it is the slot's `occupant`, else in its
+//!   image.
 //! - The `occupant` of a slot is a goroutine whose home is this slot, or null.
 //! - A stack of a goroutine's own has no other inhabitant, so its goroutine is always resident.
 //! - The `resident` word of a slot is the number of its `occupant`, or 0; [`super::residents`] says
@@ -77,8 +79,8 @@ impl Slot {
     #[inline]
     unsafe fn copy_out(&mut self, sites: &mut Sites, copied: &mut Copied) {
         let base = self.bounds.base;
-        // SAFETY: records of live goroutines are valid, and only their processor touches these fields. The occupant's live
-        // bytes are `[sp, base)` of this slot.
+        // SAFETY: records of live goroutines are valid, and only their processor touches these
+        // fields. The occupant's live bytes are `[sp, base)` of this slot.
         unsafe {
             let occupant = &mut *self.occupant;
             occupant.image.save(occupant.sp, base);
@@ -150,8 +152,8 @@ pub(crate) struct Slots {
     pass: Option<Pass>,
 }
 
-/// For a debugger: where among the slots stand those that are open, how large one is, and where in it are its base and its
-/// occupant.
+/// For a debugger: where among the slots stand those that are open, how large one is, and where in
+/// it are its base and its occupant.
 pub(crate) const PLACES: [usize; 4] = [
     offset_of!(Slots, open),
     size_of::<Slot>(),
@@ -164,13 +166,14 @@ struct Pass {
     next: usize,
     /// How many stacks have been visited since the monitor asked.
     visited: usize,
-    /// Whether anything has run since the last pass, and whether all stacks seen so far are settled.
+    /// Whether anything has run since the last pass, and whether all stacks seen so far are
+    /// settled.
     ran: bool,
     settled: bool,
 }
 
-/// So many stacks are visited each time that the monitor asks, which takes some milliseconds. Where there are more, a pass
-/// takes several times.
+/// So many stacks are visited each time that the monitor asks, which takes some milliseconds. Where
+/// there are more, a pass takes several times.
 const VISITS_AT_ONCE: usize = 4 << 10;
 
 /// What eviction under the stress mode leaves where the live bytes were.
@@ -293,11 +296,12 @@ impl Slots {
     /// the slot is held by another: then the goroutine becomes ready again when that goes on.
     ///
     /// # Safety
-    /// Called on the processor's own stack; `goroutine` is suspended or has never run, and its home is one of these
-    /// slots.
+    /// Called on the processor's own stack; `goroutine` is suspended or has never run, and its home
+    /// is one of these slots.
     #[inline]
     pub(crate) unsafe fn bring_in(&mut self, goroutine: *mut Record) -> bool {
-        // SAFETY: records of live goroutines are valid, and only the processor that runs us touches these fields.
+        // SAFETY: records of live goroutines are valid, and only the processor that runs us touches
+        // these fields.
         let home = unsafe { (*goroutine).home };
         if home.is_own() {
             return true;
@@ -312,8 +316,9 @@ impl Slots {
             return false;
         }
         let base = slot.bounds.base;
-        // SAFETY: the occupant is suspended, so its live bytes are `[sp, base)` of this slot, and no one runs on them while we are
-        // on the processor's stack. Not being the occupant, the goroutine was copied out when it last was, or never ran.
+        // SAFETY: the occupant is suspended, so its live bytes are `[sp, base)` of this slot, and
+        // no one runs on them while we are on the processor's stack. Not being the occupant, the
+        // goroutine was copied out when it last was, or never ran.
         let id = unsafe {
             let newcomer = &mut *goroutine;
             match slot.occupant.as_mut() {
@@ -370,8 +375,8 @@ impl Slots {
         !self.is_resident(goroutine) && self.open[goroutine.home.slot()].held
     }
 
-    /// Copies a suspended goroutine out although nobody wants its place, and poisons what it leaves behind, so that
-    /// a pointer into it shows itself: the stress mode.
+    /// Copies a suspended goroutine out although nobody wants its place, and poisons what it leaves
+    /// behind, so that a pointer into it shows itself: the stress mode.
     ///
     /// # Safety
     /// As for [`bring_in`](Slots::bring_in); the goroutine is resident.
@@ -388,7 +393,8 @@ impl Slots {
         let Bounds { base, limit } = slot.bounds;
         // A little below the stack pointer, too: nothing may rely on what lies there either.
         let low = (sp - 256).max(limit);
-        // SAFETY: the goroutine is resident by contract, hence the occupant. Then the bytes are the slot's alone.
+        // SAFETY: the goroutine is resident by contract, hence the occupant. Then the bytes are the
+        // slot's alone.
         unsafe {
             slot.copy_out(&mut self.sites, &mut self.copied);
             ptr::write_bytes(low as *mut u8, POISON, base - low);
@@ -396,12 +402,14 @@ impl Slots {
         slot.remove_occupant();
     }
 
-    /// Gives back all of a suspended goroutine's stack that it does not need: the other stress mode.
+    /// Gives back all of a suspended goroutine's stack that it does not need: the other stress
+    /// mode.
     ///
     /// # Safety
     /// As for [`evict`](Slots::evict).
     pub(crate) unsafe fn strip(&mut self, goroutine: *mut Record) {
-        // SAFETY: as in `bring_in`; being suspended and resident, it needs what lies above its stack pointer.
+        // SAFETY: as in `bring_in`; being suspended and resident, it needs what lies above its
+        // stack pointer.
         unsafe {
             let bounds = self.bounds((*goroutine).home);
             if let Live::Known(live) = live_bytes(goroutine, bounds) {
@@ -413,8 +421,8 @@ impl Slots {
     /// Ends a finished goroutine's stay. An own stack goes to the pool.
     ///
     /// # Safety
-    /// Called on the processor's own stack, once, with the home of a goroutine that will not run again and is its
-    /// slot's occupant.
+    /// Called on the processor's own stack, once, with the home of a goroutine that will not run
+    /// again and is its slot's occupant.
     pub(crate) unsafe fn vacate(&mut self, home: Home) {
         match home.own() {
             Some(own) => {
@@ -437,11 +445,12 @@ impl Slots {
         }
     }
 
-    /// Makes a pass over all stacks, or a part of it: it visits not many, and no more after the first that is shrunk,
-    /// because goroutines wait meanwhile.
+    /// Makes a pass over all stacks, or a part of it: it visits not many, and no more after the
+    /// first that is shrunk, because goroutines wait meanwhile.
     ///
     /// # Safety
-    /// Called on the processor's own stack, by the processor with this agreement and so many `switches`.
+    /// Called on the processor's own stack, by the processor with this agreement and so many
+    /// `switches`.
     #[cold]
     pub(crate) unsafe fn scavenge(&mut self, agreement: &Scavenge, switches: usize) {
         const PART: usize = 64;
@@ -500,14 +509,16 @@ impl Slots {
                     return Some(Verdict::Settled);
                 };
                 let bounds = own.stack.bounds();
-                // SAFETY: a stack of a goroutine's own goes with it, so the record is live; nobody runs while we do.
+                // SAFETY: a stack of a goroutine's own goes with it, so the record is live; nobody
+                // runs while we do.
                 let Live::Known(live) = (unsafe { live_bytes(own.goroutine, bounds) }) else {
                     return Some(Verdict::Settled);
                 };
                 (&mut own.history, Visit { bounds, live, used: live, ran, warm: WARM_ALONE })
             }
         };
-        // SAFETY: the stack is open, all goroutines are suspended, and one that is not resident has its bytes in its image.
+        // SAFETY: the stack is open, all goroutines are suspended, and one that is not resident has
+        // its bytes in its image.
         Some(unsafe { history.visit(&visit) })
     }
 }

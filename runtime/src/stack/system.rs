@@ -1,10 +1,13 @@
-//! `on_system_stack`: a call on the native stack of the thread that a goroutine believes to be its own.
+//! `on_system_stack`: a call on the native stack of the thread that a goroutine believes to be its
+//! own.
 //!
-//! A processor's thread-locals are those of its lending thread, which sleeps for ever and has hardly used its stack. That is
-//! the stack that code of this processor is called on: not the worker's, which happens to carry the processor at the
-//! moment. So everything agrees. The thread-locals stay what they are to the goroutine, `thread::current()`
-//! and `pthread_self()` name the thread whose stack this is, the bounds that the C library tells of it are right, and each stack
-//! keeps its one thread pointer for life. (Pinned, worker and lending thread are one, and what its frames have left free is used.)
+//! A processor's thread-locals are those of its lending thread, which sleeps for ever and has
+//! hardly used its stack. That is the stack that code of this processor is called on: not the
+//! worker's, which happens to carry the processor at the moment. So everything agrees. The
+//! thread-locals stay what they are to the goroutine, `thread::current()` and `pthread_self()` name
+//! the thread whose stack this is, the bounds that the C library tells of it are right, and each
+//! stack keeps its one thread pointer for life. (Pinned, worker and lending thread are one, and
+//! what its frames have left free is used.)
 //!
 //! There is one such stack for all goroutines of a processor, hence nobody may park there. While a
 //! goroutine is there, it is not its processor's `current` one. The check is where it costs
@@ -28,8 +31,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
 use std::thread;
 
-/// Bytes left free below the frames of the sleeping lending thread: the C library's own two signals cannot be blocked, and
-/// the kernel runs their handlers there.
+/// Bytes left free below the frames of the sleeping lending thread: the C library's own two signals
+/// cannot be blocked, and the kernel runs their handlers there.
 const LENDERS_SHARE: usize = 32 << 10;
 
 /// The goroutine that the calling code belongs to, if it is on the system stack. Async-signal-safe.
@@ -53,7 +56,8 @@ pub(crate) fn goroutine() -> Option<NonNull<Record>> {
 /// A wait for one of std's locks blocks the processor, with whatever goroutine of it holds the
 /// lock.
 ///
-/// In a call inside `f`, and on a plain thread, which is on its own stack already, it just calls `f`.
+/// In a call inside `f`, and on a plain thread, which is on its own stack already, it just calls
+/// `f`.
 ///
 /// # Panics
 /// If `f` does, with its payload; and inside `f`, whatever call would have to wait. If the stack is
@@ -119,9 +123,10 @@ fn run<F: FnOnce() -> T, T>(
     let mut suspended = 0;
     let segments = segment::go_outside();
     ours::with(|ours| ours.on_system_stack.set(Some(record)));
-    // SAFETY: the stack below that place is free: its thread is suspended, or sleeps, further up, and no other goroutine of
-    // the processor runs before we return, because nothing parks there. Its thread pointer is the one in force.
-    // `there` gets the address of the call, takes `f` once, catches what unwinds and writes the outcome.
+    // SAFETY: the stack below that place is free: its thread is suspended, or sleeps, further up,
+    // and no other goroutine of the processor runs before we return, because nothing parks there.
+    // Its thread pointer is the one in force. `there` gets the address of the call, takes `f` once,
+    // catches what unwinds and writes the outcome.
     unsafe {
         let base = (processor.system_stack() - LENDERS_SHARE) & !15;
         processor::set_current_goroutine(processor, None);

@@ -1,8 +1,9 @@
 //! From the processor's counter, which costs an event the least, to the system's monotonic clock.
 //!
-//! Both are looked at together before and after whatever is converted, so no rate has to be known or trusted: what lies between
-//! two such looks is placed in proportion. The counter runs at a constant rate and alike on all cores, as on every x86-64 of
-//! the last decade; where it does not (the kernel then prefers another clock), a trace may show things in a wrong order.
+//! Both are looked at together before and after whatever is converted, so no rate has to be known
+//! or trusted: what lies between two such looks is placed in proportion. The counter runs at a
+//! constant rate and alike on all cores, as on every x86-64 of the last decade; where it does not
+//! (the kernel then prefers another clock), a trace may show things in a wrong order.
 
 use crate::arch;
 

@@ -1,4 +1,5 @@
-//! One event of the scheduler: four words, written by whoever does it, understood later by [`super::picture`].
+//! One event of the scheduler: four words, written by whoever does it, understood later by
+//! [`super::picture`].
 //!
 //! | kind | detail | number | a | b |
 //! |---|---|---|---|---|
@@ -16,7 +17,8 @@
 //! | `Ends` | a [`Reason`](crate::park::Reason), or [`GAVE_WAY`], [`FINISHED`] | | what it waits for, or 0 | the line that waits, a [`Location`], or 0 |
 //! | `Stuck` | | milliseconds so far | | |
 //!
-//! `processor` is the one that the event is about, or on which its doer is; where there is none, it is the doer's own.
+//! `processor` is the one that the event is about, or on which its doer is; where there is none, it
+//! is the doer's own.
 
 use std::panic::Location;
 
@@ -117,7 +119,8 @@ impl Event {
     /// The source line that the event names.
     pub(super) fn line(&self) -> Option<&'static Location<'static>> {
         debug_assert!(matches!(self.kind, Kind::Spawns | Kind::Begins | Kind::Ends));
-        // SAFETY: in these kinds `b` is null or was made of such a reference (`super::hooks`), and rings give events back whole.
+        // SAFETY: in these kinds `b` is null or was made of such a reference (`super::hooks`), and
+        // rings give events back whole.
         unsafe { (self.b as *const Location<'static>).as_ref() }
     }
 }

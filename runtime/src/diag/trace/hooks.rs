@@ -1,9 +1,11 @@
-//! What the scheduler calls where something happens. While nothing is recorded each call is one load of a word that hardly ever
-//! changes, and a branch; turns of goroutines do not even have that, since a processor decides once for a whole batch.
+//! What the scheduler calls where something happens. While nothing is recorded each call is one
+//! load of a word that hardly ever changes, and a branch; turns of goroutines do not even have
+//! that, since a processor decides once for a whole batch.
 //!
-//! Whatever a worker does, in its own code or in that of a processor which it carries, goes to the worker's ring: one kernel
-//! thread writes it. Plain threads and the runtime's helpers have one ring together, and write it under a lock. Nothing here switches
-//! stacks, and nothing is held across a switch. The ring of a worker is reached through the processor or the worker at hand.
+//! Whatever a worker does, in its own code or in that of a processor which it carries, goes to the
+//! worker's ring: one kernel thread writes it. Plain threads and the runtime's helpers have one
+//! ring together, and write it under a lock. Nothing here switches stacks, and nothing is held
+//! across a switch. The ring of a worker is reached through the processor or the worker at hand.
 
 use super::event::{self, Event, From, Kind, NOWHERE};
 use super::ring::Ring;
@@ -25,7 +27,8 @@ use std::time::Duration;
 
 pub(super) type Events = Ring<{ event::WORDS }>;
 
-/// Whether events are recorded. On a line of its own, which stays in every core's cache: it is written when recording begins and ends.
+/// Whether events are recorded. On a line of its own, which stays in every core's cache: it is
+/// written when recording begins and ends.
 static ON: CachePadded<AtomicBool> = CachePadded::new(AtomicBool::new(false));
 
 /// Relaxed: an event more or less at the edges does no harm.
@@ -72,8 +75,8 @@ impl Worker {
     #[inline]
     unsafe fn record(&self, event: Event) {
         let ring = self.trace.0.get_or_init(|| make(Owner::Worker(self.index)));
-        // SAFETY: by contract. Only the worker's thread writes this ring; a worker that is started anew is started after its last
-        // thread has ended.
+        // SAFETY: by contract. Only the worker's thread writes this ring; a worker that is started
+        // anew is started after its last thread has ended.
         unsafe { ring.push(event.pack()) }
     }
 }
@@ -82,7 +85,8 @@ fn now(kind: Kind) -> Event {
     Event { ticks: arch::ticks(), kind, detail: 0, processor: NOWHERE, number: 0, a: 0, b: 0 }
 }
 
-/// Records what the calling code does, whatever it is: a goroutine, a processor's loop, a worker, or another thread.
+/// Records what the calling code does, whatever it is: a goroutine, a processor's loop, a worker,
+/// or another thread.
 fn record(event: Event) {
     if let Some(processor) = current_processor() {
         // SAFETY: the caller runs on this processor.
@@ -171,12 +175,14 @@ pub(crate) fn spawns(goroutine: u64, at: &'static Location<'static>, to: &Proces
     record(Event { number: to.index as u32, a: goroutine, b, ..now(Kind::Spawns) });
 }
 
-/// Somebody ends a goroutine's wait. Call it before the goroutine can be found, so that its turn comes later in time.
+/// Somebody ends a goroutine's wait. Call it before the goroutine can be found, so that its turn
+/// comes later in time.
 ///
 /// # Safety
 /// The caller owes the goroutine the wake-up.
 pub(crate) unsafe fn wakes(goroutine: NonNull<Record>) {
-    // SAFETY: until it is woken it cannot end, so the record is live, and the field does not change.
+    // SAFETY: until it is woken it cannot end, so the record is live, and the field does not
+    // change.
     record(Event { a: unsafe { (*goroutine.as_ptr()).id }, ..now(Kind::Wakes) });
 }
 
@@ -238,7 +244,8 @@ fn whatever(event: Event) {
 pub(crate) struct Turn {
     begins: u64,
     from: From,
-    /// Bytes that the goroutine's stack has to be copied in for, whom it replaces, and the bytes copied out until now.
+    /// Bytes that the goroutine's stack has to be copied in for, whom it replaces, and the bytes
+    /// copied out until now.
     into: usize,
     replaces: u64,
     copied: usize,
@@ -268,7 +275,8 @@ impl Turn {
     /// # Safety
     /// As for `prepare`, after the goroutine has been brought in.
     pub(crate) unsafe fn begins(self, processor: &Processor, slots: &Slots, record: &Record) {
-        // SAFETY: the loop of a processor runs on the kernel thread of its carrier, which is set as long.
+        // SAFETY: the loop of a processor runs on the kernel thread of its carrier, which is set as
+        // long.
         let Some(worker) = (unsafe { processor.carrier() }) else { return };
         let processor = processor.index as u16;
         let begins = Event {

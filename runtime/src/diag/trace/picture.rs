@@ -1,8 +1,10 @@
-//! From events to a trace as Perfetto reads it: a stream of packets, each complete in itself, so that a file is valid however early it ends.
+//! From events to a trace as Perfetto reads it: a stream of packets, each complete in itself, so
+//! that a file is valid however early it ends.
 //!
-//! The numbers are those of the fields in Perfetto's published schema (`perfetto_trace.proto`). Slices nest by construction: what begins on
-//! a track ends what is still open there, and what ends without having begun is left out. (That happens at the edges of a
-//! recording, and where events were lost.)
+//! The numbers are those of the fields in Perfetto's published schema (`perfetto_trace.proto`).
+//! Slices nest by construction: what begins on a track ends what is still open there, and what ends
+//! without having begun is left out. (That happens at the edges of a recording, and where events
+//! were lost.)
 
 use super::clock::{self, Clock};
 use super::event::{self, Event, From, Kind, NOWHERE};
@@ -29,7 +31,8 @@ mod packet {
     pub(super) const TRACK: u64 = 60;
 }
 
-/// Values of `TracePacket.sequence_flags`: what was interned so far is forgotten; what is interned is needed.
+/// Values of `TracePacket.sequence_flags`: what was interned so far is forgotten; what is interned
+/// is needed.
 const CLEARED: u64 = 1;
 const NEEDED: u64 = 2;
 
@@ -146,7 +149,8 @@ const NOTES: [&str; 14] = [
     "first turn",
 ];
 
-/// Interned texts: how a turn ended (by [`Event::detail`]), then source lines in the order of their appearance. Slices are named by lines, too.
+/// Interned texts: how a turn ended (by [`Event::detail`]), then source lines in the order of their
+/// appearance. Slices are named by lines, too.
 const ENDS: u64 = 1;
 const FIRST_LINE: u64 = 0x1000;
 /// Interned names of processors.
@@ -168,13 +172,15 @@ type Arrow = (u64, u64);
 /// A trace in the making.
 pub(super) struct Picture {
     out: Message,
-    /// The tracks that have been described, each with the time of its latest event. Nothing is placed before that: a
-    /// worker that was interrupted between taking the time and writing its event comes late.
+    /// The tracks that have been described, each with the time of its latest event. Nothing is
+    /// placed before that: a worker that was interrupted between taking the time and writing its
+    /// event comes late.
     tracks: HashMap<u64, u64>,
     lines: HashMap<*const Location<'static>, u64>,
     open: HashMap<u64, Open>,
-    /// Arrows that have begun and not ended: by goroutine, or by a waiting thread's record. Numbered, so that none is taken
-    /// for a later one of the same goroutine whose beginning was lost.
+    /// Arrows that have begun and not ended: by goroutine, or by a waiting thread's record.
+    /// Numbered, so that none is taken for a later one of the same goroutine whose beginning was
+    /// lost.
     goroutines: HashMap<u64, Arrow>,
     threads: HashMap<u64, Arrow>,
     arrows: u64,

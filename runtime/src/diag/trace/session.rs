@@ -1,11 +1,12 @@
 //! What is recorded at the moment, and who turns it into files: a helper thread, never a worker.
 //!
-//! A trace is drawn in rounds, some milliseconds apart: the faster the rings fill, the more often. Each round appends whole packets to
-//! the file, so a process that is killed leaves a valid trace that lacks the last round. The last round is done by
-//! whoever ends the trace: `stop`, on a thread of the pool for calls that block, or the C library's exit handler.
+//! A trace is drawn in rounds, some milliseconds apart: the faster the rings fill, the more often.
+//! Each round appends whole packets to the file, so a process that is killed leaves a valid trace
+//! that lacks the last round. The last round is done by whoever ends the trace: `stop`, on a thread
+//! of the pool for calls that block, or the C library's exit handler.
 //!
-//! `STATE` is held for a round. `ORDERS` is held for moments only, and never while waiting for `STATE`, so that a panic
-//! can order the recorder's content from wherever it is.
+//! `STATE` is held for a round. `ORDERS` is held for moments only, and never while waiting for
+//! `STATE`, so that a panic can order the recorder's content from wherever it is.
 
 use super::Summary;
 use super::clock::{Clock, Look};
@@ -217,8 +218,9 @@ pub(crate) fn flush() {
     }
 }
 
-/// The program panics, can never go on, or is asked what it does: the recorder's content is written if it was said where. That is done
-/// once, and the caller waits for it, since the process may end next.
+/// The program panics, can never go on, or is asked what it does: the recorder's content is written
+/// if it was said where. That is done once, and the caller waits for it, since the process may end
+/// next.
 pub(crate) fn in_trouble() {
     if !hooks::on() || HELPER.load(Ordering::Relaxed) == sys::kernel_thread_id() {
         return;
@@ -234,7 +236,8 @@ pub(crate) fn in_trouble() {
     drop(DONE.wait_timeout_while(orders, PATIENCE, busy));
 }
 
-/// Starts the thread that draws, once, and sees to it that a trace is complete when the process ends.
+/// Starts the thread that draws, once, and sees to it that a trace is complete when the process
+/// ends.
 fn start_helper() -> io::Result<()> {
     extern "C" fn at_exit() {
         // In a fork the lock may be held for ever by a thread that is not there.
@@ -248,7 +251,8 @@ fn start_helper() -> io::Result<()> {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         PROCESS.store(std::process::id(), Ordering::Relaxed);
-        // SAFETY: the handler may be called at any time. Refused, the trace lacks what happens in the last milliseconds.
+        // SAFETY: the handler may be called at any time. Refused, the trace lacks what happens in
+        // the last milliseconds.
         unsafe { libc::atexit(at_exit) };
     });
     let mut orders = orders();
@@ -335,13 +339,15 @@ impl Output {
         Ok(Output { path: path.into(), file, written: 0, error: None })
     }
 
-    /// Appends what has been drawn. After an error the file ends where it was complete, and takes nothing more.
+    /// Appends what has been drawn. After an error the file ends where it was complete, and takes
+    /// nothing more.
     fn append(&mut self, picture: &mut Picture) {
         if self.error.is_none() {
             match self.file.write_all(picture.bytes()) {
                 Ok(()) => self.written += picture.bytes().len() as u64,
                 Err(e) => {
-                    // What is no file cannot be cut, and its reader sees an incomplete packet at the end.
+                    // What is no file cannot be cut, and its reader sees an incomplete packet at
+                    // the end.
                     let _ = self.file.set_len(self.written);
                     let text = format!(
                         "the trace in '{}' ends after {} bytes: {e}",

@@ -23,8 +23,8 @@ pub(super) struct Item {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum What {
     Event(Event),
-    /// So many events of the doer's are not here: they were overwritten before they could be read. Those of threads are lost together,
-    /// whichever is named.
+    /// So many events of the doer's are not here: they were overwritten before they could be read.
+    /// Those of threads are lost together, whichever is named.
     Lost {
         ticks: u64,
         events: u64,
@@ -94,8 +94,8 @@ impl Timeline {
         }));
     }
 
-    /// What has happened up to `until` and has not been returned before, in the order of time. What is older than
-    /// `since` is left out.
+    /// What has happened up to `until` and has not been returned before, in the order of time. What
+    /// is older than `since` is left out.
     pub(super) fn take(&mut self, since: u64, until: u64) -> Vec<Item> {
         self.add_rings();
         let mut items = std::mem::take(&mut self.young);
@@ -113,14 +113,16 @@ impl Timeline {
             }
         }
         items.retain(|item| item.ticks() >= since);
-        // Stable: what happened at one time in one ring stays in its order. The rings are sorted already, or nearly.
+        // Stable: what happened at one time in one ring stays in its order. The rings are sorted
+        // already, or nearly.
         items.sort_by_key(Item::ticks);
         let old = items.partition_point(|item| item.ticks() <= until);
         self.young = items.split_off(old);
         items
     }
 
-    /// When to read again, if the last pause was such: a ring should never be more than a quarter full.
+    /// When to read again, if the last pause was such: a ring should never be more than a quarter
+    /// full.
     pub(super) fn pause(&self, last: Duration) -> Duration {
         let capacity = super::session::events_per_ring();
         match self.fullest {

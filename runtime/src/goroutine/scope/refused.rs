@@ -1,4 +1,5 @@
-//! What the lifetimes of a scope must refuse. Each of these would read or write memory that is gone.
+//! What the lifetimes of a scope must refuse. Each of these would read or write memory that is
+//! gone.
 
 /// A grandchild that borrows from a child.
 /// ```compile_fail,E0373

@@ -1,4 +1,5 @@
-//! Which system call a thread is blocked in, as the kernel shows it to other threads of the process.
+//! Which system call a thread is blocked in, as the kernel shows it to other threads of the
+//! process.
 
 /// A system call that a thread is in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -43,7 +43,8 @@ unsafe extern "C" fn on_fork() {
     }
 }
 
-/// Ends the process at once, without what the program has registered for its end: that is the parent's.
+/// Ends the process at once, without what the program has registered for its end: that is the
+/// parent's.
 pub(crate) fn leave(code: i32) -> ! {
     // SAFETY: ends the process.
     unsafe { libc::_exit(code) }

@@ -1,4 +1,5 @@
-//! Signal handlers: a fault in a goroutine's guard is reported as what it is, every other goes to who had it before.
+//! Signal handlers: a fault in a goroutine's guard is reported as what it is, every other goes to
+//! who had it before.
 
 use super::memory::page_size;
 use super::{fork, setxid};
@@ -9,8 +10,8 @@ use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-/// Looks at a faulting address, and at what the kernel says of the interrupted code; does not return if it was a stack
-/// overflow. Must be async-signal-safe.
+/// Looks at a faulting address, and at what the kernel says of the interrupted code; does not
+/// return if it was a stack overflow. Must be async-signal-safe.
 type Report = fn(usize, *const c_void);
 
 /// Bytes of stack for signal handlers on workers.
@@ -21,7 +22,8 @@ const FAULTS: [c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
 static REPORT: OnceLock<Report> = OnceLock::new();
 static PREVIOUS: [OnceLock<libc::sigaction>; 2] = [OnceLock::new(), OnceLock::new()];
 
-/// Installs every handler that the runtime needs. Called once, when the runtime starts, after its first thread has.
+/// Installs every handler that the runtime needs. Called once, when the runtime starts, after its
+/// first thread has.
 pub(crate) fn prepare_process(report: Report) {
     handle_faults(report);
     setxid::guard();
@@ -33,8 +35,9 @@ pub(crate) fn handle_faults(report: Report) {
         return;
     }
     for (signal, previous) in FAULTS.into_iter().zip(&PREVIOUS) {
-        // SAFETY: the action is fully written before it is used; the handler is async-signal-safe. The old action is
-        // stored before the new one can run: a fault in between finds the old one still installed.
+        // SAFETY: the action is fully written before it is used; the handler is async-signal-safe.
+        // The old action is stored before the new one can run: a fault in between finds the old one
+        // still installed.
         unsafe {
             let mut old = MaybeUninit::uninit();
             if libc::sigaction(signal, ptr::null(), old.as_mut_ptr()) != 0 {
@@ -50,7 +53,8 @@ pub(crate) fn handle_faults(report: Report) {
     }
 }
 
-/// Memory for a worker's signal handlers: a goroutine that has run out of stack has none left to handle that on.
+/// Memory for a worker's signal handlers: a goroutine that has run out of stack has none left to
+/// handle that on.
 pub(crate) fn alternate_stack() -> std::io::Result<OwnStack> {
     OwnStack::new(ALTERNATE_STACK)
 }
@@ -71,8 +75,8 @@ extern "C" fn on_fault(signal: c_int, info: *mut siginfo_t, context: *mut c_void
     }
     let index = FAULTS.iter().position(|&fault| fault == signal);
     let previous = index.and_then(|index| PREVIOUS[index].get());
-    // SAFETY: the previous action is called as it asked to be called. Without one, the default is put back, and the
-    // faulting instruction, tried again when we return, ends the process.
+    // SAFETY: the previous action is called as it asked to be called. Without one, the default is
+    // put back, and the faulting instruction, tried again when we return, ends the process.
     unsafe {
         match previous {
             Some(action) if action.sa_sigaction > libc::SIG_IGN => {
@@ -92,8 +96,8 @@ extern "C" fn on_fault(signal: c_int, info: *mut siginfo_t, context: *mut c_void
     }
 }
 
-/// From now on `handler` is called at any fault of the calling thread, and after so many seconds in any case. It must end the
-/// process.
+/// From now on `handler` is called at any fault of the calling thread, and after so many seconds in
+/// any case. It must end the process.
 pub(crate) fn last_resort(handler: extern "C" fn(c_int), seconds: u32) {
     // SAFETY: the action and the set are fully written before they are used.
     unsafe {
@@ -113,15 +117,18 @@ pub(crate) fn last_resort(handler: extern "C" fn(c_int), seconds: u32) {
     }
 }
 
-/// What the handler of questions calls, with what the kernel says of the interrupted code. Async-signal-safe.
+/// What the handler of questions calls, with what the kernel says of the interrupted code.
+/// Async-signal-safe.
 type Listener = fn(*const c_void);
 
 static LISTENER: OnceLock<Listener> = OnceLock::new();
 
-/// From now on a thread that gets a question calls `listener`. False if the program uses the signal itself.
+/// From now on a thread that gets a question calls `listener`. False if the program uses the signal
+/// itself.
 pub(crate) fn listen_for_questions(listener: Listener) -> bool {
     let _ = LISTENER.set(listener);
-    // SAFETY: the actions are fully written before they are used; the handler is async-signal-safe, and what it uses is set.
+    // SAFETY: the actions are fully written before they are used; the handler is async-signal-safe,
+    // and what it uses is set.
     unsafe {
         let mut old: MaybeUninit<libc::sigaction> = MaybeUninit::uninit();
         if libc::sigaction(libc::SIGURG, ptr::null(), old.as_mut_ptr()) != 0
@@ -198,14 +205,16 @@ impl Bell {
     /// Sleeps until the signal comes.
     pub(crate) fn wait(&self) {
         let mut count = 0u64;
-        // SAFETY: eight bytes, of which the kernel writes all or none. An interrupted wait is tried again.
+        // SAFETY: eight bytes, of which the kernel writes all or none. An interrupted wait is tried
+        // again.
         while unsafe { libc::read(self.0, (&raw mut count).cast(), size_of::<u64>()) } < 0 {}
     }
 }
 
 /// From now on SIGQUIT rings. `None` if the program handles or ignores it.
 pub(crate) fn ring_at_quit() -> std::io::Result<Option<Bell>> {
-    // SAFETY: the actions and sets are fully written before they are used; the handler is async-signal-safe, and what it uses is stored before.
+    // SAFETY: the actions and sets are fully written before they are used; the handler is
+    // async-signal-safe, and what it uses is stored before.
     unsafe {
         let mut old: MaybeUninit<libc::sigaction> = MaybeUninit::uninit();
         if libc::sigaction(libc::SIGQUIT, ptr::null(), old.as_mut_ptr()) != 0
@@ -238,7 +247,8 @@ extern "C" fn on_quit(_signal: c_int) {
         return;
     }
     let one = 1u64;
-    // SAFETY: eight readable bytes. A write to an event descriptor of which nobody has read 2^64 - 1 does not fail, so `errno` stays.
+    // SAFETY: eight readable bytes. A write to an event descriptor of which nobody has read 2^64 -
+    // 1 does not fail, so `errno` stays.
     unsafe { libc::write(BELL.load(Ordering::Acquire), (&raw const one).cast(), size_of::<u64>()) };
 }
 

@@ -62,7 +62,8 @@ impl Program {
         self.occupies.contains(&address).then(|| address.wrapping_sub(self.bias))
     }
 
-    /// The name, as the linker knows it, of the function that an address (as the file counts) belongs to.
+    /// The name, as the linker knows it, of the function that an address (as the file counts)
+    /// belongs to.
     pub(crate) fn name(&self, relative: usize) -> Option<&str> {
         let mut symbols = self.file.get(self.symbols.clone())?.chunks_exact(SYMBOL);
         let symbol = symbols.find(|symbol| {
@@ -97,7 +98,8 @@ pub(super) fn map(path: &Path) -> Option<&'static [u8]> {
 }
 
 fn map_at(path: &CStr) -> Option<&'static [u8]> {
-    // SAFETY: the descriptor is our own and closed once; the mapping is private, read-only and stays for ever.
+    // SAFETY: the descriptor is our own and closed once; the mapping is private, read-only and
+    // stays for ever.
     unsafe {
         let descriptor = libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
         if descriptor < 0 {
@@ -113,7 +115,8 @@ fn map_at(path: &CStr) -> Option<&'static [u8]> {
 
 /// Where the kernel has put the program: what it is off by, and what it occupies.
 fn loaded() -> Option<(usize, Range<usize>)> {
-    // SAFETY: a plain query; the kernel tells where it has put the program's headers and how many there are.
+    // SAFETY: a plain query; the kernel tells where it has put the program's headers and how many
+    // there are.
     let (at, headers) = unsafe {
         let (at, count) = (libc::getauxval(libc::AT_PHDR), libc::getauxval(libc::AT_PHNUM));
         if at == 0 {

@@ -17,7 +17,8 @@ pub(crate) fn can_carry() -> bool {
     unsafe { libc::getauxval(libc::AT_HWCAP2) & HWCAP2_FSGSBASE != 0 }
 }
 
-/// Processor time that a thread of this process has used, in nanoseconds, and whether it wants more now.
+/// Processor time that a thread of this process has used, in nanoseconds, and whether it wants more
+/// now.
 pub(crate) fn use_of_processor(thread: libc::pid_t) -> Option<(u64, bool)> {
     let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).ok()?;
     let wants = stat.rsplit_once(") ")?.1.starts_with('R');
@@ -63,8 +64,8 @@ pub(crate) fn kernel_thread_name() -> [u8; 16] {
     name
 }
 
-/// Blocks every signal for the calling thread: no handler shall run under thread-locals that a worker is using.
-/// (The C library keeps its own two out of the set; see `setxid`.)
+/// Blocks every signal for the calling thread: no handler shall run under thread-locals that a
+/// worker is using. (The C library keeps its own two out of the set; see `setxid`.)
 pub(crate) fn block_signals() {
     let mut all = MaybeUninit::uninit();
     // SAFETY: the set is written by sigfillset before it is read; a full mask is always valid.
@@ -74,8 +75,8 @@ pub(crate) fn block_signals() {
     }
 }
 
-/// Sleeps for ever. `pause` and not `park`: the parker word of this thread belongs to the goroutines that run
-/// under its identity, and a sleeper in it would swallow their wake-ups.
+/// Sleeps for ever. `pause` and not `park`: the parker word of this thread belongs to the
+/// goroutines that run under its identity, and a sleeper in it would swallow their wake-ups.
 pub(crate) fn lend_for_ever() -> ! {
     loop {
         // SAFETY: no arguments; returns only after a signal handler has run.
@@ -83,11 +84,13 @@ pub(crate) fn lend_for_ever() -> ! {
     }
 }
 
-/// The bounds of the native stack of the thread whose thread pointer is in force, as far as the C library knows them.
+/// The bounds of the native stack of the thread whose thread pointer is in force, as far as the C
+/// library knows them.
 pub(crate) fn native_stack() -> Option<Bounds> {
     let mut attributes = MaybeUninit::uninit();
     let (mut limit, mut size) = (ptr::null_mut(), 0);
-    // SAFETY: the attributes are used only when the first call has written them, and then destroyed once.
+    // SAFETY: the attributes are used only when the first call has written them, and then destroyed
+    // once.
     unsafe {
         if getattr::of_thread(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
             return None;
@@ -140,8 +143,8 @@ fn bare_thread(name: &CStr, stack: usize, f: Body) -> io::Result<libc::pthread_t
     }
     let f = Box::into_raw(Box::new(f));
     let mut thread = MaybeUninit::uninit();
-    // SAFETY: the attributes are initialised before they are used and destroyed once; the thread takes
-    // the box, unless there is none.
+    // SAFETY: the attributes are initialised before they are used and destroyed once; the thread
+    // takes the box, unless there is none.
     unsafe {
         let mut attributes = MaybeUninit::uninit();
         libc::pthread_attr_init(attributes.as_mut_ptr());
@@ -157,8 +160,8 @@ fn bare_thread(name: &CStr, stack: usize, f: Body) -> io::Result<libc::pthread_t
     }
 }
 
-/// Where a C++ runtime, if there is one in the process, keeps what the calling thread has caught and
-/// not caught yet: two words.
+/// Where a C++ runtime, if there is one in the process, keeps what the calling thread has caught
+/// and not caught yet: two words.
 pub(crate) fn exception_globals() -> Option<*mut u64> {
     let function = match arch::exception_globals_function() {
         // Perhaps in a library that was loaded later.
@@ -169,8 +172,8 @@ pub(crate) fn exception_globals() -> Option<*mut u64> {
     if function == 0 {
         return None;
     }
-    // SAFETY: the function that the C++ ABI defines under this name: no arguments, and it returns the
-    // address of the thread's own structure, which lives as long as the thread.
+    // SAFETY: the function that the C++ ABI defines under this name: no arguments, and it returns
+    // the address of the thread's own structure, which lives as long as the thread.
     Some(unsafe {
         let function: extern "C" fn() -> *mut u64 =
             std::mem::transmute(ptr::with_exposed_provenance::<c_void>(function));

@@ -24,8 +24,8 @@ pub(crate) struct Part {
 }
 
 impl Segment {
-    /// That of the module in which `address` lies. `None` if the module has no thread-locals, or the
-    /// system does not say.
+    /// That of the module in which `address` lies. `None` if the module has no thread-locals, or
+    /// the system does not say.
     pub(crate) fn containing(address: usize) -> Option<Segment> {
         let mut search = Search { address, found: None };
         // SAFETY: the callback gets the address of the search, which outlives the call.
