@@ -188,7 +188,7 @@ impl Pool {
             state.free += 1;
             if state.queue.is_empty() {
                 // Until now this thread may have been the one that would still wake something.
-                sched::look_again();
+                sched::wake_monitor();
             }
             let (guard, waited) =
                 self.work_came.wait_timeout(state, self.patience).unwrap_or_else(PoisonError::into_inner);

@@ -145,7 +145,7 @@ pub(crate) unsafe fn switch(save: *mut usize, to: usize) {
 ///
 /// Two calls from the outermost frame instead of one that makes both: whatever stands below `run`
 /// is copied with every parked goroutine.
-pub(crate) struct Entry {
+pub(crate) struct EntryPoint {
     pub(crate) run: unsafe extern "C" fn(usize),
     pub(crate) argument: usize,
     pub(crate) finish: unsafe extern "C" fn(usize) -> !,
@@ -159,7 +159,7 @@ pub(crate) struct Entry {
 /// pointer in force is the one that this stack shall have, and the functions may be called with
 /// their arguments. `save` may be written.
 #[inline(always)]
-pub(crate) unsafe fn start(save: *mut usize, base: usize, entry: Entry) {
+pub(crate) unsafe fn start(save: *mut usize, base: usize, entry: EntryPoint) {
     // SAFETY: as in `switch`; the new stack holds nothing yet, so nothing of it is read.
     unsafe {
         asm!(

@@ -67,7 +67,7 @@ fn is_dead(runtime: &'static Runtime) -> bool {
     let mut held: Vec<&'static Processor> = Vec::with_capacity(processors);
     let mut goroutines = 0;
     let mut dead = runtime.processors.all().all(|processor| {
-        let claimed = processor.hold();
+        let claimed = processor.claim_for_reading();
         if claimed {
             held.push(processor);
         }
@@ -91,7 +91,7 @@ fn is_dead(runtime: &'static Runtime) -> bool {
     }
     dead = dead && goroutines > 0 && park::parked_threads() == before;
     for processor in held {
-        processor.let_go(runtime);
+        processor.release_after_reading(runtime);
     }
     dead
 }

@@ -60,12 +60,12 @@ pub(crate) fn publish(runtime: &'static Runtime) {
     ];
     let parts: [&[usize]; 9] = [
         &[VERSION],
-        &runtime.processors.place(),
-        &processor::PLACES,
-        &slab::PLACES,
+        &runtime.processors.debugger_location(),
+        &processor::DEBUGGER_OFFSETS,
+        &slab::DEBUGGER_OFFSETS,
         &record,
-        &slots::PLACES,
-        &task::PLACES,
+        &slots::DEBUGGER_OFFSETS,
+        &task::DEBUGGER_OFFSETS,
         &vector.map(|place| place.unwrap_or(UNKNOWN)),
         &line.map(|place| place.unwrap_or(UNKNOWN)),
     ];

@@ -33,7 +33,7 @@ pub struct Stats {
     pub spares_started: usize,
     /// How many times a goroutine was found to keep its processor for too long.
     pub stuck: usize,
-    /// Whether each processor is nailed to a thread, because the system lets no thread pointer be
+    /// Whether each processor is pinned to a thread, because the system lets no thread pointer be
     /// exchanged or because `NARROWBOAT_PIN` says so.
     pub pinned: bool,
     /// Bytes of thread-locals that are a goroutine's own; what a switch between two goroutines

@@ -16,7 +16,7 @@ use crate::park::{Head, Kind, Reason, WaitNode};
 use crate::sched::batch::goroutine_end;
 use crate::sched::inbox::Linked;
 use crate::sched::processor::Processor;
-use crate::sched::timers::{Place, Timed};
+use crate::sched::timers::{HeapIndex, Timed};
 use crate::stack::home::Home;
 use crate::stack::image::Image;
 use std::panic::Location;
@@ -39,7 +39,7 @@ pub(crate) struct Record {
     pub(crate) origin: Origin,
     pub(crate) image: Image,
     /// Where its timer stands, while it waits with a deadline.
-    pub(crate) timer: Place,
+    pub(crate) timer: HeapIndex,
     /// When it parked, in units of 2^24 ns (about 17 ms) since the epoch: 32 bits of it last for
     /// two years.
     pub(crate) since: u32,
@@ -70,7 +70,7 @@ impl Record {
             waits_at: origin.spawned_at(),
             origin,
             image: Image::new(),
-            timer: Place::NONE,
+            timer: HeapIndex::NONE,
             since: 0,
             home,
             reason: Reason::None,
@@ -101,12 +101,12 @@ impl Record {
     /// # Safety
     /// Called once, by the processor that starts the goroutine, which then enters its stack with
     /// this.
-    pub(crate) unsafe fn entry(&self) -> (arch::Entry, Option<TaskPtr>) {
+    pub(crate) unsafe fn entry(&self) -> (arch::EntryPoint, Option<TaskPtr>) {
         let task = self.task.expect("a goroutine that has not run has its task");
         // SAFETY: by contract.
         let (run, argument, kept) = unsafe { task.entry() };
         let context = self as *const Record as usize;
-        (arch::Entry { run, argument, finish: goroutine_end, context }, kept.then_some(task))
+        (arch::EntryPoint { run, argument, finish: goroutine_end, context }, kept.then_some(task))
     }
 
     /// The processor that the goroutine lives on.
@@ -129,7 +129,7 @@ impl Linked for Record {
 }
 
 impl Timed for Record {
-    unsafe fn place(item: NonNull<Record>) -> *mut Place {
+    unsafe fn heap_index(item: NonNull<Record>) -> *mut HeapIndex {
         // SAFETY: live by contract; only the address is taken.
         unsafe { &raw mut (*item.as_ptr()).timer }
     }

@@ -47,7 +47,7 @@ pub(crate) struct Slab {
 
 /// For a debugger: where in a slab its chunks are listed; where in a chunk are the bits of free
 /// places and the records, and how many.
-pub(crate) const PLACES: [usize; 4] =
+pub(crate) const DEBUGGER_OFFSETS: [usize; 4] =
     [offset_of!(Slab, all), offset_of!(Chunk, free), offset_of!(Chunk, records), RECORDS];
 
 fn chunk_of(record: NonNull<Record>) -> *mut Chunk {

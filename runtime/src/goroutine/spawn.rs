@@ -203,10 +203,10 @@ where
     F: FnOnce() -> T + Send,
     T: Send,
 {
-    let place = sched::place()?;
-    let id = place.next_goroutine_id();
+    let destination = sched::choose_destination()?;
+    let id = destination.next_goroutine_id();
     if trace::on() {
-        trace::spawns(id, origin.spawned_at(), place.processor());
+        trace::spawns(id, origin.spawned_at(), destination.processor());
     }
     // SAFETY: the types are the task's own, by contract what they borrow lives long enough, and the
     // task is new, so this is its one handle.
@@ -214,7 +214,7 @@ where
         let task = TaskPtr::new(id, origin, f);
         (task, JoinHandle::new(task))
     };
-    place.put(task);
+    destination.put(task);
     Ok(handle)
 }
 

@@ -98,7 +98,7 @@ pub(crate) struct Extras {
 /// For a debugger: the tag of an origin that has extras, and where in those are the line of the
 /// spawn and the name; the tag of one that has thread-locals of its own, and where in those is what
 /// the origin would be without.
-pub(crate) const PLACES: [usize; 5] = [
+pub(crate) const DEBUGGER_OFFSETS: [usize; 5] = [
     Origin::EXTRAS,
     offset_of!(Extras, spawned_at),
     offset_of!(Extras, name),

@@ -156,7 +156,7 @@ pub(crate) fn end_of_thread() {
         && !fork::in_child()
     {
         FREE.lock().unwrap_or_else(|e| e.into_inner()).push(waiter);
-        sched::look_again();
+        sched::wake_monitor();
     }
 }
 
@@ -249,7 +249,7 @@ impl ThreadWaiter {
         let endless = deadline.is_none();
         if endless {
             self.watch.turns.store(self.watch.turns.load(Relaxed) + 1, Release);
-            sched::look_again();
+            sched::wake_monitor();
         }
         // Acquire: pairs with the release in `unpark`, so that what the waker wrote is seen.
         while !self.awake.load(Ordering::Acquire) {

@@ -1,19 +1,19 @@
 //! The loop of a processor: pick a goroutine, bring its stack in, run it until it switches back.
 //!
-//! It runs on the processor's own stack with the processor's thread pointer, and switches to the
-//! worker that carries it when it has nothing to run or has run a batch. No code of the user's runs
-//! on this stack.
+//! The loop runs on the processor's own stack with the processor's thread pointer. It switches to
+//! the worker that carries it when it has nothing to run or has run a batch. No user code runs on
+//! this stack.
 //!
-//! A processor that has nothing to run hands the worker on by itself, if the processor that goes
-//! next is known: one that its last goroutine has woken something on. That is one exchange of
-//! stacks and thread pointers instead of two. The loop that is handed the worker puts the other
-//! processor down: not before it has left its stack, since from then on another worker may carry
-//! it.
+//! A processor that has nothing to run can switch to another processor directly, if the next one is
+//! known: one on which its last goroutine has woken something. That takes one exchange of stacks
+//! and thread pointers instead of two. The new processor's loop then requeues the old processor. It
+//! must not be requeued earlier, while its stack is still in use: another worker may carry a
+//! processor as soon as it is queued.
 
 use super::as_thread::end_thread_locals;
 use super::config::Stress;
 use super::fork;
-use super::processor::{Processor, Wish};
+use super::processor::{Processor, SwitchReason};
 use super::worker::Worker;
 use crate::arch::{FloatControl, sanitizers};
 use crate::diag::inspect;
@@ -32,23 +32,23 @@ use std::ptr::{self, NonNull};
 use std::sync::Once;
 use std::sync::atomic::Ordering;
 
-/// How long a batch lasts, in nanoseconds, when there is enough to run. A slice of time and not a
-/// number of goroutines: those that only pass a message on should stay where their stacks are warm,
-/// and those that compute should not keep other processors waiting.
+/// How long a batch lasts, in nanoseconds, when there is enough to run. A time slice and not a
+/// number of goroutines: goroutines that only pass a message on should stay where their stacks are
+/// warm, and goroutines that compute should not keep other processors waiting.
 const SLICE: u64 = 50_000;
-/// How many times in a row a woken goroutine may go before the queue. Pairs that hand work to and
-/// fro stay resident and warm; the rest still get their turn.
+/// How many times in a row a woken goroutine may run before the queue. Pairs that hand work to each
+/// other stay resident and warm; the rest still get their turn.
 const RUN_NEXT_IN_A_ROW: u32 = 16;
-/// The clock is looked at every so many turns.
+/// The loop reads the clock once in this many turns.
 const CLOCK_EVERY: u32 = 4;
 
-/// How long a goroutine waits at most, in nanoseconds, to see how others of its spawn site wait
-/// ([`crate::stack::sharing`]).
+/// How long a new goroutine waits at most, in nanoseconds, for the scheduler to see how other
+/// goroutines of its spawn site wait ([`crate::stack::sharing`]).
 const PROBATION_LASTS: u64 = 10_000_000;
 
-/// Why a processor has come back to its worker.
+/// Why a processor has switched back to its worker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Left {
+pub(super) enum BatchEnd {
     /// Nothing to run.
     Idle,
     /// More to run.
@@ -56,19 +56,19 @@ pub(super) enum Left {
 }
 
 impl Processor {
-    /// Runs a batch of this processor's goroutines on the calling worker, and of those that it
-    /// hands the worker on to. Returns the last one, which is to be put down, and why it has come
-    /// back.
+    /// Runs a batch of this processor's goroutines on the calling worker, and of each processor
+    /// that it switches to directly. Returns the last processor, which the caller must requeue, and
+    /// why it has switched back.
     ///
     /// # Safety
     /// The caller is `worker`, on its native stack, and holds the processor: it took it from a
-    /// queue and nobody else carries it.
-    pub(super) unsafe fn carry(&'static self, worker: &Worker) -> (&'static Processor, Left) {
+    /// queue and no other worker carries it.
+    pub(super) unsafe fn carry(&'static self, worker: &Worker) -> (&'static Processor, BatchEnd) {
         // SAFETY: holding the processor makes us its carrying thread. Its loop is suspended at
         // `resting_sp` since it was prepared, or since the last batch ended. No reference is held
         // across the switch.
         unsafe {
-            worker.take_up(self);
+            worker.begin_carrying(self);
             let local = self.local.get();
             (*local).worker = worker;
             (*local).now = worker.now();
@@ -83,26 +83,27 @@ impl Processor {
             if !carried {
                 super::processor::set_current_processor(None);
             }
-            // What is carried was put there by us, or by a loop that handed us on.
-            let last = worker.comes_back();
+            // `carrying` was set above, or by the loop of a processor that switched to the next
+            // directly.
+            let last = worker.end_carrying();
             let local = last.local.get();
             (*local).worker = ptr::null();
-            (last, if (*local).has_work() || last.is_asked() { Left::Busy } else { Left::Idle })
+            (last, if (*local).has_work() || last.is_asked() { BatchEnd::Busy } else { BatchEnd::Idle })
         }
     }
 
-    /// Whether somebody wants something of the loop besides running goroutines.
+    /// Whether the loop has requests to answer besides running goroutines.
     fn is_asked(&self) -> bool {
         self.scavenge.is_asked() || self.inspect.load(Ordering::Relaxed)
     }
 
-    /// Switches back to the worker, or to a processor that it carries next. After a `short` batch,
-    /// that is: after others it is time to look around.
+    /// Switches back to the worker, or directly to the processor that it carries next. The direct
+    /// switch is only made after a `short` batch: after a long one the worker should look around.
     ///
     /// # Safety
     /// Called by the loop of this processor.
-    unsafe fn set_down(&'static self, short: bool) {
-        // SAFETY: the worker is suspended in `carry`, and stays so if it is handed on. The next
+    unsafe fn switch_to_worker(&'static self, short: bool) {
+        // SAFETY: the worker is suspended in `carry`, and stays so during a direct switch. The next
         // processor was taken from a queue, so it is ours, and its loop is suspended as in `carry`.
         // No reference is held across the switch.
         unsafe {
@@ -124,9 +125,9 @@ impl Processor {
                 (*its).now = (*local).now;
                 (*its).worker_sp = to;
                 (*its).worker_thread_pointer = thread_pointer;
-                (*its).takes_over_from = Some(self);
+                (*its).predecessor = Some(self);
                 (*local).worker = ptr::null();
-                worker.take_up(next);
+                worker.begin_carrying(next);
                 worker.is_not_stuck();
                 (to, thread_pointer) = ((*its).resting_sp, next.thread_pointer);
             }
@@ -134,23 +135,23 @@ impl Processor {
         }
     }
 
-    /// Puts down the processor that has handed the worker on to this one, if one has.
+    /// Requeues the processor that has switched to this one directly, if one has.
     ///
     /// # Safety
     /// Called by the loop of this processor.
-    unsafe fn put_predecessor_down(&self) {
-        // SAFETY: the loop owns the local part. The other's loop has been suspended by the switch
-        // that brought us here.
+    unsafe fn requeue_predecessor(&self) {
+        // SAFETY: the loop owns the local part. The predecessor's loop has been suspended by the
+        // switch that brought us here.
         unsafe {
             let local = self.local.get();
-            if let Some(other) = (*local).takes_over_from.take() {
-                (*(*local).worker).put_down(other, Left::Idle);
+            if let Some(other) = (*local).predecessor.take() {
+                (*(*local).worker).requeue(other, BatchEnd::Idle);
             }
         }
     }
 
-    /// Runs goroutines. True if they were too few for a look at the clock. `TRACED` is whether
-    /// turns are recorded: one look for a whole batch.
+    /// Runs goroutines. Returns true if there were too few to read the clock. `TRACED` says whether
+    /// turns are recorded; it is decided once per batch.
     ///
     /// # Safety
     /// Called by the loop of this processor.
@@ -178,7 +179,7 @@ impl Processor {
                     }
                 }
                 if self.yield_flag.load(Ordering::Relaxed) {
-                    // That turn was a long one, or one that has spawned many.
+                    // That turn was long, or has spawned many goroutines.
                     self.yield_flag.store(false, Ordering::Relaxed);
                     break;
                 }
@@ -186,14 +187,14 @@ impl Processor {
         }
         // SAFETY: as above.
         unsafe {
-            // If goroutines that wake each other have gone first for all that time, the queue has
+            // If goroutines that wake each other have run first for all that time, the queue gets
             // the next turn.
             (*local).next_in_a_row = RUN_NEXT_IN_A_ROW;
             if self.scavenge.is_asked() {
                 (*local).slots.scavenge(&self.scavenge, self.switches.get());
             }
             if self.inspect.load(Ordering::Relaxed) {
-                // It uses maps, and so std's thread-locals.
+                // The answer uses maps, and so std's thread-locals.
                 (*local).resident.install_host();
                 inspect::answer(self);
             }
@@ -204,7 +205,7 @@ impl Processor {
     }
 
     /// The goroutine whose turn it is: the one woken last, a few times in a row; then the queue in
-    /// its order, with newcomers in between ([`Admission`](super::admission::Admission)).
+    /// order, with newcomers in between ([`Admission`](super::admission::Admission)).
     ///
     /// # Safety
     /// As for `run_batch`.
@@ -239,7 +240,7 @@ impl Processor {
         }
     }
 
-    /// Gives the next goroutine that has not started a record and a home.
+    /// Gives the next newcomer a record and a home.
     ///
     /// # Safety
     /// As for `run_batch`.
@@ -269,7 +270,7 @@ impl Processor {
         unsafe { self.house(Begun { task, id, origin, since: local.now, decided, lacks: None }) }
     }
 
-    /// Gives a goroutine a home and a record; or keeps it until it can have one.
+    /// Gives a goroutine a home and a record. If it cannot have one, keeps it for later.
     ///
     /// # Safety
     /// As for `run_batch`.
@@ -278,7 +279,7 @@ impl Processor {
         // SAFETY: the loop owns the local part.
         let local = unsafe { &mut *self.local.get() };
         let Begun { task, id, mut origin, since, decided, .. } = begun;
-        // What others of its site do shows while they run, or does not.
+        // How other goroutines of its spawn site behave is known once they have run.
         let decide = local.has_nothing_to_run()
             || self.switches.get().wrapping_sub(decided) as isize >= 0
             || local.now.saturating_sub(since) > PROBATION_LASTS;
@@ -286,7 +287,7 @@ impl Processor {
             Ok(home) => Some(local.slab.insert(self, Record::new(task, id, origin, home))),
             Err(lack) => {
                 if lack == Lack::OfStacks {
-                    say_that_stacks_are_out();
+                    report_no_stacks();
                 }
                 local.begun = Some(Begun { task, id, origin, since, decided, lacks: Some(lack) });
                 None
@@ -294,7 +295,7 @@ impl Processor {
         }
     }
 
-    /// Runs a goroutine until it switches back, then does what it wished for.
+    /// Runs a goroutine until it switches back, then handles its `SwitchReason`.
     ///
     /// # Safety
     /// As for `run_batch`; the goroutine is one of this processor's, suspended or not yet started.
@@ -303,11 +304,12 @@ impl Processor {
         let local = self.local.get();
         let r = record.as_ptr();
         // SAFETY: the loop owns the local part and the records. No reference is held across the
-        // switch: the goroutine, while it runs, is the one who owns the local part.
+        // switch: while the goroutine runs, it owns the local part.
         unsafe {
             let watched = TRACED.then(|| trace::Turn::prepare(&(*local).slots, &*r));
             if !(*local).slots.bring_in(r) {
-                // Another goroutine holds its slot, and makes it ready again.
+                // Another goroutine holds the slot, and makes this one ready again when it releases
+                // it.
                 return;
             }
             (*local).resident.install(r);
@@ -337,19 +339,19 @@ impl Processor {
             (*local).current = ptr::null_mut();
             self.end_turn();
             if TRACED {
-                trace::turn_ends(self, &*r, (*local).wish);
+                trace::turn_ends(self, &*r, (*local).switch_reason);
             }
             let float = FloatControl::now();
             if float != FloatControl::DEFAULT {
                 (*local).resident.keep_float(r, float);
             }
-            match (*local).wish {
-                Wish::Park => {}
-                Wish::Yield => {
+            match (*local).switch_reason {
+                SwitchReason::Park => {}
+                SwitchReason::Yield => {
                     (*local).yields += 1;
                     (*local).ready.push_back(record);
                 }
-                Wish::Finish => {
+                SwitchReason::Finish => {
                     (*local).resident.forget_owner();
                     if (*r).home.is_alone_by_chance() {
                         sharing::note_end((*r).origin.spawned_at());
@@ -374,8 +376,8 @@ impl Processor {
         }
     }
 
-    /// Makes goroutines ready whose deadline has passed, unless something else has ended their wait
-    /// already.
+    /// Makes goroutines ready whose deadline has passed, unless another event has already ended
+    /// their wait.
     ///
     /// # Safety
     /// As for `run_batch`.
@@ -397,8 +399,8 @@ impl Processor {
         }
     }
 
-    /// Stores when this processor wants to run next at the latest. It is announced when the
-    /// processor comes to rest.
+    /// Stores the latest time at which this processor wants to run next. The deadline is announced
+    /// when the processor comes to rest.
     ///
     /// # Safety
     /// As for `run_batch`.
@@ -407,14 +409,14 @@ impl Processor {
         let local = unsafe { &mut *self.local.get() };
         let earliest = local.timers.earliest().unwrap_or(clock::NEVER);
         if earliest != self.deadline.load(Ordering::Relaxed) {
-            // Relaxed: whoever looks for due deadlines is ordered by the fences of that protocol.
+            // Relaxed: the fences of the deadline protocol order this store for its readers.
             self.deadline.store(earliest, Ordering::Relaxed);
         }
     }
 }
 
 impl Processor {
-    /// Shows the figures of this batch to whoever asks for them.
+    /// Publishes the figures of this batch.
     ///
     /// # Safety
     /// As for `run_batch`.
@@ -446,16 +448,16 @@ impl super::processor::Local {
     }
 }
 
-/// How far ahead in the queue records are asked for, and then, when they have arrived, the images
-/// or stacks they point to.
+/// How far ahead in the queue records are prefetched, and then, when they have arrived, the images
+/// or stacks that they point to.
 const RECORD_AHEAD: usize = 12;
 const IMAGE_AHEAD: usize = 6;
-/// How much of them is asked for: most images are no larger.
+/// How many cache lines of an image are prefetched: most images are no larger.
 const IMAGE_LINES: usize = 5;
 const CACHE_LINE: usize = 64;
 
-/// Asks for the memory of goroutines that will run soon: with many of them, waiting for it is most
-/// of what a switch costs.
+/// Prefetches the memory of goroutines that will run soon. With many goroutines, waiting for memory
+/// is most of the cost of a switch.
 #[inline(always)]
 fn prefetch(ready: &VecDeque<NonNull<Record>>) {
     if let Some(record) = ready.get(RECORD_AHEAD) {
@@ -464,7 +466,7 @@ fn prefetch(ready: &VecDeque<NonNull<Record>>) {
     if let Some(record) = ready.get(IMAGE_AHEAD) {
         // SAFETY: ready goroutines are live.
         let (image, sp) = unsafe { ((*record.as_ptr()).image.address(), (*record.as_ptr()).sp) };
-        // One that has never been copied out is where it runs.
+        // A goroutine that has never been copied out has its bytes where it runs.
         let live = if image != 0 { image } else { sp };
         for line in 0..IMAGE_LINES {
             arch::prefetch(live + line * CACHE_LINE);
@@ -472,25 +474,25 @@ fn prefetch(ready: &VecDeque<NonNull<Record>>) {
     }
 }
 
-/// Where the stack of a processor's loop begins.
+/// The first function on the stack of a processor's loop.
 pub(super) extern "C" fn processor_loop(processor: usize) -> ! {
     // SAFETY: `Processor::new` passed its own address; processors are never freed.
     let processor = unsafe { &*(processor as *const Processor) };
     loop {
         // SAFETY: this is the loop.
         unsafe {
-            processor.put_predecessor_down();
+            processor.requeue_predecessor();
             let short =
                 if trace::on() { processor.run_batch::<true>() } else { processor.run_batch::<false>() };
             if fork::in_child() {
                 processor.run_forked();
             }
-            processor.set_down(short);
+            processor.switch_to_worker(short);
         }
     }
 }
 
-/// Drops what is local to the calling goroutine, and what its destructors make meanwhile.
+/// Drops what is local to the calling goroutine, and whatever its destructors create meanwhile.
 ///
 /// # Safety
 /// The record is the calling goroutine's, whose closure has returned.
@@ -513,11 +515,11 @@ pub(super) struct Begun {
     task: TaskPtr,
     id: u64,
     origin: Origin,
-    /// When its turn came, and the number of the turn by which all that were ready then have had
-    /// one.
+    /// `since`: when its turn came. `decided`: the number of the turn by which every goroutine that
+    /// was ready then has had one.
     since: u64,
     decided: usize,
-    /// What it could not start for.
+    /// What was missing when it last tried to start.
     lacks: Option<Lack>,
 }
 
@@ -528,7 +530,7 @@ impl Begun {
 }
 
 #[cold]
-fn say_that_stacks_are_out() {
+fn report_no_stacks() {
     static SAID: Once = Once::new();
     SAID.call_once(|| {
         say(format_args!(
@@ -538,28 +540,29 @@ fn say_that_stacks_are_out() {
     });
 }
 
-/// What a goroutine does after its closure, still on its own stack: settles with its handle, then
-/// leaves for good.
+/// What a goroutine does after its closure, still on its own stack: it settles the outcome with its
+/// handle, then switches away for good.
 ///
 /// # Safety
 /// `record` is that of the calling goroutine, whose task has run.
 pub(crate) unsafe extern "C" fn goroutine_end(record: usize) -> ! {
     let record = record as *mut Record;
     // SAFETY: `Record::entry` passed the record of the goroutine that it started. The record is
-    // live until the loop has seen the wish.
+    // live until the loop has read the `SwitchReason`.
     unsafe {
         let goroutine = NonNull::new_unchecked(record);
         if let Some(task) = (*record).task
             && task.is_detached()
         {
-            // As on a thread, its outcome goes before what is local to it.
+            // As on a thread, the outcome is dropped before what is local to the goroutine.
             task.settle();
             (*record).task = None;
         }
         run_destructors(goroutine);
         if let Some(task) = (*record).task {
             task.settle();
-            // The handle may have been dropped meanwhile, and then the outcome was, here.
+            // The handle may have been dropped meanwhile. Then the outcome was dropped here, and
+            // may have created thread-locals.
             run_destructors(goroutine);
         }
         end_thread_locals(goroutine);
@@ -568,7 +571,7 @@ pub(crate) unsafe extern "C" fn goroutine_end(record: usize) -> ! {
         if (*local).current.is_null() {
             stack::system::hold(processor);
         }
-        (*local).wish = Wish::Finish;
+        (*local).switch_reason = SwitchReason::Finish;
         arch::switch(&raw mut (*record).sp, (*local).loop_sp);
     }
     unreachable!("a finished goroutine was resumed");

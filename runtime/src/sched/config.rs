@@ -50,7 +50,7 @@ pub(crate) struct Sizes {
     pub(crate) processors: usize,
     pub(crate) geometry: Geometry,
     pub(crate) blocking_threads: usize,
-    /// Whether workers carry processors, or each is nailed to one.
+    /// Whether workers carry processors, or each is pinned to one.
     pub(crate) carried: bool,
     pub(crate) stress: Stress,
     /// How often to print a line of figures.
@@ -101,7 +101,7 @@ impl Config {
     }
 
     /// How many worker threads run goroutines at the same time. Unset: `NARROWBOAT_WORKERS`, else
-    /// the number of CPUs. Where processors are nailed to threads, this is also the number of
+    /// the number of CPUs. Where processors are pinned to threads, this is also the number of
     /// processors.
     ///
     /// ```

@@ -21,8 +21,8 @@
 //! 3. There a yield returns at once, a wait with a deadline sleeps natively until then, and a wait
 //!    without one, and the end of the goroutine, end the process.
 
-use super::processor::{self, Processor, Wish};
-use super::timers::Place;
+use super::processor::{self, Processor, SwitchReason};
+use super::timers::HeapIndex;
 use crate::clock;
 use crate::diag::trace::hooks as trace;
 use crate::goroutine::record::Record;
@@ -109,11 +109,11 @@ impl Processor {
         unsafe {
             let record = NonNull::new_unchecked(FORKED.load(Ordering::Relaxed));
             loop {
-                match (*local).wish {
-                    Wish::Park => self.wait_alone(record),
+                match (*local).switch_reason {
+                    SwitchReason::Park => self.wait_alone(record),
                     // It is at the end of the queue.
-                    Wish::Yield => drop((*local).ready.pop_back()),
-                    Wish::Finish => end(format_args!("the goroutine that forked this process has ended")),
+                    SwitchReason::Yield => drop((*local).ready.pop_back()),
+                    SwitchReason::Finish => end(format_args!("the goroutine that forked this process has ended")),
                 }
                 self.resume::<false>(record);
             }
@@ -131,7 +131,7 @@ impl Processor {
         unsafe {
             let local = &mut *self.local.get();
             while (*r).head.claim.is_waiting() {
-                if (*r).timer == Place::NONE {
+                if (*r).timer == HeapIndex::NONE {
                     wait_for_ever("goroutine", (*r).reason, (*r).waits_at);
                 }
                 let earliest = local.timers.earliest().unwrap_or(clock::NEVER);

@@ -24,11 +24,11 @@ const FOR_A_BACKTRACE: usize = 32 << 10;
 
 impl Processor {
     /// Claims the processor if it is idle, so that its local part is the caller's to read until
-    /// [`let_go`](Processor::let_go).
+    /// [`release_after_reading`](Processor::release_after_reading).
     ///
-    /// A nailed worker carries its processor whenever that is not idle, hence the mark: it is set
+    /// A pinned worker carries its processor whenever that is not idle, hence the mark: it is set
     /// before the claim, which releases it to whoever sees that the processor is taken.
-    pub(crate) fn hold(&self) -> bool {
+    pub(crate) fn claim_for_reading(&self) -> bool {
         self.held.store(true, Ordering::Relaxed);
         let claimed = self.inbox.claim();
         if !claimed {
@@ -39,9 +39,9 @@ impl Processor {
 
     /// Steps 3 and 4 of the inbox's protocol, for a processor that was held and that nothing has
     /// run on.
-    pub(crate) fn let_go(&'static self, runtime: &'static Runtime) {
+    pub(crate) fn release_after_reading(&'static self, runtime: &'static Runtime) {
         let rests = self.inbox.rest();
-        // Only now: a nailed worker that saw a processor neither idle nor held would carry it.
+        // Only now: a pinned worker that saw a processor neither idle nor held would carry it.
         self.held.store(false, Ordering::Release);
         if !rests || (self.has_arrivals() && self.inbox.claim()) {
             runtime.submit(self, None);

@@ -33,7 +33,7 @@ pub fn install_poller(poller: &'static dyn Poller) -> io::Result<()> {
     super::start()?;
     // Workers that have been asleep since before are not in it: the monitor sees to that.
     if let Some(runtime) = super::started() {
-        runtime.monitor.somebody_works();
+        runtime.monitor.wake_if_asleep();
     }
     Ok(())
 }

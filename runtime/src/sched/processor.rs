@@ -26,7 +26,7 @@ use super::census::{Census, OneWriter};
 use super::config::Stress;
 use super::inbox::Inbox;
 use super::placement::Placement;
-use super::timers::{Place, Timers};
+use super::timers::{HeapIndex, Timers};
 use super::worker::Worker;
 use super::{Runtime, runtime};
 use crate::diag::counters::ProcessorCounters;
@@ -83,7 +83,7 @@ pub(crate) struct Processor {
     pub(crate) counters: ProcessorCounters,
     /// Somebody wants to know of its goroutines: see [`crate::diag::inspect`].
     pub(crate) inspect: AtomicBool,
-    /// The monitor has claimed it and looks at it: its nailed worker keeps off.
+    /// The monitor has claimed it and looks at it: its pinned worker keeps off.
     pub(super) held: AtomicBool,
     /// Where the goroutine that runs was spawned; null while the loop runs. See
     /// [`Processor::turn_of`].
@@ -112,9 +112,9 @@ pub(super) struct Local {
     pub(super) worker_thread_pointer: usize,
     pub(super) worker: *const Worker,
     /// The processor that has handed the worker on to this one, and has not been put down yet.
-    pub(super) takes_over_from: Option<&'static Processor>,
+    pub(super) predecessor: Option<&'static Processor>,
     /// What the goroutine that switched to the loop wants of it.
-    pub(super) wish: Wish,
+    pub(super) switch_reason: SwitchReason,
     /// The goroutine to run before the queue: one that the last one woke.
     pub(super) run_next: *mut Record,
     /// How many times in a row there was one.
@@ -141,7 +141,7 @@ pub(super) struct Local {
 
 /// For a debugger: where in a processor are its thread pointer, the lender's number and, of its
 /// own, the goroutine that runs, its records and its slots.
-pub(crate) const PLACES: [usize; 5] = [
+pub(crate) const DEBUGGER_OFFSETS: [usize; 5] = [
     offset_of!(Processor, thread_pointer),
     offset_of!(Processor, lender),
     offset_of!(Processor, local) + offset_of!(Local, current),
@@ -151,7 +151,7 @@ pub(crate) const PLACES: [usize; 5] = [
 
 /// Why a goroutine has switched to its processor's loop.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Wish {
+pub(crate) enum SwitchReason {
     /// Someone will wake it.
     Park,
     /// It wants to go on after the others.
@@ -222,8 +222,8 @@ impl Processor {
                 worker_sp: 0,
                 worker_thread_pointer: arch::SAME_THREAD_POINTER,
                 worker: ptr::null(),
-                takes_over_from: None,
-                wish: Wish::Park,
+                predecessor: None,
+                switch_reason: SwitchReason::Park,
                 run_next: ptr::null_mut(),
                 next_in_a_row: 0,
                 admission: Admission::default(),
@@ -425,7 +425,7 @@ impl Processor {
     ///
     /// # Safety
     /// Called by a goroutine of this processor.
-    pub(super) unsafe fn place(&'static self) -> Option<&'static Processor> {
+    pub(super) unsafe fn choose_processor(&'static self) -> Option<&'static Processor> {
         // SAFETY: we are the carrying thread.
         let local = unsafe { &mut *self.local.get() };
         local.placement.next(local.runtime, Some(self))
@@ -567,9 +567,9 @@ pub(crate) unsafe fn park(record: NonNull<Record>, deadline: Option<Instant>) {
         if let Some(deadline) = deadline {
             set_timer(record, deadline);
         }
-        (*local).wish = Wish::Park;
+        (*local).switch_reason = SwitchReason::Park;
         arch::switch(&raw mut (*r).sp, (*local).loop_sp);
-        if (*r).timer != Place::NONE {
+        if (*r).timer != HeapIndex::NONE {
             clear_timer(record);
         }
     }
@@ -615,7 +615,7 @@ pub fn yield_now() {
                 return;
             }
             let local = current_processor().unwrap_unchecked().local.get();
-            (*local).wish = Wish::Yield;
+            (*local).switch_reason = SwitchReason::Yield;
             arch::switch(&raw mut (*record.as_ptr()).sp, (*local).loop_sp);
         },
         None => std::thread::yield_now(),

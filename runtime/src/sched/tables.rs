@@ -46,7 +46,7 @@ impl ProcessorTable {
     }
 
     /// For a debugger: where the pointers to processors stand, and how many there may be.
-    pub(crate) fn place(&self) -> [usize; 2] {
+    pub(crate) fn debugger_location(&self) -> [usize; 2] {
         [self.entries.as_ptr().addr(), self.entries.len()]
     }
 
@@ -79,14 +79,14 @@ impl ProcessorTable {
         if let Some(processor) = self.get(index) {
             return Ok(processor);
         }
-        let processor = if runtime.sizes.carried { lend(runtime, index)? } else { nail(runtime, index)? };
+        let processor = if runtime.sizes.carried { start_lender(runtime, index)? } else { start_pinned(runtime, index)? };
         set(&self.entries[index], processor);
         Ok(processor)
     }
 }
 
 /// Starts a thread that gives its thread-locals to a new processor.
-fn lend(runtime: &'static Runtime, index: usize) -> io::Result<&'static Processor> {
+fn start_lender(runtime: &'static Runtime, index: usize) -> io::Result<&'static Processor> {
     let (answer, asker) = Answer::pair();
     sys::start_bare_thread(&name("processor", index), LENDER_STACK, move || {
         // Before the processor is known: from then on a handler here would share thread-locals with
@@ -153,7 +153,7 @@ impl Asker {
 }
 
 /// Pinned mode: starts a worker for a new processor that has the worker's own thread-locals.
-fn nail(runtime: &'static Runtime, index: usize) -> io::Result<&'static Processor> {
+fn start_pinned(runtime: &'static Runtime, index: usize) -> io::Result<&'static Processor> {
     let (answer, asker) = Answer::pair();
     runtime.workers.started.fetch_add(1, Ordering::Relaxed);
     let spawned = sys::start_bare_thread(&name("processor", index), LENDER_STACK, move || {
@@ -162,7 +162,7 @@ fn nail(runtime: &'static Runtime, index: usize) -> io::Result<&'static Processo
         match worker {
             Ok(worker) => {
                 set(&runtime.workers.entries[index], worker);
-                answer.give(Ok(worker.nailed.expect("just made so")));
+                answer.give(Ok(worker.pinned.expect("just made so")));
                 worker.main(false);
             }
             Err(e) => {
@@ -210,7 +210,7 @@ impl WorkerTable {
         self.entries.iter().filter_map(get)
     }
 
-    pub(super) fn nailed_to(&self, processor: &Processor) -> Option<&'static Worker> {
+    pub(super) fn pinned_to(&self, processor: &Processor) -> Option<&'static Worker> {
         get(&self.entries[processor.index])
     }
 
@@ -273,7 +273,7 @@ impl WorkerTable {
                 Ok(())
             }
             Err(e) => {
-                self.leaves();
+                self.note_leaving();
                 worker.set_retired(true);
                 Err(e)
             }
@@ -281,12 +281,12 @@ impl WorkerTable {
     }
 
     /// A worker is about to end, if nobody needs it after all.
-    pub(super) fn leaves(&self) {
+    pub(super) fn note_leaving(&self) {
         self.started.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Somebody needs it.
-    pub(super) fn stays(&self) {
+    pub(super) fn note_staying(&self) {
         self.started.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -154,7 +154,7 @@ pub(crate) struct Slots {
 
 /// For a debugger: where among the slots stand those that are open, how large one is, and where in
 /// it are its base and its occupant.
-pub(crate) const PLACES: [usize; 4] = [
+pub(crate) const DEBUGGER_OFFSETS: [usize; 4] = [
     offset_of!(Slots, open),
     size_of::<Slot>(),
     offset_of!(Slot, bounds) + offset_of!(Bounds, base),

@@ -14,7 +14,7 @@ use crate::diag::counters::Phase;
 use crate::goroutine::record::Record;
 use crate::locals::ours;
 use crate::lock::{Mutex, OnceLock};
-use crate::sched::processor::{Processor, Wish, current_processor};
+use crate::sched::processor::{Processor, SwitchReason, current_processor};
 use crate::sched::worker::{self, Worker};
 use crate::stack::slots::Slots;
 use crate::sys;
@@ -131,7 +131,7 @@ pub(crate) fn carries(worker: &Worker, processor: &Processor) {
 
 /// A worker is back from a processor.
 #[inline(always)]
-pub(crate) fn puts_down(worker: &Worker, processor: &Processor) {
+pub(crate) fn stops_carrying(worker: &Worker, processor: &Processor) {
     if on() {
         of_worker(worker, Event { processor: processor.index as u16, ..now(Kind::PutsDown) });
     }
@@ -316,15 +316,15 @@ impl Turn {
 ///
 /// # Safety
 /// Called by that loop, as soon as the goroutine has.
-pub(crate) unsafe fn turn_ends(processor: &Processor, record: &Record, wish: Wish) {
-    let (detail, line) = match wish {
-        Wish::Park => (record.reason as u8, Some(record.waits_at)),
-        Wish::Yield => (event::GAVE_WAY, None),
-        Wish::Finish => (event::FINISHED, None),
+pub(crate) unsafe fn turn_ends(processor: &Processor, record: &Record, switch_reason: SwitchReason) {
+    let (detail, line) = match switch_reason {
+        SwitchReason::Park => (record.reason as u8, Some(record.waits_at)),
+        SwitchReason::Yield => (event::GAVE_WAY, None),
+        SwitchReason::Finish => (event::FINISHED, None),
     };
     // Read before the claim is looked at: see `Record::object`.
     let object = record.object() as u64;
-    let a = if wish == Wish::Park && record.head.claim.is_waiting() { object } else { 0 };
+    let a = if switch_reason == SwitchReason::Park && record.head.claim.is_waiting() { object } else { 0 };
     let b = line.map_or(0, |line| std::ptr::from_ref(line).addr() as u64);
     let event = Event { detail, processor: processor.index as u16, a, b, ..now(Kind::Ends) };
     // SAFETY: the loop of a processor runs on the kernel thread of its carrier.
