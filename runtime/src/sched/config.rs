@@ -32,11 +32,11 @@ pub struct Config {
     shared_locals: Vec<String>,
 }
 
-/// How goroutines come by their stacks: [`Config::stacks`].
+/// How goroutines get their stacks: [`Config::stacks`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum Stacks {
-    /// Most share a few large stacks, and are copied out when another needs the place.
+    /// Most share a few large stacks, and are copied out when another goroutine needs the place.
     #[default]
     Shared,
     /// Each has a stack of its own, which never moves.
@@ -55,21 +55,22 @@ pub(crate) struct Sizes {
     pub(crate) stress: Stress,
     /// How often to print a line of figures.
     pub(crate) schedtrace: Option<Duration>,
-    /// Whether to end the process when it can never go on, and after a dump at SIGQUIT.
+    /// Whether to end the process when no goroutine can ever run again, and after a dump at
+    /// SIGQUIT.
     pub(crate) deadlock: bool,
     pub(crate) quit_exits: bool,
     /// After how many nanoseconds a goroutine that keeps its processor is reported.
     pub(crate) stuck: Option<u64>,
 }
 
-/// What is done on purpose, far too often, to bring mistakes about stacks to light:
-/// `NARROWBOAT_STRESS`.
+/// What is done deliberately, far too often, to expose mistakes about stacks: `NARROWBOAT_STRESS`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Stress {
     Off,
-    /// Every goroutine is copied out at every park, and what it leaves behind poisoned.
+    /// Every goroutine is copied out at every park, and the bytes that it leaves behind are
+    /// poisoned.
     Evict,
-    /// At every park, all that the goroutine does not need of its stack is given back to the
+    /// At every park, all parts of the stack that the goroutine does not need are given back to the
     /// system.
     Scavenge,
 }
@@ -79,14 +80,14 @@ const FEWEST_PROCESSORS: usize = 16;
 const MOST_PROCESSORS: usize = 1024;
 const DEFAULT_SLOTS: usize = 16;
 const DEFAULT_MAX_STACK: usize = 256 << 20;
-/// Where each goroutine has its own: eight of them share a page of page table, so a parked one
-/// takes little more than a page.
+/// The stack size if each goroutine has its own: eight of them share a page of page table, so a
+/// parked goroutine takes little more than a page.
 const DEFAULT_OWN_STACK: usize = 256 << 10;
 const MAIN_STACK: usize = 64 << 20;
-/// Enough for a crowd of slow calls, and few enough to be no burden to the system.
+/// Enough for many slow calls at once, and few enough not to burden the system.
 pub(crate) const DEFAULT_BLOCKING_THREADS: usize = 512;
 
-/// What `Config::start` left for whoever starts the runtime.
+/// The configuration that `Config::start` left for the code that starts the runtime.
 static CHOSEN: Mutex<Option<Config>> = Mutex::new(None);
 
 impl Config {
@@ -319,7 +320,7 @@ impl Config {
         super::start()
     }
 
-    /// What `start` was called for.
+    /// The configuration that `start` was called for.
     fn chosen() -> Config {
         CHOSEN.lock().unwrap_or_else(|e| e.into_inner()).clone().unwrap_or_default()
     }
@@ -393,11 +394,11 @@ impl Config {
     }
 }
 
-/// The size of the main goroutine's own stack: as deep as all others, which is known once the
+/// The size of the main goroutine's own stack: as deep as all others. The size is known once the
 /// runtime has started.
 pub(crate) fn main_stack() -> io::Result<usize> {
     let geometry = super::start_and_get()?.sizes.geometry;
-    // There is one of it, so it need not be small where others are.
+    // There is only one, so it may be large even if other stacks are small.
     let least = if geometry.all_alone { MAIN_STACK } else { 0 };
     Ok(geometry.largest().max(least))
 }

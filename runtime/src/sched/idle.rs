@@ -152,7 +152,10 @@ mod models {
 
         fn appoint_one(&self) -> bool {
             let mut sleepers = self.sleepers.lock().unwrap();
-            let Some(sleeper) = sleepers.iter_mut().find(|sleeper| sleeper.state == SleepState::Asleep) else { return false };
+            let Some(sleeper) = sleepers.iter_mut().find(|sleeper| sleeper.state == SleepState::Asleep)
+            else {
+                return false;
+            };
             sleeper.state = SleepState::Appointed;
             self.idle.retract_sleep();
             sleeper.alarm.notify_one();

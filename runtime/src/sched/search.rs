@@ -124,7 +124,8 @@ impl Runtime {
         if worker.pinned.is_some() {
             return None;
         }
-        self.take_shared(worker).or_else(|| self.other_workers(worker).find_map(|other| worker.steal_half(other)))
+        self.take_shared(worker)
+            .or_else(|| self.other_workers(worker).find_map(|other| worker.steal_half(other)))
     }
 
     /// Takes newcomers from a processor that does not get to them, for an idle one.

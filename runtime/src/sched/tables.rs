@@ -13,11 +13,10 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
-/// Bytes of stack for a thread that gives a processor its thread-locals: what
-/// `stack::on_system_stack` has to offer. Less than a huge page, so that it does not become one
-/// where huge pages are the rule.
+/// Bytes of stack for a lender: the stack that `stack::on_system_stack` offers. Less than a huge
+/// page, so that it does not become one where huge pages are always used.
 const LENDER_STACK: usize = 1 << 20;
-/// Bytes of stack for a worker's own code. Signal handlers of the program may run on it, too.
+/// Bytes of stack for a worker's own code. The program's signal handlers may run on it, too.
 const WORKER_STACK: usize = 256 << 10;
 
 fn pointers<T>(n: usize) -> Box<[AtomicPtr<T>]> {
@@ -45,7 +44,7 @@ impl ProcessorTable {
         ProcessorTable { entries: pointers(n), allowed: AtomicUsize::new(n), creating: Mutex::new(()) }
     }
 
-    /// For a debugger: where the pointers to processors stand, and how many there may be.
+    /// For a debugger: the address of the table of processors, and its length.
     pub(crate) fn debugger_location(&self) -> [usize; 2] {
         [self.entries.as_ptr().addr(), self.entries.len()]
     }
@@ -65,8 +64,7 @@ impl ProcessorTable {
         self.entries.iter().filter_map(get)
     }
 
-    /// The processor at `index`; if it is not there yet, it comes into being with its lending
-    /// thread.
+    /// The processor at `index`. If it does not exist yet, creates it with its lender.
     pub(crate) fn get_or_create(
         &self,
         runtime: &'static Runtime,
@@ -79,18 +77,19 @@ impl ProcessorTable {
         if let Some(processor) = self.get(index) {
             return Ok(processor);
         }
-        let processor = if runtime.sizes.carried { start_lender(runtime, index)? } else { start_pinned(runtime, index)? };
+        let processor =
+            if runtime.sizes.carried { start_lender(runtime, index)? } else { start_pinned(runtime, index)? };
         set(&self.entries[index], processor);
         Ok(processor)
     }
 }
 
-/// Starts a thread that gives its thread-locals to a new processor.
+/// Starts a lender: a thread that gives its thread-locals to a new processor.
 fn start_lender(runtime: &'static Runtime, index: usize) -> io::Result<&'static Processor> {
     let (answer, asker) = Answer::pair();
     sys::start_bare_thread(&name("processor", index), LENDER_STACK, move || {
-        // Before the processor is known: from then on a handler here would share thread-locals with
-        // a worker.
+        // Before the processor is known: from then on a handler that ran here would share
+        // thread-locals with a worker.
         sys::block_signals();
         let processor = Processor::new(runtime, index);
         let lends = processor.is_ok();
@@ -110,14 +109,14 @@ fn name(kind: &str, index: usize) -> CString {
     CString::new(format!("{kind}-{index}")).expect("a word and a number")
 }
 
-/// What a new thread has to say to the one that has started it, which blocks meanwhile: also if it
-/// is a goroutine, because it is in the middle of placing another.
+/// What a new thread tells the thread that has started it. The latter blocks natively meanwhile,
+/// even in a goroutine, because it is in the middle of placing another one.
 struct Answer {
     given: AtomicU32,
     processor: UnsafeCell<Option<io::Result<&'static Processor>>>,
 }
 
-// SAFETY: the cell is the new thread's until `given` is set, and the asker's after that.
+// SAFETY: the cell belongs to the new thread until `given` is set, and to the asker after that.
 unsafe impl Sync for Answer {}
 
 struct Asker(Arc<Answer>);
@@ -131,7 +130,7 @@ impl Answer {
 }
 
 impl Giver {
-    /// Touches no thread-local once the asker can see the answer.
+    /// Gives the answer. Touches no thread-local once the asker can see it.
     fn give(self, processor: io::Result<&'static Processor>) {
         // SAFETY: `given` is not set yet.
         unsafe { *self.0.processor.get() = Some(processor) };
@@ -152,7 +151,7 @@ impl Asker {
     }
 }
 
-/// Pinned mode: starts a worker for a new processor that has the worker's own thread-locals.
+/// Pinned mode: starts a worker for a new processor, which has the worker's own thread-locals.
 fn start_pinned(runtime: &'static Runtime, index: usize) -> io::Result<&'static Processor> {
     let (answer, asker) = Answer::pair();
     runtime.workers.started.fetch_add(1, Ordering::Relaxed);
@@ -185,7 +184,7 @@ pub(crate) struct WorkerTable {
     /// How many of them may be awake: the configured number, and one more for each that is stuck.
     limit: AtomicUsize,
     base: usize,
-    /// How many times a spare one was started.
+    /// How many times a spare worker was started.
     spares: AtomicUsize,
     carried: bool,
     starting: Mutex<()>,
@@ -193,7 +192,8 @@ pub(crate) struct WorkerTable {
 
 impl WorkerTable {
     pub(super) fn new(sizes: &Sizes) -> WorkerTable {
-        // Each spare stands in for one that is stuck in some processor.
+        // One spare for each processor, since a spare stands in for a worker that is stuck in a
+        // processor.
         let most = if sizes.carried { sizes.workers + sizes.processors } else { sizes.processors };
         WorkerTable {
             entries: pointers(most),
@@ -231,7 +231,7 @@ impl WorkerTable {
         self.spares.load(Ordering::Relaxed)
     }
 
-    /// A worker has been found stuck, or has got loose again.
+    /// Raises the limit by one: a worker has been found stuck.
     pub(super) fn allow_one_more(&self) {
         self.limit.fetch_add(1, Ordering::Relaxed);
     }
@@ -264,7 +264,7 @@ impl WorkerTable {
         worker.set_retired(false);
         self.started.fetch_add(1, Ordering::Relaxed);
         set(&self.entries[index], worker);
-        // Not std's: the caller may be a goroutine, and std would use its thread-locals.
+        // Not std's thread: the caller may be a goroutine, and std would use its thread-locals.
         match sys::start_bare_thread(&name("worker", index), WORKER_STACK, move || worker.main(searching)) {
             Ok(()) => {
                 if self.is_spare(worker) {
@@ -280,12 +280,12 @@ impl WorkerTable {
         }
     }
 
-    /// A worker is about to end, if nobody needs it after all.
+    /// Records that a worker is about to end, unless it turns out to be needed.
     pub(super) fn note_leaving(&self) {
         self.started.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Somebody needs it.
+    /// Takes back `note_leaving`: the worker is needed.
     pub(super) fn note_staying(&self) {
         self.started.fetch_add(1, Ordering::Relaxed);
     }

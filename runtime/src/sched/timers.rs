@@ -1,28 +1,27 @@
-//! A processor's timers: a plain four-ary heap, touched only by whoever carries the processor.
+//! A processor's timers: a plain four-ary heap, touched only by the carrier.
 //!
 //! Four children per node halve the depth of a binary heap and keep a node's children in one cache
-//! line. Each goroutine has at most one timer, and its record says where in the heap that stands.
-//! So a timer that is no longer wanted leaves in logarithmic time, and a timer costs sixteen bytes
-//! and no table of names.
+//! line. Each goroutine has at most one timer, and its record holds the timer's index in the heap.
+//! So a timer can be removed in logarithmic time, and it costs sixteen bytes and no table of names.
 //!
-//! The heap gives memory back while it drains: from a quarter full it halves its room, and then is
-//! half full. A growth or another halving is a quarter of that room away, so moving the entries
-//! costs each of them a constant.
+//! The heap gives memory back while it drains: when it is a quarter full it halves its capacity,
+//! and then is half full. The next growth or halving is a quarter of that capacity away, so moving
+//! the entries costs each of them a constant.
 
 use std::ptr::NonNull;
 
-/// Where in the heap a timer stands. Four billion would need 64 GiB of heap.
+/// The index of a timer in the heap. Four billion timers would need 64 GiB of heap.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct HeapIndex(u32);
 
 impl HeapIndex {
-    /// Of what has no timer.
+    /// The index of an item that has no timer.
     pub(crate) const NONE: HeapIndex = HeapIndex(u32::MAX);
 }
 
 /// Something that can have a timer.
 pub(crate) trait Timed: Sized {
-    /// Where it keeps its place. While it has a timer that belongs to the heap.
+    /// Where the item stores its heap index. While it has a timer, that field belongs to the heap.
     ///
     /// # Safety
     /// `item` is live.
@@ -42,17 +41,17 @@ impl<T> Clone for TimerEntry<T> {
 
 impl<T> Copy for TimerEntry<T> {}
 
-/// Invariant: every item in the heap is live and says its place (contract of
+/// Invariant: every item in the heap is live and holds its index (contract of
 /// [`insert`](Timers::insert)).
 pub(crate) struct Timers<T> {
     heap: Vec<TimerEntry<T>>,
-    /// How many levels entries have been moved by, for the test of what that costs.
+    /// How many levels entries have moved by, for the test of that cost.
     #[cfg(test)]
     levels: usize,
 }
 
 const CHILDREN: usize = 4;
-/// Room for so many is kept in any case.
+/// The heap never shrinks below this capacity.
 const MIN_CAPACITY: usize = 64;
 
 impl<T: Timed> Timers<T> {
@@ -64,7 +63,7 @@ impl<T: Timed> Timers<T> {
         }
     }
 
-    /// How many there are.
+    /// How many timers are set.
     pub(crate) fn len(&self) -> usize {
         self.heap.len()
     }
@@ -188,7 +187,8 @@ mod tests {
 
     impl Clockwork {
         fn new(items: usize) -> Clockwork {
-            let item = |_| NonNull::from(Box::leak(Box::new(Item { heap_index: HeapIndex::NONE, deadline: 0 })));
+            let item =
+                |_| NonNull::from(Box::leak(Box::new(Item { heap_index: HeapIndex::NONE, deadline: 0 })));
             Clockwork { timers: Timers::new(), items: (0..items).map(item).collect(), model: BTreeSet::new() }
         }
 
