@@ -18,10 +18,10 @@ impl fmt::Display for GoroutineId {
     }
 }
 
-/// Owns the right to wait for a goroutine and to take what it returned.
+/// Owns the right to wait for a goroutine and to take its result.
 ///
-/// Like std's, but it can be used from goroutines and threads alike. Dropping it lets the goroutine
-/// run on by itself; its result is then dropped when it ends.
+/// Like std's handle, but for goroutines and threads alike. Dropping it lets the goroutine run on
+/// by itself; its result is then dropped when it ends.
 ///
 /// ```
 /// let handle = narrowboat::spawn(|| 6 * 7);
@@ -66,8 +66,8 @@ impl<T> JoinHandle<T> {
     ///
     /// # Errors
     /// If the goroutine panicked: its [`Panic`], which says which goroutine it was, where it
-    /// panicked and with what words, and has the payload; and the backtrace if `RUST_BACKTRACE` (or
-    /// `RUST_LIB_BACKTRACE`) asks for backtraces.
+    /// panicked and with what message, and has the payload; and the backtrace if `RUST_BACKTRACE`
+    /// (or `RUST_LIB_BACKTRACE`) asks for backtraces.
     ///
     /// ```
     /// use narrowboat::Builder;
@@ -89,7 +89,7 @@ impl<T> JoinHandle<T> {
         }
         let task = self.task;
         mem::forget(self);
-        // SAFETY: the forgotten handle was the one handle of the task, and knew its type.
+        // SAFETY: the forgotten handle was the task's one handle, and had its type.
         unsafe { task.join(at) }
     }
 

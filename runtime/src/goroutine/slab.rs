@@ -2,7 +2,7 @@
 //!
 //! Chunks have no per-record overhead, keep a processor's records together in memory, and let
 //! diagnostics find every goroutine. A chunk whose records are all free is given back, unless it is
-//! the only one with room. Touched only by whoever carries the processor.
+//! the only one with room. Only the carrier touches a slab.
 
 use super::record::Record;
 use crate::sched::processor::Processor;
@@ -22,7 +22,7 @@ struct Chunk {
     /// The list of chunks that have room.
     prev: *mut Chunk,
     next: *mut Chunk,
-    /// Where it stands among all chunks.
+    /// Its index in the list of all chunks.
     index: usize,
     /// A set bit is a free place.
     free: u128,
@@ -45,8 +45,8 @@ pub(crate) struct Slab {
     all: Vec<*mut Chunk>,
 }
 
-/// For a debugger: where in a slab its chunks are listed; where in a chunk are the bits of free
-/// places and the records, and how many.
+/// For a debugger: the offset in a slab of the list of chunks; the offsets in a chunk of the bits
+/// of free places and of the records; and the number of places.
 pub(crate) const DEBUGGER_OFFSETS: [usize; 4] =
     [offset_of!(Slab, all), offset_of!(Chunk, free), offset_of!(Chunk, records), RECORDS];
 
@@ -94,7 +94,7 @@ impl Slab {
     /// Drops a record and frees its place.
     ///
     /// # Safety
-    /// The record came from this slab's `insert`, was not removed, and nobody will use its address
+    /// The record came from this slab's `insert`, was not removed, and its address is not used
     /// again.
     pub(crate) unsafe fn remove(&mut self, record: NonNull<Record>) {
         let chunk = chunk_of(record);

@@ -40,8 +40,7 @@ where
 /// Runs `f` as the main goroutine and returns what it returns.
 ///
 /// The main goroutine has a stack of its own, so scoped threads may borrow from it. Goroutines that
-/// still run when it returns are left to themselves, as in Go; when the process exits, they end
-/// with it.
+/// still run when it returns keep running, as in Go; they end when the process exits.
 ///
 /// # Panics
 /// If `f` panics, with its payload. If the runtime cannot start.
@@ -59,7 +58,7 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    // Not in a closure, which would have a line of its own to be spawned at.
+    // Not in a closure: the spawn site would be a line of its own.
     let main = match sched::config::main_stack() {
         Ok(size) => Builder::new().name("main").own_stack(size).spawn(f),
         Err(e) => Err(e),
@@ -74,13 +73,13 @@ where
     }
 }
 
-/// The main goroutine has panicked, and so does the caller of `run`.
+/// Passes the main goroutine's panic on to the caller of `run`.
 #[cold]
 fn pass_on(panic: Panic) -> ! {
-    // A test harness shows what the thread of a test prints, with that test. The goroutine has said
-    // it on the standard error stream itself, which is enough for a program.
+    // A test harness shows what the thread of a test prints, with that test. The goroutine's own
+    // report went to the standard error stream, which is enough for a program.
     if !sys::is_main_thread() {
-        // Where nothing reads there is nothing to tell.
+        // A closed stream is no reason to fail.
         let _ = catch_unwind(AssertUnwindSafe(|| eprintln!("{panic}")));
     }
     resume_unwind(panic.into_payload())
@@ -126,10 +125,10 @@ impl Builder {
         self
     }
 
-    /// Gives the goroutine a stack of at least `bytes` bytes that it shares with nobody and that is
-    /// never copied.
+    /// Gives the goroutine a stack of at least `bytes` bytes that it shares with no other goroutine
+    /// and that is never copied.
     ///
-    /// Code that lets others point into its stack while it parks needs this: a
+    /// Code that lets other threads or goroutines point into its stack while it parks needs this: a
     /// [`scope`](crate::scope()), for example, or `std::thread::scope` around a blocking Narrowboat
     /// call. So does a goroutine that parks with large arrays on its stack and would be copied too
     /// often.
@@ -186,7 +185,7 @@ impl Builder {
         unsafe { launch(origin, f) }
     }
 
-    /// What a goroutine is given of this.
+    /// The origin of a goroutine that is spawned with this builder.
     pub(super) fn origin(self, spawned_at: &'static Location<'static>) -> io::Result<Origin> {
         let own_stack = self.own_stack.map(OwnStack::take).transpose()?;
         Ok(Origin::with(Extras { spawned_at, name: self.name, own_stack, late: None }))
@@ -234,8 +233,8 @@ where
 /// ```
 ///
 /// What such a goroutine uses must be its own (`'static`): moved into it, or shared through an
-/// `Arc` or a channel. One that borrows from its spawner belongs to a [scope](crate::scope()),
-/// which waits for it:
+/// `Arc` or a channel. A goroutine that borrows from its spawner belongs to a
+/// [scope](crate::scope()), which waits for it:
 ///
 /// ```
 /// use narrowboat::{run, scope};

@@ -1,26 +1,28 @@
 //! A goroutine as an allocation: first its closure, then, in the same place, its outcome.
 //!
-//! A task has two owners, the runtime and the [`JoinHandle`](super::join::JoinHandle), who meet in
+//! A task has two owners, the runtime and the [`JoinHandle`](super::join::JoinHandle). They meet in
 //! one word:
 //!
 //! 1. The word starts at `RUNNING`. The runtime runs the closure once and writes the outcome in its
-//!    place. If it finds `DETACHED` when it starts (most handles are dropped at once) it is the
+//!    place. If it finds `DETACHED` when it starts (most handles are dropped at once), it is the
 //!    only owner: it frees the task before it runs the closure, drops the outcome, and there are no
 //!    further steps.
-//! 2. The runtime then sets `DONE` in the word and looks at what was there: - nothing: the handle
-//!    is somewhere; it will find `DONE`. The runtime never touches the task again. - the handle was
-//!    dropped (`DETACHED`): nobody wants the outcome. The runtime drops it and frees the task. - a
-//!    waiter's address: the handle's owner waits in `join`. The runtime wakes it, and never touches
-//!    the task again.
+//! 2. The runtime then sets `DONE` in the word and looks at what was there:
+//!    - nothing: the handle still exists and will find `DONE`. The runtime never touches the task
+//!      again.
+//!    - `DETACHED`: the handle was dropped, so the outcome is not needed. The runtime drops it and
+//!      frees the task.
+//!    - a waiter's address: the handle's owner waits in `join`. The runtime wakes it, and never
+//!      touches the task again.
 //! 3. The handle, when joined, exchanges `RUNNING` for its waiter's address and parks; if `DONE`
 //!    came first it does not wait. Either way it then takes the outcome and frees the task.
 //! 4. The handle, when dropped, sets `DETACHED`; if `DONE` came first, it drops the outcome and
 //!    frees the task.
 //!
 //! Orderings: setting `DONE` releases the outcome and acquires the waiter; the handle's side
-//! acquires it. `DETACHED` releases the handle's last use of the task to whoever frees it.
+//! acquires it. `DETACHED` releases the handle's last use of the task to the owner that frees it.
 
-use super::failure::{Panic, Trace};
+use super::failure::{HookReport, Panic};
 use super::local::Locals;
 use crate::diag::group::GOROUTINE;
 use crate::locals::private::{Owned, Private};
@@ -33,22 +35,22 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-/// This file, as it stands in backtraces.
+/// This file's path, as it appears in backtraces.
 pub(crate) const FILE: &str = file!();
 
 const RUNNING: usize = 0;
 const DONE: usize = 1;
 const DETACHED: usize = 2;
 
-/// The word in which the runtime and the handle meet. Anything but the three constants is a
+/// The word in which the runtime and the handle meet. Any value but the three constants is a
 /// waiter's address.
 pub(crate) struct JoinWord(AtomicUsize);
 
 /// What the runtime must do after a task has finished.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Finished {
-    HandleHasIt,
-    NobodyWantsIt,
+    LeftToHandle,
+    Detached,
     Wake(usize),
 }
 
@@ -60,8 +62,8 @@ impl JoinWord {
     /// Step 2.
     pub(crate) fn finish(&self) -> Finished {
         match self.0.swap(DONE, Ordering::AcqRel) {
-            RUNNING => Finished::HandleHasIt,
-            DETACHED => Finished::NobodyWantsIt,
+            RUNNING => Finished::LeftToHandle,
+            DETACHED => Finished::Detached,
             waiter => Finished::Wake(waiter),
         }
     }
@@ -95,9 +97,9 @@ pub(crate) struct Extras {
     pub(crate) late: Option<Box<Late>>,
 }
 
-/// For a debugger: the tag of an origin that has extras, and where in those are the line of the
-/// spawn and the name; the tag of one that has thread-locals of its own, and where in those is what
-/// the origin would be without.
+/// For a debugger: the tag of an origin that has extras, and the offsets in those of the spawn line
+/// and the name; the tag of an origin that has private thread-locals, and the offset in those of
+/// the word that the origin would be without them.
 pub(crate) const DEBUGGER_OFFSETS: [usize; 5] = [
     Origin::EXTRAS,
     offset_of!(Extras, spawned_at),
@@ -106,24 +108,24 @@ pub(crate) const DEBUGGER_OFFSETS: [usize; 5] = [
     offset_of!(Private, origin),
 ];
 
-/// What a goroutine has come by since.
+/// What a goroutine has acquired since its spawn.
 #[derive(Default)]
 pub(crate) struct Late {
     pub(crate) locals: Locals,
-    /// Its last panic, as the hook saw it.
-    pub(crate) trace: Option<Trace>,
+    /// The hook's report of its last panic.
+    pub(crate) hook_report: Option<HookReport>,
 }
 
-/// Where a goroutine was spawned, in one word: most have no extras, and a million of them should
-/// not pay for any. The word also leads to the thread-locals of the goroutine's own, once it has
-/// some.
+/// Where a goroutine was spawned, in one word. Most goroutines have no extras, and a million of
+/// them should not pay for any. The word also leads to the goroutine's private thread-locals, once
+/// it has some.
 pub(crate) struct Origin(usize);
 
 impl Origin {
     const EXTRAS: usize = 1;
     const PRIVATE: usize = 2;
 
-    /// Whether the goroutine has thread-locals of its own.
+    /// Whether the goroutine has private thread-locals.
     #[inline]
     pub(crate) fn has_private(&self) -> bool {
         self.0 & Origin::PRIVATE != 0
@@ -133,23 +135,23 @@ impl Origin {
         self.has_private().then_some((self.0 & !Origin::PRIVATE) as *mut Private)
     }
 
-    /// The thread-locals of the goroutine's own.
+    /// The goroutine's private thread-locals.
     pub(crate) fn private(&mut self) -> Option<&mut Private> {
-        // SAFETY: put here by `put_private`, and taken out before anything else happens to it.
+        // SAFETY: put here by `put_private`, and taken out before anything else is done with it.
         self.private_at().map(|private| unsafe { &mut *private })
     }
 
-    /// Takes them out.
+    /// Takes the private thread-locals out.
     pub(crate) fn take_private(&mut self) -> Option<Owned> {
         let private = self.private_at()?;
-        // SAFETY: put here by `put_private`, and taken back once: the word leads there no more.
+        // SAFETY: put here by `put_private`, and taken back once: the word no longer leads there.
         unsafe {
             self.0 = (*private).origin;
             Some(Owned::from_raw(NonNull::new_unchecked(private)))
         }
     }
 
-    /// Puts them in.
+    /// Puts private thread-locals in.
     pub(crate) fn put_private(&mut self, private: Option<Owned>) {
         debug_assert!(!self.has_private());
         if let Some(mut private) = private {
@@ -158,7 +160,7 @@ impl Origin {
         }
     }
 
-    /// What the word is without them.
+    /// The word as it is without private thread-locals.
     fn word(&self) -> usize {
         // SAFETY: as in `private`.
         self.private_at().map_or(self.0, |private| unsafe { (*private).origin })
@@ -197,11 +199,11 @@ impl Origin {
         self.extras().and_then(|extras| unsafe { (*extras).name.as_ref() })
     }
 
-    /// What the goroutine has come by, or nothing yet. Called by the goroutine, which alone changes
-    /// its origin.
+    /// What the goroutine has acquired since its spawn; empty if there is nothing yet. Called by
+    /// the goroutine, which alone changes its origin.
     pub(crate) fn late(&mut self) -> &mut Late {
         if self.extras().is_none() {
-            // One store of one word: a handler that interrupts us here may look at the origin.
+            // One store of one word: a signal handler that interrupts us here may read the origin.
             let extras = Extras { spawned_at: self.spawned_at(), name: None, own_stack: None, late: None };
             let word = Origin::with(extras).into_word();
             match self.private() {
@@ -247,17 +249,17 @@ impl Drop for Origin {
 pub(crate) struct Header {
     join: JoinWord,
     pub(crate) id: u64,
-    /// Moved to the goroutine's record when it starts.
+    /// Moved to the goroutine's record when the goroutine starts.
     origin: ManuallyDrop<Origin>,
     types: &'static Types,
 }
 
 /// What depends on a task's types.
 struct Types {
-    /// Runs the closure to its end and leaves the outcome. A C function, so that the first frame of
+    /// Runs the closure to its end and stores the outcome. A C function, so that the first frame of
     /// a stack can call it.
     run: unsafe extern "C" fn(usize),
-    /// Frees the task; its outcome is moved to the place given, or dropped.
+    /// Frees the task. Moves its outcome to the given place, or drops it.
     free: unsafe fn(TaskPtr, Option<NonNull<()>>),
 }
 
@@ -273,7 +275,7 @@ union Body<F, T> {
     outcome: ManuallyDrop<Result<T, Panic>>,
 }
 
-/// Names a task without its types.
+/// A pointer to a task, without its types.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
 pub(crate) struct TaskPtr(NonNull<Header>);
@@ -285,7 +287,7 @@ unsafe impl Send for TaskPtr {}
 unsafe impl Sync for TaskPtr {}
 
 impl TaskPtr {
-    /// A task for `closure`. It is freed when both the runtime and the handle are done with it.
+    /// A task for `closure`. It is freed when neither the runtime nor the handle needs it any more.
     ///
     /// # Safety
     /// What the closure borrows outlives its run, and what the outcome borrows outlives the task.
@@ -324,8 +326,8 @@ impl TaskPtr {
         }
     }
 
-    /// What the goroutine's stack begins with, step 1: a function that runs the closure, and its
-    /// argument; and whether the runtime still owns the task after that.
+    /// Step 1. What the goroutine's stack begins with: a function that runs the closure, and its
+    /// argument. Also whether the runtime still owns the task after that.
     ///
     /// # Safety
     /// Called once, by the runtime, which then calls the function once, on the goroutine's stack.
@@ -345,16 +347,16 @@ impl TaskPtr {
         unsafe { self.header() }.join.is_detached()
     }
 
-    /// Settles with the handle, step 2. Afterwards the runtime has given the task up.
+    /// Step 2: settles with the handle. After this the runtime no longer owns the task.
     ///
     /// # Safety
     /// Called once, by the runtime, on the goroutine's stack, after the closure has run.
     pub(crate) unsafe fn settle(self) {
-        // SAFETY: the runtime owns the task until `finish` has said what becomes of it.
+        // SAFETY: the runtime owns the task until the result of `finish` says otherwise.
         unsafe {
             match self.header().join.finish() {
-                Finished::HandleHasIt => {}
-                Finished::NobodyWantsIt => {
+                Finished::LeftToHandle => {}
+                Finished::Detached => {
                     let types = self.header().types;
                     discard(|| (types.free)(self, None));
                 }
@@ -368,14 +370,14 @@ impl TaskPtr {
         }
     }
 
-    /// Waits for the end and takes the outcome: step 3.
+    /// Step 3: waits for the end and takes the outcome.
     ///
     /// # Safety
-    /// Called by the handle, which gives the task up. `T` is the task's.
+    /// Called by the handle, which gives up its share of the task. `T` is the task's.
     pub(crate) unsafe fn join<T>(self, at: &'static Location<'static>) -> Result<T, Panic> {
         let mut outcome = MaybeUninit::<Result<T, Panic>>::uninit();
         // SAFETY: the handle owns the task until it frees it here. Once the task is done the
-        // outcome is there, and `free` moves it to where we say.
+        // outcome is there, and `free` moves it to `outcome`.
         unsafe {
             let header = self.header();
             if !header.join.is_done() {
@@ -399,7 +401,7 @@ impl TaskPtr {
         unsafe { self.header().join.is_done() }
     }
 
-    /// Gives the handle's share up: step 4.
+    /// Step 4: gives up the handle's share.
     ///
     /// # Safety
     /// Called by the handle, once, instead of `join`.
@@ -417,7 +419,7 @@ impl TaskPtr {
 /// # Safety
 /// As for [`park::Describe`]: the object is that of a join.
 unsafe fn describe(task: usize, each: &mut dyn FnMut(Thing)) {
-    // SAFETY: whoever joins keeps the task until its wait is over.
+    // SAFETY: the joiner keeps the task until its wait is over.
     let id = unsafe { (*(task as *const Header)).id };
     each(Thing {
         operation: "",
@@ -432,8 +434,8 @@ unsafe fn describe(task: usize, each: &mut dyn FnMut(Thing)) {
 const ALONE: usize = 1;
 
 /// # Safety
-/// `task` is the address of a task of these types, which holds its closure and is run once; with
-/// the mark `ALONE` if the handle has given the task up.
+/// `task` is the address of a task of these types, which holds its closure and is run once. It has
+/// the mark `ALONE` if the handle no longer owns a share.
 unsafe extern "C" fn run<F: FnOnce() -> T, T>(task: usize) {
     let alone = task & ALONE != 0;
     let task = (task & !ALONE) as *mut Task<F, T>;
@@ -451,27 +453,28 @@ unsafe extern "C" fn run<F: FnOnce() -> T, T>(task: usize) {
 
 /// Takes the closure out of a task, and frees the task if the runtime is its only owner.
 ///
-/// A function of its own, because what must outlive a call has a place of its own in the caller's
-/// frame: the closure would be there twice for as long as the goroutine lives.
+/// This is a function of its own because a value that must outlive a call has its own room in the
+/// caller's frame: otherwise the closure would be on the stack twice for as long as the goroutine
+/// lives.
 ///
 /// # Safety
 /// As for [`run`].
 #[inline(never)]
 unsafe fn take_closure<F, T>(task: *mut Task<F, T>, alone: bool) -> F {
-    // SAFETY: by contract; nobody else touches the body before the runtime has said that it is
-    // done.
+    // SAFETY: by contract; the handle does not touch the body before the runtime has said that it
+    // is done.
     unsafe {
         let closure = ManuallyDrop::take(&mut (*(*task).body.get()).closure);
         if alone {
-            // Neither the origin nor the body is dropped with it: both have been moved out.
+            // Neither the origin nor the body is dropped with the box: both have been moved out.
             drop(Box::from_raw(task.cast::<ManuallyDrop<Task<F, T>>>()));
         }
         closure
     }
 }
 
-/// Drops an outcome that nobody wants. The panic of a destructor has been reported by the hook; its
-/// payload is not dropped, because that could panic again, with nobody left to catch it.
+/// Drops an outcome that is not needed. The hook has reported a panic of a destructor. The payload
+/// of that panic is not dropped, because that could panic again, with nothing left to catch it.
 pub(super) fn discard(outcome: impl FnOnce()) {
     std::mem::forget(catch_unwind(AssertUnwindSafe(outcome)));
 }
@@ -501,11 +504,11 @@ mod models {
 
     const HERE: usize = 64;
 
-    /// A task, and what its two owners do with it. Loom sees who touches which part.
+    /// A task, and what its two owners do with it. Loom checks the accesses to each part.
     struct Shared {
         join: JoinWord,
         outcome: UnsafeCell<u32>,
-        /// Stands for all of the task that the handle uses before it gives the task up.
+        /// Stands for all of the task that the handle uses before it gives up its share.
         header: UnsafeCell<u32>,
         /// The handle's owner as a waiter: its own until it waits, then the runtime's until it is
         /// woken.
@@ -514,7 +517,7 @@ mod models {
         freed: AtomicUsize,
     }
 
-    // SAFETY: who may touch what is what the models test.
+    // SAFETY: the models test which thread may touch what.
     unsafe impl Sync for Shared {}
     // SAFETY: as above.
     unsafe impl Send for Shared {}
@@ -540,8 +543,8 @@ mod models {
             // SAFETY: the outcome is the runtime's until the task is done.
             self.outcome.with_mut(|outcome| unsafe { *outcome = 42 });
             match self.join.finish() {
-                Finished::HandleHasIt => {}
-                Finished::NobodyWantsIt => self.free(42),
+                Finished::LeftToHandle => {}
+                Finished::Detached => self.free(42),
                 Finished::Wake(waiter) => {
                     assert_eq!(waiter, HERE);
                     // SAFETY: the waiter is ours until it is woken.
@@ -551,11 +554,11 @@ mod models {
             }
         }
 
-        /// The handle's, joined: step 3.
+        /// The handle's part if joined: step 3.
         fn join(&self) {
             self.use_header();
             if !self.join.is_done() {
-                // SAFETY: nobody knows the waiter yet.
+                // SAFETY: the runtime does not know the waiter yet.
                 self.waiter.with_mut(|waits| unsafe { *waits = true });
                 if self.join.wait(HERE) {
                     while !self.woken.load(Ordering::Acquire) {
@@ -566,7 +569,7 @@ mod models {
             self.free(42);
         }
 
-        /// The handle's, dropped: step 4.
+        /// The handle's part if dropped: step 4.
         fn drop(&self) {
             self.use_header();
             if self.join.detach() {
@@ -575,11 +578,11 @@ mod models {
         }
 
         fn use_header(&self) {
-            // SAFETY: before it has given the task up.
+            // SAFETY: the handle still owns its share.
             self.header.with_mut(|header| unsafe { *header += 1 });
         }
 
-        /// Takes the whole task, in which there should be this outcome.
+        /// Takes the whole task, which must hold this outcome.
         fn free(&self, expected: u32) {
             // SAFETY: the caller is the last owner.
             self.outcome.with_mut(|outcome| unsafe { assert_eq!(*outcome, expected) });
@@ -601,17 +604,17 @@ mod models {
         });
     }
 
-    /// A goroutine that ends against a handle that joins: the joiner never waits for nothing, and
-    /// sees the outcome.
+    /// A goroutine ends while its handle joins: the joiner never waits for ever, and sees the
+    /// outcome.
     #[test]
     fn loom_a_join_sees_the_outcome_or_is_woken() {
-        // Without the look of step 1, of two loads by one thread loom takes only the last into
+        // The look of step 1 is left out: of two loads by one thread, loom takes only the last into
         // account.
         both(Shared::finish, Shared::join);
     }
 
-    /// A goroutine that starts and ends against a handle that is dropped: exactly one of them frees
-    /// the task.
+    /// A goroutine starts and ends while its handle is dropped: exactly one of the two frees the
+    /// task.
     #[test]
     fn loom_a_detached_task_is_freed_once() {
         both(Shared::run, Shared::drop);

@@ -240,7 +240,7 @@ mod models {
             shared.queue_work();
             shared.queue_work();
             worker.join().unwrap();
-            assert!(shared.idle.become_searcher(), "nobody searches any more");
+            assert!(shared.idle.become_searcher(), "no searcher is left");
         });
     }
 
@@ -257,7 +257,7 @@ mod models {
             shared.queue_work();
             shared.queue_work();
             workers.into_iter().for_each(|worker| worker.join().unwrap());
-            assert!(shared.idle.become_searcher(), "nobody searches any more");
+            assert!(shared.idle.become_searcher(), "no searcher is left");
         });
     }
 
@@ -287,7 +287,7 @@ mod models {
             shared.queue_work();
             worker.join().unwrap();
             second.join().unwrap();
-            assert!(shared.idle.become_searcher(), "nobody searches any more");
+            assert!(shared.idle.become_searcher(), "no searcher is left");
         });
     }
 }
