@@ -7,7 +7,7 @@
 //! `tools/gdb/narrowboat.py`; a change of the list is a change of [`VERSION`] and of that script.
 
 use crate::goroutine::record::Record;
-use crate::goroutine::{slab, task};
+use crate::goroutine::{origin, slab};
 use crate::park::Reason;
 use crate::sched::{Runtime, processor};
 use crate::stack::slots;
@@ -65,7 +65,7 @@ pub(crate) fn publish(runtime: &'static Runtime) {
         &slab::DEBUGGER_OFFSETS,
         &record,
         &slots::DEBUGGER_OFFSETS,
-        &task::DEBUGGER_OFFSETS,
+        &origin::DEBUGGER_OFFSETS,
         &vector.map(|place| place.unwrap_or(UNKNOWN)),
         &line.map(|place| place.unwrap_or(UNKNOWN)),
     ];

@@ -15,7 +15,7 @@
 //! through the values that the goroutine has made.
 //!
 //! # How it is kept
-//! A goroutine's values are in what it has acquired since its spawn (`Late`, in `task`), a plain
+//! A goroutine's values are in what it has acquired since its spawn (`Late`, in `origin`), a plain
 //! thread's in a box of its own. Nothing is borrowed from there while the program's code runs,
 //! because that code may ask for another value. What is given out is the address of a value's box,
 //! which stays until the end.

@@ -11,6 +11,7 @@ pub(crate) mod current;
 pub(crate) mod failure;
 pub(crate) mod join;
 pub mod local;
+pub(crate) mod origin;
 pub(crate) mod panic;
 pub(crate) mod record;
 pub(crate) mod scope;

@@ -9,8 +9,9 @@
 //!
 //! Which processor a record belongs to is stored once per chunk of the [`slab`](super::slab).
 
+use super::origin::Origin;
 use super::slab::Slab;
-use super::task::{Origin, TaskPtr};
+use super::task::TaskPtr;
 use crate::arch;
 use crate::park::{Head, Kind, Reason, WaitNode};
 use crate::sched::batch::goroutine_end;

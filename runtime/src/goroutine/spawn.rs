@@ -2,7 +2,8 @@
 
 use super::failure::Panic;
 use super::join::JoinHandle;
-use super::task::{Extras, Origin, TaskPtr};
+use super::origin::{Extras, Origin};
+use super::task::TaskPtr;
 use crate::diag::trace::{hooks as trace, session};
 use crate::stack::own::OwnStack;
 use crate::{sched, sys};

@@ -3,11 +3,11 @@
 //! One allocation, made when a goroutine first has something: those words that differ from what a
 //! new thread finds, with a map that says which they are, the destructors to run at the end of the
 //! goroutine, and the control words of the floating-point unit if it has changed them. The word of
-//! [`Origin`](crate::goroutine::task::Origin) in its record leads here.
+//! [`Origin`](crate::goroutine::origin::Origin) in its record leads here.
 
 use super::map::{self, Map};
 use crate::arch::FloatControl;
-use crate::goroutine::task::Origin;
+use crate::goroutine::origin::Origin;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 

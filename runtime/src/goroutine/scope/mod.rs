@@ -32,8 +32,8 @@ mod count;
 mod refused;
 
 use super::join::{GoroutineId, JoinHandle};
+use super::origin::Origin;
 use super::spawn::{Builder, launch};
-use super::task::Origin;
 use crate::lock::Mutex;
 use crate::park::{self, Outcome, Reason, Waiter};
 use crate::sched::processor;

@@ -1,9 +1,12 @@
-//! x86-64, System V calling convention, thread pointer in the FS base.
+//! Switching stacks and thread pointers on x86-64: System V calling convention, thread pointer in
+//! the FS base.
 //!
 //! What a switch must keep is what the convention makes a callee keep: rbx, rbp, r12 to r15 and
 //! rsp. Everything else is declared clobbered and the compiler spills what it needs. rbx and rbp
-//! cannot be named as clobbers, so they are pushed by hand. The x87 control word and MXCSR are left
-//! alone: Rust forbids changing them.
+//! cannot be named as clobbers, so they are pushed by hand. A switch does not touch the x87 control
+//! word and MXCSR, although the convention makes a callee keep their control bits: the processor's
+//! loop compares them with the default after each turn, and keeps those that differ per goroutine
+//! ([`FloatControl`](super::FloatControl)).
 //!
 //! A suspended stack looks like this, growing down:
 //!
@@ -14,14 +17,14 @@
 //!  sp -> |  address to continue at                         |
 //! ```
 //!
-//! The side that resumes it takes all three words off. At the address the registers are those of
-//! the interrupted function, with nothing left to restore.
+//! The side that resumes the stack pops all three words. When execution reaches the address, the
+//! registers are those of the interrupted function, and nothing is left to restore.
 //!
 //! A switch continues by `jmp`, never by `ret`. A `ret` without its `call` would leave the CPU's
 //! return predictor off by one, and every return after it would be mispredicted. With `jmp` the
-//! predictor still holds the calls that led to the last park, and since parked goroutines mostly
-//! stand at the same depth of the same functions, those predictions are even right for the
-//! goroutine that is resumed.
+//! predictor still holds the calls that led to the last park. Parked goroutines mostly stand at the
+//! same depth of the same functions, so those predictions are mostly right for the resumed
+//! goroutine, too.
 //!
 //! # Unwinding
 //! A sampling profiler unwinds from a signal handler, so the unwind information (CFI) must be right
@@ -33,15 +36,15 @@
 //! - the frame address is what rsp was before the first push;
 //! - the registers that a callee keeps are unchanged, or stand in the words pushed.
 //!
-//! When rsp has changed, the same words of the other stack describe the same frame there. So one
-//! walk finds the function that is left and the next one, an instruction later, the function that
-//! is resumed. A return address is looked up one byte before it, hence the `nop` before each such
-//! label: it is never executed, and has the state of the label.
+//! When rsp has changed, the same words of the other stack describe the same frame there. So a walk
+//! finds the function that is left, and one instruction later a walk finds the function that is
+//! resumed. A return address is looked up one byte before it, hence the `nop` before each such
+//! label: it is never executed, and has the same unwind state as the label.
 
 use std::arch::{asm, naked_asm};
 
-/// A directive about unwinding in an inlined switch. The assembler refuses it in a function without
-/// unwind tables.
+/// An unwind directive in an inlined switch. The assembler refuses it in a function without unwind
+/// tables.
 #[cfg(not(narrowboat_no_unwind_tables))]
 macro_rules! cfi {
     ($directive:literal) => {
@@ -55,8 +58,8 @@ macro_rules! cfi {
     };
 }
 
-/// The first half of an inlined switch: leaves the stack with rdi showing the place for its stack
-/// pointer, and continues at label 2 when it is resumed.
+/// The first half of an inlined switch: leaves the stack, and stores its stack pointer where rdi
+/// points. The code continues at label 2 when it is resumed.
 macro_rules! leave {
     () => {
         concat!(
@@ -81,8 +84,8 @@ macro_rules! leave {
     };
 }
 
-/// The second half: continues a stack that [`leave!`] has left, whose stack pointer is in the
-/// register.
+/// The second half: continues a stack that [`leave!`] has left. The given register holds its stack
+/// pointer.
 macro_rules! resume {
     ($sp:literal) => {
         concat!(
@@ -114,16 +117,17 @@ macro_rules! continued {
     };
 }
 
-/// Suspends the running code, storing its stack pointer to `save`, and continues the code that was
+/// Suspends the running code, stores its stack pointer to `save`, and continues the code that was
 /// suspended with stack pointer `to`. Returns when the stack pointer in `save` is switched to.
 ///
 /// # Safety
-/// `to` was stored by [`switch`] or [`start`], its stack still holds the bytes it held then, it is
-/// continued once, and its thread pointer is the one in force. `save` may be written.
+/// `to` was stored by [`switch`] or [`start`], its stack still holds the bytes that it held then,
+/// it is continued once, and its thread pointer is the present one. `save` may be written.
 #[inline(always)]
 pub(crate) unsafe fn switch(save: *mut usize, to: usize) {
-    // SAFETY: by contract `to` shows the address to continue at and the two registers above it, all
-    // of the same layout as pushed here. Every register that the other side may change is declared.
+    // SAFETY: by contract `to` points to the address to continue at and the two registers above it,
+    // all in the layout that is pushed here. Every register that the other side may change is
+    // declared.
     unsafe {
         asm!(
             leave!(),
@@ -140,11 +144,11 @@ pub(crate) unsafe fn switch(save: *mut usize, to: usize) {
     }
 }
 
-/// What a fresh stack is to do: call `run(argument)`, then `finish(context)`, which does not
+/// What a fresh stack does: it calls `run(argument)`, then `finish(context)`, which does not
 /// return.
 ///
-/// Two calls from the outermost frame instead of one that makes both: whatever stands below `run`
-/// is copied with every parked goroutine.
+/// The outermost frame makes both calls, instead of one function that it calls: each frame around
+/// `run` would be copied with every parked goroutine.
 pub(crate) struct EntryPoint {
     pub(crate) run: unsafe extern "C" fn(usize),
     pub(crate) argument: usize,
@@ -155,12 +159,12 @@ pub(crate) struct EntryPoint {
 /// Suspends the running code as [`switch`] does and enters the empty stack that ends at `base`.
 ///
 /// # Safety
-/// `base` is the 16-byte aligned upper end of writable memory that nobody else uses, the thread
-/// pointer in force is the one that this stack shall have, and the functions may be called with
-/// their arguments. `save` may be written.
+/// `base` is the 16-byte aligned upper end of writable memory that nothing else uses. The present
+/// thread pointer is the one that this stack is to have. The functions may be called with their
+/// arguments. `save` may be written.
 #[inline(always)]
 pub(crate) unsafe fn start(save: *mut usize, base: usize, entry: EntryPoint) {
-    // SAFETY: as in `switch`; the new stack holds nothing yet, so nothing of it is read.
+    // SAFETY: as in `switch`; the new stack holds nothing yet, so nothing on it is read.
     unsafe {
         asm!(
             leave!(),
@@ -184,10 +188,10 @@ pub(crate) unsafe fn start(save: *mut usize, base: usize, entry: EntryPoint) {
 }
 
 /// The outermost frame of every stack that [`start`] enters: calls rcx with rdx, then r13 with r12.
-/// Both of the latter are registers that the first call keeps.
+/// The first call preserves r12 and r13.
 ///
-/// The return address is declared undefined, which is how the unwinder and debuggers know that the
-/// stack ends here. rbp is cleared for those that follow frame pointers.
+/// The return address is declared undefined, so the unwinder and debuggers know that the stack ends
+/// here. rbp is cleared for tools that follow frame pointers.
 #[unsafe(naked)]
 unsafe extern "C" fn root() {
     naked_asm!(
@@ -206,11 +210,11 @@ unsafe extern "C" fn root() {
 /// Calls `run(argument)` on the empty stack that ends at `base`, and returns when that returns. The
 /// thread pointer stays.
 ///
-/// What `run` calls may suspend itself with [`switch`] to the stack pointer stored in `suspended`,
-/// as if the caller's stack were a loop that it returns to. There, `relay(argument)` is called. It
-/// may suspend the caller's stack in its turn, and returns the stack pointer at which the other
-/// stack is to be continued, which is then done. So there are two ways out of `run` and only one
-/// that ends it.
+/// Code that `run` calls may suspend itself with [`switch`] to the stack pointer stored in
+/// `suspended`, as if the caller's stack were a loop that it returns to. There, `relay(argument)`
+/// is called. It may suspend the caller's stack, too. It returns the stack pointer at which the
+/// other stack continues, and that stack is then continued. So there are two ways out of `run`, and
+/// only one of them ends it.
 ///
 /// ```text
 ///     the caller's stack                              the other stack
@@ -224,15 +228,15 @@ unsafe extern "C" fn root() {
 /// ```
 ///
 /// The frame on the left never moves while `run` lasts, however often the stacks change: label 2
-/// calls the relay in place of the three words, then puts them back. Both sides of the call find
-/// the frame through rbp, which is an ordinary frame pointer: unwinders get from the other stack to
-/// the caller's by the CFI below, and those that follow frame pointers get there, too.
+/// pops the three words, calls the relay, then pushes them again. Both sides of the call find the
+/// frame through rbp, which is an ordinary frame pointer. Unwinders get from the other stack to the
+/// caller's by the CFI below, and tools that follow frame pointers get there, too.
 ///
 /// # Safety
-/// `base` is the 16-byte aligned upper end of writable memory that nobody else uses; the functions
-/// may be called with `argument` and do not unwind; `suspended` may be written; the stack pointer
-/// stored there is used as [`switch`] demands, but any number of times. What runs on the other
-/// stack has this thread pointer.
+/// `base` is the 16-byte aligned upper end of writable memory that nothing else uses. The functions
+/// may be called with `argument` and do not unwind. `suspended` may be written. The stack pointer
+/// stored there is used as [`switch`] requires, but any number of times. Code on the other stack
+/// has this thread pointer.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn call_on(
     base: usize,
@@ -264,9 +268,9 @@ pub(crate) unsafe extern "C" fn call_on(
         ".cfi_def_cfa_offset 8",
         ".cfi_restore rbp",
         "ret",
-        // The other stack has switched to `suspended`: rbp is the frame pointer again, the stack
-        // pointer shows the argument, and the other registers are those of the other stack. What
-        // they were for the caller is lost to an unwinder.
+        // The other stack has switched to `suspended`. rbp is the frame pointer again, the stack
+        // pointer points to the argument, and the other registers are those of the other stack. An
+        // unwinder cannot recover the caller's values of them.
         ".cfi_def_cfa rbp, 16",
         ".cfi_offset rbp, -16",
         ".cfi_undefined rbx",
@@ -282,15 +286,15 @@ pub(crate) unsafe extern "C" fn call_on(
         "push rbp",
         "push rbx",
         "push rcx",
-        // The rest of `switch`. The convention of `switch` lets the code there expect nothing of
-        // the other registers.
+        // The rest of `switch`. By the convention of `switch`, the continued code expects nothing
+        // of the other registers.
         resume!("rax"),
         ".cfi_endproc"
     )
 }
 
-/// Calls `f(argument)` on a stack that [`switch`] has suspended at `sp`, as if the code there had
-/// made the call, and leaves the stack as it was. The thread pointer stays. What unwinds from `f`
+/// Calls `f(argument)` on a stack that [`switch`] has suspended at `sp`, as if the suspended code
+/// had made the call, and leaves the stack as it was. The thread pointer stays. An unwinder in `f`
 /// finds the frames of that stack.
 ///
 /// ```text
@@ -302,8 +306,8 @@ pub(crate) unsafe extern "C" fn call_on(
 /// ```
 ///
 /// # Safety
-/// The stack's bytes are in place and it has room for what `f` does; its thread pointer is the one
-/// in force; `f` may be called with `argument` and does not unwind.
+/// The stack's bytes are in place and it has room for what `f` does. Its thread pointer is the
+/// present one. `f` may be called with `argument` and does not unwind.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn call_suspended(sp: usize, f: extern "C" fn(usize), argument: usize) {
     naked_asm!(
@@ -373,11 +377,11 @@ pub(crate) unsafe extern "C" fn call_suspended(sp: usize, f: extern "C" fn(usize
 /// stack pointer.
 ///
 /// # Safety
-/// `base` is the 16-byte aligned upper end of at least 128 writable bytes that nobody else uses,
+/// `base` is the 16-byte aligned upper end of at least 128 writable bytes that nothing else uses,
 /// and `entry` never returns.
 pub(crate) unsafe fn prepare(base: usize, entry: extern "C" fn(usize) -> !, arg: usize) -> usize {
     let mut sp = base as *mut usize;
-    // In the order in which `switch_carrying` pops them, last first. At `root_carried` the stack
+    // The reverse of the order in which `switch_carrying` pops them. At `root_carried` the stack
     // pointer is `base`.
     let root = root_carried as *const () as usize + ROOTS_NOP;
     let frame = [root, 0 /* rbp */, 0 /* rbx */, arg, entry as usize, 0, 0];
@@ -392,7 +396,8 @@ pub(crate) unsafe fn prepare(base: usize, entry: extern "C" fn(usize) -> !, arg:
 }
 
 /// The outermost frame of a stack that [`prepare`] built: `arg` comes in r12 and `entry` in r13. It
-/// begins behind its `nop`, so that its address, looked up as that of a caller, is found here, too.
+/// is entered after its `nop`: an unwinder looks up a return address one byte before it, and still
+/// finds this function.
 #[unsafe(naked)]
 unsafe extern "C" fn root_carried() {
     naked_asm!(
@@ -406,25 +411,25 @@ unsafe extern "C" fn root_carried() {
     )
 }
 
-/// The length of that `nop`.
+/// The length of the `nop` in `root_carried`.
 const ROOTS_NOP: usize = 1;
 
-/// Leaves the thread pointer as it is, in [`switch_carrying`].
+/// Tells [`switch_carrying`] to leave the thread pointer as it is.
 pub(crate) const SAME_THREAD_POINTER: usize = 0;
 
-/// [`switch`], with the thread pointer set to `tp` at the moment when the stacks change, unless
+/// [`switch`], but sets the thread pointer to `tp` at the moment when the stacks change, unless
 /// that is [`SAME_THREAD_POINTER`].
 ///
-/// A function of its own, not inlined: it runs once per batch of goroutines, and both sides of it
-/// must be sure that no thread-local address of the other is in a register.
+/// A function of its own, not inlined: it runs once per batch of goroutines, and neither side may
+/// have a thread-local address of the other in a register.
 ///
 /// # Safety
 /// As for [`switch`], but `to` comes from [`prepare`] or this function, and `tp` is the thread
-/// pointer of that stack. If that is another one than the present, the kernel lets user code write
-/// the FS base ([`crate::sys::can_carry`]).
+/// pointer of that stack. If that is not the present one, the kernel lets user code write the FS
+/// base ([`crate::sys::can_carry`]).
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn switch_carrying(save: *mut usize, to: usize, tp: usize) {
-    // When rsp changes the CFI stays: both stacks have the same words in the same places.
+    // The CFI stays the same when rsp changes: both stacks have the same words in the same places.
     naked_asm!(
         ".cfi_startproc",
         "push rbp",
@@ -477,81 +482,8 @@ pub(crate) unsafe extern "C" fn switch_carrying(save: *mut usize, to: usize, tp:
     )
 }
 
-/// The thread pointer in force. The ABI keeps it in the first word that it points to, so that no
-/// privileged or optional instruction is needed to read it.
-#[inline(always)]
-pub(crate) fn thread_pointer() -> usize {
-    let tp;
-    // SAFETY: the x86-64 TLS ABI guarantees a readable word at fs:0 that holds the FS base.
-    unsafe { asm!("mov {}, fs:[0]", out(reg) tp, options(nostack, readonly, preserves_flags)) }
-    tp
-}
-
-/// The stack pointer, more or less: that of the function that this is inlined into.
-#[inline(always)]
-pub(crate) fn stack_pointer() -> usize {
-    let sp;
-    // SAFETY: reads a register.
-    unsafe { asm!("mov {}, rsp", out(reg) sp, options(nomem, nostack, preserves_flags)) }
-    sp
-}
-
-/// The instruction pointer and the stack pointer of the code that a signal has interrupted.
-///
-/// # Safety
-/// `context` is what the kernel passed to a handler.
-pub(crate) unsafe fn interrupted(context: *const libc::c_void) -> (usize, usize) {
-    // SAFETY: by contract.
-    let registers = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
-    (registers[libc::REG_RIP as usize] as usize, registers[libc::REG_RSP as usize] as usize)
-}
-
-/// A counter that runs at some constant rate in the gigahertz: good for "has a while passed?", for
-/// nothing else.
-#[inline(always)]
-pub(crate) fn ticks() -> u64 {
-    // SAFETY: RDTSC is available to user code on every Linux.
-    unsafe { std::arch::x86_64::_rdtsc() }
-}
-
-/// How far `ticks` advances in about 20 microseconds at common clock rates.
-pub(crate) const SOME_MICROSECONDS: u64 = 50_000;
-
-/// Asks for the cache line at `address`, which need not be mapped.
-#[inline(always)]
-pub(crate) fn prefetch(address: usize) {
-    // SAFETY: a prefetch of any address is only a hint.
-    unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address as *const i8) }
-}
-
-/// Exchanges `len` bytes, a multiple of eight.
-///
-/// # Safety
-/// Both ranges are readable and writable, nobody else uses them, and they do not overlap.
-#[inline]
-pub(crate) unsafe fn exchange(a: usize, b: usize, len: usize) {
-    use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_storeu_si128};
-    const LINE: usize = 64;
-    let mut at = 0;
-    // SAFETY: by contract, as long as `at` is within `len`. SSE2 is part of x86-64.
-    unsafe {
-        while at + LINE <= len {
-            let (a, b) = ((a + at) as *mut __m128i, (b + at) as *mut __m128i);
-            let of_a: [__m128i; 4] = std::array::from_fn(|i| _mm_loadu_si128(a.add(i)));
-            let of_b: [__m128i; 4] = std::array::from_fn(|i| _mm_loadu_si128(b.add(i)));
-            (0..4).for_each(|i| _mm_storeu_si128(a.add(i), of_b[i]));
-            (0..4).for_each(|i| _mm_storeu_si128(b.add(i), of_a[i]));
-            at += LINE;
-        }
-        while at < len {
-            std::ptr::swap((a + at) as *mut u64, (b + at) as *mut u64);
-            at += 8;
-        }
-    }
-}
-
-/// Calls a signal handler with the thread pointer set to `thread_pointer`, and puts the old one
-/// back.
+/// Calls a signal handler with the thread pointer set to `thread_pointer`, then restores the old
+/// one.
 ///
 /// # Safety
 /// `handler` is the address of a function that takes the three arguments and may run under that
@@ -583,86 +515,4 @@ pub(crate) unsafe extern "C" fn call_with_thread_pointer(
         "ret",
         ".cfi_endproc"
     )
-}
-
-/// A system call: the kernel's answer, an error as its negative number.
-///
-/// # Safety
-/// As for the call.
-pub(crate) unsafe fn system_call(number: libc::c_long, arguments: [usize; 6]) -> isize {
-    let answer;
-    let [a, b, c, d, e, f] = arguments;
-    // SAFETY: by contract; the kernel keeps every register but these.
-    unsafe {
-        asm!(
-            "syscall",
-            inlateout("rax") number as isize => answer,
-            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e, in("r9") f,
-            lateout("rcx") _, lateout("r11") _,
-            options(nostack),
-        );
-    }
-    answer
-}
-
-/// How the floating-point units round and what they trap: the control bits of MXCSR and the x87
-/// control word. A thread of C may change them, and expects to find them so after a call that
-/// blocks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct FloatControl {
-    mxcsr: u16,
-    x87: u16,
-}
-
-impl FloatControl {
-    /// What the ABI says that a program begins with.
-    pub(crate) const DEFAULT: FloatControl = FloatControl { mxcsr: 0x1f80, x87: 0x037f };
-    /// The flags of exceptions that have happened.
-    const STATUS: u16 = 0x3f;
-
-    /// What is in force.
-    #[inline(always)]
-    pub(crate) fn now() -> FloatControl {
-        let (mut mxcsr, mut x87) = (0u32, 0u16);
-        // SAFETY: the two instructions store four and two bytes.
-        unsafe {
-            asm!(
-                "stmxcsr [{}]", "fnstcw [{}]",
-                in(reg) &raw mut mxcsr, in(reg) &raw mut x87,
-                options(nostack, preserves_flags),
-            );
-        }
-        FloatControl { mxcsr: mxcsr as u16 & !FloatControl::STATUS, x87 }
-    }
-
-    /// Puts this in force.
-    #[cold]
-    pub(crate) fn set(self) {
-        let mxcsr = u32::from(self.mxcsr);
-        // SAFETY: the two instructions load four and two bytes, which came from `now`, so no
-        // reserved bit is set. Between two goroutines no floating-point code runs.
-        unsafe {
-            asm!(
-                "ldmxcsr [{}]", "fldcw [{}]",
-                in(reg) &raw const mxcsr, in(reg) &raw const self.x87,
-                options(nostack, readonly, preserves_flags),
-            );
-        }
-    }
-}
-
-/// The address of a C++ runtime's function that says where the calling thread's exceptions are
-/// kept, or zero if there is no such runtime.
-pub(crate) fn exception_globals_function() -> usize {
-    let address;
-    // SAFETY: reads a word that the linker fills in.
-    unsafe {
-        asm!(
-            ".weak __cxa_get_globals",
-            "mov {}, qword ptr [rip + __cxa_get_globals@GOTPCREL]",
-            out(reg) address,
-            options(nostack, readonly, preserves_flags, pure),
-        );
-    }
-    address
 }
