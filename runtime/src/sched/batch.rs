@@ -570,7 +570,7 @@ pub(crate) unsafe extern "C" fn goroutine_end(record: usize) -> ! {
         let processor = Record::processor(goroutine);
         let local = processor.local.get();
         if (*local).current.is_null() {
-            stack::system::hold(processor);
+            stack::system::keep_occupied(processor);
         }
         (*local).switch_reason = SwitchReason::Finish;
         arch::switch(&raw mut (*record).sp, (*local).loop_sp);
