@@ -1,4 +1,4 @@
-//! Monotonic time as nanoseconds since the first look, so that a point in time fits one atomic
+//! Monotonic time as nanoseconds since the first look, so that a point in time fits in one atomic
 //! word.
 
 use std::sync::OnceLock;

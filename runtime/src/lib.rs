@@ -7,8 +7,8 @@
 //!
 //! # What a goroutine may and may not do
 //! What is sound on a thread is sound in a goroutine, which has thread-locals and a
-//! `thread::current()` of its own, and parks where a thread would block in one of std's locks. What
-//! remains stands in the rules of the `narrowboat` crate.
+//! `thread::current()` of its own, and parks where a thread would block in one of std's locks. The
+//! rules of the `narrowboat` crate have the exceptions.
 
 mod arch;
 mod blocking;

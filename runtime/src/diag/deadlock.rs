@@ -48,7 +48,7 @@ pub(crate) fn note_helper() {
 pub(crate) fn check(runtime: &'static Runtime) {
     if is_dead(runtime) {
         say(format_args!("fatal: all goroutines are asleep - deadlock!\n\n{}", dump()));
-        session::in_trouble();
+        session::save_recording_at_failure();
         std::process::exit(2);
     }
 }

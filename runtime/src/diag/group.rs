@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::Duration;
 
-const MOST_GROUPS: usize = 100;
-const MOST_THREADS: usize = 20;
+const MAX_GROUPS: usize = 100;
+const MAX_THREADS: usize = 20;
 /// How many members of a group are named, and how many of the things that they wait for.
-const MOST_NAMED: usize = 4;
+const MAX_NAMED: usize = 4;
 
 /// A dump on its way to be text.
 pub(super) struct Text<'a> {
@@ -41,17 +41,17 @@ impl<'a> Text<'a> {
         }
         groups.sort_unstable_by_key(|(_, members)| (usize::MAX - members.len(), members[0].id));
         writeln!(f, "{} in {}", count(goroutines.len(), "goroutine"), count(groups.len(), "group"))?;
-        for (key, members) in groups.iter().take(MOST_GROUPS) {
+        for (key, members) in groups.iter().take(MAX_GROUPS) {
             self.group(f, key, members)?;
         }
-        if groups.len() > MOST_GROUPS {
-            writeln!(f, "\n{} smaller groups are left out", groups.len() - MOST_GROUPS)?;
+        if groups.len() > MAX_GROUPS {
+            writeln!(f, "\n{} smaller groups are left out", groups.len() - MAX_GROUPS)?;
         }
-        for thread in self.dump.threads.iter().take(MOST_THREADS) {
+        for thread in self.dump.threads.iter().take(MAX_THREADS) {
             self.thread(f, thread)?;
         }
-        if self.dump.threads.len() > MOST_THREADS {
-            writeln!(f, "\n{} further threads wait", self.dump.threads.len() - MOST_THREADS)?;
+        if self.dump.threads.len() > MAX_THREADS {
+            writeln!(f, "\n{} further threads wait", self.dump.threads.len() - MAX_THREADS)?;
         }
         Ok(())
     }
@@ -61,8 +61,8 @@ impl<'a> Text<'a> {
         match members {
             [one] => write!(f, "goroutine {}", named(one))?,
             _ => {
-                let some: Vec<_> = members.iter().take(MOST_NAMED).map(|member| named(member)).collect();
-                let more = if members.len() > MOST_NAMED { ", .." } else { "" };
+                let some: Vec<_> = members.iter().take(MAX_NAMED).map(|member| named(member)).collect();
+                let more = if members.len() > MAX_NAMED { ", .." } else { "" };
                 write!(f, "{} goroutines ({}{more})", members.len(), some.join(", "))?;
             }
         }
@@ -131,10 +131,10 @@ impl<'a> Text<'a> {
         waiting.sort_unstable_by_key(|(_, (first, _))| *first);
         let all = waiting.len();
         waiting.retain(|(object, _)| self.dump.findings.things.contains_key(object));
-        waiting.truncate(MOST_NAMED);
-        for (object, (_, parties)) in &waiting {
-            let parties = (all > 1 && *parties > 1).then_some(*parties);
-            line(f, &self.thing(&self.dump.findings.things[object], object.stack_of, parties))?;
+        waiting.truncate(MAX_NAMED);
+        for (object, (_, waiters)) in &waiting {
+            let waiters = (all > 1 && *waiters > 1).then_some(*waiters);
+            line(f, &self.thing(&self.dump.findings.things[object], object.stack_of, waiters))?;
         }
         match all - waiting.len() {
             0 => Ok(()),
@@ -145,7 +145,7 @@ impl<'a> Text<'a> {
 
     /// `channel #1, unbuffered, made at src/main.rs:4:20`. `stack_of`: the goroutine on whose
     /// copied stack it is, or 0.
-    pub(super) fn thing(&self, thing: &Thing, stack_of: u64, parties: Option<usize>) -> String {
+    pub(super) fn thing(&self, thing: &Thing, stack_of: u64, waiters: Option<usize>) -> String {
         let mut text = String::from(thing.operation);
         if !text.is_empty() {
             text.push(' ');
@@ -166,8 +166,8 @@ impl<'a> Text<'a> {
         if let Some(tag) = thing.held_by {
             text = text + ", held by " + &self.holder(tag);
         }
-        if let Some(parties) = parties {
-            text += &format!(" ({parties} of them)");
+        if let Some(waiters) = waiters {
+            text += &format!(" ({waiters} of them)");
         }
         text
     }
@@ -186,7 +186,7 @@ impl<'a> Text<'a> {
         }
         let all = self.dump.goroutines().iter();
         let some: Vec<_> =
-            all.filter(|goroutine| goroutine.id as u16 == tag).take(MOST_NAMED).map(named).collect();
+            all.filter(|goroutine| goroutine.id as u16 == tag).take(MAX_NAMED).map(named).collect();
         match some[..] {
             [] if self.dump.silent_processors().is_empty() => "a goroutine that has ended".into(),
             [] => "a goroutine that is not shown here".into(),

@@ -31,10 +31,10 @@ use std::time::{Duration, Instant};
 
 /// For how many groups of goroutines one inspection finds out more at most, and how many things it
 /// describes besides.
-const MOST_SAMPLES: usize = 128;
-const MOST_THINGS: usize = 1024;
+const MAX_SAMPLES: usize = 128;
+const MAX_THINGS: usize = 1024;
 /// Of how many that wait for locks of std's it finds out where the program called.
-const MOST_PATHS: usize = 1024;
+const MAX_PATHS: usize = 1024;
 
 /// What goroutines that are shown together have in common.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -135,17 +135,17 @@ impl Findings {
         // SAFETY: by contract.
         let mut info = unsafe { processor.describe(record) };
         let mut backtrace = None;
-        if info.reason == Reason::Futex && self.paths < MOST_PATHS {
+        if info.reason == Reason::Futex && self.paths < MAX_PATHS {
             self.paths += 1;
             // SAFETY: by contract.
             backtrace = unsafe { processor.backtrace_of(record) };
             info.path = backtrace.as_ref().map_or(0, Frames::path);
         }
         let key = info.key();
-        let first = self.samples.len() < MOST_SAMPLES && !self.samples.contains_key(&key);
+        let first = self.samples.len() < MAX_SAMPLES && !self.samples.contains_key(&key);
         if let Some(object) = info.identity()
             && !self.things.contains_key(&object)
-            && (first || self.things.len() < MOST_THINGS)
+            && (first || self.things.len() < MAX_THINGS)
         {
             // SAFETY: by contract. It waited when `describe` looked, and does not go on before this
             // processor does. What it waits for may be on its stack, which is in place then.

@@ -20,7 +20,7 @@ pub(crate) fn start(exits: bool) -> io::Result<()> {
         loop {
             bell.wait();
             say(format_args!("SIGQUIT: all goroutines\n\n{}", dump()));
-            session::in_trouble();
+            session::save_recording_at_failure();
             if exits {
                 std::process::exit(2);
             }

@@ -37,7 +37,7 @@ pub(crate) fn install_hook() {
                 ));
             }
             previous(info);
-            session::in_trouble();
+            session::save_recording_at_failure();
         }));
     });
 }

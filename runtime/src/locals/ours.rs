@@ -1,9 +1,9 @@
 //! The runtime's own thread-locals, in one struct.
 //!
-//! They say what a *processor* or a plain thread is doing, so they stay in place when goroutines
-//! take turns: [`super::map`] leaves this struct out of what is exchanged. None has a destructor,
-//! so each can be read at any time, also in a signal handler and in the last destructors of a
-//! thread; what has to happen at the end of a plain thread is done by one guard, [`END`].
+//! They describe a *processor* or a plain thread, so they stay in place when goroutines take turns:
+//! [`super::map`] excludes this struct from the exchange. None has a destructor, so each can be
+//! read at any time, even in a signal handler and in the last destructors of a thread. One guard,
+//! [`END`], does what is needed at the end of a plain thread.
 
 use crate::goroutine::local::{self, Locals};
 use crate::goroutine::record::Record;
@@ -15,7 +15,7 @@ use crate::stack::segment::Link;
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
-/// See the module.
+/// The runtime's own thread-locals.
 #[repr(align(16))]
 pub(crate) struct Ours {
     /// The processor whose thread-locals these are. In pinned mode the thread is also its worker,
@@ -41,7 +41,7 @@ pub(crate) struct Ours {
     pub(crate) waiter: Cell<Option<&'static crate::park::ThreadWaiter>>,
     /// The goroutine-local values of a plain thread.
     pub(crate) values: Cell<*mut Locals>,
-    /// The segments of stack that are kept here.
+    /// The kept stack segments.
     pub(crate) shelf: Cell<*const Shelf>,
     /// The kernel's id and the name of the thread, for a trace.
     pub(crate) label: Cell<(i32, [u64; 2])>,
@@ -72,13 +72,13 @@ thread_local! {
     static END: End = const { End };
 }
 
-/// Shows `f` the calling thread's, or its processor's.
+/// Calls `f` with the struct of the calling thread, or of its processor.
 #[inline(always)]
 pub(crate) fn with<R>(f: impl FnOnce(&Ours) -> R) -> R {
     OURS.with(f)
 }
 
-/// Runs when a plain thread ends. Goroutines of a processor come and go, its thread stays.
+/// Runs when a plain thread ends. The lender of a processor never ends.
 struct End;
 
 impl Drop for End {
@@ -91,8 +91,8 @@ impl Drop for End {
     }
 }
 
-/// Has the guard of a plain thread do its work when the thread ends. False if it has done so
-/// already: the thread is in its last destructors.
+/// Makes sure that the guard of a plain thread runs when the thread ends. False if it has already
+/// run: the thread is in its last destructors.
 pub(crate) fn guard_thread() -> bool {
     END.try_with(|_| ()).is_ok()
 }

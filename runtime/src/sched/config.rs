@@ -76,8 +76,8 @@ pub(crate) enum Stress {
 }
 
 const PROCESSORS_PER_CORE: usize = 8;
-const FEWEST_PROCESSORS: usize = 16;
-const MOST_PROCESSORS: usize = 1024;
+const MIN_PROCESSORS: usize = 16;
+const MAX_PROCESSORS: usize = 1024;
 const DEFAULT_SLOTS: usize = 16;
 const DEFAULT_MAX_STACK: usize = 256 << 20;
 /// The stack size if each goroutine has its own: eight of them share a page of page table, so a
@@ -352,9 +352,9 @@ impl Config {
             Ok(chosen.or(number(variable)?).unwrap_or(default).max(1))
         };
         let carried = sys::can_carry() && !flag("NARROWBOAT_PIN", "1")?;
-        let workers = pick(chosen.workers, "NARROWBOAT_WORKERS", cores)?.min(MOST_PROCESSORS);
-        let many = (cores * PROCESSORS_PER_CORE).clamp(FEWEST_PROCESSORS, MOST_PROCESSORS);
-        let processors = pick(chosen.processors, "NARROWBOAT_PROCESSORS", many)?.min(MOST_PROCESSORS);
+        let workers = pick(chosen.workers, "NARROWBOAT_WORKERS", cores)?.min(MAX_PROCESSORS);
+        let many = (cores * PROCESSORS_PER_CORE).clamp(MIN_PROCESSORS, MAX_PROCESSORS);
+        let processors = pick(chosen.processors, "NARROWBOAT_PROCESSORS", many)?.min(MAX_PROCESSORS);
         let processors = if carried { processors } else { workers };
         let slots = pick(chosen.stack_slots, "NARROWBOAT_STACK_SLOTS", DEFAULT_SLOTS)?;
         let own_stacks = chosen.stacks.map_or_else(stacks, Ok)? == Stacks::Own;

@@ -274,7 +274,8 @@ impl Worker {
             return None;
         }
         // Acquire pairs with the release in `offer`: we see the processor as its last carrier left
-        // it. SAFETY: what stands here was put by `offer`, and processors are never freed.
+        // it.
+        // SAFETY: what stands here was put by `offer`, and processors are never freed.
         unsafe { self.next.swap(ptr::null_mut(), Ordering::Acquire).as_ref() }
     }
 

@@ -5,7 +5,7 @@
 //! |---|---|---|---|---|
 //! | `Name` | which part, from 0 | length of the whole in bytes | 8 bytes | 8 bytes of the name of what the next event is about |
 //! | `Thread` | | its kernel id | 8 bytes | 8 bytes of its name; it has done what the next event says |
-//! | `Carries`, `PutsDown` | | | | |
+//! | `Carries`, `StopsCarrying` | | | | |
 //! | `Phase` | a [`Phase`](crate::diag::counters::Phase) | | | |
 //! | `Steals` | | | | |
 //! | `Polls` | | events found | | |
@@ -38,7 +38,7 @@ pub(super) enum Kind {
     Name,
     Thread,
     Carries,
-    PutsDown,
+    StopsCarrying,
     Phase,
     Steals,
     Polls,
@@ -58,7 +58,7 @@ impl Kind {
         Kind::Name,
         Kind::Thread,
         Kind::Carries,
-        Kind::PutsDown,
+        Kind::StopsCarrying,
         Kind::Phase,
         Kind::Steals,
         Kind::Polls,

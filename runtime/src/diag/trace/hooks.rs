@@ -85,7 +85,7 @@ fn now(kind: Kind) -> Event {
     Event { ticks: arch::ticks(), kind, detail: 0, processor: NOWHERE, number: 0, a: 0, b: 0 }
 }
 
-/// Records what the calling code does, whatever it is: a goroutine, a processor's loop, a worker,
+/// Records what the calling code does, record_cold it is: a goroutine, a processor's loop, a worker,
 /// or another thread.
 fn record(event: Event) {
     if let Some(processor) = current_processor() {
@@ -133,7 +133,7 @@ pub(crate) fn carries(worker: &Worker, processor: &Processor) {
 #[inline(always)]
 pub(crate) fn stops_carrying(worker: &Worker, processor: &Processor) {
     if on() {
-        of_worker(worker, Event { processor: processor.index as u16, ..now(Kind::PutsDown) });
+        of_worker(worker, Event { processor: processor.index as u16, ..now(Kind::StopsCarrying) });
     }
 }
 
@@ -164,7 +164,7 @@ fn of_worker(worker: &Worker, event: Event) {
 #[inline(always)]
 pub(crate) fn polls(events: usize) {
     if on() {
-        whatever(Event { number: events as u32, ..now(Kind::Polls) });
+        record_cold(Event { number: events as u32, ..now(Kind::Polls) });
     }
 }
 
@@ -194,7 +194,7 @@ pub(crate) unsafe fn wakes(goroutine: NonNull<Record>) {
 pub(crate) unsafe fn wakes_in_time(record: NonNull<Record>) {
     if on() {
         // SAFETY: by contract.
-        whatever(Event { detail: 1, a: unsafe { (*record.as_ptr()).id }, ..now(Kind::Wakes) });
+        record_cold(Event { detail: 1, a: unsafe { (*record.as_ptr()).id }, ..now(Kind::Wakes) });
     }
 }
 
@@ -202,7 +202,7 @@ pub(crate) unsafe fn wakes_in_time(record: NonNull<Record>) {
 #[inline(always)]
 pub(crate) fn wakes_thread(waiter: usize) {
     if on() {
-        whatever(Event { a: waiter as u64, ..now(Kind::WakesThread) });
+        record_cold(Event { a: waiter as u64, ..now(Kind::WakesThread) });
     }
 }
 
@@ -210,7 +210,7 @@ pub(crate) fn wakes_thread(waiter: usize) {
 #[inline(always)]
 pub(crate) fn thread_waits(waiter: usize) {
     if on() {
-        whatever(Event { a: waiter as u64, ..now(Kind::ThreadWaits) });
+        record_cold(Event { a: waiter as u64, ..now(Kind::ThreadWaits) });
     }
 }
 
@@ -218,7 +218,7 @@ pub(crate) fn thread_waits(waiter: usize) {
 #[inline(always)]
 pub(crate) fn thread_goes_on(waiter: usize) {
     if on() {
-        whatever(Event { a: waiter as u64, ..now(Kind::ThreadGoesOn) });
+        record_cold(Event { a: waiter as u64, ..now(Kind::ThreadGoesOn) });
     }
 }
 
@@ -226,7 +226,7 @@ pub(crate) fn thread_goes_on(waiter: usize) {
 #[inline(always)]
 pub(crate) fn stuck(processor: &Processor, kept: Duration) {
     if on() {
-        whatever(Event {
+        record_cold(Event {
             processor: processor.index as u16,
             number: kept.as_millis() as u32,
             ..now(Kind::Stuck)
@@ -236,7 +236,7 @@ pub(crate) fn stuck(processor: &Processor, kept: Duration) {
 
 #[cold]
 #[inline(never)]
-fn whatever(event: Event) {
+fn record_cold(event: Event) {
     record(event);
 }
 

@@ -422,7 +422,7 @@ impl Picture {
                 let name = FIRST_PROCESSOR_NAME + u64::from(processor);
                 self.begin(doer, at, by, processor, |event| event.number(slice::NAME_ID, name));
             }
-            Kind::PutsDown => {
+            Kind::StopsCarrying => {
                 // A worker may have taken up the next one before it puts this one down.
                 for track in [doer, self.processor(processor)] {
                     if self.open.get(&track).is_some_and(|open| open.by == by && open.processor == processor)

@@ -221,7 +221,7 @@ pub(crate) fn flush() {
 /// The program panics, can never go on, or is asked what it does: the recorder's content is written
 /// if it was said where. That is done once, and the caller waits for it, since the process may end
 /// next.
-pub(crate) fn in_trouble() {
+pub(crate) fn save_recording_at_failure() {
     if !hooks::on() || HELPER.load(Ordering::Relaxed) == sys::kernel_thread_id() {
         return;
     }

@@ -5,7 +5,7 @@
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Call {
     pub(crate) number: i64,
-    /// Of the common ones.
+    /// If it is one of the common ones.
     pub(crate) name: Option<&'static str>,
     pub(crate) kind: Kind,
 }
