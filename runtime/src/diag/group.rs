@@ -1,4 +1,4 @@
-//! How a dump reads: goroutines that are alike are shown once, with a count, and what they wait for
+//! Formats a dump: goroutines that are alike are shown once, with a count, and what they wait for
 //! by number.
 
 use super::dump::{Dump, GoroutineInfo};
@@ -16,7 +16,7 @@ const MAX_THREADS: usize = 20;
 /// How many members of a group are named, and how many of the things that they wait for.
 const MAX_NAMED: usize = 4;
 
-/// A dump on its way to be text.
+/// A dump while it is formatted.
 pub(super) struct Text<'a> {
     dump: &'a Dump,
     /// The numbers of things that have been mentioned.
@@ -28,7 +28,8 @@ impl<'a> Text<'a> {
         Text { dump, numbers: RefCell::default() }
     }
 
-    /// Writes all groups, the largest first; of two as large, that of the older goroutine.
+    /// Writes all groups, the largest first. Of two groups of the same size, the one with the older
+    /// goroutine is first.
     pub(super) fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let goroutines = self.dump.goroutines();
         let mut groups: HashMap<Key, Vec<&GoroutineInfo>> = HashMap::new();
@@ -119,7 +120,7 @@ impl<'a> Text<'a> {
             writeln!(f, "    {:<7} {text}", std::mem::take(&mut label))
         };
         for arm in sample.iter().flat_map(|sample| &sample.arms) {
-            // Nothing that stands in a select is on a stack.
+            // The things in a select are never on a stack.
             line(f, &self.thing(arm, 0, None))?;
         }
         // In the order of the oldest goroutine that waits for each.
@@ -178,8 +179,8 @@ impl<'a> Text<'a> {
         found.map_or_else(|| id.to_string(), named)
     }
 
-    /// Who has left this [tag](crate::park::tag). More than one can have it only where there have
-    /// been more than 65,535.
+    /// The goroutine that has left this [tag](crate::park::tag). More than one can have it only if
+    /// there have been more than 65,535.
     fn holder(&self, tag: u16) -> String {
         if tag == 0 {
             return "a thread".into();
@@ -199,8 +200,8 @@ impl<'a> Text<'a> {
         let lasts = Duration::from_nanos(clock::now().saturating_sub(thread.since));
         let reason = thread.reason.waits_for();
         writeln!(f, "\nthread{name}: waiting for {reason}, for {}", lasting(lasts))?;
-        // It may go on at any moment, so nobody has looked at what it waits for; unless a goroutine
-        // waits for it, too.
+        // The thread may go on at any moment, so its object has not been described, unless a
+        // goroutine waits for it, too.
         if let Some(thing) = self.dump.findings.things.get(&thread.object) {
             writeln!(f, "    on      {}", self.thing(thing, thread.object.stack_of, None))?;
         }
@@ -222,18 +223,18 @@ fn count(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
-/// Parks are dated to about 17 ms.
+/// Formats how long a wait has lasted. Parks are dated to about 17 ms.
 fn lasting(duration: Duration) -> String {
     if duration < Duration::from_millis(20) { "less than 20ms".into() } else { format!("{duration:.1?}") }
 }
 
-/// The frames of the program's own, from the call that blocks to the goroutine's root. What parks
-/// it, and what calls it, is ours.
+/// Writes the program's own frames, from the call that blocks to the goroutine's root. The frames
+/// outside of that range are ours.
 fn frames(f: &mut fmt::Formatter<'_>, backtrace: &Frames, key: &Key) -> fmt::Result {
     let frames = backtrace.named();
     let call = format!("{}:{}:", key.waits_at.file(), key.waits_at.line());
-    // A wait of std's has no line of the caller's. And a frame of the program's may be missing,
-    // without line tables for one.
+    // A wait of std's has no line of the caller's. And a frame of the program's may be missing, for
+    // example without line tables.
     let first = frames.iter().position(|frame| key.reason != Reason::Futex && frame.at.contains(&call));
     let first = first.or_else(|| frames.iter().position(|frame| !frame.is_internal()));
     let first = first.unwrap_or_default();

@@ -3,7 +3,7 @@
 //!
 //! The handler only writes to an event descriptor. A thread waits there, asleep in the kernel until
 //! then, and does the rest. A program that handles or ignores the signal when the runtime starts
-//! keeps it.
+//! keeps its own behaviour.
 
 use super::trace::session;
 use super::{deadlock, dump::dump, say};
@@ -11,8 +11,8 @@ use crate::sys::signals;
 use std::io;
 use std::thread;
 
-/// Installs the handler and starts the thread. Without the signal's default action in place it does
-/// nothing.
+/// Installs the handler and starts the thread. Does nothing unless the signal has its default
+/// action.
 pub(crate) fn start(exits: bool) -> io::Result<()> {
     let Some(bell) = signals::ring_at_quit()? else { return Ok(()) };
     let thread = thread::Builder::new().name("quit".into()).stack_size(256 << 10);

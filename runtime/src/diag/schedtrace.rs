@@ -1,4 +1,4 @@
-//! `NARROWBOAT_SCHEDTRACE=MS`: a line of figures on the standard error stream every so many
+//! `NARROWBOAT_SCHEDTRACE=MS`: a line of figures on the standard error stream every MS
 //! milliseconds.
 
 use super::stats::stats;
