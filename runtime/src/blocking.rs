@@ -171,7 +171,7 @@ impl Pool {
         drop(state);
         let thread = thread::Builder::new().name("narrowboat-blocking".into());
         if fork::watch().and_then(|()| thread.spawn(|| self.serve())).is_err() {
-            self.do_without();
+            self.run_in_place();
         }
     }
 
@@ -204,7 +204,7 @@ impl Pool {
 
     /// Step 4.
     #[cold]
-    fn do_without(&self) {
+    fn run_in_place(&self) {
         let mut state = self.lock();
         state.count_out();
         while state.threads == 0
@@ -383,7 +383,7 @@ mod tests {
             }));
         }
         drop(state);
-        pool.do_without();
+        pool.run_in_place();
         assert_eq!(done.load(Ordering::SeqCst), 3);
         assert_eq!(pool.lock().threads, 0);
     }

@@ -5,16 +5,16 @@
 //! is to come: at the moment when it would fall asleep itself. So a program that is merely idle
 //! pays for one look each time it becomes idle. The look:
 //!
-//! 1. Count the plain threads that are parked in a wait of ours without a deadline, and whose wait
-//!    has not been ended; remember which wait each is in.
+//! 1. Count the plain threads that are parked in a wait of ours without a deadline that has not
+//!    been ended; remember which wait each is in.
 //! 2. Count the threads of the process. If there is one besides ours and those of step 1, it may
 //!    still wake something: no alarm. The threads of the pool for blocking calls that have no work
 //!    count as ours: work is submitted by a thread of another kind or by a goroutine, which waits
 //!    for it in a way that steps 1 and 4 see.
 //! 3. Claim every processor, as a thread that queues it would. If one is not idle, no alarm.
 //! 4. With all processors held, look for goroutines that have yet to start, for deadlines, and for
-//!    goroutines whose wait can be ended from outside (a descriptor, a resolver). If there is any,
-//!    no alarm.
+//!    goroutines in a wait that can be ended from outside (a descriptor, a resolver). If there is
+//!    any, no alarm.
 //! 5. Do step 1 again. If the same threads are in the same waits, there was a moment when all of
 //!    them were parked at once, and every processor idle. From then on nothing could happen: the
 //!    alarm is right.

@@ -25,8 +25,7 @@ static DEBUGGER_VIEW: [AtomicUsize; WORDS] = [const { AtomicUsize::new(0) }; _];
 
 /// Writes the list.
 pub(crate) fn publish(runtime: &'static Runtime) {
-    // The layout of types whose fields are private can still be found: a vector's words by their
-    // values,
+    // The layout of types with private fields can still be found: a vector's words by their values,
     let probe: Vec<u64> = Vec::with_capacity(5);
     let vector = [word_with(&probe, probe.as_ptr().addr()), {
         let mut probe = probe;

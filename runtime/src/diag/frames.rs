@@ -2,7 +2,7 @@
 //! later, by the reader.
 //!
 //! Taking addresses never locks. std's `Backtrace` locks, and a goroutine that holds that lock may
-//! wait on the very processor whose loop takes the backtrace.
+//! wait on the very processor that takes the backtrace in its loop.
 
 use crate::goroutine::task;
 use crate::stack::frames::walk;

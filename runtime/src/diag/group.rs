@@ -144,8 +144,8 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// `channel #1, unbuffered, made at src/main.rs:4:20`. `stack_of`: the goroutine on whose
-    /// copied stack it is, or 0.
+    /// `channel #1, unbuffered, made at src/main.rs:4:20`. `stack_of`: the goroutine that has it on
+    /// its copied stack, or 0.
     pub(super) fn thing(&self, thing: &Thing, stack_of: u64, waiters: Option<usize>) -> String {
         let mut text = String::from(thing.operation);
         if !text.is_empty() {

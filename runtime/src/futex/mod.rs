@@ -1,6 +1,6 @@
 //! Waits for a word of memory: std's locks, `thread::park` and everything built on them.
 //!
-//! std waits by `syscall(SYS_futex, ...)`. The function of that name in [`entry`] replaces libc's,
+//! std waits by `syscall(SYS_futex, ...)`. The function of that name in [`syscall`] replaces libc's,
 //! for all code of this module and for C libraries that are linked dynamically. In a goroutine a
 //! wait parks the goroutine and not the thread; everything else goes to the kernel. Goroutines and
 //! threads may wait for the same word at the same time, and either may wake both.
@@ -19,8 +19,8 @@
 //!    wake. It ends the wait of each and subtracts it from the count; it unlocks the shard and
 //!    unparks them.
 //! 5. The rest of its number goes to the kernel.
-//! 6. A goroutine whose deadline comes first removes itself from the queue, if it is still there,
-//!    and subtracts itself.
+//! 6. If a goroutine's deadline comes first, it removes itself from the queue, if it is still
+//!    there, and subtracts itself.
 //!
 //! No wake-up is lost: the count of 1 is written before the word is read, and the word of 3 is
 //! written before the count is read, with a sequentially consistent fence between the two on either
@@ -45,7 +45,7 @@
 //! other goroutines of that slot wait. A goroutine only gets a shared slot if those that the same
 //! line spawned did not wait like this ([`crate::stack::sharing`]).
 
-mod entry;
+mod syscall;
 mod table;
 mod workers;
 
@@ -60,7 +60,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use workers::workers;
 
-pub(crate) use entry::is_called_by;
+pub(crate) use syscall::is_called_by;
 
 /// What `syscall(SYS_futex, ...)` was called with.
 #[derive(Clone, Copy)]

@@ -105,7 +105,7 @@ mod models {
             }
         }
 
-        /// Wakes as a waker does whose number has been used up.
+        /// Wakes as a waker does that has used its number up.
         fn set(&self) {
             self.word.store(1, Ordering::Relaxed);
             if self.workers.wait() {

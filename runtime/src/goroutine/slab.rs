@@ -1,8 +1,8 @@
 //! A processor's records, in chunks.
 //!
 //! Chunks have no per-record overhead, keep a processor's records together in memory, and let
-//! diagnostics find every goroutine. A chunk whose records are all free is given back, unless it is
-//! the only one with room. Only the carrier touches a slab.
+//! diagnostics find every goroutine. A chunk with only free records is given back, unless it is the
+//! only one with room. Only the carrier touches a slab.
 
 use super::record::Record;
 use crate::sched::processor::Processor;

@@ -7,7 +7,7 @@
 //! everything else goes to libc.
 //!
 //! The list runs when the goroutine ends, last first, before `join` returns: on its own stack, as
-//! code of the goroutine. A destructor may park, spawn, and make other thread-locals, whose
+//! code of the goroutine. A destructor may park, spawn, and make other thread-locals; their
 //! destructors then run, too. If one panics, std ends the process, as it does on a thread.
 
 use super::private::Destructor;
@@ -100,8 +100,8 @@ pub(crate) unsafe fn run(goroutine: NonNull<Record>) -> bool {
 }
 
 /// Plain threads in a statically linked program: libc's function cannot be found there. As in std
-/// where libc has none, the list is the value of a key of the C library's, whose destructor runs
-/// when the thread ends; for the main thread it does not run.
+/// where libc has none, the list is the value of a key of the C library's. The key's destructor
+/// runs when the thread ends; for the main thread it does not run.
 mod of_threads {
     use super::{Destructor, c_int, c_void};
     use std::sync::OnceLock;

@@ -44,7 +44,7 @@ static MAP: OnceLock<Map> = OnceLock::new();
 static SHARED: OnceLock<String> = OnceLock::new();
 
 const WORD: usize = size_of::<u64>();
-/// Modules of the runtime whose thread-locals no goroutine touches: comparing them would be
+/// Modules of the runtime with thread-locals that no goroutine touches: comparing them would be
 /// useless.
 const OF_THREADS: [&str; 2] = ["narrowboat_runtime::locals::ours", "narrowboat_runtime::locals::probe"];
 /// The number of words of a C++ runtime.
@@ -66,8 +66,8 @@ pub(crate) fn why_shared() -> Option<&'static str> {
     SHARED.get().map(String::as_str)
 }
 
-/// Makes the map. Called once, when the runtime starts. `leave` names crates whose thread-locals
-/// stay with the processor.
+/// Makes the map. Called once, when the runtime starts. `leave` names crates that leave their
+/// thread-locals with the processor.
 ///
 /// # Errors
 /// If crates are named and the program has no symbols to find them by.

@@ -18,18 +18,18 @@ use std::ptr::{self, NonNull};
 /// The runtime's own thread-locals.
 #[repr(align(16))]
 pub(crate) struct Ours {
-    /// The processor whose thread-locals these are. In pinned mode the thread is also its worker,
+    /// The processor that has these thread-locals. In pinned mode the thread is also its worker,
     /// and this is set only while it carries the processor.
     pub(crate) processor: Cell<*const Processor>,
     /// How many sections are open in which a wait must block the thread: see [`crate::lock`].
     pub(crate) native: Cell<u32>,
     /// Whether this is a thread of the pool of `blocking`.
     pub(crate) of_the_pool: Cell<bool>,
-    /// The worker whose own code this thread runs.
+    /// The worker, if this thread runs a worker's own code.
     pub(crate) worker: Cell<Option<&'static Worker>>,
     /// The goroutine of this processor that is on the system stack.
     pub(crate) on_system_stack: Cell<Option<NonNull<Record>>>,
-    /// The system stack is held by a call whose goroutine has ended.
+    /// The system stack is held by a call of a goroutine that has ended.
     pub(crate) system_stack_held: Cell<bool>,
     /// The link of the innermost segment that the running goroutine, or the thread, is on; null
     /// outside of segments.

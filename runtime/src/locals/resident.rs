@@ -289,8 +289,8 @@ impl Resident {
     /// thread's.
     ///
     /// # Safety
-    /// Called by the goroutine in place, whose destructors have run; it uses no thread-local after
-    /// this.
+    /// Called by the goroutine in place after its destructors have run; it uses no thread-local
+    /// after this.
     #[inline]
     pub(crate) unsafe fn end_of_owner(&mut self) {
         if !self.is_pristine() {

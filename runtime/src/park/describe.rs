@@ -27,7 +27,7 @@ pub struct Thing {
     pub held_by: Option<u16>,
 }
 
-/// Calls `each` with every thing that a waiter waits for whose wait has this object.
+/// Calls `each` with everything that a waiter waits for if its wait has this object.
 ///
 /// # Safety
 /// The object is that of a wait for the reason that the function is registered for. The waiter is

@@ -2,7 +2,8 @@
 
 use crate::stack::residents;
 
-/// An address, and the goroutine on whose stack it is: the key for tables of what is waited for.
+/// An address, and the goroutine that has it on its stack: the key for tables of what is waited
+/// for.
 ///
 /// Goroutines share stacks by copying, so objects on the stacks of several goroutines can have one
 /// address. Their identities differ, because the goroutine's number is a part of the identity.
@@ -11,7 +12,7 @@ use crate::stack::residents;
 pub struct Identity {
     /// Where the object is while its owner runs.
     pub address: usize,
-    /// The number of the goroutine on whose copied stack it is, or 0.
+    /// The number of the goroutine that has it on its copied stack, or 0.
     pub stack_of: u64,
 }
 

@@ -206,7 +206,7 @@ impl Waiter {
         self.claim().try_end(outcome)
     }
 
-    /// Wakes the waiter whose wait the caller has just ended.
+    /// Wakes the waiter, after the caller has ended its wait.
     ///
     /// # Safety
     /// The caller won the claim of this wait, has moved the value that belongs to it, if any, and

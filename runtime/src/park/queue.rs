@@ -49,7 +49,7 @@ impl WaitNode {
         }
     }
 
-    /// Makes the node ready to stand for `waiter`, whose wait ends with `outcome` if this node is
+    /// Makes the node ready to stand for `waiter`. The wait ends with `outcome` if this node is
     /// chosen. `sole` promises that only the holder of the queue's lock can end this wait.
     #[inline]
     pub fn prepare(&mut self, waiter: Waiter, outcome: Outcome, sole: bool) {
@@ -136,8 +136,8 @@ impl WaitQueue {
         WaitQueue { head: None, tail: None }
     }
 
-    /// Whether no node is in the queue. A node whose wait another arm has ended may remain for a
-    /// moment.
+    /// Whether no node is in the queue. A node may remain for a moment after another arm has ended
+    /// its wait.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.head.is_none()
@@ -190,9 +190,9 @@ impl WaitQueue {
         true
     }
 
-    /// Removes the first node whose wait this call can end, and ends that wait with the node's own
-    /// outcome, or with `outcome` if one is given. Nodes whose wait another event has ended are
-    /// removed and skipped.
+    /// Removes the first node with a wait that this call can end, and ends that wait with the
+    /// node's own outcome, or with `outcome` if one is given. If another event has already ended a
+    /// node's wait, the node is removed and skipped.
     ///
     /// The caller now owes that waiter a value (if the protocol passes one through the node's cell)
     /// and one [`Waiter::unpark`]. Until the unpark the node stays valid.
@@ -234,8 +234,8 @@ impl WaitQueue {
         (None, taken_out)
     }
 
-    /// Whether a node is in the queue whose wait has not been ended. Its cost grows with the number
-    /// of ended ones at the front.
+    /// Whether a node is in the queue with a wait that has not been ended. Its cost grows with the
+    /// number of ended ones at the front.
     pub fn has_waiting(&self) -> bool {
         let mut at = self.head;
         while let Some(node) = at {
@@ -253,8 +253,8 @@ impl WaitQueue {
     }
 
     /// Whether a node is in the queue that is not one of `waiter`'s own. Like
-    /// [`is_empty`](WaitQueue::is_empty), it counts nodes whose wait has just been ended elsewhere.
-    /// Its cost grows with the number of `waiter`'s nodes at the front.
+    /// [`is_empty`](WaitQueue::is_empty), it counts nodes with a wait that has just been ended
+    /// elsewhere. Its cost grows with the number of `waiter`'s nodes at the front.
     pub fn has_other_than(&self, waiter: Waiter) -> bool {
         let mut at = self.head;
         while let Some(node) = at {

@@ -123,12 +123,12 @@ pub(crate) fn parked_threads() -> ParkedThreads {
     parked
 }
 
-/// Records whose thread has ended.
+/// Records of threads that have ended.
 static FREE: Mutex<Vec<&'static ThreadWaiter>> = Mutex::new(Vec::new());
 
-// SAFETY: the fields are atomics, or cells whose access rule stands beside them: the owner has
-// access while it does not wait; the claimed waker (one at a time) or the holder of the node's
-// queue lock has it while the owner waits.
+// SAFETY: the fields are atomics, or cells with their access rule beside them: the owner has access
+// while it does not wait; the claimed waker (one at a time) or the holder of the node's queue lock
+// has it while the owner waits.
 unsafe impl Sync for ThreadWaiter {}
 // SAFETY: nothing in the record is tied to the thread that made it.
 unsafe impl Send for ThreadWaiter {}

@@ -37,7 +37,7 @@ pub(crate) unsafe fn add_destructor(goroutine: NonNull<Record>, destructor: Dest
 /// thread.
 ///
 /// # Safety
-/// The record is the calling goroutine's, whose destructors have run. It uses no thread-local of
+/// The record is the calling goroutine's, and its destructors have run. It uses no thread-local of
 /// the program's after this.
 pub(super) unsafe fn end_thread_locals(goroutine: NonNull<Record>) {
     // SAFETY: the caller runs on this processor.

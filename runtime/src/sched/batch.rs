@@ -205,8 +205,8 @@ impl Processor {
         turn < CLOCK_EVERY
     }
 
-    /// The goroutine whose turn it is: the one woken last, a few times in a row; then the queue in
-    /// order, with newcomers in between ([`Admission`](super::admission::Admission)).
+    /// The goroutine that has the next turn: the one woken last, a few times in a row; then the
+    /// queue in order, with newcomers in between ([`Admission`](super::admission::Admission)).
     ///
     /// # Safety
     /// As for `run_batch`.
@@ -248,9 +248,9 @@ impl Processor {
     unsafe fn start_one(&'static self) -> Option<NonNull<Record>> {
         // SAFETY: the loop owns the local part.
         let local = unsafe { &mut *self.local.get() };
-        if let Some(begun) = local.begun.take() {
+        if let Some(starting) = local.starting.take() {
             // SAFETY: as above.
-            return unsafe { self.house(begun) };
+            return unsafe { self.house(starting) };
         }
         let task = match local.unstarted.pop() {
             Some(task) => task,
@@ -268,7 +268,7 @@ impl Processor {
         let (id, origin) = unsafe { task.begin() };
         let decided = self.switches.get().wrapping_add(local.ready.len());
         // SAFETY: as above.
-        unsafe { self.house(Begun { task, id, origin, since: local.now, decided, lacks: None }) }
+        unsafe { self.house(Starting { task, id, origin, since: local.now, decided, lacks: None }) }
     }
 
     /// Gives a goroutine a home and a record. If it cannot have one, keeps it for later.
@@ -276,10 +276,10 @@ impl Processor {
     /// # Safety
     /// As for `run_batch`.
     #[inline]
-    unsafe fn house(&'static self, begun: Begun) -> Option<NonNull<Record>> {
+    unsafe fn house(&'static self, starting: Starting) -> Option<NonNull<Record>> {
         // SAFETY: the loop owns the local part.
         let local = unsafe { &mut *self.local.get() };
-        let Begun { task, id, mut origin, since, decided, .. } = begun;
+        let Starting { task, id, mut origin, since, decided, .. } = starting;
         // How other goroutines of its spawn site behave is known once they have run.
         let decide = local.has_nothing_to_run()
             || self.switches.get().wrapping_sub(decided) as isize >= 0
@@ -287,10 +287,10 @@ impl Processor {
         match local.slots.settle(&mut origin.take_own_stack(), origin.spawned_at(), decide) {
             Ok(home) => Some(local.slab.insert(self, Record::new(task, id, origin, home))),
             Err(lack) => {
-                if lack == Lack::OfStacks {
+                if lack == Lack::Stack {
                     report_no_stacks();
                 }
-                local.begun = Some(Begun { task, id, origin, since, decided, lacks: Some(lack) });
+                local.starting = Some(Starting { task, id, origin, since, decided, lacks: Some(lack) });
                 None
             }
         }
@@ -377,7 +377,7 @@ impl Processor {
         }
     }
 
-    /// Makes goroutines ready whose deadline has passed, unless another event has already ended
+    /// Makes goroutines ready if their deadline has passed, unless another event has already ended
     /// their wait.
     ///
     /// # Safety
@@ -445,7 +445,7 @@ impl super::processor::Local {
     fn has_work(&self) -> bool {
         !self.has_nothing_to_run()
             || !self.unstarted.is_empty()
-            || self.begun.as_ref().is_some_and(|begun| !begun.waits_for_a_stack())
+            || self.starting.as_ref().is_some_and(|starting| !starting.waits_for_a_stack())
     }
 }
 
@@ -496,7 +496,7 @@ pub(super) extern "C" fn processor_loop(processor: usize) -> ! {
 /// Drops what is local to the calling goroutine, and whatever its destructors create meanwhile.
 ///
 /// # Safety
-/// The record is the calling goroutine's, whose closure has returned.
+/// The record is the calling goroutine's, and its closure has returned.
 unsafe fn run_destructors(goroutine: NonNull<Record>) {
     // SAFETY: by contract.
     unsafe {
@@ -512,7 +512,7 @@ unsafe fn run_destructors(goroutine: NonNull<Record>) {
 }
 
 /// A goroutine that is about to start.
-pub(super) struct Begun {
+pub(super) struct Starting {
     task: TaskPtr,
     id: u64,
     origin: Origin,
@@ -524,9 +524,9 @@ pub(super) struct Begun {
     lacks: Option<Lack>,
 }
 
-impl Begun {
+impl Starting {
     pub(super) fn waits_for_a_stack(&self) -> bool {
-        self.lacks == Some(Lack::OfStacks)
+        self.lacks == Some(Lack::Stack)
     }
 }
 
@@ -545,7 +545,7 @@ fn report_no_stacks() {
 /// handle, then switches away for good.
 ///
 /// # Safety
-/// `record` is that of the calling goroutine, whose task has run.
+/// `record` is that of the calling goroutine, and its task has run.
 pub(crate) unsafe extern "C" fn goroutine_end(record: usize) -> ! {
     let record = record as *mut Record;
     // SAFETY: `Record::entry` passed the record of the goroutine that it started. The record is

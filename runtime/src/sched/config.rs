@@ -172,8 +172,8 @@ impl Config {
     /// Whether the process ends, with a dump and code 2, when no goroutine can ever run again.
     /// Unset: yes, unless `NARROWBOAT_DEADLOCK=0`.
     ///
-    /// A program whose goroutines are woken from a signal handler switches it off. Any thread that
-    /// is not parked in a call of Narrowboat's keeps it quiet anyhow.
+    /// A program that wakes goroutines from a signal handler switches it off. Any thread that is
+    /// not parked in a call of Narrowboat's keeps it quiet anyhow.
     ///
     /// ```
     /// let config = narrowboat::Config::new().detect_deadlocks(false);
@@ -325,7 +325,7 @@ impl Config {
         CHOSEN.lock().unwrap_or_else(|e| e.into_inner()).clone().unwrap_or_default()
     }
 
-    /// The crates whose thread-locals stay with the processors.
+    /// The crates that leave their thread-locals with the processors.
     pub(super) fn crates_with_shared_locals() -> Vec<String> {
         let named = variable("NARROWBOAT_SHARED_LOCALS").unwrap_or_default();
         let named = named.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);

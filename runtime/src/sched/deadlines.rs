@@ -7,8 +7,8 @@
 //!    lowers this word to its deadline, unless the word is as low already.
 //! 2. A thread that finds that the word has passed sets it to never, then looks at each processor.
 //!    It lowers the word again to a deadline that is still to come. It claims and queues an idle
-//!    processor whose deadline has passed. A processor that is not idle looks at its timers by
-//!    itself.
+//!    processor if that one's deadline has passed. A processor that is not idle looks at its timers
+//!    by itself.
 //!
 //! Why no deadline is lost: suppose a processor is found not idle in 2. That look comes before its
 //! mark of step 1, so its look at this word comes after the reset, and it lowers the word again.

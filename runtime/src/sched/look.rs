@@ -2,7 +2,7 @@
 //! loop, between two goroutines, or a thread that has claimed the processor because it was idle.
 
 use super::Runtime;
-use super::batch::Begun;
+use super::batch::Starting;
 use super::processor::Processor;
 use crate::arch;
 use crate::diag::Frames;
@@ -57,7 +57,7 @@ impl Processor {
     /// As for `all_goroutines`.
     pub(crate) unsafe fn is_without_stack(&self) -> bool {
         // SAFETY: by contract.
-        unsafe { (*self.local.get()).begun.as_ref().is_some_and(Begun::waits_for_a_stack) }
+        unsafe { (*self.local.get()).starting.as_ref().is_some_and(Starting::waits_for_a_stack) }
     }
 
     /// Whether all goroutines that have started are as `wanted`.
@@ -105,8 +105,9 @@ impl Processor {
         }
     }
 
-    /// Brings the stack of a suspended goroutine in. False if another goroutine holds its slot. (A
-    /// goroutine that holds the slot counts as ready; this one only waits.)
+    /// Brings the stack of a suspended goroutine in. False if another goroutine holds its slot.
+    /// (`bring_in` must not be called then: it would treat this goroutine as ready, although it
+    /// only waits.)
     ///
     /// # Safety
     /// As for [`backtrace_of`](Processor::backtrace_of).
@@ -121,7 +122,8 @@ impl Processor {
     /// Makes a suspended goroutine take its own backtrace: brings its stack in and calls a function
     /// there, as if the code that suspended it had called that function. So no unwinder has to read
     /// the frames of another stack. `None` if the stack has no room for the call, or if the
-    /// goroutine is suspended on a [foreign](crate::stack::foreign) stack, whose room is unknown.
+    /// goroutine is suspended on a [foreign](crate::stack::foreign) stack, where the room is
+    /// unknown.
     ///
     /// # Safety
     /// Called by the loop of this processor, between goroutines; the record is one of this

@@ -202,7 +202,7 @@ impl Monitor {
 }
 
 impl Runtime {
-    /// The processors whose stacks should be looked at: step 1 of the scavenger's protocol.
+    /// The processors with stacks that should be looked at: step 1 of the scavenger's protocol.
     fn to_scavenge(&self) -> impl Iterator<Item = &'static Processor> {
         self.processors.all().filter(|processor| processor.scavenge.is_due(processor.switches.get()))
     }

@@ -5,9 +5,9 @@
 //! If all children of a busy spawner stayed, its processor would be the only one with work. So as
 //! long as the spawner's processor has hardly more goroutines than the emptiest one, children stay.
 //! Beyond that they go to the emptiest, in runs of consecutive spawns, because neighbours in a
-//! pipeline are spawned one after the other and should mostly share a processor. A processor whose
-//! running goroutine has been asked to give way and has not done so is never chosen as the
-//! emptiest.
+//! pipeline are spawned one after the other and should mostly share a processor. If the running
+//! goroutine of a processor has been asked to give way and has not done so, that processor is never
+//! chosen as the emptiest.
 
 use super::Runtime;
 use super::processor::Processor;
@@ -51,7 +51,7 @@ impl Placement {
             let processor = runtime.processors.get(index);
             let load = processor.map_or(0, |p| p.census.load());
             total += load;
-            if load < least.0 && !processor.is_some_and(Processor::keeps_others_waiting) {
+            if load < least.0 && !processor.is_some_and(Processor::ignores_yield_request) {
                 least = (load, index);
             }
         }

@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | a worker is idle, and no goroutine has given way between the ticks | one, or a fair share | idle processors |
 //! | a worker is idle, and two newcomers or more waited although goroutines have given way | a fair share | idle processors |
-//! | the running goroutine was asked to give way two ticks ago and has not done so | all | idle processors, else processors whose goroutines give way |
+//! | the running goroutine was asked to give way two ticks ago and has not done so | all | idle processors, else processors with goroutines that give way |
 //!
 //! The last row needs no idle worker: goroutines that wait behind one that blocks for ever must not
 //! depend on an idle worker. Newcomers are sent like goroutines that are spawned from elsewhere
@@ -74,10 +74,10 @@ impl Runtime {
         self.workers.limit().saturating_sub(self.awake())
     }
 
-    /// The processor with the fewest goroutines among those whose running goroutine gives way.
+    /// The processor with the fewest goroutines among those where the running goroutine gives way.
     fn willing_processor(&self, besides: &Processor) -> Option<&'static Processor> {
         let others =
-            self.processors.all().filter(|p| !std::ptr::eq(*p, besides) && !p.keeps_others_waiting());
+            self.processors.all().filter(|p| !std::ptr::eq(*p, besides) && !p.ignores_yield_request());
         others.min_by_key(|p| p.census.load())
     }
 }

@@ -99,7 +99,7 @@ fn start_lender(runtime: &'static Runtime, index: usize) -> io::Result<&'static 
         // The last thing that this thread does with its thread-locals.
         answer.give(processor);
         if lends {
-            sys::lend_for_ever();
+            sys::sleep_as_lender();
         }
     })?;
     asker.wait()

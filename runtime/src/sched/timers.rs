@@ -95,7 +95,7 @@ impl<T: Timed> Timers<T> {
         debug_assert_eq!(taken, item);
     }
 
-    /// Takes out a timer whose deadline is not after `now`, earliest first.
+    /// Takes out a timer with a deadline not after `now`, earliest first.
     pub(crate) fn pop_due(&mut self, now: u64) -> Option<NonNull<T>> {
         (self.earliest()? <= now).then(|| self.take(0))
     }

@@ -74,8 +74,9 @@ unsafe impl Sync for Worker {}
 // SAFETY: as above.
 unsafe impl Send for Worker {}
 
-/// The worker whose own code is calling. `None` in code of a processor: it has other thread-locals
-/// or, in pinned mode, is found to be on a processor first.
+/// The worker, if the calling code is a worker's own. Code of a carried processor gets `None`,
+/// since it has other thread-locals. In pinned mode it does not, so callers check for a processor
+/// first.
 pub(crate) fn current() -> Option<&'static Worker> {
     ours::with(|ours| ours.worker.get())
 }

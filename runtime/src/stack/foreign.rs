@@ -27,7 +27,7 @@ pub(super) fn is_on_own_stack(here: usize) -> bool {
         .unwrap_or_else(|| processor::current_home().is_some_and(|home| home.contain(here)))
 }
 
-/// Whether the calling goroutine, whose record this is, can be suspended where it is.
+/// Whether the calling goroutine, which has this record, can be suspended where it is.
 #[cold]
 pub(crate) fn may_suspend(record: &Record) -> bool {
     if record.home.is_own_by_promise() || is_on_own_stack(arch::stack_pointer()) {

@@ -40,9 +40,9 @@ impl Geometry {
     /// The geometry for `processors` processors of `slots` slots of `max_stack` bytes each, as far
     /// as it fits.
     ///
-    /// The system is asked for twice the sum, and the size is halved until it agrees: under strict
-    /// overcommit or an address-space limit the slots must leave room for everything else that the
-    /// program needs.
+    /// The system is asked whether it would open twice the sum, and the size is halved until it
+    /// agrees: under strict overcommit or an address-space limit the slots must leave room for
+    /// everything else that the program needs.
     ///
     /// # Errors
     /// If not even the smallest slots fit.

@@ -21,15 +21,15 @@ const MIN_APART: usize = 256 << 10;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Lack {
     /// The system has no memory for the stack of another one.
-    OfStacks,
+    Stack,
     /// It is not known yet how other goroutines of its spawn site wait.
-    OfKnowledge,
+    SiteKnowledge,
 }
 
 impl Slots {
     /// Gives a goroutine its home: `own`, a slot for it alone, or a shared one as
     /// [`choose`](Slots::choose) says. If it is not known yet how the goroutines of its site wait,
-    /// the goroutine has to wait, unless the caller wants it to `decide`: then it shares.
+    /// the goroutine cannot start, unless `decide` is set: then it shares.
     ///
     /// # Errors
     /// What the goroutine lacks. The caller can try again.
@@ -44,11 +44,11 @@ impl Slots {
         }
         if self.all_alone {
             let alone = self.choose_alone().map(|index| Home::of_slot_alone(index, true));
-            return alone.ok_or(Lack::OfStacks);
+            return alone.ok_or(Lack::Stack);
         }
         let housing = sharing::housing(spawned_at, self.probation, decide);
         if housing == Housing::Undecided {
-            return Err(Lack::OfKnowledge);
+            return Err(Lack::SiteKnowledge);
         }
         if housing != Housing::Shared {
             if let Some(index) = self.choose_alone() {
@@ -62,7 +62,7 @@ impl Slots {
             }
             // In a shared slot it might keep the goroutine that it waits for from running.
             if housing == Housing::Alone {
-                return Err(Lack::OfStacks);
+                return Err(Lack::Stack);
             }
         }
         let index = self.choose(spawned_at);

@@ -16,8 +16,8 @@ use std::panic::Location;
 /// - Inside [`grow`](super::grow), what is left of the segment, in a goroutine as on a plain
 ///   thread.
 /// - On a plain thread and inside [`on_system_stack`](super::on_system_stack), what is left of the
-///   thread's stack, as far as the C library knows its bounds. Of a main thread whose stack is not
-///   limited that is the distance to whatever is mapped next.
+///   thread's stack, as far as the C library knows its bounds. Of a main thread without a stack
+///   limit that is the distance to whatever is mapped next.
 ///
 /// `None` on any other stack: in a signal handler with a stack of its own, or in another library's
 /// coroutine.

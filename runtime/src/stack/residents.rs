@@ -2,7 +2,7 @@
 //!
 //! Data on a copied stack has the same address as data on the other stacks of the same slot. A
 //! table that is keyed by addresses therefore needs to know on which goroutine's stack an address
-//! is. The answer is the *resident* goroutine: the one whose bytes are in the slot
+//! is. The answer is the *resident* goroutine: the one that has its bytes in the slot
 //! ([`Slots`](super::slots::Slots)).
 //!
 //! Each arena has one word for each of its slots: the number of the resident goroutine, or 0. An
@@ -38,9 +38,9 @@ pub(crate) struct Residents {
 }
 
 /// An arena that has a part in a region, and a link to those that were entered before it.
-struct ArenaList {
+struct ArenaNode {
     residents: &'static Residents,
-    next: *const ArenaList,
+    next: *const ArenaNode,
 }
 
 /// A region is 4 GiB: the shared slots of a processor with the default sizes.
@@ -49,13 +49,13 @@ const REGION_BITS: u32 = 32;
 const ADDRESS_BITS: u32 = 47;
 
 /// The lists of all regions. Pages of the index without arenas are never written.
-static INDEX: [AtomicPtr<ArenaList>; 1 << (ADDRESS_BITS - REGION_BITS)] =
+static INDEX: [AtomicPtr<ArenaNode>; 1 << (ADDRESS_BITS - REGION_BITS)] =
     [const { AtomicPtr::new(ptr::null_mut()) }; _];
 
 impl Residents {
     /// Enters an arena of `slots` slots.
     pub(crate) fn register(low: usize, stride: usize, slots: usize) -> &'static Residents {
-        // As zeroed memory, whose unused pages cost nothing: there may be very many slots.
+        // As zeroed memory: its unused pages cost nothing, and there may be very many slots.
         let words = Box::into_raw(vec![0u64; slots].into_boxed_slice());
         // SAFETY: an atomic word has the layout of a plain one, and the new box replaces the old
         // one.
@@ -63,7 +63,7 @@ impl Residents {
         let residents: &'static Residents = Box::leak(Box::new(Residents { low, stride, slots: words }));
         let last = low + (stride * slots).saturating_sub(1);
         for list in &INDEX[low >> REGION_BITS..=last >> REGION_BITS] {
-            let entry = Box::leak(Box::new(ArenaList { residents, next: ptr::null() }));
+            let entry = Box::leak(Box::new(ArenaNode { residents, next: ptr::null() }));
             let mut first = list.load(Ordering::Relaxed);
             loop {
                 entry.next = first;

@@ -16,8 +16,8 @@
 //!
 //! 1. Every [`PERIOD`] the monitor looks at all processors. It asks a processor ([`Scavenge::ask`])
 //!    that has switched since its last pass, or has stacks which another pass might halve, or has
-//!    not begun the pass that it was asked for. If the processor is idle, the monitor queues it, so
-//!    that some worker carries it for the pass.
+//!    not finished the pass that it was asked for. If the processor is idle, the monitor queues it,
+//!    so that some worker carries it for the pass.
 //! 2. At the end of a batch the carrier checks whether it is asked, and makes the pass in parts
 //!    (`Slots::scavenge`). While parts remain, the processor counts as busy, so the next batch
 //!    comes.
@@ -363,7 +363,7 @@ mod tests {
         assert_eq!(history.judge(1 << 28, &visit(100, 100, false)), Verdict::Settled);
     }
 
-    /// An open stack of `pages` pages whose base lies a little below the top.
+    /// An open stack of `pages` pages. Its base is a little below the top.
     fn stack(pages: usize) -> (Reservation, Bounds) {
         let memory = Reservation::new(pages * PAGE).unwrap();
         let limit = memory.low();

@@ -97,8 +97,8 @@ pub(super) fn reenter_segments(segments: SavedSegments) {
 /// has a guard below it; running into that is reported as the overflow of a segment.
 ///
 /// When `f` has returned, the segment is kept for the next call from the same processor or thread,
-/// so that a loop whose body needs one pays for it once. At most four are kept, of 64 MiB in all,
-/// and only as long as they are used every few seconds.
+/// so that a loop that needs one in each round pays for it once. At most four are kept, of 64 MiB
+/// in all, and only as long as they are used every few seconds.
 ///
 /// # Panics
 /// If the system refuses the memory. If `f` does, with its payload.

@@ -11,7 +11,7 @@
 //! Invariants:
 //! - The bytes of a suspended goroutine are in its slot if it is the slot's `occupant`, else in its
 //!   image.
-//! - The `occupant` of a slot is a goroutine whose home is this slot, or null.
+//! - The `occupant` of a slot is a goroutine with this slot as its home, or null.
 //! - A stack of a goroutine's own has no other inhabitant, so its goroutine is always resident.
 //! - The `resident` word of a slot is the number of its `occupant`, or 0; [`super::residents`] says
 //!   what reads it.
@@ -37,7 +37,7 @@ pub(super) struct Slot {
     pub(super) occupant: *mut Record,
     /// The number of the occupant, readable by any thread; 0 if the occupant lives alone.
     pub(super) resident: &'static AtomicU64,
-    /// Goroutines whose home this is.
+    /// Goroutines that have their home here.
     pub(super) inhabitants: u32,
     /// The most that was copied out since the last visit of the scavenger, in bytes.
     pub(super) used: u32,
@@ -142,7 +142,7 @@ pub(crate) struct Slots {
     pub(super) all_alone: bool,
     /// How many goroutines of a spawn site live alone before they share.
     pub(super) probation: u32,
-    /// Goroutines whose turn had come while their slot was held.
+    /// Goroutines that had their turn while their slot was held.
     pub(super) deferred: Vec<NonNull<Record>>,
     /// Where the next choice among crowded slots looks.
     pub(super) cursor: usize,
@@ -250,7 +250,7 @@ impl Slots {
         goroutine.home.is_own() || ptr::eq(self.open[goroutine.home.slot()].occupant, goroutine)
     }
 
-    /// The goroutine whose bytes are in this home.
+    /// The goroutine that has its bytes in this home.
     ///
     /// # Safety
     /// Called by the carrier; the reference is not kept beyond the next turn.
@@ -359,7 +359,7 @@ impl Slots {
         self.open[home.slot()].held = true;
     }
 
-    /// The reverse. Goroutines whose turn had come meanwhile are ready again.
+    /// The reverse. Goroutines that had their turn meanwhile are ready again.
     pub(crate) fn unpin_occupant(&mut self, home: Home, ready: &mut VecDeque<NonNull<Record>>) {
         self.open[home.slot()].held = false;
         if self.deferred.is_empty() {

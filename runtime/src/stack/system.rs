@@ -3,10 +3,10 @@
 //! A processor's thread-locals are those of its lender, which sleeps for ever and has hardly used
 //! its stack. Code of this processor is called on that stack, and not on the stack of the worker
 //! that happens to carry the processor. So everything agrees: the goroutine keeps its
-//! thread-locals, `thread::current()` and `pthread_self()` name the thread whose stack this is, the
-//! bounds that the C library reports for it are right, and each stack keeps its one thread pointer
-//! for life. (In pinned mode worker and lender are one thread, and the part of its stack that its
-//! frames have left free is used.)
+//! thread-locals, `thread::current()` and `pthread_self()` name the thread that owns this stack,
+//! the bounds that the C library reports for it are right, and each stack keeps its one thread
+//! pointer for life. (In pinned mode worker and lender are one thread, and the part of its stack
+//! that its frames have left free is used.)
 //!
 //! There is one such stack for all goroutines of a processor, so no goroutine may park there. While
 //! a goroutine is there, it is not its processor's `current` one. The check costs nothing: a wait

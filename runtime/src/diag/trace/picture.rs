@@ -179,8 +179,8 @@ pub(super) struct Picture {
     lines: HashMap<*const Location<'static>, u64>,
     open: HashMap<u64, Open>,
     /// Arrows that have begun and not ended: by goroutine, or by a waiting thread's record. They
-    /// are numbered, so that none is mistaken for a later one of the same goroutine whose beginning
-    /// was lost.
+    /// are numbered, so that none is mistaken for a later one of the same goroutine if the
+    /// beginning of that one was lost.
     goroutines: HashMap<u64, Arrow>,
     threads: HashMap<u64, Arrow>,
     arrows: u64,

@@ -225,7 +225,7 @@ pub(crate) fn save_recording_at_failure() {
     if !hooks::on() || HELPER.load(Ordering::Relaxed) == sys::kernel_thread_id() {
         return;
     }
-    // The processor stands still meanwhile, so that what is recorded ends with the trouble.
+    // The processor stands still meanwhile, so that the recording ends with the failure.
     let _native = Native::begin();
     let mut orders = orders();
     if let Some(path) = orders.at_panic.take() {

@@ -56,7 +56,7 @@ mod models {
 
     const OWNER: usize = 64;
 
-    /// A scope whose owner lends two values.
+    /// A scope. Its owner lends two values.
     struct Lent {
         count: Count,
         awake: AtomicBool,

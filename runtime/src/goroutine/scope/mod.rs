@@ -49,8 +49,8 @@ use std::sync::Arc;
 /// Runs `f`, which may spawn goroutines that borrow from the code around it; returns when all of
 /// them have ended.
 ///
-/// Works like [`std::thread::scope`], whose documentation explains the two lifetimes, with
-/// goroutines for threads.
+/// Works like [`std::thread::scope`], with goroutines for threads. The documentation there explains
+/// the two lifetimes.
 ///
 /// # Where it can be called
 /// The stack that is borrowed from must stay where it is, so a scope can be opened on a plain
@@ -320,7 +320,7 @@ impl<T> Packet<T> {
 /// What a scope and its children share.
 struct Shared {
     count: Count,
-    /// Children whose panic no handle has taken.
+    /// Children that have panicked and were not joined.
     panicked: AtomicUsize,
 }
 
@@ -371,8 +371,8 @@ impl Drop for Child {
     }
 }
 
-/// A closure whose borrows may end while a function that has it among its arguments still runs. The
-/// compiler would assume that a bare closure stays valid until that function returns.
+/// A closure with borrows that may end while a function that has it among its arguments still runs.
+/// The compiler would assume that a bare closure stays valid until that function returns.
 struct MayDangle<F>(MaybeUninit<F>);
 
 impl<F> MayDangle<F> {

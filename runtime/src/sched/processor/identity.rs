@@ -20,8 +20,8 @@ pub(crate) fn current_goroutine() -> Option<NonNull<Record>> {
     current_processor().and_then(|p| NonNull::new(unsafe { (*p.local.get()).current }))
 }
 
-/// Whether the calling code is a goroutine whose stack may be copied away while it is parked. A
-/// goroutine that lives alone only by chance counts as copied.
+/// Whether the calling code is a goroutine with a stack that may be copied away while it is parked.
+/// A goroutine that lives alone only by chance counts as copied.
 pub(crate) fn current_goroutine_is_copied() -> bool {
     // SAFETY: the running goroutine's record is live, and its home never changes.
     current_goroutine().is_some_and(|record| unsafe { !(*record.as_ptr()).home.is_own_by_promise() })

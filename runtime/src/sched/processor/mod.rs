@@ -34,7 +34,7 @@ pub(crate) use park::{checkpoint, may_suspend, park, park_again, way_out};
 
 use super::Runtime;
 use super::admission::Admission;
-use super::batch::{self, Begun};
+use super::batch::{self, Starting};
 use super::census::{Census, OneWriter};
 use super::config::Stress;
 use super::inbox::Inbox;
@@ -124,8 +124,8 @@ pub(super) struct Local {
     pub(super) admission: Admission,
     pub(super) ready: VecDeque<NonNull<Record>>,
     pub(super) unstarted: crossbeam_deque::Worker<TaskPtr>,
-    /// A newcomer whose turn had come, but that could not start yet.
-    pub(super) begun: Option<Begun>,
+    /// A newcomer that had its turn, but could not start yet.
+    pub(super) starting: Option<Starting>,
     pub(super) slots: Slots,
     pub(super) slab: Slab,
     pub(super) timers: Timers<Record>,
@@ -163,7 +163,7 @@ pub(crate) enum SwitchReason {
 }
 
 impl Processor {
-    /// Creates a processor whose thread-locals are the calling thread's.
+    /// Creates a processor with the calling thread's thread-locals.
     pub(super) fn new(runtime: &'static Runtime, index: usize) -> io::Result<&'static Processor> {
         let loop_stack = OwnStack::new(LOOP_STACK)?;
         let base = loop_stack.bounds().base;
@@ -205,7 +205,7 @@ impl Processor {
                 admission: Admission::default(),
                 ready: VecDeque::new(),
                 unstarted,
-                begun: None,
+                starting: None,
                 slots,
                 slab: Slab::new(),
                 timers: Timers::new(),
@@ -227,7 +227,7 @@ impl Processor {
     }
 
     /// Whether its running goroutine has been asked to give way and has not done so yet.
-    pub(super) fn keeps_others_waiting(&self) -> bool {
+    pub(super) fn ignores_yield_request(&self) -> bool {
         // A flag that was set too late is only found in the next batch.
         self.yield_flag.load(Ordering::Relaxed) && !self.inbox.is_idle()
     }
@@ -259,7 +259,7 @@ impl Processor {
         self.turn_of.store(ptr::null_mut(), Ordering::Relaxed);
     }
 
-    /// Where the goroutine whose turn is number `switches` was spawned; `None` if that turn is
+    /// Where the goroutine was spawned that has turn number `switches`; `None` if that turn is
     /// over. Any thread may call this: a record and its extras may be freed at any time, a source
     /// location is not.
     pub(crate) fn turn_of(&self, switches: usize) -> Option<&'static Location<'static>> {

@@ -1,6 +1,7 @@
 //! Address space for stacks: reserve it, open parts of it, give pages or all of it back.
 //!
-//! A [`Reservation`] owns its range and nothing else; its owner says who may access which part.
+//! A [`Reservation`] owns its range and nothing else; its owner decides which accesses to which
+//! part are allowed.
 
 use std::io;
 use std::ptr;

@@ -76,7 +76,7 @@ pub(crate) fn block_signals() {
 
 /// Sleeps for ever. `pause` and not `park`: the parker word of this thread belongs to the
 /// goroutines that run under its identity, and a thread asleep on it would swallow their wake-ups.
-pub(crate) fn lend_for_ever() -> ! {
+pub(crate) fn sleep_as_lender() -> ! {
     loop {
         // SAFETY: no arguments; returns only after a signal handler has run.
         unsafe { libc::pause() };
