@@ -1,5 +1,5 @@
-//! The scheduler of [Narrowboat](https://docs.rs/narrowboat): goroutines on copying stacks, on processors that carry
-//! their thread-locals.
+//! The scheduler of [Narrowboat](https://docs.rs/narrowboat): goroutines on copying stacks, on
+//! processors that carry their thread-locals.
 //!
 //! Programs use the `narrowboat` crate, which re-exports what they need from here.
 //!
@@ -10,8 +10,8 @@
 //!
 //! # What a goroutine may and may not do
 //! What is sound on a thread is sound in a goroutine, which has thread-locals and a
-//! `thread::current()` of its own, and parks where a thread would block in one of std's locks. What
-//! remains stands in the rules of the `narrowboat` crate.
+//! `thread::current()` of its own, and parks where a thread would block in one of std's locks. The
+//! rules of the `narrowboat` crate have the exceptions.
 
 // The hidden modules are for the crates of Narrowboat that block: channels, locks and sockets wait in `park`, the
 // netpoller plugs into `sched::poller`.
