@@ -1,9 +1,9 @@
 //! Waits for a word of memory: std's locks, `thread::park` and everything built on them.
 //!
-//! std waits by `syscall(SYS_futex, ...)`. The function of that name in [`syscall`] replaces libc's,
-//! for all code of this module and for C libraries that are linked dynamically. In a goroutine a
-//! wait parks the goroutine and not the thread; everything else goes to the kernel. Goroutines and
-//! threads may wait for the same word at the same time, and either may wake both.
+//! std waits by `syscall(SYS_futex, ...)`. The function of that name in [`syscall`] replaces
+//! libc's, for all code of this module and for C libraries that are linked dynamically. In a
+//! goroutine a wait parks the goroutine and not the thread; everything else goes to the kernel.
+//! Goroutines and threads may wait for the same word at the same time, and either may wake both.
 //!
 //! # The protocol
 //! Waiting goroutines are in a table, by the address of the word; waiting threads are in the

@@ -66,14 +66,14 @@ pub(crate) unsafe fn park_in_place(waiter: Waiter, deadline: Option<Instant>) ->
         let held = !(*record).home.is_own();
         sharing::note_wait_in_place((*record).origin.spawned_at(), held);
         if held {
-            (*local).slots.pin_occupant((*record).home);
+            (*local).slots.hold_slot((*record).home);
         }
         let outcome = waiter.park(deadline);
         if held {
             let local = &mut *local;
             // The queue may need room, and the loop owns it as soon as something parks.
             let _native = Native::begin();
-            local.slots.unpin_occupant((*record).home, &mut local.ready);
+            local.slots.release_slot((*record).home, &mut local.ready);
         }
         outcome
     }

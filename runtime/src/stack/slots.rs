@@ -355,12 +355,12 @@ impl Slots {
     }
 
     /// Keeps the running goroutine's bytes in its slot from now on, even while it is parked.
-    pub(crate) fn pin_occupant(&mut self, home: Home) {
+    pub(crate) fn hold_slot(&mut self, home: Home) {
         self.open[home.slot()].held = true;
     }
 
     /// The reverse. Goroutines that had their turn meanwhile are ready again.
-    pub(crate) fn unpin_occupant(&mut self, home: Home, ready: &mut VecDeque<NonNull<Record>>) {
+    pub(crate) fn release_slot(&mut self, home: Home, ready: &mut VecDeque<NonNull<Record>>) {
         self.open[home.slot()].held = false;
         if self.deferred.is_empty() {
             return;

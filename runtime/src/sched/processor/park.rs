@@ -1,5 +1,5 @@
-//! How a goroutine is suspended on its processor, and how it is made ready again: [`crate::park`] for
-//! goroutines, and yields.
+//! How a goroutine is suspended on its processor, and how it is made ready again: [`crate::park`]
+//! for goroutines, and yields.
 
 use super::super::runtime;
 use super::super::timers::HeapIndex;
