@@ -196,8 +196,8 @@ impl LockedQueue {
         LockedQueue { key, waiters, table }
     }
 
-    /// Whether the queue has no waiters. A waiter that has timed out may still be in it for
-    /// a moment.
+    /// Whether the queue has no waiters. A waiter that has timed out may still be in it for a
+    /// moment.
     pub(crate) fn is_empty(&self) -> bool {
         self.waiters.is_empty()
     }
@@ -241,8 +241,8 @@ impl LockedQueue {
         unsafe { self.waiters.push(waiter.0) };
     }
 
-    /// Takes out the first waiter and ends its wait, if its ticket is `wanted`. Waiters that
-    /// have timed out are removed and skipped.
+    /// Takes out the first waiter and ends its wait, if its ticket is `wanted`. Waiters that have
+    /// timed out are removed and skipped.
     pub(crate) fn pop_if(&mut self, wanted: impl Fn(Ticket) -> bool) -> Option<Dequeued> {
         loop {
             let mut node = self.waiters.front()?;

@@ -51,8 +51,8 @@ impl<'a> Operation<'a> {
         Operation { tied: Some(to), ..Operation::new(reason, at) }
     }
 
-    /// An operation that is tried again after a pause, not after an event. A close, the end
-    /// of a context or a changed deadline is noticed after the pause.
+    /// An operation that is tried again after a pause, not after an event. A close, the end of a
+    /// context or a changed deadline is noticed after the pause.
     pub(crate) fn retried_by_time(self) -> Operation<'a> {
         Operation { tries: Some(0), ..self }
     }

@@ -14,13 +14,13 @@
 //!
 //! 4. If the word is not set, there is no waiter.
 //! 5. Otherwise lock the queue, take out the first waiter, or all, and unlock it. A waiter that is
-//!    taken out has been notified, whatever its deadline. One that has already timed out
-//!    is skipped, and has not been notified.
-//! 6. Wake each waiter that has its lock on a copied stack; it takes the lock itself. Move the other
-//!    waiters to the queue of their lock ([`RawLock::requeue`]); releases of the lock let them in
-//!    one after the other. So a thousand waiters that are notified at once do not all wake to
-//!    compete for one lock, and a waiter that the holder of the lock notifies does not wake only to
-//!    wait again.
+//!    taken out has been notified, whatever its deadline. One that has already timed out is
+//!    skipped, and has not been notified.
+//! 6. Wake each waiter that has its lock on a copied stack; it takes the lock itself. Move the
+//!    other waiters to the queue of their lock ([`RawLock::requeue`]); releases of the lock let
+//!    them in one after the other. So a thousand waiters that are notified at once do not all wake
+//!    to compete for one lock, and a waiter that the holder of the lock notifies does not wake only
+//!    to wait again.
 //!
 //! No notification is lost. A waiter sets the word and is in the queue before it releases the lock.
 //! A notifier that has changed what the waiter waits for has held the lock after that. So it sees

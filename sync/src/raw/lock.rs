@@ -42,17 +42,16 @@
 //! No waiter starves. The queue is first in, first out. Only waiters that were taken out of the
 //! queue before join sharers ahead of it. A release that makes the lock free takes at least one
 //! waiter out of the queue, unless a woken waiter has yet to try; such a release only delays that
-//! waiter. A waiter that
-//! tries again and fails keeps the time at which it began to wait; after `GRANT_AFTER_MICROS` it
-//! does not have to try any more.
+//! waiter. A waiter that tries again and fails keeps the time at which it began to wait; after
+//! `GRANT_AFTER_MICROS` it does not have to try any more.
 //!
 //! A lock is granted only to waiters that have waited for so long, because a granted lock is held
 //! by a waiter that does not run yet. Suppose that all waiting sharers were granted it. The holder
 //! that lets them in then finds them there when it wants the lock for itself, a moment later, and
 //! waits; each of them finds it in the queue the next time, and waits as well. That goes on, with a
 //! switch for every three operations, on one processor, where no two of them would have to meet at
-//! all. (That made seven times the cost, with eight goroutines of which each twentieth
-//! operation was exclusive.)
+//! all. (That made seven times the cost, with eight goroutines of which each twentieth operation
+//! was exclusive.)
 //!
 //! Orderings: taking acquires and releasing releases, so that the next holder sees what was done
 //! under the lock. Sharers need no order between each other, but the next exclusive holder comes
