@@ -86,11 +86,12 @@ impl Frame {
     pub(super) fn is_internal(&self) -> bool {
         /// Where the sources of this crate lie, as far as the compiler was told.
         const OURS: &str = file!().split_at(file!().len() - "diag/frames.rs".len()).0;
-        const MODULES: [&str; 6] = [
+        const MODULES: [&str; 7] = [
             "narrowboat_runtime::",
             "narrowboat_chan::",
             "narrowboat_sync::",
             "narrowboat_net::",
+            "narrowboat_interpose::",
             "std::",
             "core::",
         ];

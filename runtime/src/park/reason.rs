@@ -56,11 +56,18 @@ pub enum Reason {
     /// A word of memory that another party changes: a lock of std's, `thread::park`, or what else is
     /// built on these.
     Futex,
+    /// A blocking function of the C library, which parks.
+    Libc,
     /// Its turn on its stack slot, which another goroutine holds while it waits for a word of memory.
     Slot,
 }
 
 impl Reason {
+    /// Whether the line that waits is not the caller's: code that knows nothing of Narrowboat waits.
+    pub(crate) fn is_below_foreign_code(self) -> bool {
+        matches!(self, Reason::Futex | Reason::Libc)
+    }
+
     pub(crate) const COUNT: usize = Reason::Slot as usize + 1;
     /// All of them, each where its number says.
     pub(crate) const ALL: [Reason; Reason::COUNT] = {
@@ -91,6 +98,7 @@ impl Reason {
             Never,
             Inspection,
             Futex,
+            Libc,
             Slot,
         ]
     };
