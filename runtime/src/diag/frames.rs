@@ -99,6 +99,9 @@ impl Frame {
         name == "syscall"
             || MODULES.iter().any(|module| name.starts_with(module))
             || self.at.contains(OURS)
+            // The crate that stands in front of libc, in the workspace and as it is published.
+            || self.at.contains("interpose/src/")
+            || self.at.contains("narrowboat-interpose-")
             // The standard library as it is delivered.
             || self.at.starts_with("/rustc/")
     }
