@@ -1,7 +1,8 @@
-//! What makes a goroutine a thread on its processor: the destructors and the end of its thread-locals
-//! ([`crate::locals`]), and waits in which its stack stays in place ([`crate::futex`]).
+//! What makes a goroutine a thread on its processor: the destructors and the end of its
+//! thread-locals ([`crate::locals`]), and waits in which its stack stays in place
+//! ([`crate::futex`]).
 //!
-//! Called by the running goroutine, which carries its processor.
+//! The running goroutine calls these functions; it is the carrier's code.
 
 use super::fork;
 use super::processor::{current_goroutine, may_suspend};
@@ -15,16 +16,17 @@ use std::panic::Location;
 use std::ptr::NonNull;
 use std::time::Instant;
 
-/// Notes a destructor that the calling goroutine registers, if that is for one of the goroutine's own
-/// thread-locals.
+/// Adds a destructor that the calling goroutine registers to its list, if it belongs to one of the
+/// goroutine's own thread-locals.
 ///
 /// # Safety
 /// The record is the calling goroutine's.
 pub(crate) unsafe fn add_destructor(goroutine: NonNull<Record>, destructor: Destructor) -> bool {
-    // What the list hangs on moves when the goroutine is put away, so the allocator must not park
-    // it here.
+    // The list is reached through thread-local bytes that move when the goroutine is copied out, so
+    // the allocator must not park here.
     let _native = Native::begin();
-    // SAFETY: the caller runs on this processor. No reference is held across a call that may switch.
+    // SAFETY: the caller runs on this processor. No reference is held across a call that may
+    // switch.
     unsafe {
         let resident = &(*Record::processor(goroutine).local.get()).resident;
         resident.contains(destructor.object.addr()) && {
@@ -34,11 +36,12 @@ pub(crate) unsafe fn add_destructor(goroutine: NonNull<Record>, destructor: Dest
     }
 }
 
-/// The last thing that a goroutine does with its thread-locals: they become a new thread's.
+/// The last thing that a goroutine does with its thread-locals: their bytes become those of a new
+/// thread.
 ///
 /// # Safety
-/// The record is the calling goroutine's, whose destructors have run. It uses no thread-local of the
-/// program's after this.
+/// The record is the calling goroutine's, and its destructors have run. It uses no thread-local of
+/// the program's after this.
 pub(super) unsafe fn end_thread_locals(goroutine: NonNull<Record>) {
     // SAFETY: the caller runs on this processor.
     unsafe { (*Record::processor(goroutine).local.get()).resident.end_of_owner() }
@@ -75,8 +78,8 @@ pub fn sleep_in_place(deadline: Instant) {
     unsafe { park_in_place(waiter, Some(deadline)) };
 }
 
-/// Parks the calling goroutine with its stack left in place until it goes on, even if others want the
-/// slot.
+/// Parks the calling goroutine and keeps its stack in place until it goes on, even if other
+/// goroutines need the slot.
 ///
 /// # Safety
 /// As for [`Waiter::park`]; the caller is a goroutine.
@@ -89,14 +92,14 @@ pub(crate) unsafe fn park_in_place(waiter: Waiter, deadline: Option<Instant>) ->
         let held = !(*record).home.is_own();
         sharing::note_wait_in_place((*record).origin.spawned_at(), held);
         if held {
-            (*local).slots.hold((*record).home);
+            (*local).slots.pin_occupant((*record).home);
         }
         let outcome = waiter.park(deadline);
         if held {
             let local = &mut *local;
-            // The queue may need room, and is the loop's as soon as something parks.
+            // The queue may need room, and the loop owns it as soon as something parks.
             let _native = Native::begin();
-            local.slots.release((*record).home, &mut local.ready);
+            local.slots.unpin_occupant((*record).home, &mut local.ready);
         }
         outcome
     }
