@@ -66,6 +66,10 @@
 //!
 #![doc = include_str!("../docs/rules.md")]
 
+// Nothing of it is called: it is there to be linked.
+#[cfg(feature = "interpose")]
+extern crate narrowboat_interpose as _;
+
 pub use narrowboat_chan as chan;
 pub use narrowboat_chan::{context, select, select_biased, time};
 pub use narrowboat_net as net;

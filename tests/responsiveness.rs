@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::{number_from_env, processor, program};
+use support::{block_natively, number_from_env, processor, program};
 
 const HOGS_FOR: Duration = Duration::from_secs(1);
 const AT_MOST: Duration = Duration::from_millis(400);
@@ -165,7 +165,7 @@ fn a_computing_goroutine_delays_only_its_own_processor() {
 
 #[test]
 fn a_native_blocking_call_delays_only_its_own_processor() {
-    others_go_on_beside("sleeps natively", || thread::sleep(HOGS_FOR));
+    others_go_on_beside("sleeps natively", || block_natively(HOGS_FOR));
 }
 
 /// Whether goroutines can move at all: to another processor, if there is one.
@@ -194,7 +194,7 @@ fn a_child_of_a_hog_starts_elsewhere() {
         return;
     }
     program(|| {
-        for (what, hog) in [("computes", compute as fn()), ("sleeps natively", || thread::sleep(HOGS_FOR))] {
+        for (what, hog) in [("computes", compute as fn()), ("sleeps natively", || block_natively(HOGS_FOR))] {
             let longest = children_of(hog, 3);
             eprintln!(
                 "the children of goroutines that {what} for {HOGS_FOR:?} started after {longest:?} at most"
@@ -271,7 +271,7 @@ fn goroutines_sent_to_the_processor_of_a_hog_start() {
         let hog = thread::spawn(move || {
             go!(move || {
                 begins.send(()).unwrap();
-                thread::sleep(HOGS_FOR);
+                block_natively(HOGS_FOR);
             })
         });
         begun.recv().unwrap();

@@ -34,6 +34,12 @@ pub mod stack;
 mod sys;
 mod time;
 
+/// For `narrowboat-interpose`, whose functions park where libc's block.
+#[doc(hidden)]
+pub mod as_thread {
+    pub use crate::sched::as_thread::{may_park, sleep_in_place};
+}
+
 pub use blocking::blocking;
 #[doc(hidden)]
 pub use blocking::waiting_for;

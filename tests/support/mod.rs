@@ -16,6 +16,13 @@ pub fn processor() -> u64 {
     unsafe { libc::pthread_self() }
 }
 
+/// Blocks the calling thread, in a goroutine too: by a system call of its own, which nothing of libc's stands for.
+pub fn block_natively(time: Duration) {
+    let time = libc::timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) };
+    // SAFETY: the time can be read, and the rest is not asked for.
+    unsafe { libc::syscall(libc::SYS_nanosleep, &time, std::ptr::null_mut::<libc::timespec>()) };
+}
+
 /// The size of a test: `release` with optimisation, `debug` without, both times `NARROWBOAT_TEST_SCALE` per cent.
 pub fn sized(release: usize, debug: usize) -> usize {
     let percent = number_from_env("NARROWBOAT_TEST_SCALE").unwrap_or(100);

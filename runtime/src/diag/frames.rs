@@ -87,11 +87,12 @@ impl Frame {
     pub(super) fn is_internal(&self) -> bool {
         /// The folder of this crate's sources, as the compiler was told.
         const OURS: &str = file!().split_at(file!().len() - "diag/frames.rs".len()).0;
-        const MODULES: [&str; 6] = [
+        const MODULES: [&str; 7] = [
             "narrowboat_runtime::",
             "narrowboat_chan::",
             "narrowboat_sync::",
             "narrowboat_net::",
+            "narrowboat_interpose::",
             "std::",
             "core::",
         ];
@@ -99,6 +100,9 @@ impl Frame {
         name == "syscall"
             || MODULES.iter().any(|module| name.starts_with(module))
             || self.at.contains(OURS)
+            // The crate that stands in front of libc, in the workspace and as it is published.
+            || self.at.contains("interpose/src/")
+            || self.at.contains("narrowboat-interpose-")
             // The standard library as it is distributed.
             || self.at.starts_with("/rustc/")
     }

@@ -74,7 +74,7 @@ impl<'a> Text<'a> {
             let longest = members.iter().map(|member| member.waiting_for).max().unwrap_or_default();
             writeln!(f, ": waiting for {}, for {}", key.reason.waits_for(), lasting(longest))?;
             self.things(f, members, sample)?;
-            if key.reason != Reason::Futex {
+            if !key.reason.is_below_foreign_code() {
                 writeln!(f, "    at      {}", key.waits_at)?;
             }
         }
@@ -233,14 +233,13 @@ fn lasting(duration: Duration) -> String {
 fn frames(f: &mut fmt::Formatter<'_>, backtrace: &Frames, key: &Key) -> fmt::Result {
     let frames = backtrace.named();
     let call = format!("{}:{}:", key.waits_at.file(), key.waits_at.line());
-    // A wait of std's has no line of the caller's. And a frame of the program's may be missing, for
-    // example without line tables.
-    let first = frames.iter().position(|frame| key.reason != Reason::Futex && frame.at.contains(&call));
+    // A wait of std's has no line of the caller's. And a frame of the program's may be missing, without
+    // line tables for one.
+    let foreign = key.reason.is_below_foreign_code();
+    let first = frames.iter().position(|frame| !foreign && frame.at.contains(&call));
     let first = first.or_else(|| frames.iter().position(|frame| !frame.is_internal()));
     let first = first.unwrap_or_default();
-    if key.reason == Reason::Futex
-        && let Some(called) = first.checked_sub(1).map(|called| &frames[called])
-    {
+    if foreign && let Some(called) = first.checked_sub(1).map(|called| &frames[called]) {
         writeln!(f, "    in      {}", called.name)?;
         if frames[..first].iter().any(|frame| frame.name.contains("mpmc") || frame.at.contains("/mpmc/")) {
             writeln!(
@@ -281,6 +280,7 @@ impl Reason {
             Reason::Never => "a message that never comes (never)",
             Reason::Inspection => "this dump",
             Reason::Futex => "a lock of std's, or an unpark",
+            Reason::Libc => "a function of the C library",
             Reason::Slot => "its stack slot, which another goroutine holds",
         }
     }

@@ -136,7 +136,7 @@ impl Findings {
         // SAFETY: by contract.
         let mut info = unsafe { processor.describe(record) };
         let mut backtrace = None;
-        if info.reason == Reason::Futex && self.paths < MAX_PATHS {
+        if info.reason.is_below_foreign_code() && self.paths < MAX_PATHS {
             self.paths += 1;
             // SAFETY: by contract.
             backtrace = unsafe { processor.backtrace_of(record) };

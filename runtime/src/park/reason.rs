@@ -56,12 +56,19 @@ pub enum Reason {
     /// A word of memory that another goroutine or thread changes: a lock of std's, `thread::park`,
     /// or what else is built on these.
     Futex,
+    /// A blocking function of the C library, which parks.
+    Libc,
     /// Its turn on its stack slot, which another goroutine holds while it waits for a word of
     /// memory.
     Slot,
 }
 
 impl Reason {
+    /// Whether the line that waits is not the caller's: code that knows nothing of Narrowboat waits.
+    pub(crate) fn is_below_foreign_code(self) -> bool {
+        matches!(self, Reason::Futex | Reason::Libc)
+    }
+
     pub(crate) const COUNT: usize = Reason::Slot as usize + 1;
     /// All reasons, each at the index that is its number.
     pub(crate) const ALL: [Reason; Reason::COUNT] = {
@@ -92,6 +99,7 @@ impl Reason {
             Never,
             Inspection,
             Futex,
+            Libc,
             Slot,
         ]
     };

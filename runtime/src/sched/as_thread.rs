@@ -4,12 +4,15 @@
 //!
 //! The running goroutine calls these functions; it is the carrier's code.
 
+use super::fork;
 use super::processor::{current_goroutine, may_suspend};
 use crate::goroutine::record::Record;
+use crate::locals::map;
 use crate::locals::private::Destructor;
 use crate::lock::Native;
-use crate::park::{Outcome, Waiter};
+use crate::park::{Outcome, Reason, Waiter};
 use crate::stack::sharing;
+use std::panic::Location;
 use std::ptr::NonNull;
 use std::time::Instant;
 
@@ -50,6 +53,29 @@ pub(crate) fn may_park_for(word: usize) -> bool {
     let Some(goroutine) = current_goroutine() else { return false };
     // SAFETY: the caller runs on this processor.
     unsafe { may_suspend(goroutine) && !(*Record::processor(goroutine).local.get()).resident.contains(word) }
+}
+
+/// Whether the calling code is a goroutine in which a blocking call of libc's may park.
+pub fn may_park() -> bool {
+    // With thread-locals that are shared, std's locks block threads, and one that is held across a
+    // park would block the thread that has to carry its holder on.
+    !Native::is_on()
+        && map::is_private()
+        && !fork::in_child()
+        // SAFETY: the caller runs on this processor.
+        && current_goroutine().is_some_and(|goroutine| unsafe { may_suspend(goroutine) })
+}
+
+/// Parks the calling goroutine until then, with its stack left in place.
+///
+/// # Panics
+/// If [`may_park`] would not say so.
+#[track_caller]
+pub fn sleep_in_place(deadline: Instant) {
+    assert!(may_park(), "this code cannot park");
+    let waiter = Waiter::begin(Reason::Libc, 0, Location::caller());
+    // SAFETY: the wait has just begun, and the caller is a goroutine. Nothing but the deadline ends it.
+    unsafe { park_in_place(waiter, Some(deadline)) };
 }
 
 /// Parks the calling goroutine and keeps its stack in place until it goes on, even if other
