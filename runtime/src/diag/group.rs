@@ -105,6 +105,9 @@ impl<'a> Text<'a> {
             )?,
         }
         let backtrace = sample.and_then(|sample| sample.backtrace.as_ref());
+        if key.reason.is_below_foreign_code() && key.path == 0 {
+            writeln!(f, "    in      (not looked up: there are too many of them)")?;
+        }
         backtrace.map_or(Ok(()), |backtrace| frames(f, backtrace, key))
     }
 

@@ -73,7 +73,11 @@ struct State {
     asker: Option<Waiter>,
 }
 
-struct Inspection(Mutex<State>);
+struct Inspection {
+    state: Mutex<State>,
+    /// From then on nothing waits for it, even if its asker has not had its turn since.
+    ends: Instant,
+}
 
 /// The inspection under way.
 static CURRENT: Mutex<Option<Arc<Inspection>>> = Mutex::new(None);
@@ -90,25 +94,28 @@ pub(crate) fn inspect(
     at: &'static Location<'static>,
 ) -> Findings {
     park::assert_may_park();
-    let deadline = Instant::now() + limit;
+    let begun = Instant::now();
     let inspection = loop {
         let mut current = lock(&CURRENT);
-        if current.is_none() {
+        let now = Instant::now();
+        if current.as_ref().is_none_or(|current| current.ends < now) {
             let findings = Findings {
                 silent: runtime.processors.all().map(|processor| processor.index).collect(),
                 ..Findings::default()
             };
             let state = State { findings, asker: None };
-            break current.insert(Arc::new(Inspection(Mutex::new(state)))).clone();
+            let inspection = Inspection { state: Mutex::new(state), ends: now + limit };
+            break current.insert(Arc::new(inspection)).clone();
         }
         drop(current);
-        if Instant::now() > deadline {
+        // Others were faster, again and again.
+        if now > begun + 4 * limit {
             return Findings::default();
         }
         crate::sleep(Duration::from_millis(1));
     };
     let asker = Waiter::begin(Reason::Inspection, 0, at);
-    lock(&inspection.0).asker = Some(asker);
+    lock(&inspection.state).asker = Some(asker);
     for processor in runtime.processors.all() {
         processor.inspect.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
@@ -117,12 +124,15 @@ pub(crate) fn inspect(
         }
     }
     // SAFETY: the handle is from the `begin` above, and has been published.
-    unsafe { asker.park(Some(deadline)) };
-    let mut state = lock(&inspection.0);
+    unsafe { asker.park(Some(inspection.ends)) };
+    let mut state = lock(&inspection.state);
     state.asker = None;
     let findings = std::mem::take(&mut state.findings);
     drop(state);
-    *lock(&CURRENT) = None;
+    let mut current = lock(&CURRENT);
+    if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &inspection)) {
+        *current = None;
+    }
     findings
 }
 
@@ -136,14 +146,19 @@ impl Findings {
         // SAFETY: by contract.
         let mut info = unsafe { processor.describe(record) };
         let mut backtrace = None;
-        if info.reason.is_below_foreign_code() && self.paths < MAX_PATHS {
+        let foreign = info.reason.is_below_foreign_code();
+        if foreign && self.paths < MAX_PATHS {
             self.paths += 1;
             // SAFETY: by contract.
             backtrace = unsafe { processor.backtrace_of(record) };
             info.path = backtrace.as_ref().map_or(0, Frames::path);
         }
         let key = info.key();
-        let first = self.samples.len() < MAX_SAMPLES && !self.samples.contains_key(&key);
+        // One backtrace does not stand for those whose paths are not known. And goroutines that came
+        // on many paths leave some samples to the others.
+        let most = if foreign { MAX_SAMPLES / 2 } else { MAX_SAMPLES };
+        let first =
+            self.samples.len() < most && !self.samples.contains_key(&key) && (!foreign || info.path != 0);
         if let Some(object) = info.identity()
             && !self.things.contains_key(&object)
             && (first || self.things.len() < MAX_THINGS)
@@ -171,7 +186,7 @@ impl Inspection {
     /// # Safety
     /// Called by the loop of the processor, between goroutines.
     unsafe fn answer(&self, processor: &'static Processor) {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         let state = &mut *state;
         let Some(expected) = state.findings.silent.iter().position(|&index| index == processor.index) else {
             return;

@@ -107,7 +107,7 @@ impl Reports {
         if blocked {
             say(format_args!("{}", text_of_blocked(thread, site, kept).trim_end()));
         } else if !self.ask(thread, site, kept) {
-            say(format_args!("{}", text(site, kept, false).trim_end()));
+            say_with_frames(text(site, kept, false));
         }
         true
     }
@@ -145,7 +145,7 @@ impl Reports {
         // By the time of the answer another goroutine may have been running there.
         let spawned_at = ANSWER.spawned_at.load(Ordering::Relaxed).cast_const();
         let answered = answered && std::ptr::eq(spawned_at, asked.site);
-        say(format_args!("{}", text(asked.site, asked.kept, answered).trim_end()));
+        say_with_frames(text(asked.site, asked.kept, answered));
         state.store(IDLE, Ordering::Relaxed);
         self.asked = None;
     }
@@ -227,7 +227,7 @@ fn text_of_blocked(thread: i32, site: &Location<'_>, kept: Duration) -> String {
 }
 
 /// The report about a goroutine that computes. `answered` if the answer is about it.
-fn text(site: &Location<'_>, kept: Duration, answered: bool) -> String {
+fn text(site: &Location<'_>, kept: Duration, answered: bool) -> (String, Frames) {
     let answer = &ANSWER;
     let name: Vec<u8> = answer.name[..answer.name_len.load(Ordering::Relaxed)]
         .iter()
@@ -246,12 +246,24 @@ fn text(site: &Location<'_>, kept: Duration, answered: bool) -> String {
     );
     let found = if answered { answer.found.load(Ordering::Relaxed) } else { 0 };
     let addresses = answer.frames[..found].iter().map(|frame| frame.load(Ordering::Relaxed)).collect();
-    let frames = Frames::of_interrupted(addresses).named();
-    frames::write_up_to_the_root(&mut text, &frames).expect("a string takes what is written");
+    let frames = Frames::of_interrupted(addresses);
     if !answered {
         text += "        it did not say in time where it is, so its frames were not looked at\n";
     } else if found == 0 {
         text += "        it is in a library now, so its frames were not looked at\n";
     }
-    text
+    (text, frames)
+}
+
+/// Says it, with names for the frames. That takes a lock, which a goroutine can hold while it is
+/// parked, so a thread of its own waits for that and not the monitor.
+fn say_with_frames((mut text, frames): (String, Frames)) {
+    let without = text.clone();
+    let named = move || {
+        frames::write_up_to_the_root(&mut text, &frames.named()).expect("a string takes what is written");
+        say(format_args!("{}", text.trim_end()));
+    };
+    if std::thread::Builder::new().name("narrowboat-report".into()).spawn(named).is_err() {
+        say(format_args!("{}", without.trim_end()));
+    }
 }

@@ -443,9 +443,12 @@ impl super::processor::Local {
     }
 
     fn has_work(&self) -> bool {
-        !self.has_nothing_to_run()
-            || !self.unstarted.is_empty()
-            || self.starting.as_ref().is_some_and(|starting| !starting.waits_for_a_stack())
+        // One that waits for a stack comes before those behind it.
+        let may_start = match &self.starting {
+            Some(starting) => !starting.waits_for_a_stack(),
+            None => !self.unstarted.is_empty(),
+        };
+        !self.has_nothing_to_run() || may_start
     }
 }
 

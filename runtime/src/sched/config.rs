@@ -145,7 +145,8 @@ impl Config {
 
     /// How many bytes deep a goroutine's stack may grow. Unset: `NARROWBOAT_MAX_STACK`, else 256
     /// MiB. More than 2 GiB counts as 2 GiB. Where the system refuses that much address space it is
-    /// halved until it fits.
+    /// halved until it fits. Up to a sixty-fourth of it keeps the stacks of a processor apart in the
+    /// caches.
     ///
     /// ```
     /// let config = narrowboat::Config::new().max_stack(16 << 20);

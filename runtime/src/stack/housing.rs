@@ -8,6 +8,7 @@ use super::scavenge::History;
 use super::sharing::{self, Housing};
 use super::sites::Build;
 use super::slots::{Live, Own, Slots, live_bytes};
+use crate::sys::memory;
 use std::panic::Location;
 use std::ptr;
 
@@ -34,6 +35,17 @@ impl Slots {
     /// # Errors
     /// What the goroutine lacks. The caller can try again.
     pub(crate) fn settle(
+        &mut self,
+        own: &mut Option<OwnStack>,
+        spawned_at: &'static Location<'static>,
+        decide: bool,
+    ) -> Result<Home, Lack> {
+        let settled = self.find_home(own, spawned_at, decide);
+        self.lacks_stack = settled == Err(Lack::Stack);
+        settled
+    }
+
+    fn find_home(
         &mut self,
         own: &mut Option<OwnStack>,
         spawned_at: &'static Location<'static>,
@@ -70,14 +82,18 @@ impl Slots {
         Ok(Home::of_slot(index))
     }
 
-    /// A stack that is in no slot, as large as the system has memory for.
+    /// A stack that is in no slot, as large as the system has memory for. Under a limit on address
+    /// space it leaves as much again, and what the allocator needs, to the rest of the program.
     fn stack_apart(&self) -> Option<OwnStack> {
+        const FOR_THE_PROGRAM: usize = 256 << 20;
         let mut size = self.geometry.largest();
         loop {
-            match OwnStack::take(size) {
-                Ok(own) => return Some(own),
-                Err(_) if size > MIN_APART => size = (size / 4).max(MIN_APART),
-                Err(_) => return None,
+            let pooled = OwnStack::take_pooled(size);
+            let fits = || memory::would_fit(2 * size + FOR_THE_PROGRAM);
+            match pooled.or_else(|| fits().then(|| OwnStack::new(size).ok()).flatten()) {
+                Some(own) => return Some(own),
+                None if size > MIN_APART => size = (size / 4).max(MIN_APART),
+                None => return None,
             }
         }
     }

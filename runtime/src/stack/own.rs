@@ -17,8 +17,12 @@ pub(crate) struct OwnStack {
 impl OwnStack {
     /// A stack of at least `size` bytes above a guard, perhaps a used one.
     pub(crate) fn take(size: usize) -> io::Result<OwnStack> {
-        let rounded = size.max(SMALLEST).checked_next_multiple_of(page_size());
-        rounded.and_then(pool::take).map_or_else(|| OwnStack::new(size), Ok)
+        OwnStack::take_pooled(size).map_or_else(|| OwnStack::new(size), Ok)
+    }
+
+    /// A used one, if there is one of this size.
+    pub(super) fn take_pooled(size: usize) -> Option<OwnStack> {
+        size.max(SMALLEST).checked_next_multiple_of(page_size()).and_then(pool::take)
     }
 
     /// A new stack.

@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::Relaxed};
 /// costs two pages, a share of a slot some hundred bytes.
 pub(crate) const PROBATION: u32 = 1024;
 
-/// Capacity of the table. Further sites share at once.
+/// Capacity of the table. The goroutines of further sites live alone, as nothing is learned of them.
 const SITES: usize = 4096;
 /// How many entries are tried for one site.
 const PROBES: usize = 16;
@@ -87,7 +87,7 @@ pub(crate) enum Housing {
 /// Called once for each that starts.
 #[inline]
 pub(crate) fn housing(at: &'static Location<'static>, probation: u32, decide: bool) -> Housing {
-    let Some(entry) = entry(at) else { return Housing::Shared };
+    let Some(entry) = entry(at) else { return Housing::Alone };
     match entry.known.load(Relaxed) {
         known if known & WAITS != 0 => Housing::Alone,
         known if known & SHARES != 0 => Housing::Shared,

@@ -142,6 +142,9 @@ pub(crate) struct Slots {
     pub(super) all_alone: bool,
     /// How many goroutines of a spawn site live alone before they share.
     pub(super) probation: u32,
+    /// Whether the last goroutine that was to start found no memory for a stack. Then the monitor
+    /// has the processor try again, as often as it has it look at its stacks.
+    pub(super) lacks_stack: bool,
     /// Goroutines that had their turn while their slot was held.
     pub(super) deferred: Vec<NonNull<Record>>,
     /// Where the next choice among crowded slots looks.
@@ -197,6 +200,7 @@ impl Slots {
             empty_reserve: Vec::new(),
             all_alone: geometry.all_alone,
             probation,
+            lacks_stack: false,
             deferred: Vec::new(),
             cursor: 0,
             own: Vec::new(),
@@ -461,7 +465,7 @@ impl Slots {
         for _ in 0..PART {
             // SAFETY: by contract.
             let Some(verdict) = (unsafe { self.visit(pass.next, pass.ran) }) else {
-                agreement.end(pass.settled);
+                agreement.end(pass.settled && !self.lacks_stack);
                 return;
             };
             pass.next += 1;
