@@ -352,9 +352,14 @@ fn a_crowd_is_a_few_lines() {
         support::eventually("all wait", || {
             narrowboat::stats().goroutines() > count && waiting(&dump()) >= count
         });
-        let start = Instant::now();
-        let dump = dump();
-        let stopped = start.elapsed();
+        // On a busy machine a processor may not answer in time, and is named as silent.
+        let (dump, stopped, start) = loop {
+            let start = Instant::now();
+            let dump = dump();
+            if dump.silent_processors().is_empty() {
+                break (dump, start.elapsed(), start);
+            }
+        };
         let text = dump.to_string();
         println!("{count} goroutines: seen in {stopped:.1?}, told in {:.1?}", start.elapsed() - stopped);
         assert!(text.contains(&format!("\n{count} goroutines (")), "{text}");
