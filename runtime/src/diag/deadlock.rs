@@ -103,7 +103,9 @@ impl Reason {
     pub(crate) fn is_external(self) -> bool {
         use Reason::*;
         match self {
-            Read | Write | Accept | Connect | Resolve | Blocking | Sleep | Readiness | Inspection => true,
+            Read | Write | Accept | Connect | Resolve | Blocking | Sleep | Libc | Readiness | Inspection => {
+                true
+            }
             Select => park::channels_reach_outside(),
             _ => false,
         }

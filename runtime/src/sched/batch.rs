@@ -289,6 +289,10 @@ impl Processor {
             Err(lack) => {
                 if lack == Lack::Stack {
                     report_no_stacks();
+                    // What has arrived stands behind it, and is no reason to run again.
+                    while !self.arrivals.is_empty() {
+                        let _ = self.arrivals.steal_batch(&local.unstarted);
+                    }
                 }
                 local.starting = Some(Starting { task, id, origin, since, decided, lacks: Some(lack) });
                 None

@@ -11,12 +11,22 @@ use super::slots::{Live, Own, Slots, live_bytes};
 use crate::sys::memory;
 use std::panic::Location;
 use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How many slots of the reserve are opened for goroutines that are only plump.
 const RESERVED_FOR_PLUMP: usize = 64;
 
 /// The minimum size of a stack apart from the slots.
 const MIN_APART: usize = 256 << 10;
+
+/// Whether the system had no memory for the last stack that was wanted. A hint: it spares idle
+/// processors the newcomers of others, which they could not start either.
+static MEMORY_IS_SHORT: AtomicBool = AtomicBool::new(false);
+
+/// Whether the system has lately had no memory for a stack.
+pub(crate) fn memory_is_short() -> bool {
+    MEMORY_IS_SHORT.load(Ordering::Relaxed)
+}
 
 /// Why a goroutine cannot start yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,7 +51,11 @@ impl Slots {
         decide: bool,
     ) -> Result<Home, Lack> {
         let settled = self.find_home(own, spawned_at, decide);
-        self.lacks_stack = settled == Err(Lack::Stack);
+        let lacks_stack = settled == Err(Lack::Stack);
+        if lacks_stack != self.lacks_stack {
+            self.lacks_stack = lacks_stack;
+            MEMORY_IS_SHORT.store(lacks_stack, Ordering::Relaxed);
+        }
         settled
     }
 
