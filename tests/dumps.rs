@@ -387,10 +387,12 @@ fn a_wait_for_a_lock_of_stds_is_shown_with_the_callers_line() {
             .map(|name| {
                 let mutex = mutex.clone();
                 let (tell, told) = chan::bounded(1);
-                let waiter = go(name, move || {
+                // On stacks of their own, so that none keeps another from running in any mode.
+                let waiter = Builder::new().name(name).own_stack(1 << 18).spawn(move || {
                     tell.send(std::thread::current()).unwrap();
                     if name == "parks" { park() } else { lock(&mutex) }
                 });
+                let waiter = waiter.unwrap();
                 (waiter, told.recv().unwrap())
             })
             .collect();

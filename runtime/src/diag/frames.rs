@@ -76,6 +76,11 @@ impl Frames {
     }
 }
 
+/// Gives back what has been read of the program to name frames: some megabytes.
+pub(super) fn forget_symbols() {
+    backtrace::clear_symbol_cache();
+}
+
 impl Frame {
     /// Whether this function calls the goroutine's closure. If it was inlined, only its file shows
     /// that.

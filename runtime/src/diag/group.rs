@@ -54,6 +54,7 @@ impl<'a> Text<'a> {
         if self.dump.threads.len() > MAX_THREADS {
             writeln!(f, "\n{} further threads wait", self.dump.threads.len() - MAX_THREADS)?;
         }
+        frames::forget_symbols();
         Ok(())
     }
 

@@ -262,6 +262,7 @@ fn say_with_frames((mut text, frames): (String, Frames)) {
     let named = move || {
         frames::write_up_to_the_root(&mut text, &frames.named()).expect("a string takes what is written");
         say(format_args!("{}", text.trim_end()));
+        frames::forget_symbols();
     };
     if std::thread::Builder::new().name("narrowboat-report".into()).spawn(named).is_err() {
         say(format_args!("{}", without.trim_end()));
