@@ -94,7 +94,7 @@ pub fn go<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Work<T> 
     }
 }
 
-impl<T> Work<T> {
+impl<T: Send + 'static> Work<T> {
     pub fn join(self) -> T {
         self.try_join().unwrap_or_else(|panic| resume_unwind(panic))
     }
@@ -121,7 +121,8 @@ impl<T> Work<T> {
     pub fn try_join(self) -> std::thread::Result<T> {
         match self {
             Work::Goroutine(handle) => handle.join(),
-            Work::Thread(handle) => handle.join(),
+            // On the pool: in a goroutine std's join would block the processor, and what the thread waits for may be there.
+            Work::Thread(handle) => narrowboat_runtime::blocking(move || handle.join()),
         }
     }
 }
