@@ -413,3 +413,46 @@ fn a_wait_for_a_lock_of_stds_is_shown_with_the_callers_line() {
         }
     });
 }
+
+/// Where more wait for locks of std's than are looked at one by one, a backtrace stands only for
+/// those that came the same way.
+#[test]
+fn a_backtrace_does_not_stand_for_goroutines_that_came_another_way() {
+    #[inline(never)]
+    fn here(lock: &std::sync::Mutex<()>) {
+        drop(lock.lock());
+        std::hint::black_box(1);
+    }
+    #[inline(never)]
+    fn there(lock: &std::sync::Mutex<()>) {
+        drop(lock.lock());
+        std::hint::black_box(2);
+    }
+    const COUNT: usize = 3000;
+    program(|| {
+        let mutex = Arc::new(std::sync::Mutex::new(()));
+        let guard = mutex.lock();
+        let waiters: Vec<_> = (0..COUNT)
+            .map(|n| {
+                let mutex = mutex.clone();
+                // On stacks of their own, so that none keeps another from running in any mode.
+                let builder = Builder::new().own_stack(1 << 16);
+                builder.spawn(move || if n % 2 == 0 { here(&mutex) } else { there(&mutex) }).unwrap()
+            })
+            .collect();
+        let waiting = |dump: &narrowboat::Dump| {
+            dump.goroutines().iter().filter(|goroutine| !goroutine.is_woken()).count()
+        };
+        support::eventually("all wait", || waiting(&dump()) >= COUNT);
+        let text = dump().to_string();
+        assert!(text.contains("    in      (not looked up"), "{text}");
+        for function in ["here", "there"] {
+            let groups = text.split("\n\n").filter(|group| group.contains(&format!("      {function}  at ")));
+            let counts = groups.map(|group| group.split(' ').next().unwrap().parse::<usize>().unwrap());
+            let counts: Vec<_> = counts.collect();
+            assert!(counts.len() == 1 && counts[0] <= COUNT / 2, "{counts:?} of {function}: {text}");
+        }
+        drop(guard);
+        waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
+    });
+}
