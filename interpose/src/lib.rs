@@ -7,7 +7,8 @@
 //!
 //! # What is guaranteed
 //! - Outside of goroutines, before `main`, in a forked child, on the system stack and in a goroutine
-//!   that must not park now, a call goes to libc's own function.
+//!   that must not park now, a sleep goes to libc's own `clock_nanosleep`, and a join to its
+//!   `pthread_join`.
 //! - The goroutine's stack stays where it is during the wait, because sound code may have lent it.
 //! - Return values, `errno` and what is written are libc's. Differences are named at each function.
 //!

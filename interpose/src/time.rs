@@ -75,15 +75,14 @@ extern "C" fn usleep(micros: c_uint) -> c_int {
     unsafe { nanosleep(&request, ptr::null_mut()) }
 }
 
-/// How many seconds are left, if a signal has ended the sleep.
+/// How many whole seconds are left, if a signal has ended the sleep.
 extern "C" fn sleep(seconds: c_uint) -> c_uint {
     let request = timespec { tv_sec: seconds.into(), tv_nsec: 0 };
     let mut rest = timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the request can be read, and the rest be written.
     match unsafe { nanosleep(&request, &mut rest) } {
         0 => 0,
-        // To the next whole second, as glibc has it.
-        _ => rest.tv_sec as c_uint + c_uint::from(rest.tv_nsec >= 500_000_000),
+        _ => rest.tv_sec as c_uint,
     }
 }
 

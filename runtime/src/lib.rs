@@ -13,8 +13,8 @@
 //! `thread::current()` of its own, and parks where a thread would block in one of std's locks. The
 //! rules of the `narrowboat` crate have the exceptions.
 
-// The hidden modules are for the crates of Narrowboat that block: channels, locks and sockets wait in `park`, the
-// netpoller plugs into `sched::poller`.
+// The hidden modules are for the crates of Narrowboat that block: channels, locks and sockets wait
+// in `park`, the netpoller plugs into `sched::poller`, and `interpose` uses `as_thread`.
 
 mod arch;
 mod blocking;
