@@ -4,7 +4,7 @@
 //! clients list                    what is there
 //! clients run [NAME...]           all at full scale, and a table in Markdown
 //! clients check [NAME...]         the same with 50 callers, as a test
-//! clients soak SECONDS            all at once, while the servers restart
+//! clients soak SECONDS [threads]  all at once, while the servers restart
 //! ```
 //! `--callers N`, `--calls N`, `--limit SECONDS` and `--mode goroutines|threads` go with the first two.
 
@@ -51,7 +51,7 @@ fn command(arguments: &[String]) -> Result<bool, Failure> {
         }
         "run" => report(&arguments[1..], usize::MAX, usize::MAX, 120),
         "check" => report(&arguments[1..], 50, 5, 60),
-        "soak" => soak::run(argument(1)?.parse()?),
+        "soak" => soak::run(argument(1)?.parse()?, argument(2).unwrap_or("goroutines").parse()?),
 
         // The processes that the others start.
         "serve" => {
@@ -67,7 +67,7 @@ fn command(arguments: &[String]) -> Result<bool, Failure> {
             measure::run(argument(1)?, argument(2)?.parse()?, argument(3)?.parse()?, argument(4)?.parse()?)?;
             Ok(true)
         }
-        "soak-clients" => soak::clients(argument(1)?.parse()?, &arguments[2..]),
+        "soak-clients" => soak::clients(argument(1)?.parse()?, argument(2)?.parse()?, &arguments[3..]),
         other => Err(format!("there is no command {other}").into()),
     }
 }

@@ -271,11 +271,17 @@ impl Running {
         addresses.join(" ")
     }
 
-    /// Ends it, its connections included.
-    fn end(&mut self) {
+    /// Ends it, its connections included: in an orderly way, or at once.
+    fn end(&mut self, orderly: bool) {
         let Some(mut child) = self.child.take() else { return };
-        // PostgreSQL ends its connections at this one, and waits for their ends at the other.
-        signal(&child, if self.server == Server::Postgres { libc::SIGINT } else { libc::SIGTERM });
+        // PostgreSQL waits for its connections' ends at SIGTERM, and leaves processes behind at SIGKILL.
+        let number = match (self.server, orderly) {
+            (Server::Postgres, true) => libc::SIGINT,
+            (Server::Postgres, false) => libc::SIGQUIT,
+            (_, true) => libc::SIGTERM,
+            (_, false) => libc::SIGKILL,
+        };
+        signal(&child, number);
         if !ends_within(&mut child, Duration::from_secs(20)) {
             // It has not been waited for, so the number is still its own.
             let _ = child.kill();
@@ -283,9 +289,13 @@ impl Running {
         }
     }
 
-    pub fn restart(&mut self) -> Result<(), Failure> {
-        self.end();
-        self.begin()
+    /// How long it took to end, and how long to start.
+    pub fn restart(&mut self, orderly: bool) -> Result<(Duration, Duration), Failure> {
+        let start = Instant::now();
+        self.end(orderly);
+        let ended = start.elapsed();
+        self.begin()?;
+        Ok((ended, start.elapsed() - ended))
     }
 
     pub fn server(&self) -> Server {
@@ -295,7 +305,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.end();
+        self.end(true);
     }
 }
 

@@ -1,4 +1,4 @@
-//! All clients at once in one process, on goroutines, while the servers are restarted.
+//! All clients at once in one process, while the servers are restarted.
 
 use crate::crates::{ALL, Client, Setting};
 use crate::measure::{raise_descriptors, status};
@@ -15,7 +15,7 @@ const CALLERS: usize = 16;
 const LONGEST: Duration = Duration::from_secs(45);
 
 /// Starts the servers and the process with the clients, and restarts each server twice.
-pub fn run(seconds: u64) -> Result<bool, Failure> {
+pub fn run(seconds: u64, mode: Mode) -> Result<bool, Failure> {
     let chosen: Vec<&Client> = ALL.iter().filter(|client| client.fails.is_none()).collect();
     let mut servers = Servers::start(&wanted(&chosen))?;
     let mut names = Vec::new();
@@ -25,7 +25,7 @@ pub fn run(seconds: u64) -> Result<bool, Failure> {
             None => names.push(client.name),
         }
     }
-    let mut arguments = vec!["soak-clients".to_string(), seconds.to_string()];
+    let mut arguments = vec!["soak-clients".to_string(), seconds.to_string(), mode.name().to_string()];
     arguments.extend(names.into_iter().map(String::from));
     let start = Instant::now();
     let mut child = servers.command(&arguments)?.spawn()?;
@@ -42,8 +42,15 @@ pub fn run(seconds: u64) -> Result<bool, Failure> {
                 std::thread::sleep(Duration::from_millis(20));
             }
             let server = &mut servers.running[index];
-            println!("{:>4} s  {} restarts", start.elapsed().as_secs(), server.server().name());
-            server.restart()?;
+            let at = start.elapsed().as_secs();
+            // First in an orderly way, then at once.
+            let (end, begin) = server.restart(round == 1)?;
+            println!(
+                "{at:>6}  {} ends within {:.1} s, and starts within {:.1} s",
+                server.server().name(),
+                end.as_secs_f64(),
+                begin.as_secs_f64()
+            );
         }
     }
     let left = (Duration::from_secs(seconds) + 2 * LONGEST).saturating_sub(start.elapsed());
@@ -110,7 +117,7 @@ fn caller(open: &Open, tally: &Tally, index: usize, start: Instant, stop: &Atomi
             }
         }
         tally.since[index].store(0, Relaxed);
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(200));
     }
     tally.left.fetch_sub(1, Relaxed);
 }
@@ -120,15 +127,17 @@ fn descriptors() -> usize {
 }
 
 /// The process with the clients.
-pub fn clients(seconds: u64, names: &[String]) -> Result<bool, Failure> {
+pub fn clients(seconds: u64, mode: Mode, names: &[String]) -> Result<bool, Failure> {
     raise_descriptors();
-    narrowboat::Config::new().workers(2).start()?;
+    if mode == Mode::Goroutines {
+        narrowboat::Config::new().workers(2).start()?;
+    }
     let stop = Arc::new(AtomicBool::new(false));
     let start = Instant::now();
     let mut tallies: Vec<Arc<Tally>> = Vec::new();
     for name in names {
         let client = crate::crates::find(name).ok_or("no such client")?;
-        let setting = Setting { mode: Mode::Goroutines, addresses: Addresses };
+        let setting = Setting { mode, addresses: Addresses };
         let open = client.prepare.ok_or("built without it")?(&setting)?;
         let tally = Arc::new(Tally {
             name: client.name,
@@ -143,7 +152,7 @@ pub fn clients(seconds: u64, names: &[String]) -> Result<bool, Failure> {
         tallies.push(tally.clone());
         for index in 0..CALLERS {
             let (open, tally, stop) = (open.clone(), tally.clone(), stop.clone());
-            narrowboat::spawn(move || caller(&open, &tally, index, start, &stop));
+            mode.spawn(move || caller(&open, &tally, index, start, &stop));
         }
     }
 
@@ -224,7 +233,7 @@ pub fn clients(seconds: u64, names: &[String]) -> Result<bool, Failure> {
             fail(format!("threads grew from {} to {}", before.2, last.2));
         }
     }
-    if !good {
+    if !good && mode == Mode::Goroutines {
         eprintln!("{}", narrowboat::dump());
     }
     // What waits still is abandoned.
