@@ -14,7 +14,7 @@ pub fn serve(ports: &[u16], files: &Path) -> Result<(), Failure> {
         let servers = [
             listen(http, |stream| answer_http(stream).map_err(Failure::from))?,
             listen(smtp, |stream| answer_smtp(stream).map_err(Failure::from))?,
-            listen(tls, move |stream| accept(stream))?,
+            listen(tls, accept)?,
         ];
         for server in servers {
             server.join().map_err(|_| "a server has panicked")?;

@@ -32,6 +32,9 @@ pub struct Setting {
     pub addresses: crate::servers::Addresses,
 }
 
+/// What is done once in a process.
+pub type Prepare = fn(&Setting) -> Result<Open, Failure>;
+
 pub struct Client {
     /// What it is called on the command line.
     pub name: &'static str,
@@ -45,7 +48,7 @@ pub struct Client {
     /// Why it is known not to work on goroutines.
     pub fails: Option<&'static str>,
     /// None if the program was built without its C library, whose name is in `library`.
-    pub prepare: Option<fn(&Setting) -> Result<Open, Failure>>,
+    pub prepare: Option<Prepare>,
     pub library: &'static str,
 }
 
@@ -65,7 +68,7 @@ const PLAIN: Client = Client {
 macro_rules! with {
     ($feature:literal, $function:path) => {{
         #[cfg(feature = $feature)]
-        let function: Option<fn(&Setting) -> Result<Open, Failure>> = Some($function);
+        let function: Option<Prepare> = Some($function);
         #[cfg(not(feature = $feature))]
         let function = None;
         function
