@@ -4,7 +4,8 @@
 //! clients list                    what is there
 //! clients run [NAME...]           all at full scale, and a table in Markdown
 //! clients check [NAME...]         the same with 50 callers, as a test
-//! clients soak SECONDS [threads]  all at once, while the servers restart
+//! clients soak SECONDS [goroutines|threads [NAME...]]
+//!                                 all at once, while the servers restart
 //! ```
 //! `--callers N`, `--calls N`, `--limit SECONDS` and `--mode goroutines|threads` go with the first two.
 
@@ -51,7 +52,11 @@ fn command(arguments: &[String]) -> Result<bool, Failure> {
         }
         "run" => report(&arguments[1..], usize::MAX, usize::MAX, 120),
         "check" => report(&arguments[1..], 50, 5, 60),
-        "soak" => soak::run(argument(1)?.parse()?, argument(2).unwrap_or("goroutines").parse()?),
+        "soak" => soak::run(
+            argument(1)?.parse()?,
+            argument(2).unwrap_or("goroutines").parse()?,
+            arguments.get(3..).unwrap_or_default(),
+        ),
 
         // The processes that the others start.
         "serve" => {

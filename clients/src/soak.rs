@@ -15,8 +15,12 @@ const CALLERS: usize = 16;
 const LONGEST: Duration = Duration::from_secs(45);
 
 /// Starts the servers and the process with the clients, and restarts each server twice.
-pub fn run(seconds: u64, mode: Mode) -> Result<bool, Failure> {
-    let chosen: Vec<&Client> = ALL.iter().filter(|client| client.fails.is_none()).collect();
+pub fn run(seconds: u64, mode: Mode, only: &[String]) -> Result<bool, Failure> {
+    let is_wanted = |client: &&Client| match only {
+        [] => client.fails.is_none(),
+        only => only.iter().any(|name| name == client.name),
+    };
+    let chosen: Vec<&Client> = ALL.iter().filter(is_wanted).collect();
     let mut servers = Servers::start(&wanted(&chosen))?;
     let mut names = Vec::new();
     for client in chosen {

@@ -260,8 +260,16 @@ pub const ALL: &[Client] = &[
     Client {
         name: "rayon",
         package: "rayon",
+        work: "`par_iter` over 10,000 numbers, in `narrowboat::blocking` on goroutines",
+        prepare: Some(rayon::blocking),
+        ..PLAIN
+    },
+    Client {
+        name: "rayon-outside",
+        package: "rayon",
         work: "`par_iter` over 10,000 numbers",
-        prepare: Some(rayon::sum),
+        fails: Some("lends a word of the caller's thread-locals to its workers"),
+        prepare: Some(rayon::outside),
         ..PLAIN
     },
     Client {

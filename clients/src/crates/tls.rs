@@ -22,7 +22,9 @@ pub fn lines(setting: &Setting) -> Result<Open, Failure> {
             let line = format!("line {n} of {id}\n");
             stream.get_mut().write_all(line.as_bytes())?;
             let mut answer = String::new();
-            stream.read_line(&mut answer)?;
+            if stream.read_line(&mut answer)? == 0 {
+                return Err("the server has ended the connection".into());
+            }
             expect(answer, line)
         }))
     }))
