@@ -81,6 +81,7 @@ pub const ALL: &[Client] = &[
         package: "redis",
         work: "SET and GET, a connection each",
         needs: &[Server::Redis],
+        calls: 100,
         prepare: Some(redis::set_and_get),
         ..PLAIN
     },
@@ -90,6 +91,7 @@ pub const ALL: &[Client] = &[
         work: "RPUSH to a peer that waits in BLPOP, and BLPOP of its answer",
         needs: &[Server::Redis],
         callers: 500,
+        calls: 50,
         prepare: Some(redis::blpop),
         ..PLAIN
     },
@@ -98,6 +100,7 @@ pub const ALL: &[Client] = &[
         package: "mysql",
         work: "a prepared SELECT with SLEEP(0.01), a connection each",
         needs: &[Server::Mariadb],
+        calls: 50,
         prepare: Some(mysql::connections),
         ..PLAIN
     },
@@ -134,6 +137,7 @@ pub const ALL: &[Client] = &[
         package: "ureq",
         work: "GET that takes 10 ms, from `localhost`, an agent each",
         needs: &[Server::Own],
+        calls: 50,
         prepare: Some(ureq::get),
         ..PLAIN
     },
@@ -142,6 +146,7 @@ pub const ALL: &[Client] = &[
         package: "reqwest",
         work: "GET that takes 10 ms, one `blocking::Client` for all",
         needs: &[Server::Own],
+        calls: 100,
         prepare: Some(reqwest::get),
         ..PLAIN
     },
@@ -150,6 +155,7 @@ pub const ALL: &[Client] = &[
         package: "curl",
         work: "GET that takes 10 ms by libcurl (C), a handle each",
         needs: &[Server::Own],
+        calls: 100,
         prepare: with!("libcurl", curl::get),
         library: "libcurl",
         ..PLAIN
@@ -159,6 +165,7 @@ pub const ALL: &[Client] = &[
         package: "rusqlite",
         work: "INSERT and SELECT by libsqlite3 (C) in one file, a connection each",
         callers: 100,
+        calls: 200,
         prepare: with!("libsqlite3", rusqlite::rows),
         library: "libsqlite3",
         ..PLAIN
@@ -167,6 +174,7 @@ pub const ALL: &[Client] = &[
         name: "r2d2-sqlite",
         package: "r2d2",
         work: "SELECT by libsqlite3 on a pool of 10 connections",
+        calls: 500,
         prepare: with!("libsqlite3", r2d2::sqlite),
         library: "libsqlite3",
         ..PLAIN
@@ -178,7 +186,17 @@ pub const ALL: &[Client] = &[
         needs: &[Server::Postgres],
         callers: 200,
         calls: 5,
+        fails: Some("waits by parking_lot, so natively, and keeps those that have connections from running"),
         prepare: Some(r2d2::postgres),
+        ..PLAIN
+    },
+    Client {
+        name: "r2d2-blocking",
+        package: "r2d2",
+        work: "the same, with `get` in `narrowboat::blocking` on goroutines",
+        needs: &[Server::Postgres],
+        callers: 200,
+        prepare: Some(r2d2::blocking),
         ..PLAIN
     },
     Client {
@@ -195,6 +213,7 @@ pub const ALL: &[Client] = &[
         package: "native-tls",
         work: "a handshake by OpenSSL (C) over `std::net::TcpStream`, then echoed lines",
         needs: &[Server::Own],
+        calls: 200,
         prepare: with!("libssl", tls::lines),
         library: "libssl",
         ..PLAIN
@@ -204,7 +223,7 @@ pub const ALL: &[Client] = &[
         package: "std",
         work: "`std::process::Command`: 16 KiB through `cat` by pipes",
         callers: 200,
-        calls: 10,
+        calls: 25,
         prepare: Some(process::cat),
         ..PLAIN
     },
@@ -212,6 +231,7 @@ pub const ALL: &[Client] = &[
         name: "echo",
         package: "std",
         work: "`std::net`: a server with a goroutine or thread for each connection, and its callers",
+        calls: 200,
         prepare: Some(echo::echo),
         ..PLAIN
     },
@@ -219,6 +239,7 @@ pub const ALL: &[Client] = &[
         name: "crossbeam-channel",
         package: "crossbeam-channel",
         work: "question and answer with a peer, by channels without capacity",
+        calls: 500,
         prepare: Some(channels::crossbeam),
         ..PLAIN
     },
@@ -226,6 +247,7 @@ pub const ALL: &[Client] = &[
         name: "flume",
         package: "flume",
         work: "question and answer with a peer, by channels without capacity",
+        calls: 500,
         prepare: Some(channels::flume),
         ..PLAIN
     },
@@ -243,7 +265,7 @@ pub const ALL: &[Client] = &[
         name: "parking_lot",
         package: "parking_lot",
         work: "a mutex for all that is held for some instructions",
-        calls: 1000,
+        calls: 5000,
         prepare: Some(locks::short),
         ..PLAIN
     },
@@ -261,6 +283,7 @@ pub const ALL: &[Client] = &[
         name: "rayon",
         package: "rayon",
         work: "`par_iter` over 10,000 numbers, in `narrowboat::blocking` on goroutines",
+        calls: 100,
         prepare: Some(rayon::blocking),
         ..PLAIN
     },
@@ -276,6 +299,7 @@ pub const ALL: &[Client] = &[
         name: "tracing",
         package: "tracing",
         work: "a span that is current across a sleep of 1 ms, with `tracing-subscriber`",
+        calls: 500,
         prepare: Some(tracing::spans),
         ..PLAIN
     },

@@ -2,7 +2,7 @@
 
 use super::Setting;
 use crate::servers::Server;
-use crate::work::{Failure, Open, PATIENCE, expect};
+use crate::work::{Failure, Mode, Open, PATIENCE, expect};
 use postgres::{Client, Config, NoTls};
 use r2d2::{ManageConnection, Pool};
 use std::sync::Arc;
@@ -42,15 +42,39 @@ impl ManageConnection for Clients {
     }
 }
 
+fn pool(setting: &Setting) -> Result<Pool<Clients>, Failure> {
+    let clients = Clients(super::postgres::config(setting.addresses.of(Server::Postgres)?)?);
+    Ok(Pool::builder().max_size(50).connection_timeout(PATIENCE).build(clients)?)
+}
+
+fn ask(client: &mut Client, n: usize) -> Result<(), Failure> {
+    let row = client.query_one("SELECT $1::int8 + 1, pg_sleep(0.01)", &[&(n as i64)])?;
+    expect(row.try_get::<_, i64>(0)?, n as i64 + 1)
+}
+
 /// A caller that has a connection waits for the server, while others wait for a connection.
 pub fn postgres(setting: &Setting) -> Result<Open, Failure> {
-    let clients = Clients(super::postgres::config(setting.addresses.of(Server::Postgres)?)?);
-    let pool = Pool::builder().max_size(50).connection_timeout(PATIENCE).build(clients)?;
+    let pool = pool(setting)?;
+    Ok(Arc::new(move |_| {
+        let pool = pool.clone();
+        Ok(Box::new(move |n| ask(&mut *pool.get()?, n)))
+    }))
+}
+
+/// The same, but a goroutine asks for its connection on the pool of threads behind
+/// `narrowboat::blocking`.
+pub fn blocking(setting: &Setting) -> Result<Open, Failure> {
+    let (pool, mode) = (pool(setting)?, setting.mode);
     Ok(Arc::new(move |_| {
         let pool = pool.clone();
         Ok(Box::new(move |n| {
-            let row = pool.get()?.query_one("SELECT $1::int8 + 1, pg_sleep(0.01)", &[&(n as i64)])?;
-            expect(row.try_get::<_, i64>(0)?, n as i64 + 1)
+            let mut client = if mode == Mode::Goroutines {
+                let pool = pool.clone();
+                narrowboat::blocking(move || pool.get())?
+            } else {
+                pool.get()?
+            };
+            ask(&mut client, n)
         }))
     }))
 }
