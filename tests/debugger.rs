@@ -1,13 +1,11 @@
 //! Goroutines in gdb, of a real process and of a core file of it.
 
-mod support;
-
 use narrowboat::chan::{Receiver, Sender, bounded};
 use narrowboat::{Builder, JoinHandle};
+use narrowboat_testing::{eventually, tool};
 use std::io::Write;
 use std::process::Command;
 use std::time::Duration;
-use support::tool;
 
 const SLEEPERS: u64 = 6;
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/gdb/narrowboat.py");
@@ -84,7 +82,7 @@ fn the_program() {
             go(format!("sleeper {n}"), move || goes_down(n, &rx))
         })
         .collect();
-    support::eventually("they wait", || {
+    eventually("they wait", || {
         narrowboat::dump().goroutines().iter().filter(|goroutine| !goroutine.is_woken()).count() as u64
             == SLEEPERS
     });

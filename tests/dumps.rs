@@ -1,16 +1,14 @@
 //! What a dump says of channels, selects, locks, sockets and the rest.
 
-mod support;
-
 use narrowboat::chan::{self, Select, after, bounded, never, unbounded};
 use narrowboat::context::{background, with_cancel, with_timeout};
 use narrowboat::net::{TcpListener, TcpStream, UdpSocket, unix::UnixStream};
 use narrowboat::sync::{Barrier, Condvar, Mutex, RwLock, Semaphore, WaitGroup};
 use narrowboat::{Builder, JoinHandle, dump, select};
+use narrowboat_testing::{eventually, program, sized};
 use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use support::program;
 
 fn go<T: Send + 'static>(name: &str, f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     Builder::new().name(name).spawn(f).unwrap()
@@ -339,7 +337,7 @@ fn threads_that_wait_are_shown_as_well() {
 
 #[test]
 fn a_crowd_is_a_few_lines() {
-    let count = support::sized(1_000_000, 50_000);
+    let count = sized(1_000_000, 50_000);
     program(move || {
         let (tx, rx) = bounded::<()>(0);
         for _ in 0..count {
@@ -349,9 +347,7 @@ fn a_crowd_is_a_few_lines() {
         let waiting = |dump: &narrowboat::Dump| {
             dump.goroutines().iter().filter(|goroutine| !goroutine.is_woken()).count()
         };
-        support::eventually("all wait", || {
-            narrowboat::stats().goroutines() > count && waiting(&dump()) >= count
-        });
+        eventually("all wait", || narrowboat::stats().goroutines() > count && waiting(&dump()) >= count);
         let start = Instant::now();
         let dump = dump();
         let stopped = start.elapsed();

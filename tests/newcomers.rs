@@ -1,12 +1,10 @@
 //! How goroutines that have not started, and those that have, share one processor.
 
-mod support;
-
 use narrowboat::{Config, chan, spawn, yield_now};
+use narrowboat_testing::program;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use support::program;
 
 /// One worker and one processor for all tests of this file, which take turns.
 fn alone(test: impl FnOnce() + Send + 'static) {

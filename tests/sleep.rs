@@ -1,11 +1,9 @@
 //! Sleeping for no time, until a time that has passed, and for longer than anybody lives. One test, so that the CPU time
 //! of the process is its own.
 
-mod support;
-
 use narrowboat::{Builder, go};
+use narrowboat_testing::program;
 use std::time::{Duration, Instant};
-use support::program;
 
 /// CPU time that the process has used.
 fn cpu_time() -> Duration {

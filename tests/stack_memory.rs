@@ -1,28 +1,22 @@
 //! Stacks that were deep once give their memory back, also when nothing else happens any more; and then nothing at all
 //! happens. Memory and threads are counted for the whole process, so each body runs in a process of its own.
 
-mod support;
-
 use narrowboat::{Builder, Config, chan, go};
+use narrowboat_testing::{assert_passed, in_child_with};
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::again;
 
-const BODY: &str = "NARROWBOAT_TEST_BODY";
 const MIB: usize = 1 << 20;
 
 /// Runs the calling test again in a new process; there it returns false, and the caller goes on.
 fn in_a_process_of_its_own(test: &str) -> bool {
-    let outside = std::env::var_os(BODY).is_none();
-    if outside {
-        // Stacks of 256 KiB, which goroutines have of their own, are never deep.
-        again(test, &[(BODY, "1"), ("NARROWBOAT_STACKS", "shared")]);
-    }
-    outside
+    // Stacks of 256 KiB, which goroutines have of their own, are never deep.
+    let output = in_child_with(test, &[("NARROWBOAT_STACKS", "shared")]);
+    output.inspect(|output| assert_passed(output, 1)).is_some()
 }
 
 /// Whether the runtime is told to give everything back at every park, which leaves nothing to see here.

@@ -1,10 +1,11 @@
 //! Nothing happens, and nothing is done. A program of its own, because processor time is counted for the
 //! whole process.
 
-mod common;
+mod loopback;
 
-use common::{bounded, go, moment, pair};
+use loopback::pair;
 use narrowboat_net::unix::UnixDatagram;
+use narrowboat_testing::{bounded, one_site::go, settle};
 use std::io::Read;
 use std::net::Shutdown;
 use std::time::Duration;
@@ -43,7 +44,7 @@ fn idle_connections_cost_no_processor_time() {
                 assert_eq!((&mut &*other).read(&mut [0; 8]).unwrap(), 0);
             }
         }
-        moment();
+        settle();
         let before = processor_time();
         std::thread::sleep(Duration::from_secs(1));
         let used = processor_time() - before;
@@ -58,7 +59,7 @@ fn idle_connections_cost_no_processor_time() {
                 .collect::<Vec<_>>(),
         );
         for reader in readers {
-            assert_eq!(reader.join().unwrap(), 0);
+            assert_eq!(reader.join(), 0);
         }
     });
 }
@@ -76,13 +77,13 @@ fn a_datagram_that_waits_for_room_costs_no_processor_time() {
         let blocked = sender.try_clone().unwrap();
         let to = path.clone();
         let waiting = go(move || blocked.send_to(b"x", to));
-        moment();
+        settle();
         let before = processor_time();
         std::thread::sleep(Duration::from_secs(1));
         let used = processor_time() - before;
         assert!(used < Duration::from_millis(100), "{used:?} in a second");
         receiver.recv(&mut [0; 1]).unwrap();
-        assert_eq!(waiting.join().unwrap().unwrap(), 1);
+        assert_eq!(waiting.join().unwrap(), 1);
         std::fs::remove_file(&path).unwrap();
     });
 }

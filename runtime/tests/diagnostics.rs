@@ -1,9 +1,7 @@
 //! What a program says about itself when it is asked, or when it can never go on: read from real processes.
 
-mod common;
-
-use common::{in_child, in_child_with};
 use narrowboat_runtime::{Builder, dump, park, run, sleep, spawn, stats};
+use narrowboat_testing::{in_child, in_child_with};
 use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::panic::Location;

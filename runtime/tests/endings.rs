@@ -1,9 +1,7 @@
 //! How a process ends, or does not: stack overflows, panics, foreign faults, credentials.
 
-mod common;
-
-use common::{in_child, in_child_with};
 use narrowboat_runtime::{Builder, Config, run, sleep, spawn, stack, yield_now};
+use narrowboat_testing::{in_child, in_child_with};
 use std::hint::black_box;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Output;

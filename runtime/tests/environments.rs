@@ -3,9 +3,8 @@
 //! Each runs in a process of its own. What the system does not let the test set up is said on the real stderr, which
 //! the test harness does not capture.
 
-mod common;
-
 use narrowboat_runtime::{Builder, Config, num_goroutines, run, sleep, spawn, stack, yield_now};
+use narrowboat_testing::{assert_passed, sized};
 use std::fs;
 use std::hint::black_box;
 use std::io::{Read, Write};
@@ -20,10 +19,10 @@ const MIB: usize = 1 << 20;
 
 #[track_caller]
 fn succeeds(output: &Output) {
-    assert!(output.status.success(), "{}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(out.contains("1 passed"), "{out}");
-    if let Some(skipped) = err.lines().find(|line| line.starts_with("SKIPPED")) {
+    assert_passed(output, 1);
+    if let Some(skipped) =
+        String::from_utf8_lossy(&output.stderr).lines().find(|line| line.starts_with("SKIPPED"))
+    {
         let _ = writeln!(std::io::stderr(), "{skipped}");
     }
 }
@@ -31,17 +30,11 @@ fn succeeds(output: &Output) {
 /// What the environment does to stacks is seen where goroutines share them.
 fn in_child_with(name: &str, variables: &[(&str, &str)]) -> Option<std::process::Output> {
     let all = [&[("NARROWBOAT_STACKS", "shared")], variables].concat();
-    common::in_child_with(name, &all)
+    narrowboat_testing::in_child_with(name, &all)
 }
 
 fn in_child(name: &str) -> Option<std::process::Output> {
     in_child_with(name, &[])
-}
-
-/// `release` with optimisation, `debug` without, both times `NARROWBOAT_TEST_SCALE` per cent.
-fn sized(release: usize, debug: usize) -> usize {
-    let percent = std::env::var("NARROWBOAT_TEST_SCALE").map_or(100, |text| text.parse().unwrap());
-    (if cfg!(debug_assertions) { debug } else { release } * percent / 100).max(1)
 }
 
 fn limit(resource: u32, value: u64) {
