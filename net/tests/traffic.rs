@@ -97,7 +97,7 @@ fn connections_that_come_and_go_never_get_what_is_not_theirs() {
             .collect();
 
         let stop = Arc::new(AtomicBool::new(false));
-        let steady: Vec<_> = (0..4)
+        let steady: Vec<_> = (0..4_u64)
             .map(|number| {
                 let (mut one, other) = pair();
                 let stop = Arc::clone(&stop);
