@@ -13,10 +13,12 @@ use std::time::{Duration, Instant};
 const MIB: usize = 1 << 20;
 
 /// Runs the calling test again in a new process; there it returns false, and the caller goes on.
+#[track_caller]
 fn in_a_process_of_its_own(test: &str) -> bool {
     // Stacks of 256 KiB, which goroutines have of their own, are never deep.
-    let output = in_child_with(test, &[("NARROWBOAT_STACKS", "shared")]);
-    output.inspect(|output| assert_passed(output, 1)).is_some()
+    let Some(output) = in_child_with(test, &[("NARROWBOAT_STACKS", "shared")]) else { return false };
+    assert_passed(&output, 1);
+    true
 }
 
 /// Whether the runtime is told to give everything back at every park, which leaves nothing to see here.

@@ -13,7 +13,7 @@
 //! | `auto_traits` | whether a type is `Send` and `Sync` |
 //!
 //! The environment variables `NARROWBOAT_TEST_ON`, `NARROWBOAT_TEST_SCALE` and `NARROWBOAT_REQUIRE_TOOLS` control the
-//! tests: see [`On::from_env`], [`scaled`] and [`tool`].
+//! tests: see [`on()`], [`scaled`] and [`tool`].
 //!
 //! Unit tests inside `narrowboat-runtime` cannot use this crate: it links the runtime as a library, and a program can
 //! contain the runtime only once.
@@ -36,5 +36,5 @@ pub use fork::{FORKED, fork, works_in_fork};
 pub use limit::{LONG, bounded, eventually, program, within};
 pub use on::{On, Stack, Work, body, go, join_all, on, one_site, own_stacks, waits};
 pub use pause::{ms, pause, settle};
-pub use process::{again, all_again, alone, assert_passed, in_child, in_child_with, this_binary, tool};
+pub use process::{again, all_again, assert_passed, in_child, in_child_with, this_binary, tool};
 pub use size::{number_from_env, scaled, sized};

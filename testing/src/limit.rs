@@ -1,6 +1,6 @@
 //! How long a test may take. A program that hangs fails its test.
 
-use crate::{On, ms, on, pause};
+use crate::{On, Stack, ms, on, pause};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,7 @@ pub fn bounded(f: impl FnOnce() + Send + 'static) {
 impl On {
     /// Runs `f` as the body of a test, for at most two minutes. As a goroutine it shares its stack.
     pub fn bounded(self, f: impl FnOnce() + Send + 'static) {
-        within(Duration::from_secs(120), move || self.body(crate::Stack::Shared, f));
+        within(Duration::from_secs(120), move || self.body(f, Stack::Shared));
     }
 }
 

@@ -39,21 +39,8 @@ pub enum Stack {
 }
 
 impl On {
-    /// What `NARROWBOAT_TEST_ON` says: `threads`, `both` (or unset) or `goroutines`.
-    #[track_caller]
-    pub fn from_env() -> On {
-        match std::env::var("NARROWBOAT_TEST_ON").as_deref() {
-            Ok("threads") => On::Threads,
-            Ok("both") | Err(VarError::NotPresent) => On::Both,
-            Ok("goroutines") => On::Goroutines,
-            other => {
-                panic!("NARROWBOAT_TEST_ON is {other:?}: set it to threads, both or goroutines, or unset it")
-            }
-        }
-    }
-
     /// Runs the body of a test. All bodies of a process have one spawn site.
-    pub fn body(self, stack: Stack, test: impl FnOnce() + Send + 'static) {
+    pub fn body(self, test: impl FnOnce() + Send + 'static, stack: Stack) {
         if self != On::Goroutines {
             return test();
         }
@@ -111,15 +98,22 @@ impl On {
     }
 }
 
-/// What `NARROWBOAT_TEST_ON` says: short for [`On::from_env`].
+/// What `NARROWBOAT_TEST_ON` says: `threads`, `both` (or unset) or `goroutines`.
 #[track_caller]
 pub fn on() -> On {
-    On::from_env()
+    match std::env::var("NARROWBOAT_TEST_ON").as_deref() {
+        Ok("threads") => On::Threads,
+        Ok("both") | Err(VarError::NotPresent) => On::Both,
+        Ok("goroutines") => On::Goroutines,
+        other => {
+            panic!("NARROWBOAT_TEST_ON is {other:?}: set it to threads, both or goroutines, or unset it")
+        }
+    }
 }
 
 /// Runs the body of a test, on what `NARROWBOAT_TEST_ON` says.
 pub fn body(test: impl FnOnce() + Send + 'static, stack: Stack) {
-    on().body(stack, test);
+    on().body(test, stack);
 }
 
 /// Starts work beside the caller, on what `NARROWBOAT_TEST_ON` says. The spawn site is the caller's line, as in a program.

@@ -15,7 +15,7 @@ pub fn this_binary() -> Command {
 }
 
 /// The calling test binary, to be run again with the test `test` alone.
-pub fn alone(test: &str) -> Command {
+fn alone(test: &str) -> Command {
     let mut command = this_binary();
     command.args(["--exact", test, "--test-threads=1"]);
     command
