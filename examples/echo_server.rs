@@ -8,10 +8,11 @@ use narrowboat::{go, time};
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
-/// Returns when the client has closed its half, or with what broke the connection.
+/// Returns when the client has closed its half, or with the error that broke the connection.
 fn echo(mut stream: TcpStream) -> io::Result<()> {
-    // On the heap, not on the stack: a parked goroutine is as large as its live stack. It starts small because
-    // most connections are idle most of the time, and grows for those that send a lot.
+    // On the heap, not on the stack: a parked goroutine is as large as its live stack. It starts
+    // small, because most connections are idle most of the time, and grows on connections that send
+    // a lot.
     let mut buffer = vec![0; 256];
     loop {
         let received = stream.read(&mut buffer)?;
@@ -33,11 +34,12 @@ fn serve(address: String) -> io::Result<()> {
         match listener.accept() {
             Ok((stream, _peer)) => {
                 pause = Duration::from_millis(10);
-                // A connection that breaks is its client's business.
+                // A broken connection concerns only its client.
                 go!(move || drop(echo(stream)));
             }
             Err(error) => {
-                // Out of descriptors, most likely. Those that are open are served on; some of them will close.
+                // Most likely the process has no descriptors left. Open connections are still
+                // served, and some of them will close.
                 eprintln!("cannot accept: {error}; trying again in {pause:?}");
                 time::sleep(pause);
                 pause = (2 * pause).min(Duration::from_millis(100));

@@ -1,8 +1,9 @@
-//! A million goroutines, all parked in a receive; then every one is woken and adds its message to a sum.
+//! A million goroutines, all parked in a receive. Then each is woken, and adds its message to a
+//! sum.
 //!
 //!     cargo run --release --example million -- 1000000
 //!
-//! Memory is what the kernel says this process holds: resident pages plus page tables.
+//! Memory is what the kernel reports for this process: resident pages plus page tables.
 
 use narrowboat::{chan, go, time};
 use std::io::{IsTerminal, Write, stderr};
@@ -10,7 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// What the goroutines report to. A wake-up orders nothing here, hence the release and acquire below.
+/// The counts that the goroutines update. A wake-up does not order these accesses, hence the
+/// release and acquire below.
 #[derive(Default)]
 struct Tally {
     receiving: AtomicUsize,
@@ -29,7 +31,7 @@ fn main() {
     }
 }
 
-/// Runs the whole program with `count` goroutines; says whether their answer was right.
+/// Runs the whole program with `count` goroutines. Returns whether their sum was right.
 fn million(count: usize) -> bool {
     let tally = Arc::new(Tally::default());
     let (numbers, inbox) = chan::unbounded::<u64>();
@@ -45,7 +47,7 @@ fn million(count: usize) -> bool {
             let number = inbox.recv().expect("one number for each");
             tally.sum.fetch_add(number, Ordering::Relaxed);
             if tally.finished.fetch_add(1, Ordering::AcqRel) + 1 == count {
-                all_done.send(()).expect("main waits");
+                all_done.send(()).expect("the main goroutine holds the receiver");
             }
         });
         progress.show(i + 1);
@@ -61,10 +63,10 @@ fn million(count: usize) -> bool {
     let woken = Instant::now();
     let mut progress = Progress::new("woken", count);
     for number in 1..=count {
-        numbers.send(number as u64).expect("main holds a receiver");
+        numbers.send(number as u64).expect("the main goroutine holds a receiver");
         progress.show(number);
     }
-    done.recv().expect("main holds a sender");
+    done.recv().expect("the main goroutine holds a sender");
     let wake_time = woken.elapsed();
     println!("woken and finished in {wake_time:.2?} ({} ns each)", wake_time.as_nanos() / count as u128);
 
@@ -83,7 +85,8 @@ fn memory_in_bytes() -> u64 {
     (kibibytes("VmRSS:") + kibibytes("VmPTE:")) * 1024
 }
 
-/// A line on stderr: rewritten at each percent on a terminal, added at each tenth elsewhere.
+/// A progress line on stderr. On a terminal it is rewritten at each percent, elsewhere one is added
+/// at each tenth.
 struct Progress {
     what: &'static str,
     total: usize,
@@ -103,7 +106,7 @@ impl Progress {
         }
         let (start, end) =
             if self.terminal { ("\r", if done == self.total { "\n" } else { "" }) } else { ("", "\n") };
-        // Progress is a courtesy: nobody reading it is no reason to stop.
+        // A failed write of the progress line is no reason to stop.
         let _ = write!(stderr(), "{start}{} {done} of {}{end}", self.what, self.total);
     }
 }

@@ -1,8 +1,10 @@
-//! A TCP relay: whoever connects to LISTEN talks to TARGET. Half-close passes through, and so does back-pressure: what one
-//! side does not read is not read from the other either.
+//! A TCP relay: it connects every client of LISTEN to TARGET. Half-close passes through, and so
+//! does back-pressure: if one side does not read, nothing is read from the other side.
 //!
 //!     cargo run --release --example proxy -- 127.0.0.1:9000 127.0.0.1:8080
-//!     curl -i http://127.0.0.1:9000/             in a second terminal, if something serves HTTP at port 8080
+//!     curl -i http://127.0.0.1:9000/
+//!
+//! The second command is for another terminal, with an HTTP server at port 8080.
 
 use narrowboat::net::{TcpListener, TcpStream};
 use narrowboat::{go, time};
@@ -13,8 +15,8 @@ use std::time::Duration;
 
 /// Copies one direction until its end, and passes the end on.
 fn copy(mut from: &TcpStream, mut to: &TcpStream) -> io::Result<()> {
-    // One buffer and no queue: nothing more is read before this is written. On the heap, because a parked goroutine is as
-    // large as its live stack (std's `io::copy` would keep 8 KiB there).
+    // One buffer and no queue: nothing more is read before this is written. On the heap, because a
+    // parked goroutine is as large as its live stack (std's `io::copy` would keep 8 KiB there).
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let received = from.read(&mut buffer)?;
@@ -25,7 +27,8 @@ fn copy(mut from: &TcpStream, mut to: &TcpStream) -> io::Result<()> {
     }
 }
 
-/// [`copy`], and if the connection breaks on one side, it is cut on both: each would wait for the other for ever.
+/// Runs [`copy`]. If the connection breaks on one side, closes both sides, because each would wait
+/// for the other for ever.
 fn relay(from: &TcpStream, to: &TcpStream) {
     if copy(from, to).is_err() {
         let _ = from.shutdown(Shutdown::Both);
@@ -39,7 +42,7 @@ fn serve(client: TcpStream, target: &str) -> io::Result<()> {
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let (there, back) = ((client.clone(), server.clone()), (server, client));
-    // Two goroutines, one for each direction; both sides are closed when both have ended.
+    // Two goroutines, one for each direction. Both sides are closed when both have ended.
     go!(move || relay(&there.0, &there.1));
     relay(&back.0, &back.1);
     Ok(())
@@ -59,7 +62,8 @@ fn listen(address: &str, target: Arc<str>) -> io::Result<()> {
                 });
             }
             Err(error) => {
-                // Out of descriptors, most likely. Those that are open are served on; some of them will close.
+                // Most likely the process has no descriptors left. Open connections are still
+                // served, and some of them will close.
                 eprintln!("cannot accept: {error}; trying again");
                 time::sleep(Duration::from_millis(50));
             }

@@ -1,4 +1,4 @@
-//! The prime sieve: every prime is a goroutine that lets through what it does not divide.
+//! The prime sieve: each prime is a goroutine that passes on the numbers that it does not divide.
 //!
 //!     cargo run --release --example sieve -- 2000        prints 17389, the 2,000th prime
 
@@ -21,7 +21,8 @@ fn filter(prime: u64, numbers: Receiver<u64>, survivors: Sender<u64>) {
     }
 }
 
-/// The `nth` prime. When it is known the last receiver is dropped, and the chain ends link by link.
+/// Computes the `nth` prime. Then the last receiver is dropped, and the goroutines end one after
+/// the other.
 fn sieve(nth: usize) -> u64 {
     let (tx, mut numbers) = chan::bounded(0);
     go!(generate(tx));

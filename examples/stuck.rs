@@ -1,4 +1,4 @@
-//! Four programs that get stuck, each in a way of its own. `docs/diagnostics/stuck.md` shows what they print.
+//! Four programs that get stuck. `docs/diagnostics/stuck.md` shows what they print.
 //!
 //! ```sh
 //! cargo run --example stuck pipeline       # or: wakeup, receiver, mutexes
@@ -26,8 +26,8 @@ fn go<T: Send + 'static>(name: &str, f: impl FnOnce() -> T + Send + 'static) -> 
     Builder::new().name(name).spawn(f).expect("a shared stack")
 }
 
-/// The main goroutine wants to have sent all numbers before it takes the first answer. The squarer, meanwhile, does not take
-/// another number before its last answer has found a place.
+/// The main goroutine sends all numbers before it takes the first answer. But the squarer takes no
+/// further number before there is room for its last answer.
 fn pipeline() {
     let (numbers, to_square) = bounded::<u64>(2);
     let (squares, answers) = bounded::<u64>(2);
@@ -45,7 +45,7 @@ fn square(numbers: Receiver<u64>, squares: Sender<u64>) {
     }
 }
 
-/// The waiter looks whether it must wait, and only then takes the lock to do so. In between everything has happened.
+/// The waiter decides to wait before it takes the lock. The notification comes in between.
 fn lost_wakeup() {
     let ready = Arc::new((Mutex::new(false), Condvar::new()));
     let waiter = go("waiter", {
@@ -65,7 +65,7 @@ fn lost_wakeup() {
     waiter.join().unwrap();
 }
 
-/// Nobody takes the errors, but somebody keeps the receiver; so the workers that have one wait for ever.
+/// No goroutine takes the errors, but the receiver is kept: the workers with errors wait for ever.
 fn forgotten_receiver() {
     let (errors, error_log) = bounded::<String>(0);
     let workers: Vec<_> = (0..8)
@@ -86,7 +86,7 @@ fn work(n: u64, errors: Sender<String>) {
     }
 }
 
-/// Each has one account and wants the other.
+/// Each goroutine holds the lock of one account and waits for the other.
 fn mutex_cycle() {
     let (mine, yours) = (Arc::new(Mutex::new(100)), Arc::new(Mutex::new(100)));
     let pay = go("pay", {

@@ -1,9 +1,9 @@
-//! Sends back what it receives, over TLS: rustls on top of our stream, as it would be on top of std's.
+//! Sends back what it receives, over TLS: rustls on top of Narrowboat's stream, as on top of std's.
 //!
 //!     cargo run --release --example tls_echo -- 127.0.0.1:7443
 //!     openssl s_client -quiet -connect 127.0.0.1:7443            in a second terminal
 //!
-//! It makes a certificate for `localhost` and signs it itself. Another one is given as files in PEM:
+//! It makes a self-signed certificate for `localhost`. Another certificate is given as PEM files:
 //!
 //!     cargo run --release --example tls_echo -- 127.0.0.1:7443 certificate.pem key.pem
 
@@ -17,9 +17,9 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Returns when the client has ended the session, or with what broke it.
+/// Returns when the client has ended the session, or with the error that broke it.
 fn echo(stream: TcpStream, config: Arc<ServerConfig>) -> io::Result<()> {
-    // The handshake takes place in the first read. Until it is over the client is nobody, and has so long to become one.
+    // Limits every read, also the first, in which the handshake takes place.
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     let session = ServerConnection::new(config).map_err(io::Error::other)?;
     let mut stream = StreamOwned::new(session, stream);
@@ -29,7 +29,8 @@ fn echo(stream: TcpStream, config: Arc<ServerConfig>) -> io::Result<()> {
         match stream.read(&mut buffer) {
             Ok(0) => break,
             Ok(received) => stream.write_all(&buffer[..received])?,
-            // Gone without a word of farewell, as many clients do. Nothing is left to be said to it.
+            // The client has closed without `close_notify`, as many clients do. There is nothing
+            // left to send.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
             Err(error) => return Err(error),
         }
@@ -53,7 +54,8 @@ fn serve(address: &str, config: ServerConfig) -> io::Result<()> {
                 });
             }
             Err(error) => {
-                // Out of descriptors, most likely. Those that are open are served on; some of them will close.
+                // Most likely the process has no descriptors left. Open connections are still
+                // served, and some of them will close.
                 eprintln!("cannot accept: {error}; trying again");
                 time::sleep(Duration::from_millis(50));
             }

@@ -1,4 +1,4 @@
-//! A chat room over WebSocket: what one says, all hear.
+//! A chat room over WebSocket: every guest gets the messages of every other guest.
 //!
 //!     cargo run --release --example websocket_chat -- 127.0.0.1:9001
 //!
@@ -7,9 +7,10 @@
 //!     s = new WebSocket("ws://127.0.0.1:9001"); s.onmessage = m => console.log(m.data)
 //!     s.send("hello")
 //!
-//! Three kinds of goroutine, joined by channels: a reader and a writer for each guest, and the room, which owns the list of
-//! guests, so that nothing needs a lock. The room never waits for a guest: one whose outbox is full has not read for a long
-//! while and is shown the door, so a slow reader stalls nobody.
+//! There are three kinds of goroutine, connected by channels: a reader and a writer for each guest,
+//! and the room. The room owns the list of guests, so no lock is needed. It never waits for a
+//! guest: if an outbox is full, its guest has not read for a long time, and the room disconnects
+//! it. So a slow reader delays no other guest.
 
 use narrowboat::chan::{self, Receiver, Sender};
 use narrowboat::net::{TcpListener, TcpStream};
@@ -24,11 +25,11 @@ use tungstenite::protocol::frame::coding::{Data, OpCode};
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Message, WebSocket};
 
-/// Frames that may wait for one guest.
+/// How many frames may wait for one guest.
 const OUTBOX: usize = 256;
 const MAX_MESSAGE: usize = 64 * 1024;
 
-/// Bytes for a guest's socket, whole frames. Shared, because all guests get the same.
+/// Whole frames for a guest's socket. Shared, because all guests get the same bytes.
 type Bytes = Arc<[u8]>;
 
 enum Event {
@@ -61,7 +62,7 @@ fn room(events: Receiver<Event>) {
         guests.retain(|_, guest| {
             let keeps_up = guest.outbox.try_send(frame.clone()).is_ok();
             if !keeps_up {
-                // Ends its reader, which then says that it has left.
+                // Ends its reader, which then reports that the guest has left.
                 let _ = guest.stream.shutdown(Shutdown::Both);
             }
             keeps_up
@@ -69,7 +70,7 @@ fn room(events: Receiver<Event>) {
     }
 }
 
-/// Encoded once for everybody: what a server sends is not masked.
+/// Encodes a frame once for all guests, because frames of a server are not masked.
 fn text_frame(text: &str) -> Bytes {
     let frame = Frame::message(text.to_owned(), OpCode::Data(Data::Text), true);
     let mut bytes = Vec::new();
@@ -77,9 +78,9 @@ fn text_frame(text: &str) -> Bytes {
     bytes.into()
 }
 
-/// What the WebSocket of a guest reads from and writes to. Reads come from the socket. Writes (its answers to pings and to a
-/// farewell) go through the outbox like all else, or they would fall between the bytes of a frame that the writer is
-/// writing.
+/// The stream under the WebSocket of a guest. Reads come from the socket. Writes (answers to pings
+/// and to a close) go through the outbox like all frames. Otherwise their bytes would land inside a
+/// frame that the writer is writing.
 struct Halves {
     stream: Arc<TcpStream>,
     outbox: Sender<Bytes>,
@@ -106,7 +107,7 @@ impl Write for Halves {
 fn welcome(id: u64, stream: TcpStream, events: &Sender<Event>) -> tungstenite::Result<()> {
     stream.set_nodelay(true)?;
     stream.set_write_timeout(Some(Duration::from_secs(60)))?;
-    // Whoever does not even greet is not waited for. Afterwards guests may be silent as long as they like.
+    // Limits the handshake. Afterwards a guest may be silent for any time.
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let config = WebSocketConfig::default()
         .read_buffer_size(4 * 1024)
@@ -123,7 +124,7 @@ fn welcome(id: u64, stream: TcpStream, events: &Sender<Event>) -> tungstenite::R
     let socket = stream.clone();
     go!(move || {
         if write(&socket, &frames).is_err() {
-            // The reader is told as well.
+            // This also ends the reader.
             let _ = socket.shutdown(Shutdown::Both);
         }
     });
@@ -143,7 +144,7 @@ fn welcome(id: u64, stream: TcpStream, events: &Sender<Event>) -> tungstenite::R
     result
 }
 
-/// The goroutine that writes to a guest, until nobody has a way into the outbox any more.
+/// The goroutine that writes to a guest, until all senders of the outbox are dropped.
 fn write(mut stream: &TcpStream, frames: &Receiver<Bytes>) -> io::Result<()> {
     for frame in frames {
         stream.write_all(&frame)?;
@@ -154,7 +155,8 @@ fn write(mut stream: &TcpStream, frames: &Receiver<Bytes>) -> io::Result<()> {
 fn serve(address: &str) -> io::Result<()> {
     let listener = TcpListener::bind(address)?;
     println!("listening on {}", listener.local_addr()?);
-    // Bounded: if the room has too much to do, the readers wait, and so do those who talk too much.
+    // Bounded: if the room has too much to do, the readers wait, and guests that send too much
+    // wait, too.
     let (events, inbox) = chan::bounded(128);
     go!(room(inbox));
     for id in 1.. {
@@ -162,7 +164,8 @@ fn serve(address: &str) -> io::Result<()> {
             match listener.accept() {
                 Ok((stream, _peer)) => break stream,
                 Err(error) => {
-                    // Out of descriptors, most likely. Those that are open are served on; some of them will close.
+                    // Most likely the process has no descriptors left. Open connections are still
+                    // served, and some of them will close.
                     eprintln!("cannot accept: {error}; trying again");
                     time::sleep(Duration::from_millis(50));
                 }

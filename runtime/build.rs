@@ -18,7 +18,7 @@ fn main() {
     let arch = std::env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
     if (os.as_str(), arch.as_str()) != ("linux", "x86_64") {
         println!(
-            "cargo::error=Narrowboat runs on Linux on x86-64 so far, not on {os} on {arch}: a port adds one file \
+            "cargo::error=Narrowboat runs on Linux on x86-64 so far, not on {os} on {arch}: a port adds one folder \
              to runtime/src/arch/ and one folder to runtime/src/sys/."
         );
     }

@@ -1,7 +1,9 @@
 //! Goroutines, channels and blocking-style sockets for Rust.
 //!
-//! Narrowboat runs plain blocking code on goroutines: [`go!`] starts one for a few hundred bytes, [`chan`] and
-//! [`select!`] join them together, and the sockets in [`net`] park a goroutine where std's would block a thread.
+//! Narrowboat runs plain blocking code on goroutines. [`go!`] starts one for a few hundred bytes,
+//! [`chan`] and [`select!`] let goroutines communicate, and the sockets in [`net`] park a goroutine
+//! where std's would block a thread.
+//! std's would block a thread.
 //!
 //! ```
 //! use narrowboat::{chan, go};
@@ -20,8 +22,9 @@
 //! }
 //! ```
 //!
-//! Everything works from plain threads, too; there it blocks the thread. The runtime starts by itself at first use,
-//! sized by the machine, the environment ([`Config`]) or the program.
+//! Everything works from plain threads, too; a call that would park a goroutine blocks the thread.
+//! The runtime starts by itself at first use. The machine, the environment or the program
+//! ([`Config`]) set its size.
 //!
 //! # Modules and pages
 //!
@@ -47,21 +50,25 @@
 //! # Stacks
 //!
 //! There is no stack size to choose. A goroutine may go 256 MiB deep ([`Config::max_stack`]), any
-//! code may run on its stack, C too, and no function pays for a check. While it is parked it costs
-//! a record of 128 bytes and a copy of what is alive on its stack, mostly 100 to 250 bytes:
+//! code may run on its stack, C too, and no function pays for a check. A parked goroutine costs a
+//! record of 128 bytes and a copy of what is alive on its stack, mostly 100 to 250 bytes:
 //! goroutines share a few large stacks, and are copied out and in, to the same addresses, when they
 //! take turns. Memory that one deep call has left behind goes back to the system within seconds.
 //!
 //! Bytes that are alive across a blocking call are what a goroutine costs, so a large buffer is
 //! better on the heap; goroutines that park with 8 KiB or more get stacks to themselves where there
-//! is room. And nothing else may point into a parked goroutine's stack: see below, and
+//! is room. Nothing else may point into a parked goroutine's stack: see below, and
 //! [`Builder::own_stack`].
 //!
-//! For recursion beyond any limit there is [`stack::maybe_grow`], for code that insists on its
-//! thread's own stack [`stack::on_system_stack`]. A goroutine that runs off its stack is reported
-//! with its name, the line that spawned it and its last frames.
+//! For recursion beyond any limit there is [`stack::maybe_grow`]. For code that needs its thread's
+//! own stack there is [`stack::on_system_stack`]. If a goroutine overflows its stack, a report
+//! gives its name, the line that spawned it and its last frames.
 //!
 #![doc = include_str!("../docs/rules.md")]
+
+// Nothing of it is called: it is there to be linked.
+#[cfg(feature = "interpose")]
+extern crate narrowboat_interpose as _;
 
 pub use narrowboat_chan as chan;
 pub use narrowboat_chan::{context, select, select_biased, time};
@@ -73,8 +80,9 @@ pub use narrowboat_runtime::{
 };
 pub use narrowboat_sync as sync;
 
-// The pages of `docs/` end with definitions of their links to each other, which are right where the
-// files lie. A definition written here comes first, and is the one that counts in this documentation.
+// The pages of `docs/` end with definitions of their links to each other, which are right for the
+// files in that folder. In this documentation, a definition written here comes first and takes
+// precedence.
 
 /// [rules]: crate#what-a-goroutine-may-and-may-not-do
 /// [settings]: crate::settings

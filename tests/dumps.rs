@@ -348,9 +348,14 @@ fn a_crowd_is_a_few_lines() {
             dump.goroutines().iter().filter(|goroutine| !goroutine.is_woken()).count()
         };
         eventually("all wait", || narrowboat::stats().goroutines() > count && waiting(&dump()) >= count);
-        let start = Instant::now();
-        let dump = dump();
-        let stopped = start.elapsed();
+        // On a busy machine a processor may not answer in time, and is named as silent.
+        let (dump, stopped, start) = loop {
+            let start = Instant::now();
+            let dump = dump();
+            if dump.silent_processors().is_empty() {
+                break (dump, start.elapsed(), start);
+            }
+        };
         let text = dump.to_string();
         println!("{count} goroutines: seen in {stopped:.1?}, told in {:.1?}", start.elapsed() - stopped);
         assert!(text.contains(&format!("\n{count} goroutines (")), "{text}");
@@ -378,10 +383,12 @@ fn a_wait_for_a_lock_of_stds_is_shown_with_the_callers_line() {
             .map(|name| {
                 let mutex = mutex.clone();
                 let (tell, told) = chan::bounded(1);
-                let waiter = go(name, move || {
+                // On stacks of their own, so that none keeps another from running in any mode.
+                let waiter = Builder::new().name(name).own_stack(1 << 18).spawn(move || {
                     tell.send(std::thread::current()).unwrap();
                     if name == "parks" { park() } else { lock(&mutex) }
                 });
+                let waiter = waiter.unwrap();
                 (waiter, told.recv().unwrap())
             })
             .collect();

@@ -22,6 +22,13 @@ fn processor() -> u64 {
     unsafe { libc::pthread_self() }
 }
 
+/// Blocks the calling thread, in a goroutine too: by a system call of its own, which nothing of libc's stands for.
+fn block_natively(time: Duration) {
+    let time = libc::timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) };
+    // SAFETY: the time can be read, and the rest is not asked for.
+    unsafe { libc::syscall(libc::SYS_nanosleep, &time, std::ptr::null_mut::<libc::timespec>()) };
+}
+
 const HOGS_FOR: Duration = Duration::from_secs(1);
 const AT_MOST: Duration = Duration::from_millis(400);
 
@@ -170,7 +177,7 @@ fn a_computing_goroutine_delays_only_its_own_processor() {
 
 #[test]
 fn a_native_blocking_call_delays_only_its_own_processor() {
-    others_go_on_beside("sleeps natively", || thread::sleep(HOGS_FOR));
+    others_go_on_beside("sleeps natively", || block_natively(HOGS_FOR));
 }
 
 /// Whether goroutines can move at all: to another processor, if there is one.
@@ -199,7 +206,7 @@ fn a_child_of_a_hog_starts_elsewhere() {
         return;
     }
     program(|| {
-        for (what, hog) in [("computes", compute as fn()), ("sleeps natively", || thread::sleep(HOGS_FOR))] {
+        for (what, hog) in [("computes", compute as fn()), ("sleeps natively", || block_natively(HOGS_FOR))] {
             let longest = children_of(hog, 3);
             eprintln!(
                 "the children of goroutines that {what} for {HOGS_FOR:?} started after {longest:?} at most"
@@ -276,7 +283,7 @@ fn goroutines_sent_to_the_processor_of_a_hog_start() {
         let hog = thread::spawn(move || {
             go!(move || {
                 begins.send(()).unwrap();
-                thread::sleep(HOGS_FOR);
+                block_natively(HOGS_FOR);
             })
         });
         begun.recv().unwrap();

@@ -364,7 +364,6 @@ fn threads_are_waited_for() {
 }
 
 #[test]
-#[ignore = "std's `JoinHandle::join` is `pthread_join`, which blocks the processor"]
 fn a_thread_that_waits_for_a_goroutine_can_be_joined() {
     for mix in MIXES {
         let answers = mix.crowd(8, |party| {

@@ -207,7 +207,7 @@ impl Tortured {
     }
 }
 
-/// Whether workers carry processors here, as opposed to being nailed to one each.
+/// Whether workers carry processors here, as opposed to being pinned to one each.
 fn workers_swap_thread_pointers(workers: usize) -> bool {
     // Bit 1 says that programs may write the thread pointer themselves.
     // SAFETY: getauxval only reads.

@@ -64,7 +64,7 @@ struct Addresses([AtomicUsize; 64]);
 
 impl Addresses {
     const fn new() -> Addresses {
-        Addresses([const { AtomicUsize::new(0) }; _])
+        Addresses([const { AtomicUsize::new(0) }; 64])
     }
 
     fn add(&self, address: usize) {
@@ -178,7 +178,7 @@ const SECONDS: i64 = 40;
 /// Whether a goroutine that runs is in one of the `MARKED` functions, and the outermost function of
 /// such a goroutine.
 static STRICT: AtomicBool = AtomicBool::new(false);
-static MARKED: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; _];
+static MARKED: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
 static GOROUTINE_ROOT: AtomicUsize = AtomicUsize::new(0);
 
 extern "C" fn on_step(_: c_int, _: *mut siginfo_t, context: *mut c_void) {

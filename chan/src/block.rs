@@ -1,15 +1,16 @@
-//! Lone operations: the fast path, and the wait with the node that every party owns.
+//! Operations outside a select: the fast path, and the wait, for which every waiter owns a node.
 //!
-//! A parked goroutine is as large as the stack frames between its user and the park. So an operation that has to wait
-//! does so in two calls from the user's own frame: one that enters the queue and returns, frame and all, and a very
-//! small one that sleeps. What they pass is a few words, whatever the type of the message; the message itself stays in
-//! a node until the user's frame, which has room for it anyway, takes it from there.
+//! A parked goroutine takes as much memory as its stack frames, down to the park. So an operation
+//! that has to wait makes two calls from the user's own frame: the first enters the queue and
+//! returns, which frees its frame; the second, with a very small frame, sleeps. The calls pass only
+//! a few words, whatever the type of the message. The message itself stays in a node until the
+//! user's frame, which has room for it anyway, takes it from there.
 
 use crate::cell::{load, store};
 use crate::channel::{Channel, Found, Guard};
 use crate::error::{RecvTimeoutError, SendTimeoutError};
-use crate::pairs::Met;
-use crate::waiters::{Held, LONE, Node, Note};
+use crate::pairs::PairOutcome;
+use crate::waiters::{NodeRef, NodeValue, Note, SINGLE_QUEUE};
 use narrowboat_runtime::park::{self, Outcome, Reason, Waiter, checkpoint};
 use std::panic::Location;
 use std::time::{Duration, Instant};
@@ -29,11 +30,11 @@ pub(crate) enum Limit {
 impl Limit {
     /// `timeout` from now.
     pub(crate) fn within(timeout: Duration) -> Limit {
-        // Past the range of the clock is never.
+        // A deadline past the range of the clock is no deadline.
         Instant::now().checked_add(timeout).map_or(Limit::None, Limit::Until)
     }
 
-    /// Whether there is no time to wait.
+    /// Whether the operation must not wait (any longer).
     #[inline]
     pub(crate) fn is_reached(self) -> bool {
         match self {
@@ -43,7 +44,8 @@ impl Limit {
         }
     }
 
-    /// The deadline of a wait, or `None` if there must not be one because the time is up already.
+    /// The deadline of a wait, or `None` if the operation must not wait because the time is already
+    /// up.
     pub(crate) fn deadline(self) -> Option<Option<Instant>> {
         match self {
             Limit::None => Some(None),
@@ -57,14 +59,14 @@ impl Limit {
 enum Missed {
     TimedOut,
     Closed,
-    /// A selected send that we met gave up, or took long to make its message.
+    /// The selected send that the receive met gave up, or took long to make its message.
     Retry,
 }
 
-/// How a receive goes on when the buffer is empty.
+/// What `begin_recv` returns.
 enum Begun<T> {
-    Held(Held<T>),
-    /// The calling party's own node is in the queue.
+    Value(NodeValue<T>),
+    /// The caller's own node is in the queue.
     Waiting(Waiter),
     Missed(Missed),
 }
@@ -76,21 +78,21 @@ impl<T> Channel<T> {
         loop {
             let mut state = self.lock();
             if let Some(message) = state.ring.pop() {
-                self.popped(state);
+                self.after_pop(state);
                 checkpoint();
                 return Ok(message);
             }
-            let held = match self.begin_recv(state, limit, at) {
-                Begun::Held(held) => Ok(held),
+            let value = match self.begin_recv(state, limit, at) {
+                Begun::Value(value) => Ok(value),
                 Begun::Missed(missed) => Err(missed),
                 Begun::Waiting(me) => match limit {
                     Limit::Until(deadline) => self.end_recv(me, deadline, at),
-                    _ => arrived(sleep(me)),
+                    _ => note_result(sleep(me)),
                 },
             };
-            match held {
-                Ok(held) => {
-                    let message = held.take();
+            match value {
+                Ok(value) => {
+                    let message = value.take();
                     checkpoint();
                     return Ok(message);
                 }
@@ -105,11 +107,13 @@ impl<T> Channel<T> {
     #[inline(never)]
     fn begin_recv(&self, state: Guard<'_, T>, limit: Limit, at: At) -> Begun<T> {
         let missed = match self.find(state) {
-            Found::Held(held) => return Begun::Held(held),
-            Found::Late(sender) => match met(self.meet(sender, limit != Limit::None, at), limit) {
-                Ok(held) => return Begun::Held(held),
-                Err(missed) => missed,
-            },
+            Found::Value(value) => return Begun::Value(value),
+            Found::Lazy(sender) => {
+                match pair_result(self.await_lazy_send(sender, limit != Limit::None, at), limit) {
+                    Ok(value) => return Begun::Value(value),
+                    Err(missed) => missed,
+                }
+            }
             Found::Closed => Missed::Closed,
             Found::Nothing(mut state) => {
                 if limit.is_reached() {
@@ -119,13 +123,14 @@ impl<T> Channel<T> {
                         drop(state);
                         park::refuse();
                     };
-                    let node = Node::new(me.node());
-                    // SAFETY: the node is our own and in no queue, and it lives for ever; a receive needs nothing in
-                    // it. Without a deadline nobody but a holder of the channel's lock can end the wait.
-                    unsafe { state.recvs.enter(node, me, LONE, limit == Limit::None) };
-                    let called = state.sends.call_watchers();
+                    let node = NodeRef::new(me.node());
+                    // SAFETY: the node is our own and in no queue, and it lives for ever; a receive
+                    // needs nothing in it. Without a deadline, only a holder of the channel's lock
+                    // can end the wait.
+                    unsafe { state.recvs.enter(node, me, SINGLE_QUEUE, limit == Limit::None) };
+                    let watchers = state.sends.take_watchers();
                     drop(state);
-                    called.wake();
+                    watchers.wake();
                     return Begun::Waiting(me);
                 }
             }
@@ -136,12 +141,12 @@ impl<T> Channel<T> {
 
     #[cold]
     #[inline(never)]
-    fn end_recv(&self, me: Waiter, deadline: Instant, at: At) -> Result<Held<T>, Missed> {
+    fn end_recv(&self, me: Waiter, deadline: Instant, at: At) -> Result<NodeValue<T>, Missed> {
         match sleep_until(me, deadline) {
-            (node, Some(Note::PAIRED)) => met(self.rejoin(node, at), Limit::Until(deadline)),
-            (node, Some(note)) => arrived((node, note)),
+            (node, Some(Note::PAIRED)) => pair_result(self.resume_pair(node, at), Limit::Until(deadline)),
+            (node, Some(note)) => note_result((node, note)),
             (node, None) => {
-                // SAFETY: entered by `begin_recv`.
+                // SAFETY: `begin_recv` has entered the node.
                 unsafe { self.lock().recvs.leave(node) };
                 Err(Missed::TimedOut)
             }
@@ -167,7 +172,7 @@ impl<T> Channel<T> {
             if note == Some(Note::DONE) {
                 return Ok(());
             }
-            // SAFETY: this was our last wait; it ended without the value being taken.
+            // SAFETY: this was our last wait, and the value was not taken when it ended.
             Err(unsafe { take_back(node, note) })
         });
         checkpoint();
@@ -181,64 +186,65 @@ impl<T> Channel<T> {
             drop(state);
             park::refuse();
         };
-        let node = Node::new(me.node());
-        // SAFETY: the node is our own and in no queue, and it lives for ever; note and cell are those of a send with a
-        // value. Without a deadline nobody but a holder of the channel's lock can end the wait.
+        let node = NodeRef::new(me.node());
+        // SAFETY: the node is our own and in no queue, and it lives for ever; note and cell are
+        // those of a send with a value. Without a deadline, only a holder of the channel's lock can
+        // end the wait.
         unsafe {
             store(node.cell(), message);
             node.set_note(Note::VALUE);
-            state.sends.enter(node, me, LONE, sole);
+            state.sends.enter(node, me, SINGLE_QUEUE, sole);
         }
-        let called = state.recvs.call_watchers();
+        let watchers = state.recvs.take_watchers();
         drop(state);
-        called.wake();
+        watchers.wake();
         me
     }
 
     #[cold]
     #[inline(never)]
-    fn end_send(&self, me: Waiter, deadline: Instant) -> (Node, Option<Note>) {
+    fn end_send(&self, me: Waiter, deadline: Instant) -> (NodeRef, Option<Note>) {
         let (node, note) = sleep_until(me, deadline);
         if note.is_none() {
-            // SAFETY: entered by `begin_send`.
+            // SAFETY: `begin_send` has entered the node.
             unsafe { self.lock().sends.leave(node) };
         }
         (node, note)
     }
 }
 
-/// What became of a receive that was half of a pair.
+/// Translates the outcome of a receive that was half of a pair.
 #[cold]
-fn met<T>(met: Met, limit: Limit) -> Result<Held<T>, Missed> {
-    match met {
-        Met::Settled(node, note) => arrived((node, note)),
-        // In a model a time that a sleep lasts until may come at once, and then it is that of the
-        // limit as well.
-        Met::Dissolved if limit.is_reached() || cfg!(loom) => Err(Missed::TimedOut),
-        Met::Dissolved => Err(Missed::Retry),
-        Met::Refused if limit.is_reached() => Err(Missed::TimedOut),
-        Met::Refused => park::refuse(),
+fn pair_result<T>(outcome: PairOutcome, limit: Limit) -> Result<NodeValue<T>, Missed> {
+    match outcome {
+        PairOutcome::Settled(node, note) => note_result((node, note)),
+        // In a model a sleep may time out at once. The limit then counts as reached, too.
+        PairOutcome::Dissolved if limit.is_reached() || cfg!(loom) => Err(Missed::TimedOut),
+        PairOutcome::Dissolved => Err(Missed::Retry),
+        PairOutcome::Refused if limit.is_reached() => Err(Missed::TimedOut),
+        PairOutcome::Refused => park::refuse(),
     }
 }
 
-/// What the note of the calling party's own node says after its wait for a message.
+/// Translates the note of the caller's own node after a wait for a message.
 #[inline]
-fn arrived<T>((node, note): (Node, Note)) -> Result<Held<T>, Missed> {
+fn note_result<T>((node, note): (NodeRef, Note)) -> Result<NodeValue<T>, Missed> {
     match note {
         // SAFETY: `DONE` says that there is a message, which the caller takes at once.
-        Note::DONE => Ok(unsafe { Held::arrived(node) }),
+        Note::DONE => Ok(unsafe { NodeValue::in_own_node(node) }),
         Note::CLOSED => Err(Missed::Closed),
         _ => Err(Missed::Retry),
     }
 }
 
-/// The message of a send that has failed: by a timeout (`None`), or because the channel was closed.
+/// Takes the message of a failed send back: after a timeout (`None`), or because the channel was
+/// closed.
 ///
 /// # Safety
-/// The node is that of the calling party's last wait, which was such a send.
+/// The node is that of the caller's last wait, which was such a send.
 #[cold]
-unsafe fn take_back<T>(node: Node, note: Option<Note>) -> SendTimeoutError<T> {
-    // SAFETY: nobody has taken the value out of the cell, and the node is the caller's own.
+unsafe fn take_back<T>(node: NodeRef, note: Option<Note>) -> SendTimeoutError<T> {
+    // SAFETY: the value is still in the cell, and the node is the caller's own.
     let message = unsafe { load::<T, 2>(node.cell()) };
     match note {
         None => SendTimeoutError::Timeout(message),
@@ -246,23 +252,25 @@ unsafe fn take_back<T>(node: Node, note: Option<Note>) -> SendTimeoutError<T> {
     }
 }
 
-/// Parks until the wait that `begin_recv` or `begin_send` has just begun is over. Returns the party's own node, and what
-/// it says.
+/// Parks until the wait that `begin_recv` or `begin_send` has just begun is over. Returns the
+/// caller's own node and its note.
 #[inline(never)]
-fn sleep(me: Waiter) -> (Node, Note) {
-    let node = Node::new(me.node());
-    // SAFETY: `me` is from our latest `begin`, and its node is in a queue. Who ends the wait takes it out.
+fn sleep(me: Waiter) -> (NodeRef, Note) {
+    let node = NodeRef::new(me.node());
+    // SAFETY: `me` is from our latest `begin`, and its node is in a queue. The operation that ends
+    // the wait takes the node out.
     unsafe {
         me.park(None);
         (node, node.note())
     }
 }
 
-/// As [`sleep`], but no longer than until `deadline`: there is no note if that ended the wait.
+/// As [`sleep`], but no longer than until `deadline`: there is no note if the deadline ended the
+/// wait.
 #[inline(never)]
-fn sleep_until(me: Waiter, deadline: Instant) -> (Node, Option<Note>) {
-    let node = Node::new(me.node());
-    // SAFETY: as in `sleep`; after a timeout the node, which is still in the queue, is not looked at.
+fn sleep_until(me: Waiter, deadline: Instant) -> (NodeRef, Option<Note>) {
+    let node = NodeRef::new(me.node());
+    // SAFETY: as in `sleep`; after a timeout the node is still in the queue, and is not read.
     unsafe {
         let outcome = me.park(Some(deadline));
         (node, (outcome != Outcome::TIMED_OUT).then(|| node.note()))

@@ -1,8 +1,9 @@
-//! Values as machine words: how a message of any type passes through a node that knows nothing of types.
+//! Values as machine words: how a message of any type passes through a node that has no type.
 //!
-//! A value that fits (in size and in alignment) lies in the words themselves, a larger one in a box whose address
-//! does. Which of the two depends on nothing but the types, so both sides agree without a tag. Moving the words
-//! moves the value. The words never drop anything: whoever stores a value owes a [`load`].
+//! A value that fits (in size and in alignment) is stored in the words themselves. For any other
+//! value the words hold the address of a box. Which of the two it is depends only on the types, so
+//! both sides agree without a tag. Moving the words moves the value. The words never drop anything:
+//! after a [`store`] the value must be moved out by a [`load`].
 
 use std::mem::MaybeUninit;
 
@@ -19,7 +20,7 @@ pub(crate) fn store<T, const N: usize>(words: &mut Words<N>, value: T) {
     const { assert!(N >= 1) };
     let start = words.as_mut_ptr();
     if fits::<T, N>() {
-        // SAFETY: `fits` says that a `T` lies within the words and is aligned as they are.
+        // SAFETY: `fits` says that a `T` fits into the words and needs no greater alignment.
         unsafe { start.cast::<T>().write(value) }
     } else {
         // SAFETY: there is at least one word, and a pointer to a sized value is one word.
@@ -30,7 +31,8 @@ pub(crate) fn store<T, const N: usize>(words: &mut Words<N>, value: T) {
 /// Moves the value out of the words.
 ///
 /// # Safety
-/// The words hold a `T` by [`store`] with the same `N`, or by [`rewrap`] to it, that has not been loaded since.
+/// The words hold a `T` that [`store`] with the same `N`, or [`rewrap`] to it, has put there, and
+/// that has not been loaded since.
 #[inline]
 pub(crate) unsafe fn load<T, const N: usize>(words: &Words<N>) -> T {
     let start = words.as_ptr();
@@ -38,12 +40,14 @@ pub(crate) unsafe fn load<T, const N: usize>(words: &Words<N>) -> T {
         // SAFETY: the words hold a `T` in place, by contract, and it is moved out once.
         unsafe { start.cast::<T>().read() }
     } else {
-        // SAFETY: the first word is the address of a box that nobody else knows, by contract.
+        // SAFETY: by contract the first word is the address of a box, and no other code has that
+        // address.
         unsafe { *Box::from_raw(start.cast::<*mut T>().read()) }
     }
 }
 
-/// Moves the value from words of one length to words of another; a boxed value stays in its box if it can.
+/// Moves the value from words of one length to words of another; a boxed value stays in its box if
+/// it can.
 ///
 /// # Safety
 /// As for [`load`] on `from`.
@@ -53,7 +57,8 @@ pub(crate) unsafe fn rewrap<T, const N: usize, const M: usize>(from: &Words<N>, 
         // SAFETY: by contract.
         store(to, unsafe { load::<T, N>(from) });
     } else {
-        // SAFETY: the value is boxed on both sides, so it moves by its address, which is the first word of both.
+        // SAFETY: the value is boxed on both sides. Copying the address, which is the first word of
+        // both, moves the value.
         unsafe { to.as_mut_ptr().cast::<*mut T>().write(from.as_ptr().cast::<*mut T>().read()) }
     }
 }

@@ -1,36 +1,38 @@
-//! The locked heart of a channel, and what an operation finds there.
+//! The state of a channel, under its lock, and what an operation finds there.
 //!
-//! One mutex guards the buffer, the two queues of blocked parties, and whether the channel is closed. A blocked
-//! party is handed what it waits for by whoever takes it out of its queue: it has succeeded when it wakes.
+//! One mutex guards the buffer, the two queues of waiters, and whether the channel is closed. The
+//! operation that takes a waiter out of its queue hands it what it waits for: the waiter has
+//! succeeded when it wakes.
 //!
-//! A selected send learns that it was chosen before its message is made (the message expression of
-//! a `select!` arm runs only if the arm is taken). So it *reserves*: a place in the buffer, counted
-//! in `promised`, or a receive. A receive without a limit then waits for this send alone; any other
-//! is a [pair](crate::pairs) with it.
+//! A selected send learns that it is chosen before its message is made (the message expression of a
+//! `select!` arm runs only if the arm is taken). So it *reserves*: either a place in the buffer,
+//! counted in `reserved`, or a receive. A receive without a limit then waits for this send alone;
+//! any other receive forms a [pair](crate::pairs) with it.
 //!
-//! Invariants, whenever the lock is free, not counting parties whose wait has been ended elsewhere and who have
-//! not left their queue yet:
+//! Invariants, whenever the lock is free. They do not count a waiter that has not left its queue
+//! yet although its wait has been ended elsewhere.
 //!
-//! 1. `ring.len() + promised <= capacity`. A channel of capacity 0 has nothing in its ring, ever.
+//! 1. `ring.len() + reserved <= capacity`. A channel of capacity 0 has nothing in its ring, ever.
 //! 2. If the ring is not empty, no receive waits.
-//! 3. If a send waits, then there is no room: `ring.len() + promised == capacity`.
+//! 3. If a send waits, then there is no room: `ring.len() + reserved == capacity`.
 //! 4. A send and a receive wait at the same time only if they are two arms of one select.
-//! 5. If the channel is closed, nobody waits, and nothing is added to the ring.
-//! 6. Nobody watches for what is possible: if there is a message, a waiting send or a close, then no receive is
-//!    watched for; if there is room, a waiting receive or a close, then no send is. So whoever makes an operation
-//!    possible calls its watchers, under the same lock: by putting a message into the ring, by freeing a place that no
-//!    waiting send gets, by entering the queue of the other side, by closing.
+//! 5. If the channel is closed, no operation waits, and nothing is added to the ring.
+//! 6. No watcher stands in the queue of an operation that is possible: if there is a message, a
+//!    waiting send or a close, no receive is watched for; if there is room, a waiting receive or a
+//!    close, no send is watched for. So an operation that makes another one possible wakes its
+//!    watchers, under the same lock: when it puts a message into the ring, frees a place that no
+//!    waiting send gets, enters the queue of the other side, or closes.
 //!
-//! Nothing in here runs code of the user's while the lock is held: messages are moved under it, never dropped.
+//! No code of the user runs while the lock is held: messages are moved under it, never dropped.
 
 use crate::block::{At, Limit};
-use crate::describe::Front;
+use crate::describe::ChannelInfo;
 use crate::error::SendError;
 use crate::lock::Lock;
 use crate::pairs::{PairKey, Pairs};
 use crate::ring::Ring;
 use crate::shim::{MutexGuard, Ordering};
-use crate::waiters::{BlockedRecv, BlockedSend, Held, LateSend, Offer, Owed, OwedAll, Waiters};
+use crate::waiters::{BlockedRecv, BlockedSend, LazySend, NodeValue, Offer, Waiters, WakeList, Wakeup};
 use narrowboat_runtime::park::Waiter;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -38,78 +40,78 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 /// The capacity of a channel without a limit.
 pub(crate) const UNBOUNDED: usize = usize::MAX;
 
-/// What senders and receivers share. Kept alive by all of them together; `senders` and `receivers` say how many of
-/// each there are.
+/// What senders and receivers share. All of them together keep it alive; `ChannelInfo` counts the
+/// senders and the receivers.
 pub(crate) struct Channel<T> {
     state: Lock<State<T>>,
-    pub(crate) front: Front,
+    pub(crate) info: ChannelInfo,
 }
 
 pub(crate) struct State<T> {
     pub(crate) ring: Ring<T>,
-    /// Places in the ring that belong to selected sends whose value is being made.
-    promised: usize,
+    /// Number of places in the ring that belong to selected sends that are making their values.
+    reserved: usize,
     pub(crate) pairs: Pairs,
     pub(crate) sends: Waiters<BlockedSend<T>>,
     pub(crate) recvs: Waiters<BlockedRecv<T>>,
     pub(crate) closed: bool,
 }
 
-/// The lock of a channel, held.
+/// A held lock of a channel.
 pub(crate) type Guard<'a, T> = MutexGuard<'a, State<T>>;
 
 /// What a receive finds when the buffer is empty.
 pub(crate) enum Found<'a, T> {
     /// The message of a blocked send.
-    Held(Held<T>),
-    /// A selected send that is about to make its message.
-    Late(LateSend),
+    Value(NodeValue<T>),
+    /// A selected send, which makes its message next.
+    Lazy(LazySend),
     /// No message, and none will come.
     Closed,
     /// No message yet. The lock is still held.
     Nothing(Guard<'a, T>),
 }
 
-/// What a selected send finds.
-pub(crate) enum Place<T> {
+/// What [`reserve_send`](Channel::reserve_send) finds for a selected send.
+pub(crate) enum Reservation<T> {
     /// A place in the ring was reserved.
-    Reserved,
+    InBuffer,
     /// A receive waits for the message of this send alone.
     Matched(BlockedRecv<T>),
-    /// The same, but not for ever.
+    /// A receive waits for the message of this send, but only for a limited time.
     Paired(PairKey),
     Closed,
-    None,
+    Impossible,
 }
 
 impl<T> State<T> {
     #[inline]
     fn has_room(&self, capacity: usize) -> bool {
-        self.ring.len() + self.promised < capacity
+        self.ring.len() + self.reserved < capacity
     }
 
-    /// Lets the first blocked send have the place that has just become free (invariant 3).
-    fn admit(&mut self) -> Option<Owed> {
+    /// Gives the place that has just become free to the first blocked send (invariant 3).
+    fn admit_send(&mut self) -> Option<Wakeup> {
         match self.sends.pop()?.accept() {
-            Offer::Value(held) => {
-                let (value, sender) = held.take_owing();
+            Offer::Value(value) => {
+                let (value, sender) = value.take_with_wakeup();
                 self.ring.push(value);
                 Some(sender)
             }
-            Offer::Late(sender) => {
-                self.promised += 1;
+            Offer::Lazy(sender) => {
+                self.reserved += 1;
                 Some(sender.reserve())
             }
         }
     }
 
     /// Establishes invariant 5.
-    fn close(&mut self) -> OwedAll {
-        let mut dismissed = OwedAll::new();
+    fn close(&mut self) -> WakeList {
+        let mut woken = WakeList::new();
         self.closed = true;
-        self.sends.dismiss(&mut dismissed);
-        self.recvs.dismiss(&mut dismissed);
-        dismissed
+        self.sends.claim_all_closed(&mut woken);
+        self.recvs.claim_all_closed(&mut woken);
+        woken
     }
 }
 
@@ -119,13 +121,13 @@ impl<T> Channel<T> {
     pub(crate) fn new(capacity: usize) -> Channel<T> {
         let state = State {
             ring: Ring::new(capacity),
-            promised: 0,
+            reserved: 0,
             pairs: Pairs::new(),
             sends: Waiters::new(),
             recvs: Waiters::new(),
             closed: false,
         };
-        Channel { state: Lock::new(state), front: Front::new(capacity) }
+        Channel { state: Lock::new(state), info: ChannelInfo::new(capacity) }
     }
 
     #[inline]
@@ -133,47 +135,48 @@ impl<T> Channel<T> {
         self.state.lock()
     }
 
-    /// What stands for this channel in diagnostics and comparisons.
+    /// The address that identifies this channel in diagnostics and comparisons.
     #[inline]
     pub(crate) fn address(&self) -> usize {
-        (&raw const self.front).expose_provenance()
+        (&raw const self.info).expose_provenance()
     }
 
-    /// Ends a receive that has taken a message from the buffer.
+    /// Completes a receive that has taken a message from the buffer.
     #[inline]
-    pub(crate) fn popped(&self, state: Guard<'_, T>) {
-        if !state.sends.is_deserted() {
-            Channel::offer_place(state);
+    pub(crate) fn after_pop(&self, state: Guard<'_, T>) {
+        if !state.sends.is_empty() {
+            Channel::offer_room(state);
         }
     }
 
-    /// A place in the buffer has become free: it goes to a blocked send, or else those who watch for it are called.
+    /// Gives a place in the buffer that has become free to a blocked send. If there is none, wakes
+    /// the watchers of sends.
     #[cold]
     #[inline(never)]
-    fn offer_place(mut state: Guard<'_, T>) {
-        if let Some(sender) = state.admit() {
+    fn offer_room(mut state: Guard<'_, T>) {
+        if let Some(sender) = state.admit_send() {
             drop(state);
             sender.wake();
         } else {
-            let called = state.sends.call_watchers();
+            let watchers = state.sends.take_watchers();
             drop(state);
-            called.wake();
+            watchers.wake();
         }
     }
 
-    /// Receives, if that is possible now, when the buffer is empty.
+    /// Receives when the buffer is empty, if that is possible now.
     pub(crate) fn find<'a>(&self, mut state: Guard<'a, T>) -> Found<'a, T> {
         debug_assert!(state.ring.is_empty());
         match state.sends.pop().map(BlockedSend::accept) {
-            Some(Offer::Value(held)) => Found::Held(held),
-            Some(Offer::Late(sender)) => Found::Late(sender),
+            Some(Offer::Value(value)) => Found::Value(value),
+            Some(Offer::Lazy(sender)) => Found::Lazy(sender),
             None if state.closed => Found::Closed,
             None => Found::Nothing(state),
         }
     }
 
-    /// Sends, if that is possible now. If not, `refused` decides: it gets the value back, and the lock, which is
-    /// still held, unless the channel is closed.
+    /// Sends, if that is possible now. If not, calls `refused` with the value, and with the lock,
+    /// which is still held, unless the channel is closed.
     #[inline]
     pub(crate) fn put<'a, E>(
         &'a self,
@@ -185,57 +188,57 @@ impl<T> Channel<T> {
             drop(state);
             return refused(value, None);
         }
-        if !state.recvs.is_deserted() {
+        if !state.recvs.is_empty() {
             match state.recvs.pop() {
                 Some(receiver) => {
                     drop(state);
-                    receiver.give(value);
+                    receiver.deliver(value);
                     return Ok(());
                 }
-                None if state.has_room(self.front.capacity) => {
+                None if state.has_room(self.info.capacity) => {
                     Channel::push_watched(state, value);
                     return Ok(());
                 }
                 None => {}
             }
-        } else if state.has_room(self.front.capacity) {
+        } else if state.has_room(self.info.capacity) {
             state.ring.push(value);
             return Ok(());
         }
         refused(value, Some(state))
     }
 
-    /// Adds a value to the buffer, for which somebody may watch.
+    /// Adds a value to the buffer, and wakes the watchers of receives.
     #[cold]
     fn push_watched(mut state: Guard<'_, T>, value: T) {
         state.ring.push(value);
-        let called = state.recvs.call_watchers();
+        let watchers = state.recvs.take_watchers();
         drop(state);
-        called.wake();
+        watchers.wake();
     }
 
-    /// Finds a place for the value of a selected send.
-    pub(crate) fn reserve_in(&self, mut state: Guard<'_, T>) -> Place<T> {
+    /// Reserves a place in the buffer, or a receive, for a selected send.
+    pub(crate) fn reserve_send(&self, mut state: Guard<'_, T>) -> Reservation<T> {
         if state.closed {
-            return Place::Closed;
+            return Reservation::Closed;
         }
-        if state.has_room(self.front.capacity) {
-            state.promised += 1;
-            return Place::Reserved;
+        if state.has_room(self.info.capacity) {
+            state.reserved += 1;
+            return Reservation::InBuffer;
         }
         match state.recvs.pop() {
-            None => Place::None,
-            Some(receiver) if receiver.is_patient() => Place::Matched(receiver),
+            None => Reservation::Impossible,
+            Some(receiver) if receiver.is_sole() => Reservation::Matched(receiver),
             Some(receiver) => {
                 let (key, receiver) = receiver.pair(&mut state.pairs);
                 drop(state);
                 receiver.wake();
-                Place::Paired(key)
+                Reservation::Paired(key)
             }
         }
     }
 
-    /// Brings the value of a paired send. If the pair has been dissolved, the value goes to the
+    /// Hands over the value of a paired send. If the pair has been dissolved, the value goes to the
     /// next receive.
     pub(crate) fn settle(&self, key: PairKey, value: T, at: At) -> Result<(), SendError<T>> {
         let mut state = self.lock();
@@ -253,7 +256,7 @@ impl<T> Channel<T> {
         }
     }
 
-    /// Dissolves a pair whose send gives up.
+    /// Ends a pair because its send gives up.
     #[cold]
     pub(crate) fn give_up(&self, key: PairKey) {
         let receiver = self.lock().pairs.give_up(key);
@@ -262,32 +265,32 @@ impl<T> Channel<T> {
         }
     }
 
-    /// Whether [`reserve_in`](Channel::reserve_in) would find something, for a select that waits here with more than
-    /// one arm, and does not count.
-    pub(crate) fn has_place(&self, state: &State<T>, me: Waiter) -> bool {
-        state.closed || state.has_room(self.front.capacity) || state.recvs.has_other_than(me)
+    /// Whether [`reserve_send`](Channel::reserve_send) may find something, for a select that waits
+    /// here with more than one arm. The select's own nodes do not count.
+    pub(crate) fn send_may_succeed(&self, state: &State<T>, me: Waiter) -> bool {
+        state.closed || state.has_room(self.info.capacity) || state.recvs.has_other_than(me)
     }
 
-    /// Whether a receive would find something, for a select as above.
-    pub(crate) fn has_message(&self, state: &State<T>, me: Waiter) -> bool {
+    /// Whether a receive may find something, for a select as above.
+    pub(crate) fn recv_may_succeed(&self, state: &State<T>, me: Waiter) -> bool {
         state.closed || !state.ring.is_empty() || state.sends.has_other_than(me)
     }
 
     /// Whether a send is possible now; exact.
     pub(crate) fn can_send(&self, state: &State<T>) -> bool {
-        state.closed || state.has_room(self.front.capacity) || state.recvs.has_party()
+        state.closed || state.has_room(self.info.capacity) || state.recvs.has_waiter()
     }
 
     /// Whether a receive is possible now; exact.
     pub(crate) fn can_recv(&self, state: &State<T>) -> bool {
-        state.closed || !state.ring.is_empty() || state.sends.has_party()
+        state.closed || !state.ring.is_empty() || state.sends.has_waiter()
     }
 
-    /// Brings the value for a reserved place. If a receive waits it is handed over: the place is then free, but by
-    /// invariants 4 and 6 nobody waits or watches for it.
+    /// Delivers the value for a reserved place. If a receive waits, it gets the value. The place is
+    /// then free, but by invariants 4 and 6 no send waits or watches for it.
     pub(crate) fn deliver(&self, value: T) -> Result<(), SendError<T>> {
         let mut state = self.lock();
-        state.promised -= 1;
+        state.reserved -= 1;
         if state.closed {
             drop(state);
             return Err(SendError(value));
@@ -295,19 +298,19 @@ impl<T> Channel<T> {
         match state.recvs.pop() {
             Some(receiver) => {
                 drop(state);
-                receiver.give(value);
+                receiver.deliver(value);
             }
             None => Channel::push_watched(state, value),
         }
         Ok(())
     }
 
-    /// Gives a reserved place back unused.
+    /// Frees a reserved place that is not used.
     #[cold]
     pub(crate) fn withdraw(&self) {
         let mut state = self.lock();
-        state.promised -= 1;
-        Channel::offer_place(state);
+        state.reserved -= 1;
+        Channel::offer_room(state);
     }
 
     pub(crate) fn close(&self) -> bool {
@@ -315,9 +318,9 @@ impl<T> Channel<T> {
         if state.closed {
             return false;
         }
-        let dismissed = state.close();
+        let woken = state.close();
         drop(state);
-        dismissed.wake();
+        woken.wake();
         true
     }
 
@@ -330,45 +333,47 @@ impl<T> Channel<T> {
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        !self.lock().has_room(self.front.capacity)
+        !self.lock().has_room(self.info.capacity)
     }
 
     pub(crate) fn capacity(&self) -> Option<usize> {
-        (self.front.capacity != UNBOUNDED).then_some(self.front.capacity)
+        (self.info.capacity != UNBOUNDED).then_some(self.info.capacity)
     }
 
-    // The counts say who is last, nothing more: what a party did before it dropped its handle is ordered by the
-    // mutex, which the last one takes. They cannot overflow before the count of the `Arc`, which aborts.
+    // The counts only say which handle is the last. What happens before a handle is dropped is
+    // ordered by the mutex, which the drop of the last handle takes. The counts cannot overflow
+    // before the count of the `Arc`, which aborts.
 
     pub(crate) fn add_sender(&self) {
-        self.front.senders.fetch_add(1, Ordering::Relaxed);
+        self.info.senders.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn add_receiver(&self) {
-        self.front.receivers.fetch_add(1, Ordering::Relaxed);
+        self.info.receivers.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn drop_sender(&self) {
-        if self.front.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.info.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.close();
         }
     }
 
-    /// With the last receiver go the messages that nobody can receive any more.
+    /// The last receiver closes the channel and drops the messages in it, because no operation can
+    /// receive them any more.
     pub(crate) fn drop_receiver(&self) {
-        if self.front.receivers.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.info.receivers.fetch_sub(1, Ordering::AcqRel) == 1 {
             let mut state = self.lock();
-            let dismissed = state.close();
+            let woken = state.close();
             let messages = state.ring.take();
             drop(state);
-            dismissed.wake();
+            woken.wake();
             drop_each(messages);
         }
     }
 }
 
-/// Drops every message, also if the destructors of several panic (to drop the whole queue would then abort). The first
-/// panic goes on when all are gone.
+/// Drops every message, even if the destructors of several panic (dropping the whole queue would
+/// then abort). The first panic is resumed when all messages are dropped.
 fn drop_each<T>(messages: VecDeque<T>) {
     if !std::mem::needs_drop::<T>() {
         return;
@@ -379,7 +384,8 @@ fn drop_each<T>(messages: VecDeque<T>) {
             if first.is_none() {
                 first = Some(panic);
             } else if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
-                // A payload that panics when it is dropped, with another that may do the same.
+                // The payload panicked when it was dropped, and the payload of that panic may do
+                // the same.
                 std::mem::forget(panic);
             }
         }

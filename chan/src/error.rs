@@ -1,4 +1,4 @@
-//! The errors of channel operations. Those of sends carry the message back.
+//! The errors of channel operations. Errors of sends return the message.
 
 use std::error::Error;
 use std::fmt;
@@ -18,7 +18,7 @@ use std::fmt;
 #[derive(PartialEq, Eq, Clone, Copy)]
 pub struct SendError<T>(pub T);
 
-/// [`try_send`](crate::Sender::try_send) could not send the message, and gives it back.
+/// [`try_send`](crate::Sender::try_send) could not send the message, and returns it.
 ///
 /// # Examples
 /// ```
@@ -36,7 +36,7 @@ pub enum TrySendError<T> {
     Disconnected(T),
 }
 
-/// A send with a time limit did not send the message, and gives it back.
+/// A send with a time limit did not send the message, and returns it.
 ///
 /// # Examples
 /// ```
@@ -102,7 +102,7 @@ pub enum RecvTimeoutError {
     Disconnected,
 }
 
-/// [`Select::try_select`](crate::Select::try_select) found no operation that could go on.
+/// [`Select::try_select`](crate::Select::try_select) found no operation that is possible.
 ///
 /// # Examples
 /// ```
@@ -114,7 +114,7 @@ pub enum RecvTimeoutError {
 #[derive(PartialEq, Eq, Clone, Copy, Debug)]
 pub struct TrySelectError;
 
-/// No operation of a select with a time limit could go on until the time was up.
+/// No operation of a select with a time limit became possible before the time was up.
 ///
 /// # Examples
 /// ```
@@ -129,7 +129,7 @@ pub struct TrySelectError;
 #[derive(PartialEq, Eq, Clone, Copy, Debug)]
 pub struct SelectTimeoutError;
 
-/// [`Select::try_ready`](crate::Select::try_ready) found no operation that was possible.
+/// [`Select::try_ready`](crate::Select::try_ready) found no operation that is possible.
 ///
 /// # Examples
 /// ```
@@ -141,7 +141,7 @@ pub struct SelectTimeoutError;
 #[derive(PartialEq, Eq, Clone, Copy, Debug)]
 pub struct TryReadyError;
 
-/// No operation of a select became possible until the time was up.
+/// No operation of a select became possible before the time was up.
 ///
 /// # Examples
 /// ```
@@ -156,7 +156,7 @@ pub struct TryReadyError;
 #[derive(PartialEq, Eq, Clone, Copy, Debug)]
 pub struct ReadyTimeoutError;
 
-// The words of all messages are those of crossbeam-channel: programs may look for them.
+// The texts are those of crossbeam-channel, because programs may search for them.
 const SEND_CLOSED: &str = "sending on a disconnected channel";
 const RECV_CLOSED: &str = "receiving on an empty and disconnected channel";
 

@@ -4,7 +4,8 @@ use crate::Receiver;
 use std::fmt;
 use std::iter::FusedIterator;
 
-/// Messages as they come, until the channel is empty and closed. Made by [`Receiver::iter`].
+/// An iterator over messages, which waits for each, until the channel is empty and closed. Made by
+/// [`Receiver::iter`].
 ///
 /// # Examples
 /// ```
@@ -18,7 +19,8 @@ pub struct Iter<'a, T> {
     receiver: &'a Receiver<T>,
 }
 
-/// The messages that are there, without waiting for more. Made by [`Receiver::try_iter`].
+/// An iterator over the messages that are available, without waiting. Made by
+/// [`Receiver::try_iter`].
 ///
 /// # Examples
 /// ```
@@ -31,7 +33,8 @@ pub struct TryIter<'a, T> {
     receiver: &'a Receiver<T>,
 }
 
-/// Messages as they come, until the channel is empty and closed. Owns its receiver.
+/// An iterator over messages, which waits for each, until the channel is empty and closed. Owns its
+/// receiver.
 ///
 /// # Examples
 /// ```
@@ -45,7 +48,8 @@ pub struct IntoIter<T> {
 }
 
 impl<T> Receiver<T> {
-    /// Messages as they come: each step waits for one, and the end is reached when the channel is empty and closed.
+    /// Iterates over the messages: each step waits for one, and the iterator ends when the channel
+    /// is empty and closed.
     ///
     /// ```
     /// let (tx, rx) = narrowboat::chan::bounded(1);
@@ -56,7 +60,7 @@ impl<T> Receiver<T> {
         Iter { receiver: self }
     }
 
-    /// The messages that are there: the end is reached when there is none at the moment.
+    /// Iterates over the messages that are available, and ends when there is none at the moment.
     ///
     /// ```
     /// let (tx, rx) = narrowboat::chan::unbounded();

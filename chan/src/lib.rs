@@ -1,32 +1,33 @@
 //! Channels for goroutines and threads, with [`select!`].
 //!
-//! A channel carries messages of one type from its [`Sender`]s to its [`Receiver`]s. Both sides can be cloned, and
-//! every side can be a goroutine or a plain thread: an operation that has to wait parks the goroutine, or blocks
-//! the thread.
+//! A channel carries messages of one type from its [`Sender`]s to its [`Receiver`]s. Both sides can
+//! be cloned, and each side can be used by goroutines and by plain threads: an operation that has
+//! to wait parks the goroutine, or blocks the thread.
 //!
 //! | made by | what it is |
 //! | --- | --- |
 //! | [`bounded`] | holds up to a number of messages; with 0 a send and a receive meet |
 //! | [`unbounded`] | holds any number of messages |
 //! | [`after`], [`at`] | delivers one message at a point in time |
-//! | [`tick`] | delivers a message every so often |
+//! | [`tick`] | delivers a message at regular intervals |
 //! | [`never()`] | delivers nothing |
 //!
-//! [`time`] has timers that can be stopped and set again, [`context`] ends work from outside; both are waited for on
-//! channels, too.
+//! [`time`] has timers that can be stopped and set again, and [`context`] ends work from outside. A
+//! program waits for both on channels, too.
 //!
-//! Names and behaviour are those of crossbeam-channel 0.5: a program ports by changing its `use`. From Go comes an
-//! explicit [`close`](Sender::close), which either side may call; dropping the last sender or the last receiver
-//! closes a channel too. Receivers of a closed channel get the messages in it, then an error. Senders get an error
-//! that carries their message.
+//! Names and behaviour are those of crossbeam-channel 0.5: a program ports by changing its `use`.
+//! From Go comes an explicit [`close`](Sender::close), which either side may call; dropping the
+//! last sender or the last receiver closes a channel too. Receivers of a closed channel get the
+//! messages in it, then an error. Senders get an error that carries their message.
 //!
 //! # Guarantees
-//! - A message goes to exactly one receiver, in the order of the sends. One that cannot be sent comes back; those left
-//!   in a channel that nobody can receive from any more are dropped, once.
-//! - Waiting receives are served in their order, and so are waiting sends. A waiting party is handed its message and
-//!   does not compete for it when it wakes.
+//! - A message goes to exactly one receiver, in the order of the sends. A send that fails returns
+//!   its message. Messages left in a channel without receivers are dropped, once.
+//! - Waiting receives are served in their order, and so are waiting sends. A waiter is handed its
+//!   message and does not compete for it when it wakes.
 //! - A `select!` carries out one operation, and the others leave no trace.
-//! - Nobody spins to wait for another party, and nothing of a channel ever points into a stack.
+//! - No operation spins to wait for its counterpart, and no pointer in a channel ever points into a
+//!   stack.
 //!
 //! # Examples
 //! ```
@@ -87,7 +88,7 @@ pub use receiver::Receiver;
 pub use select::{Select, SelectedOperation};
 pub use sender::Sender;
 
-/// What the macros expand to. Not for programs.
+/// What the macros call in their expansions. Not for programs.
 #[doc(hidden)]
 pub mod __private {
     pub use crate::select::entry::{
@@ -96,8 +97,9 @@ pub mod __private {
     pub use crate::select::{Arm, Order};
 }
 
-/// What the other crates of Narrowboat put behind a [`Receiver`]. Not for programs.
+/// How the other crates of Narrowboat make a [`Receiver`] for an event of their own. Not for
+/// programs. (`narrowboat-net` still imports the trait by its former name.)
 #[doc(hidden)]
 pub mod __outside {
-    pub use crate::outside::{Outside, either, receiver};
+    pub use crate::outside::{EventSource as Outside, either, receiver};
 }

@@ -1,18 +1,21 @@
-//! The lock of a channel: held for a few dozen instructions at a time, by workers that come back at once.
+//! The lock of a channel: held for a few dozen instructions at a time, by workers that take it
+//! again at once.
 //!
-//! Two workers that use one channel at the same time had better not take turns at every operation: each would find the
-//! lock, the buffer and the queues in the other one's cache, every time. So who finds the lock taken stays away for some
-//! hundred nanoseconds, longer the next time, and looks at nothing meanwhile. The other gets dozens of operations done
-//! before it has to share its cache lines again, and then it is its turn to stay away. (std's lock watches the word and
-//! takes it in the moment when it gets free.) In the end the thread sleeps in the kernel, as with any lock: its holder may
-//! not be running.
+//! Two workers that use one channel at the same time should not alternate at every operation: each
+//! would find the lock, the buffer and the queues in the other's cache, every time. So a worker
+//! that finds the lock taken stays away for some hundred nanoseconds, longer the second time, and
+//! does not read the lock meanwhile. The other worker completes dozens of operations before it has
+//! to share its cache lines again, and then stays away in turn. (std's lock watches the word and
+//! takes it at the moment when it becomes free.) In the end the thread sleeps in the kernel, as
+//! with any lock, because the holder may not be running.
 
 use crate::shim::{Mutex, MutexGuard};
 use std::sync::{PoisonError, TryLockError};
 
 pub(crate) struct Lock<T>(Mutex<T>);
 
-/// For how many pauses of the processor one stays away: the first time, and the last.
+/// The number of CPU pause instructions for which a worker stays away: the first time, and the
+/// last.
 const FIRST: u32 = 64;
 const LAST: u32 = 256;
 
@@ -21,11 +24,11 @@ impl<T> Lock<T> {
         Lock(Mutex::new(value))
     }
 
-    /// Nothing panics while the lock is held, so a poisoned lock (a thread that was already panicking let it go)
-    /// guards a sound state.
+    /// Nothing panics while the lock is held. So the state behind a poisoned lock is sound (a
+    /// thread that was already panicking released it).
     #[inline]
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        // A model tries all orders anyhow, and would try them twice.
+        // A model tries all orders anyway. With `try_lock` it would try them twice.
         let free = if cfg!(loom) { None } else { self.try_lock() };
         free.unwrap_or_else(|| self.lock_contended())
     }

@@ -17,10 +17,10 @@ fn timer(first: Instant, period: Option<Duration>) -> Receiver<Instant> {
     Receiver { flavor: Flavor::Timer(Arc::new(Timer::new(first, period))) }
 }
 
-/// A channel that holds at most `cap` messages, for which it has the memory from the start.
+/// Makes a channel that holds at most `cap` messages. It allocates their memory at once.
 ///
-/// With a `cap` of 0 it holds none: a send waits until a receive takes the message out of its hands, and the other
-/// way round, as on Go's unbuffered channels.
+/// With a `cap` of 0 it holds none: a send waits until a receive takes its message, and a receive
+/// waits until a send gives it one, as on Go's unbuffered channels.
 ///
 /// # Panics
 /// If `cap` messages are more than a process can address.
@@ -40,7 +40,7 @@ pub fn bounded<T>(cap: usize) -> (Sender<T>, Receiver<T>) {
     channel(cap)
 }
 
-/// A channel that holds any number of messages. Sends never wait.
+/// Makes a channel that holds any number of messages. Sends never wait.
 ///
 /// # Examples
 /// ```
@@ -56,7 +56,8 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
     channel(UNBOUNDED)
 }
 
-/// A channel that delivers one message, `duration` from now: the instant at which it was due. It never closes.
+/// Makes a channel that delivers one message, `duration` from now. The message is the instant at
+/// which it was due. The channel never closes.
 ///
 /// # Examples
 /// ```
@@ -65,16 +66,17 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
 ///
 /// let (_tx, rx) = unbounded::<i32>();
 /// select! {
-///     recv(rx) -> msg => panic!("nobody sends {msg:?}"),
+///     recv(rx) -> msg => panic!("unexpected message {msg:?}"),
 ///     recv(after(Duration::from_millis(5))) -> _ => println!("timed out"),
 /// }
 /// ```
 pub fn after(duration: Duration) -> Receiver<Instant> {
-    // Past the range of the clock is never.
+    // An instant past the range of the clock never comes.
     Instant::now().checked_add(duration).map_or_else(never, at)
 }
 
-/// A channel that delivers one message, at the instant `when`: `when` itself. It never closes.
+/// Makes a channel that delivers one message, at the instant `when`. The message is `when` itself.
+/// The channel never closes.
 ///
 /// # Examples
 /// ```
@@ -88,10 +90,11 @@ pub fn at(when: Instant) -> Receiver<Instant> {
     timer(when, None)
 }
 
-/// A channel that delivers a message every `duration`: the instant at which it was due. It never closes.
+/// Makes a channel that delivers a message every `duration`. Each message is the instant at which
+/// it was due. The channel never closes.
 ///
-/// It holds one message at most: those that come due while it waits to be received are left out, and the next
-/// one comes at its own time.
+/// It holds at most one message. Messages that come due before that one is received are left out.
+/// The next message comes at its own time.
 ///
 /// # Examples
 /// ```
@@ -107,8 +110,8 @@ pub fn tick(duration: Duration) -> Receiver<Instant> {
     Instant::now().checked_add(duration).map_or_else(never, |first| timer(first, Some(duration)))
 }
 
-/// A channel that never delivers a message and never closes. In a `select!` it stands for an arm that is switched
-/// off.
+/// Makes a channel that never delivers a message and never closes. In a `select!` it disables an
+/// arm.
 ///
 /// # Examples
 /// ```

@@ -1,7 +1,9 @@
-//! Channels under loom: plain threads run whole operations, down to the park of the runtime, in every order.
+//! Channels under loom: plain threads run whole operations, including the runtime's park, in every
+//! order.
 //!
-//! A message is a [`Parcel`], whose content loom watches: an access that the hand-over does not order after the
-//! sender's is an error, and so is a parcel that is never dropped. A party that sleeps on is a deadlock.
+//! A message is a [`Parcel`]. loom checks its content: an access that the hand-over does not order
+//! after the sender's is an error, and so is a parcel that is never dropped. A waiter that is never
+//! woken is a deadlock.
 
 use crate::{Receiver, RecvError, Select, SendTimeoutError, Sender, bounded, never};
 use loom::alloc::Track;
@@ -11,13 +13,13 @@ use std::time::{Duration, Instant};
 
 struct Parcel(Track<UnsafeCell<usize>>);
 
-// SAFETY: who may touch the content is what the models test.
+// SAFETY: the models test that accesses to the content are ordered.
 unsafe impl Send for Parcel {}
 
 impl Parcel {
     fn new(content: usize) -> Parcel {
         let parcel = Parcel(Track::new(UnsafeCell::new(0)));
-        // SAFETY: nobody else has it yet.
+        // SAFETY: no other thread has it yet.
         parcel.0.get_ref().with_mut(|cell| unsafe { *cell = content });
         parcel
     }
@@ -28,8 +30,8 @@ impl Parcel {
     }
 }
 
-/// Runs a model over all schedules, or, if they are too many, those with at most so many preemptions: switches away from
-/// a thread that could have run on.
+/// Runs a model over all schedules, or, if there are too many, over those with at most
+/// `preemptions` preemptions (switches away from a thread that could have continued).
 fn model(preemptions: Option<usize>, body: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = preemptions;
@@ -38,19 +40,21 @@ fn model(preemptions: Option<usize>, body: impl Fn() + Send + Sync + 'static) {
 
 type Channel = (Sender<Parcel>, Receiver<Parcel>);
 
-/// Two channels without buffer, in the order of their addresses: a select enters them in that order, and a model must run
-/// in the same way every time.
+/// Two channels without buffer, in the order of their addresses: a select enters them in that
+/// order, and a model must run the same way every time.
 fn two() -> (Channel, Channel) {
     let (first, second) = (bounded(0), bounded(0));
     if first.0.channel.address() < second.0.channel.address() { (first, second) } else { (second, first) }
 }
 
-/// A deadline that is not reached by itself. In a model it passes whenever somebody sleeps until it.
+/// A deadline that is never reached in real time. In a model it may pass whenever a thread sleeps
+/// until it.
 fn later() -> Instant {
     Instant::now() + Duration::from_secs(3600)
 }
 
-/// Lone operations: whichever comes first, the messages arrive, in their order, and then the close.
+/// Operations without select: in every order the messages arrive, in their order, and then the
+/// close.
 fn hand_over(capacity: usize, messages: usize) {
     model(Some(4), move || {
         let (tx, rx) = bounded(capacity);
@@ -77,7 +81,7 @@ fn loom_messages_pass_through_a_buffer_of_one() {
     hand_over(1, 3);
 }
 
-/// A receive that gives up against a send: the message is received, or it comes back.
+/// A receive that times out against a send: the message is received, or the send returns it.
 #[test]
 fn loom_a_receive_times_out_while_a_message_comes() {
     model(None, || {
@@ -92,7 +96,7 @@ fn loom_a_receive_times_out_while_a_message_comes() {
     });
 }
 
-/// The same for a send that gives up.
+/// The same for a send that times out.
 #[test]
 fn loom_a_send_times_out_while_a_receiver_comes() {
     model(None, || {
@@ -108,7 +112,8 @@ fn loom_a_send_times_out_while_a_receiver_comes() {
     });
 }
 
-/// A close against a send and a receive of one channel: both end, and the message is received or comes back.
+/// A close against a send and a receive of one channel: both end, and the message is received or
+/// returned.
 fn close_against(receive: fn(&Receiver<Parcel>, &Receiver<Parcel>) -> Result<Parcel, RecvError>) {
     model(None, move || {
         let ((tx, rx), (_keep, silent)) = two();
@@ -141,7 +146,8 @@ fn loom_a_close_ends_a_send_and_a_select() {
     });
 }
 
-/// Sends into one channel or receives from the other, whichever comes to pass: the message, if it received.
+/// Sends into one channel or receives from the other, whichever is chosen. Returns the message, if
+/// it received one.
 fn exchange(tx: &Sender<Parcel>, rx: &Receiver<Parcel>, content: usize) -> Option<usize> {
     let mut select = Select::new_biased();
     let send = select.send(tx);
@@ -155,7 +161,8 @@ fn exchange(tx: &Sender<Parcel>, rx: &Receiver<Parcel>, content: usize) -> Optio
     }
 }
 
-/// Two selects that could satisfy each other by either of two channels do so by one of them.
+/// Two selects that could satisfy each other through either of two channels do so through one of
+/// them.
 #[test]
 fn loom_two_selects_satisfy_each_other_once() {
     model(None, || {
@@ -171,8 +178,9 @@ fn loom_two_selects_satisfy_each_other_once() {
     });
 }
 
-/// A select without time gives up only if nothing is possible at some moment. Here a message always is in one channel or in
-/// the other, since each comes before the last one goes.
+/// A select that must not wait gives up only if at some moment nothing is possible. Here there is
+/// always a message in one channel or in the other, because each is sent before the previous one is
+/// received.
 fn one_is_always_possible(found: fn([&Receiver<Parcel>; 2]) -> bool) {
     model(None, move || {
         let ((tx1, rx1), (tx2, rx2)) = (bounded(1), bounded(1));
@@ -187,7 +195,7 @@ fn one_is_always_possible(found: fn([&Receiver<Parcel>; 2]) -> bool) {
                 (tx1, tx2)
             })
         };
-        // The second first, which is empty to begin with.
+        // The second channel first, which is empty at the start.
         assert!(found([&rx2, &rx1]));
         other.join().unwrap();
     });
@@ -217,8 +225,8 @@ fn loom_a_watch_gives_up_only_if_nothing_is_possible() {
     });
 }
 
-/// Two sends, each with its own channel's lock, and one select that waits at both: one of them ends the wait, and the other
-/// one is for the next select.
+/// Two sends, each with its own channel's lock, and one select that waits at both: one of them ends
+/// the wait, and the next select receives from the other.
 #[test]
 fn loom_two_counterparts_find_one_select() {
     model(Some(4), || {
@@ -245,7 +253,8 @@ fn loom_two_counterparts_find_one_select() {
     });
 }
 
-/// Two selects, each waiting at two channels, for one message: one gets it and the other goes on waiting, until the close.
+/// Two selects, each waiting at two channels, for one message: one gets it, and the other goes on
+/// waiting until the close.
 #[test]
 fn loom_two_selects_race_for_one_counterpart() {
     model(Some(4), || {
@@ -272,14 +281,14 @@ fn loom_two_selects_race_for_one_counterpart() {
     });
 }
 
-/// A selected send reserves its place before it has its message, against a receiver that comes and a close.
+/// A selected send reserves a place before it has its message, against a receive and a close.
 #[test]
 fn loom_a_selected_send_delivers_or_keeps_its_message() {
     for capacity in [0, 1] {
         model(None, move || {
             let (tx, rx) = bounded(capacity);
             let sender = thread::spawn(move || {
-                // With a second arm it is a select, although nothing comes of that one.
+                // The second arm makes it a real select, although that arm is never possible.
                 let silent = never::<Parcel>();
                 let mut select = Select::new_biased();
                 select.recv(&silent);
@@ -290,7 +299,7 @@ fn loom_a_selected_send_delivers_or_keeps_its_message() {
             drop(rx);
             match (sender.join().unwrap(), received) {
                 (Ok(()), Some(1)) | (Err(1), None) => {}
-                // It was in the buffer, and went with the last receiver.
+                // The message was in the buffer, and was dropped with the last receiver.
                 (Ok(()), None) => assert_eq!(capacity, 1),
                 other => panic!("lost or doubled: {other:?}"),
             }
@@ -298,7 +307,7 @@ fn loom_a_selected_send_delivers_or_keeps_its_message() {
     }
 }
 
-/// A receive that does not wait for a message which is being made leaves it to the next one.
+/// A receive that does not wait until a message is made leaves it to the next receive.
 #[test]
 fn loom_a_message_that_takes_long_goes_to_the_next_receive() {
     model(Some(4), || {
@@ -320,7 +329,7 @@ fn loom_a_message_that_takes_long_goes_to_the_next_receive() {
     });
 }
 
-/// A watcher of a receive is told of a send that blocks, or that leaves its message in the buffer.
+/// A watcher of a receive is woken by a send that blocks, or that leaves its message in the buffer.
 #[test]
 fn loom_a_watcher_is_told_of_a_send() {
     for capacity in [0, 1] {
@@ -328,7 +337,8 @@ fn loom_a_watcher_is_told_of_a_send() {
             let (tx, rx) = bounded(capacity);
             let sender = thread::spawn(move || {
                 assert!(tx.send(Parcel::new(1)).is_ok());
-                // What is possible for a moment may pass unnoticed; the close must not be what is noticed.
+                // Keeps the channel open. An operation that is possible only for a moment may pass
+                // unnoticed, and the select must not notice the close instead.
                 tx
             });
             let mut select = Select::new();
@@ -340,7 +350,7 @@ fn loom_a_watcher_is_told_of_a_send() {
     }
 }
 
-/// A watcher of a send is told of a receive that blocks, or that makes room.
+/// A watcher of a send is woken by a receive that blocks, or that makes room.
 #[test]
 fn loom_a_watcher_is_told_of_a_receive() {
     for capacity in [0, 1] {
@@ -362,7 +372,7 @@ fn loom_a_watcher_is_told_of_a_receive() {
     }
 }
 
-/// A watcher takes no turn from a receiver beside it, and hears of the close that comes after the message.
+/// A watcher takes no message from a receiver beside it, and the close after the message wakes it.
 #[test]
 fn loom_a_watcher_takes_no_turn_and_hears_of_the_close() {
     model(Some(4), || {

@@ -1,10 +1,11 @@
-//! Channels whose messages are states of something outside this crate: a socket that can be read, for one.
+//! Channels for events outside this crate: for example, that a socket can be read.
 //!
-//! Such a channel has a message whenever [`Outside::is_so`] says that it is so; to receive it changes nothing, and the
-//! next receive looks again. So a select that takes another arm has taken nothing away here. What is waited for keeps
-//! the queue of those who wait; like a timer's, it hands nobody anything: who is woken looks again.
+//! Such a channel has a message whenever [`EventSource::is_so`] returns true. A receive changes
+//! nothing, and the next receive looks again. So a select that takes another arm loses nothing
+//! here. The event source keeps the queue of waiters. Like a timer, it hands them nothing: a woken
+//! waiter looks again.
 //!
-//! This module is for the other crates of Narrowboat, which alone may implement the trait.
+//! This module is for the other crates of Narrowboat. Only they may implement the trait.
 
 use crate::Receiver;
 use crate::block::{At, Limit};
@@ -12,8 +13,8 @@ use crate::error::RecvTimeoutError;
 use crate::receiver::Flavor;
 use crate::select::ready::ready;
 use crate::select::{Arm, Order};
-use crate::timer::{Event, Wait, sleep};
-use crate::waiters::Node;
+use crate::timer::{Event, Recheck, sleep};
+use crate::waiters::NodeRef;
 use narrowboat_runtime::park::{
     Outcome, Reason, Thing, WaitNode, Waiter, checkpoint, note_channel_to_outside,
 };
@@ -21,22 +22,25 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Something that is so or not, from time to time, and that parties wait for.
+/// A condition that becomes true and false again, and that waiters wait for.
 ///
 /// # Safety
-/// A node that was entered is touched under the lock of its queue only, until it was taken out; a party that is taken out
-/// has had its wait ended by that, and is then woken, once.
-pub unsafe trait Outside: Send + Sync {
-    /// Whether it is so now.
+/// A node that was entered is touched only under the lock of its queue, until it is taken out.
+/// Taking a node out ends the wait of its waiter, which is then woken, once.
+pub unsafe trait EventSource: Send + Sync {
+    /// Whether the condition is true now.
     fn is_so(&self) -> bool;
 
-    /// Prepares the node and puts it into the queue, unless it is so now, or may have been since the look that this call
-    /// takes: then it returns false, and the node is nowhere. `until` is set to the instant at which the party has to
-    /// look again by itself, if there is one. `sole` says that nothing else can end the wait but such an instant.
+    /// Looks whether the condition is true, and if not, prepares the node and puts it into the
+    /// queue. If the condition is true, or may have become true since the look, this returns false,
+    /// and the node is in no queue. Sets `until` to the instant at which the waiter has to look
+    /// again by itself, if there is one. `sole` says that, besides the queue, only such an instant
+    /// can end the wait.
     ///
     /// # Safety
-    /// The node is the calling party's, for its current wait, in no queue, and on the heap, where it stays until
-    /// [`leave`](Outside::leave), or until the caller returns from a park that this node ended.
+    /// The node is the caller's, for its current wait. It is in no queue, and on the heap, where it
+    /// stays until [`leave`](EventSource::leave), or until the caller returns from a park that this
+    /// node ended.
     unsafe fn enter(
         &self,
         node: NonNull<WaitNode>,
@@ -49,38 +53,39 @@ pub unsafe trait Outside: Send + Sync {
     /// Takes the node out of the queue, if it is still there.
     ///
     /// # Safety
-    /// [`enter`](Outside::enter) has put it there, and it is alive.
+    /// [`enter`](EventSource::enter) has put it there, and it is alive.
     unsafe fn leave(&self, node: NonNull<WaitNode>);
 
-    /// What a dump says of it.
+    /// The object as dumps show it.
     fn describe(&self) -> Thing;
 }
 
-/// A receiver that has a message whenever it is so.
-pub fn receiver(what: impl Outside + 'static) -> Receiver<()> {
+/// A receiver that has a message whenever the condition of the source is true.
+pub fn receiver(what: impl EventSource + 'static) -> Receiver<()> {
     note_channel_to_outside();
-    Receiver { flavor: Flavor::State(Arc::new(State { what: Box::new(what), message: || () })) }
+    Receiver { flavor: Flavor::Event(Arc::new(EventChannel { what: Box::new(what), message: || () })) }
 }
 
-/// Waits until one of two receivers has a message, or is closed, and takes nothing. False if `deadline` came first.
+/// Waits until one of two receivers has a message or is closed, without receiving. False if
+/// `deadline` came first.
 pub fn either(one: &Receiver<()>, other: &Receiver<()>, deadline: Option<Instant>, at: At) -> bool {
     let mut arms = [Arm::recv(one, 0), Arm::recv(other, 1)];
     ready(&mut arms, Order::Biased, deadline.map_or(Limit::None, Limit::Until), at).is_some()
 }
 
-/// The channel of a state.
-pub(crate) struct State<T> {
-    what: Box<dyn Outside>,
-    /// `T` is `()`, which the type of a receiver does not know.
+/// The channel of an event source.
+pub(crate) struct EventChannel<T> {
+    what: Box<dyn EventSource>,
+    /// Makes the message. `T` is `()`, but the type of a receiver does not say so.
     message: fn() -> T,
 }
 
-impl<T> State<T> {
+impl<T> EventChannel<T> {
     pub(crate) fn try_recv(&self) -> Option<T> {
         self.what.is_so().then(self.message)
     }
 
-    pub(crate) fn is_so(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         self.what.is_so()
     }
 
@@ -100,24 +105,24 @@ impl<T> State<T> {
 }
 
 // Not inlined, as for timers.
-impl<T> Event for State<T> {
+impl<T> Event for EventChannel<T> {
     const REASON: Reason = Reason::Readiness;
 
     #[inline(never)]
-    unsafe fn enter(&self, node: Node, me: Waiter, outcome: Outcome, sole: bool) -> Wait {
+    unsafe fn enter(&self, node: NodeRef, me: Waiter, outcome: Outcome, sole: bool) -> Recheck {
         let mut until = None;
         // SAFETY: by contract.
-        if unsafe { self.what.enter(node.place(), me, outcome, sole, &mut until) } {
-            Wait::Until(until)
+        if unsafe { self.what.enter(node.as_ptr(), me, outcome, sole, &mut until) } {
+            Recheck::Later(until)
         } else {
-            Wait::Over
+            Recheck::Now
         }
     }
 
     #[inline(never)]
-    unsafe fn leave(&self, node: Node) {
+    unsafe fn leave(&self, node: NodeRef) {
         // SAFETY: by contract.
-        unsafe { self.what.leave(node.place()) }
+        unsafe { self.what.leave(node.as_ptr()) }
     }
 }
 
@@ -129,7 +134,7 @@ mod tests {
     use std::sync::Mutex;
     use std::time::Duration;
 
-    /// A lamp that somebody switches on and off.
+    /// A lamp that a test switches on and off.
     #[derive(Default)]
     struct Lamp(Mutex<(bool, Queue)>);
 
@@ -138,23 +143,24 @@ mod tests {
 
     impl Lamp {
         fn switch(&self, on: bool) {
-            let mut called = Vec::new();
+            let mut claimed = Vec::new();
             let mut lamp = self.0.lock().unwrap();
             lamp.0 = on;
             while let Some(node) = lamp.1.0.as_mut().and_then(|queue| queue.pop_claim(None)) {
-                // SAFETY: claimed by the line above, and woken below, once.
-                called.push(unsafe { node.as_ref() }.waiter());
+                // SAFETY: `pop_claim` has claimed it, and it is woken below, once.
+                claimed.push(unsafe { node.as_ref() }.waiter());
             }
             drop(lamp);
-            for party in called {
+            for waiter in claimed {
                 // SAFETY: as above.
-                unsafe { party.unpark() };
+                unsafe { waiter.unpark() };
             }
         }
     }
 
-    // SAFETY: the queue and its nodes are touched under the lock, and `switch` wakes whom it takes out.
-    unsafe impl Outside for Arc<Lamp> {
+    // SAFETY: the queue and its nodes are touched under the lock, and `switch` wakes each waiter
+    // that it takes out.
+    unsafe impl EventSource for Arc<Lamp> {
         fn is_so(&self) -> bool {
             self.0.lock().unwrap().0
         }
@@ -184,23 +190,23 @@ mod tests {
         }
 
         fn describe(&self) -> Thing {
-            unreachable!("nobody asks for a dump")
+            unreachable!("these tests make no dump")
         }
     }
 
     impl Lamp {
-        fn nobody_waits(&self) -> bool {
+        fn has_no_waiter(&self) -> bool {
             self.0.lock().unwrap().1.0.as_ref().is_none_or(WaitQueue::is_empty)
         }
     }
 
     #[test]
-    fn a_state_is_a_message_for_as_long_as_it_is_so() {
+    fn a_condition_is_a_message_for_as_long_as_it_is_true() {
         let lamp = Arc::new(Lamp::default());
         let rx = receiver(lamp.clone());
         assert!(rx.try_recv().is_err() && rx.is_empty() && !rx.is_closed());
         assert!(rx.recv_timeout(Duration::from_millis(5)).unwrap_err().is_timeout());
-        assert!(lamp.nobody_waits());
+        assert!(lamp.has_no_waiter());
         lamp.switch(true);
         for _ in 0..3 {
             assert_eq!((rx.recv(), rx.try_recv(), rx.len()), (Ok(()), Ok(()), 1));
@@ -211,23 +217,23 @@ mod tests {
     }
 
     #[test]
-    fn a_select_waits_for_a_state_beside_messages() {
+    fn a_select_waits_for_a_condition_beside_messages() {
         let lamp = Arc::new(Lamp::default());
         let rx = receiver(lamp.clone());
         let (tx, messages) = bounded::<u32>(0);
         let (switched, next) = bounded(0);
         let selecting = std::thread::spawn(move || {
-            let (mut sum, mut lights) = (0, 0);
+            let (mut sum, mut seen) = (0, 0);
             loop {
                 select! {
-                    recv(rx) -> light => {
-                        light.unwrap();
-                        lights += 1;
+                    recv(rx) -> lamp_is_on => {
+                        lamp_is_on.unwrap();
+                        seen += 1;
                         next.recv().unwrap();
                     }
                     recv(messages) -> msg => match msg {
                         Ok(n) => sum += n,
-                        Err(_) => return (sum, lights),
+                        Err(_) => return (sum, seen),
                     }
                 }
             }
@@ -236,14 +242,15 @@ mod tests {
             tx.send(n).unwrap();
             if n % 4 == 0 {
                 lamp.switch(true);
-                // Seen by now, or soon; it is off when the other goes on.
+                // The other thread sees it now, or soon. The lamp is off before that thread
+                // continues.
                 std::thread::sleep(Duration::from_micros(n as u64 * 7 % 200));
                 select! { send(switched, lamp.switch(false)) -> res => res.unwrap() }
             }
         }
         drop(tx);
-        let (sum, lights) = selecting.join().unwrap();
-        assert_eq!((sum, lights), (199 * 100, 50));
-        assert!(lamp.nobody_waits());
+        let (sum, seen) = selecting.join().unwrap();
+        assert_eq!((sum, seen), (199 * 100, 50));
+        assert!(lamp.has_no_waiter());
     }
 }

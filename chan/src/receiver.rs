@@ -4,7 +4,7 @@ use crate::block::{At, Limit};
 use crate::channel::Channel;
 use crate::context::Scope;
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
-use crate::outside::State;
+use crate::outside::EventChannel;
 use crate::timer::{Timer, recv_never};
 use narrowboat_runtime::park::checkpoint;
 use std::fmt;
@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 /// The receiving side of a channel.
 ///
-/// Clones receive from the same channel; each message goes to one of them. When the last one is dropped, the
-/// channel is closed and the messages in it are dropped.
+/// Clones receive from the same channel; each message goes to one of them. When the last one is
+/// dropped, the channel is closed and the messages in it are dropped.
 ///
 /// # Examples
 /// ```
@@ -38,8 +38,8 @@ pub(crate) enum Flavor<T> {
     Timer(Arc<Timer<T>>),
     /// `Context::done`.
     Done(Arc<Scope>),
-    /// What another crate waits for.
-    State(Arc<State<T>>),
+    /// An event source of another crate.
+    Event(Arc<EventChannel<T>>),
     /// `never`.
     Never,
 }
@@ -51,15 +51,16 @@ impl<T> Receiver<T> {
             Flavor::Channel(channel) => channel.recv(limit, at),
             Flavor::Timer(timer) => timer.recv(limit, at),
             Flavor::Done(scope) => Err(scope.recv(limit, at)),
-            Flavor::State(state) => state.recv(limit, at),
+            Flavor::Event(source) => source.recv(limit, at),
             Flavor::Never => recv_never(limit, at),
         }
     }
 
-    /// Receives a message, waiting for one.
+    /// Receives a message. Waits until there is one.
     ///
     /// # Errors
-    /// If the channel is empty and closed, or all senders are gone, also if that happens during the wait.
+    /// If the channel is empty and closed, or all senders are gone, also if that happens during the
+    /// wait.
     ///
     /// # Examples
     /// ```
@@ -77,11 +78,12 @@ impl<T> Receiver<T> {
 
     /// Receives a message if there is one: in the buffer, or offered by a waiting sender.
     ///
-    /// If the offer is that of a `select!` whose send arm evaluates the message when it is chosen, this waits for
-    /// the evaluation.
+    /// A `select!` evaluates the message of a send arm when the arm is chosen. If such an arm
+    /// offers the message, this waits for the evaluation.
     ///
     /// # Errors
-    /// `Empty` if there is no message at the moment, `Disconnected` if there will never be one again.
+    /// `Empty` if there is no message at the moment, `Disconnected` if there will never be one
+    /// again.
     ///
     /// # Examples
     /// ```
@@ -103,8 +105,8 @@ impl<T> Receiver<T> {
         })
     }
 
-    /// Receives a message, waiting for at most `timeout`. A message that is there is received even when `timeout` is
-    /// zero.
+    /// Receives a message, waiting for at most `timeout`. A message that is there is received even
+    /// when `timeout` is zero.
     ///
     /// # Errors
     /// `Timeout` if the time was up, `Disconnected` if there will never be a message again.
@@ -121,7 +123,7 @@ impl<T> Receiver<T> {
     /// ```
     #[track_caller]
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
-        // The clock is looked at only if there is a wait.
+        // Reads the clock only if the receive has to wait.
         match self.try_recv() {
             Ok(message) => Ok(message),
             Err(TryRecvError::Disconnected) => Err(RecvTimeoutError::Disconnected),
@@ -129,8 +131,8 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Receives a message, waiting no longer than until `deadline`. A message that is there is received even when
-    /// `deadline` has passed.
+    /// Receives a message, waiting no longer than until `deadline`. A message that is there is
+    /// received even when `deadline` has passed.
     ///
     /// # Errors
     /// As for [`recv_timeout`](Receiver::recv_timeout).
@@ -148,12 +150,14 @@ impl<T> Receiver<T> {
         self.recv_within(Limit::Until(deadline), Location::caller())
     }
 
-    /// Closes the channel, for all its senders and receivers. True if this call did it, false if it was closed.
+    /// Closes the channel, for all its senders and receivers. True if this call closed it, false if
+    /// it was closed already.
     ///
-    /// Messages in the buffer can still be received, then receivers get an error. Sends fail from now on, and those
-    /// that wait at the moment fail too, each with its message. A channel of [`after`](crate::after),
-    /// [`at`](crate::at), [`tick`](crate::tick) or [`never()`](crate::never) has nobody to close it: false. That of a
-    /// [`Context`](crate::context::Context) is closed by the context only.
+    /// Messages in the buffer can still be received, then receivers get an error. Sends fail from
+    /// now on, and the sends that are waiting fail too, each with its message. A channel of
+    /// [`after`](crate::after), [`at`](crate::at), [`tick`](crate::tick) or
+    /// [`never()`](crate::never) cannot be closed: false. Only the context closes the channel of a
+    /// [`Context`](crate::context::Context): false, too.
     ///
     /// # Examples
     /// ```
@@ -167,12 +171,12 @@ impl<T> Receiver<T> {
         checkpoint();
         match &self.flavor {
             Flavor::Channel(channel) => channel.close(),
-            Flavor::Timer(_) | Flavor::Done(_) | Flavor::State(_) | Flavor::Never => false,
+            Flavor::Timer(_) | Flavor::Done(_) | Flavor::Event(_) | Flavor::Never => false,
         }
     }
 
-    /// Whether the channel is closed: by [`close`](Receiver::close), or because all its senders are gone. There may
-    /// still be messages in it.
+    /// Whether the channel is closed: by [`close`](Receiver::close), or because all its senders are
+    /// gone. There may still be messages in it.
     ///
     /// # Examples
     /// ```
@@ -186,11 +190,11 @@ impl<T> Receiver<T> {
         match &self.flavor {
             Flavor::Channel(channel) => channel.is_closed(),
             Flavor::Done(scope) => scope.is_over(),
-            Flavor::Timer(_) | Flavor::State(_) | Flavor::Never => false,
+            Flavor::Timer(_) | Flavor::Event(_) | Flavor::Never => false,
         }
     }
 
-    /// Whether no message is in the buffer. Always true of a channel without one.
+    /// Whether no message is in the buffer. Always true for a channel without one.
     ///
     /// # Examples
     /// ```
@@ -203,7 +207,7 @@ impl<T> Receiver<T> {
         self.len() == 0
     }
 
-    /// Whether the buffer has no room. Always true of a channel without one.
+    /// Whether the buffer has no room. Always true for a channel without one.
     ///
     /// # Examples
     /// ```
@@ -217,7 +221,7 @@ impl<T> Receiver<T> {
         match &self.flavor {
             Flavor::Channel(channel) => channel.is_full(),
             Flavor::Timer(timer) => !timer.is_empty(),
-            Flavor::State(state) => state.is_so(),
+            Flavor::Event(source) => source.is_ready(),
             Flavor::Done(_) | Flavor::Never => true,
         }
     }
@@ -236,13 +240,13 @@ impl<T> Receiver<T> {
         match &self.flavor {
             Flavor::Channel(channel) => channel.len(),
             Flavor::Timer(timer) => usize::from(!timer.is_empty()),
-            Flavor::State(state) => usize::from(state.is_so()),
+            Flavor::Event(source) => usize::from(source.is_ready()),
             Flavor::Done(_) | Flavor::Never => 0,
         }
     }
 
-    /// The size of the buffer in messages, or `None` if it has no limit. The channels that tell the time hold one
-    /// message at most.
+    /// The size of the buffer in messages, or `None` if it has no limit. The channels that tell the
+    /// time hold one message at most.
     ///
     /// # Examples
     /// ```
@@ -254,12 +258,13 @@ impl<T> Receiver<T> {
         checkpoint();
         match &self.flavor {
             Flavor::Channel(channel) => channel.capacity(),
-            Flavor::Timer(_) | Flavor::State(_) => Some(1),
+            Flavor::Timer(_) | Flavor::Event(_) => Some(1),
             Flavor::Done(_) | Flavor::Never => Some(0),
         }
     }
 
-    /// Whether both receive from the same channel. All channels of [`never()`](crate::never) are the same.
+    /// Whether both receive from the same channel. All channels of [`never()`](crate::never) are
+    /// the same.
     ///
     /// # Examples
     /// ```
@@ -274,7 +279,7 @@ impl<T> Receiver<T> {
             (Flavor::Channel(a), Flavor::Channel(b)) => Arc::ptr_eq(a, b),
             (Flavor::Timer(a), Flavor::Timer(b)) => Arc::ptr_eq(a, b),
             (Flavor::Done(a), Flavor::Done(b)) => Arc::ptr_eq(a, b),
-            (Flavor::State(a), Flavor::State(b)) => Arc::ptr_eq(a, b),
+            (Flavor::Event(a), Flavor::Event(b)) => Arc::ptr_eq(a, b),
             (Flavor::Never, Flavor::Never) => true,
             _ => false,
         }
@@ -282,12 +287,12 @@ impl<T> Receiver<T> {
 }
 
 impl Receiver<Instant> {
-    /// The channel of a timer that can be set.
+    /// A receiver of a new timer that can be set.
     pub(crate) fn settable(first: Instant, period: Option<Duration>) -> Receiver<Instant> {
         Receiver { flavor: Flavor::Timer(Arc::new(Timer::settable(first, period))) }
     }
 
-    /// The timer, of a channel that `settable` made.
+    /// The timer of a channel that `settable` made.
     pub(crate) fn timer(&self) -> &Timer<Instant> {
         let Flavor::Timer(timer) = &self.flavor else { unreachable!("made by `settable`") };
         timer
@@ -304,7 +309,7 @@ impl<T> Clone for Receiver<T> {
             }
             Flavor::Timer(timer) => Flavor::Timer(timer.clone()),
             Flavor::Done(scope) => Flavor::Done(scope.clone()),
-            Flavor::State(state) => Flavor::State(state.clone()),
+            Flavor::Event(source) => Flavor::Event(source.clone()),
             Flavor::Never => Flavor::Never,
         };
         Receiver { flavor }
@@ -319,7 +324,7 @@ impl<T> Drop for Receiver<T> {
     }
 }
 
-// A message is either in the channel or out of it, wherever a panic strikes.
+// Wherever a panic happens, a message is either in the channel or out of it.
 impl<T> UnwindSafe for Receiver<T> {}
 impl<T> RefUnwindSafe for Receiver<T> {}
 

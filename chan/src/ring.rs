@@ -1,18 +1,19 @@
-//! The buffer of a channel: first in, first out, and no larger for long than it needs to be.
+//! The buffer of a channel: first in, first out. Its memory shrinks again after a burst.
 //!
-//! A bounded channel's ring has its full size from the start and keeps it, so a send never allocates. An unbounded
-//! one doubles when it is full and halves when it is three quarters empty; the gap between the two means that each
-//! copy is paid for by at least a quarter of the capacity in pushes or pops.
+//! A bounded channel's ring has its full size from the start and keeps it, so a send never
+//! allocates. An unbounded one doubles when it is full and halves when it is three quarters empty;
+//! because of the gap between the two, at least a quarter of the capacity in pushes or pops comes
+//! before each copy.
 
 use std::collections::VecDeque;
 
 pub(crate) struct Ring<T> {
     values: VecDeque<T>,
-    /// Below this length the ring is too large. 0 while it must not shrink.
+    /// The ring shrinks when its length falls below this. 0 while it must not shrink.
     low: usize,
 }
 
-/// An elastic ring of this many bytes or fewer (but of at least eight values) is not worth shrinking.
+/// An unbounded channel's ring does not shrink below this number of bytes, nor below eight values.
 const SMALL: usize = 4096;
 
 impl<T> Ring<T> {
@@ -49,13 +50,13 @@ impl<T> Ring<T> {
         value
     }
 
-    /// All values, leaving an empty ring without memory.
+    /// Takes all values, and leaves an empty ring without memory.
     pub(crate) fn take(&mut self) -> VecDeque<T> {
         self.low = 0;
         std::mem::take(&mut self.values)
     }
 
-    /// Only an elastic ring comes here: a channel never overfills a bounded one.
+    /// Only the ring of an unbounded channel grows: a channel never overfills a bounded one.
     #[cold]
     #[inline(never)]
     fn grow(&mut self) {

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 /// The sending side of a channel.
 ///
-/// Clones send into the same channel. When the last one is dropped, the channel is closed: receivers get what is
-/// in it, then an error.
+/// Clones send into the same channel. When the last one is dropped, the channel is closed:
+/// receivers get what is in it, then an error.
 ///
 /// # Examples
 /// ```
@@ -30,10 +30,12 @@ pub struct Sender<T> {
 }
 
 impl<T> Sender<T> {
-    /// Sends a message, waiting for room; in a channel without buffer, for a receiver to take it.
+    /// Sends a message. Waits until there is room, or, in a channel without buffer, until a
+    /// receiver takes the message.
     ///
     /// # Errors
-    /// The message, if the channel is closed or all receivers are gone, also if that happens during the wait.
+    /// The message, if the channel is closed or all receivers are gone, also if that happens during
+    /// the wait.
     ///
     /// # Examples
     /// ```
@@ -51,8 +53,8 @@ impl<T> Sender<T> {
     /// Sends a message if that is possible at once.
     ///
     /// # Errors
-    /// The message: as `Full` if there is no room (without a buffer: no waiting receiver), as `Disconnected` if the
-    /// channel is closed or all receivers are gone.
+    /// The message: as `Full` if there is no room (without a buffer: no waiting receiver), as
+    /// `Disconnected` if the channel is closed or all receivers are gone.
     ///
     /// # Examples
     /// ```
@@ -71,12 +73,12 @@ impl<T> Sender<T> {
         })
     }
 
-    /// Sends a message, waiting for at most `timeout`. If the message can be sent at once it is, even when
-    /// `timeout` is zero.
+    /// Sends a message, waiting for at most `timeout`. If the message can be sent at once it is,
+    /// even when `timeout` is zero.
     ///
     /// # Errors
-    /// The message: as `Timeout` if the time was up, as `Disconnected` if the channel is closed or all receivers are
-    /// gone.
+    /// The message: as `Timeout` if the time was up, as `Disconnected` if the channel is closed or
+    /// all receivers are gone.
     ///
     /// # Examples
     /// ```
@@ -89,7 +91,7 @@ impl<T> Sender<T> {
     /// ```
     #[track_caller]
     pub fn send_timeout(&self, msg: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
-        // The clock is looked at only if there is a wait.
+        // Reads the clock only if the send has to wait.
         match self.try_send(msg) {
             Ok(()) => Ok(()),
             Err(TrySendError::Disconnected(msg)) => Err(SendTimeoutError::Disconnected(msg)),
@@ -99,8 +101,8 @@ impl<T> Sender<T> {
         }
     }
 
-    /// Sends a message, waiting no longer than until `deadline`. If the message can be sent at once it is, even when
-    /// `deadline` has passed.
+    /// Sends a message, waiting no longer than until `deadline`. If the message can be sent at once
+    /// it is, even when `deadline` has passed.
     ///
     /// # Errors
     /// As for [`send_timeout`](Sender::send_timeout).
@@ -118,10 +120,12 @@ impl<T> Sender<T> {
         self.channel.send(msg, Limit::Until(deadline), Location::caller())
     }
 
-    /// Closes the channel, for all its senders and receivers. True if this call did it, false if it was closed.
+    /// Closes the channel, for all its senders and receivers. True if this call closed it, false if
+    /// it was closed already.
     ///
-    /// Messages in the buffer can still be received, then receivers get an error. Sends fail from now on, and those
-    /// that wait at the moment fail too, each with its message. Dropping the last sender does the same.
+    /// Messages in the buffer can still be received, then receivers get an error. Sends fail from
+    /// now on, and the sends that are waiting fail too, each with its message. Dropping the last
+    /// sender does the same.
     ///
     /// # Examples
     /// ```
@@ -138,7 +142,8 @@ impl<T> Sender<T> {
         self.channel.close()
     }
 
-    /// Whether the channel is closed: by [`close`](Sender::close), or because all its receivers are gone.
+    /// Whether the channel is closed: by [`close`](Sender::close), or because all its receivers are
+    /// gone.
     ///
     /// # Examples
     /// ```
@@ -152,7 +157,7 @@ impl<T> Sender<T> {
         self.channel.is_closed()
     }
 
-    /// Whether no message is in the buffer. Always true of a channel without one.
+    /// Whether no message is in the buffer. Always true for a channel without one.
     ///
     /// # Examples
     /// ```
@@ -165,7 +170,7 @@ impl<T> Sender<T> {
         self.len() == 0
     }
 
-    /// Whether the buffer has no room. Always true of a channel without one.
+    /// Whether the buffer has no room. Always true for a channel without one.
     ///
     /// # Examples
     /// ```
@@ -235,7 +240,7 @@ impl<T> Drop for Sender<T> {
     }
 }
 
-// A message is either in the channel or out of it, wherever a panic strikes.
+// Wherever a panic happens, a message is either in the channel or out of it.
 impl<T> UnwindSafe for Sender<T> {}
 impl<T> RefUnwindSafe for Sender<T> {}
 

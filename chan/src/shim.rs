@@ -1,6 +1,7 @@
-//! What channels are made of, exchanged for loom's when a model runs them.
+//! The locks and atomics of channels: std's and the runtime's, or loom's when a model runs.
 //!
-//! The counts of an `Arc` are no protocol of ours, and timers are not modelled: they use std directly.
+//! Not included are `Arc`, which is not part of our protocols, and the locks of timers and
+//! contexts, which are not modelled.
 
 #[cfg(not(loom))]
 pub(crate) use narrowboat_runtime::lock::Mutex;

@@ -1,51 +1,56 @@
-//! Channels that tell the time: `after`, `at`, `tick` and `never`, and those of `Timer` and `Ticker`.
+//! Channels that tell the time: `after`, `at`, `tick` and `never`, and those of `Timer` and
+//! `Ticker`.
 //!
-//! They have no sender and no thread, and stand in no heap. Such a channel is the instant of its next message; to wait
-//! for it is to park with that instant as the deadline, and whoever finds it passed takes the message. Among
-//! clones each message is taken once. One that nobody waits for costs nothing, and has nothing to clean up.
+//! They have no sender and no thread, and are in no timer heap. Such a channel is the instant of
+//! its next message. To wait for the message is to park with that instant as the deadline, and the
+//! first receive that finds the instant passed takes the message. Among clones each message is
+//! taken once. A channel without waiters costs nothing, and needs no cleanup.
 //!
-//! The instant of some can be *set* while others wait for it: `Timer` and `Ticker` stop and start again. Everything
-//! about such a timer is under its one lock:
+//! `Timer` and `Ticker` can be *set* while goroutines wait for them: their instant then changes.
+//! All state of such a timer is under its one lock:
 //!
-//! 1. A party that waits enters the timer's queue and reads the instant that it will sleep until, in one critical section.
-//!    `asleep_until` is not before the latest of these instants.
-//! 2. A receive takes the message if the instant has passed, and moves the instant on or away. A party that slept until
-//!    its deadline looks like any other, and may find nothing, or a later instant.
-//! 3. To set the timer is to replace the instant. If the new one is before `asleep_until` then somebody might oversleep:
-//!    all are taken out of the queue and told to look again, when the lock has been released. If not, they find
-//!    out by themselves in time; so a timer that is put off again and again, before it fires, wakes nobody.
+//! 1. A waiter enters the timer's queue and reads the instant that it will sleep until, in one
+//!    critical section. `asleep_until` is never before the latest of these instants.
+//! 2. A receive takes the message if the instant has passed, and moves the instant to the next
+//!    period, or removes it. A waiter that has slept until its deadline looks like any other
+//!    receive, and may find no message, or a later instant.
+//! 3. To set the timer is to replace the instant. If the new one is before `asleep_until`, a waiter
+//!    could sleep too long: then all waiters are taken out of the queue, and woken to look again
+//!    when the lock has been released. Otherwise each waiter wakes in time by itself. So a timer
+//!    that is postponed again and again before it fires wakes no waiter.
 //!
-//! Hence no message is early or stale: a receive that takes the lock after step 3 sees the new instant only, and
-//! one before it has received what was due then.
+//! Hence no message is early or stale: a receive that takes the lock after step 3 sees only the new
+//! instant, and a receive that takes the lock before it received what was due then.
 
 use crate::block::{At, Limit};
 use crate::describe;
 use crate::error::RecvTimeoutError;
-use crate::waiters::{BlockedRecv, LONE, Node, Note, OwedAll, Waiters};
+use crate::waiters::{BlockedRecv, NodeRef, Note, SINGLE_QUEUE, Waiters, WakeList};
 use narrowboat_runtime::lock::Mutex;
 use narrowboat_runtime::park::{Outcome, Reason, Thing, Waiter, checkpoint};
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A channel that holds a message from time to time.
+/// A channel that has a message at certain instants.
 pub(crate) struct Timer<T> {
     state: Mutex<State>,
-    /// `T` is `Instant`, which the type of a receiver does not know.
+    /// Makes the message. `T` is `Instant`, but the type of a receiver does not say so.
     message: fn(Instant) -> T,
 }
 
 struct State {
     /// When the next message comes; `None` after the last one.
     next: Option<Instant>,
-    /// The distance between messages; `None` if there is but one.
+    /// The interval between messages; `None` if there is only one message.
     period: Option<Duration>,
-    /// Who waits, if the timer can be set. For one that cannot, the deadline says all.
+    /// The waiters, if the timer can be set. If it cannot, each waiter's deadline is enough.
     sleepers: Option<Sleepers>,
 }
 
 struct Sleepers {
     queue: Waiters<BlockedRecv<()>>,
-    /// Everybody in the queue looks again by then; `None` if somebody does not.
+    /// Every waiter in the queue looks again by then. `None` if some waiter has no instant to sleep
+    /// until.
     asleep_until: Option<Instant>,
 }
 
@@ -54,7 +59,7 @@ impl Timer<Instant> {
         Timer::with(first, period, None)
     }
 
-    /// One that can be [`set`](Timer::set).
+    /// A timer that can be [`set`](Timer::set).
     pub(crate) fn settable(first: Instant, period: Option<Duration>) -> Timer<Instant> {
         Timer::with(first, period, Some(Sleepers { queue: Waiters::new(), asleep_until: None }))
     }
@@ -75,19 +80,19 @@ impl<T> Timer<T> {
         self.lock().next.is_some()
     }
 
-    /// Replaces whatever was to come. True if something was.
+    /// Replaces the next message. True if there was one.
     pub(crate) fn set(&self, next: Option<Instant>, period: Option<Duration>) -> bool {
-        let mut told = OwedAll::new();
+        let mut woken = WakeList::new();
         let mut state = self.lock();
         let was = state.next.is_some();
         state.next = next;
         state.period = period;
-        let sleepers = state.sleepers.as_mut().expect("only timers that can be set are set");
+        let sleepers = state.sleepers.as_mut().expect("`settable` has made this timer");
         if next.is_some_and(|next| sleepers.asleep_until.is_none_or(|until| next < until)) {
-            sleepers.queue.dismiss_with(Note::RETRY, &mut told);
+            sleepers.queue.claim_all(Note::RETRY, &mut woken);
         }
         drop(state);
-        told.wake();
+        woken.wake();
         checkpoint();
         was
     }
@@ -99,7 +104,7 @@ impl<T> Timer<T> {
         if now < when {
             return None;
         }
-        state.next = state.period.and_then(|period| following(when, period, now));
+        state.next = state.period.and_then(|period| next_tick(when, period, now));
         drop(state);
         Some((self.message)(when))
     }
@@ -124,54 +129,56 @@ impl<T> Timer<T> {
     }
 }
 
-/// What can be waited for without a message from a counterpart: an instant ends the wait, or a word to look again.
+/// Something that can be waited for without a message from a counterpart. An instant ends the wait,
+/// or a wake-up that tells the waiter to look again.
 pub(crate) trait Event {
-    /// What a party says that waits for this alone.
+    /// The reason of a wait for this event alone.
     const REASON: Reason;
 
-    /// Looks, and enters the queue, in one critical section.
+    /// Looks whether the event has happened, and if not, enters the queue, in one critical section.
     ///
     /// # Safety
-    /// As for [`Waiters::enter`]; `sole` says that there is neither another arm nor a limit. After `Until` the node may be
-    /// in the queue.
-    unsafe fn enter(&self, node: Node, me: Waiter, outcome: Outcome, sole: bool) -> Wait;
+    /// As for [`Waiters::enter`]; `sole` says that there is neither another arm nor a limit. After
+    /// `Later` the node may be in the queue.
+    unsafe fn enter(&self, node: NodeRef, me: Waiter, outcome: Outcome, sole: bool) -> Recheck;
 
     /// Leaves the queue.
     ///
     /// # Safety
     /// The node was entered here, and is alive.
-    unsafe fn leave(&self, node: Node);
+    unsafe fn leave(&self, node: NodeRef);
 }
 
-/// What came of entering.
-pub(crate) enum Wait {
-    /// It has happened, and the queue was not entered.
-    Over,
-    /// The party has to look again at this instant, or when it is told to.
-    Until(Option<Instant>),
+/// When the caller of [`Event::enter`] looks again.
+pub(crate) enum Recheck {
+    /// At once: the event has happened, and the queue was not entered.
+    Now,
+    /// At this instant, or when it is woken.
+    Later(Option<Instant>),
 }
 
-// Not inlined: the frame that sleeps is parked with its goroutine, and shall be small.
+// Not inlined: the frame that sleeps is parked with its goroutine, and should be small.
 impl<T> Event for Timer<T> {
     const REASON: Reason = Reason::Timer;
 
     #[inline(never)]
-    unsafe fn enter(&self, node: Node, me: Waiter, outcome: Outcome, sole: bool) -> Wait {
+    unsafe fn enter(&self, node: NodeRef, me: Waiter, outcome: Outcome, sole: bool) -> Recheck {
         let mut state = self.lock();
         let next = state.next;
         if let Some(sleepers) = &mut state.sleepers {
-            sleepers.asleep_until = match (sleepers.queue.is_deserted(), sleepers.asleep_until) {
+            sleepers.asleep_until = match (sleepers.queue.is_empty(), sleepers.asleep_until) {
                 (false, until) => until.and_then(|until| next.map(|next| until.max(next))),
                 (true, _) => next,
             };
-            // SAFETY: by contract; a sole party without an instant of ours to sleep until is woken by nobody else.
+            // SAFETY: by contract. If the caller waits for nothing else and there is no instant,
+            // only a holder of this lock can end its wait.
             unsafe { sleepers.queue.enter(node, me, outcome, sole && next.is_none()) };
         }
-        Wait::Until(next)
+        Recheck::Later(next)
     }
 
     #[inline(never)]
-    unsafe fn leave(&self, node: Node) {
+    unsafe fn leave(&self, node: NodeRef) {
         if let Some(sleepers) = &mut self.lock().sleepers {
             // SAFETY: by contract.
             unsafe { sleepers.queue.leave(node) };
@@ -179,17 +186,17 @@ impl<T> Event for Timer<T> {
     }
 }
 
-/// What does not happen.
+/// An event that never happens.
 struct Never;
 
 impl Event for Never {
     const REASON: Reason = Reason::Never;
 
-    unsafe fn enter(&self, _: Node, _: Waiter, _: Outcome, _: bool) -> Wait {
-        Wait::Until(None)
+    unsafe fn enter(&self, _: NodeRef, _: Waiter, _: Outcome, _: bool) -> Recheck {
+        Recheck::Later(None)
     }
 
-    unsafe fn leave(&self, _: Node) {}
+    unsafe fn leave(&self, _: NodeRef) {}
 }
 
 /// A receive on a channel that never has a message.
@@ -199,29 +206,31 @@ pub(crate) fn recv_never<T>(limit: Limit, at: At) -> Result<T, RecvTimeoutError>
     }
 }
 
-/// Parks until the event may have happened, or until the limit, if that is earlier; the error is for a limit already
-/// reached.
+/// Parks until the event may have happened, or until the limit, if that is earlier. Fails if the
+/// limit has already been reached.
 #[inline(never)]
 pub(crate) fn sleep<E: Event>(event: &E, limit: Limit, at: At) -> Result<(), RecvTimeoutError> {
     let Some(deadline) = limit.deadline() else {
         checkpoint();
         return Err(RecvTimeoutError::Timeout);
     };
-    describe::announce();
+    describe::register_descriptions();
     let me = Waiter::begin(E::REASON, (&raw const *event).expose_provenance(), at);
-    // SAFETY: our own node, which is in no queue and lives for ever. After the park it is taken out, if nobody has.
-    // `me` is from our latest `begin`; if there is neither a deadline nor a queue we sleep for ever, as is meant.
+    // SAFETY: our own node, which is in no queue and lives for ever. After the park we take it out,
+    // unless the waker has. `me` is from our latest `begin`. Without a deadline and a queue we
+    // sleep for ever, as intended.
     unsafe {
-        if let Wait::Until(until) = event.enter(Node::new(me.node()), me, LONE, deadline.is_none())
+        if let Recheck::Later(until) =
+            event.enter(NodeRef::new(me.node()), me, SINGLE_QUEUE, deadline.is_none())
             && me.park(earlier(until, deadline)) == Outcome::TIMED_OUT
         {
-            event.leave(Node::new(me.node()));
+            event.leave(NodeRef::new(me.node()));
         }
     }
     Ok(())
 }
 
-/// `duration` from now; a hundred years if the clock does not reach that far.
+/// `duration` from now; a hundred years from now if that is past the range of the clock.
 pub(crate) fn from_now(duration: Duration) -> Instant {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
     let now = Instant::now();
@@ -236,12 +245,14 @@ pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant>
     }
 }
 
-/// The first instant after `now` that is a whole number of periods from `when`: a late receiver misses messages, but
-/// the clock does not go slow for it. `None` if there is no such instant in the range of the type.
-fn following(when: Instant, period: Duration, now: Instant) -> Option<Instant> {
+/// The first instant after `now` that is a whole number of periods from `when`: a late receiver
+/// misses messages, but the ticks keep their phase. `None` if there is no such instant in the range
+/// of the type.
+fn next_tick(when: Instant, period: Duration, now: Instant) -> Option<Instant> {
     let late = (now - when).as_nanos();
     let into = late.checked_rem(period.as_nanos()).unwrap_or(0);
-    // The remainder is less than the period, of which the nanoseconds may be more than 64 bits.
+    // The remainder is less than the period, and the nanoseconds of that may need more than 64
+    // bits.
     let into = Duration::new((into / 1_000_000_000) as u64, (into % 1_000_000_000) as u32);
     now.checked_add(period - into)
 }
@@ -254,12 +265,12 @@ mod tests {
     fn ticks_keep_their_phase() {
         let start = Instant::now();
         let ms = Duration::from_millis;
-        let next = |late| following(start, ms(50), start + ms(late)).unwrap() - start;
+        let next = |late| next_tick(start, ms(50), start + ms(late)).unwrap() - start;
         assert_eq!(next(0), ms(50));
         assert_eq!(next(49), ms(50));
         assert_eq!(next(50), ms(100));
         assert_eq!(next(375), ms(400));
-        assert_eq!(following(start, Duration::ZERO, start + ms(3)), Some(start + ms(3)));
-        assert_eq!(following(start, Duration::MAX, start), None);
+        assert_eq!(next_tick(start, Duration::ZERO, start + ms(3)), Some(start + ms(3)));
+        assert_eq!(next_tick(start, Duration::MAX, start), None);
     }
 }

@@ -1,44 +1,53 @@
-//! The blocked parties of a channel, with types: who waits, what its node holds, and what is owed to it.
+//! The waiters of a channel, with types: what each waits for, what its node holds, and the wake-up
+//! that it must get.
 //!
-//! A [`WaitNode`] is two words and a byte that mean nothing by themselves. Here they get their meaning:
+//! A [`WaitNode`] has a cell of two words and a note of one byte. This module defines what they
+//! mean:
 //!
 //! | queue | note while waiting | cell while waiting |
 //! | --- | --- | --- |
 //! | receives | - | nothing |
 //! | sends | `VALUE` | the value |
-//! | sends | `LATE`: a selected send; its value is made only once it has been chosen ([`crate::pairs`]) | nothing |
+//! | sends | `LAZY`: a selected send | nothing |
 //!
-//! | note at the wake-up | to a receive | to a send |
+//! A *lazy* send makes its value only once it has been chosen ([`crate::pairs`]).
+//!
+//! | note at the wake-up | meaning for a receive | meaning for a send |
 //! | --- | --- | --- |
 //! | `DONE` | the cell holds the value | the value was taken |
-//! | `CLOSED` | nothing will come | the value (if there was one) is still in the cell |
-//! | `RETRY` | the partner gave up before it made its value, or a timer was set; try again | (late) the partner gave up; try again |
-//! | `RESERVED` | - | (late) a place in the buffer is kept for the value |
-//! | `MATCHED` | - | (late) the cell holds the node of a receive that waits for the value, however long it takes |
-//! | `PAIRED` | the value is being made; the cell holds the key of the pair | (late) a receive waits for the value, for a time; the cell holds the key of the pair |
+//! | `CLOSED` | the channel is closed | the same; the value, if any, is still in the cell |
+//! | `RETRY` | try again: the send gave up | lazy only: try again, the receive gave up |
+//! | `RESERVED` | - | lazy only: a place in the buffer is reserved for the value |
+//! | `MATCHED` | - | lazy only: a receive waits for the value without a limit |
+//! | `PAIRED` | the value is being made | lazy only: a receive waits for the value for some time |
 //!
-//! Taking a party out of a queue ends its wait: from then on its node belongs to the one who took it, until the
-//! wake-up, which must follow. The types below are consumed by what they do, so that it happens once. Wake-ups
-//! belong after the channel's lock has been released.
+//! With `MATCHED` the cell holds the node of the receive, with `PAIRED` the key of the pair. A
+//! timer that is set tells its waiters `RETRY`, too.
 //!
-//! Beside each queue stand its *watchers*: parties that want to know when a receive (or a send) is possible, and to
-//! carry out none. They are told and nothing else: no value goes to them or comes from them, and their notes and
-//! cells mean nothing. The two queues are apart so that a counterpart never meets a watcher on its way to a party.
+//! Taking a waiter out of a queue ends its wait. From then on its node belongs to the code that
+//! took it out, until the wake-up, which must follow. The methods of the types below consume the
+//! value, so that each wake-up happens once. Wake waiters after the channel's lock has been
+//! released.
+//!
+//! Each queue has *watchers* beside it: waiters that want to know when a receive (or a send) is
+//! possible, and that carry out none. A watcher is only woken: no value goes to it or comes from
+//! it, and its note and cell mean nothing. Watchers have a queue of their own, so that an operation
+//! that looks for a waiter never meets a watcher.
 
 use crate::cell::{load, store};
-use crate::pairs::{PairKey, Pairs, Receive};
+use crate::pairs::{PairKey, Pairs, ReceiveState};
 use narrowboat_runtime::park::{Activity, NodeCell, Outcome, WaitNode, WaitQueue, Waiter};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-/// The byte of a node, see the module's tables.
+/// The byte of a node; see the tables at the top of the module.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Note(u8);
 
 impl Note {
     pub(crate) const NONE: Note = Note(0);
     pub(crate) const VALUE: Note = Note(1);
-    pub(crate) const LATE: Note = Note(2);
+    pub(crate) const LAZY: Note = Note(2);
     pub(crate) const DONE: Note = Note(3);
     pub(crate) const CLOSED: Note = Note(4);
     pub(crate) const RETRY: Note = Note(5);
@@ -47,32 +56,35 @@ impl Note {
     pub(crate) const MATCHED: Note = Note(8);
 }
 
-/// The node of a party: the caller's own, or one that was taken out of a queue and whose wake-up is due.
+/// A pointer to the node of a waiter: the caller's own node, or one that was taken out of a queue
+/// and that must still be woken.
 ///
-/// Copies are for passing it on; the methods state who may call them.
+/// It is `Copy` so that it can be passed on. Each method states when it may be called.
 #[derive(Clone, Copy)]
-pub(crate) struct Node(NonNull<WaitNode>);
+pub(crate) struct NodeRef(NonNull<WaitNode>);
 
-impl Node {
-    pub(crate) fn new(node: NonNull<WaitNode>) -> Node {
-        Node(node)
+impl NodeRef {
+    pub(crate) fn new(node: NonNull<WaitNode>) -> NodeRef {
+        NodeRef(node)
     }
 
-    /// Where it lies.
-    pub(crate) fn place(self) -> NonNull<WaitNode> {
+    /// The address of the node.
+    pub(crate) fn as_ptr(self) -> NonNull<WaitNode> {
         self.0
     }
 
     /// # Safety
-    /// The node is the caller's own and in no queue, or it belongs to the caller, who took it out.
+    /// The node is the caller's own and in no queue, or it belongs to the caller because the caller
+    /// took it out.
     #[inline]
     unsafe fn get<'a>(self) -> &'a mut WaitNode {
-        // SAFETY: alive and touched by nobody else meanwhile, by contract; the reference is used at once.
+        // SAFETY: by contract the node is alive and no other code touches it meanwhile; the
+        // reference is used at once.
         unsafe { &mut *self.0.as_ptr() }
     }
 
     /// # Safety
-    /// As for [`get`](Node::get).
+    /// As for [`get`](NodeRef::get).
     #[inline]
     pub(crate) unsafe fn note(self) -> Note {
         // SAFETY: by contract.
@@ -80,17 +92,17 @@ impl Node {
     }
 
     /// # Safety
-    /// As for [`get`](Node::get).
+    /// As for [`get`](NodeRef::get).
     #[inline]
     pub(crate) unsafe fn set_note(self, note: Note) {
         // SAFETY: by contract.
         unsafe { self.get() }.set_note(note.0);
     }
 
-    /// The party that waits by way of this node.
+    /// The waiter that this node stands for.
     ///
     /// # Safety
-    /// As for [`get`](Node::get); the node has been prepared.
+    /// As for [`get`](NodeRef::get); the node has been prepared.
     pub(crate) unsafe fn waiter(self) -> Waiter {
         // SAFETY: by contract.
         unsafe { self.get() }.waiter()
@@ -99,24 +111,25 @@ impl Node {
     /// Prepares the node for a wait that is not in a queue.
     ///
     /// # Safety
-    /// As for [`get`](Node::get).
+    /// As for [`get`](NodeRef::get).
     pub(crate) unsafe fn prepare(self, me: Waiter) {
         // SAFETY: by contract.
-        unsafe { self.get() }.prepare(me, LONE, false);
+        unsafe { self.get() }.prepare(me, SINGLE_QUEUE, false);
     }
 
     /// # Safety
-    /// As for [`get`](Node::get).
+    /// As for [`get`](NodeRef::get).
     #[inline]
     pub(crate) unsafe fn cell<'a>(self) -> &'a mut NodeCell {
         // SAFETY: by contract.
         unsafe { self.get() }.cell()
     }
 
-    /// Tells the party what became of its wait, and wakes it.
+    /// Sets the note that says how the wait ended, and wakes the waiter.
     ///
     /// # Safety
-    /// The node was taken out of a queue (or paired with) by the caller, whose last use of it this is.
+    /// The caller has taken the node out of a queue (or paired with it), and does not use it after
+    /// this call.
     #[inline]
     unsafe fn wake_with(self, note: Note) {
         // SAFETY: the node is ours until the wake-up, which is the last thing we do.
@@ -128,21 +141,21 @@ impl Node {
     }
 }
 
-/// A party that has what it waited for and is only to be woken.
-#[must_use = "a party whose wait was ended sleeps on until it is woken"]
-pub(crate) struct Owed(Node);
+/// The wake-up of a waiter that already has what it waited for.
+#[must_use = "a waiter whose wait was ended sleeps on until it is woken"]
+pub(crate) struct Wakeup(NodeRef);
 
-impl Owed {
+impl Wakeup {
     /// # Safety
-    /// The node's party was claimed by the caller and told what it has to know, and this is its one
-    /// wake-up.
-    pub(crate) unsafe fn of(node: Node) -> Owed {
-        Owed(node)
+    /// The caller has claimed the node's waiter and set its note and cell. This is the only wake-up
+    /// of that wait.
+    pub(crate) unsafe fn of(node: NodeRef) -> Wakeup {
+        Wakeup(node)
     }
 
     #[inline]
     pub(crate) fn wake(self) {
-        // SAFETY: an `Owed` stands for one claimed party, which this consumes.
+        // SAFETY: a `Wakeup` stands for one claimed waiter, and this call consumes it.
         unsafe {
             let waiter = self.0.get().waiter();
             waiter.unpark();
@@ -150,158 +163,164 @@ impl Owed {
     }
 }
 
-/// A receive that was taken out of its queue, and now waits for this caller only.
+/// A receive that was taken out of its queue. Only the holder of this value can wake it.
 #[must_use]
-pub(crate) struct BlockedRecv<T>(Node, PhantomData<fn(T)>);
+pub(crate) struct BlockedRecv<T>(NodeRef, PhantomData<fn(T)>);
 
 impl<T> BlockedRecv<T> {
     /// Hands the value over.
     #[inline]
-    pub(crate) fn give(self, value: T) {
-        // SAFETY: the party is claimed, hence its node is ours; it expects a `T`, being from a queue of such.
+    pub(crate) fn deliver(self, value: T) {
+        // SAFETY: the waiter is claimed, hence its node is ours. It expects a `T`, because it comes
+        // from a queue of receives of `T`.
         unsafe {
             store(self.0.cell(), value);
             self.0.wake_with(Note::DONE);
         }
     }
 
-    /// Lets the party go without a value.
+    /// Wakes the receive without a value, so that it tries again.
     #[cold]
-    pub(crate) fn give_up(self) {
+    pub(crate) fn retry(self) {
         // SAFETY: as in `give`.
         unsafe { self.0.wake_with(Note::RETRY) }
     }
 
-    /// Whether it waits for a message of this channel and nothing else, however long it takes.
-    pub(crate) fn is_patient(&self) -> bool {
+    /// Whether it waits for a message of this channel alone, and without a time limit.
+    pub(crate) fn is_sole(&self) -> bool {
         // SAFETY: as in `give`.
         unsafe { self.0.get() }.is_sole()
     }
 
-    pub(crate) fn into_node(self) -> Node {
+    pub(crate) fn into_node(self) -> NodeRef {
         self.0
     }
 
     /// # Safety
     /// The node came from [`into_node`](BlockedRecv::into_node) of a receive of the same type, or
-    /// from the match of a late send of the same type, and comes back once.
-    pub(crate) unsafe fn from_node(node: Node) -> BlockedRecv<T> {
+    /// from the match of a lazy send of the same type, and comes back once.
+    pub(crate) unsafe fn from_node(node: NodeRef) -> BlockedRecv<T> {
         BlockedRecv(node, PhantomData)
     }
 
-    /// Pairs it with a selected send that has yet to make its value, and is to be woken to learn that.
-    pub(crate) fn pair(self, pairs: &mut Pairs) -> (PairKey, Owed) {
-        // SAFETY: the party is claimed, hence its node is ours until it is woken. Because of the
-        // note it then looks at the pair, and takes that out before it goes on.
+    /// Pairs the receive with a selected send that has yet to make its value. The receive must be
+    /// woken to learn of the pair.
+    pub(crate) fn pair(self, pairs: &mut Pairs) -> (PairKey, Wakeup) {
+        // SAFETY: the waiter is claimed, hence its node is ours until it is woken. The note makes
+        // it look at the pair then, and take the pair out before it goes on.
         unsafe {
-            let key = pairs.insert(self.0, Receive::Awake, Some(Activity::of_caller()));
+            let key = pairs.insert(self.0, ReceiveState::Awake, Some(Activity::of_caller()));
             store(self.0.cell(), key);
             self.0.set_note(Note::PAIRED);
-            (key, Owed(self.0))
+            (key, Wakeup(self.0))
         }
     }
 }
 
 /// A send that was taken out of its queue.
 #[must_use]
-pub(crate) struct BlockedSend<T>(Node, PhantomData<fn() -> T>);
+pub(crate) struct BlockedSend<T>(NodeRef, PhantomData<fn() -> T>);
 
-/// What a blocked send has to offer.
+/// What a blocked send offers.
 pub(crate) enum Offer<T> {
-    Value(Held<T>),
-    Late(LateSend),
+    Value(NodeValue<T>),
+    Lazy(LazySend),
 }
 
 impl<T> BlockedSend<T> {
     #[inline]
     pub(crate) fn accept(self) -> Offer<T> {
-        // SAFETY: the party is claimed, hence its node is ours.
+        // SAFETY: the waiter is claimed, hence its node is ours.
         if unsafe { self.0.note() } == Note::VALUE {
-            Offer::Value(Held { node: self.0, owed: true, value: PhantomData })
+            Offer::Value(NodeValue { node: self.0, from_send: true, value: PhantomData })
         } else {
-            Offer::Late(LateSend(self.0))
+            Offer::Lazy(LazySend(self.0))
         }
     }
 }
 
-/// A value on its way, still in a node: that of the send it comes from, or that of the receive it came to.
+/// A value that is still in a node: in that of the send it comes from, or in that of the receive it
+/// goes to.
 ///
-/// It is a word or two whatever the value is, and so are the frames it is passed through.
+/// It is one or two words, whatever the size of the value. So the frames through which it is passed
+/// stay small.
 #[must_use]
-pub(crate) struct Held<T> {
-    node: Node,
-    /// The node belongs to a send, which is to be woken.
-    owed: bool,
+pub(crate) struct NodeValue<T> {
+    node: NodeRef,
+    /// The node belongs to a send, which must be woken.
+    from_send: bool,
     value: PhantomData<T>,
 }
 
-impl<T> Held<T> {
-    /// A value in the calling party's own node.
+impl<T> NodeValue<T> {
+    /// A value in the caller's own node.
     ///
     /// # Safety
-    /// The node's cell holds a `T`, and the party does not wait before it has taken it.
+    /// The node's cell holds a `T`, and the caller does not wait before it has taken the value.
     #[inline]
-    pub(crate) unsafe fn arrived(node: Node) -> Held<T> {
-        Held { node, owed: false, value: PhantomData }
+    pub(crate) unsafe fn in_own_node(node: NodeRef) -> NodeValue<T> {
+        NodeValue { node, from_send: false, value: PhantomData }
     }
 
-    /// The value. The send that it comes from is woken; call it without any lock.
+    /// Takes the value, and wakes the send that it comes from, if any. Call it without any lock.
     #[inline]
     pub(crate) fn take(self) -> T {
-        // SAFETY: whoever made this says that the cell holds a `T`, and it is taken once, because this consumes the
-        // handle. The node is ours: claimed, or our own. A claimed one is given back with its wake-up.
+        // SAFETY: the code that made this value promised that the cell holds a `T`. It is taken
+        // once, because this call consumes `self`. The node is ours: claimed, or our own. The
+        // wake-up gives a claimed node back.
         unsafe {
             let value = load::<T, 2>(self.node.cell());
-            if self.owed {
+            if self.from_send {
                 self.node.wake_with(Note::DONE);
             }
             value
         }
     }
 
-    /// The value, and the send that it comes from, to be woken when the lock has been released.
-    pub(crate) fn take_owing(self) -> (T, Owed) {
-        debug_assert!(self.owed);
+    /// Takes the value. Returns it with the wake-up of the send that it comes from, for when the
+    /// lock has been released.
+    pub(crate) fn take_with_wakeup(self) -> (T, Wakeup) {
+        debug_assert!(self.from_send);
         // SAFETY: as in `take`.
         unsafe {
             let value = load::<T, 2>(self.node.cell());
             self.node.set_note(Note::DONE);
-            (value, Owed(self.node))
+            (value, Wakeup(self.node))
         }
     }
 }
 
 /// A selected send that was taken out of its queue before it has a value.
 #[must_use]
-pub(crate) struct LateSend(Node);
+pub(crate) struct LazySend(NodeRef);
 
-impl LateSend {
-    /// Tells it that the buffer keeps a place for its value.
-    pub(crate) fn reserve(self) -> Owed {
-        // SAFETY: the party is claimed, hence its node is ours.
+impl LazySend {
+    /// Tells the send that a place in the buffer is reserved for its value.
+    pub(crate) fn reserve(self) -> Wakeup {
+        // SAFETY: the waiter is claimed, hence its node is ours.
         unsafe { self.0.set_note(Note::RESERVED) };
-        Owed(self.0)
+        Wakeup(self.0)
     }
 
-    /// Tells it that the receive of this node waits for its value.
-    pub(crate) fn meet(self, receiver: Node) {
-        // SAFETY: as in `reserve`; the cell of a late send holds nothing.
+    /// Tells the send that the receive of this node waits for its value.
+    pub(crate) fn match_with(self, receiver: NodeRef) {
+        // SAFETY: as in `reserve`; the cell of a lazy send holds nothing.
         unsafe {
             store(self.0.cell(), receiver);
             self.0.wake_with(Note::MATCHED);
         }
     }
 
-    /// Tells it that a receive waits for its value, for a time.
+    /// Tells the send that a receive waits for its value for a limited time.
     pub(crate) fn pair(self, key: PairKey) {
-        // SAFETY: as in `reserve`; the cell of a late send holds nothing.
+        // SAFETY: as in `reserve`; the cell of a lazy send holds nothing.
         unsafe {
             store(self.0.cell(), key);
             self.0.wake_with(Note::PAIRED);
         }
     }
 
-    /// Tells it that it was chosen for nothing.
+    /// Tells the send that no receive waits for its value, so that it tries again.
     #[cold]
     pub(crate) fn retry(self) {
         // SAFETY: as in `reserve`.
@@ -309,50 +328,50 @@ impl LateSend {
     }
 }
 
-/// The outcome of every wait in one queue; what it led to is in the note.
-pub(crate) const LONE: Outcome = Outcome(Outcome::FIRST);
+/// The outcome of a wait in a single queue. The note of the node says how the wait ended.
+pub(crate) const SINGLE_QUEUE: Outcome = Outcome(Outcome::FIRST);
 
-/// What stands in a queue: [`BlockedRecv`] or [`BlockedSend`].
-pub(crate) trait Party {
-    fn from_claimed(node: Node) -> Self;
+/// An operation that waits in a queue: [`BlockedRecv`] or [`BlockedSend`].
+pub(crate) trait BlockedOperation {
+    fn from_claimed(node: NodeRef) -> Self;
 }
 
-impl<T> Party for BlockedRecv<T> {
+impl<T> BlockedOperation for BlockedRecv<T> {
     #[inline]
-    fn from_claimed(node: Node) -> Self {
+    fn from_claimed(node: NodeRef) -> Self {
         BlockedRecv(node, PhantomData)
     }
 }
 
-impl<T> Party for BlockedSend<T> {
+impl<T> BlockedOperation for BlockedSend<T> {
     #[inline]
-    fn from_claimed(node: Node) -> Self {
+    fn from_claimed(node: NodeRef) -> Self {
         BlockedSend(node, PhantomData)
     }
 }
 
-/// One of a channel's two queues, with those who watch for their turn. It stands inside the channel's lock.
+/// One of a channel's two queues, with its watchers. The channel's lock guards it.
 pub(crate) struct Waiters<P> {
     queue: WaitQueue,
     watchers: WaitQueue,
-    party: PhantomData<fn(P) -> P>,
+    operation: PhantomData<fn(P) -> P>,
 }
 
-impl<P: Party> Waiters<P> {
+impl<P: BlockedOperation> Waiters<P> {
     pub(crate) fn new() -> Self {
-        Waiters { queue: WaitQueue::new(), watchers: WaitQueue::new(), party: PhantomData }
+        Waiters { queue: WaitQueue::new(), watchers: WaitQueue::new(), operation: PhantomData }
     }
 
-    /// Whether nobody waits or watches here; somebody whose wait has just ended elsewhere may. One branch, because
-    /// every operation takes it.
+    /// Whether there are neither waiters nor watchers. A waiter counts even if its wait has just
+    /// been ended elsewhere. Compiles to one branch, because every operation calls this.
     #[inline]
-    pub(crate) fn is_deserted(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty() & self.watchers.is_empty()
     }
 
-    /// Whether a party stands here that still waits.
-    pub(crate) fn has_party(&self) -> bool {
-        used();
+    /// Whether there is a waiter with a wait that has not ended yet.
+    pub(crate) fn has_waiter(&self) -> bool {
+        count_use();
         self.queue.has_waiting()
     }
 
@@ -361,54 +380,55 @@ impl<P: Party> Waiters<P> {
         !self.watchers.is_empty()
     }
 
-    /// Whether a party other than `me` stands here; it may be one whose wait has just ended elsewhere.
+    /// Whether there is a waiter other than `me`. It counts even if its wait has just been ended
+    /// elsewhere.
     #[inline]
     pub(crate) fn has_other_than(&self, me: Waiter) -> bool {
-        used();
+        count_use();
         !self.queue.is_empty() && self.queue.has_other_than(me)
     }
 
-    /// Takes out the first party that still waits, ending its wait.
+    /// Takes out the first waiter with a wait that has not ended yet, and ends that wait.
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<P> {
         if self.queue.is_empty() {
             return None;
         }
-        used();
-        self.queue.pop_claim(None).map(|node| P::from_claimed(Node(node)))
+        count_use();
+        self.queue.pop_claim(None).map(|node| P::from_claimed(NodeRef(node)))
     }
 
-    /// Takes out everybody, to be told that the channel is closed.
-    pub(crate) fn dismiss(&mut self, into: &mut OwedAll) {
-        self.dismiss_with(Note::CLOSED, into);
+    /// Takes out all waiters and watchers, and tells them that the channel is closed.
+    pub(crate) fn claim_all_closed(&mut self, into: &mut WakeList) {
+        self.claim_all(Note::CLOSED, into);
     }
 
-    /// Takes out everybody, to be told what the note says.
-    pub(crate) fn dismiss_with(&mut self, note: Note, into: &mut OwedAll) {
-        into.take(&mut self.queue, note);
-        into.take(&mut self.watchers, note);
+    /// Takes out all waiters and watchers, and sets the note in their nodes.
+    pub(crate) fn claim_all(&mut self, note: Note, into: &mut WakeList) {
+        into.claim_from(&mut self.queue, note);
+        into.claim_from(&mut self.watchers, note);
     }
 
-    /// Takes out the watchers, to be told that their turn has come.
+    /// Takes out the watchers, because the operation that they watch for may be possible now.
     #[inline]
-    pub(crate) fn call_watchers(&mut self) -> OwedAll {
-        let mut called = OwedAll::new();
+    pub(crate) fn take_watchers(&mut self) -> WakeList {
+        let mut list = WakeList::new();
         if !self.watchers.is_empty() {
-            called.take(&mut self.watchers, Note::NONE);
+            list.claim_from(&mut self.watchers, Note::NONE);
         }
-        called
+        list
     }
 
-    /// Puts the calling party last.
+    /// Puts the caller's node at the end of the queue.
     ///
     /// # Safety
-    /// `node` is the caller's own, stands in no queue, and its note and cell are as the module's table has them
-    /// for this queue. It lives on the heap until it has been taken out by [`leave`](Waiters::leave) or by another
-    /// party, which for a wait that was ended by this node is when the caller returns from its park. `sole` as in
-    /// [`WaitNode::prepare`].
+    /// `node` is the caller's own and stands in no queue. Its note and cell are as the module's
+    /// table says for this queue. It lives on the heap until [`leave`](Waiters::leave) or an
+    /// operation of the other side has taken it out; if this node ended the wait, that is when the
+    /// caller returns from its park. `sole` as in [`WaitNode::prepare`].
     #[inline]
-    pub(crate) unsafe fn enter(&mut self, node: Node, me: Waiter, outcome: Outcome, sole: bool) {
-        used();
+    pub(crate) unsafe fn enter(&mut self, node: NodeRef, me: Waiter, outcome: Outcome, sole: bool) {
+        count_use();
         // SAFETY: by contract.
         unsafe {
             node.get().prepare(me, outcome, sole);
@@ -416,23 +436,23 @@ impl<P: Party> Waiters<P> {
         }
     }
 
-    /// Takes the calling party's node out, if it is still there.
+    /// Takes the caller's node out of the queue, if it is still there.
     ///
     /// # Safety
     /// The node was entered here, or never entered anywhere, and is alive.
     #[inline]
-    pub(crate) unsafe fn leave(&mut self, node: Node) {
-        used();
+    pub(crate) unsafe fn leave(&mut self, node: NodeRef) {
+        count_use();
         // SAFETY: by contract.
         unsafe { self.queue.remove(node.0) };
     }
 
-    /// Puts the calling party last among the watchers.
+    /// Puts the caller's node at the end of the watchers' queue.
     ///
     /// # Safety
     /// As for [`enter`](Waiters::enter), with [`unwatch`](Waiters::unwatch) for `leave`.
-    pub(crate) unsafe fn watch(&mut self, node: Node, me: Waiter, outcome: Outcome, sole: bool) {
-        used();
+    pub(crate) unsafe fn watch(&mut self, node: NodeRef, me: Waiter, outcome: Outcome, sole: bool) {
+        count_use();
         // SAFETY: by contract.
         unsafe {
             node.get().prepare(me, outcome, sole);
@@ -440,20 +460,21 @@ impl<P: Party> Waiters<P> {
         }
     }
 
-    /// Takes the calling party's node out, if it is still there.
+    /// Takes the caller's node out of the watchers' queue, if it is still there.
     ///
     /// # Safety
     /// The node came here by [`watch`](Waiters::watch), and is alive.
-    pub(crate) unsafe fn unwatch(&mut self, node: Node) {
-        used();
+    pub(crate) unsafe fn unwatch(&mut self, node: NodeRef) {
+        count_use();
         // SAFETY: by contract.
         unsafe { self.watchers.remove(node.0) };
     }
 }
 
-/// Counts what a thread does with queues, in tests. What one use costs is counted where queues are.
+/// Counts the uses of queues by a thread, in tests. The tests of `WaitQueue` count the steps of one
+/// use.
 #[inline(always)]
-fn used() {
+fn count_use() {
     #[cfg(test)]
     USES.with(|uses| uses.set(uses.get() + 1));
 }
@@ -461,36 +482,39 @@ fn used() {
 #[cfg(test)]
 thread_local!(pub(crate) static USES: std::cell::Cell<usize> = const { std::cell::Cell::new(0) });
 
-/// Any number of parties that are only to be woken, chained by their own nodes.
-#[must_use = "parties whose wait was ended sleep on until they are woken"]
-pub(crate) struct OwedAll(WaitQueue);
+/// The wake-ups of any number of waiters, in a list linked through their own nodes.
+#[must_use = "waiters whose wait was ended sleep on until they are woken"]
+pub(crate) struct WakeList(WaitQueue);
 
-impl OwedAll {
+impl WakeList {
     #[inline]
-    pub(crate) fn new() -> OwedAll {
-        OwedAll(WaitQueue::new())
+    pub(crate) fn new() -> WakeList {
+        WakeList(WaitQueue::new())
     }
 
-    /// Ends the waits in a queue that stands under a lock of the caller's, leaving `note` in their nodes.
-    fn take(&mut self, queue: &mut WaitQueue, note: Note) {
+    /// Ends all waits in a queue, and sets `note` in their nodes. The caller holds the lock of the
+    /// queue.
+    fn claim_from(&mut self, queue: &mut WaitQueue, note: Note) {
         while let Some(node) = queue.pop_claim(None) {
-            // SAFETY: a claimed node stands in no queue, lives until its party is woken, and is ours.
+            // SAFETY: a claimed node stands in no queue, lives until its waiter is woken, and is
+            // ours.
             unsafe {
-                Node(node).set_note(note);
+                NodeRef(node).set_note(note);
                 self.0.push(node);
             }
         }
     }
 
-    /// Wakes them. Call it without any lock.
+    /// Wakes all waiters in the list. Call it without any lock.
     #[inline]
     pub(crate) fn wake(mut self) {
         while let Some(node) = self.0.front() {
-            // SAFETY: the node was pushed by `take` and lives until its party is woken, which is the last thing
-            // done with it; its successor in the chain is still asleep, and therefore alive.
+            // SAFETY: `claim_from` has pushed the node, which lives until its waiter is woken. The
+            // wake-up is the last use of the node. The next node in the list belongs to a waiter
+            // that is still asleep, and is therefore alive.
             unsafe {
                 self.0.remove(node);
-                Owed(Node(node)).wake();
+                Wakeup(NodeRef(node)).wake();
             }
         }
     }

@@ -1,17 +1,19 @@
-//! The body of a request, as far as it has come: of a length told in advance, or in chunks.
+//! The body of a request, as far as it has been received: with a length known in advance, or in
+//! chunks.
 
 use crate::response::{self, Status};
 use httparse::Status::{Complete, Partial};
 
 const MAX_BODY: usize = 1024 * 1024;
-/// The size of a chunk and its extensions, which nobody uses.
+/// The maximum length of the line with a chunk's size and its extensions, which are not used in
+/// practice.
 const MAX_CHUNK_LINE: usize = 1024;
 const MAX_TRAILERS: usize = 8 * 1024;
 
 pub struct Body {
     next: Next,
     length: usize,
-    /// The body itself, if anybody wants it.
+    /// The body itself, if the action needs it.
     kept: Option<Vec<u8>>,
 }
 
@@ -29,7 +31,7 @@ enum Next {
 
 impl Body {
     /// # Errors
-    /// Refuses one that is too long.
+    /// Refuses a body that is too long.
     pub fn of_length(length: usize) -> Result<Body, Status> {
         if length > MAX_BODY {
             return Err(response::CONTENT_TOO_LARGE);
@@ -50,7 +52,7 @@ impl Body {
         self.kept.unwrap_or_default()
     }
 
-    /// Without the framing. Of a body in chunks, what has come so far.
+    /// The length without the framing. For a body in chunks, the length received so far.
     pub fn len(&self) -> usize {
         self.length
     }
@@ -59,10 +61,11 @@ impl Body {
         matches!(self.next, Next::Nothing)
     }
 
-    /// Takes as much of `input` as belongs to the body and can be understood already, and returns how much that was.
+    /// Takes the bytes at the start of `input` that belong to the body and can be parsed already,
+    /// and returns how many they were.
     ///
     /// # Errors
-    /// The refusing status, if this is no body or too long a one.
+    /// The status of the refusal, if this is not a valid body, or if it is too long.
     pub fn take(&mut self, input: &[u8]) -> Result<usize, Status> {
         let mut taken = 0;
         while let Some(step) = self.step(&input[taken..])? {
@@ -71,7 +74,7 @@ impl Body {
         Ok(taken)
     }
 
-    /// One step through the framing, or `None` if more must come, or nothing.
+    /// One step through the framing. `None` if more input is needed, or if the body is complete.
     fn step(&mut self, input: &[u8]) -> Result<Option<usize>, Status> {
         if input.is_empty() {
             return Ok(None);

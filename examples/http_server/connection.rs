@@ -1,5 +1,5 @@
-//! One client: a goroutine that reads what has come, answers every request that is complete in it with one write, and
-//! parks in the next read.
+//! One client: a goroutine that reads the available bytes, answers all complete requests in them
+//! with one write, and parks in the next read.
 //!
 //! It keeps its buffers on the heap, because a parked goroutine is as large as its live stack.
 
@@ -11,7 +11,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
-/// Returns when the connection has ended, or with what broke it.
+/// Returns when the connection has ended, or with the error that broke it.
 pub fn serve(stream: TcpStream, server: &Server) -> io::Result<()> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(server.options.idle_timeout))?;
@@ -20,18 +20,19 @@ pub fn serve(stream: TcpStream, server: &Server) -> io::Result<()> {
     Connection { stream, server, started: None, input: Input::default(), output: Vec::new() }.run()
 }
 
-/// Tells one client too many to come back. If too many are being told, it is simply closed.
+/// Tells a client beyond the limit to come back later. If too many refusals are in progress, the
+/// connection is closed without one.
 fn refuse(mut stream: TcpStream, server: &Server) -> io::Result<()> {
     let Ok(_permit) = server.refusals.try_acquire() else { return Ok(()) };
     let mut output = Vec::new();
     Response::of(response::UNAVAILABLE).write(&mut output, false, false);
     stream.write_all(&output)?;
-    hang_up(stream)
+    close_after_input(stream)
 }
 
-/// Closes, but not in the face of a client that is still sending: unread input would reset the connection, and the
-/// reset could overtake our answer.
-fn hang_up(mut stream: TcpStream) -> io::Result<()> {
+/// Closes the connection when the client has stopped sending, or after a second: unread input would
+/// reset the connection, and the reset could overtake our answer.
+fn close_after_input(mut stream: TcpStream) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)?;
     stream.set_read_deadline(Some(Instant::now() + Duration::from_secs(1)))?;
     let mut rest = vec![0; 4096];
@@ -42,7 +43,7 @@ fn hang_up(mut stream: TcpStream) -> io::Result<()> {
 struct Connection<'a> {
     stream: TcpStream,
     server: &'a Server,
-    /// When the request began to come that is not complete yet.
+    /// When the first bytes of the incomplete request arrived.
     started: Option<Instant>,
     input: Input,
     output: Vec<u8>,
@@ -64,7 +65,8 @@ impl Connection<'_> {
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
                     match self.started {
                         None => return Ok(()),
-                        // The server is stopping, or a pause was longer than an idle connection's may be.
+                        // The server is stopping, or the client paused longer than the idle
+                        // timeout.
                         Some(started) if started.elapsed() < self.server.options.request_timeout => true,
                         Some(_) => self.refuse(response::REQUEST_TIMEOUT),
                     }
@@ -73,13 +75,13 @@ impl Connection<'_> {
             };
             self.flush()?;
             if !open {
-                return hang_up(self.stream);
+                return close_after_input(self.stream);
             }
-            self.limit_the_next_read()?;
+            self.set_request_deadline()?;
         }
     }
 
-    /// Answers all that has come and can be answered; false if the connection is to be closed then.
+    /// Answers all complete requests. False if the connection must be closed then.
     fn answer(&mut self) -> io::Result<bool> {
         let mut answered = 0;
         let open = loop {
@@ -100,11 +102,11 @@ impl Connection<'_> {
                 break false;
             }
         };
-        if self.input.wants_to_be_asked() {
+        if self.input.expects_continue() {
             self.output.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
         if answered > 0 && self.started.is_some() {
-            // What stands behind an answered request is another one, which has begun only now.
+            // The bytes after an answered request belong to the next request, which begins now.
             self.started = Some(Instant::now());
         }
         self.server.stats.count(answered);
@@ -120,14 +122,15 @@ impl Connection<'_> {
         if !self.output.is_empty() {
             self.stream.write_all(&self.output)?;
             self.output.clear();
-            // What a large answer needed is not kept for the small ones after it.
+            // The memory of a large answer is not kept for the small ones after it.
             self.output.shrink_to(MAX_HEAD);
         }
         Ok(())
     }
 
-    /// A request that has begun has to be complete in time, however steadily its bytes drip.
-    fn limit_the_next_read(&mut self) -> io::Result<()> {
+    /// Sets a deadline for a request that has begun. It must be complete in time, even if bytes
+    /// keep arriving.
+    fn set_request_deadline(&mut self) -> io::Result<()> {
         match (self.input.is_empty(), self.started) {
             (true, None) => Ok(()),
             (true, Some(_)) => {
@@ -142,19 +145,21 @@ impl Connection<'_> {
     }
 }
 
-/// What has come and is not answered yet: `bytes[start..end]`, after what `current` says already.
+/// Input that is not answered yet: `current`, which has been parsed, followed by
+/// `bytes[start..end]`.
 #[derive(Default)]
 struct Input {
     bytes: Vec<u8>,
     start: usize,
     end: usize,
-    /// The request whose body is being read. In a box, because most connections have none most of the time.
+    /// The request for which the body is being read. In a box, because most connections have none
+    /// most of the time.
     current: Option<Box<Request>>,
 }
 
 impl Input {
-    /// Where the next bytes go. Starts at 512 bytes, since most connections idle, and doubles as far as a head may reach
-    /// when a read has filled it.
+    /// The free part of the buffer. The buffer starts at 512 bytes, because most connections are
+    /// idle. When a read has filled it, it doubles, up to the limit of a head.
     fn room(&mut self) -> &mut [u8] {
         if self.end == self.bytes.len() {
             self.bytes.resize((2 * self.end).clamp(512, MAX_HEAD), 0);
@@ -172,7 +177,7 @@ impl Input {
         self.start == self.end && self.current.is_none()
     }
 
-    /// Takes the next request out, once it is complete with its body.
+    /// Takes the next request out, if its head and body are complete.
     // Not inlined: the parser's frame is large, and the caller parks.
     #[inline(never)]
     fn next_request(&mut self) -> Result<Option<Request>, Status> {
@@ -193,8 +198,9 @@ impl Input {
         Ok(None)
     }
 
-    /// Whether a client waits for a word before it sends its body. True once; and not if the body comes already.
-    fn wants_to_be_asked(&mut self) -> bool {
+    /// Whether the client waits for `100 Continue` before it sends its body. True once, and never
+    /// if the body is already arriving.
+    fn expects_continue(&mut self) -> bool {
         let asks = self.current.as_mut().is_some_and(|it| std::mem::take(&mut it.expects_continue));
         asks && self.start == self.end
     }

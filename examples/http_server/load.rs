@@ -1,6 +1,7 @@
-//! Load from within: clients of the server that are goroutines beside it, for those who have no load generator at hand.
+//! A load generator in the same process: clients of the server that are goroutines beside it.
 //!
-//! Each has a connection of its own, asks for `/` again and again, and compares every reply with what it should be.
+//! Each client has a connection of its own, requests `/` again and again, and compares every reply
+//! with the expected one.
 
 use hdrhistogram::Histogram;
 use narrowboat::net::TcpStream;
@@ -14,9 +15,9 @@ use std::time::{Duration, Instant};
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: load\r\n\r\n";
 const BODY: &[u8] = b"Hello from a goroutine!\n";
 /// How long a client waits for a reply before it gives up.
-const PATIENCE: Duration = Duration::from_secs(20);
+const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long the replies took that were right.
+/// The times of the correct replies.
 pub struct Report {
     clients: usize,
     microseconds: Histogram<u64>,
@@ -37,13 +38,13 @@ impl fmt::Display for Report {
     }
 }
 
-/// Keeps so many clients busy for so long.
+/// Runs `clients` clients for `duration`.
 ///
 /// # Errors
-/// The first that a client had, or the first wrong reply, named as such.
+/// The first error of a client. A wrong reply is an error, too.
 pub fn run(address: SocketAddr, clients: usize, duration: Duration) -> io::Result<Report> {
     let end = Instant::now() + duration;
-    let longest = (duration + PATIENCE).as_micros() as u64;
+    let longest = (duration + REPLY_TIMEOUT).as_micros() as u64;
     let microseconds = Histogram::new_with_max(longest, 2).expect("two digits of less than an hour are kept");
     let microseconds = Arc::new(Mutex::new(microseconds));
     let group = Group::new();
@@ -51,12 +52,12 @@ pub fn run(address: SocketAddr, clients: usize, duration: Duration) -> io::Resul
         let microseconds = microseconds.clone();
         group.spawn(move || {
             Client::connect(address)?.ask_until(end, |took| {
-                microseconds.lock().expect("nobody panics while holding it").saturating_record(took);
+                microseconds.lock().expect("no holder of the lock panics").saturating_record(took);
             })
         });
     }
     group.wait()?;
-    let microseconds = microseconds.lock().expect("nobody panics while holding it").clone();
+    let microseconds = microseconds.lock().expect("no holder of the lock panics").clone();
     Ok(Report { clients, microseconds })
 }
 
@@ -69,7 +70,7 @@ impl Client {
     fn connect(address: SocketAddr) -> io::Result<Client> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
         Ok(Client { stream, reply: Vec::new() })
     }
 
@@ -83,7 +84,7 @@ impl Client {
         Ok(())
     }
 
-    /// Reads one reply, and nothing behind it, since nothing else has been asked for.
+    /// Reads one reply. No bytes follow it, because the client sends one request at a time.
     fn read_reply(&mut self) -> io::Result<()> {
         self.reply.clear();
         loop {
@@ -103,7 +104,7 @@ impl Client {
     }
 }
 
-/// Whether this is the reply that is expected; `None` if it may become it.
+/// Whether this is the expected reply; `None` if it is incomplete.
 // Not inlined: the parser's frame is large, and the caller parks.
 #[inline(never)]
 fn is_complete(reply: &[u8]) -> Option<bool> {

@@ -1,9 +1,10 @@
-//! An HTTP/1.1 server: keep-alive, pipelining, bodies with a length or in chunks, limits on everything that a client
-//! decides, and an end that finishes what is under way.
+//! An HTTP/1.1 server: keep-alive, pipelining, bodies with a length or in chunks, limits on
+//! everything that a client decides, and a graceful end that finishes the requests in progress.
 //!
 //!     cargo run --release --example http_server -- --load 1000
 //!
-//! serves a thousand clients of its own for ten seconds, says each second how it goes, and ends. For clients from elsewhere:
+//! serves a thousand clients of its own for ten seconds, prints counts each second, and ends. For
+//! other clients:
 //!
 //!     cargo run --release --example http_server -- 127.0.0.1:8080
 //!
@@ -14,13 +15,15 @@
 //!     curl http://127.0.0.1:8080/sleep/3000           press Ctrl-C in the first terminal meanwhile
 //!     wrk -c 1000 -d 10 http://127.0.0.1:8080/
 //!
-//! `GET /` says hello, `/stats` counts, `/sleep/MILLISECONDS` takes its time; `POST /` drops a body, `/echo` returns it.
-//! Options, with what they are by default: `--max-connections 20000`, `--idle-timeout 60`, `--request-timeout 30`, `--grace
-//! 30` (seconds; the last one is for requests under way when SIGINT or SIGTERM comes; a second signal ends it at once), and
-//! `--load-for 10` for the load.
+//! `GET /` says hello, `/stats` returns counts, `/sleep/MILLISECONDS` answers after that time;
+//! `POST /` drops a body, `/echo` returns it. Options with their defaults: `--max-connections
+//! 20000`, `--idle-timeout 60`, `--request-timeout 30`, `--grace 30` (in seconds; the last one is
+//! for requests in progress when SIGINT or SIGTERM comes; a second signal ends the process at
+//! once), and `--load-for 10` for `--load`.
 //!
-//! Where to read: this file accepts and ends, `connection` is the goroutine of one client, `request` and `body` read,
-//! `response` answers, `stats` counts, `load` is the clients.
+//! Where to read: this file accepts connections and stops the server, `connection` is the goroutine
+//! of one client, `request` and `body` parse, `response` answers, `stats` counts, `load` has the
+//! server's own clients.
 
 mod body;
 mod connection;
@@ -45,7 +48,7 @@ use std::time::Duration;
 
 fn main() -> io::Result<()> {
     let options = Options::from_args();
-    // As many connections as the system allows: every one is a descriptor.
+    // Allows as many connections as the system does: each needs a descriptor.
     rlimit::increase_nofile_limit(u64::MAX)?;
     narrowboat::run(|| serve(options))
 }
@@ -66,21 +69,23 @@ fn serve(options: Options) -> io::Result<()> {
         })
     });
 
-    // Nothing is ever sent: every connection holds a sender, so the channel is closed when the last has ended.
+    // Nothing is ever sent on this channel. Every connection holds a sender, so the channel closes
+    // when the last connection has ended.
     let (open, ended) = chan::bounded::<Infallible>(0);
     while !server.is_stopping() {
         match server.listener.accept() {
             Ok((stream, _peer)) => {
                 let (server, open) = (server.clone(), open.clone());
                 go!(move || {
-                    // A connection that breaks is its client's business.
+                    // A broken connection concerns only its client.
                     let _ = connection::serve(stream, &server);
                     drop(open);
                 });
             }
             Err(_) if server.is_stopping() => break,
             Err(error) => {
-                // Out of descriptors, most likely. Those that are open are served on; some of them will close.
+                // Most likely the process has no descriptors left. Open connections are still
+                // served, and some of them will close.
                 eprintln!("cannot accept: {error}; trying again");
                 time::sleep(Duration::from_millis(50));
             }
@@ -101,7 +106,8 @@ fn serve(options: Options) -> io::Result<()> {
 /// Stops the server at the first signal, and the process at the second.
 fn end_on_signals(server: Arc<Server>) -> io::Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    // A plain thread, since waiting for a signal blocks it. It can use everything of Narrowboat, like any thread.
+    // A plain thread, because the wait for a signal blocks it. Like any thread, it can use
+    // everything in Narrowboat.
     std::thread::spawn(move || {
         let mut signals = signals.forever();
         signals.next();

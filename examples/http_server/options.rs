@@ -4,15 +4,16 @@ use std::time::Duration;
 
 pub struct Options {
     pub address: String,
-    /// Beyond this many, a client is told to come back later.
+    /// The maximum number of open connections. A client beyond it is told to come back later.
     pub max_connections: usize,
-    /// How long a connection may stay open between requests, or without reading what it asked for.
+    /// How long a connection may stay open between requests, or while its client does not read its
+    /// answers.
     pub idle_timeout: Duration,
     /// How long a request may take to arrive, from its first byte to its last.
     pub request_timeout: Duration,
-    /// How long requests under way have left when the server is told to end.
+    /// How long requests in progress may take to finish after the server is told to stop.
     pub grace: Duration,
-    /// How many clients of its own the server has, if any, and after how long it ends then.
+    /// How many clients of its own the server runs, if any, and after what time it then ends.
     pub load: Option<usize>,
     pub load_for: Duration,
 }
@@ -57,7 +58,7 @@ fn set<T>(option: &mut T, value: Option<String>, parse: impl Fn(&str) -> Option<
     Some(())
 }
 
-/// More than nothing, since a timeout of zero is none.
+/// A number of seconds greater than zero, because a timeout of zero means no timeout.
 fn seconds(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(text.parse().ok()?).ok().filter(|seconds| !seconds.is_zero())
 }

@@ -1,27 +1,30 @@
-//! The head of a request: what is asked for, and how its body will come.
+//! The head of a request: what it asks for, and how its body is sent.
 
 use crate::body::Body;
 use crate::response::{self, Action, Status};
 
-/// The request line and the headers, together.
+/// The maximum size of the request line and the headers together.
 pub const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
 
-/// Owns what it says, so that it outlives the bytes that it was read from while its body comes.
+/// A parsed request. It owns its data, because its body may arrive after the bytes of the head are
+/// gone.
 pub struct Request {
     pub action: Action,
     pub head_only: bool,
     pub keep_alive: bool,
-    /// The client sends its body when it is told to go on, or after a while.
+    /// The client sends its body after `100 Continue`, or after some time.
     pub expects_continue: bool,
     pub body: Body,
 }
 
 impl Request {
-    /// Reads the head at the start of `bytes`, and returns its length too. `None` if more must come.
+    /// Parses the head at the start of `bytes`, and also returns its length. `None` if the head is
+    /// incomplete.
     ///
     /// # Errors
-    /// The refusing status. Where the request ends is then unknown, so the connection has to end, too.
+    /// The status of the refusal. The end of the request is then unknown, so the connection must be
+    /// closed.
     pub fn parse(bytes: &[u8]) -> Result<Option<(usize, Request)>, Status> {
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut head = httparse::Request::new(&mut headers);
@@ -39,8 +42,8 @@ impl Request {
             return Err(response::BAD_REQUEST);
         }
         let mut body = match fields.length {
-            // With a length as well, or from a client too old for chunks, somebody before us may see other requests in
-            // these bytes than we do.
+            // Refuses chunks together with a length, or from a client of HTTP/1.0: a proxy in front
+            // of the server may parse these bytes as different requests (request smuggling).
             Some(_) if fields.chunked => return Err(response::BAD_REQUEST),
             None if fields.chunked && !modern => return Err(response::BAD_REQUEST),
             None if fields.chunked => Body::in_chunks(),
@@ -62,7 +65,7 @@ impl Request {
     }
 }
 
-/// The path in a request's target, which may be a whole address.
+/// The path in a request's target, which may be a whole URL.
 fn path(target: &str) -> &str {
     let path = match target.strip_prefix("http://") {
         Some(address) => address.find('/').map_or("/", |slash| &address[slash..]),
@@ -71,7 +74,7 @@ fn path(target: &str) -> &str {
     path.split(['?', '#']).next().unwrap_or_default()
 }
 
-/// What the headers say about the request's form.
+/// The headers that decide the form of the request.
 #[derive(Default)]
 struct Fields {
     hosts: usize,
@@ -115,7 +118,8 @@ impl Fields {
     }
 }
 
-/// Digits and nothing else: `parse` alone would let a sign pass. A number too large for us is the largest that we know.
+/// Parses digits only, because `parse` alone would accept a sign. A number that is too large
+/// becomes `usize::MAX`.
 fn number(text: &[u8]) -> Option<usize> {
     let digits = str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
     if digits.is_empty() { None } else { Some(digits.parse().unwrap_or(usize::MAX)) }

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A status code and its reason, as they stand in the first line of a response.
+/// A status code and its reason, as in the first line of a response.
 pub type Status = &'static str;
 
 pub const OK: Status = "200 OK";
@@ -33,7 +33,7 @@ pub enum Action {
     Drop,
     Echo,
     NotFound,
-    /// With the methods that are.
+    /// With the methods that are allowed.
     NotAllowed(&'static str),
 }
 
@@ -58,12 +58,12 @@ impl Action {
         }
     }
 
-    /// Whether the body of the request is needed, and not only its end.
+    /// Whether the action needs the content of the request's body.
     pub fn wants_body(self) -> bool {
         matches!(self, Action::Echo)
     }
 
-    /// Whether the answer may take a while.
+    /// Whether the answer may take long.
     pub fn is_slow(self) -> bool {
         matches!(self, Action::Sleep(_))
     }
@@ -76,7 +76,8 @@ pub struct Response {
 }
 
 impl Response {
-    /// Does what the request asks for. This may park, as any code of a server would that asks a database or a neighbour.
+    /// Carries out the request. This may park, like any code of a server that queries a database or
+    /// another server.
     pub fn to(request: Request, server: &Server) -> Response {
         let ok = |text: Cow<'static, [u8]>| Response { status: OK, allow: None, text };
         match request.action {
@@ -95,13 +96,13 @@ impl Response {
         }
     }
 
-    /// One that says no more than its status.
+    /// A response that contains only its status.
     pub fn of(status: Status) -> Response {
         Response { status, allow: None, text: format!("{status}\n").into_bytes().into() }
     }
 
     pub fn write(&self, output: &mut Vec<u8>, keep_alive: bool, head_only: bool) {
-        // Piece by piece, and formatted only where there is something to format: this runs for every request.
+        // Copies the pieces, and formats only the length, because this runs for every request.
         let mut put = |piece: &[u8]| output.extend_from_slice(piece);
         put(b"HTTP/1.1 ");
         put(self.status.as_bytes());
@@ -123,10 +124,10 @@ impl Response {
     }
 }
 
-/// The time as HTTP writes it, formatted once a second.
+/// The time in HTTP's format, formatted once a second.
 ///
-/// A goroutine keeps its thread-locals for life, and two that share them never run at the same time: so this needs
-/// no lock, as on a thread.
+/// A goroutine keeps its thread-locals for life, and two goroutines that share them never run at
+/// the same time. So this needs no lock, as on a thread.
 fn date() -> [u8; 29] {
     thread_local!(static LAST: Cell<(u64, [u8; 29])> = const { Cell::new((0, [0; 29])) });
     let now = SystemTime::now();

@@ -1,4 +1,5 @@
-//! What the connections share: the options, the counts, the list of those that are open, and whether it is time to end.
+//! The state that the connections share: the options, the counts, the list of open connections, and
+//! whether the server is stopping.
 
 use crate::options::Options;
 use crate::stats::Stats;
@@ -15,10 +16,11 @@ pub struct Server {
     pub listener: TcpListener,
     pub options: Options,
     pub stats: Stats,
-    /// How many may be told at the same time that there is no room for them.
+    /// Limits how many clients may be refused at the same time.
     pub refusals: Semaphore,
     stopping: AtomicBool,
-    /// Second handles to the open connections, by which `stop` reaches those that wait for a request.
+    /// Second handles to the open connections, through which `stop` wakes those that wait for a
+    /// request.
     connections: Mutex<HashMap<u64, TcpStream>>,
     next: AtomicU64,
 }
@@ -38,7 +40,8 @@ impl Server {
         (Arc::new(server), traffic)
     }
 
-    /// Puts a connection on the list, until what is returned is dropped. `None` if the list is full.
+    /// Adds a connection to the list, until the returned entry is dropped. `None` if the list is
+    /// full.
     pub fn enter(&self, stream: &TcpStream) -> io::Result<Option<Entry<'_>>> {
         let stream = stream.try_clone()?;
         let mut connections = self.connections();
@@ -59,10 +62,12 @@ impl Server {
         self.stopping.load(SeqCst)
     }
 
-    /// Takes no more connections, and ends those that wait for a request now, and the others when theirs is answered.
+    /// Accepts no more connections. Ends connections that wait for a request at once, and other
+    /// connections when their request is answered.
     ///
-    /// Whoever waits for a request is woken by a deadline in the past. A connection changes its own deadline first
-    /// and looks at `stopping` second, and here it is the other way round; so one of them sees the other.
+    /// A deadline in the past wakes the connections that wait for a request. A connection sets its
+    /// own deadline first and reads `stopping` second. This function does it in the opposite order.
+    /// So at least one of the two sees the other's change.
     pub fn stop(&self) {
         self.stopping.store(true, SeqCst);
         // From here on the kernel refuses new connections, and an accept that is waiting ends.
@@ -72,13 +77,13 @@ impl Server {
         }
     }
 
-    // Narrowboat's mutex and not std's, because `stop` calls Narrowboat while it holds it.
+    // Narrowboat's mutex and not std's, because `stop` calls Narrowboat while it holds the lock.
     fn connections(&self) -> MutexGuard<'_, HashMap<u64, TcpStream>> {
-        self.connections.lock().expect("nobody panics while holding it")
+        self.connections.lock().expect("no holder of the lock panics")
     }
 }
 
-/// A connection's place on the list of those that are open.
+/// A connection's entry in the list of open connections. Dropping it removes the connection.
 pub struct Entry<'a> {
     server: &'a Server,
     id: u64,

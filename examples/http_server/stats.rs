@@ -10,19 +10,20 @@ use std::time::{Duration, Instant};
 
 pub struct Stats {
     requests: AtomicU64,
-    /// Whether the printer is awake, and so will see a request counted now.
+    /// Whether the printer is awake. It then sees a request that is counted now.
     watched: AtomicBool,
     traffic: Sender<()>,
 }
 
 impl Stats {
-    /// The second part tells the printer that there is something to print.
+    /// Returns the counts, and the channel that wakes the printer when there are requests to print.
     pub fn new() -> (Stats, Receiver<()>) {
         let (traffic, seen) = chan::bounded(1);
         (Stats { requests: AtomicU64::new(0), watched: AtomicBool::new(false), traffic }, seen)
     }
 
-    /// Counts first and looks second; the printer clears the flag first and looks second. So one of them sees the other.
+    /// Counts first and reads the flag second. The printer clears the flag first and reads the
+    /// count second. So at least one of the two sees the other's change.
     pub fn count(&self, requests: u64) {
         self.requests.fetch_add(requests, SeqCst);
         if requests > 0 && !self.watched.load(SeqCst) && !self.watched.swap(true, SeqCst) {
@@ -39,7 +40,7 @@ impl fmt::Display for Stats {
     }
 }
 
-/// Between the lines it is parked in the receive: an idle server sleeps.
+/// Prints the lines. Without requests it is parked in the receive, so an idle server sleeps.
 pub fn print(server: Arc<Server>, traffic: Receiver<()>) {
     let stats = &server.stats;
     let mut before = 0;

@@ -1,5 +1,5 @@
-//! One connection: a goroutine that reads what has come, carries out every command that is complete in it under one lock,
-//! and answers them with one write.
+//! One connection: a goroutine that reads the available bytes, carries out all complete commands in
+//! them under one lock, and answers them with one write.
 
 use crate::Database;
 use crate::commands;
@@ -15,33 +15,34 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Answers that may gather before they are written, whatever else has come: so a client that sends without reading has
-/// its answers pile up in its own socket and not here.
+/// How many bytes of answers may gather before they are written, even if more commands have
+/// arrived. So the answers to a client that sends without reading fill its socket, and not our
+/// memory.
 const MAX_OUTPUT: usize = 256 << 10;
-/// What the buffer for input is again after a large command.
+/// The size to which the input buffer returns after a large command.
 const USUAL_INPUT: usize = 64 << 10;
 
 struct Client<'a> {
     id: u64,
     database: &'a Database,
     stream: Arc<TcpStream>,
-    /// `input[start..end]` is not carried out yet.
+    /// `input[start..end]` has not been carried out yet.
     input: Vec<u8>,
     start: usize,
     end: usize,
-    /// Whether the last read could have had more.
+    /// Whether the last read filled the buffer, so that there may be more to read.
     filled: bool,
     output: Vec<u8>,
-    /// From the first SUBSCRIBE on, all that goes to the client goes this way.
+    /// From the first SUBSCRIBE on, all output to the client goes through this.
     subscriber: Option<Subscriber>,
     subscriptions: HashSet<Vec<u8>>,
 }
 
 /// Why a batch of commands ended.
 enum Pause {
-    /// Nothing more is complete.
-    Starved,
-    /// Much is to be written first.
+    /// There is no further complete command.
+    NeedInput,
+    /// Many answers must be written first.
     Full,
     Pop {
         keys: Vec<Vec<u8>>,
@@ -53,11 +54,11 @@ enum Pause {
     Close,
 }
 
-/// Returns when the connection has ended, or with what broke it.
+/// Returns when the connection has ended, or with the error that broke it.
 pub fn serve(stream: TcpStream, database: &Database) -> io::Result<()> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     stream.set_nodelay(true)?;
-    // One that does not read its answers is given up, sooner or later.
+    // Ends the connection of a client that does not read its answers.
     stream.set_write_timeout(Some(Duration::from_secs(60)))?;
     let mut client = Client {
         id: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -85,10 +86,10 @@ impl Client<'_> {
             self.end += received;
             self.filled = self.end == self.input.len();
             loop {
-                let pause = self.carry_out();
+                let pause = self.execute_all();
                 self.flush()?;
                 match pause {
-                    Pause::Starved => break,
+                    Pause::NeedInput => break,
                     Pause::Full => {}
                     Pause::Pop { keys, end, timeout } => self.pop(&keys, end, timeout)?,
                     Pause::Subscribe(names) => self.subscribe(&names),
@@ -99,26 +100,28 @@ impl Client<'_> {
         }
     }
 
-    /// Moves what is left to the front, and sees to it that something fits behind it.
+    /// Moves the remaining input to the front, and makes room behind it.
     fn make_room(&mut self) {
         self.input.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
         if self.end == 0 && self.input.len() > USUAL_INPUT {
             self.input = Vec::new();
         }
-        // Grows from little, since most connections idle. A command longer than the limit is refused before that.
+        // Starts small and grows, because most connections are idle. A command longer than the
+        // limit is refused before the buffer reaches its maximum.
         if self.end == self.input.len() || (self.filled && self.input.len() < USUAL_INPUT) {
             self.input.resize((2 * self.input.len()).clamp(512, MAX_COMMAND + USUAL_INPUT), 0);
         }
     }
 
-    /// Carries out commands, under one lock, until something else has to happen.
-    // Not inlined: the caller parks, and its frame is to be small then.
+    /// Carries out commands, under one lock, until there is a reason to pause.
+    // Not inlined: the caller parks, and its frame should be small then.
     #[inline(never)]
-    fn carry_out(&mut self) -> Pause {
+    fn execute_all(&mut self) -> Pause {
         let mut words: Vec<&[u8]> = Vec::with_capacity(8);
         let mut name = [0; 16];
-        // Taken for the first command that needs it, and not for half a command.
+        // The lock is taken for the first command that needs it, and never while a command is
+        // incomplete.
         let mut locked = None;
         loop {
             if self.output.len() >= MAX_OUTPUT {
@@ -126,14 +129,15 @@ impl Client<'_> {
             }
             match resp::parse(&self.input[self.start..self.end], &mut words) {
                 Ok(Some(length)) => self.start += length,
-                Ok(None) => return Pause::Starved,
+                Ok(None) => return Pause::NeedInput,
                 Err(what) => {
                     self.output.error(&format!("ERR Protocol error: {what}"));
                     return Pause::Close;
                 }
             }
             let Some((word, args)) = words.split_first() else { continue };
-            // A name too long for the array is no command's, whatever is left of it.
+            // No command has a name longer than the array, so the rest of such a name does not
+            // matter.
             let length = word.len().min(name.len());
             name[..length].copy_from_slice(&word[..length]);
             name[..length].make_ascii_uppercase();
@@ -201,7 +205,7 @@ impl Client<'_> {
         state.hub.unsubscribe(self.id, &subscriber, &names, &mut self.subscriptions);
     }
 
-    /// The next element of the first list that has one, waiting for it if need be.
+    /// Answers with the next element of the first list that has one. Waits for one if necessary.
     fn pop(&mut self, keys: &[Vec<u8>], end: End, timeout: Option<Duration>) -> io::Result<()> {
         let (to, popped) = chan::bounded(1);
         let now = Instant::now();
@@ -228,7 +232,8 @@ impl Client<'_> {
                 recv(late) -> _ => {}
                 recv(gone) -> word => match word {
                     Ok(()) => ended = true,
-                    // Another command has come meanwhile, so nothing can be known.
+                    // Another command has arrived meanwhile, so the end of the connection can no
+                    // longer be seen.
                     Err(_) => {
                         gone = chan::never();
                         continue;
@@ -240,10 +245,10 @@ impl Client<'_> {
 
         let mut state = self.database.lock();
         state.store.stop_waiting(self.id, keys);
-        // One may have come at the last moment.
+        // An element may have arrived at the last moment.
         let element = element.or_else(|| popped.try_recv().ok());
         if ended {
-            // Nobody is there to have it: it goes back where it came from.
+            // The client is gone, so the element is put back where it came from.
             if let Some((key, element)) = element {
                 let now = Instant::now();
                 let _ = state.store.push(&key, end, element, now);
@@ -267,12 +272,13 @@ impl Client<'_> {
         }
     }
 
-    /// Says when the client has gone, to one who does not read from it meanwhile.
+    /// Returns a channel that tells when the client has closed the connection, while this goroutine
+    /// does not read from it.
     fn watch_for_the_end(&self) -> io::Result<Receiver<()>> {
         let (tell, gone) = chan::bounded(1);
         let stream = self.stream.try_clone()?;
-        // Looks without taking, so that a command which comes meanwhile stays where it is; then this goroutine is done.
-        // If nothing comes it is done when the next command does.
+        // Peeks, so that a command that arrives meanwhile stays in the socket. The goroutine ends
+        // when a command or the end of the connection arrives.
         go!(move || match stream.peek(&mut [0]) {
             Ok(1..) => {}
             Ok(0) | Err(_) => drop(tell.send(())),
@@ -292,7 +298,7 @@ impl Drop for Client<'_> {
     }
 }
 
-/// A timeout; zero means none.
+/// Parses a timeout. Zero means no timeout.
 fn seconds(text: &[u8]) -> Option<Option<Duration>> {
     let seconds: f64 = str::from_utf8(text).ok()?.parse().ok()?;
     let timeout = Duration::try_from_secs_f64(seconds).ok()?;

@@ -1,4 +1,4 @@
-//! What can be asked of the data, and how it is answered.
+//! The commands on the data, and their answers.
 
 use crate::State;
 use crate::glob;
@@ -7,7 +7,7 @@ use crate::store::{End, Store, Value, WrongType};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Why a command was refused, as the client is told.
+/// Why a command was refused. The client gets it as an error.
 enum Refusal {
     Text(&'static str),
     /// The command is unknown, or has another number of arguments.
@@ -24,7 +24,8 @@ const NOT_A_NUMBER: Refusal = Refusal::Text("ERR value is not an integer or out 
 const OVERFLOW: Refusal = Refusal::Text("ERR increment or decrement would overflow");
 const SYNTAX: Refusal = Refusal::Text("ERR syntax error");
 
-/// Those that `client` sees to itself are here as well, for the count of them and for what is said when they are misused.
+/// The names of all commands. They include those that `client` carries out, for the count and for
+/// the error messages.
 const NAMES: [&str; 42] = [
     "PING",
     "ECHO",
@@ -70,7 +71,7 @@ const NAMES: [&str; 42] = [
     "UNSUBSCRIBE",
 ];
 
-/// Carries out a command, whose name is in upper case, and writes the answer.
+/// Carries out a command, and writes the answer. `name` is in upper case.
 pub fn execute(state: &mut State, now: Instant, name: &[u8], args: &[&[u8]], out: &mut Vec<u8>) {
     let done = match name {
         b"PUBLISH" => publish(state, args, out),
@@ -86,7 +87,7 @@ pub fn execute(state: &mut State, now: Instant, name: &[u8], args: &[&[u8]], out
     }
 }
 
-/// What to say of a command that does not exist, or not with this number of arguments.
+/// The error for a command that does not exist, or not with this number of arguments.
 pub fn no_such(name: &[u8]) -> String {
     let name = String::from_utf8_lossy(&name[..name.len().min(64)]);
     if NAMES.contains(&&*name) {
@@ -102,7 +103,8 @@ fn publish(state: &mut State, args: &[&[u8]], out: &mut Vec<u8>) -> Result<(), R
     Ok(())
 }
 
-/// Enough for redis-cli and redis-benchmark to feel at home.
+/// The commands about the connection and the server, as far as redis-cli and redis-benchmark need
+/// them.
 fn about_the_server(store: &Store, name: &[u8], args: &[&[u8]], out: &mut Vec<u8>) -> Result<(), Refusal> {
     match (name, args) {
         (b"PING", []) => out.status("PONG"),
@@ -213,7 +215,7 @@ fn data(
             store.set_expiry(key, None);
             out.integer(i64::from(had));
         }
-        // Rounded up, so that a key is not said to have none left while it is there.
+        // Rounded up, so that the answer is not zero while the key exists.
         (b"TTL", [key]) => {
             let left = left(store, now, key);
             out.integer(if left < 0 { left } else { (left + 999) / 1000 });
@@ -285,7 +287,7 @@ fn add(store: &mut Store, now: Instant, key: &[u8], by: i64, out: &mut Vec<u8>) 
     let value = match store.string(key, now)? {
         Some(string) => {
             let value = integer(string)?.checked_add(by).ok_or(OVERFLOW)?;
-            // In place, so that the key keeps its end.
+            // Changes the value in place, so that the key keeps its expiry.
             *string = value.to_string().into_bytes();
             value
         }
@@ -354,7 +356,7 @@ fn range(
     let empty = VecDeque::new();
     let list = store.list(key, now)?.map_or(&empty, |list| list);
     let length = list.len() as i64;
-    // Negative ones count from the end.
+    // Negative indices count from the end.
     let absolute = |index: i64| if index < 0 { (index + length).max(0) } else { index.min(length) } as usize;
     let from = absolute(from);
     let to = if to < -length { 0 } else { absolute(to).saturating_add(1).min(list.len()) };
@@ -384,7 +386,7 @@ fn expire(
     Ok(())
 }
 
-/// Milliseconds; -1 if there is no end, -2 if there is no such key.
+/// How many milliseconds are left; -1 if the key never expires, -2 if there is no such key.
 fn left(store: &mut Store, now: Instant, key: &[u8]) -> i64 {
     match store.expiry(key, now) {
         None => -2,

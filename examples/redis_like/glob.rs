@@ -1,9 +1,12 @@
-//! The patterns of KEYS: `*`, `?`, `[abc]`, `[a-z]`, `[^a]`, and `\` before what is to be taken as it is.
+//! The patterns of KEYS: `*`, `?`, `[abc]`, `[a-z]`, `[^a]`, and `\` before a byte that stands for
+//! itself.
 
-/// Goes back to the last star only, so a pattern full of stars takes no longer than its length times the text's.
+/// Goes back only to the last star, so the time is bounded by the length of the pattern times the
+/// length of the text.
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
-    // Where to go on if what follows the last star does not fit: after the star, one byte of text further than before.
+    // Where to continue if the pattern after the last star does not match: after the star, one byte
+    // of text further than before.
     let mut retry = None;
     loop {
         if pattern.get(p) == Some(&b'*') {
@@ -27,7 +30,7 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     }
 }
 
-/// How much of the pattern stands for this byte, if it does.
+/// The length of the pattern's first item, if that item matches this byte.
 fn one(pattern: &[u8], byte: Option<u8>) -> Option<usize> {
     let byte = byte?;
     match pattern {

@@ -1,17 +1,17 @@
-//! A small server that speaks Redis' protocol (RESP2, inline commands too): strings, counters, expiry, lists with blocking
-//! pops, publish and subscribe. All of it is in memory, none of it is kept.
+//! A small server that speaks Redis' protocol (RESP2, inline commands too): strings, counters,
+//! expiry, lists with blocking pops, publish and subscribe. All data is in memory only.
 //!
 //!     cargo run --release --example redis_like -- 127.0.0.1:6380
 //!
 //! and in other terminals:
 //!
 //!     redis-cli -p 6380 set greeting hello ex 10
-//!     redis-cli -p 6380 blpop jobs 0                  then: redis-cli -p 6380 rpush jobs first
-//!     redis-cli -p 6380 subscribe news                then: redis-cli -p 6380 publish news "it works"
+//!     redis-cli -p 6380 blpop jobs 0              then: redis-cli -p 6380 rpush jobs first
+//!     redis-cli -p 6380 subscribe news            then: redis-cli -p 6380 publish news "it works"
 //!     redis-benchmark -p 6380 -t set,get,incr,lpush,lpop -P 16 -c 500 -n 1000000 -q
 //!
-//! Where to read: `client` is the goroutine of one connection, `resp` the protocol, `commands` what can be asked,
-//! `store` the data, `pubsub` who listens to what, `glob` the patterns of KEYS.
+//! Where to read: `client` is the goroutine of one connection, `resp` the protocol, `commands` the
+//! commands on the data, `store` the data, `pubsub` the subscriptions, `glob` the patterns of KEYS.
 
 mod client;
 mod commands;
@@ -30,7 +30,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::Store;
 
-/// All that the connections share, behind one lock: as in Redis, one command runs at a time.
+/// The state that the connections share, behind one lock: as in Redis, one command runs at a time.
 struct Database {
     state: Mutex<State>,
 }
@@ -41,9 +41,10 @@ struct State {
 }
 
 impl Database {
-    /// Narrowboat's mutex and not std's: a message is published, and so sent on a channel, while it is held.
+    /// Narrowboat's mutex and not std's, because a message is published, and so sent on a channel,
+    /// while the lock is held.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nobody panics while holding it")
+        self.state.lock().expect("no holder of the lock panics")
     }
 }
 
@@ -63,11 +64,12 @@ fn serve(address: String) -> io::Result<()> {
         match listener.accept() {
             Ok((stream, _peer)) => {
                 let database = database.clone();
-                // A connection that breaks is its client's business.
+                // A broken connection concerns only its client.
                 go!(move || drop(client::serve(stream, &database)));
             }
             Err(error) => {
-                // Out of descriptors, most likely. Those that are open are served on; some of them will close.
+                // Most likely the process has no descriptors left. Open connections are still
+                // served, and some of them will close.
                 eprintln!("cannot accept: {error}; trying again");
                 time::sleep(Duration::from_millis(50));
             }
@@ -75,7 +77,8 @@ fn serve(address: String) -> io::Result<()> {
     }
 }
 
-/// Drops what nobody asks for after its time. Sleeps until the next key is due, or until one is to be due earlier.
+/// Drops expired keys that no command touches. Sleeps until the next key expires, or until a key
+/// with an earlier deadline is set.
 fn expire(database: Arc<Database>, earlier: Receiver<()>) {
     loop {
         let next = database.lock().store.drop_expired(Instant::now());

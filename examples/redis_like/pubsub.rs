@@ -1,8 +1,8 @@
-//! Who listens to what.
+//! Subscriptions: which client listens to which channel.
 //!
-//! Every subscriber has a channel of its own, which a goroutine of its own writes to its socket. Publishing never waits:
-//! a subscriber whose channel is full is cut off, as Redis does with one whose output buffer is full. So a slow reader
-//! stalls nobody.
+//! Every subscriber has a channel of its own, which a goroutine of its own writes to its socket.
+//! Publishing never waits: a subscriber with a full channel is disconnected, as Redis does with a
+//! client that has a full output buffer. So a slow reader delays no other client.
 
 use crate::resp::Reply;
 use narrowboat::chan::{self, Receiver, Sender};
@@ -13,9 +13,9 @@ use std::io::{self, Write};
 use std::net::Shutdown;
 use std::sync::Arc;
 
-/// Messages that may wait for one subscriber.
+/// How many messages may wait for one subscriber.
 const BACKLOG: usize = 4096;
-/// What is written at once, if so much is there.
+/// How many bytes are collected for one write.
 const MAX_WRITE: usize = 64 << 10;
 
 /// Bytes for a client. Shared, because all subscribers get the same.
@@ -26,7 +26,7 @@ pub struct Hub {
     channels: HashMap<Vec<u8>, HashMap<u64, Subscriber>>,
 }
 
-/// The way to one subscriber.
+/// The sending side to one subscriber.
 #[derive(Clone)]
 pub struct Subscriber {
     outbox: Sender<Outgoing>,
@@ -39,7 +39,7 @@ impl Subscriber {
         let (outbox, messages) = chan::bounded(BACKLOG);
         let socket = stream.clone();
         go!(move || {
-            // Whoever reads is told as well.
+            // This also ends the goroutine that reads.
             if write_all(&socket, &messages).is_err() {
                 let _ = socket.shutdown(Shutdown::Both);
             }
@@ -47,23 +47,24 @@ impl Subscriber {
         Subscriber { outbox, stream }
     }
 
-    /// Waits for room: for the answers to a client's own commands, and while nothing is locked.
+    /// Sends, and waits for room. For the answers to a client's own commands, when no lock is held.
     pub fn send(&self, bytes: &[u8]) -> io::Result<()> {
         self.outbox.send(bytes.into()).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 
-    /// Does not wait. False if the subscriber had to be cut off.
+    /// Sends without waiting. False if the subscriber had to be disconnected.
     pub fn offer(&self, bytes: &Outgoing) -> bool {
         let taken = self.outbox.try_send(bytes.clone()).is_ok();
         if !taken {
-            // Ends its reader and its writer, which then take it off the lists.
+            // Ends its reader and its writer, which then remove it from the lists.
             let _ = self.stream.shutdown(Shutdown::Both);
         }
         taken
     }
 }
 
-/// Writes what comes, many messages at a time where many are there, until every sender is gone.
+/// Writes the messages, several with one write if several are available, until all senders are
+/// dropped.
 fn write_all(mut stream: &TcpStream, messages: &Receiver<Outgoing>) -> io::Result<()> {
     let mut bytes = Vec::new();
     while let Ok(message) = messages.recv() {
@@ -80,7 +81,7 @@ fn write_all(mut stream: &TcpStream, messages: &Receiver<Outgoing>) -> io::Resul
 }
 
 impl Hub {
-    /// Returns how many got it.
+    /// Returns how many subscribers got the message.
     pub fn publish(&mut self, channel: &[u8], message: &[u8]) -> usize {
         let Some(subscribers) = self.channels.get_mut(channel) else { return 0 };
         let mut bytes = Vec::new();
@@ -93,7 +94,8 @@ impl Hub {
         subscribers.len()
     }
 
-    /// Confirms each subscription under the same lock under which messages are published, so that it comes before them.
+    /// Confirms each subscription under the same lock under which messages are published, so that
+    /// it comes before them.
     pub fn subscribe(
         &mut self,
         id: u64,

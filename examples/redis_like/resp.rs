@@ -1,21 +1,24 @@
-//! The protocol: commands as arrays of strings, or as lines that a person types; and the five kinds of reply.
+//! The protocol: commands as arrays of strings, or as lines that a user types; and the five kinds
+//! of reply.
 
 use std::io::Write;
 
-/// A string in a command. Redis allows 512 MB; here nobody may take that much by asking.
+/// The maximum size of a string in a command. Redis allows 512 MB. Here a client must not be able
+/// to allocate that much.
 const MAX_STRING: usize = 16 << 20;
 pub const MAX_COMMAND: usize = 64 << 20;
 const MAX_WORDS: usize = 1 << 20;
 const MAX_LINE: usize = 64 << 10;
 
-/// What is wrong with the bytes, as the client is told before the connection is closed.
+/// What is wrong with the bytes. The client gets this text before the connection is closed.
 pub type ProtocolError = &'static str;
 
-/// Puts the words of the command at the start of `input` into `words`, and returns its length in bytes. `None` if more must
-/// come. A command may have no words: an empty line is one, and nothing is to be done for it.
+/// Puts the words of the command at the start of `input` into `words`, and returns its length in
+/// bytes. `None` if the command is incomplete. A command may have no words: an empty line is such a
+/// command, and has no effect.
 ///
 /// # Errors
-/// What is wrong, if this is no command.
+/// What is wrong, if this is not a command.
 pub fn parse<'a>(input: &'a [u8], words: &mut Vec<&'a [u8]>) -> Result<Option<usize>, ProtocolError> {
     words.clear();
     let Some((first, mut at)) = line(input)? else { return Ok(None) };
@@ -44,7 +47,7 @@ pub fn parse<'a>(input: &'a [u8], words: &mut Vec<&'a [u8]>) -> Result<Option<us
     Ok(Some(at))
 }
 
-/// The first line without its end, and its length with it.
+/// The first line without its line end, and its length with the line end.
 fn line(input: &[u8]) -> Result<Option<(&[u8], usize)>, ProtocolError> {
     match input.iter().take(MAX_LINE).position(|&byte| byte == b'\n') {
         Some(end) => {
@@ -56,20 +59,20 @@ fn line(input: &[u8]) -> Result<Option<(&[u8], usize)>, ProtocolError> {
     }
 }
 
-/// A whole number and nothing else. A sign is `-`.
+/// Parses a whole number. The only sign that it accepts is `-`.
 pub fn number(text: &[u8]) -> Option<i64> {
     if text.starts_with(b"+") { None } else { str::from_utf8(text).ok()?.parse().ok() }
 }
 
-/// What is written to a client.
+/// The replies that are written to a client.
 pub trait Reply {
     fn status(&mut self, text: &str);
     fn error(&mut self, text: &str);
     fn integer(&mut self, value: i64);
     fn string(&mut self, bytes: &[u8]);
-    /// No such string.
+    /// The reply for a string that does not exist.
     fn nil(&mut self);
-    /// The elements follow.
+    /// The start of an array. The elements follow.
     fn array(&mut self, length: usize);
     fn nil_array(&mut self);
 }
@@ -83,7 +86,7 @@ impl Reply for Vec<u8> {
 
     fn error(&mut self, text: &str) {
         self.push(b'-');
-        // A client's word may stand in the text, and a line end there would be the end of the reply.
+        // The text may contain a word from the client, and a line end in it would end the reply.
         self.extend(text.bytes().map(|byte| if byte.is_ascii_control() { b' ' } else { byte }));
         self.extend_from_slice(b"\r\n");
     }

@@ -1,4 +1,5 @@
-//! The data: strings and lists by key, when each is to go, and who waits for an element of a list that is empty.
+//! The data: strings and lists by key, when each expires, and the clients that wait for an element
+//! of an empty list.
 
 use narrowboat::chan::Sender;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -42,9 +43,9 @@ struct Waiter {
 
 pub struct Store {
     entries: HashMap<Vec<u8>, Entry>,
-    /// The keys that have an end, the next one first.
+    /// The keys that expire, the next one first.
     deadlines: BTreeSet<(Instant, Vec<u8>)>,
-    /// Told when another key became the first of `deadlines`.
+    /// Gets a message when another key becomes the first of `deadlines`.
     changed: Sender<()>,
     waiting: HashMap<Vec<u8>, VecDeque<Waiter>>,
 }
@@ -72,7 +73,7 @@ impl Store {
         self.entry(key, now).map(|entry| &mut entry.value)
     }
 
-    /// The string at `key`, if there is anything.
+    /// The string at `key`, if the key exists.
     pub fn string(&mut self, key: &[u8], now: Instant) -> Result<Option<&mut Vec<u8>>, WrongType> {
         match self.get(key, now) {
             None => Ok(None),
@@ -81,7 +82,7 @@ impl Store {
         }
     }
 
-    /// The list at `key`, which is never empty, if there is anything.
+    /// The list at `key`, if the key exists. It is never empty.
     pub fn list(&mut self, key: &[u8], now: Instant) -> Result<Option<&mut VecDeque<Vec<u8>>>, WrongType> {
         match self.get(key, now) {
             None => Ok(None),
@@ -109,12 +110,12 @@ impl Store {
         alive
     }
 
-    /// When the key is to go, if it is there and is to go at all.
+    /// When the key expires: `None` if the key does not exist, `Some(None)` if it never expires.
     pub fn expiry(&mut self, key: &[u8], now: Instant) -> Option<Option<Instant>> {
         self.entry(key, now).map(|entry| entry.expires)
     }
 
-    /// For a key that is there.
+    /// Sets or removes the expiry of a key, if the key exists.
     pub fn set_expiry(&mut self, key: &[u8], expires: Option<Instant>) {
         let Some(entry) = self.entries.get_mut(key) else { return };
         let before = std::mem::replace(&mut entry.expires, expires);
@@ -132,7 +133,7 @@ impl Store {
         }
     }
 
-    /// Drops a bounded number of keys whose time has come, and returns when the next one's will.
+    /// Drops a bounded number of expired keys, and returns when the next one expires.
     pub fn drop_expired(&mut self, now: Instant) -> Option<Instant> {
         for _ in 0..1_000 {
             let (at, _) = self.deadlines.first()?;
@@ -145,7 +146,7 @@ impl Store {
         self.deadlines.first().map(|first| first.0)
     }
 
-    /// Adds an element at one end, and returns how many there are then.
+    /// Adds an element at one end, and returns the length of the list.
     pub fn push(&mut self, key: &[u8], end: End, element: Vec<u8>, now: Instant) -> Result<usize, WrongType> {
         if self.get(key, now).is_none() {
             self.set(key, Value::List(VecDeque::new()), None);
@@ -158,7 +159,7 @@ impl Store {
         Ok(list.len())
     }
 
-    /// Takes an element from one end. A list that becomes empty is no more.
+    /// Takes an element from one end. A list that becomes empty is removed.
     pub fn pop(&mut self, key: &[u8], end: End, now: Instant) -> Result<Option<Vec<u8>>, WrongType> {
         let Some(list) = self.list(key, now)? else { return Ok(None) };
         let element = match end {
@@ -171,7 +172,7 @@ impl Store {
         Ok(element)
     }
 
-    /// Lets `to`, which has room for one message, have the next element of any of the lists.
+    /// Registers `to`, which has room for one message, for the next element of any of the lists.
     pub fn wait(&mut self, id: u64, keys: &[Vec<u8>], end: End, to: &Sender<Popped>) {
         for key in keys {
             let waiter = Waiter { id, end, to: to.clone() };
@@ -190,7 +191,7 @@ impl Store {
         }
     }
 
-    /// Gives elements of a list to those that wait for them, the first first.
+    /// Gives elements of a list to the clients that wait for them, in their order.
     pub fn serve_waiting(&mut self, key: &[u8], now: Instant) {
         while let Some(waiters) = self.waiting.get_mut(key) {
             let Some(waiter) = waiters.pop_front() else {
@@ -201,7 +202,8 @@ impl Store {
                 self.waiting.entry(key.to_vec()).or_default().push_front(waiter);
                 return;
             };
-            // One that was served by another of its lists a moment ago has no room, and leaves the element to the next.
+            // A client that another of its lists has just served has no room, and the next client
+            // gets the element.
             if let Err(error) = waiter.to.try_send((key.to_vec(), element)) {
                 let (_, element) = error.into_inner();
                 let _ = self.push(key, waiter.end, element, now);
@@ -209,7 +211,8 @@ impl Store {
         }
     }
 
-    /// The entry, unless its time has come. It may not be gone yet, if `drop_expired` is late.
+    /// The entry, unless it has expired. An expired entry may still exist if `drop_expired` is
+    /// late.
     fn entry(&mut self, key: &[u8], now: Instant) -> Option<&mut Entry> {
         if self.deadlines.first().is_some_and(|first| first.0 <= now) {
             let expires = self.entries.get(key)?.expires;

@@ -1,9 +1,11 @@
-//! A small DNS server over UDP: it answers with the names that it was given, and asks the system's resolver for all others.
+//! A small DNS server over UDP: it answers for the names that it was given, and asks the system's
+//! resolver for all other names.
 //!
 //!     cargo run --release --example resolver -- 127.0.0.1:5353 boat.test=192.0.2.7
 //!     dig @127.0.0.1 -p 5353 boat.test                                in a second terminal
 //!
-//! A name that takes long to resolve delays nobody else: each has a goroutine to itself, which is parked meanwhile.
+//! A name that takes long to resolve delays no other query: each has a goroutine of its own, which
+//! is parked meanwhile.
 
 mod message;
 
@@ -18,12 +20,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// So many names are resolved at once. More queries are not answered; who has sent them asks again.
-const UNDER_WAY: usize = 1_000;
+/// How many names are resolved at once. Further queries are dropped; their clients ask again.
+const MAX_LOOKUPS: usize = 1_000;
 
 type Names = HashMap<String, Vec<IpAddr>>;
 
-/// What the system's resolver knows of a name. It does not tell one that does not exist from one that it could not ask for.
+/// Asks the system's resolver for a name. The resolver does not distinguish a name that does not
+/// exist from one that it could not look up.
 fn look_up(name: &str) -> Result<Vec<IpAddr>, Code> {
     let found = lookup_host(&format!("{name}:0")).map_err(|_| Code::ServerFailure)?;
     Ok(found.map(|address| address.ip()).collect())
@@ -38,7 +41,7 @@ fn send(socket: &UdpSocket, reply: &[u8], client: SocketAddr) {
 fn serve(address: &str, names: &Names) -> io::Result<()> {
     let socket = Arc::new(UdpSocket::bind(address)?);
     println!("listening on {}", socket.local_addr()?);
-    let places = Arc::new(Semaphore::new(UNDER_WAY));
+    let permits = Arc::new(Semaphore::new(MAX_LOOKUPS));
     // On the heap, not on the stack: a parked goroutine is as large as its live stack.
     let mut datagram = vec![0; message::LONGEST];
     loop {
@@ -62,10 +65,10 @@ fn serve(address: &str, names: &Names) -> io::Result<()> {
         };
         if let Some(addresses) = names.get(&question.name) {
             send(&socket, &message::reply(query, Some(&question), Code::NoError, addresses), client);
-        } else if let Ok(place) = places.clone().try_acquire_owned() {
+        } else if let Ok(permit) = permits.clone().try_acquire_owned() {
             let (socket, query) = (socket.clone(), query.to_vec());
             go!(move || {
-                let _place = place;
+                let _permit = permit;
                 let reply = match look_up(&question.name) {
                     Ok(addresses) => message::reply(&query, Some(&question), Code::NoError, &addresses),
                     Err(code) => message::reply(&query, Some(&question), code, &[]),
@@ -76,7 +79,7 @@ fn serve(address: &str, names: &Names) -> io::Result<()> {
     }
 }
 
-/// `NAME=IP` of each, the addresses of one name together.
+/// Parses arguments of the form `NAME=IP`, and collects the addresses of each name.
 fn names(arguments: &[String]) -> Option<Names> {
     let mut names = Names::new();
     for argument in arguments {

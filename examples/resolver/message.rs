@@ -7,13 +7,13 @@ pub const A: u16 = 1;
 pub const AAAA: u16 = 28;
 const INTERNET: u16 = 1;
 
-/// Bytes of a message over UDP, unless both sides agree on more.
+/// The maximum number of bytes of a message over UDP, unless both sides agree on more.
 pub const LONGEST: usize = 512;
 const HEADER: usize = 12;
-/// Seconds for which an answer may be kept.
+/// How many seconds a client may cache an answer.
 const TIME_TO_LIVE: u32 = 60;
 
-/// What a reply says beside its answers.
+/// The response code of a reply.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum Code {
@@ -27,16 +27,17 @@ pub struct Question {
     /// In lower case, without a dot at the end.
     pub name: String,
     pub kind: u16,
-    /// Where it ends in the query.
+    /// Where the question ends in the query.
     end: usize,
 }
 
-/// Something that looks like a query, and may be answered. Answers are not: two servers would keep each other busy.
+/// Whether the message looks like a query. Replies must not be answered: two servers would answer
+/// each other for ever.
 pub fn is_query(message: &[u8]) -> bool {
     message.len() >= HEADER && message[2] & 0x80 == 0
 }
 
-/// What is asked, or the reply's code if that cannot be understood.
+/// Parses the question, or returns the code for the reply if that is impossible.
 pub fn question(query: &[u8]) -> Result<Question, Code> {
     if query[2] & 0x78 != 0 {
         return Err(Code::NotImplemented);
@@ -56,7 +57,7 @@ fn read_question(query: &[u8]) -> Option<Question> {
         if length == 0 {
             break;
         }
-        // The two highest bits would make it something else than a label.
+        // With one of the two highest bits set it is not a label.
         let label = query.get(at..at + length).filter(|_| length < 64)?;
         at += length;
         if !name.is_empty() {
@@ -71,10 +72,11 @@ fn read_question(query: &[u8]) -> Option<Question> {
     Some(Question { name, kind, end: at + 4 })
 }
 
-/// A reply with those of the addresses that were asked for, as many as there is room for.
+/// Makes a reply with the addresses of the kind that was asked for, as many as fit.
 pub fn reply(query: &[u8], question: Option<&Question>, code: Code, addresses: &[IpAddr]) -> Vec<u8> {
     let mut reply = query[..question.map_or(HEADER, |question| question.end)].to_vec();
-    // A reply, and recursion is available; what was asked for stands as it was.
+    // Sets the bits for a reply and for available recursion, and keeps the opcode and the recursion
+    // bit of the query.
     reply[2] = 0x80 | reply[2] & 0x79;
     reply[3] = 0x80 | code as u8;
     reply[4..HEADER].fill(0);
@@ -91,7 +93,7 @@ pub fn reply(query: &[u8], question: Option<&Question>, code: Code, addresses: &
             cut = true;
             break;
         }
-        // The name is the one at the beginning of the question.
+        // A pointer to the name at the start of the question.
         reply.extend([0xc0, HEADER as u8]);
         reply.extend(question.kind.to_be_bytes());
         reply.extend(INTERNET.to_be_bytes());

@@ -1,10 +1,12 @@
-//! Draws a part of a trace of the scheduler as an SVG: a row for each worker and each processor, arrows from wakers to woken.
+//! Draws a part of a trace of the scheduler as an SVG: a row for each worker and each processor,
+//! arrows from wakers to woken.
 //!
 //!     NARROWBOAT_TRACE=run.perfetto-trace cargo run --release --example hello
 //!     cargo run --release --example trace_picture -- run.perfetto-trace run.svg
 //!
-//! Without further arguments it draws the busiest half millisecond; `FROM LENGTH`, both in microseconds since the beginning of the
-//! trace, choose another part. A trace viewer (<https://ui.perfetto.dev>) shows all of it, and more of everything.
+//! Without further arguments it draws the busiest half millisecond; `FROM LENGTH`, both in
+//! microseconds since the beginning of the trace, choose another part. A trace viewer
+//! (<https://ui.perfetto.dev>) shows the whole trace, with more detail.
 
 mod reader;
 
@@ -17,8 +19,8 @@ const WIDTH: f64 = 1200.0;
 const LEFT: f64 = 110.0;
 const ROW: f64 = 26.0;
 const TOP: f64 = 56.0;
-/// More arrows than these would hide what they point at.
-const MOST_ARROWS: usize = 200;
+/// More arrows would hide the bars that they point at.
+const MAX_ARROWS: usize = 200;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -36,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Where the most turns lie in a window of this length.
+/// The start of the window of this length that has the most turns.
 fn busiest(trace: &Trace, length: u64) -> u64 {
     let mut windows: HashMap<u64, usize> = HashMap::new();
     for turn in trace.slices.iter().filter(|slice| slice.numbers.contains_key("goroutine") && !slice.instant)
@@ -66,7 +68,7 @@ impl Drawing<'_> {
         slice.begin < self.to && slice.end.unwrap_or(u64::MAX) > self.from
     }
 
-    /// The tracks that have something to show: workers first, then processors, then threads.
+    /// The tracks with slices in the drawing: workers first, then processors, then threads.
     fn rows(&self) -> BTreeMap<u64, usize> {
         let shown =
             |track: &u64| self.trace.slices.iter().any(|slice| slice.track == *track && self.shows(slice));
@@ -108,11 +110,11 @@ impl Drawing<'_> {
         Ok(svg)
     }
 
-    /// Microseconds since the beginning of the trace.
+    /// Draws the time axis, in microseconds from the start of the drawing, and the caption.
     fn axis(&self, svg: &mut String, height: f64) -> std::fmt::Result {
         writeln!(
             svg,
-            r##"<text x="{LEFT}" y="16">{:.3} ms after the trace began; each bar on a processor is a turn of a goroutine, named by the line that spawned it or by its name; arrows: who woke whom</text>"##,
+            r##"<text x="{LEFT}" y="16">{:.3} ms after the trace began; each bar on a processor is a turn of a goroutine, named by the line that spawned it or by its name; arrows: from a waker to what it woke</text>"##,
             (self.from - self.start.min(self.from)) as f64 / 1e6
         )?;
         for tenth in 0..=10 {
@@ -141,7 +143,7 @@ impl Drawing<'_> {
             r##"<rect x="{x:.2}" y="{top:.1}" width="{width:.2}" height="{height}" fill="{}"/>"##,
             colour(&slice.name)
         )?;
-        // As much of the name as there is room for.
+        // As much of the name as fits.
         let room = (width / 6.2) as usize;
         if slice.depth == 0 && room >= 4 {
             let name: String = slice.name.chars().take(room).collect();
@@ -158,7 +160,7 @@ impl Drawing<'_> {
                 begun.insert(arrow, slice);
             }
             let Some(waker) = slice.arrow_to.and_then(|arrow| begun.remove(&arrow)) else { continue };
-            if drawn == MOST_ARROWS {
+            if drawn == MAX_ARROWS {
                 break;
             }
             drawn += 1;
@@ -182,7 +184,7 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// One for each name, light enough to write on.
+/// A colour for each name, light enough for text on it.
 fn colour(name: &str) -> String {
     match name {
         "sleeps" => "#f2f2f2".into(),

@@ -1,4 +1,5 @@
-//! Reads a trace of the scheduler back: enough of Perfetto's format for what Narrowboat writes, and strict about it.
+//! Reads a trace of the scheduler. It knows the part of Perfetto's format that Narrowboat writes,
+//! and rejects everything else.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,16 +10,17 @@ pub struct Track {
     pub parent: u64,
 }
 
-/// What a track shows from `begin` to `end`, in nanoseconds; a slice without an end was still open when the trace ended.
+/// A slice of a track from `begin` to `end`, in nanoseconds. A slice without an end was still open
+/// when the trace ended.
 #[derive(Clone, Debug, Default)]
 pub struct Slice {
     pub track: u64,
     pub name: String,
     pub begin: u64,
     pub end: Option<u64>,
-    /// How many other slices of the track it lies in.
+    /// How many other slices of the track enclose it.
     pub depth: usize,
-    /// It has no length: something that happened at a moment.
+    /// It has no length: an event at one instant.
     pub instant: bool,
     pub numbers: HashMap<String, u64>,
     pub texts: HashMap<String, String>,
@@ -32,7 +34,7 @@ pub struct Trace {
     pub tracks: BTreeMap<u64, Track>,
     /// In the order of their beginnings.
     pub slices: Vec<Slice>,
-    /// Bytes after the last whole packet: none, unless the file was cut.
+    /// How many bytes follow the last whole packet: none, unless the file was cut.
     pub left_over: usize,
 }
 
@@ -66,7 +68,7 @@ impl<'a> Fields<'a> {
         Some(bytes)
     }
 
-    /// The next field; `None` if the bytes end, or what is there is none.
+    /// The next field; `None` if the bytes end or are not a field.
     fn next_field(&mut self) -> Option<Field<'a>> {
         let tag = self.varint()?;
         match tag & 7 {
@@ -81,7 +83,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Shows all fields of a message.
+/// Calls `field` with each field of a message.
 fn each<'a>(message: &'a [u8], mut field: impl FnMut(Field<'a>) -> Result<()>) -> Result<()> {
     let mut fields = Fields(message);
     while !fields.0.is_empty() {
@@ -94,7 +96,7 @@ fn text(bytes: &[u8]) -> Result<String> {
     String::from_utf8(bytes.to_vec()).map_err(|e| e.to_string())
 }
 
-/// Texts that packets name by numbers: names of slices, names of notes, and texts in notes.
+/// Texts that packets refer to by number: names of slices, names of notes, and texts in notes.
 #[derive(Default)]
 struct Interned {
     names: HashMap<u64, String>,
@@ -140,8 +142,8 @@ impl Trace {
     /// Reads a whole file.
     ///
     /// # Errors
-    /// If something in it is not as it should be: a name that is interned nowhere, a track that is not described, an end without
-    /// a beginning, an arrow that ends where none began.
+    /// If something in it is wrong: a name that is interned nowhere, a track that is not described,
+    /// an end without a beginning, an arrow that ends and never began.
     pub fn read(file: &[u8]) -> Result<Trace> {
         let mut trace = Trace::default();
         let mut interned = Interned::default();
@@ -158,7 +160,7 @@ impl Trace {
                 }
             }
         }
-        // As Perfetto does it. What happened at one time stays in the order of the file.
+        // As Perfetto does. Events at the same time stay in the order of the file.
         events.sort_by_key(|event| event.slice.begin);
         trace.place(events)?;
         Ok(trace)
@@ -200,7 +202,7 @@ impl Trace {
         Ok(())
     }
 
-    /// Makes slices of beginnings and ends.
+    /// Builds slices from beginnings and ends.
     fn place(&mut self, events: Vec<Event>) -> Result<()> {
         let mut open: HashMap<u64, Vec<usize>> = HashMap::new();
         let mut arrows = HashMap::new();

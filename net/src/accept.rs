@@ -1,18 +1,23 @@
-//! Taking connections, also when the system has run out of what they need.
+//! Taking connections, also when the system has run out of descriptors or memory.
 //!
-//! Out of descriptors or memory, the kernel leaves the connection in its queue and says so; there is no event when things
-//! get better. The error is the caller's, as with std. But a loop that only tries again would be a busy one, and would keep
-//! those from running who could give descriptors back. So a listener counts how often it was short of means in
-//! succession, and a call that is so again after the last one was lets some time pass and tries once more before it fails:
+//! When it has run out, the kernel leaves the connection in its queue and returns an error; there
+//! is no event when there are resources again. The error is returned to the caller, as with std.
+//! But a loop that only tries again would be a busy one, and would keep the goroutines from running
+//! that could close descriptors. So a listener counts how many calls in succession have failed in
+//! this way. A call that fails like the one before it pauses and tries once more before it returns
+//! the error:
 //!
-//! 1. The first failure of a row is returned at once: the caller may know what to close.
-//! 2. The next calls pause for 4 ms, 8 ms and so on up to a quarter of a second if their first attempt fails, and return what
-//!    their second attempt gives. Only the party that accepts pauses.
-//! 3. A connection that was taken ends the row. None is lost: those that wait are in the kernel's queue.
+//! 1. The first failure is returned at once: the caller may know what to close.
+//! 2. The next calls pause for 4 ms, 8 ms and so on up to a quarter of a second if their first
+//!    attempt fails, and return the result of their second attempt. Only the accepting goroutine
+//!    pauses.
+//! 3. A connection that is taken resets the count. No connection is lost: pending ones are in the
+//!    kernel's queue.
 //!
-//! No descriptor is kept in reserve to take connections with and turn them away: those who wait are better served late.
+//! No descriptor is kept in reserve to take connections with and close them at once: it is better
+//! to serve a connection late.
 
-use crate::source::{Direction, Source, Wait};
+use crate::source::{Direction, Operation, Source};
 use crate::sys::socket;
 use narrowboat_runtime::sleep_until;
 use socket2::SockAddr;
@@ -21,14 +26,14 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(4);
-/// The pause is doubled so many times at most.
+/// How many times the pause is doubled at most.
 const DOUBLINGS: u8 = 6;
 
-/// Takes a connection that waits. `InvalidInput` after a shutdown of the listener: a Unix one says
-/// so only to a party that may block.
+/// Takes a pending connection. `InvalidInput` after a shutdown of the listener: the kernel reports
+/// that for a Unix listener only to a caller that may block.
 fn take(source: &Source, listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
     match socket::accept(listener) {
-        Err(error) if socket::means_end(&error, source.is_nonblocking(), listener) => {
+        Err(error) if socket::means_shut_down(&error, source.is_nonblocking(), listener) => {
             Err(io::Error::from_raw_os_error(libc::EINVAL))
         }
         taken => taken,
@@ -39,18 +44,18 @@ fn take(source: &Source, listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockA
 ///
 /// # Errors
 /// As [`Source::operate`].
-pub(crate) fn accept(source: &Source, wait: Wait<'_>) -> io::Result<(OwnedFd, SockAddr)> {
-    let row = source.short_of_means();
-    let mut taken = source.io(wait, |listener| take(source, listener));
-    let is_short = |taken: &io::Result<_>| taken.as_ref().is_err_and(socket::is_short_of_means);
-    if row > 0 && is_short(&taken) && !source.is_nonblocking() {
-        let until = Instant::now() + FIRST_PAUSE * (1 << (row - 1));
+pub(crate) fn accept(source: &Source, operation: Operation<'_>) -> io::Result<(OwnedFd, SockAddr)> {
+    let failures = source.accept_backoff();
+    let mut taken = source.io(operation, |listener| take(source, listener));
+    let is_out = |taken: &io::Result<_>| taken.as_ref().is_err_and(socket::is_out_of_resources);
+    if failures > 0 && is_out(&taken) && !source.is_nonblocking() {
+        let until = Instant::now() + FIRST_PAUSE * (1 << (failures - 1));
         let deadline = source.limit(Direction::Input).deadline();
-        // Not in the queue of those who wait for connections: there are some, and it is not they that are missing.
+        // Not in the queue for connections: connections are pending, and something else is missing.
         sleep_until(deadline.map_or(until, |deadline| deadline.min(until)));
-        taken = source.io(wait, |listener| take(source, listener));
+        taken = source.io(operation, |listener| take(source, listener));
     }
-    let row = if is_short(&taken) { (row + 1).min(DOUBLINGS + 1) } else { 0 };
-    source.set_short_of_means(row);
+    let failures = if is_out(&taken) { (failures + 1).min(DOUBLINGS + 1) } else { 0 };
+    source.set_accept_backoff(failures);
     taken
 }

@@ -1,7 +1,8 @@
-//! Sockets whose operations end when a context does.
+//! Handles of sockets that fail their operations when a context ends.
 //!
-//! A tied operation goes through the same loop as any other ([`crate::source`]); only where that parks, it waits for the
-//! context beside the socket, as a `select!` would. No goroutine and no timer stands behind it.
+//! A tied operation goes through the same loop as any other ([`crate::source`]). Only when it has
+//! to wait, it waits for the context beside the socket, as a `select!` would. It needs no goroutine
+//! and no timer of its own.
 
 use crate::poller::readiness::Waited;
 use crate::ready::ready;
@@ -16,7 +17,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What ties operations on a socket to a context.
+/// A socket and the context that its operations are tied to.
 pub(crate) struct Tied {
     pub(crate) source: Arc<Source>,
     context: Context,
@@ -31,7 +32,7 @@ pub(crate) fn check(context: &Context) -> io::Result<()> {
         Some(Error::DeadlineExceeded) => {
             Err(io::Error::new(io::ErrorKind::TimedOut, Error::DeadlineExceeded))
         }
-        // Not `Interrupted`, after which std's loops try again.
+        // Not `Interrupted`: std's loops would try again.
         Some(canceled) => Err(io::Error::other(canceled)),
     }
 }
@@ -51,7 +52,7 @@ impl Tied {
         check(&self.context)
     }
 
-    /// Waits until the socket is ready or the context done.
+    /// Waits until the socket is ready or the context is done.
     pub(crate) fn wait(
         &self,
         direction: Direction,
@@ -67,12 +68,14 @@ impl Tied {
     }
 }
 
-/// A handle of a socket whose operations end when a [`Context`] does; made by `with_context` of each socket type.
+/// A handle of a socket that fails its operations when a [`Context`] ends; made by `with_context` of
+/// each socket type.
 ///
-/// When the context is done, operations fail, those under way and those that begin later, also if they would not have to
-/// wait. The error's kind is `TimedOut` if the context's deadline has passed and `Other` if it was cancelled; inside it is
-/// the context's own [`Error`]. Timeouts and deadlines of the socket count as well. The socket itself stays as it was, and
-/// other handles of it are not concerned.
+/// When the context is done, operations fail: those under way, and those that begin later, even if
+/// they would not have to wait. The error's kind is `TimedOut` if the context's deadline has passed
+/// and `Other` if it was cancelled; inside it is the context's own [`Error`]. Timeouts and
+/// deadlines of the socket count as well. The socket itself stays as it was, and its other handles
+/// are not affected.
 ///
 /// # Examples
 /// ```
@@ -102,7 +105,7 @@ impl<S> WithContext<S> {
         WithContext { socket, tied: Tied::new(source, context) }
     }
 
-    /// The socket, for what does not wait.
+    /// The socket, for operations that do not wait.
     ///
     /// # Examples
     /// ```
@@ -118,7 +121,7 @@ impl<S> WithContext<S> {
         &self.socket
     }
 
-    /// The socket, free of the context.
+    /// The socket, not tied to the context any more.
     ///
     /// # Examples
     /// ```

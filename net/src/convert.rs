@@ -1,10 +1,10 @@
 //! The conversions that every socket type has: to and from descriptors, and to and from std's type.
 //!
-//! They cannot fail, because registration with the netpoller is put off until an operation has to wait, and
-//! because a descriptor that is not what it should be says so at the first operation, as with std.
+//! They cannot fail. Registration with the netpoller is put off until an operation has to wait, and
+//! for a wrong descriptor the first operation returns the error, as with std.
 
-/// Implements the conversions of a socket type that has one field, `source: Arc<Source>`, and
-/// accepts connections or not.
+/// Implements the conversions of a socket type that has one field, `source: Arc<Source>`. `accepts`
+/// says whether it accepts connections.
 macro_rules! descriptor_conversions {
     ($socket:ident, $std:ty, accepts: $accepts:literal) => {
         impl std::os::fd::AsFd for $socket {
@@ -20,25 +20,25 @@ macro_rules! descriptor_conversions {
         }
 
         /// Takes over the descriptor with its mode (blocking or not) and its timeouts. A listener's
-        /// is made non-blocking; what has the same open file in another process gets to see that,
-        /// too.
+        /// is made non-blocking; other processes with the same open file see that, too.
         impl From<std::os::fd::OwnedFd> for $socket {
             fn from(fd: std::os::fd::OwnedFd) -> Self {
                 Self { source: std::sync::Arc::new($crate::source::Source::adopt(fd, $accepts)) }
             }
         }
 
-        /// Gives the descriptor away, in the mode and with the timeouts that std's type would have. Clones
-        /// keep the socket, which then is shared: what is given away is a duplicate.
+        /// Gives the descriptor away, in the mode and with the timeouts that std's type would have.
+        /// If there are clones, they keep the socket, and a duplicate is given away.
         ///
-        /// The mode is the socket's and not the descriptor's: while somebody has it blocking, an `accept` by a
-        /// clone blocks its thread. Reads and writes by clones go on parking.
+        /// The mode belongs to the socket and not to the descriptor: while the new owner has it
+        /// blocking, an `accept` by a clone blocks its thread. Reads and writes by clones go on
+        /// parking.
         ///
         /// # Panics
         /// If there are clones, and no descriptor is left for a duplicate.
         impl From<$socket> for std::os::fd::OwnedFd {
             fn from(socket: $socket) -> Self {
-                socket.source.surrender()
+                socket.source.into_fd()
             }
         }
 

@@ -1,15 +1,17 @@
 //! The methods that both kinds of datagram sockets have, written once.
 
-/// For a type with the field `source: Arc<Source>`, addresses of the type `$Addr`, and `$shown`, which makes one of what the
-/// kernel says. `$setup` makes `one` and `other`, which are connected with each other.
+/// For a type with the field `source: Arc<Source>`, addresses of the type `$Addr`, and `$shown`,
+/// which makes one of the kernel's address. `$setup` makes `one` and `other`, a connected pair.
 macro_rules! datagram_methods {
     ($Socket:ident, $Addr:ty, $shown:path, $setup:expr) => {
         impl $Socket {
-            /// Receives a datagram, waiting for one, and says how many bytes of it are in `buf`. What does not fit is lost.
+            /// Waits for a datagram, receives it, and returns how many of its bytes are in `buf`.
+            /// What does not fit is lost.
             ///
             /// # Errors
-            /// The system's: an earlier datagram that was refused at the other end, for one. `WouldBlock` in
-            /// non-blocking mode or after the timeout, `TimedOut` after the deadline.
+            /// The system's, for example that an earlier datagram was refused at the other end.
+            /// `WouldBlock` in non-blocking mode or after the timeout, `TimedOut` after the
+            /// deadline.
             ///
             /// # Examples
             /// ```
@@ -22,10 +24,10 @@ macro_rules! datagram_methods {
             /// ```
             #[track_caller]
             pub fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
-                transfer::recv(&self.source, Wait::new(Reason::Read, Location::caller()), buf, 0)
+                transfer::recv(&self.source, Operation::new(Reason::Read, Location::caller()), buf, 0)
             }
 
-            /// Receives a datagram, and says where it came from as well.
+            /// Receives a datagram, and also returns the address that it came from.
             ///
             /// # Errors
             /// As [`recv`](Self::recv).
@@ -40,8 +42,8 @@ macro_rules! datagram_methods {
             /// ```
             #[track_caller]
             pub fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, $Addr)> {
-                let wait = Wait::new(Reason::Read, Location::caller());
-                let (length, from) = transfer::recv_from(&self.source, wait, buf, 0)?;
+                let operation = Operation::new(Reason::Read, Location::caller());
+                let (length, from) = transfer::recv_from(&self.source, operation, buf, 0)?;
                 Ok((length, $shown(&from)?))
             }
 
@@ -60,8 +62,8 @@ macro_rules! datagram_methods {
             /// ```
             #[track_caller]
             pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-                let wait = Wait::new(Reason::Read, Location::caller());
-                transfer::recv(&self.source, wait, buf, libc::MSG_PEEK)
+                let operation = Operation::new(Reason::Read, Location::caller());
+                transfer::recv(&self.source, operation, buf, libc::MSG_PEEK)
             }
 
             /// As [`recv_from`](Self::recv_from), and leaves the datagram there for the next one.
@@ -79,16 +81,17 @@ macro_rules! datagram_methods {
             /// ```
             #[track_caller]
             pub fn peek_from(&self, buf: &mut [u8]) -> io::Result<(usize, $Addr)> {
-                let wait = Wait::new(Reason::Read, Location::caller());
-                let (length, from) = transfer::recv_from(&self.source, wait, buf, libc::MSG_PEEK)?;
+                let operation = Operation::new(Reason::Read, Location::caller());
+                let (length, from) = transfer::recv_from(&self.source, operation, buf, libc::MSG_PEEK)?;
                 Ok((length, $shown(&from)?))
             }
 
-            /// Sends a datagram to where the socket is connected, and says how many bytes went.
+            /// Sends a datagram to the connected address, and returns how many bytes were sent.
             ///
             /// # Errors
-            /// The system's: `NotConnected` or `DestinationAddressRequired` without an address, `ConnectionRefused` if
-            /// nobody is there, and one that says so if the datagram is too long.
+            /// The system's: `NotConnected` or `DestinationAddressRequired` without an address,
+            /// `ConnectionRefused` if there is no receiver, and a specific one if the datagram is
+            /// too long.
             ///
             /// # Examples
             /// ```
@@ -99,7 +102,7 @@ macro_rules! datagram_methods {
             /// ```
             #[track_caller]
             pub fn send(&self, buf: &[u8]) -> io::Result<usize> {
-                transfer::write(&self.source, Wait::new(Reason::Write, Location::caller()), buf)
+                transfer::write(&self.source, Operation::new(Reason::Write, Location::caller()), buf)
             }
         }
 
@@ -124,11 +127,11 @@ macro_rules! datagram_methods {
             /// ```
             #[track_caller]
             pub fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
-                let wait = Wait::tied(Reason::Read, Location::caller(), &self.tied);
-                transfer::recv(&self.tied.source, wait, buf, 0)
+                let operation = Operation::tied(Reason::Read, Location::caller(), &self.tied);
+                transfer::recv(&self.tied.source, operation, buf, 0)
             }
 
-            /// Receives a datagram, and says where it came from as well.
+            /// Receives a datagram, and also returns the address that it came from.
             ///
             /// # Errors
             /// The socket's, and the context's.
@@ -144,12 +147,13 @@ macro_rules! datagram_methods {
             /// ```
             #[track_caller]
             pub fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, $Addr)> {
-                let wait = Wait::tied(Reason::Read, Location::caller(), &self.tied);
-                let (length, from) = transfer::recv_from(&self.tied.source, wait, buf, 0)?;
+                let operation = Operation::tied(Reason::Read, Location::caller(), &self.tied);
+                let (length, from) = transfer::recv_from(&self.tied.source, operation, buf, 0)?;
                 Ok((length, $shown(&from)?))
             }
 
-            /// Sends a datagram to where the socket is connected, waiting for room until the context is done.
+            /// Sends a datagram to the connected address, waiting for room until the context is
+            /// done.
             ///
             /// # Errors
             /// The socket's, and the context's.
@@ -165,8 +169,8 @@ macro_rules! datagram_methods {
             /// ```
             #[track_caller]
             pub fn send(&self, buf: &[u8]) -> io::Result<usize> {
-                let wait = Wait::tied(Reason::Write, Location::caller(), &self.tied);
-                transfer::write(&self.tied.source, wait, buf)
+                let operation = Operation::tied(Reason::Write, Location::caller(), &self.tied);
+                transfer::write(&self.tied.source, operation, buf)
             }
         }
     };

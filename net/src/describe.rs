@@ -1,13 +1,14 @@
-//! What a dump says of sockets and other descriptors. It asks by way of [`park::describe_with`].
+//! What a dump says of sockets and other descriptors. Dumps call it through
+//! [`park::describe_with`].
 
 use crate::sys::socket;
 use narrowboat_runtime::park::{self, Describe, Reason, Thing};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-/// Has dumps ask here about waits for descriptors.
+/// Registers this module for waits for descriptors.
 pub(crate) fn install() {
     const BY: Describe = |object, each| {
-        // SAFETY: the party that waits keeps its descriptor open.
+        // SAFETY: the operation that waits keeps its descriptor open.
         each(thing(unsafe { BorrowedFd::borrow_raw(object as RawFd - 1) }));
     };
     for reason in [Reason::Read, Reason::Write, Reason::Accept, Reason::Connect] {
@@ -15,10 +16,10 @@ pub(crate) fn install() {
     }
 }
 
-/// What a wait for a descriptor has for its object. The operation that waits keeps it open.
+/// The object of a wait for a descriptor. The operation that waits keeps the descriptor open.
 #[inline]
 pub(crate) fn object(fd: BorrowedFd<'_>) -> usize {
-    // Zero is for waits without one.
+    // Zero means that a wait has no object.
     fd.as_raw_fd() as usize + 1
 }
 

@@ -1,12 +1,14 @@
-//! Waiting for descriptors of every other kind: pipes, event counters, terminals, the socket that a C library owns.
+//! Waiting for descriptors of other kinds: pipes, event counters, terminals, sockets of a C
+//! library.
 //!
-//! [`Async`] wraps anything that has a descriptor. Its operations are closures that try once and say `WouldBlock`;
-//! they run through the same loop as those of sockets.
+//! [`Async`] wraps any value that has a descriptor. Its operations are closures that try once and
+//! return `WouldBlock` if they would have to wait; they run through the same loop as those of
+//! sockets.
 
 use crate::methods::deadline_methods;
 use crate::ready::ready;
-use crate::shared::{self, Turns};
-use crate::source::{Direction, Source, Wait};
+use crate::shared::{self, AttemptLocks};
+use crate::source::{Direction, Operation, Source};
 use crate::sys::socket;
 use narrowboat_chan::Receiver;
 use narrowboat_runtime::park::{Reason, checkpoint};
@@ -16,16 +18,16 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::panic::Location;
 use std::sync::Arc;
 
-/// Types whose descriptor can be watched for as long as they live.
+/// Types with a descriptor that can be watched for as long as a value lives.
 ///
 /// # Safety
-/// [`as_fd`](AsFd::as_fd) always gives the same descriptor, and it stays open until the value is dropped, whatever is done
-/// through shared references.
+/// [`as_fd`](AsFd::as_fd) always returns the same descriptor, and it stays open until the value is
+/// dropped, whatever is done through shared references.
 pub unsafe trait IoSafe: AsFd {}
 
 macro_rules! io_safe {
     ($($Owner:ty),* $(,)?) => {
-        // SAFETY: a type of std's, which owns one descriptor from its making to its end.
+        // SAFETY: a type of std's, which owns one descriptor for all its life.
         $(unsafe impl IoSafe for $Owner {})*
     };
 }
@@ -49,40 +51,41 @@ io_safe!(
     std::process::ChildStdout,
 );
 
-// SAFETY: somebody promised that the descriptor stays open for this long.
+// SAFETY: by the contract of `BorrowedFd`, the descriptor stays open for this long.
 unsafe impl IoSafe for BorrowedFd<'_> {}
-// SAFETY: the referent lives longer than the reference, and its descriptor is the same for all who look.
+// SAFETY: the referent lives longer than the reference, and `as_fd` gives the same descriptor
+// through every reference.
 unsafe impl<T: IoSafe + ?Sized> IoSafe for &T {}
 // SAFETY: as above.
 unsafe impl<T: IoSafe + ?Sized> IoSafe for Arc<T> {}
 // SAFETY: as above.
 unsafe impl<T: IoSafe + ?Sized> IoSafe for Box<T> {}
 
-/// A descriptor of any kind that goroutines can wait for: a pipe, an `eventfd`, a terminal, a socket that a C library
-/// has made. From a plain thread the waiting blocks the thread.
+/// A descriptor of any kind that goroutines can wait for: a pipe, an `eventfd`, a terminal, a
+/// socket that a C library has made. A plain thread that waits blocks.
 ///
-/// Made of anything that owns or borrows a descriptor ([`IoSafe`]). For a C library's descriptor,
-/// borrow it ([`BorrowedFd::borrow_raw`]), which is a promise that it stays open for as long as
-/// this value is used.
+/// Made from any value that owns or borrows a descriptor ([`IoSafe`]). For a C library's
+/// descriptor, borrow it ([`BorrowedFd::borrow_raw`]), which is a promise that it stays open for as
+/// long as this value is used.
 ///
 /// # Non-blocking mode
 /// The descriptor is made non-blocking, unless other processes, or other parts of this one, may
-/// have the same open file and would get to see that: a terminal, pipe or socket that has no
-/// close-on-exec mark, as what was inherited has none, or that is the same as one of the standard
-/// streams. Such a one keeps its mode, and an operation is tried when the system says that it need
-/// not wait. Two things are then left to know:
+/// have the same open file and would see that. This is so for a terminal, pipe or socket that has
+/// no close-on-exec mark (an inherited one has none), or that is the same as one of the standard
+/// streams. Such a descriptor keeps its mode, and an operation is tried when the system says that
+/// it would not wait. This has two consequences:
 ///
-/// - What waits in spite of that blocks the thread under the goroutine: a closure that writes more
-///   than there is room for ([`Write`] hands over 4 KiB at a time, for which pipes and sockets have
-///   room if they have any), a write to a terminal whose buffer is nearly full because nothing
-///   reads at its other end, and a read of what another process takes first.
+/// - An operation that waits all the same blocks the thread under the goroutine: a closure that
+///   writes more than there is room for ([`Write`] hands over 4 KiB at a time, for which pipes and
+///   sockets have room if they have any), a write to a terminal with a nearly full buffer because
+///   nothing reads at its other end, and a read of data that another process takes first.
 /// - A descriptor that another process has sent through a Unix socket does not look shared, and is
 ///   made non-blocking.
 ///
-/// A descriptor that is non-blocking already is used as it is.
+/// A descriptor that is already non-blocking is used as it is.
 ///
-/// The descriptor must be of a kind that the system can watch. Files on a disk are not: see `narrowboat::blocking` for
-/// those.
+/// The descriptor must be of a kind that the system can watch. Files on a disk are not; use
+/// `narrowboat::blocking` for those.
 ///
 /// # Examples
 /// ```
@@ -139,7 +142,7 @@ enum Mode {
     /// Non-blocking, and blocking before.
     MadeNonblocking,
     /// Blocking, because it may be shared.
-    Blocking(Turns),
+    Blocking(AttemptLocks),
 }
 
 impl Mode {
@@ -148,14 +151,14 @@ impl Mode {
         if socket2::SockRef::from(&fd).nonblocking()? {
             return Ok(Mode::Nonblocking);
         }
-        if shared::may_be(fd) {
-            return Ok(Mode::Blocking(Turns::default()));
+        if shared::may_be_shared(fd) {
+            return Ok(Mode::Blocking(AttemptLocks::default()));
         }
         socket::set_nonblocking(fd, true)?;
         Ok(Mode::MadeNonblocking)
     }
 
-    /// Gives the descriptor the mode that it had.
+    /// Restores the mode that the descriptor had.
     fn restore(&self, fd: BorrowedFd<'_>) {
         if let Mode::MadeNonblocking = self {
             let _ = socket::set_nonblocking(fd, false);
@@ -164,11 +167,13 @@ impl Mode {
 }
 
 impl<T: IoSafe> Async<T> {
-    /// Has the descriptor watched, and makes it non-blocking if nothing else can see that.
+    /// Registers the descriptor with the netpoller, and makes it non-blocking if nothing else can
+    /// see that.
     ///
     /// # Errors
-    /// `PermissionDenied` (`EPERM`) if it is of a kind that the system cannot watch, as files on a disk are;
-    /// `AlreadyExists` if it is watched already by another `Async`; and the system's other reasons.
+    /// `PermissionDenied` (`EPERM`) if it is of a kind that the system cannot watch, as files on a
+    /// disk are; `AlreadyExists` if it is watched already by another `Async`; and the system's
+    /// other reasons.
     ///
     /// # Examples
     /// ```
@@ -208,7 +213,7 @@ impl<T: IoSafe> Async<T> {
         Ok(Async { source: Arc::clone(&self.source), mode: self.mode.clone() })
     }
 
-    /// What was wrapped.
+    /// The value that was wrapped.
     ///
     /// # Examples
     /// ```
@@ -220,8 +225,8 @@ impl<T: IoSafe> Async<T> {
         self.source.get_ref()
     }
 
-    /// Gives back what was wrapped, blocking if it was so before and out of the netpoller's sight; or this handle, if
-    /// there are others.
+    /// Removes the descriptor from the netpoller and gives back the value that was wrapped,
+    /// blocking if it was so before; or this handle, if there are others.
     ///
     /// # Errors
     /// The handle, if it is not the last.
@@ -245,8 +250,8 @@ impl<T: IoSafe> Async<T> {
         Ok(io)
     }
 
-    /// Calls `f` and, as long as it fails with `WouldBlock`, waits for input and calls it again. It should try once,
-    /// and neither wait nor keep anything of what it tried.
+    /// Calls `f` and, as long as it fails with `WouldBlock`, waits for input and calls it again.
+    /// `f` should try once, must not wait, and must not keep anything of the attempt.
     ///
     /// # Errors
     /// Those of `f`. `TimedOut` after the deadline.
@@ -265,11 +270,12 @@ impl<T: IoSafe> Async<T> {
     /// ```
     #[track_caller]
     pub fn read_with<R>(&self, mut f: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
-        let wait = Wait::new(Reason::Read, Location::caller());
-        self.source.io(wait, |_| self.attempt(Direction::Input, || f(self.source.get_ref())))
+        let operation = Operation::new(Reason::Read, Location::caller());
+        self.source.io(operation, |_| self.attempt(Direction::Input, || f(self.source.get_ref())))
     }
 
-    /// Calls `f` and, as long as it fails with `WouldBlock`, waits for room for output and calls it again.
+    /// Calls `f` and, as long as it fails with `WouldBlock`, waits for room for output and calls it
+    /// again.
     ///
     /// # Errors
     /// Those of `f`. `TimedOut` after the deadline.
@@ -286,21 +292,21 @@ impl<T: IoSafe> Async<T> {
     /// ```
     #[track_caller]
     pub fn write_with<R>(&self, mut f: impl FnMut(&T) -> io::Result<R>) -> io::Result<R> {
-        let wait = Wait::new(Reason::Write, Location::caller());
-        self.source.io(wait, |_| self.attempt(Direction::Output, || f(self.source.get_ref())))
+        let operation = Operation::new(Reason::Write, Location::caller());
+        self.source.io(operation, |_| self.attempt(Direction::Output, || f(self.source.get_ref())))
     }
 
     fn attempt<R>(&self, direction: Direction, f: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
         match &self.mode {
-            Mode::Blocking(turns) => turns.take(self.source.fd(), direction, f),
+            Mode::Blocking(locks) => locks.attempt(self.source.fd(), direction, f),
             Mode::Nonblocking | Mode::MadeNonblocking => f(),
         }
     }
 }
 
 impl<T: IoSafe + Send + Sync + 'static> Async<T> {
-    /// A channel that has a message whenever there is input, an end or an error; to wait for it is to receive, alone or in
-    /// a `select!`. See [`TcpStream::readable`](crate::TcpStream::readable).
+    /// A channel that has a message whenever there is input, an end or an error. Receive from it to
+    /// wait, alone or in a `select!`. See [`TcpStream::readable`](crate::TcpStream::readable).
     ///
     /// # Examples
     /// ```
@@ -371,7 +377,7 @@ where
 {
     #[track_caller]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let room = if let Mode::Blocking(_) = self.mode { shared::ROOM } else { buf.len() };
+        let room = if let Mode::Blocking(_) = self.mode { shared::GUARANTEED_ROOM } else { buf.len() };
         let buf = &buf[..buf.len().min(room)];
         self.write_with(|mut io| io.write(buf))
     }

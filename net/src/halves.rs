@@ -1,6 +1,6 @@
-//! The two directions of a stream as two values, for those who want to give them to different owners.
+//! The two directions of a stream as two values, which can have different owners.
 
-use crate::source::{Source, Wait};
+use crate::source::{Operation, Source};
 use crate::transfer::{self, Stream};
 use narrowboat_runtime::park::Reason;
 use std::error::Error;
@@ -10,7 +10,7 @@ use std::net::Shutdown;
 use std::panic::Location;
 use std::sync::Arc;
 
-/// The reading half of a stream; made by its `into_split`.
+/// The half of a stream that reads; made by its `into_split`.
 ///
 /// # Examples
 /// ```
@@ -28,8 +28,8 @@ use std::sync::Arc;
 /// ```
 pub struct ReadHalf<S>(S);
 
-/// The writing half of a stream; made by its `into_split`. Dropping it ends the stream in that direction: the peer reads
-/// the end. The reading half goes on.
+/// The half of a stream that writes; made by its `into_split`. Dropping it ends the stream in that
+/// direction: the peer reads the end. The other half can go on reading.
 ///
 /// # Examples
 /// ```
@@ -50,19 +50,19 @@ pub struct WriteHalf<S> {
     end: End,
 }
 
-/// Ends the stream in the direction of output when dropped, unless it is taken out before.
+/// Ends the output of the stream when dropped, unless the stream is taken out before.
 struct End(Option<Arc<Source>>);
 
 impl Drop for End {
     fn drop(&mut self) {
         if let Some(source) = &self.0 {
-            // It fails if the connection is gone, and then so is the stream.
+            // It fails if the connection is gone; the stream has then ended, too.
             let _ = source.shutdown(Shutdown::Write);
         }
     }
 }
 
-/// The error of a `reunite` of halves that do not belong together. It holds both.
+/// The error of a `reunite` of halves that do not belong together. It contains both.
 ///
 /// # Examples
 /// ```
@@ -83,7 +83,7 @@ pub(crate) fn split<S: Stream>(reading: S, writing: S) -> (ReadHalf<S>, WriteHal
 }
 
 impl<S> ReadHalf<S> {
-    /// The stream, for all that is not reading: addresses, options, deadlines.
+    /// The stream, for everything but reading: addresses, options, deadlines.
     ///
     /// # Examples
     /// ```
@@ -101,7 +101,7 @@ impl<S: Stream> ReadHalf<S> {
     /// Puts the halves together again.
     ///
     /// # Errors
-    /// If they are of two different streams.
+    /// If the halves are of two different streams.
     ///
     /// # Examples
     /// ```
@@ -122,7 +122,7 @@ impl<S: Stream> ReadHalf<S> {
 }
 
 impl<S> WriteHalf<S> {
-    /// The stream, for all that is not writing.
+    /// The stream, for everything but writing.
     ///
     /// # Examples
     /// ```
@@ -134,7 +134,7 @@ impl<S> WriteHalf<S> {
         &self.stream
     }
 
-    /// Gives the half up without ending the stream, which goes on in other handles.
+    /// Drops the half without ending the stream, which goes on in other handles.
     ///
     /// # Examples
     /// ```
@@ -153,27 +153,31 @@ impl<S> WriteHalf<S> {
 impl<S: Stream> Read for ReadHalf<S> {
     #[track_caller]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        transfer::read(&self.0, Wait::new(Reason::Read, Location::caller()), buf)
+        transfer::read(&self.0, Operation::new(Reason::Read, Location::caller()), buf)
     }
 
     #[track_caller]
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        transfer::read_vectored(&self.0, Wait::new(Reason::Read, Location::caller()), bufs)
+        transfer::read_vectored(&self.0, Operation::new(Reason::Read, Location::caller()), bufs)
     }
 }
 
 impl<S: Stream> Write for WriteHalf<S> {
     #[track_caller]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        transfer::write(self.stream.source(), Wait::new(Reason::Write, Location::caller()), buf)
+        transfer::write(self.stream.source(), Operation::new(Reason::Write, Location::caller()), buf)
     }
 
     #[track_caller]
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        transfer::write_vectored(self.stream.source(), Wait::new(Reason::Write, Location::caller()), bufs)
+        transfer::write_vectored(
+            self.stream.source(),
+            Operation::new(Reason::Write, Location::caller()),
+            bufs,
+        )
     }
 
-    /// Does nothing: what was written is with the kernel already.
+    /// Does nothing: the kernel already has what was written.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
@@ -205,13 +209,15 @@ impl<S> fmt::Display for ReuniteError<S> {
 
 impl<S: fmt::Debug> Error for ReuniteError<S> {}
 
-/// `into_split`, for a type with the field `source: Arc<Source>`. `$setup` makes `one` and `other`, which are connected.
+/// `into_split`, for a type with the field `source: Arc<Source>`. `$setup` makes `one` and `other`,
+/// a connected pair.
 macro_rules! split_methods {
     ($Stream:ident, $setup:expr) => {
         impl $Stream {
-            /// Two halves that can have different owners. When the writing half is dropped the peer reads the end of the
-            /// stream; [`reunite`](crate::ReadHalf::reunite) puts both together again. Where each side only needs a
-            /// reference, `&stream` is `Read` and `Write` as it is.
+            /// Two halves that can have different owners. When the writing half is dropped, the
+            /// peer reads the end of the stream. [`reunite`](crate::ReadHalf::reunite) joins them
+            /// again. If each side only needs a reference, no split is necessary: `&stream` is
+            /// `Read` and `Write`.
             ///
             /// # Examples
             /// ```

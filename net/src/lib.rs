@@ -1,10 +1,10 @@
-//! std's sockets for Narrowboat: [`TcpListener`], [`TcpStream`], [`UdpSocket`] and those of [`unix`], with std's names,
-//! signatures, errors and `Debug`, whose blocking calls park the calling goroutine. From a plain thread they block the
-//! thread, so either may be used anywhere, also on one socket at the same time.
+//! std's sockets for Narrowboat: [`TcpListener`], [`TcpStream`], [`UdpSocket`] and those of
+//! [`unix`]. They have std's names, signatures, errors and `Debug`. Their blocking calls park the
+//! calling goroutine, and block a plain thread. Goroutines and threads may use one socket at the
+//! same time.
 //!
-//! Streams are [`Read`](std::io::Read) and [`Write`](std::io::Write), so whatever takes a blocking stream
-//! takes these. Descriptors of other kinds can be waited for in [`fd::Async`].
-//!
+//! Streams are [`Read`](std::io::Read) and [`Write`](std::io::Write), so code that takes a blocking
+//! stream takes these. For descriptors of other kinds there is [`fd::Async`].
 //! # Examples
 //! ```
 //! use narrowboat::net::{TcpListener, TcpStream};
@@ -52,27 +52,29 @@
 //! | [`set_deadline`](TcpStream::set_deadline) and for each direction | Go's deadlines, which also end what is under way; the error is `TimedOut` |
 //! | [`close`](TcpListener::close) | ends everything on all handles, as Go's `Close` does |
 //! | [`readable`](TcpStream::readable), [`writable`](TcpStream::writable) | a channel for `select!` |
-//! | [`with_context`](TcpStream::with_context) | a handle whose operations end when a context does |
-//! | [`into_split`](TcpStream::into_split) | halves; dropping the one that writes ends the stream for the peer |
+//! | [`with_context`](TcpStream::with_context) | a handle that fails its operations when a context ends |
+//! | [`into_split`](TcpStream::into_split) | two halves; dropping the writing one ends the stream for the peer |
 //! | [`lookup_host`] | resolves a name while the goroutine is parked |
 //!
 //! # What differs from std
-//! - Descriptors that are made here, and listeners, are non-blocking underneath, whatever
-//!   [`set_nonblocking`](TcpStream::set_nonblocking) says; that is about what the methods do. Any
-//!   other socket that is converted keeps its mode, which other processes may share. Converting a
-//!   socket to std's type, or to a bare descriptor, gives it the mode that std's would have.
+//! - Descriptors that are made here, and listeners, are non-blocking underneath. What
+//!   [`set_nonblocking`](TcpStream::set_nonblocking) sets is the behaviour of the methods. Any
+//!   other socket that is converted keeps its mode, because other processes may share it. A socket
+//!   that is converted to std's type, or to a bare descriptor, gets the mode that std's would have.
 //! - [`try_clone`](TcpStream::try_clone) shares the descriptor instead of duplicating it.
-//! - Timeouts are kept by us and not by the kernel. The error is the same one, `WouldBlock`.
-//! - [`connect`](TcpStream::connect) does not wait for an address that does not answer before it tries the next one.
-//! - An [`accept`](TcpListener::accept) that is out of descriptors again and again takes its time to say so.
-//! - `TcpListener::only_v6` and its setter, which std has deprecated, are not there.
+//! - Narrowboat keeps the timeouts, not the kernel. The error is the same, `WouldBlock`.
+//! - [`connect`](TcpStream::connect) does not wait for an address that does not answer before it
+//!   tries the next one.
+//! - An [`accept`](TcpListener::accept) that runs out of descriptors again and again pauses before
+//!   it fails.
+//! - `TcpListener::only_v6` and its setter, which std has deprecated, are missing.
 //!
 //! # What to know
-//! - After a read that returned less than it was asked for, the next one waits without asking the kernel
-//!   again, because nothing can be there unless the kernel reports it. That is true of TCP; a descriptor of
-//!   another kind has no place in a [`TcpStream`].
-//! - A socket that was never waited for is not registered with the system's poller. One that was is, once, for both
-//!   directions, until its last handle is dropped.
+//! - After a read that returned less than it was asked for, the next one waits without a system
+//!   call, because nothing can be there unless the kernel reports it. That is true of TCP; a
+//!   descriptor of another kind must not be converted to a [`TcpStream`].
+//! - A socket that was never waited for is not registered with the netpoller. One that was is
+//!   registered once, for both directions, until its last handle is dropped.
 
 #[cfg(not(unix))]
 compile_error!("narrowboat-net needs a Unix system");

@@ -1,8 +1,8 @@
-//! How long an operation in one direction may take: a timeout per operation, as in std, a point in time, as in
-//! Go, and whether there may be any: after a close there may not.
+//! The limits of one direction: a timeout for each operation, as in std; a deadline, as in Go; and
+//! whether it is closed, after which every operation fails.
 //!
-//! Guarantees that an operation that begins after a change sees it. Anybody who has the socket may change and
-//! read a limit at any time; waking an operation under way is the business of [`crate::source`].
+//! Guarantees that an operation that begins after a change sees it. Any owner of the socket may
+//! change and read a limit at any time; [`crate::source`] wakes the operations under way.
 
 use narrowboat_runtime::lock::OnceLock;
 use std::io;
@@ -10,19 +10,19 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Deadlines are kept as distances from here, because an `Instant` does not fit an atomic.
+/// Deadlines are stored as distances from here, because an `Instant` does not fit an atomic.
 static BASE: OnceLock<Instant> = OnceLock::new();
 
 /// The limits of one direction, in nanoseconds; zero means none.
 pub(crate) struct Limit {
     timeout: AtomicU64,
-    /// From `BASE`. A deadline at or before it is kept as 1, which is just as much in the past. [`CLOSED`] is for
-    /// ever.
+    /// From `BASE`. A deadline at or before `BASE` is stored as 1, which has passed as well.
+    /// [`CLOSED`] is final.
     deadline: AtomicU64,
 }
 
-/// In the place of a deadline, so that looking for both is one load. As a deadline it would never come: whoever waits is
-/// told of the close.
+/// Stored in place of a deadline, so that one load checks for both. As a deadline it never passes;
+/// `close` wakes the waiters itself.
 const CLOSED: u64 = NEVER;
 
 /// A point in time that does not come.
@@ -33,7 +33,7 @@ impl Limit {
         Limit { timeout: AtomicU64::new(0), deadline: AtomicU64::new(0) }
     }
 
-    /// Sets the longest that one operation may wait.
+    /// Sets the longest time that one operation may wait.
     ///
     /// # Errors
     /// `InvalidInput` if the duration is zero, as std.
@@ -41,7 +41,7 @@ impl Limit {
         if timeout == Some(Duration::ZERO) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "cannot set a 0 duration timeout"));
         }
-        // Relaxed: the value stands for itself.
+        // Relaxed: the value does not order anything else.
         self.timeout.store(timeout.map_or(0, nanoseconds), Ordering::Relaxed);
         Ok(())
     }
@@ -59,12 +59,12 @@ impl Limit {
         };
         let deadline = deadline.map_or(0, from_base);
         let unless_closed = |old| (old != CLOSED).then_some(deadline);
-        // Relaxed: ordered by the change of the readiness word, or the lock of the registration, that
-        // follows.
+        // Relaxed: ordered by the change of the readiness word, or by the lock of the registration,
+        // which follows.
         let _ = self.deadline.fetch_update(Ordering::Relaxed, Ordering::Relaxed, unless_closed);
     }
 
-    /// From now on there is no operation in this direction.
+    /// From now on every operation in this direction fails.
     pub(crate) fn close(&self) {
         // Relaxed: as for a deadline.
         self.deadline.store(CLOSED, Ordering::Relaxed);
@@ -80,7 +80,7 @@ impl Limit {
         self.timeout.load(Ordering::Relaxed) == 0 && self.deadline.load(Ordering::Relaxed) == 0
     }
 
-    /// When an operation that begins to wait now has waited for too long, as a distance from `BASE`.
+    /// The time at which an operation that begins to wait now times out, as a distance from `BASE`.
     pub(crate) fn expiry(&self) -> NonZero<u64> {
         let expiry = match self.timeout.load(Ordering::Relaxed) {
             0 => NEVER,
@@ -102,8 +102,8 @@ impl Limit {
         instant(self.deadline_or_never())
     }
 
-    /// Fails if the deadline has passed, or after a close. Without a deadline it costs one load and no look at the
-    /// clock.
+    /// Fails if the deadline has passed, or after a close. Without a deadline it costs one load and
+    /// does not read the clock.
     #[inline]
     pub(crate) fn check(&self) -> io::Result<()> {
         match self.deadline.load(Ordering::Relaxed) {

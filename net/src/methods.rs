@@ -1,14 +1,15 @@
-//! The methods that several socket types have, written once. All of them forward to [`crate::source`]; what differs is
-//! the line of the examples that makes the socket.
+//! The methods that several socket types have, written once. All of them forward to
+//! [`crate::source`]. The types differ only in the line of the examples that makes the socket.
 
-/// For a type with the field `source: Arc<Source>`. `$setup` is a line of Rust that makes `socket` out of nothing.
+/// For a type with the field `source: Arc<Source>`. `$setup` is a line of Rust that defines
+/// `socket`.
 macro_rules! shared_methods {
     ($Socket:ident, $setup:expr) => {
         impl $Socket {
             /// Another handle to the same socket.
             ///
-            /// Unlike std's it shares the descriptor too, so that both are one to the netpoller and cloning costs no
-            /// descriptor. Timeouts, deadlines and mode are shared, as they are with std.
+            /// Unlike std's, it shares the descriptor, too: the netpoller sees one descriptor, and
+            /// cloning costs none. Timeouts, deadlines and mode are shared, as with std.
             ///
             /// # Errors
             /// None at present; the signature is std's.
@@ -27,7 +28,7 @@ macro_rules! shared_methods {
             /// Takes the error that is pending on the socket (`SO_ERROR`), if there is one.
             ///
             /// # Errors
-            /// The system's, if it cannot even be asked.
+            /// The system's, if it cannot be asked.
             ///
             /// # Examples
             /// ```
@@ -40,8 +41,9 @@ macro_rules! shared_methods {
                 socket2::SockRef::from(self).take_error()
             }
 
-            /// In non-blocking mode, operations fail with `WouldBlock` instead of waiting. It is for code that does its
-            /// own waiting; goroutines need it no more than threads do.
+            /// In non-blocking mode, operations fail with `WouldBlock` instead of waiting. The mode
+            /// is for code that does its own waiting; goroutines do not need it, just as threads do
+            /// not.
             ///
             /// # Errors
             /// None at present; the signature is std's.
@@ -58,12 +60,14 @@ macro_rules! shared_methods {
                 Ok(())
             }
 
-            /// Ends everything on this socket, for all its handles: operations under way and later ones fail with
-            /// `NotConnected`, and peers see the end. A read that the kernel is just answering may still see the end
-            /// instead. It is Go's `Close`; calling it again does nothing.
+            /// Ends everything on this socket, for all its handles: operations under way and later
+            /// ones fail with `NotConnected`, and peers see the end. A read that the kernel is just
+            /// answering may still see the end instead. It is Go's `Close`; calling it again does
+            /// nothing.
             ///
-            /// The descriptor itself is given back when the last handle is dropped, and an operation under way counts
-            /// as one. So its number is never another socket's while somebody still uses it.
+            /// The descriptor itself is closed when the last handle is dropped, and an operation
+            /// under way counts as a handle. So its number is never another socket's while it is in
+            /// use.
             ///
             /// # Examples
             /// ```
@@ -77,7 +81,8 @@ macro_rules! shared_methods {
                 self.source.close();
             }
 
-            /// A handle whose operations end when the context does: see [`WithContext`](crate::WithContext).
+            /// A handle that fails its operations when the context ends: see
+            /// [`WithContext`](crate::WithContext).
             ///
             /// # Examples
             /// ```
@@ -97,12 +102,13 @@ macro_rules! shared_methods {
                 $crate::WithContext::new(handle, &self.source, context)
             }
 
-            /// A channel for a `select!` that has a message whenever a read (an accept, a receive) would not have to
-            /// wait, be it that it would fail. Nothing is read by that, so nothing is lost if another arm is chosen.
+            /// A channel for a `select!` that has a message whenever a read (an accept, a receive)
+            /// would not have to wait, which includes one that would fail. Nothing is read by that,
+            /// so nothing is lost if another arm is chosen.
             ///
-            /// If others read from the socket as well, the read that follows may find nothing and wait. A loop should
-            /// make the channel once, before it begins: it is a small allocation. The channel counts as a handle of the
-            /// socket.
+            /// If other code reads from the socket as well, the read that follows may find nothing
+            /// and wait. A loop should make the channel once, before it begins: it is a small
+            /// allocation. The channel counts as a handle of the socket.
             ///
             /// # Examples
             /// ```
@@ -111,7 +117,7 @@ macro_rules! shared_methods {
             ///
             #[doc = $setup]
             /// select! {
-            ///     recv(socket.readable()) -> _ => unreachable!("nobody has sent anything"),
+            ///     recv(socket.readable()) -> _ => unreachable!("nothing was sent"),
             ///     recv(after(Duration::from_millis(5))) -> _ => {}
             /// }
             /// # std::io::Result::Ok(())
@@ -124,14 +130,14 @@ macro_rules! shared_methods {
     };
 }
 
-/// The same for sockets that data goes out of, too.
+/// The same for sockets that also have output.
 macro_rules! shared_methods_both_ways {
     ($Socket:ident, $setup:expr) => {
         $crate::methods::shared_methods!($Socket, $setup);
 
         impl $Socket {
-            /// A channel for a `select!` that has a message whenever there is room for a write, or it would fail. Like
-            /// [`readable`](Self::readable).
+            /// A channel for a `select!` that has a message whenever there is room for a write, or
+            /// the write would fail. Like [`readable`](Self::readable).
             ///
             /// # Examples
             /// ```
@@ -150,8 +156,9 @@ macro_rules! shared_methods_both_ways {
                 $crate::ready::ready(&self.source, $crate::source::Direction::Output)
             }
 
-            /// Sets the longest that one read may wait; `None` is without limit. A read that waits longer fails with
-            /// `WouldBlock`, which is what std gives on Unix. It holds from the next read on.
+            /// Sets the longest time that one read may wait; `None` is without limit. A read that
+            /// waits longer fails with `WouldBlock`, which is what std returns on Unix. It takes
+            /// effect with the next read.
             ///
             /// # Errors
             /// `InvalidInput` if the timeout is zero.
@@ -170,8 +177,9 @@ macro_rules! shared_methods_both_ways {
                 self.source.set_timeout($crate::source::Direction::Input, dur)
             }
 
-            /// Sets the longest that one write may wait; `None` is without limit. A write that waits longer fails
-            /// with `WouldBlock`, which is what std gives on Unix. It holds from the next write on.
+            /// Sets the longest time that one write may wait; `None` is without limit. A write that
+            /// waits longer fails with `WouldBlock`, which is what std returns on Unix. It takes
+            /// effect with the next write.
             ///
             /// # Errors
             /// `InvalidInput` if the timeout is zero.
@@ -190,7 +198,7 @@ macro_rules! shared_methods_both_ways {
                 self.source.set_timeout($crate::source::Direction::Output, dur)
             }
 
-            /// The longest that one read may wait.
+            /// The longest time that one read may wait.
             ///
             /// # Errors
             /// None at present; the signature is std's.
@@ -206,7 +214,7 @@ macro_rules! shared_methods_both_ways {
                 Ok(self.source.timeout($crate::source::Direction::Input))
             }
 
-            /// The longest that one write may wait.
+            /// The longest time that one write may wait.
             ///
             /// # Errors
             /// None at present; the signature is std's.
@@ -227,12 +235,13 @@ macro_rules! shared_methods_both_ways {
     };
 }
 
-/// Go's deadlines, for sockets that data goes out of, too.
+/// Go's deadlines, for sockets that also have output.
 macro_rules! deadline_methods {
     ($Socket:ident $(<$T:ident: $bound:path>)?, $setup:expr) => {
         impl$(<$T: $bound>)? $Socket$(<$T>)? {
-            /// Sets the point in time after which operations fail with `TimedOut`: those that begin later, even if they
-            /// would not have to wait, and those under way. `None` takes the limit away. It is Go's `SetDeadline`.
+            /// Sets the point in time after which operations fail with `TimedOut`: those that begin
+            /// later, even if they would not have to wait, and those under way. `None` removes the
+            /// limit. It is Go's `SetDeadline`.
             ///
             /// # Errors
             /// None at present.
@@ -297,8 +306,8 @@ macro_rules! deadline_methods {
 macro_rules! listener_deadline {
     ($Socket:ident, $setup:expr) => {
         impl $Socket {
-            /// Sets the point in time after which `accept` fails with `TimedOut`, also one that is waiting now, and even
-            /// if a connection is there. `None` takes the limit away.
+            /// Sets the point in time after which `accept` fails with `TimedOut`, also one that is
+            /// waiting now, and even if a connection is there. `None` removes the limit.
             ///
             /// # Errors
             /// None at present.

@@ -1,9 +1,10 @@
-//! Readiness as a channel, so that a socket can stand in a `select!` beside messages and timers.
+//! Readiness as a channel, so that a `select!` can have a socket beside messages and timers.
 //!
-//! Such a channel has a message whenever an operation in its direction would not have to wait. Nothing is read to find
-//! that out: the state word of the direction (see [`crate::poller::readiness`]) says so, or one `poll` that does not
-//! wait. Who waits enters the queue of the direction, like an operation; so a socket that is never selected on pays
-//! nothing, and one that is pays for it while it is.
+//! Such a channel has a message whenever an operation in its direction would not have to wait.
+//! Nothing is read to find that out: the state word of the direction (see
+//! [`crate::poller::readiness`]) tells, or one `poll` that does not wait. A waiter enters the queue
+//! of the direction, as an operation does. So a socket that is never selected on pays nothing, and
+//! one that is pays only while it is waited for.
 
 use crate::describe;
 use crate::fd::IoSafe;
@@ -15,7 +16,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// That an operation in one direction would not have to wait.
+/// The state "an operation in this direction would not have to wait".
 struct Ready<F> {
     source: Arc<Source<F>>,
     direction: Direction,
@@ -26,16 +27,16 @@ pub(crate) fn ready<F: IoSafe + Send + Sync + 'static>(
     source: &Arc<Source<F>>,
     direction: Direction,
 ) -> Receiver<()> {
-    // Registered now, because that may start the runtime, which nobody may who has begun to wait. If it fails, the
-    // operation that follows says so.
+    // Registered now, because that may start the runtime, which a caller that has begun to wait
+    // must not do. If it fails, the operation that follows returns the error.
     let _ = source.registered();
     receiver(Ready { source: Arc::clone(source), direction })
 }
 
-// SAFETY: the queue is that of `Readiness`, which keeps to these rules.
+// SAFETY: the queue is that of `Readiness`, which keeps these rules.
 unsafe impl<F: IoSafe + Send + Sync> Outside for Ready<F> {
     fn is_so(&self) -> bool {
-        self.source.look_ahead(self.direction).is_none()
+        self.source.would_wait(self.direction).is_none()
     }
 
     unsafe fn enter(
@@ -46,12 +47,12 @@ unsafe impl<F: IoSafe + Send + Sync> Outside for Ready<F> {
         sole: bool,
         until: &mut Option<Instant>,
     ) -> bool {
-        // Each time round there was an event.
-        while let Some((readiness, seen)) = self.source.look_ahead(self.direction) {
-            // A deadline that is set later is an event, too.
+        // Each further iteration means that there was an event.
+        while let Some((readiness, seen)) = self.source.would_wait(self.direction) {
+            // Setting a deadline later is an event, too.
             *until = self.source.limit(self.direction).deadline();
             // SAFETY: by contract.
-            if unsafe { readiness.enter(seen, node, me, outcome, sole && until.is_none()) } {
+            if unsafe { readiness.enqueue(seen, node, me, outcome, sole && until.is_none()) } {
                 return true;
             }
         }
@@ -59,9 +60,9 @@ unsafe impl<F: IoSafe + Send + Sync> Outside for Ready<F> {
     }
 
     unsafe fn leave(&self, node: NonNull<WaitNode>) {
-        let registration = self.source.registered().expect("who has entered is registered");
+        let registration = self.source.registered().expect("a socket is registered before a wait for it");
         // SAFETY: by contract.
-        unsafe { registration.direction(self.direction).leave(node) };
+        unsafe { registration.direction(self.direction).dequeue(node) };
     }
 
     fn describe(&self) -> Thing {

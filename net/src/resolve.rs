@@ -1,9 +1,11 @@
-//! From names to addresses.
+//! Resolving names to addresses.
 //!
-//! The system's resolver blocks the thread that calls it, so names are resolved on the pool of blocking threads while the
-//! caller is parked, goroutine or thread. That goes for [`lookup_host`], and for everything that takes
-//! [`ToSocketAddrs`] when it is given one of std's types for names. For other implementations of that trait, which need not be `Send` and may
-//! borrow from the caller's stack, where no other thread may look while the caller is parked, resolving happens in place.
+//! The system's resolver blocks the thread that calls it. So names are resolved on the pool of
+//! blocking threads while the caller waits: a goroutine parks, a thread blocks. That is so for
+//! [`lookup_host`], and for every function that takes [`ToSocketAddrs`] when it is given one of
+//! std's types for names. Other implementations of that trait need not be `Send` and may borrow
+//! from the caller's stack, which no other thread may access while the caller is parked; they
+//! resolve in place.
 
 use crate::context;
 use narrowboat_chan::context::Context;
@@ -15,7 +17,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::panic::Location;
 use std::vec;
 
-/// The addresses that `addr` stands for.
+/// The addresses of `addr`.
 pub(crate) fn addresses<A: ToSocketAddrs>(
     addr: A,
     at: &'static Location<'static>,
@@ -26,7 +28,8 @@ pub(crate) fn addresses<A: ToSocketAddrs>(
     }
 }
 
-/// The same, but no longer than until the context is done. A resolver that is asked then finishes on its own.
+/// The same, but for no longer than until the context is done. A resolver that is then at work
+/// finishes on its own.
 pub(crate) fn addresses_until_done<A: ToSocketAddrs>(
     addr: A,
     context: &Context,
@@ -42,10 +45,10 @@ pub(crate) fn addresses_until_done<A: ToSocketAddrs>(
     }
 }
 
-/// Tries what `addr` stands for, address by address, until one works.
+/// Tries the addresses of `addr`, one after the other, until one works.
 ///
 /// # Errors
-/// The last address's, or `InvalidInput` if there is none.
+/// The error of the last address, or `InvalidInput` if there is none.
 pub(crate) fn each_address<A: ToSocketAddrs, T>(
     addr: A,
     at: &'static Location<'static>,
@@ -65,11 +68,11 @@ pub(crate) fn no_address() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "could not resolve to any addresses")
 }
 
-/// The addresses of `host`, which is a name and a port (`"example.com:80"`) or an address in numbers.
+/// The addresses of `host`, which is a name and a port (`"example.com:80"`) or a numeric address.
 ///
-/// A name is resolved by the system, on a thread of the pool of [`blocking`](narrowboat_runtime::blocking), while the
-/// calling goroutine is parked (a plain thread blocks). An address in numbers is returned at once. The order is the
-/// resolver's.
+/// The system resolves a name, on a thread of the pool of
+/// [`blocking`](narrowboat_runtime::blocking), while the calling goroutine is parked (a plain
+/// thread blocks). A numeric address is returned at once. The order is the resolver's.
 ///
 /// # Errors
 /// `InvalidInput` if there is no port, and the resolver's error if the name is not known.
@@ -112,13 +115,14 @@ fn resolve(host: Host, at: &'static Location<'static>) -> io::Result<vec::IntoIt
     })
 }
 
-/// Finding a name in a value of a type that is not known.
+/// Finds a name in a value of a generic type.
 mod name {
     use super::Host;
     use std::any::TypeId;
     use std::marker::PhantomData;
 
-    /// The identity of a type that may borrow: that of the type with `'static` in place of its lifetimes.
+    /// The identity of a type that may borrow: that of the type with `'static` in place of its
+    /// lifetimes.
     fn id_of<T: ?Sized>() -> TypeId {
         trait Identified {
             fn id(&self) -> TypeId
@@ -135,25 +139,28 @@ mod name {
         }
         let phantom = PhantomData::<T>;
         let phantom: &dyn Identified = &phantom;
-        // SAFETY: only the bound on a lifetime changes. The value is empty, and what is called looks at nothing but the
-        // identity of the type, which the compiler works out with all lifetimes erased.
+        // SAFETY: only the bound on a lifetime changes. The value is empty, and the called method
+        // uses only the identity of the type, which the compiler computes with all lifetimes
+        // erased.
         let phantom = unsafe { std::mem::transmute::<&dyn Identified, &(dyn Identified + 'static)>(phantom) };
         phantom.id()
     }
 
-    /// `value` as what it is if `S` is its type but for lifetimes, which here become that of the borrow.
+    /// `value` as an `S`, if `S` is its type up to lifetimes; these become that of the borrow.
     ///
     /// # Safety
-    /// `S` is made of the same type constructors with lifetimes that a borrow of `value` cannot outlive.
+    /// `S` is made of the same type constructors with lifetimes that a borrow of `value` cannot
+    /// outlive.
     unsafe fn cast<T, S>(value: &T, name: TypeId) -> Option<&S> {
-        // SAFETY: the same type but for lifetimes, hence the same layout and the same rules for its contents.
+        // SAFETY: the same type up to lifetimes, hence the same layout and the same rules for its
+        // contents.
         (id_of::<T>() == name).then(|| unsafe { &*std::ptr::from_ref(value).cast::<S>() })
     }
 
     /// The name in `value`, if its type is one of those that std resolves names for.
     pub(super) fn of<T>(value: &T) -> Option<Host> {
-        // SAFETY: each type is the named one with the lifetime of the borrow of `value`, which is no longer than what
-        // `value` borrows for.
+        // SAFETY: each type is the named one with the lifetime of the borrow of `value`, which is
+        // no longer than what `value` borrows for.
         unsafe {
             if let Some(host) = cast::<T, &str>(value, TypeId::of::<&'static str>()) {
                 return Some(Host::Joined((*host).to_owned()));
@@ -227,7 +234,7 @@ mod tests {
         assert_eq!(addresses(("::1", 80), at).unwrap(), ["[::1]:80".parse().unwrap()]);
     }
 
-    /// A resolver that is stuck keeps only those waiting who asked it.
+    /// A resolver that is stuck delays only its own callers.
     #[test]
     fn resolving_leaves_the_goroutines_thread_free() {
         use std::sync::mpsc;

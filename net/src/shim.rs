@@ -1,4 +1,4 @@
-//! What the protocol of readiness stands on, exchanged for loom's where a model runs it.
+//! The primitives of the readiness protocol: std's, or loom's in a model.
 
 #[cfg(not(loom))]
 pub(crate) use narrowboat_runtime::lock::Mutex;

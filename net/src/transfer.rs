@@ -1,10 +1,11 @@
-//! Moving bytes: what every stream's `Read` and `Write` do, and what both kinds of datagram sockets do, once.
+//! Moving bytes: the `Read` and `Write` of every stream, and the operations of both kinds of
+//! datagram sockets, written once.
 //!
-//! Each is one system call inside the loop of [`crate::source`]. A [`Stream`] is implemented for the socket and for
-//! whatever stands for it.
+//! Each is one system call inside the loop of [`crate::source`]. A [`Stream`] is implemented for
+//! the socket and for the types that stand for it.
 
 use crate::context::WithContext;
-use crate::source::{Source, Wait};
+use crate::source::{Operation, Source};
 use crate::sys::socket;
 use narrowboat_runtime::park::{Reason, checkpoint};
 use socket2::SockAddr;
@@ -21,12 +22,12 @@ pub(crate) trait Stream {
 }
 
 #[inline]
-pub(crate) fn read<S: Stream>(stream: &S, wait: Wait<'_>, buf: &mut [u8]) -> io::Result<usize> {
+pub(crate) fn read<S: Stream>(stream: &S, operation: Operation<'_>, buf: &mut [u8]) -> io::Result<usize> {
     if buf.is_empty() {
         checkpoint();
         return Ok(0);
     }
-    stream.source().operate(wait, |fd| {
+    stream.source().operate(operation, |fd| {
         let read = socket::receive(fd, buf, 0)?;
         Ok((read, emptied::<S>(buf.len(), read)))
     })
@@ -34,7 +35,7 @@ pub(crate) fn read<S: Stream>(stream: &S, wait: Wait<'_>, buf: &mut [u8]) -> io:
 
 pub(crate) fn read_vectored<S: Stream>(
     stream: &S,
-    wait: Wait<'_>,
+    operation: Operation<'_>,
     bufs: &mut [IoSliceMut<'_>],
 ) -> io::Result<usize> {
     let asked = socket::capacity(bufs);
@@ -42,42 +43,52 @@ pub(crate) fn read_vectored<S: Stream>(
         checkpoint();
         return Ok(0);
     }
-    stream.source().operate(wait, |fd| {
+    stream.source().operate(operation, |fd| {
         let read = socket::receive_vectored(fd, bufs)?;
         Ok((read, emptied::<S>(asked, read)))
     })
 }
 
-/// A read of nothing is the end, which can be read any number of times.
+/// A read of zero bytes is the end, which can be read any number of times.
 fn emptied<S: Stream>(asked: usize, read: usize) -> bool {
     S::SHORT_READ_EMPTIES && 0 < read && read < asked
 }
 
-/// Reads without taking. What was peeked at is still there, so a short result says nothing.
-pub(crate) fn peek(source: &Source, wait: Wait<'_>, buf: &mut [u8]) -> io::Result<usize> {
+/// Reads without removing. The bytes are still there, so a short result does not mean that the
+/// socket is empty.
+pub(crate) fn peek(source: &Source, operation: Operation<'_>, buf: &mut [u8]) -> io::Result<usize> {
     if buf.is_empty() {
         checkpoint();
         return Ok(0);
     }
-    source.io(wait, |fd| socket::receive(fd, buf, libc::MSG_PEEK))
+    source.io(operation, |fd| socket::receive(fd, buf, libc::MSG_PEEK))
 }
 
-// A write of nothing needs no room, and the kernel never makes it wait for any; it reports a dead connection,
-// as with std.
+// A write of zero bytes needs no room, and the kernel never makes it wait for any; it reports a
+// dead connection, as with std.
 #[inline]
-pub(crate) fn write(source: &Source, wait: Wait<'_>, buf: &[u8]) -> io::Result<usize> {
-    source.io(wait, |fd| socket::send(fd, buf))
+pub(crate) fn write(source: &Source, operation: Operation<'_>, buf: &[u8]) -> io::Result<usize> {
+    source.io(operation, |fd| socket::send(fd, buf))
 }
 
-pub(crate) fn write_vectored(source: &Source, wait: Wait<'_>, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-    source.io(wait, |fd| socket::send_vectored(fd, bufs))
+pub(crate) fn write_vectored(
+    source: &Source,
+    operation: Operation<'_>,
+    bufs: &[IoSlice<'_>],
+) -> io::Result<usize> {
+    source.io(operation, |fd| socket::send_vectored(fd, bufs))
 }
 
 /// Receives a datagram; with `libc::MSG_PEEK` in `flags` it stays. Zero bytes after a shutdown of
 /// the input.
-pub(crate) fn recv(source: &Source, wait: Wait<'_>, buf: &mut [u8], flags: libc::c_int) -> io::Result<usize> {
-    source.io(wait, |fd| match socket::receive(fd, buf, flags) {
-        Err(error) if socket::means_end(&error, source.is_nonblocking(), fd) => Ok(0),
+pub(crate) fn recv(
+    source: &Source,
+    operation: Operation<'_>,
+    buf: &mut [u8],
+    flags: libc::c_int,
+) -> io::Result<usize> {
+    source.io(operation, |fd| match socket::receive(fd, buf, flags) {
+        Err(error) if socket::means_shut_down(&error, source.is_nonblocking(), fd) => Ok(0),
         received => received,
     })
 }
@@ -85,37 +96,44 @@ pub(crate) fn recv(source: &Source, wait: Wait<'_>, buf: &mut [u8], flags: libc:
 /// Receives a datagram and the address that it came from.
 pub(crate) fn recv_from(
     source: &Source,
-    wait: Wait<'_>,
+    operation: Operation<'_>,
     buf: &mut [u8],
     flags: libc::c_int,
 ) -> io::Result<(usize, SockAddr)> {
-    source.io(wait, |fd| match socket::receive_from(fd, buf, flags) {
-        Err(error) if socket::means_end(&error, source.is_nonblocking(), fd) => Ok((0, socket::no_address())),
+    source.io(operation, |fd| match socket::receive_from(fd, buf, flags) {
+        Err(error) if socket::means_shut_down(&error, source.is_nonblocking(), fd) => {
+            Ok((0, socket::no_address()))
+        }
         received => received,
     })
 }
 
 /// Sends a datagram to an address.
-pub(crate) fn send_to(source: &Source, wait: Wait<'_>, buf: &[u8], to: &SockAddr) -> io::Result<usize> {
-    source.io(wait, |fd| socket::send_to(fd, buf, to))
+pub(crate) fn send_to(
+    source: &Source,
+    operation: Operation<'_>,
+    buf: &[u8],
+    to: &SockAddr,
+) -> io::Result<usize> {
+    source.io(operation, |fd| socket::send_to(fd, buf, to))
 }
 
-/// `Read` and `Write` of a stream: for a reference, so that several goroutines may use one, and for the type itself,
-/// which does the same.
+/// `Read` and `Write` of a stream: for a reference, so that several goroutines may use one, and for
+/// the type itself, which does the same.
 macro_rules! stream_io {
     ($Stream:ident) => {
         impl std::io::Read for &$Stream {
             #[inline]
             #[track_caller]
             fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
-                let wait = Wait::new(Reason::Read, Location::caller());
-                $crate::transfer::read(*self, wait, buf)
+                let operation = Operation::new(Reason::Read, Location::caller());
+                $crate::transfer::read(*self, operation, buf)
             }
 
             #[track_caller]
             fn read_vectored(&mut self, bufs: &mut [std::io::IoSliceMut<'_>]) -> std::io::Result<usize> {
-                let wait = Wait::new(Reason::Read, Location::caller());
-                $crate::transfer::read_vectored(*self, wait, bufs)
+                let operation = Operation::new(Reason::Read, Location::caller());
+                $crate::transfer::read_vectored(*self, operation, bufs)
             }
         }
 
@@ -123,17 +141,17 @@ macro_rules! stream_io {
             #[inline]
             #[track_caller]
             fn write(&mut self, buf: &[u8]) -> std::io::Result<usize> {
-                let wait = Wait::new(Reason::Write, Location::caller());
-                $crate::transfer::write(&self.source, wait, buf)
+                let operation = Operation::new(Reason::Write, Location::caller());
+                $crate::transfer::write(&self.source, operation, buf)
             }
 
             #[track_caller]
             fn write_vectored(&mut self, bufs: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
-                let wait = Wait::new(Reason::Write, Location::caller());
-                $crate::transfer::write_vectored(&self.source, wait, bufs)
+                let operation = Operation::new(Reason::Write, Location::caller());
+                $crate::transfer::write_vectored(&self.source, operation, bufs)
             }
 
-            /// Does nothing: what was written is with the kernel already.
+            /// Does nothing: the kernel already has what was written.
             fn flush(&mut self) -> std::io::Result<()> {
                 Ok(())
             }
@@ -164,7 +182,7 @@ macro_rules! stream_io {
                 (&*self).write_vectored(bufs)
             }
 
-            /// Does nothing: what was written is with the kernel already.
+            /// Does nothing: the kernel already has what was written.
             fn flush(&mut self) -> std::io::Result<()> {
                 Ok(())
             }
@@ -177,29 +195,33 @@ pub(crate) use stream_io;
 impl<S: Stream> Read for WithContext<S> {
     #[track_caller]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let wait = Wait::tied(Reason::Read, Location::caller(), &self.tied);
-        read(self.get_ref(), wait, buf)
+        let operation = Operation::tied(Reason::Read, Location::caller(), &self.tied);
+        read(self.get_ref(), operation, buf)
     }
 
     #[track_caller]
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let wait = Wait::tied(Reason::Read, Location::caller(), &self.tied);
-        read_vectored(self.get_ref(), wait, bufs)
+        let operation = Operation::tied(Reason::Read, Location::caller(), &self.tied);
+        read_vectored(self.get_ref(), operation, bufs)
     }
 }
 
 impl<S: Stream> Write for WithContext<S> {
     #[track_caller]
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        write(&self.tied.source, Wait::tied(Reason::Write, Location::caller(), &self.tied), buf)
+        write(&self.tied.source, Operation::tied(Reason::Write, Location::caller(), &self.tied), buf)
     }
 
     #[track_caller]
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        write_vectored(&self.tied.source, Wait::tied(Reason::Write, Location::caller(), &self.tied), bufs)
+        write_vectored(
+            &self.tied.source,
+            Operation::tied(Reason::Write, Location::caller(), &self.tied),
+            bufs,
+        )
     }
 
-    /// Does nothing: what was written is with the kernel already.
+    /// Does nothing: the kernel already has what was written.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }

@@ -1,11 +1,12 @@
-//! A UDP socket. Safe to use from any number of goroutines and threads at once; see [`crate::source`].
+//! A UDP socket. Safe to use from any number of goroutines and threads at once; see
+//! [`crate::source`].
 
 use crate::context::WithContext;
 use crate::convert::descriptor_conversions;
 use crate::datagram::datagram_methods;
 use crate::methods::shared_methods_both_ways;
 use crate::resolve::{addresses, each_address, no_address};
-use crate::source::{Source, Wait};
+use crate::source::{Operation, Source};
 use crate::sys::socket;
 use crate::transfer;
 use narrowboat_runtime::park::{Reason, checkpoint};
@@ -16,8 +17,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::panic::Location;
 use std::sync::Arc;
 
-/// A UDP socket: [`std::net::UdpSocket`], whose blocking calls park the calling goroutine. From a plain thread they block the
-/// thread.
+/// A UDP socket: [`std::net::UdpSocket`] with blocking calls that park the calling goroutine. From
+/// a plain thread they block the thread.
 ///
 /// # Examples
 /// ```
@@ -44,11 +45,11 @@ pub struct UdpSocket {
 }
 
 impl UdpSocket {
-    /// A socket at `addr`, or at the first of its addresses where that is possible. Port 0 lets the system choose. Host
-    /// names are resolved as in [`TcpStream::connect`](crate::TcpStream::connect).
+    /// A socket at `addr`, or at the first of its addresses that works. With port 0 the system
+    /// chooses. Host names are resolved as in [`TcpStream::connect`](crate::TcpStream::connect).
     ///
     /// # Errors
-    /// The last address's, if none works. `InvalidInput` if there is no address at all.
+    /// The error of the last address, if none works. `InvalidInput` if there is no address at all.
     ///
     /// # Examples
     /// ```
@@ -63,11 +64,11 @@ impl UdpSocket {
         Ok(UdpSocket { source: Arc::new(Source::new(fd)) })
     }
 
-    /// Connects the socket: [`send`](UdpSocket::send) sends to `addr`, or to the first of its addresses where that is
-    /// possible, and only datagrams from there are received.
+    /// Connects the socket: [`send`](UdpSocket::send) sends to `addr`, or to the first of its
+    /// addresses that works, and only datagrams from there are received.
     ///
     /// # Errors
-    /// The last address's, if none works.
+    /// The error of the last address, if none works.
     ///
     /// # Examples
     /// ```
@@ -87,10 +88,12 @@ impl UdpSocket {
         })
     }
 
-    /// Sends a datagram to `addr`, and says how many bytes went. Of several addresses it takes the first, as std does.
+    /// Sends a datagram to `addr`, and returns how many bytes were sent. Of several addresses it
+    /// takes the first, as std does.
     ///
     /// # Errors
-    /// The system's; one that says so if the datagram is too long. `InvalidInput` if there is no address at all.
+    /// The system's, for example that the datagram is too long. `InvalidInput` if there is no
+    /// address at all.
     ///
     /// # Examples
     /// ```
@@ -105,7 +108,7 @@ impl UdpSocket {
     pub fn send_to<A: ToSocketAddrs>(&self, buf: &[u8], addr: A) -> io::Result<usize> {
         let at = Location::caller();
         let to = addresses(addr, at)?.into_iter().next().ok_or_else(no_address)?;
-        transfer::send_to(&self.source, Wait::new(Reason::Write, at), buf, &SockAddr::from(to))
+        transfer::send_to(&self.source, Operation::new(Reason::Write, at), buf, &SockAddr::from(to))
     }
 
     /// The address of this socket.
@@ -127,7 +130,7 @@ impl UdpSocket {
     /// The address that the socket is connected to.
     ///
     /// # Errors
-    /// `NotConnected`, if it is not.
+    /// `NotConnected`, if the socket is not connected.
     ///
     /// # Examples
     /// ```
@@ -145,7 +148,7 @@ impl UdpSocket {
         socket::as_std(self.source.fd(), f)
     }
 
-    /// Lets datagrams be sent to broadcast addresses (`SO_BROADCAST`), or not, as at first.
+    /// Whether datagrams may be sent to broadcast addresses (`SO_BROADCAST`); off by default.
     ///
     /// # Errors
     /// The system's.
@@ -209,7 +212,8 @@ impl UdpSocket {
         self.as_std(|socket| socket.ttl())
     }
 
-    /// Has what is sent to a group come back to members on this machine (`IP_MULTICAST_LOOP`), as at first, or not.
+    /// Whether datagrams to a group are also received by its members on this machine
+    /// (`IP_MULTICAST_LOOP`); on by default.
     ///
     /// # Errors
     /// The system's.
@@ -226,7 +230,8 @@ impl UdpSocket {
         self.as_std(|socket| socket.set_multicast_loop_v4(on))
     }
 
-    /// Whether what is sent to a group comes back to members on this machine (`IP_MULTICAST_LOOP`).
+    /// Whether datagrams to a group are also received by its members on this machine
+    /// (`IP_MULTICAST_LOOP`).
     ///
     /// # Errors
     /// The system's.
@@ -241,7 +246,7 @@ impl UdpSocket {
         self.as_std(|socket| socket.multicast_loop_v4())
     }
 
-    /// Sets the time to live of packets to groups (`IP_MULTICAST_TTL`), 1 at first.
+    /// Sets the time to live of packets to groups (`IP_MULTICAST_TTL`), 1 by default.
     ///
     /// # Errors
     /// The system's.
@@ -273,7 +278,8 @@ impl UdpSocket {
         self.as_std(|socket| socket.multicast_ttl_v4())
     }
 
-    /// [`set_multicast_loop_v4`](UdpSocket::set_multicast_loop_v4) for IPv6 (`IPV6_MULTICAST_LOOP`).
+    /// [`set_multicast_loop_v4`](UdpSocket::set_multicast_loop_v4) for IPv6
+    /// (`IPV6_MULTICAST_LOOP`).
     ///
     /// # Errors
     /// The system's.
@@ -305,11 +311,11 @@ impl UdpSocket {
         self.as_std(|socket| socket.multicast_loop_v6())
     }
 
-    /// Joins a group: what is sent to it is received here from now on. `interface` is the address of the one to listen at,
-    /// or unspecified to let the system choose.
+    /// Joins a group: datagrams to it are received here from now on. `interface` is the address of
+    /// the interface to listen at, or unspecified to let the system choose.
     ///
     /// # Errors
-    /// The system's; `InvalidInput` if it is not the address of a group.
+    /// The system's; `InvalidInput` if `multiaddr` is not the address of a group.
     ///
     /// # Examples
     /// ```no_run
@@ -324,7 +330,7 @@ impl UdpSocket {
         self.as_std(|socket| socket.join_multicast_v4(multiaddr, interface))
     }
 
-    /// Joins a group of IPv6. `interface` is the index of the one to listen at, or 0 for any.
+    /// Joins an IPv6 group. `interface` is the index of the interface to listen at, or 0 for any.
     ///
     /// # Errors
     /// As [`join_multicast_v4`](UdpSocket::join_multicast_v4).
@@ -360,7 +366,7 @@ impl UdpSocket {
         self.as_std(|socket| socket.leave_multicast_v4(multiaddr, interface))
     }
 
-    /// Leaves a group of IPv6 that was joined.
+    /// Leaves an IPv6 group that was joined.
     ///
     /// # Errors
     /// The system's.
@@ -398,8 +404,8 @@ impl WithContext<UdpSocket> {
     pub fn send_to<A: ToSocketAddrs>(&self, buf: &[u8], addr: A) -> io::Result<usize> {
         let at = Location::caller();
         let to = addresses(addr, at)?.into_iter().next().ok_or_else(no_address)?;
-        let wait = Wait::tied(Reason::Write, at, &self.tied);
-        transfer::send_to(&self.tied.source, wait, buf, &SockAddr::from(to))
+        let operation = Operation::tied(Reason::Write, at, &self.tied);
+        transfer::send_to(&self.tied.source, operation, buf, &SockAddr::from(to))
     }
 }
 

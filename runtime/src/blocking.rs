@@ -1,25 +1,29 @@
-//! Calls that block their thread, on threads that are there for it.
+//! Calls that block their thread, on threads that exist for that.
 //!
-//! A pool of threads, none at first. It guarantees that work which was handed in runs once, that there are no more threads
-//! than the bound says, and that those without work end after a while. Anybody may hand in work; the caller waits for it
-//! like for anything else, parked or blocked, and gets its result or its panic.
+//! A pool of threads, empty at first. It guarantees that submitted work runs once, that there are
+//! no more threads than the bound says, and that threads without work end after a while. Any
+//! goroutine or thread may submit work. The caller waits for it as for anything else, parked or
+//! blocked, and gets its result or its panic.
 //!
 //! Under the one lock of the pool:
 //!
-//! 1. *Hand in.* The work goes to the end of the queue. If more work stands there than threads are free, and the bound
-//!    allows, the caller counts a new thread, and starts it when the lock has been released; else it notifies one.
-//! 2. *Take.* A thread takes the first work of the queue and runs it without the lock. If there is none it counts itself
-//!    free and waits. It stops counting when it wakes: a thread that was notified and has not woken yet still counts for the
-//!    work it was notified of, which is still in the queue.
-//! 3. *End.* A thread that waited for as long as the pool is patient looks into the queue once
-//!    more; if there is nothing it counts itself out, all in one critical section. So work that
-//!    came in time for it is not left behind. A thread with child processes stays: its end would be
-//!    that of their parent, for those that asked the kernel for a signal then (`PR_SET_PDEATHSIG`).
-//! 4. *Refused.* If the system has no thread to give, the caller counts it out again. If that was the last one, nobody is
-//!    there to take what stands in the queue, so the caller does, in place.
+//! 1. *Hand in.* The work goes to the end of the queue. If the queue has more work than there are
+//!    free threads, and the bound allows, the caller counts a new thread, and starts it when the
+//!    lock has been released; else it notifies one.
+//! 2. *Take.* A thread takes the first work of the queue and runs it without the lock. If there is
+//!    none, it counts itself free and waits. It stops counting when it wakes: a thread that was
+//!    notified and has not woken yet still counts for the work it was notified of, which is still
+//!    in the queue.
+//! 3. *End.* A thread that has waited for the pool's patience looks into the queue once more; if
+//!    there is nothing, it subtracts itself, all in one critical section. So work that came in time
+//!    for it is not left behind. A thread with child processes stays: for children that asked the
+//!    kernel for a signal at the end of their parent (`PR_SET_PDEATHSIG`), its end would be that of
+//!    the parent.
+//! 4. *Refused.* If the system has no thread to give, the caller subtracts it again. If that was
+//!    the last one, no thread is left to take what is in the queue, so the caller does, in place.
 //!
-//! The result passes through a cell on the heap with a lock of its own: the thread stores it and takes out who waits, under
-//! that lock; the caller looks, and enters, under the same.
+//! The result passes through a cell on the heap with a lock of its own. Under that lock, the thread
+//! stores the result and takes the waiter out, and the caller looks and enters.
 
 use crate::locals::ours;
 use crate::lock::Mutex;
@@ -64,9 +68,9 @@ impl State {
 
 static POOL: Pool = Pool::new(Duration::from_secs(10));
 
-/// Runs `f` on a thread where it may block, and waits for it: the calling goroutine is parked, so that the others of its
-/// processor go on. It is for calls that wait in the system and know nothing of Narrowboat: files, a C library, a child
-/// process.
+/// Runs `f` on a thread where it may block, and waits for it: the calling goroutine is parked, so
+/// that the other goroutines of its processor go on. It is for calls that wait in the system and
+/// know nothing of Narrowboat: files, a C library, a child process.
 ///
 /// The threads are a pool of at most 512
 /// ([`Config::blocking_threads`](crate::Config::blocking_threads) and `NARROWBOAT_BLOCKING_THREADS`
@@ -74,8 +78,9 @@ static POOL: Pool = Pool::new(Duration::from_secs(10));
 /// processes live that were started on it. If all are busy, `f` waits for its turn. Called from
 /// inside such an `f`, it runs what it is given in place.
 ///
-/// `f` does not see the goroutine's thread-locals but a pool thread's, which earlier work may have used. Computation is
-/// better left in the goroutine: the pool is not limited to the number of cores.
+/// `f` does not see the goroutine's thread-locals but a pool thread's, which earlier work may have
+/// used. Computation is better left in the goroutine: the pool is not limited to the number of
+/// cores.
 ///
 /// # Panics
 /// If `f` does, with its payload.
@@ -109,7 +114,8 @@ where
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct IdleThreads {
     pub(crate) count: usize,
-    /// Grows with each thread that begins or ends. Two looks that are equal have seen the same threads.
+    /// Grows with each thread that begins or ends. If two looks are equal, they have seen the same
+    /// threads.
     changes: u64,
 }
 
@@ -130,7 +136,7 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    // In a forked process there is no pool, and nothing else that would have to go on.
+    // In a forked process there is no pool, and no other goroutine has to go on.
     if ours::with(|ours| ours.of_the_pool.get()) || fork::in_child() {
         return catch_unwind(AssertUnwindSafe(f));
     }
@@ -165,7 +171,7 @@ impl Pool {
         drop(state);
         let thread = thread::Builder::new().name("narrowboat-blocking".into());
         if fork::watch().and_then(|()| thread.spawn(|| self.serve())).is_err() {
-            self.do_without();
+            self.run_in_place();
         }
     }
 
@@ -182,8 +188,8 @@ impl Pool {
             }
             state.free += 1;
             if state.queue.is_empty() {
-                // Until now this thread may have been the one that would still wake something.
-                sched::look_again();
+                // Until now the monitor may have counted on this thread to wake something.
+                sched::wake_monitor();
             }
             let (guard, waited) =
                 self.work_came.wait_timeout(state, self.patience).unwrap_or_else(PoisonError::into_inner);
@@ -198,7 +204,7 @@ impl Pool {
 
     /// Step 4.
     #[cold]
-    fn do_without(&self) {
+    fn run_in_place(&self) {
         let mut state = self.lock();
         state.count_out();
         while state.threads == 0
@@ -211,7 +217,7 @@ impl Pool {
     }
 }
 
-/// Where a result is left, and who waits for it. On the heap, where both sides reach it.
+/// Where a result is stored, and the queue of its waiter. On the heap, where both sides reach it.
 struct Answer<T> {
     state: Mutex<(Option<thread::Result<T>>, WaitQueue)>,
 }
@@ -233,13 +239,14 @@ impl<T> Answer<T> {
     }
 
     fn take(&self, reason: Reason, at: &'static Location<'static>) -> thread::Result<T> {
-        // No object: a socket that connects here waits for the same reason as one that waits for its descriptor, and is no such.
+        // No object: a socket that connects here waits for the same reason as one that waits for
+        // its descriptor, but has no descriptor to describe.
         let waiter = Waiter::begin(reason, 0, at);
         let node = waiter.node();
         let mut state = self.lock();
         if state.0.is_none() {
-            // SAFETY: the node is the calling party's own and stands in no queue between its waits; it lives
-            // until after the wait, and the lock guards it. The waiter is from the latest `begin` of this party.
+            // SAFETY: the node is the waiter's own and is in no queue between its waits; it lives
+            // until after the wait, and the lock guards it. The waiter is from its latest `begin`.
             unsafe {
                 (*node.as_ptr()).prepare(waiter, Outcome(Outcome::FIRST), true);
                 state.1.push(node);
@@ -278,7 +285,7 @@ mod tests {
         assert_ne!(here, there);
         let panic = spawn(|| blocking(|| -> () { std::panic::panic_any(7u8) })).join().unwrap_err();
         assert_eq!(panic.downcast_ref::<u8>(), Some(&7));
-        // The thread that it happened on serves on.
+        // The thread on which it happened remains in service.
         assert_eq!(blocking(|| 5), 5);
     }
 
@@ -376,7 +383,7 @@ mod tests {
             }));
         }
         drop(state);
-        pool.do_without();
+        pool.run_in_place();
         assert_eq!(done.load(Ordering::SeqCst), 3);
         assert_eq!(pool.lock().threads, 0);
     }

@@ -1,4 +1,5 @@
-//! Monotonic time as nanoseconds since the first look, so that a point in time fits one atomic word.
+//! Monotonic time as nanoseconds since the first look, so that a point in time fits in one atomic
+//! word.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -16,8 +17,8 @@ pub(crate) fn now() -> u64 {
     nanos(epoch().elapsed())
 }
 
-/// The same for any instant; those before the epoch count as the epoch. Rounds up to the next nanosecond that is
-/// not before `at`.
+/// The same for any instant; those before the epoch count as the epoch. Rounds up to the next
+/// nanosecond that is not before `at`.
 pub(crate) fn at(at: Instant) -> u64 {
     nanos(at.saturating_duration_since(epoch()))
 }

@@ -1,13 +1,20 @@
-//! The scheduler of [Narrowboat](https://docs.rs/narrowboat): goroutines on copying stacks, on processors that carry
-//! their thread-locals.
+//! The scheduler of [Narrowboat](https://docs.rs/narrowboat): goroutines on copying stacks, on
+//! processors that carry their thread-locals.
 //!
-//! Programs use the `narrowboat` crate, which re-exports what they need from here. The crates of Narrowboat that block
-//! (channels, sockets) build on [`park`], and the netpoller plugs into [`sched::poller`].
+//! Programs use the `narrowboat` crate, which re-exports what they need from here.
+//!
+//! # Stability
+//! This crate makes no promise of its own. What `narrowboat` re-exports is as stable as it is there.
+//! Everything else that is public is hidden from this documentation: it is there for the other
+//! crates of Narrowboat, which depend on exactly this version, and any release may change it.
 //!
 //! # What a goroutine may and may not do
 //! What is sound on a thread is sound in a goroutine, which has thread-locals and a
-//! `thread::current()` of its own, and parks where a thread would block in one of std's locks. What
-//! remains stands in the rules of the `narrowboat` crate.
+//! `thread::current()` of its own, and parks where a thread would block in one of std's locks. The
+//! rules of the `narrowboat` crate have the exceptions.
+
+// The hidden modules are for the crates of Narrowboat that block: channels, locks and sockets wait in `park`, the
+// netpoller plugs into `sched::poller`.
 
 mod arch;
 mod blocking;
@@ -18,12 +25,20 @@ mod goroutine;
 mod locals;
 #[doc(hidden)]
 pub mod lock;
+#[doc(hidden)]
 pub mod park;
+#[doc(hidden)]
 pub mod sched;
 mod shim;
 pub mod stack;
 mod sys;
 mod time;
+
+/// For `narrowboat-interpose`, whose functions park where libc's block.
+#[doc(hidden)]
+pub mod as_thread {
+    pub use crate::sched::as_thread::{may_park, sleep_in_place};
+}
 
 pub use blocking::blocking;
 #[doc(hidden)]

@@ -1,9 +1,9 @@
-//! A mutex, and a cell that is set once, for what the crates of Narrowboat keep.
+//! A mutex, and a cell that is set once, for the data of Narrowboat's own crates.
 //!
-//! A wait for one of std's locks parks the calling goroutine (see the module `futex`). What the
-//! runtime guards by a lock is used in the middle of its own steps, where nothing may park: a wait
-//! for these blocks the thread, in a goroutine too. It is held for some dozens of instructions
-//! at a time, and never across a park.
+//! A wait for one of std's locks parks the calling goroutine (see the module `futex`). The runtime
+//! uses its own locks in the middle of its steps, where nothing may park. So a wait for these
+//! blocks the thread, in a goroutine too. They are held for some dozens of instructions at a time,
+//! and never across a park.
 
 use crate::locals::ours;
 use std::sync::{LockResult, MutexGuard, TryLockError, TryLockResult};
@@ -58,8 +58,8 @@ impl<T: ?Sized> Mutex<T> {
     }
 }
 
-/// `std::sync::OnceLock`, name for name, as far as Narrowboat needs it: a wait for the initialisation
-/// that another thread carries out blocks the thread.
+/// `std::sync::OnceLock`, name for name, as far as Narrowboat needs it: a wait for the
+/// initialisation that another thread carries out blocks the thread.
 #[derive(Debug)]
 pub struct OnceLock<T>(std::sync::OnceLock<T>);
 
@@ -104,9 +104,9 @@ impl<T> OnceLock<T> {
     }
 }
 
-/// While this lives, a wait of the calling code for a lock of std's blocks the thread. The runtime
-/// opens such a section where it uses what belongs to the processor, or is between the beginning of
-/// a wait and its park: an allocator may have a lock of std's.
+/// While this lives, a wait of the calling code for one of std's locks blocks the thread. The
+/// runtime opens such a section where it uses what belongs to the processor, or is between the
+/// beginning of a wait and its park: an allocator may use one of std's locks.
 pub(crate) struct Native(());
 
 impl Native {

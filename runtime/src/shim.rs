@@ -1,7 +1,7 @@
-//! What the lock-free protocols are made of, exchanged for loom's when a model runs them.
+//! The primitives of the lock-free protocols, replaced by loom's when a model runs them.
 //!
-//! Only the modules that hold a protocol (claim, a thread's park, inbox, deadlines, idle, join, scope) use these
-//! names; everything else uses std directly, because loom never executes it.
+//! Only the modules that hold a protocol (claim, a thread's park, inbox, deadlines, idle, join,
+//! scope) use these names; everything else uses std directly, because loom never executes it.
 
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{
@@ -27,7 +27,8 @@ mod sleep {
     use std::thread::Thread;
     use std::time::Instant;
 
-    /// A thread that can sleep and be called. A call that comes while it is awake is kept for its next sleep.
+    /// A thread that can sleep and be called. A call that comes while it is awake is kept for its
+    /// next sleep.
     #[derive(Clone)]
     pub(crate) struct Sleeper(Thread);
 
@@ -36,12 +37,13 @@ mod sleep {
             Sleeper(std::thread::current())
         }
 
-        /// Sleeps until it is called, or for no reason for less long. Only the thread itself does this.
+        /// Sleeps until it is called, or for a shorter time without a reason. Only the thread
+        /// itself calls this.
         pub(crate) fn sleep(&self) {
             std::thread::park();
         }
 
-        /// As `sleep`, and no longer than until `deadline`. False if that has passed already.
+        /// As `sleep`, but not longer than until `deadline`. False if that has passed already.
         pub(crate) fn sleep_until(&self, deadline: Instant) -> bool {
             let now = Instant::now();
             let early = now < deadline;
@@ -63,8 +65,8 @@ mod sleep {
     use std::sync::Arc;
     use std::time::Instant;
 
-    /// As without loom. Loom's own `unpark` also rouses a thread that is blocked in a lock, so this has a flag and a
-    /// condition instead.
+    /// As without loom. Loom's own `unpark` also wakes a thread that is blocked in a lock, so this
+    /// has a flag and a condition instead.
     #[derive(Clone)]
     pub(crate) struct Sleeper(Arc<(Mutex<bool>, Condvar)>);
 
@@ -81,8 +83,8 @@ mod sleep {
             *called = false;
         }
 
-        /// A model has no clock: a deadline passes whenever somebody sleeps until it. What comes first, that or the
-        /// wake-up, is loom's to try.
+        /// A model has no clock: a deadline passes at once when a thread sleeps until it. Loom
+        /// tries both orders of the deadline and the wake-up.
         pub(crate) fn sleep_until(&self, _deadline: Instant) -> bool {
             false
         }
@@ -94,8 +96,9 @@ mod sleep {
     }
 }
 
-/// Stands between a sequentially consistent exchange and a sequentially consistent load of another location. The language
-/// orders the two without it; loom takes such operations for acquire and release ones, and knows only fences.
+/// Separates a sequentially consistent exchange from a sequentially consistent load of another
+/// location. The language orders the two without it. Loom treats such operations as acquire and
+/// release, and only knows fences.
 #[inline(always)]
 pub(crate) fn fence_for_model() {
     #[cfg(loom)]

@@ -4,8 +4,9 @@ use crate::park::{Reason, Waiter};
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-/// Parks the calling goroutine, or blocks the calling thread, for at least `duration`. Returns at once if that is zero,
-/// and never if it is longer than the clock can say, as [`Duration::MAX`] is.
+/// Parks the calling goroutine, or blocks the calling thread, for at least `duration`. Returns at
+/// once if that is zero, and never if it is longer than the clock can represent, as
+/// [`Duration::MAX`] is.
 ///
 /// ```
 /// use std::time::{Duration, Instant};
@@ -18,14 +19,15 @@ use std::time::{Duration, Instant};
 pub fn sleep(duration: Duration) {
     match Instant::now().checked_add(duration) {
         Some(deadline) => sleep_until(deadline),
-        // Longer than the clock can say.
+        // Longer than the clock can represent.
         None => loop {
             sleep(Duration::from_secs(1 << 30));
         },
     }
 }
 
-/// Parks the calling goroutine, or blocks the calling thread, until `deadline`. Returns at once if it has passed.
+/// Parks the calling goroutine, or blocks the calling thread, until `deadline`. Returns at once if
+/// it has passed.
 ///
 /// ```
 /// use std::time::{Duration, Instant};

@@ -1,12 +1,12 @@
-//! Go on when all are here.
+//! A barrier: wait until all have arrived.
 
-use crate::lot::{Cause, Entered, Line, Ticket, Told, describer};
+use crate::lot::{Cause, Enqueued, LockedQueue, Ticket, WakeReason, describer};
 use narrowboat_runtime::park::{self, Reason, checkpoint};
 use std::fmt;
 use std::panic::Location;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A point that nobody passes before a number of parties have reached it.
+/// A point that callers pass only when a number of them have reached it.
 ///
 /// As [`std::sync::Barrier`], but goroutines that wait park. It can be used again and again.
 ///
@@ -26,38 +26,39 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// assert_eq!(leaders.filter(|leads| *leads).count(), 1);
 /// ```
 pub struct Barrier {
-    parties: usize,
-    /// How many stand in the line. Only touched with the line locked, which orders it.
+    size: usize,
+    /// How many are in the queue. Only touched with the queue locked, which orders it.
     waiting: AtomicUsize,
 }
 
-/// Whether the party was the one that completed the number.
+/// Whether the caller was the one that completed the number.
 pub struct BarrierWaitResult(bool);
 
 const CAUSE: Cause = Cause { reason: Reason::Others, describe: describer!(Barrier, Barrier::describe) };
 
 impl Barrier {
-    /// A barrier for `n` parties. With 0 or 1 nobody waits.
+    /// A barrier for `n` callers. With 0 or 1 no caller waits.
     ///
     /// # Examples
     /// See the [example of the type](Barrier).
     #[must_use]
     #[inline]
     pub const fn new(n: usize) -> Barrier {
-        Barrier { parties: n, waiting: AtomicUsize::new(0) }
+        Barrier { size: n, waiting: AtomicUsize::new(0) }
     }
 
-    /// Waits until all parties are here. One of them, the last to come, leads.
+    /// Waits until as many callers have arrived as the barrier is for. The last to arrive is the
+    /// leader.
     ///
     /// # Examples
     /// See the [example of the type](Barrier).
     #[track_caller]
     pub fn wait(&self) -> BarrierWaitResult {
-        let entered = self.enter(Location::caller());
-        let leads = entered.is_none();
-        match entered {
-            Some(entered) => {
-                entered.sleep();
+        let enqueued = self.arrive(Location::caller());
+        let leads = enqueued.is_none();
+        match enqueued {
+            Some(enqueued) => {
+                enqueued.sleep();
             }
             None => checkpoint(),
         }
@@ -65,30 +66,30 @@ impl Barrier {
     }
 
     fn describe(&self) -> (&'static str, String, Option<u16>) {
-        // Who comes meanwhile is not counted.
+        // Callers that arrive meanwhile are not counted.
         let here = self.waiting.load(Ordering::Relaxed);
-        ("barrier", format!("{here} of {} are here", self.parties), None)
+        ("barrier", format!("{here} of {} are here", self.size), None)
     }
 
-    /// `None` for the last to come.
+    /// `None` for the last to arrive.
     #[inline(never)]
-    fn enter(&self, at: &'static Location<'static>) -> Option<Entered> {
+    fn arrive(&self, at: &'static Location<'static>) -> Option<Enqueued> {
         let may_park = park::may_park();
-        let mut line = Line::of(self);
+        let mut queue = LockedQueue::of(self);
         let present = self.waiting.load(Ordering::Relaxed) + 1;
-        if present < self.parties {
+        if present < self.size {
             if !may_park {
-                drop(line);
+                drop(queue);
                 park::refuse();
             }
             self.waiting.store(present, Ordering::Relaxed);
             // SAFETY: the caller sleeps at once.
-            return Some(unsafe { line.enter(Ticket { what: 0, since: 0 }, false, &CAUSE, at) });
+            return Some(unsafe { queue.enqueue(Ticket { value: 0, since: 0 }, false, &CAUSE, at) });
         }
         self.waiting.store(0, Ordering::Relaxed);
-        let others = line.pop_all();
-        drop(line);
-        others.wake(Told::Granted);
+        let others = queue.pop_all();
+        drop(queue);
+        others.wake(WakeReason::Granted);
         None
     }
 }
@@ -100,7 +101,7 @@ impl fmt::Debug for Barrier {
 }
 
 impl BarrierWaitResult {
-    /// Whether this party leads. Of all that went on together one does.
+    /// Whether this caller is the leader. Of all callers that went on together, one is.
     ///
     /// # Examples
     /// ```

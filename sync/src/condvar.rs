@@ -1,4 +1,4 @@
-//! Until told.
+//! A condition variable: wait for a notification.
 
 use crate::mutex::MutexGuard;
 use crate::raw::condvar::RawCondvar;
@@ -8,7 +8,7 @@ use std::panic::Location;
 use std::sync::{LockResult, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Whether a wait with a timeout was ended by it.
+/// Whether a timeout ended the wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct WaitTimeoutResult(bool);
 
@@ -30,15 +30,16 @@ impl WaitTimeoutResult {
     }
 }
 
-/// Waits for something that another party says has happened.
+/// Waits until another goroutine or thread notifies that something has happened.
 ///
-/// As [`std::sync::Condvar`], but a goroutine that waits parks. What is waited for is guarded by a
-/// [`Mutex`](crate::Mutex), and every wait is a loop that looks whether it has come true, because others may have been
-/// quicker. [`wait_while`](Condvar::wait_while) is that loop.
+/// As [`std::sync::Condvar`], but a goroutine that waits parks. A [`Mutex`](crate::Mutex) guards
+/// the condition, and every wait is a loop that checks the condition, because another waiter may
+/// have changed it first. [`wait_while`](Condvar::wait_while) is that loop.
 ///
-/// A notification that finds somebody waiting is never lost. Those who are notified by the holder of the mutex, or
-/// many at once, do not wake to fight for it: they are moved to where those stand who wait for the mutex, and get
-/// their turns there.
+/// A notification that finds a waiter is never lost. If the holder of the mutex notifies waiters,
+/// or many are notified at once, they do not wake to compete for the mutex: they move to the queue
+/// of the mutex, and get their turns there. (Each waiter that has its mutex on a copied stack does
+/// wake.)
 ///
 /// # Examples
 /// ```
@@ -61,7 +62,7 @@ pub struct Condvar {
 }
 
 impl Condvar {
-    /// A condition variable that nobody waits for.
+    /// A condition variable that has no waiters.
     ///
     /// # Examples
     /// ```
@@ -76,12 +77,13 @@ impl Condvar {
         Condvar { raw: RawCondvar::new() }
     }
 
-    /// Releases the mutex and waits for a notification, both in one step; then takes the mutex again.
+    /// Releases the mutex and waits for a notification, both in one step. Then takes the mutex
+    /// again.
     ///
     /// As std's, it may return without a notification.
     ///
     /// # Errors
-    /// If the mutex is poisoned by then; the error has the guard.
+    /// If the mutex is poisoned when it is taken again; the error has the guard.
     ///
     /// # Examples
     /// ```
@@ -106,11 +108,11 @@ impl Condvar {
         guard.checked()
     }
 
-    /// Waits until `condition` is no longer true, looking at it with the mutex held, at first and after every
+    /// Waits until `condition` is false. Checks it with the mutex held, at first and after every
     /// notification.
     ///
     /// # Errors
-    /// If the mutex is poisoned by then; the error has the guard.
+    /// If the mutex is poisoned when it is taken again; the error has the guard.
     ///
     /// # Examples
     /// See the [example of the type](Condvar).
@@ -130,11 +132,11 @@ impl Condvar {
         Ok(guard)
     }
 
-    /// As [`wait`](Condvar::wait), but for no longer than `dur`, to which comes the time it takes to get the mutex
-    /// again.
+    /// As [`wait`](Condvar::wait), but for no longer than `dur`, plus the time it takes to get the
+    /// mutex again.
     ///
     /// # Errors
-    /// If the mutex is poisoned by then; the error has guard and result.
+    /// If the mutex is poisoned when it is taken again; the error has guard and result.
     ///
     /// # Examples
     /// See [`WaitTimeoutResult::timed_out`].
@@ -144,7 +146,7 @@ impl Condvar {
         guard: MutexGuard<'a, T>,
         dur: Duration,
     ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
-        // Past the range of the clock is never.
+        // A deadline past the range of the clock never passes.
         self.wait_until(guard, Instant::now().checked_add(dur), Location::caller())
     }
 
@@ -162,11 +164,11 @@ impl Condvar {
         }
     }
 
-    /// As [`wait_while`](Condvar::wait_while), but for no longer than `dur`. It has timed out only if the condition is
-    /// still true then.
+    /// As [`wait_while`](Condvar::wait_while), but for no longer than `dur`. It has timed out only
+    /// if the condition is still true then.
     ///
     /// # Errors
-    /// If the mutex is poisoned by then; the error has guard and result.
+    /// If the mutex is poisoned when it is taken again; the error has guard and result.
     ///
     /// # Examples
     /// ```
@@ -206,7 +208,7 @@ impl Condvar {
         }
     }
 
-    /// Wakes one of those who wait, the one who has waited longest. If nobody waits, nothing happens.
+    /// Wakes the waiter that has waited longest. If there is no waiter, does nothing.
     ///
     /// # Examples
     /// See [`Condvar::wait`].
@@ -215,7 +217,7 @@ impl Condvar {
         self.raw.notify_one();
     }
 
-    /// Wakes all who wait. Those who start to wait later wait.
+    /// Wakes all waiters. A wait that starts later is not ended.
     ///
     /// # Examples
     /// ```

@@ -1,16 +1,18 @@
-//! Goroutines that work on one thing, after Go's `errgroup`.
+//! Goroutines that work on parts of one thing, after Go's `errgroup`.
 //!
-//! A group counts its running members under one lock, which is never held while anything waits or code of the user's
-//! runs. Whoever has to wait, for a free place or for the end, leaves the sending side of a channel of his own
-//! under that lock:
+//! A group counts its running members under one lock, which is never held while anything waits or
+//! code of the user runs. A caller that has to wait, for room or for the end, leaves the sender of
+//! a channel of its own under that lock:
 //!
-//! 1. *Enter.* If fewer members run than the limit allows, the place is counted. Else the spawner's channel goes to the
-//!    end of the line, and a place that becomes free is given to the first in line: counted for him under
-//!    the lock, then a message tells him.
-//! 2. *Leave.* A place is a value that goes into the goroutine, and gives itself back when it is dropped: when the
-//!    member has ended, however it did, and also when the goroutine could not be started.
-//! 3. *Wait.* If nobody runs, the result is taken. Else the channel is left; whoever makes the count zero takes all of
-//!    them out and, with the lock released, drops them.
+//! 1. *Enter.* If fewer members run than the limit allows, the new member is counted. Otherwise the
+//!    spawner's channel goes to the end of `spawners`. When there is room again, the first spawner
+//!    gets it: its member is counted under the lock, then a message tells it.
+//! 2. *Leave.* The goroutine of a member owns a [`Membership`], which uncounts the member when it
+//!    is dropped: when the member has ended, in whichever way, and also when the goroutine could
+//!    not be started.
+//! 3. *Wait.* If no member runs, the result is taken. Otherwise the channel goes to `waiters`. When
+//!    the count becomes zero, all of these channels are taken out and, with the lock released,
+//!    dropped.
 
 use narrowboat_chan::context::{self, Cancel, Context};
 use narrowboat_chan::{Sender, bounded};
@@ -22,16 +24,19 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-/// A number of goroutines that work on parts of one thing, and may fail.
+/// Goroutines that work on parts of one thing, and may fail.
 ///
-/// [`wait`](Group::wait) waits for all of them, and returns the first error. A group made
-/// [`with_context`](Group::with_context) tells the others by that context when one has failed. Clones are the same group; with
-/// one, a member can start more members.
+/// [`wait`](Group::wait) waits for all of them, and returns the first error. A group made by
+/// [`with_context`](Group::with_context) ends a context when a member has failed, so that the other
+/// members can stop. Clones are handles of the same group; with one, a member can start more
+/// members.
 ///
-/// - A panic of a member goes on in `wait`, when all members have ended. Like an error, it ends the context. If there
-///   are both, the panic is what `wait` ends with.
-/// - `wait` leaves the group as it was when new, apart from its context, which is done; so it can be used again.
-/// - To drop a group is not to wait: its members run on by themselves, as goroutines do whose handle is dropped.
+/// - A panic of a member goes on in `wait`, when all members have ended. Like an error, it ends the
+///   context. If there are both, `wait` ends with the panic.
+/// - `wait` leaves the group as it was when new, apart from its context, which is done; so the
+///   group can be used again.
+/// - Dropping a group does not wait: its members run on, as a goroutine does when its handle is
+///   dropped.
 ///
 /// # Examples
 /// ```
@@ -66,23 +71,23 @@ struct Shared<E> {
     state: Mutex<State<E>>,
     /// Ends the group's context, if it has one.
     cancel: Option<Cancel>,
-    /// What to say to the context about an error.
+    /// Turns an error into the cause that the context gets.
     describe: fn(&E) -> String,
 }
 
 struct State<E> {
     running: usize,
     limit: usize,
-    /// Spawners that wait for a place, in their order.
-    line: VecDeque<Sender<()>>,
-    /// Those who wait for the end.
-    waiting: Vec<Sender<()>>,
+    /// Spawners that wait for room, in the order of arrival.
+    spawners: VecDeque<Sender<()>>,
+    /// Callers of `wait` that wait for the end.
+    waiters: Vec<Sender<()>>,
     error: Option<E>,
     panic: Option<Box<dyn Any + Send>>,
 }
 
-/// A counted place in the group.
-struct Place<E>(Arc<Shared<E>>);
+/// A member that is counted in the group.
+struct Membership<E>(Arc<Shared<E>>);
 
 impl<E> Shared<E> {
     /// Nothing panics while the lock is held.
@@ -90,25 +95,26 @@ impl<E> Shared<E> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters the line for the caller, which waits next, and unlocks.
+    /// Unlocks the state after `push` has added the caller's channel to it. The caller waits next.
     ///
     /// # Panics
-    /// If the caller cannot wait where it is. Then the line has not been entered.
+    /// If the caller cannot wait where it is. Then nothing has been added.
     #[track_caller]
-    fn leave_to_wait(mut state: MutexGuard<'_, State<E>>, enter: impl FnOnce(&mut State<E>)) {
+    fn enqueue_waiter(mut state: MutexGuard<'_, State<E>>, push: impl FnOnce(&mut State<E>)) {
         if !park::may_park() {
             drop(state);
             park::refuse();
         }
-        enter(&mut state);
+        push(&mut state);
     }
 
-    /// Keeps what a member has failed with, in its place if it is the first there. True if no member had failed at all.
-    fn keep<T>(&self, failure: T, place: impl FnOnce(&mut State<E>) -> &mut Option<T>) -> bool {
+    /// Keeps the failure of a member, if it is the first in its `field`. True if no member had
+    /// failed before in any way.
+    fn record_failure<T>(&self, failure: T, field: impl FnOnce(&mut State<E>) -> &mut Option<T>) -> bool {
         let mut state = self.lock();
         let first = state.error.is_none() && state.panic.is_none();
-        let place = place(&mut state);
-        let late = if place.is_none() { place.replace(failure) } else { Some(failure) };
+        let field = field(&mut state);
+        let late = if field.is_none() { field.replace(failure) } else { Some(failure) };
         drop(state);
         drop(late);
         first
@@ -116,49 +122,49 @@ impl<E> Shared<E> {
 }
 
 impl<E> State<E> {
-    /// Counts a place, if there is one.
-    fn enter(&mut self) -> bool {
+    /// Counts a member, if there is room for one.
+    fn try_enter(&mut self) -> bool {
         let free = self.running < self.limit;
         self.running += usize::from(free);
         free
     }
 
-    /// Counts a place for the first in line, who is to be told.
-    fn admit(&mut self) -> Option<Sender<()>> {
-        if self.line.is_empty() || !self.enter() {
+    /// Counts a member for the first spawner that waits, and returns the channel that tells it.
+    fn admit_next(&mut self) -> Option<Sender<()>> {
+        if self.spawners.is_empty() || !self.try_enter() {
             return None;
         }
-        self.line.pop_front()
+        self.spawners.pop_front()
     }
 }
 
-impl<E> Drop for Place<E> {
+impl<E> Drop for Membership<E> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.running -= 1;
-        let next = state.admit();
-        let over = if state.running == 0 { std::mem::take(&mut state.waiting) } else { Vec::new() };
+        let next = state.admit_next();
+        let over = if state.running == 0 { std::mem::take(&mut state.waiters) } else { Vec::new() };
         drop(state);
         if let Some(next) = next {
-            // There is room for the one message, so this does not wait.
+            // The channel has room for its one message, so this does not wait.
             let _ = next.send(());
         }
         drop(over);
     }
 }
 
-impl<E: Send + 'static> Place<E> {
+impl<E: Send + 'static> Membership<E> {
     /// Runs a member and notes how it ended.
     fn run(self, f: impl FnOnce() -> Result<(), E>) {
         let shared = &*self.0;
         let mut cause = String::from("a member of the group panicked");
-        // The description runs code of the user's, too. What a panic leaves half done is the user's affair, as with
-        // every goroutine.
+        // The description is code of the user, too. As with every goroutine, what a panic leaves
+        // half done is up to the user.
         let ended = catch_unwind(AssertUnwindSafe(|| f().inspect_err(|e| cause = (shared.describe)(e))));
         let first = match ended {
             Ok(Ok(())) => return,
-            Ok(Err(error)) => shared.keep(error, |state| &mut state.error),
-            Err(panic) => shared.keep(panic, |state| &mut state.panic),
+            Ok(Err(error)) => shared.record_failure(error, |state| &mut state.error),
+            Err(panic) => shared.record_failure(panic, |state| &mut state.panic),
         };
         if first && let Some(cancel) = &shared.cancel {
             cancel.cancel_with(cause);
@@ -178,10 +184,11 @@ impl<E: Send + 'static> Group<E> {
         Group::with(None, |_| String::new())
     }
 
-    /// A group, and a context for its members: it is done when a member has failed, when [`wait`](Group::wait)
-    /// returns, or when `parent` is done. Members that look at it end early when their work is no longer wanted.
+    /// A group, and a context for its members. The context is done when a member has failed, when
+    /// [`wait`](Group::wait) returns, or when `parent` is done. Members that check it can end early
+    /// when their work is no longer wanted.
     ///
-    /// The cause says that a member has failed, but not how, because not every `E` can be put into words; see
+    /// The cause says that a member has failed, but not how, because not every `E` has a text; see
     /// [`with_context_cause`](Group::with_context_cause).
     ///
     /// # Examples
@@ -207,7 +214,8 @@ impl<E: Send + 'static> Group<E> {
         (Group::with(Some(cancel), |_| String::from("a member of the group has failed")), ctx)
     }
 
-    /// As [`with_context`](Group::with_context); the cause of the context's end has the text of the first error.
+    /// As [`with_context`](Group::with_context); the cause of the context's end is the text of the
+    /// first error.
     ///
     /// # Examples
     /// ```
@@ -232,16 +240,17 @@ impl<E: Send + 'static> Group<E> {
         let state = State {
             running: 0,
             limit: usize::MAX,
-            line: VecDeque::new(),
-            waiting: Vec::new(),
+            spawners: VecDeque::new(),
+            waiters: Vec::new(),
             error: None,
             panic: None,
         };
         Group { shared: Arc::new(Shared { state: Mutex::new(state), cancel, describe }) }
     }
 
-    /// Lets at most `n` members run at a time; from then on [`spawn`](Group::spawn) waits for a place. Can be changed at
-    /// any time: members that run are not stopped, and spawners that wait go on as soon as there is room.
+    /// Lets at most `n` members run at a time; from then on [`spawn`](Group::spawn) waits for room.
+    /// The limit can be changed at any time: members that run are not stopped, and spawners that
+    /// wait go on as soon as there is room.
     ///
     /// # Panics
     /// If `n` is zero: no member could ever run.
@@ -270,19 +279,19 @@ impl<E: Send + 'static> Group<E> {
         assert!(n > 0, "a group with a limit of zero could never run a member");
         let mut state = self.shared.lock();
         state.limit = n;
-        let admitted: Vec<_> = std::iter::from_fn(|| state.admit()).collect();
+        let admitted: Vec<_> = std::iter::from_fn(|| state.admit_next()).collect();
         drop(state);
         for next in admitted {
-            // There is room for the one message, so this does not wait.
+            // The channel has room for its one message, so this does not wait.
             let _ = next.send(());
         }
     }
 
-    /// Starts a member: a goroutine that runs `f`. If as many run as the [`limit`](Group::limit) allows, this waits until
-    /// one of them has ended; spawners are served in their order.
+    /// Starts a member: a goroutine that runs `f`. If as many run as the [`limit`](Group::limit)
+    /// allows, this waits until one of them has ended; spawners are served in the order of arrival.
     ///
-    /// A member may start others in its own group, but under a limit it should [`try_spawn`](Group::try_spawn) them: if
-    /// all members wait for a place, none of them makes one free.
+    /// A member may start others in its own group, but under a limit it should use
+    /// [`try_spawn`](Group::try_spawn): if all members wait for room in `spawn`, none of them ends.
     ///
     /// # Panics
     /// If the runtime cannot start.
@@ -300,20 +309,20 @@ impl<E: Send + 'static> Group<E> {
         F: FnOnce() -> Result<(), E> + Send + 'static,
     {
         let mut state = self.shared.lock();
-        if state.enter() {
+        if state.try_enter() {
             drop(state);
         } else {
-            let (next, place) = bounded(1);
-            Shared::leave_to_wait(state, |state| state.line.push_back(next));
-            place.recv().expect("who stands in line is admitted as long as somebody has the group");
+            let (sender, admitted) = bounded(1);
+            Shared::enqueue_waiter(state, |state| state.spawners.push_back(sender));
+            admitted.recv().expect("a queued spawner is admitted while a handle of the group exists");
         }
         self.start(f);
     }
 
-    /// Starts a member if the [`limit`](Group::limit) allows it at once.
+    /// Starts a member, if the [`limit`](Group::limit) allows it at once.
     ///
     /// # Errors
-    /// Gives `f` back if it does not.
+    /// Gives `f` back if the limit does not allow it.
     ///
     /// # Panics
     /// As for [`spawn`](Group::spawn).
@@ -340,7 +349,7 @@ impl<E: Send + 'static> Group<E> {
     where
         F: FnOnce() -> Result<(), E> + Send + 'static,
     {
-        let entered = self.shared.lock().enter();
+        let entered = self.shared.lock().try_enter();
         checkpoint();
         if !entered {
             return Err(f);
@@ -349,20 +358,21 @@ impl<E: Send + 'static> Group<E> {
         Ok(())
     }
 
-    /// Starts a member in a place that was counted for it.
+    /// Starts a member that has been counted.
     #[track_caller]
     fn start(&self, f: impl FnOnce() -> Result<(), E> + Send + 'static) {
-        let place = Place(self.shared.clone());
-        narrowboat_runtime::spawn(move || place.run(f));
+        let membership = Membership(self.shared.clone());
+        narrowboat_runtime::spawn(move || membership.run(f));
     }
 
-    /// Waits until no member runs, ends the group's context, and returns the first error that a member has returned
-    /// since the last `wait`.
+    /// Waits until no member runs, ends the group's context, and returns the first error that a
+    /// member has returned since the last `wait`.
     ///
-    /// Of several that wait at the same time, one gets the error. A member that waits for its own group waits for ever.
+    /// Of several callers that wait at the same time, one gets the error. A member that waits for
+    /// its own group waits for ever.
     ///
     /// # Errors
-    /// The first error; those of other members are dropped.
+    /// The first error; errors of other members are dropped.
     ///
     /// # Panics
     /// If a member has panicked, with the payload of the first that did.
@@ -381,8 +391,8 @@ impl<E: Send + 'static> Group<E> {
         let mut state = self.shared.lock();
         if state.running > 0 {
             let (end, over) = bounded(0);
-            Shared::leave_to_wait(state, |state| state.waiting.push(end));
-            // It carries no message: that it closes is what was waited for.
+            Shared::enqueue_waiter(state, |state| state.waiters.push(end));
+            // The channel carries no message: its closing is what is waited for.
             let _ = over.recv();
             state = self.shared.lock();
         }
@@ -393,7 +403,7 @@ impl<E: Send + 'static> Group<E> {
             cancel.cancel();
         }
         if let Some(panic) = panic {
-            // Its destructor must not run while the panic unwinds.
+            // The destructor of the error must not run while the panic unwinds.
             drop(error);
             resume_unwind(panic);
         }

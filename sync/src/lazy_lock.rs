@@ -1,4 +1,4 @@
-//! Computed at first use.
+//! A lock for a value that is computed at first use.
 
 use crate::once::Once;
 use narrowboat_runtime::park::checkpoint;
@@ -9,7 +9,8 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 /// A value that is computed when it is first used.
 ///
-/// As [`std::sync::LazyLock`], but a goroutine that comes while another party computes it parks.
+/// As [`std::sync::LazyLock`], but a goroutine that has to wait for another caller to compute it
+/// parks.
 ///
 /// # Examples
 /// ```
@@ -25,15 +26,16 @@ pub struct LazyLock<T, F = fn() -> T> {
     data: UnsafeCell<Data<T, F>>,
 }
 
-/// `Computed` if `once` is complete, else `Waiting`, or `Started` if somebody has started.
+/// `Computed` if `once` is complete. Otherwise `Waiting`, or `Started` if a computation has
+/// started.
 enum Data<T, F> {
     Waiting(F),
     Started,
     Computed(T),
 }
 
-// SAFETY: all share the value (`Sync`); the closure is called by one party, and what it returns dropped by another
-// (`Send`).
+// SAFETY: all share the value (`Sync`). One thread calls the closure, and another may drop what it
+// returned (`Send`).
 unsafe impl<T: Sync + Send, F: Send> Sync for LazyLock<T, F> {}
 
 impl<T: RefUnwindSafe + UnwindSafe, F: UnwindSafe> RefUnwindSafe for LazyLock<T, F> {}
@@ -49,9 +51,10 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
         LazyLock { once: Once::new(), data: UnsafeCell::new(Data::Waiting(f)) }
     }
 
-    /// The value, as by `*this`. Of those who come at the same time one computes it, and the others wait.
+    /// The value, as by `*this`. Of several callers at the same time one computes it, and the
+    /// others wait.
     ///
-    /// If the closure uses the same lock in its turn, it waits for itself, for ever.
+    /// If the closure uses the same lock, it waits for itself, for ever.
     ///
     /// # Panics
     /// If the closure panics, or has panicked.
@@ -67,17 +70,17 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
     #[track_caller]
     pub fn force(this: &LazyLock<T, F>) -> &T {
         if let Some(run) = this.once.run_ignoring_poison() {
-            // SAFETY: one party runs at a time, and nobody else looks at the data before it is done. While the closure
-            // runs, nothing refers to the data.
+            // SAFETY: one caller runs at a time, and nothing else accesses the data before the run
+            // is done. While the closure runs, nothing refers to the data.
             unsafe { Self::compute(this.data.get()) };
             run.done();
         }
-        // SAFETY: complete, or we had panicked.
+        // SAFETY: complete; otherwise `compute` would have panicked.
         unsafe { this.value() }
     }
 
     /// # Safety
-    /// Nobody else uses the data meanwhile.
+    /// Nothing else uses the data meanwhile.
     #[track_caller]
     unsafe fn compute(data: *mut Data<T, F>) {
         // SAFETY: by contract.
@@ -87,7 +90,7 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
         unsafe { *data = Data::Computed(value) };
     }
 
-    /// The value, which nobody else can be at. Computes it if need be.
+    /// The value; computes it if necessary. The exclusive borrow makes locking unnecessary.
     ///
     /// # Panics
     /// As [`force`](LazyLock::force).
@@ -126,14 +129,14 @@ impl<T, F> LazyLock<T, F> {
         this.get_now()
     }
 
-    /// Without giving way.
+    /// Without a checkpoint: does not give way.
     #[inline]
     fn get_now(&self) -> Option<&T> {
         // SAFETY: complete.
         self.once.is_completed_now().then(|| unsafe { self.value() })
     }
 
-    /// The value, if it has been computed, which nobody else can be at.
+    /// The value, if it has been computed. The exclusive borrow makes locking unnecessary.
     ///
     /// # Examples
     /// ```
@@ -154,7 +157,7 @@ impl<T, F> LazyLock<T, F> {
     /// `once` is complete.
     #[inline]
     unsafe fn value(&self) -> &T {
-        // SAFETY: by contract nobody changes the data any more through a shared reference.
+        // SAFETY: by contract the data does not change any more through a shared reference.
         match unsafe { &*self.data.get() } {
             Data::Computed(value) => value,
             _ => unreachable!("it is complete"),

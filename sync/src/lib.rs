@@ -1,21 +1,28 @@
-//! Locks and meeting points for goroutines and threads, with std's API.
+//! Locks, barriers, semaphores and groups for goroutines and threads, with std's API.
 //!
 //! | | |
 //! | --- | --- |
-//! | [`Mutex`], [`RwLock`], [`Condvar`] | as in std: one at a time; one who writes or many who read; until told |
-//! | [`Once`], [`OnceLock`], [`LazyLock`] | as in std: done once, set once, computed at first use |
-//! | [`Barrier`] | as in std: go on when all are here |
-//! | [`Semaphore`] | no more than so many at a time, of any weight |
+//! | [`Mutex`], [`RwLock`], [`Condvar`] | as in std: one holder; one writer or many readers; wait for a notification |
+//! | [`Once`], [`OnceLock`], [`LazyLock`] | as in std: run once, set once, computed at first use |
+//! | [`Barrier`] | as in std: wait until all have arrived |
+//! | [`Semaphore`] | a limited number of permits; an acquisition may take several |
 //! | [`WaitGroup`] | as in crossbeam-utils: wait until the others are done |
 //! | [`Group`] | Go's errgroup: wait for goroutines that may fail |
 //!
-//! Names, signatures and poisoning are std's: a program ports by changing its `use`. The difference is who waits. A
-//! goroutine that has to wait here parks, and the thread that carries it goes on with others; a plain thread blocks.
-//! Both may meet on the same lock.
+//! Names, signatures and poisoning are std's: a program ports by changing its `use`. A goroutine
+//! that has to wait here parks, and its worker goes on with other goroutines; a plain thread
+//! blocks. Both may use the same lock.
 //!
 //! # Across blocking calls
-//! A lock of std blocks the thread that would have to carry its holder on, so it must not be held across a receive, a
-//! sleep, or any other call of Narrowboat. These may be: whoever wants the lock meanwhile parks.
+//! A guard may be held across any call that blocks: a receive, a sleep, a read. A goroutine that
+//! wants the lock meanwhile parks.
+//!
+//! The same is true of std's locks, with a limit. A goroutine that waits for one of std's keeps its
+//! stack in place. If it shares a stack slot, the other goroutines of the slot cannot run
+//! meanwhile; if it waits for one of them, both wait for ever. A wait here lets the stack be moved,
+//! so it keeps nothing else from running. And where the runtime cannot tell std's thread-locals
+//! apart, std's locks block threads. The page on what a goroutine may and may not do has the
+//! details.
 //!
 //! ```
 //! use narrowboat::{sleep, spawn};
@@ -40,20 +47,21 @@
 //! ```
 //!
 //! # Guarantees
-//! - Nobody starves. Who waits stands in a line; a lock may be taken by one who comes just as it gets free, which
-//!   saves a switch, but a party that has waited for a millisecond is granted it.
-//! - Nothing spins. Taking and releasing a lock that nobody waits for is one atomic operation each.
-//! - A lock is poisoned by the panic of its holder, and by no other goroutine's.
+//! - No waiter starves. Waiters queue in the order of arrival. A newcomer may take a lock that has
+//!   just become free, which saves a switch, but a waiter that has waited for a millisecond is
+//!   granted it.
+//! - Nothing spins. Taking and releasing a lock that has no waiters is one atomic operation each.
+//! - A lock is poisoned by a panic of the goroutine that holds it, and by no other goroutine's.
 //! - No lock needs memory beyond its own few bytes.
 //! - Where a goroutine cannot wait (inside `stack::on_system_stack`), an operation that would have
-//!   to panics before it has changed anything; one that does not have to wait works.
+//!   to wait panics before it has changed anything. One that does not have to wait works.
 //!
 //! # Locks on the stack
 //! A lock may be a local of a goroutine, and be lent like any local. Goroutines share stacks by
-//! copying, so the locals of several goroutines may have the same address; waiters of one lock are
-//! never taken for waiters of another, because the queues are keyed by the address and by whose
-//! stack it is on. A [`Condvar`] notifies each waiter whatever mutex the waiter brought: one on the
-//! waiter's own stack is touched by nothing else.
+//! copying, so the locals of several goroutines may have the same address. Waiters of one lock are
+//! never taken for waiters of another, because the queues are keyed by the address and by the
+//! goroutine that the stack belongs to. A [`Condvar`] can notify waiters that use different
+//! mutexes. If a mutex is on its waiter's own stack, only that waiter touches it.
 
 #[cfg(not(loom))]
 mod barrier;

@@ -1,33 +1,39 @@
-//! The parking lot: where the parties wait that wait for a lock, or for anything else in this crate.
+//! The parking lot: the queues of waiters for all types of this crate.
 //!
-//! A lock is a word of state and has no room for a queue. The parties that wait for it are in a
-//! *line*, and the lines of all locks are in one table, keyed by the [`Identity`] of the lock.
-//! There is a line only while a party is in it. An operation that sees in the state word that
-//! nothing waits, which is the rule, does not come here.
+//! A lock is a word of state and has no room for a queue. Its waiters queue here. The queues of all
+//! locks are in one table, keyed by the [`Identity`] of the lock. A queue exists only while it has
+//! a waiter. An operation that sees in the state word that there are no waiters, which is the usual
+//! case, does not come here.
 //!
-//! The protocol, step by step. The state word belongs to the lock; what is said of it is the same for all of them.
+//! The protocol, step by step. The state word belongs to the lock; these steps are the same for all
+//! types.
 //!
-//! 1. The party locks the line ([`Line::of`]).
-//! 2. It looks at the state word once more. If it must wait still, it notes there, in one atomic step, that somebody
-//!    does, and [enters](Line::enter) the line, which unlocks it.
-//! 3. It [sleeps](Entered::sleep).
-//! 4. Whoever changes the state word sees the note of step 2 in the same atomic step, or had changed it before step 2,
-//!    which then saw the change. If there is a note, it locks the line, takes [parties](Party) out, decides what
-//!    becomes of them, settles the state word, unlocks the line, and only then wakes them, telling each what was
+//! 1. The waiter locks the queue ([`LockedQueue::of`]).
+//! 2. It loads the state word once more. If it still has to wait, it sets a flag in the word that
+//!    says "there is a waiter", in the same atomic step, and [enters](LockedQueue::enqueue) the
+//!    queue, which unlocks it.
+//! 3. It [sleeps](Enqueued::sleep).
+//! 4. An operation that changes the state word either sees the flag of step 2 in the same atomic
+//!    step, or changed the word before step 2, which then saw the change. If the flag is set, the
+//!    operation locks the queue, [takes waiters out](Dequeued), decides what each of them gets,
+//!    updates the state word, unlocks the queue, and only then wakes them and tells each what was
 //!    decided.
-//! 5. If the deadline of a party comes first, it takes itself out of the line ([`Late::leave`]).
+//! 5. If the deadline of a waiter passes first, the waiter takes itself out of the queue
+//!    ([`TimedOut::dequeue`]).
 //!
-//! So nobody is lost between its look and its sleep; and that somebody waits is noted for as long as there is a line,
-//! because only those who have locked the line take the note away. What the state words guard is ordered by the state
-//! words; what is said from waker to sleeper is ordered by the line's lock and by the wake-up.
+//! So no wake-up is lost between the look of a waiter and its sleep. The flag stays set for as long
+//! as the queue exists, because only a caller that has locked the queue resets it. The state words
+//! order what the locks guard; the lock of the queue and the wake-up order what the waker tells the
+//! waiter.
 //!
-//! The key of a line is an address and, if that is on a copied stack, the goroutine that the stack
+//! The key of a queue is an address and, if that is on a copied stack, the goroutine that the stack
 //! belongs to: two locks that are locals of two goroutines of one slot have one address, and two
-//! lines. A key is in use only while a party waits, and that party borrows what is at the address.
-//! The table holds nodes, which are the parties' own and lie on the heap, and nothing of a stack.
+//! queues. A key is in use only while a waiter waits, and that waiter borrows what is at the
+//! address. The table holds nodes. A node belongs to its waiter and is on the heap; nothing in the
+//! table is on a stack.
 //!
-//! Nothing in here runs code of the user's, and nothing parks while a line is locked. At most one line is locked at a
-//! time.
+//! No code of the user runs in here, and nothing parks while a queue is locked. At most one queue
+//! is locked at a time.
 
 use crate::shim::{Mutex, MutexGuard};
 use narrowboat_runtime::park::{self, Describe, Identity, Outcome, Reason, WaitNode, WaitQueue, Waiter};
@@ -41,25 +47,28 @@ use std::time::Instant;
 /// The source line of the operation, for diagnostics.
 pub(crate) type At = &'static Location<'static>;
 
-/// What a party leaves at its place for those who take it out. Its meaning is the line owner's.
+/// Two numbers that a waiter leaves in its node. The type that owns the queue defines their
+/// meaning.
 #[derive(Clone, Copy)]
 pub(crate) struct Ticket {
-    pub(crate) what: usize,
-    /// When the party first stood in a line for this, if the owner cares.
+    pub(crate) value: usize,
+    /// When the waiter first entered a queue for this, if the owner uses it.
     pub(crate) since: usize,
 }
 
-/// What the parties of a line wait for, for diagnostics: the reason, and how to describe what the line belongs to.
+/// What the waiters of a queue wait for, for diagnostics: the reason, and a function that describes
+/// the object of the queue.
 pub(crate) struct Cause {
     pub(crate) reason: Reason,
     pub(crate) describe: Describe,
 }
 
-/// How to describe a `T` that lines are named after ([`Line::of`]).
+/// A function that describes a `T` that has a queue ([`LockedQueue::of`]).
 macro_rules! describer {
     ($type:ty, $describe:expr) => {
         |place, each| {
-            // SAFETY: whoever stands in a line borrows what lies at its address until its wait is over.
+            // SAFETY: a waiter in a queue borrows what is at the queue's address until its wait is
+            // over.
             let thing: &$type = unsafe { &*std::ptr::with_exposed_provenance(place) };
             let (kind, details, held_by) = $describe(thing);
             each(narrowboat_runtime::park::Thing { operation: "", address: place, kind, details, held_by });
@@ -68,38 +77,39 @@ macro_rules! describer {
 }
 pub(crate) use describer;
 
-/// What a party is told when its wait ends.
+/// What the waker tells a waiter when its wait ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Told {
-    /// It has what it waited for.
+pub(crate) enum WakeReason {
+    /// The waiter has what it waited for.
     Granted,
-    /// It may try again.
+    /// The waiter may try again.
     Retry,
 }
 
-impl Told {
+impl WakeReason {
     const fn note(self) -> u8 {
         self as u8
     }
 
-    fn from_note(note: u8) -> Told {
-        if note == Told::Granted.note() { Told::Granted } else { Told::Retry }
+    fn from_note(note: u8) -> WakeReason {
+        if note == WakeReason::Granted.note() { WakeReason::Granted } else { WakeReason::Retry }
     }
 }
 
-/// The note of a party in a line: its wait has yet to be ended.
+/// The note of a waiter in a queue: its wait has not been ended.
 const WAITING: u8 = 10;
-/// The same: its wait was ended when it was taken out of another line, and it is to be woken from this one.
+/// The note of a waiter that was moved here: its wait was ended when it was taken out of another
+/// queue, and the wake-up comes from this queue.
 const MOVED: u8 = 11;
 
-/// A party that was taken out of a line. It sleeps until [`wake`](Party::wake) is called.
+/// A waiter that was taken out of a queue. It sleeps until [`wake`](Dequeued::wake) is called.
 #[must_use]
-pub(crate) struct Party(NonNull<WaitNode>);
+pub(crate) struct Dequeued(NonNull<WaitNode>);
 
-impl Party {
+impl Dequeued {
     fn node(&mut self) -> &mut WaitNode {
-        // SAFETY: a `Party` is made for the one who has ended the party's wait and taken the node out of its line.
-        // Until the wake-up the node lives, and nobody else touches it.
+        // SAFETY: a `Dequeued` is made for the caller that has ended the wait and taken the node
+        // out of its queue. Until the wake-up the node lives, and nothing else touches it.
         unsafe { self.0.as_mut() }
     }
 
@@ -108,234 +118,250 @@ impl Party {
         unsafe { ticket_of(self.0) }
     }
 
-    /// Call it without any line locked.
-    pub(crate) fn wake(mut self, told: Told) {
+    /// No queue may be locked by the caller.
+    pub(crate) fn wake(mut self, reason: WakeReason) {
         let node = self.node();
-        node.set_note(told.note());
+        node.set_note(reason.note());
         let waiter = node.waiter();
-        // SAFETY: this party's wait was ended for us, and `self` is consumed.
+        // SAFETY: the wait was ended for this `Dequeued`, and `self` is consumed.
         unsafe { waiter.unpark() };
     }
 }
 
 /// # Safety
-/// The node stands, or has stood, in a line; it is the caller's, or guarded by a lock that the caller holds.
+/// The node is in a queue, or has been in one; it is the caller's, or guarded by a lock that the
+/// caller holds.
 unsafe fn ticket_of(mut node: NonNull<WaitNode>) -> Ticket {
-    // SAFETY: by contract; a node gets its ticket before it gets into a line.
-    let [what, since] = unsafe { node.as_mut().cell().assume_init() };
-    Ticket { what, since }
+    // SAFETY: by contract; a node gets its ticket before it gets into a queue.
+    let [value, since] = unsafe { node.as_mut().cell().assume_init() };
+    Ticket { value, since }
 }
 
-/// Parties that were taken out of their lines, chained by their own nodes, first taken first.
+/// Waiters that were taken out of their queues, chained by their own nodes, in the order in which
+/// they were taken out.
 #[must_use]
-pub(crate) struct Parties(WaitQueue);
+pub(crate) struct DequeuedList(WaitQueue);
 
-impl Parties {
-    pub(crate) fn new() -> Parties {
-        Parties(WaitQueue::new())
+impl DequeuedList {
+    pub(crate) fn new() -> DequeuedList {
+        DequeuedList(WaitQueue::new())
     }
 
-    pub(crate) fn push(&mut self, party: Party) {
-        // SAFETY: the node stands nowhere, and is ours alone until it is woken, which needs it to be popped first.
-        unsafe { self.0.push(party.0) };
+    pub(crate) fn push(&mut self, waiter: Dequeued) {
+        // SAFETY: the node is in no queue, and is ours alone until the wake-up, for which it has to
+        // be popped first.
+        unsafe { self.0.push(waiter.0) };
     }
 
-    pub(crate) fn pop(&mut self) -> Option<Party> {
+    pub(crate) fn pop(&mut self) -> Option<Dequeued> {
         let node = self.0.front()?;
-        // SAFETY: it was pushed here and has not been woken.
+        // SAFETY: it was pushed here, and its waiter has not been woken.
         unsafe { self.0.remove(node) };
-        Some(Party(node))
+        Some(Dequeued(node))
     }
 
-    /// The ticket of the first.
+    /// The ticket of the first waiter.
     pub(crate) fn ticket(&self) -> Option<Ticket> {
-        // SAFETY: as for `Party::node`.
+        // SAFETY: as for `Dequeued::node`.
         self.0.front().map(|node| unsafe { ticket_of(node) })
     }
 
-    /// Call it without any line locked.
-    pub(crate) fn wake(mut self, told: Told) {
-        while let Some(party) = self.pop() {
-            party.wake(told);
+    /// No queue may be locked by the caller.
+    pub(crate) fn wake(mut self, reason: WakeReason) {
+        while let Some(waiter) = self.pop() {
+            waiter.wake(reason);
         }
     }
 }
 
-/// The parties that wait for one object. It is locked: nothing else enters or leaves meanwhile.
-pub(crate) struct Line {
+/// The queue of one object, locked: no other caller enqueues or removes waiters meanwhile.
+pub(crate) struct LockedQueue {
     key: Identity,
-    /// Taken out of the table for as long as the line is locked.
-    queue: WaitQueue,
+    /// Out of the table for as long as the queue is locked.
+    waiters: WaitQueue,
     table: MutexGuard<'static, Table>,
 }
 
-impl Line {
-    /// Locks the line of `thing`.
-    pub(crate) fn of<T>(thing: &T) -> Line {
-        Line::at((&raw const *thing).expose_provenance())
+impl LockedQueue {
+    /// Locks the queue of `thing`.
+    pub(crate) fn of<T>(thing: &T) -> LockedQueue {
+        LockedQueue::at((&raw const *thing).expose_provenance())
     }
 
-    /// Locks the line of what the caller has borrowed at this address.
-    fn at(address: usize) -> Line {
+    /// Locks the queue of the object that the caller has borrowed at this address.
+    fn at(address: usize) -> LockedQueue {
         let key = Identity::of(address);
         let mut table = table_of(key);
-        let queue = table.remove(&key).unwrap_or_default();
-        Line { key, queue, table }
+        let waiters = table.remove(&key).unwrap_or_default();
+        LockedQueue { key, waiters, table }
     }
 
-    /// Whether nobody stands here. A party whose deadline has come may still do so for a moment.
+    /// Whether the queue has no waiters. A waiter that has timed out may still be in it for a
+    /// moment.
     pub(crate) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.waiters.is_empty()
     }
 
-    /// Puts the calling party last, and unlocks the line. A party with a `deadline` may end its wait by itself.
+    /// Puts the caller last in the queue, and unlocks the queue. With a `deadline` the wait can
+    /// also end by itself.
     ///
     /// # Safety
-    /// The caller sleeps next; until then it may release what it holds, but begins no other wait.
-    pub(crate) unsafe fn enter(mut self, ticket: Ticket, deadline: bool, cause: &Cause, at: At) -> Entered {
+    /// The caller sleeps next. Until then it may release what it holds, but it begins no other
+    /// wait.
+    pub(crate) unsafe fn enqueue(
+        mut self,
+        ticket: Ticket,
+        deadline: bool,
+        cause: &Cause,
+        at: At,
+    ) -> Enqueued {
         park::describe_with(cause.reason, cause.describe);
         let me = Waiter::begin(cause.reason, self.key.address, at);
         let mut node = me.node();
-        // SAFETY: a party that has just begun a wait stands in no line, so the node is its own; it lives for ever. In a
-        // line it is touched by those who have locked the line, until a `Party` is made of it.
+        // SAFETY: the caller has just begun a wait, so its node is in no queue and is its own; the
+        // node lives for ever. In a queue, only callers that have locked the queue touch it, until
+        // a `Dequeued` is made of it.
         unsafe {
             let node = node.as_mut();
             node.prepare(me, DONE, !deadline);
-            node.cell().write([ticket.what, ticket.since]);
+            node.cell().write([ticket.value, ticket.since]);
             node.set_note(WAITING);
-            self.queue.push(node.into());
+            self.waiters.push(node.into());
         }
-        Entered { me, address: self.key.address, not_send: PhantomData }
+        Enqueued { me, address: self.key.address, not_send: PhantomData }
     }
 
-    /// Puts a party last that was taken out of another line: it has what it waited for there, and now waits here.
-    pub(crate) fn adopt(&mut self, mut party: Party, ticket: Ticket) {
-        let node = party.node();
-        node.cell().write([ticket.what, ticket.since]);
+    /// Puts a waiter last that was taken out of another queue. It has what it waited for there, and
+    /// now waits here.
+    pub(crate) fn requeue(&mut self, mut waiter: Dequeued, ticket: Ticket) {
+        let node = waiter.node();
+        node.cell().write([ticket.value, ticket.since]);
         node.set_note(MOVED);
-        // SAFETY: the node stands nowhere; from here on it is touched as `enter` says.
-        unsafe { self.queue.push(party.0) };
+        // SAFETY: the node is in no queue; from here on it is touched as `enqueue` says.
+        unsafe { self.waiters.push(waiter.0) };
     }
 
-    /// Takes out the first party, if it is `wanted`, and ends its wait. Parties whose deadline has come are passed
-    /// over.
-    pub(crate) fn pop_if(&mut self, wanted: impl Fn(Ticket) -> bool) -> Option<Party> {
+    /// Takes out the first waiter and ends its wait, if its ticket is `wanted`. Waiters that have
+    /// timed out are removed and skipped.
+    pub(crate) fn pop_if(&mut self, wanted: impl Fn(Ticket) -> bool) -> Option<Dequeued> {
         loop {
-            let mut node = self.queue.front()?;
-            // SAFETY: it stands here, so it lives and is guarded by the lock that we hold.
+            let mut node = self.waiters.front()?;
+            // SAFETY: it is in the queue, so it lives and is guarded by the lock that we hold.
             if !wanted(unsafe { ticket_of(node) }) {
                 return None;
             }
             // SAFETY: as above.
             let (waiter, moved) = unsafe {
-                self.queue.remove(node);
+                self.waiters.remove(node);
                 let node = node.as_mut();
                 (node.waiter(), node.note() == MOVED)
             };
             if moved || waiter.try_end(DONE) {
-                return Some(Party(node));
+                return Some(Dequeued(node));
             }
         }
     }
 
-    pub(crate) fn pop(&mut self) -> Option<Party> {
+    pub(crate) fn pop(&mut self) -> Option<Dequeued> {
         self.pop_if(|_| true)
     }
 
-    /// Takes out everybody.
-    pub(crate) fn pop_all(&mut self) -> Parties {
-        let mut parties = Parties::new();
-        while let Some(party) = self.pop() {
-            parties.push(party);
+    /// Takes out all waiters.
+    pub(crate) fn pop_all(&mut self) -> DequeuedList {
+        let mut waiters = DequeuedList::new();
+        while let Some(waiter) = self.pop() {
+            waiters.push(waiter);
         }
-        parties
+        waiters
     }
 }
 
-impl Drop for Line {
+impl Drop for LockedQueue {
     fn drop(&mut self) {
-        if !self.queue.is_empty() {
-            self.table.insert(self.key, std::mem::take(&mut self.queue));
+        if !self.waiters.is_empty() {
+            self.table.insert(self.key, std::mem::take(&mut self.waiters));
         }
     }
 }
 
-/// What a wait ends with if it was not the deadline.
+/// The outcome of a wait that its deadline did not end.
 const DONE: Outcome = Outcome(Outcome::FIRST);
 
-/// The calling party, that has entered a line and is about to sleep.
+/// The caller as a waiter that has entered a queue and is about to sleep.
 #[must_use]
-pub(crate) struct Entered {
+pub(crate) struct Enqueued {
     me: Waiter,
     address: usize,
     not_send: PhantomData<*mut ()>,
 }
 
-impl Entered {
-    pub(crate) fn sleep(self) -> Told {
+impl Enqueued {
+    pub(crate) fn sleep(self) -> WakeReason {
         sleep(self.me)
     }
 
-    pub(crate) fn sleep_until(self, deadline: Instant) -> Result<Told, Late> {
+    pub(crate) fn sleep_until(self, deadline: Instant) -> Result<WakeReason, TimedOut> {
         match sleep_until(self.me, deadline) {
-            Some(told) => Ok(told),
-            None => Err(Late(self)),
+            Some(reason) => Ok(reason),
+            None => Err(TimedOut(self)),
         }
     }
 }
 
-// What is on the stack when a goroutine parks is copied with it. So these two are all but empty, and what has to be
-// done before belongs into functions that have returned by then.
+// What is on the stack when a goroutine parks is copied with it. So these two functions have almost
+// no frame, and everything else is done in functions that have returned by then.
 
 #[inline(never)]
-fn sleep(me: Waiter) -> Told {
-    // SAFETY: `me` is from our latest `begin`, and its node is in a line. Who ends the wait takes it out.
+fn sleep(me: Waiter) -> WakeReason {
+    // SAFETY: `me` is from our latest `begin`, and its node is in a queue. The caller that ends the
+    // wait takes the node out.
     unsafe {
         me.park(None);
-        Told::from_note(me.node().as_ref().note())
+        WakeReason::from_note(me.node().as_ref().note())
     }
 }
 
 #[inline(never)]
-fn sleep_until(me: Waiter, deadline: Instant) -> Option<Told> {
-    // SAFETY: as in `sleep`; after a timeout the node, which may still be in the line, is not looked at.
+fn sleep_until(me: Waiter, deadline: Instant) -> Option<WakeReason> {
+    // SAFETY: as in `sleep`; after a timeout the node, which may still be in the queue, is not
+    // read.
     unsafe {
         let outcome = me.park(Some(deadline));
-        (outcome != Outcome::TIMED_OUT).then(|| Told::from_note(me.node().as_ref().note()))
+        (outcome != Outcome::TIMED_OUT).then(|| WakeReason::from_note(me.node().as_ref().note()))
     }
 }
 
-/// A party whose deadline came first, and which may still stand in its line.
+/// A waiter that has timed out. Its node may still be in the queue.
 #[must_use]
-pub(crate) struct Late(Entered);
+pub(crate) struct TimedOut(Enqueued);
 
-impl Late {
-    /// Takes the party out. The line is then still locked.
-    pub(crate) fn leave(self) -> Line {
-        // The same key as at the entry: the party's stack is in place again, and what it waits for
-        // is borrowed still.
-        let mut line = Line::at(self.0.address);
-        // SAFETY: it was entered there, and it is the calling party's own.
-        unsafe { line.queue.remove(self.0.me.node()) };
-        line
+impl TimedOut {
+    /// Takes the waiter out of the queue, and returns the queue, locked.
+    pub(crate) fn dequeue(self) -> LockedQueue {
+        // The same key as in `enqueue`: the waiter's stack is in place again, and what it waits for
+        // is still borrowed.
+        let mut queue = LockedQueue::at(self.0.address);
+        // SAFETY: the node was enqueued there, and it is the calling waiter's own.
+        unsafe { queue.waiters.remove(self.0.me.node()) };
+        queue
     }
 }
 
 #[cfg(all(test, not(loom)))]
-impl Line {
-    /// How many stand here. Turns the queue once around, which no one can see.
+impl LockedQueue {
+    /// The number of waiters. Rotates the queue once, which has no effect that can be observed.
     pub(crate) fn len(&mut self) -> usize {
-        let Some(first) = self.queue.front() else { return 0 };
+        let Some(first) = self.waiters.front() else { return 0 };
         let mut count = 0;
         loop {
             count += 1;
-            let Some(node) = self.queue.front() else { unreachable!("it is put back") };
-            // SAFETY: it stands here, and stands here again before the line is unlocked.
+            let Some(node) = self.waiters.front() else { unreachable!("it is put back") };
+            // SAFETY: it is in the queue, and is in the queue again before that is unlocked.
             unsafe {
-                self.queue.remove(node);
-                self.queue.push(node);
+                self.waiters.remove(node);
+                self.waiters.push(node);
             }
-            if self.queue.front() == Some(first) {
+            if self.waiters.front() == Some(first) {
                 return count;
             }
         }
@@ -344,7 +370,8 @@ impl Line {
 
 type Table = HashMap<Identity, WaitQueue, BuildHasherDefault<Spread>>;
 
-/// Addresses of locks are multiples of four or more and otherwise near each other. A multiplication spreads them.
+/// Addresses of locks are multiples of four or more, and often near each other. A multiplication
+/// spreads them.
 #[derive(Default)]
 struct Spread(u64);
 
@@ -361,7 +388,7 @@ impl Hasher for Spread {
         self.0 = spread(address as u64);
     }
 
-    /// The number of a goroutine: mostly 0.
+    /// The number of a goroutine, mostly 0.
     fn write_u64(&mut self, stack_of: u64) {
         if stack_of != 0 {
             self.0 ^= spread(stack_of).rotate_left(17);
@@ -369,7 +396,7 @@ impl Hasher for Spread {
     }
 }
 
-/// The golden ratio, as far as it fits. The upper bits depend on all bits of the number.
+/// Multiplies by 2^64 divided by the golden ratio. The upper bits depend on all bits of the number.
 fn spread(number: u64) -> u64 {
     let product = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     product ^ (product >> 32)
@@ -379,7 +406,8 @@ fn spread(number: u64) -> u64 {
 fn table_of(key: Identity) -> MutexGuard<'static, Table> {
     use std::sync::PoisonError;
 
-    /// So many that workers rarely meet at one table, on any machine of today.
+    /// The number of tables. With so many, workers rarely meet at one table, on any machine of
+    /// today.
     const SHARDS: usize = 128;
 
     /// One table, on a cache line of its own.
@@ -389,9 +417,11 @@ fn table_of(key: Identity) -> MutexGuard<'static, Table> {
     static SHARDED: [Shard; SHARDS] =
         [const { Shard(Mutex::new(Table::with_hasher(BuildHasherDefault::new()))) }; SHARDS];
 
-    // The hash map places its entries by the lowest bits and tells them apart by the uppermost seven.
+    // The hash map places its entries by the lowest bits of the hash and compares the upper seven.
+    // The shard is chosen by other bits.
     let shard = (spread(key.address as u64) >> 40) as usize % SHARDS;
-    // Nothing panics while a table is locked. It may be poisoned by a party that was unwinding already.
+    // Nothing panics while a table is locked. A caller that was already unwinding may poison the
+    // lock.
     SHARDED[shard].0.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -1,6 +1,6 @@
-//! One at a time.
+//! A mutex: one holder at a time.
 
-use crate::poison::Sign;
+use crate::poison::UnwindState;
 use crate::raw::lock::RawLock;
 use narrowboat_runtime::park::checkpoint;
 use std::cell::UnsafeCell;
@@ -10,15 +10,17 @@ use std::ops::{Deref, DerefMut};
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::{LockResult, TryLockError, TryLockResult};
 
-/// A value that one goroutine or thread at a time can get at.
+/// A value that one goroutine or thread at a time can access.
 ///
-/// As [`std::sync::Mutex`], poisoning included, but a goroutine that has to wait parks. The guard may be held across
-/// calls that block. Locking a mutex that the caller holds already waits for ever.
+/// As [`std::sync::Mutex`], poisoning included, but a goroutine that has to wait parks. The guard
+/// may be held across calls that block. A caller that locks a mutex that it already holds waits for
+/// ever.
 ///
 /// # Fairness
-/// A mutex that gets free may be taken by one who just comes, before those who wait: most of the time that is best for
-/// all, because it needs no switch. A party that has waited for a millisecond is not overtaken any more, but granted
-/// the mutex when its turn comes. Turns are in the order of arrival.
+/// A newcomer may take a mutex that has just become free before the waiters get it. Most of the
+/// time that is best for all, because it needs no switch. A waiter that has waited for a
+/// millisecond is not overtaken any more, but is granted the mutex when its turn comes. Turns are
+/// in the order of arrival.
 ///
 /// # Examples
 /// ```
@@ -40,17 +42,18 @@ pub struct Mutex<T: ?Sized> {
     value: UnsafeCell<T>,
 }
 
-// SAFETY: the value goes where the mutex goes.
+// SAFETY: sending the mutex sends the value.
 unsafe impl<T: ?Sized + Send> Send for Mutex<T> {}
-// SAFETY: `raw` lets one party at a time get at the value; so it is sent from one to the next, never shared.
+// SAFETY: `raw` lets one holder at a time access the value; so the value is sent from one to the
+// next, never shared.
 unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
 
-// What a panic may have left in pieces is behind the poison.
+// Poisoning protects a value that a panic may have left half changed.
 impl<T: ?Sized> UnwindSafe for Mutex<T> {}
 impl<T: ?Sized> RefUnwindSafe for Mutex<T> {}
 
 impl<T> Mutex<T> {
-    /// A mutex that nobody holds.
+    /// A mutex that is not locked.
     ///
     /// # Examples
     /// ```
@@ -81,10 +84,10 @@ impl<T> Mutex<T> {
 }
 
 impl<T: ?Sized> Mutex<T> {
-    /// Waits until nobody holds the mutex, and holds it.
+    /// Waits until the mutex is not locked, and locks it.
     ///
     /// # Errors
-    /// If the mutex is poisoned: somebody panicked while holding it. The error has the guard.
+    /// If the mutex is poisoned: a holder has panicked. The error has the guard.
     ///
     /// # Examples
     /// ```
@@ -100,10 +103,10 @@ impl<T: ?Sized> Mutex<T> {
         self.raw.poison.result(unsafe { MutexGuard::new(self) })
     }
 
-    /// Holds the mutex, if nobody does.
+    /// Locks the mutex, if it is not locked.
     ///
     /// # Errors
-    /// `WouldBlock` if somebody holds it; `Poisoned`, with the guard, if somebody panicked while holding it.
+    /// `WouldBlock` if the mutex is locked; `Poisoned`, with the guard, if a holder has panicked.
     ///
     /// # Examples
     /// ```
@@ -117,14 +120,14 @@ impl<T: ?Sized> Mutex<T> {
         self.try_lock_now()
     }
 
-    /// Without giving way.
+    /// Without a checkpoint: does not give way.
     #[inline]
     fn try_lock_now(&self) -> TryLockResult<MutexGuard<'_, T>> {
         // SAFETY: locked.
         self.raw.poison.try_result(self.raw.try_lock().then(|| unsafe { MutexGuard::new(self) }))
     }
 
-    /// Whether somebody has panicked while holding the mutex. If others can get at it, the answer may be out of date.
+    /// Whether a holder has panicked. If the mutex is shared, the answer may be out of date.
     ///
     /// # Examples
     /// ```
@@ -146,7 +149,7 @@ impl<T: ?Sized> Mutex<T> {
         self.raw.poison.is_set()
     }
 
-    /// Makes the mutex as if nobody had panicked. Whoever calls this has seen to it that the value is sound.
+    /// Makes the mutex not poisoned. The caller has made sure that the value is sound.
     ///
     /// # Examples
     /// ```
@@ -169,7 +172,7 @@ impl<T: ?Sized> Mutex<T> {
         self.raw.poison.clear();
     }
 
-    /// The value, which nobody else can be at.
+    /// The value. The exclusive borrow makes locking unnecessary.
     ///
     /// # Errors
     /// If the mutex is poisoned; the error has the reference.
@@ -209,19 +212,19 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
     }
 }
 
-/// A mutex, held. Dropping it lets the next have it.
+/// A locked mutex. Dropping the guard unlocks it.
 ///
 /// Made by [`Mutex::lock`] and [`Mutex::try_lock`].
 #[must_use = "a guard that is dropped at once holds nothing"]
 #[clippy::has_significant_drop]
 pub struct MutexGuard<'a, T: ?Sized + 'a> {
     mutex: &'a Mutex<T>,
-    sign: Sign,
-    /// Who locks it unlocks it.
+    unwind: UnwindState,
+    /// The goroutine or thread that locks the mutex unlocks it.
     not_send: PhantomData<*const ()>,
 }
 
-// SAFETY: a shared guard is a shared value.
+// SAFETY: sharing the guard shares the value.
 unsafe impl<T: ?Sized + Sync> Sync for MutexGuard<'_, T> {}
 
 impl<'a, T: ?Sized> MutexGuard<'a, T> {
@@ -229,11 +232,11 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
     /// The caller has just locked the mutex.
     #[inline]
     unsafe fn new(mutex: &'a Mutex<T>) -> MutexGuard<'a, T> {
-        mutex.raw.sign();
-        MutexGuard { mutex, sign: mutex.raw.poison.enter(), not_send: PhantomData }
+        mutex.raw.record_holder();
+        MutexGuard { mutex, unwind: mutex.raw.poison.guard_created(), not_send: PhantomData }
     }
 
-    /// What a condition variable needs: the lock, to release and take again.
+    /// The lock, which a condition variable releases and takes again.
     pub(crate) fn raw(&self) -> &'a RawLock {
         &self.mutex.raw
     }
@@ -249,7 +252,8 @@ impl<T: ?Sized> Deref for MutexGuard<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: the guard holds the mutex, and lends the value out as it is borrowed itself.
+        // SAFETY: the guard holds the mutex, and lends the value for as long as it is borrowed
+        // itself.
         unsafe { &*self.mutex.value.get() }
     }
 }
@@ -265,7 +269,7 @@ impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
 impl<T: ?Sized> Drop for MutexGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.mutex.raw.poison.leave(&self.sign);
+        self.mutex.raw.poison.guard_dropped(&self.unwind);
         self.mutex.raw.unlock();
     }
 }

@@ -1,13 +1,13 @@
-//! Done once.
+//! Once: run a closure once.
 
 use crate::raw::once::{RawOnce, Run};
 use narrowboat_runtime::park::checkpoint;
 use std::fmt;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 
-/// Something that is to be done once, by whoever comes first.
+/// A cell for an action that runs once; the first caller runs it.
 ///
-/// As [`std::sync::Once`], but a goroutine that comes while another party is at it parks.
+/// As [`std::sync::Once`], but a goroutine that has to wait for another caller's run parks.
 ///
 /// # Examples
 /// ```
@@ -26,17 +26,17 @@ pub struct Once {
     raw: RawOnce,
 }
 
-// Nothing of a failed call can be seen but that it failed.
+// Of a failed call nothing is visible but that it failed.
 impl UnwindSafe for Once {}
 impl RefUnwindSafe for Once {}
 
-/// What a closure of [`Once::call_once_force`] is told.
+/// What a closure of [`Once::call_once_force`] learns about earlier runs.
 pub struct OnceState {
     poisoned: bool,
 }
 
 impl OnceState {
-    /// Whether it has been tried before, and the closure panicked.
+    /// Whether the action was run before, and the closure panicked.
     ///
     /// # Examples
     /// ```
@@ -56,7 +56,7 @@ impl fmt::Debug for OnceState {
 }
 
 impl Once {
-    /// Something that has not been done.
+    /// A `Once` that has not run.
     ///
     /// # Examples
     /// See the [example of the type](Once).
@@ -67,8 +67,8 @@ impl Once {
         Once { raw: RawOnce::new() }
     }
 
-    /// Calls `f` if this is the first call. In any case, when this returns, a closure has been called to its end, and
-    /// what it did can be seen.
+    /// Calls `f` if this is the first call. When this returns, a closure has been called and has
+    /// returned, and its effects are visible.
     ///
     /// If `f` calls this again on the same `Once`, it waits for itself, for ever.
     ///
@@ -92,8 +92,8 @@ impl Once {
         }
     }
 
-    /// As [`call_once`](Once::call_once), but a closure that panicked does not count: `f` is called then, too, and
-    /// told so.
+    /// As [`call_once`](Once::call_once), but ignores a closure that panicked: `f` is called then,
+    /// too, and its [`OnceState`] says so.
     ///
     /// # Panics
     /// If `f` panics.
@@ -117,7 +117,7 @@ impl Once {
         }
     }
 
-    /// The right to run, if it is not complete; whoever failed before does not matter.
+    /// The right to run, if no run has succeeded. Runs that panicked are ignored.
     #[inline]
     #[track_caller]
     pub(crate) fn run_ignoring_poison(&self) -> Option<Run<'_>> {
@@ -125,7 +125,7 @@ impl Once {
         if self.raw.is_completed() { None } else { self.raw.begin(true, Location::caller()) }
     }
 
-    /// Whether a call has come to its end. If so, what it did can be seen.
+    /// Whether a closure has returned. If so, its effects are visible.
     ///
     /// # Examples
     /// ```
@@ -140,13 +140,13 @@ impl Once {
         self.is_completed_now()
     }
 
-    /// Without giving way.
+    /// Without a checkpoint: does not give way.
     #[inline]
     pub(crate) fn is_completed_now(&self) -> bool {
         self.raw.is_completed()
     }
 
-    /// Waits until somebody has called a closure to its end.
+    /// Waits until a closure has returned.
     ///
     /// # Panics
     /// If a closure panicked.
@@ -168,7 +168,7 @@ impl Once {
         }
     }
 
-    /// As [`wait`](Once::wait), but waits on if a closure panicked, until one does not.
+    /// As [`wait`](Once::wait), but ignores a closure that panics, and waits until one returns.
     ///
     /// # Examples
     /// ```

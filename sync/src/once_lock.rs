@@ -1,10 +1,10 @@
-//! Set once.
+//! A lock for a value that is set once.
 
-// The state word of the `Once` under a lock is at the same time the tag of an enum that has the
-// value in one of its variants. So the compiler's own drop glue drops the value, if there is one,
-// and the lock needs no `Drop` of its own. With one, values that borrow would have to outlive the
-// lock, which they need not in std's (whose destructor makes a promise that only std can make). An
-// `Option` beside the word would do the same, for up to a word more of each lock.
+// The state word of the `Once` in a lock is also the tag of an enum that has the value in one of
+// its variants. So the compiler's own drop glue drops the value, if there is one, and the lock
+// needs no `Drop` of its own. With one, values that borrow would have to outlive the lock. In std's
+// they need not, because std's destructor makes a promise that only std can make. An `Option`
+// beside the word would do the same, but would make each lock up to a word larger.
 
 use crate::once::Once;
 use crate::raw::once::{COMPLETE, INCOMPLETE, POISONED, QUEUED, RUNNING};
@@ -14,11 +14,11 @@ use std::fmt;
 use std::mem::replace;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
-/// A value that is set once, by whoever comes first, and from then on can be read by all.
+/// A value that the first caller sets, once, and that all can read from then on.
 ///
-/// As [`std::sync::OnceLock`], but a goroutine that comes while another party makes the value
-/// parks. Like that, it accepts values that borrow from what is dropped before the lock, unless
-/// dropping them looks at it.
+/// As [`std::sync::OnceLock`], but a goroutine that has to wait for another caller to make the
+/// value parks. As std's, it accepts values that borrow from something that is dropped before the
+/// lock, unless dropping the value accesses that.
 ///
 /// # Examples
 /// ```
@@ -37,8 +37,8 @@ pub struct OnceLock<T> {
     state: UnsafeCell<State<T>>,
 }
 
-/// All states of a [`Once`], by its word. By its representation this is a union of structs which
-/// all begin with the tag; that of the variant with the value is [`Full`].
+/// The states of a [`Once`], by its word. This representation is a union of structs that all begin
+/// with the tag; that of the variant with the value is [`CompleteLayout`].
 #[repr(u32)]
 #[allow(dead_code, reason = "most tags are written as states of the `Once`")]
 enum State<T> {
@@ -52,24 +52,25 @@ enum State<T> {
 }
 
 #[repr(C)]
-struct Full<T> {
+struct CompleteLayout<T> {
     tag: u32,
     value: T,
 }
 
-// The word costs what it costs beside the value.
+// The lock is as large as the value and the word, with padding.
 const _: () = assert!(size_of::<OnceLock<u64>>() == 16 && size_of::<OnceLock<u32>>() == 8);
 
-// SAFETY: the value goes where the lock goes.
+// SAFETY: sending the lock sends the value.
 unsafe impl<T: Send> Send for OnceLock<T> {}
-// SAFETY: all share the value (`Sync`), and one may set it that another takes out or drops (`Send`).
+// SAFETY: all share the value (`Sync`), and one thread may set a value that another takes out or
+// drops (`Send`).
 unsafe impl<T: Sync + Send> Sync for OnceLock<T> {}
 
 impl<T: RefUnwindSafe + UnwindSafe> RefUnwindSafe for OnceLock<T> {}
 impl<T: UnwindSafe> UnwindSafe for OnceLock<T> {}
 
 impl<T> OnceLock<T> {
-    /// Without a value.
+    /// A lock without a value.
     ///
     /// # Examples
     /// See the [example of the type](OnceLock).
@@ -81,16 +82,16 @@ impl<T> OnceLock<T> {
 
     #[inline]
     fn once(&self) -> &Once {
-        // SAFETY: the tag comes first. A `Once` is one atomic word, whose values are those of the
+        // SAFETY: the tag comes first. A `Once` is one atomic word, and its values are those of the
         // tags. Nothing refers to the enum as a whole while the lock is shared.
         unsafe { &*self.state.get().cast::<Once>() }
     }
 
-    /// Where the value is, or will be.
+    /// The address of the value, whether or not there is one.
     #[inline]
-    fn place(&self) -> *mut T {
+    fn value_ptr(&self) -> *mut T {
         // SAFETY: within the enum, by its representation; only the address is taken.
-        unsafe { &raw mut (*self.state.get().cast::<Full<T>>()).value }
+        unsafe { &raw mut (*self.state.get().cast::<CompleteLayout<T>>()).value }
     }
 
     /// The value, if there is one. Never waits.
@@ -108,14 +109,14 @@ impl<T> OnceLock<T> {
         self.get_now()
     }
 
-    /// Without giving way.
+    /// Without a checkpoint: does not give way.
     #[inline]
     fn get_now(&self) -> Option<&T> {
         // SAFETY: complete.
         self.once().is_completed_now().then(|| unsafe { self.value() })
     }
 
-    /// The value, if there is one, which nobody else can be at.
+    /// The value, if there is one. The exclusive borrow makes locking unnecessary.
     ///
     /// # Examples
     /// ```
@@ -131,7 +132,7 @@ impl<T> OnceLock<T> {
         }
     }
 
-    /// The value, once somebody has set it.
+    /// Waits until the value is set, and returns it.
     ///
     /// # Examples
     /// ```
@@ -150,10 +151,10 @@ impl<T> OnceLock<T> {
         unsafe { self.value() }
     }
 
-    /// Sets the value. May wait, if somebody is making one.
+    /// Sets the value. Waits if another caller is making one.
     ///
     /// # Errors
-    /// `value`, if there is one already.
+    /// `value`, if there already is one.
     ///
     /// # Examples
     /// ```
@@ -172,12 +173,13 @@ impl<T> OnceLock<T> {
         }
     }
 
-    /// The value; `f` makes it if there is none. Of those who come at the same time one makes it, and the others wait.
+    /// The value. If there is none, `f` makes it. Of several callers at the same time one makes it,
+    /// and the others wait.
     ///
-    /// If `f` uses the same lock in its turn, it waits for itself, for ever.
+    /// If `f` uses the same lock, it waits for itself, for ever.
     ///
     /// # Panics
-    /// If `f` panics. There is no value then, and the next to come makes it.
+    /// If `f` panics. There is no value then, and the next caller makes it.
     ///
     /// # Examples
     /// ```
@@ -192,7 +194,7 @@ impl<T> OnceLock<T> {
         F: FnOnce() -> T,
     {
         self.initialize(f);
-        // SAFETY: complete, or we had panicked.
+        // SAFETY: complete; otherwise `initialize` would have panicked.
         unsafe { self.value() }
     }
 
@@ -201,8 +203,9 @@ impl<T> OnceLock<T> {
     fn initialize(&self, make: impl FnOnce() -> T) {
         if let Some(run) = self.once().run_ignoring_poison() {
             let value = make();
-            // SAFETY: one party runs at a time, and nothing else looks at the value before it is done.
-            unsafe { self.place().write(value) };
+            // SAFETY: one caller runs at a time, and nothing else accesses the value before the run
+            // is done.
+            unsafe { self.value_ptr().write(value) };
             run.done();
         }
     }
@@ -219,7 +222,7 @@ impl<T> OnceLock<T> {
         self.take()
     }
 
-    /// Takes the value out, if there is one, and leaves the lock without.
+    /// Takes the value out, if there is one. The lock has none after that.
     ///
     /// # Examples
     /// ```
@@ -239,8 +242,9 @@ impl<T> OnceLock<T> {
     /// The `Once` is complete.
     #[inline]
     unsafe fn value(&self) -> &T {
-        // SAFETY: by contract there is a value, and nobody changes it any more through a shared reference.
-        unsafe { &*self.place() }
+        // SAFETY: by contract there is a value, and it does not change any more through a shared
+        // reference.
+        unsafe { &*self.value_ptr() }
     }
 }
 

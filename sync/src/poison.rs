@@ -1,18 +1,19 @@
-//! Whether a value was left behind by a panic, which is to say: perhaps in pieces.
+//! Poisoning: whether a panic may have left a value half changed.
 //!
-//! As in std, a guard that goes while a panic unwinds poisons its lock, unless it was made during that unwinding (by a
-//! destructor, which may well put things in order). What counts is the panic of the goroutine itself.
+//! As in std, a guard that is dropped while a panic unwinds poisons its lock, unless the guard was
+//! made during that unwinding (by a destructor, which may well restore order). Only a panic of the
+//! goroutine itself counts.
 
 use narrowboat_runtime::panicking;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
 
-/// The flag in a lock. Relaxed: it is read and written by holders of the lock, which orders it; who looks at it from
-/// outside gets an answer that may be out of date at once.
+/// The flag in a lock. Relaxed: holders of the lock read and write it, and the lock orders that. A
+/// reader that does not hold the lock gets an answer that may be out of date at once.
 pub(crate) struct Flag(AtomicBool);
 
-/// What a guard keeps.
-pub(crate) struct Sign {
+/// What a guard keeps: whether its goroutine was already panicking when the guard was made.
+pub(crate) struct UnwindState {
     panicking: bool,
 }
 
@@ -30,16 +31,16 @@ impl Flag {
         self.0.store(false, Ordering::Relaxed);
     }
 
-    /// A guard is made.
+    /// Call it when a guard is made.
     #[inline]
-    pub(crate) fn enter(&self) -> Sign {
-        Sign { panicking: panicking() }
+    pub(crate) fn guard_created(&self) -> UnwindState {
+        UnwindState { panicking: panicking() }
     }
 
-    /// It goes.
+    /// Call it when a guard is dropped.
     #[inline]
-    pub(crate) fn leave(&self, sign: &Sign) {
-        if !sign.panicking && panicking() {
+    pub(crate) fn guard_dropped(&self, unwind: &UnwindState) {
+        if !unwind.panicking && panicking() {
             self.0.store(true, Ordering::Relaxed);
         }
     }
@@ -50,7 +51,7 @@ impl Flag {
         if self.is_set() { Err(PoisonError::new(value)) } else { Ok(value) }
     }
 
-    /// The same for something that was tried: `None` would have had to wait.
+    /// The same for an attempt: `None` means that it would have had to wait.
     #[inline]
     pub(crate) fn try_result<V>(&self, value: Option<V>) -> TryLockResult<V> {
         Ok(self.result(value.ok_or(TryLockError::WouldBlock)?)?)

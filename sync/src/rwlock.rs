@@ -1,6 +1,6 @@
-//! One who writes, or many who read.
+//! A read-write lock: one writer, or many readers.
 
-use crate::poison::Sign;
+use crate::poison::UnwindState;
 use crate::raw::lock::RawLock;
 use narrowboat_runtime::park::checkpoint;
 use std::cell::UnsafeCell;
@@ -14,17 +14,20 @@ use std::sync::{LockResult, TryLockError, TryLockResult};
 
 /// A value that many may read at the same time, or one may write.
 ///
-/// As [`std::sync::RwLock`], poisoning included (by those who write), but a goroutine that has to wait parks. The
-/// guards may be held across calls that block.
+/// As [`std::sync::RwLock`], poisoning included (by writers), but a goroutine that has to wait
+/// parks. The guards may be held across calls that block.
 ///
 /// # Fairness
-/// Neither side starves the other. Who waits stands in one line, in the order of arrival, and nobody joins the readers
-/// that are in while somebody waits. When the lock gets free the first of the line is woken, and if that is a reader, all
-/// behind it up to the first writer. Others that come just then may take the lock before they are there, which saves
-/// switches; but a party that has waited for a millisecond is granted it when its turn comes.
+/// Neither readers nor writers starve. All waiters are in one queue, in the order of arrival. A
+/// reader that arrives while there are waiters does not join the readers that have the lock. When
+/// the lock becomes free, the first waiter is woken, and if that is a reader, all readers behind it
+/// up to the first writer. A newcomer may take the lock before a woken waiter runs, which saves
+/// switches; but a waiter that has waited for a millisecond is granted the lock when its turn
+/// comes.
 ///
-/// So a party that reads already, and reads once more, may wait for ever: a writer may have come in between, which
-/// waits for the first and is waited for by the second. As with std's, read once.
+/// So a reader that reads once more, while it still holds a read guard, may wait for ever. A writer
+/// may have arrived in between: it waits for the first read guard, and the second read waits for
+/// the writer. As with std's, do not nest reads.
 ///
 /// # Examples
 /// ```
@@ -33,7 +36,7 @@ use std::sync::{LockResult, TryLockError, TryLockResult};
 /// let lock = RwLock::new(5);
 /// {
 ///     let one = lock.read().unwrap();
-///     let another = lock.read().unwrap(); // nobody waits to write
+///     let another = lock.read().unwrap(); // no writer waits
 ///     assert_eq!(*one + *another, 10);
 /// }
 /// *lock.write().unwrap() += 1;
@@ -44,18 +47,18 @@ pub struct RwLock<T: ?Sized> {
     value: UnsafeCell<T>,
 }
 
-// SAFETY: the value goes where the lock goes.
+// SAFETY: sending the lock sends the value.
 unsafe impl<T: ?Sized + Send> Send for RwLock<T> {}
-// SAFETY: `raw` lets one party get at the value, which is sent from one to the next, or several that only read, which
-// share it.
+// SAFETY: `raw` lets one writer access the value, which is sent from one to the next, or several
+// readers, which share it.
 unsafe impl<T: ?Sized + Send + Sync> Sync for RwLock<T> {}
 
-// What a panic may have left in pieces is behind the poison.
+// Poisoning protects a value that a panic may have left half changed.
 impl<T: ?Sized> UnwindSafe for RwLock<T> {}
 impl<T: ?Sized> RefUnwindSafe for RwLock<T> {}
 
 impl<T> RwLock<T> {
-    /// A lock that nobody holds.
+    /// A lock that has no reader and no writer.
     ///
     /// # Examples
     /// ```
@@ -86,10 +89,10 @@ impl<T> RwLock<T> {
 }
 
 impl<T: ?Sized> RwLock<T> {
-    /// Waits until nobody writes, and nobody who is to go first waits, and reads.
+    /// Waits until there is no writer, and no waiter that goes first, and locks for reading.
     ///
     /// # Errors
-    /// If the lock is poisoned: somebody panicked while writing. The error has the guard.
+    /// If the lock is poisoned: a writer has panicked. The error has the guard.
     ///
     /// # Panics
     /// If there are half a billion readers already.
@@ -106,15 +109,15 @@ impl<T: ?Sized> RwLock<T> {
     #[track_caller]
     pub fn read(&self) -> LockResult<RwLockReadGuard<'_, T>> {
         self.raw.lock_shared(Location::caller());
-        // SAFETY: the caller is one of those who share the lock.
+        // SAFETY: the caller is a sharer of the lock.
         self.raw.poison.result(unsafe { RwLockReadGuard::new(self) })
     }
 
-    /// Reads, if that is possible without waiting.
+    /// Locks for reading, if that is possible without waiting.
     ///
     /// # Errors
-    /// `WouldBlock` if somebody writes, or waits for those who read; `Poisoned`, with the guard, if somebody panicked while
-    /// writing.
+    /// `WouldBlock` if there is a writer, or a waiter while there are readers; `Poisoned`, with the
+    /// guard, if a writer has panicked.
     ///
     /// # Panics
     /// If there are half a billion readers already.
@@ -131,17 +134,17 @@ impl<T: ?Sized> RwLock<T> {
         self.try_read_now()
     }
 
-    /// Without giving way.
+    /// Without a checkpoint: does not give way.
     #[inline]
     fn try_read_now(&self) -> TryLockResult<RwLockReadGuard<'_, T>> {
         // SAFETY: as in `read`.
         self.raw.poison.try_result(self.raw.try_lock_shared().then(|| unsafe { RwLockReadGuard::new(self) }))
     }
 
-    /// Waits until nobody reads or writes, and writes.
+    /// Waits until there is no reader and no writer, and locks for writing.
     ///
     /// # Errors
-    /// If the lock is poisoned: somebody panicked while writing. The error has the guard.
+    /// If the lock is poisoned: a writer has panicked. The error has the guard.
     ///
     /// # Examples
     /// ```
@@ -157,10 +160,11 @@ impl<T: ?Sized> RwLock<T> {
         self.raw.poison.result(unsafe { RwLockWriteGuard::new(self) })
     }
 
-    /// Writes, if nobody reads or writes.
+    /// Locks for writing, if there is no reader and no writer.
     ///
     /// # Errors
-    /// `WouldBlock` if somebody reads or writes; `Poisoned`, with the guard, if somebody panicked while writing.
+    /// `WouldBlock` if there is a reader or a writer; `Poisoned`, with the guard, if a writer has
+    /// panicked.
     ///
     /// # Examples
     /// ```
@@ -176,7 +180,7 @@ impl<T: ?Sized> RwLock<T> {
         self.raw.poison.try_result(self.raw.try_lock().then(|| unsafe { RwLockWriteGuard::new(self) }))
     }
 
-    /// Whether somebody has panicked while writing. If others can get at the lock, the answer may be out of date.
+    /// Whether a writer has panicked. If the lock is shared, the answer may be out of date.
     ///
     /// # Examples
     /// ```
@@ -193,7 +197,7 @@ impl<T: ?Sized> RwLock<T> {
         self.raw.poison.is_set()
     }
 
-    /// Makes the lock as if nobody had panicked. Whoever calls this has seen to it that the value is sound.
+    /// Makes the lock not poisoned. The caller has made sure that the value is sound.
     ///
     /// # Examples
     /// ```
@@ -211,7 +215,7 @@ impl<T: ?Sized> RwLock<T> {
         self.raw.poison.clear();
     }
 
-    /// The value, which nobody else can be at.
+    /// The value. The exclusive borrow makes locking unnecessary.
     ///
     /// # Errors
     /// If the lock is poisoned; the error has the reference.
@@ -251,27 +255,27 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLock<T> {
     }
 }
 
-/// A lock, held by one of those who read.
+/// A lock that is locked for reading. Dropping the guard unlocks it.
 ///
 /// Made by [`RwLock::read`], [`RwLock::try_read`] and [`RwLockWriteGuard::downgrade`].
 #[must_use = "a guard that is dropped at once holds nothing"]
 #[clippy::has_significant_drop]
 pub struct RwLockReadGuard<'a, T: ?Sized + 'a> {
     raw: &'a RawLock,
-    /// A pointer, because a reference would claim to be good until the end of `drop`, in which a writer may get in. Not
-    /// `Send`, because who locks it unlocks it.
+    /// A pointer, because a reference would claim to be valid until the end of `drop`, during which
+    /// a writer may get the lock. Not `Send`: the goroutine or thread that locks unlocks.
     value: NonNull<T>,
 }
 
-// SAFETY: a shared guard is a shared value.
+// SAFETY: sharing the guard shares the value.
 unsafe impl<T: ?Sized + Sync> Sync for RwLockReadGuard<'_, T> {}
 
 impl<'a, T: ?Sized> RwLockReadGuard<'a, T> {
     /// # Safety
-    /// The caller has just become one of those who share the lock.
+    /// The caller has just become a sharer of the lock.
     #[inline]
     unsafe fn new(lock: &'a RwLock<T>) -> RwLockReadGuard<'a, T> {
-        // SAFETY: a reference's address is not null.
+        // SAFETY: the address of a reference is not null.
         RwLockReadGuard { raw: &lock.raw, value: unsafe { NonNull::new_unchecked(lock.value.get()) } }
     }
 }
@@ -281,7 +285,7 @@ impl<T: ?Sized> Deref for RwLockReadGuard<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: the guard shares the lock, so nobody writes.
+        // SAFETY: the guard shares the lock, so there is no writer.
         unsafe { self.value.as_ref() }
     }
 }
@@ -305,31 +309,32 @@ impl<T: ?Sized + fmt::Display> fmt::Display for RwLockReadGuard<'_, T> {
     }
 }
 
-/// A lock, held by the one who writes.
+/// A lock that is locked for writing. Dropping the guard unlocks it.
 ///
 /// Made by [`RwLock::write`] and [`RwLock::try_write`].
 #[must_use = "a guard that is dropped at once holds nothing"]
 #[clippy::has_significant_drop]
 pub struct RwLockWriteGuard<'a, T: ?Sized + 'a> {
     lock: &'a RwLock<T>,
-    sign: Sign,
-    /// Who locks it unlocks it.
+    unwind: UnwindState,
+    /// The goroutine or thread that locks unlocks.
     not_send: PhantomData<*const ()>,
 }
 
-// SAFETY: a shared guard is a shared value.
+// SAFETY: sharing the guard shares the value.
 unsafe impl<T: ?Sized + Sync> Sync for RwLockWriteGuard<'_, T> {}
 
 impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
     /// # Safety
-    /// The caller has just taken the lock for itself.
+    /// The caller has just taken the lock exclusively.
     #[inline]
     unsafe fn new(lock: &'a RwLock<T>) -> RwLockWriteGuard<'a, T> {
-        lock.raw.sign();
-        RwLockWriteGuard { lock, sign: lock.raw.poison.enter(), not_send: PhantomData }
+        lock.raw.record_holder();
+        RwLockWriteGuard { lock, unwind: lock.raw.poison.guard_created(), not_send: PhantomData }
     }
 
-    /// Goes on reading, without letting another writer in between. Readers that are first in the line come in, too.
+    /// Turns the writer into a reader, without letting another writer in between. Readers at the
+    /// front of the queue come in, too.
     ///
     /// # Examples
     /// ```
@@ -345,10 +350,10 @@ impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
     pub fn downgrade(s: RwLockWriteGuard<'a, T>) -> RwLockReadGuard<'a, T> {
         checkpoint();
         let lock = s.lock;
-        lock.raw.poison.leave(&s.sign);
+        lock.raw.poison.guard_dropped(&s.unwind);
         mem::forget(s);
         lock.raw.downgrade();
-        // SAFETY: the caller now shares the lock.
+        // SAFETY: the caller is now a sharer of the lock.
         unsafe { RwLockReadGuard::new(lock) }
     }
 }
@@ -358,7 +363,8 @@ impl<T: ?Sized> Deref for RwLockWriteGuard<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: the guard holds the lock alone, and lends the value out as it is borrowed itself.
+        // SAFETY: the guard holds the lock exclusively, and lends the value for as long as it is
+        // borrowed itself.
         unsafe { &*self.lock.value.get() }
     }
 }
@@ -374,7 +380,7 @@ impl<T: ?Sized> DerefMut for RwLockWriteGuard<'_, T> {
 impl<T: ?Sized> Drop for RwLockWriteGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.lock.raw.poison.leave(&self.sign);
+        self.lock.raw.poison.guard_dropped(&self.unwind);
         self.lock.raw.unlock();
     }
 }

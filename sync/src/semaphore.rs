@@ -1,4 +1,4 @@
-//! No more than so many at a time.
+//! A semaphore: a limited number of permits.
 
 use crate::raw::semaphore::RawSemaphore;
 use narrowboat_runtime::park::checkpoint;
@@ -9,13 +9,13 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A number of permits, of which parties take some and give them back.
+/// A number of permits that goroutines and threads acquire and give back.
 ///
-/// As the weighted semaphore of Go's `x/sync`. Names are those of tokio's.
+/// As the weighted semaphore of Go's `x/sync`. The names are tokio's.
 ///
 /// # Fairness
-/// First come, first served. A party that asks for many permits is not passed by others that ask for few, not even if
-/// there are enough for those.
+/// First come, first served. A request for many permits is not overtaken by a request for few, even
+/// if there are enough permits for the small one.
 ///
 /// # Examples
 /// ```
@@ -39,7 +39,7 @@ pub struct Semaphore {
     raw: RawSemaphore,
 }
 
-/// Permits of a semaphore, borrowed. Dropping them gives them back.
+/// Permits that borrow their semaphore. Dropping them gives them back.
 #[must_use = "permits that are dropped at once permit nothing"]
 #[clippy::has_significant_drop]
 #[derive(Debug)]
@@ -48,7 +48,8 @@ pub struct SemaphorePermit<'a> {
     permits: usize,
 }
 
-/// Permits that keep their semaphore alive, and so may go to another goroutine. Dropping them gives them back.
+/// Permits that keep their semaphore alive, and so may go to another goroutine. Dropping them gives
+/// them back.
 #[must_use = "permits that are dropped at once permit nothing"]
 #[clippy::has_significant_drop]
 #[derive(Debug)]
@@ -57,22 +58,22 @@ pub struct OwnedSemaphorePermit {
     permits: usize,
 }
 
-/// There are not enough permits now, or others wait for some.
+/// There are not enough free permits now, or there are waiters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TryAcquireError(());
 
-/// The time was up before there were enough permits.
+/// The time was up before there were enough free permits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AcquireTimeoutError(());
 
 impl Semaphore {
-    /// More permits no semaphore can have.
+    /// The largest number of permits that a semaphore can have.
     pub const MAX_PERMITS: usize = RawSemaphore::MAX_PERMITS;
 
     /// A semaphore with `permits` permits.
     ///
     /// # Panics
-    /// If they are more than [`MAX_PERMITS`](Semaphore::MAX_PERMITS).
+    /// If `permits` is more than [`MAX_PERMITS`](Semaphore::MAX_PERMITS).
     ///
     /// # Examples
     /// ```
@@ -101,10 +102,10 @@ impl Semaphore {
         self.raw.available()
     }
 
-    /// Adds `n` permits, for good.
+    /// Adds `n` permits permanently.
     ///
     /// # Panics
-    /// If they would be more than [`MAX_PERMITS`](Semaphore::MAX_PERMITS).
+    /// If there would be more than [`MAX_PERMITS`](Semaphore::MAX_PERMITS).
     ///
     /// # Examples
     /// ```
@@ -125,7 +126,7 @@ impl Semaphore {
         OwnedSemaphorePermit { semaphore: self, permits }
     }
 
-    /// Takes a permit, waiting until there is one.
+    /// Waits until there is a free permit, and takes it.
     ///
     /// # Examples
     /// ```
@@ -140,7 +141,8 @@ impl Semaphore {
         self.acquire_many(1)
     }
 
-    /// Takes `n` permits, all at once, waiting until there are so many. If there never are, it waits for ever.
+    /// Waits until there are `n` free permits, and takes them all at once. If there never are so
+    /// many, it waits for ever.
     ///
     /// # Examples
     /// ```
@@ -154,10 +156,10 @@ impl Semaphore {
         self.permit(n)
     }
 
-    /// Takes a permit, if there is one and nobody waits.
+    /// Takes a permit, if there is a free one and no waiter.
     ///
     /// # Errors
-    /// If there is none, or somebody waits.
+    /// If there is no free permit, or there is a waiter.
     ///
     /// # Examples
     /// See [`Semaphore::acquire`].
@@ -165,10 +167,10 @@ impl Semaphore {
         self.try_acquire_many(1)
     }
 
-    /// Takes `n` permits, if there are so many and nobody waits.
+    /// Takes `n` permits, if there are so many free ones and no waiter.
     ///
     /// # Errors
-    /// If there are fewer, or somebody waits.
+    /// If there are fewer, or there is a waiter.
     ///
     /// # Examples
     /// ```
@@ -180,7 +182,7 @@ impl Semaphore {
         if self.raw.try_acquire(n) { Ok(self.permit(n)) } else { Err(TryAcquireError(())) }
     }
 
-    /// Takes a permit, waiting for no longer than `timeout`.
+    /// Takes a permit, and waits for it for no longer than `timeout`.
     ///
     /// # Errors
     /// If the time is up first.
@@ -197,10 +199,10 @@ impl Semaphore {
         self.acquire_many_timeout(1, timeout)
     }
 
-    /// Takes a permit, waiting until `deadline` at most.
+    /// Takes a permit, and waits for it until `deadline` at most.
     ///
     /// # Errors
-    /// If the deadline comes first.
+    /// If the deadline passes first.
     ///
     /// # Examples
     /// ```
@@ -214,7 +216,7 @@ impl Semaphore {
         self.acquire_many_deadline(1, deadline)
     }
 
-    /// Takes `n` permits, all at once, waiting for no longer than `timeout`.
+    /// Takes `n` permits, all at once, and waits for them for no longer than `timeout`.
     ///
     /// # Errors
     /// If the time is up first.
@@ -234,15 +236,15 @@ impl Semaphore {
     ) -> Result<SemaphorePermit<'_>, AcquireTimeoutError> {
         match Instant::now().checked_add(timeout) {
             Some(deadline) => self.acquire_many_deadline(n, deadline),
-            // Past the range of the clock is never.
+            // A deadline past the range of the clock never passes.
             None => Ok(self.acquire_many(n)),
         }
     }
 
-    /// Takes `n` permits, all at once, waiting until `deadline` at most.
+    /// Takes `n` permits, all at once, and waits for them until `deadline` at most.
     ///
     /// # Errors
-    /// If the deadline comes first.
+    /// If the deadline passes first.
     ///
     /// # Examples
     /// ```
@@ -305,7 +307,7 @@ impl Semaphore {
     /// As [`try_acquire`](Semaphore::try_acquire), with a permit that can go to another goroutine.
     ///
     /// # Errors
-    /// If there is none, or somebody waits.
+    /// If there is no free permit, or there is a waiter.
     ///
     /// # Examples
     /// ```
@@ -318,10 +320,11 @@ impl Semaphore {
         self.try_acquire_many_owned(1)
     }
 
-    /// As [`try_acquire_many`](Semaphore::try_acquire_many), with permits that can go to another goroutine.
+    /// As [`try_acquire_many`](Semaphore::try_acquire_many), with permits that can go to another
+    /// goroutine.
     ///
     /// # Errors
-    /// If there are fewer, or somebody waits.
+    /// If there are fewer, or there is a waiter.
     ///
     /// # Examples
     /// ```
@@ -339,7 +342,7 @@ impl Semaphore {
 }
 
 impl SemaphorePermit<'_> {
-    /// How many permits these are.
+    /// The number of permits.
     ///
     /// # Examples
     /// ```
@@ -351,7 +354,7 @@ impl SemaphorePermit<'_> {
         self.permits
     }
 
-    /// Never gives them back: the semaphore has so many less.
+    /// Never gives the permits back: the semaphore has fewer from now on.
     ///
     /// # Examples
     /// ```
@@ -365,7 +368,7 @@ impl SemaphorePermit<'_> {
 }
 
 impl OwnedSemaphorePermit {
-    /// How many permits these are.
+    /// The number of permits.
     ///
     /// # Examples
     /// See [`Semaphore::acquire_many_owned`].
@@ -374,7 +377,7 @@ impl OwnedSemaphorePermit {
         self.permits
     }
 
-    /// Never gives them back: the semaphore has so many less.
+    /// Never gives the permits back: the semaphore has fewer from now on.
     ///
     /// # Examples
     /// ```

@@ -1,4 +1,4 @@
-//! What the protocols stand on, exchanged for loom's where a model runs them.
+//! The primitives of the protocols: std's, or loom's in a model.
 
 #[cfg(not(loom))]
 pub(crate) use narrowboat_runtime::lock::Mutex;
@@ -14,7 +14,7 @@ pub(crate) use loom::sync::{
     atomic::{AtomicU32, AtomicUsize, Ordering},
 };
 
-/// A constructor for statics. Loom's atomics cannot be made in one.
+/// A constructor that is `const`, except under loom, where atomics have no `const` constructor.
 macro_rules! const_fn {
     ($(#[$attribute:meta])* $vis:vis fn $($rest:tt)*) => {
         #[cfg(not(loom))]
@@ -25,7 +25,7 @@ macro_rules! const_fn {
 }
 pub(crate) use const_fn;
 
-/// Microseconds since some moment, going round when they no longer fit.
+/// Microseconds since an arbitrary moment, wrapping when they no longer fit.
 #[cfg(not(loom))]
 pub(crate) fn micros() -> usize {
     use narrowboat_runtime::lock::OnceLock;
@@ -35,7 +35,8 @@ pub(crate) fn micros() -> usize {
     EPOCH.get_or_init(Instant::now).elapsed().as_micros() as usize
 }
 
-/// A model's time stands still, or goes on by a [`stride`](model_time::set_stride) with every look.
+/// The time of a model stands still, or advances by a [`stride`](model_time::set_stride) at every
+/// call.
 #[cfg(loom)]
 pub(crate) fn micros() -> usize {
     model_time::look()
@@ -45,7 +46,7 @@ pub(crate) fn micros() -> usize {
 pub(crate) mod model_time {
     use std::cell::Cell;
 
-    // Not loom's: every thread of a model is run by the thread that runs the model.
+    // std's thread-locals, not loom's: one thread runs all threads of a model.
     std::thread_local! {
         static NOW: Cell<usize> = const { Cell::new(0) };
         static STRIDE: Cell<usize> = const { Cell::new(0) };

@@ -1,19 +1,19 @@
-//! Wait until the others are done.
+//! A wait group: wait until the others are done.
 
-use crate::lot::{Cause, Entered, Line, Ticket, Told, describer};
+use crate::lot::{Cause, Enqueued, LockedQueue, Ticket, WakeReason, describer};
 use narrowboat_runtime::park::{self, Reason, checkpoint};
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Lets parties wait for each other: each has a clone, and who [waits](WaitGroup::wait) does so until all clones are
-/// gone.
+/// A group of members that wait for each other. Each member has a clone; [`wait`](WaitGroup::wait)
+/// waits until all clones are gone.
 ///
 /// As that of crossbeam-utils, but goroutines that wait park.
 ///
-/// To a Go programmer: `clone` is `Add(1)` and the drop is `Done`, which so cannot be forgotten, not even by a panic,
-/// nor called too often. A group serves once.
+/// To a Go programmer: `clone` is `Add(1)` and the drop is `Done`. So `Done` cannot be forgotten,
+/// not even by a panic, and cannot be called too often. A group can be used once.
 ///
 /// # Examples
 /// ```
@@ -33,7 +33,8 @@ pub struct WaitGroup {
     members: Arc<Members>,
 }
 
-/// How many there are. The line at its address is that of those who wait for none to be left.
+/// The number of members. The queue at the address of this holds the callers that wait for the
+/// number to become zero.
 struct Members {
     count: AtomicUsize,
 }
@@ -41,7 +42,7 @@ struct Members {
 const CAUSE: Cause = Cause { reason: Reason::Members, describe: describer!(Members, Members::describe) };
 
 impl WaitGroup {
-    /// A group of one.
+    /// A group with one member.
     ///
     /// # Examples
     /// See the [example of the type](WaitGroup).
@@ -50,7 +51,8 @@ impl WaitGroup {
         WaitGroup { members: Arc::new(Members { count: AtomicUsize::new(1) }) }
     }
 
-    /// Drops this member and waits until there are no others. What they did before they were dropped can then be seen.
+    /// Drops this member and waits until there are no others. What they did before they were
+    /// dropped is then visible.
     ///
     /// # Examples
     /// ```
@@ -68,9 +70,9 @@ impl WaitGroup {
         }
         let members = self.members.clone();
         drop(self);
-        match members.enter(Location::caller()) {
-            Some(entered) => {
-                entered.sleep();
+        match members.enqueue(Location::caller()) {
+            Some(enqueued) => {
+                enqueued.sleep();
             }
             None => checkpoint(),
         }
@@ -86,31 +88,34 @@ impl Members {
         ("wait group", details, None)
     }
 
-    /// `None` if no member is left. It stays so, because new ones are cloned from others.
+    /// `None` if no member is left. That is final, because new members are cloned from existing
+    /// ones.
     #[inline(never)]
-    fn enter(&self, at: &'static Location<'static>) -> Option<Entered> {
+    fn enqueue(&self, at: &'static Location<'static>) -> Option<Enqueued> {
         if self.count.load(Ordering::Acquire) == 0 {
             return None;
         }
-        // Either the last member is dropped before the second look, or it looks into the line after we have entered it.
-        let line = Line::of(self);
+        // Either the last member is dropped before the second load, or it sees this caller in the
+        // queue.
+        let queue = LockedQueue::of(self);
         if self.count.load(Ordering::Acquire) == 0 {
             return None;
         }
         // SAFETY: the caller sleeps at once.
-        Some(unsafe { line.enter(Ticket { what: 0, since: 0 }, false, &CAUSE, at) })
+        Some(unsafe { queue.enqueue(Ticket { value: 0, since: 0 }, false, &CAUSE, at) })
     }
 
     #[cold]
     fn wake(&self) {
-        let waiting = Line::of(self).pop_all();
-        waiting.wake(Told::Granted);
+        let waiting = LockedQueue::of(self).pop_all();
+        waiting.wake(WakeReason::Granted);
     }
 }
 
 impl Drop for WaitGroup {
     fn drop(&mut self) {
-        // Release: what this member did. Acquire: the last passes on what all did, to those it wakes.
+        // Release: what this member did. Acquire: the last member passes on what all did to the
+        // waiters that it wakes.
         if self.members.count.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.members.wake();
         }
@@ -119,7 +124,7 @@ impl Drop for WaitGroup {
 
 impl Clone for WaitGroup {
     fn clone(&self) -> WaitGroup {
-        // It cannot run over before the count of the `Arc`, which aborts.
+        // It cannot overflow before the count of the `Arc`, which aborts.
         self.members.count.fetch_add(1, Ordering::Relaxed);
         WaitGroup { members: self.members.clone() }
     }

@@ -218,10 +218,13 @@ fn a_dump_tells_locks_of_one_address_apart() {
 fn a_dump_leaves_a_slot_that_is_held_to_its_holder() {
     static WAITS: AtomicUsize = AtomicUsize::new(0);
     static HELD: AtomicUsize = AtomicUsize::new(0);
+    static SEEN: AtomicUsize = AtomicUsize::new(0);
     fn wait(_: usize) -> usize {
         let semaphore = black_box(Semaphore::new(0));
         WAITS.store(1, Ordering::SeqCst);
-        assert!(semaphore.acquire_timeout(ms(300)).is_err(), "a permit from nowhere");
+        while SEEN.load(Ordering::SeqCst) == 0 {
+            assert!(semaphore.acquire_timeout(ms(50)).is_err(), "a permit from nowhere");
+        }
         address_of(&semaphore)
     }
     fn hold(_: usize) -> usize {
@@ -230,12 +233,9 @@ fn a_dump_leaves_a_slot_that_is_held_to_its_holder() {
         }
         let mine = black_box([0x5a5a_5a5a_usize; 64]);
         HELD.store(1, Ordering::SeqCst);
-        // It may be woken early, without a reason.
-        let start = std::time::Instant::now();
-        while start.elapsed() < ms(200) {
+        while SEEN.load(Ordering::SeqCst) == 0 {
             std::thread::park_timeout(ms(200));
         }
-        HELD.store(0, Ordering::SeqCst);
         assert!(black_box(&mine).iter().all(|word| *word == 0x5a5a_5a5a), "a word has changed");
         address_of(&mine)
     }
@@ -245,13 +245,16 @@ fn a_dump_leaves_a_slot_that_is_held_to_its_holder() {
     while HELD.load(Ordering::SeqCst) == 0 {
         std::thread::sleep(ms(1));
     }
-    let mut most = 0;
-    while HELD.load(Ordering::SeqCst) == 1 {
-        most = most.max(dump().goroutines().len());
+    // Dumps that show both, as far as the machine lets the processor answer in time.
+    let end = std::time::Instant::now() + Duration::from_secs(60);
+    let mut dumps = 0;
+    while dumps < 20 {
+        dumps += usize::from(dump().goroutines().len() >= 2);
         std::thread::sleep(ms(5));
+        assert!(std::time::Instant::now() < end, "only {dumps} dumps have shown both");
     }
-    assert!(most >= 2, "the test is about a dump that shows both");
     assert!(stats().slots_held > times, "the test is about a slot that is held");
+    SEEN.store(1, Ordering::SeqCst);
     waits.join().unwrap();
     holds.join().unwrap();
 }

@@ -160,7 +160,7 @@ class Goroutine:
         return "waiting for %s at %s (%s)" % (waits, self.view.line(self.waits_at), where)
 
     def registers(self):
-        """As they will be when it goes on: see the picture in runtime/src/arch/x86_64.rs."""
+        """As they will be when it goes on: see the picture in runtime/src/arch/x86_64/mod.rs."""
         sp = self.sp if self.is_resident() else self.image
         rip, rbx, rbp = struct.unpack("<3Q", read(sp, 24))
         return {"rip": rip, "rbx": rbx, "rbp": rbp, "rsp": self.sp + 24}

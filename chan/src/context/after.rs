@@ -1,4 +1,4 @@
-//! Running something when a context ends.
+//! Runs a function when a context ends.
 
 use super::Context;
 use crate::{Sender, bounded, select};
@@ -7,17 +7,17 @@ use narrowboat_runtime::park::checkpoint;
 use std::fmt;
 use std::sync::{Arc, PoisonError};
 
-/// What will be run. Whoever takes it out decides: to run it, or that it will not be.
+/// The function, until it is taken out: by the goroutine that runs it, or by `stop`.
 type Job = Mutex<Option<Box<dyn FnOnce() + Send>>>;
 
 fn take(job: &Job) -> Option<Box<dyn FnOnce() + Send>> {
     job.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
-/// Runs `f` when the context is done, at once if it is already, in a goroutine of its own.
+/// Runs `f` in a goroutine of its own when the context is done; at once if it is done already.
 ///
-/// That goroutine is started now and waits. It ends with `f`, or when [`AfterFunc::stop`] has prevented `f`. Dropping
-/// the handle prevents nothing.
+/// The goroutine is started now, and waits. It ends after `f`, or when [`AfterFunc::stop`] has
+/// prevented `f`. Dropping the handle does not prevent `f`.
 ///
 /// # Examples
 /// ```
@@ -35,7 +35,7 @@ fn take(job: &Job) -> Option<Box<dyn FnOnce() + Send>> {
 pub fn after_func(ctx: &Context, f: impl FnOnce() + Send + 'static) -> AfterFunc {
     let job: Arc<Job> = Arc::new(Mutex::new(Some(Box::new(f))));
     let (handle, gone) = bounded::<()>(0);
-    // A context that is never done needs nobody to wait for it.
+    // A context that is never done needs no goroutine that waits for it.
     if ctx.scope().is_some() {
         let (done, mine) = (ctx.done().clone(), job.clone());
         narrowboat_runtime::spawn(move || {
@@ -45,7 +45,7 @@ pub fn after_func(ctx: &Context, f: impl FnOnce() + Send + 'static) -> AfterFunc
                     if mine.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
                         return;
                     }
-                    // The handle was dropped, and nobody can stop us any more.
+                    // The handle was dropped, so `stop` can no longer be called.
                     let _ = done.recv();
                 }
             }
@@ -70,13 +70,13 @@ pub fn after_func(ctx: &Context, f: impl FnOnce() + Send + 'static) -> AfterFunc
 /// ```
 pub struct AfterFunc {
     job: Arc<Job>,
-    /// Closed when there is nothing to wait for any more.
+    /// Closed when the goroutine has nothing left to wait for.
     handle: Sender<()>,
 }
 
 impl AfterFunc {
-    /// Prevents the function from being run, and drops it. True if this call did; false if the function was started or
-    /// stopped before. It does not wait for one that runs.
+    /// Prevents the function from being run, and drops it. True if this call did so; false if the
+    /// function was started or stopped before. It does not wait for a function that is running.
     ///
     /// # Examples
     /// ```

@@ -1,4 +1,4 @@
-//! Ending a context by hand.
+//! Ends a context explicitly.
 
 use super::scope::Scope;
 use super::{Cause, Error};
@@ -7,10 +7,11 @@ use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
-/// Ends the context that it was made with, and all that are derived from that.
+/// Ends the context that it was made with, and all contexts derived from that one.
 ///
-/// Clones end the same context. Dropping it does nothing: the context then ends by its deadline, or with its parent.
-/// [`on_drop`](Cancel::on_drop) is the `defer cancel()` of a function that shall leave nothing running.
+/// Clones end the same context. Dropping it does nothing: the context then ends by its deadline, or
+/// with its parent. [`on_drop`](Cancel::on_drop) is the `defer cancel()` of a function that should
+/// leave nothing running.
 ///
 /// # Examples
 /// ```
@@ -26,10 +27,12 @@ pub struct Cancel {
 }
 
 impl Cancel {
-    /// Ends the context, with [`Error::Canceled`]. When this returns, the context and all that are derived from it
-    /// are done, also if another call is ending them at the same time. Those that were done before stay as they are.
+    /// Ends the context, with [`Error::Canceled`]. When this returns, the context and all contexts
+    /// derived from it are done, even if another call is ending them at the same time. Contexts
+    /// that were done before do not change.
     ///
-    /// Takes time in proportion to the number of derived contexts that are alive, and waits for nobody.
+    /// Takes time in proportion to the number of derived contexts that are alive. It does not wait
+    /// for the work in them to end.
     ///
     /// # Examples
     /// ```
@@ -46,7 +49,7 @@ impl Cancel {
         self.scope.cancel(None);
     }
 
-    /// As [`cancel`](Cancel::cancel), with what lies behind it.
+    /// As [`cancel`](Cancel::cancel), with a cause.
     ///
     /// # Examples
     /// ```
@@ -65,7 +68,8 @@ impl Cancel {
         self.scope.cancel(Some(Cause::from(cause.into())));
     }
 
-    /// A guard that ends the context when it is dropped: at the end of the block, at a `return` or `?`, or by a panic.
+    /// Returns a guard that ends the context when it is dropped: at the end of the block, at a
+    /// `return` or `?`, or by a panic.
     ///
     /// # Examples
     /// ```
@@ -84,7 +88,7 @@ impl Cancel {
     }
 }
 
-// As for contexts.
+// For the same reason as `Context`.
 impl UnwindSafe for Cancel {}
 impl RefUnwindSafe for Cancel {}
 

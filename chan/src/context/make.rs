@@ -1,4 +1,4 @@
-//! Making contexts.
+//! Functions that make contexts.
 
 use super::scope::{Expiry, Scope};
 use super::values::Values;
@@ -10,7 +10,8 @@ use std::any::Any;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-/// The context that all others derive from: never done, without a deadline, without values.
+/// The context that all other contexts derive from. It is never done, and has no deadline and no
+/// values.
 ///
 /// # Examples
 /// ```
@@ -73,8 +74,8 @@ pub fn with_cancel_cause(parent: &Context) -> (Context, Cancel) {
     derive(parent, None)
 }
 
-/// A child of `parent` that is also done `timeout` from now, unless the parent's deadline is earlier. A timeout
-/// past the range of the clock counts as a hundred years.
+/// A child of `parent` that is also done `timeout` from now, unless the parent's deadline is
+/// earlier. A timeout past the range of the clock counts as a hundred years.
 ///
 /// # Examples
 /// ```
@@ -91,14 +92,15 @@ pub fn with_timeout(parent: &Context, timeout: Duration) -> (Context, Cancel) {
     with_deadline(parent, from_now(timeout))
 }
 
-/// As [`with_timeout`], and `cause` is what lies behind the end if that deadline brings it.
+/// As [`with_timeout`]. If that deadline ends the context, `cause` is the cause.
 ///
 /// # Examples
 /// ```
 /// use narrowboat::context::{background, with_timeout_cause};
 /// use std::time::Duration;
 ///
-/// let (ctx, _cancel) = with_timeout_cause(&background(), Duration::from_millis(5), "the mirror is slow");
+/// let limit = Duration::from_millis(5);
+/// let (ctx, _cancel) = with_timeout_cause(&background(), limit, "the mirror is slow");
 /// assert!(ctx.done().recv().is_err());
 /// assert_eq!(ctx.cause().unwrap().to_string(), "the mirror is slow");
 /// ```
@@ -111,7 +113,7 @@ pub fn with_timeout_cause(
     with_deadline_cause(parent, from_now(timeout), cause)
 }
 
-/// A child of `parent` that is also done at `deadline`, unless the parent's is earlier.
+/// A child of `parent` that is also done at `deadline`, unless the parent's deadline is earlier.
 ///
 /// # Examples
 /// ```
@@ -128,7 +130,7 @@ pub fn with_deadline(parent: &Context, deadline: Instant) -> (Context, Cancel) {
     derive(parent, Some(Expiry { at: deadline, cause: None }))
 }
 
-/// As [`with_deadline`], and `cause` is what lies behind the end if that deadline brings it.
+/// As [`with_deadline`]. If that deadline ends the context, `cause` is the cause.
 ///
 /// # Examples
 /// ```
@@ -148,10 +150,12 @@ pub fn with_deadline_cause(
     derive(parent, Some(Expiry { at: deadline, cause: Some(Cause::from(cause.into())) }))
 }
 
-/// A context that carries `value`, and otherwise is `parent`: it ends when the parent does.
+/// A context that also carries `value`. Otherwise it is the same as `parent`: it ends when the
+/// parent does.
 ///
-/// A value is found by its type, so give it one of its own: `struct RequestId(u64)` instead of `u64`. Values are
-/// for what travels with a request across interfaces, not for optional arguments.
+/// A value is found by its type, so give it one of its own: `struct RequestId(u64)` instead of
+/// `u64`. Values are for data that belongs to a request and crosses interfaces, not for optional
+/// arguments.
 ///
 /// # Examples
 /// ```
@@ -168,8 +172,8 @@ pub fn with_value<T: Any + Send + Sync>(parent: &Context, value: T) -> Context {
     Context { done: parent.done.clone(), values: parent.values.with(value) }
 }
 
-/// A context with the values of `parent` that is not done when the parent is, and has no deadline: for what must be
-/// finished although the request is over.
+/// A context with the values of `parent` that is not done when the parent is, and has no deadline.
+/// It is for work that must be finished although the request is over.
 ///
 /// # Examples
 /// ```

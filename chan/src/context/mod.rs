@@ -1,8 +1,9 @@
-//! Contexts: ending work from outside, limits in time, and values, after Go's `context`.
+//! Contexts: they end work from outside, limit its time, and carry values, after Go's `context`.
 //!
-//! A [`Context`] is handed from function to function, as the first argument by custom. Whoever starts work derives a
-//! context for it and keeps the [`Cancel`]; the work waits for [`done`](Context::done) beside whatever else it waits
-//! for. To end a context is to end all that were derived from it.
+//! A [`Context`] is passed from function to function, by custom as the first argument. The code
+//! that starts some work derives a context for it and keeps the [`Cancel`]. The work waits for
+//! [`done`](Context::done) beside everything else that it waits for. The end of a context ends all
+//! contexts derived from it.
 //!
 //! | Go | here |
 //! | --- | --- |
@@ -10,17 +11,19 @@
 //! | `ctx, cancel := context.WithCancel(ctx)` | `let (ctx, cancel) = with_cancel(&ctx);` |
 //! | `defer cancel()` | `let _cancel = cancel.on_drop();` |
 //! | `context.WithTimeout(ctx, d)`, `WithDeadline` | [`with_timeout`], [`with_deadline`] |
-//! | `WithCancelCause`, `WithTimeoutCause`, `WithDeadlineCause` | [`with_cancel_cause`], [`with_timeout_cause`], [`with_deadline_cause`] |
+//! | `WithCancelCause` | [`with_cancel_cause`] |
+//! | `WithTimeoutCause`, `WithDeadlineCause` | [`with_timeout_cause`], [`with_deadline_cause`] |
 //! | `context.WithValue(ctx, key{}, v)` | [`with_value(&ctx, Key(v))`](with_value) |
 //! | `ctx.Value(key{}).(T)` | [`ctx.value::<Key>()`](Context::value) |
 //! | `<-ctx.Done()` in a `select` | `recv(ctx.done()) -> _` in a [`select!`](crate::select!) |
 //! | `ctx.Err() != nil` | [`ctx.is_done()`](Context::is_done) |
-//! | `ctx.Err()`, `context.Cause(ctx)` | [`ctx.err()`](Context::err), [`ctx.cause()`](Context::cause) |
+//! | `ctx.Err()` | [`ctx.err()`](Context::err) |
+//! | `context.Cause(ctx)` | [`ctx.cause()`](Context::cause) |
 //! | `context.AfterFunc(ctx, f)`, `WithoutCancel` | [`after_func`], [`without_cancel`] |
 //!
-//! A context has no goroutine and no timer behind it: its deadline is an instant, which whoever waits for it sleeps
-//! until. So nothing is left over when a `Cancel` is dropped without a call, except that the work is not ended: that is
-//! what [`Cancel::on_drop`] is for.
+//! A context has no goroutine and no timer: its deadline is an instant, and a goroutine that waits
+//! for the context sleeps until then. So a `Cancel` that is dropped without a call leaks nothing,
+//! but the work is not ended. Use [`Cancel::on_drop`] to end it.
 //!
 //! # Examples
 //! ```
@@ -72,7 +75,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use values::Values;
 
-/// What lies behind the end of a context: any error, shared.
+/// The cause of the end of a context: any error, shared.
 ///
 /// ```
 /// use narrowboat::context::{Cause, background, with_cancel};
@@ -86,7 +89,8 @@ pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
 
 /// Tells work when to end, and carries values to it.
 ///
-/// Clones are cheap and stand for the same context. All methods can be called from any goroutine and any thread.
+/// Clones are cheap and are the same context. All methods can be called from any goroutine and any
+/// thread.
 ///
 /// # Examples
 /// ```
@@ -104,7 +108,7 @@ pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
 /// ```
 #[derive(Clone)]
 pub struct Context {
-    /// A scope's, or the channel that never closes.
+    /// The channel of a scope, or the channel that never closes.
     done: Receiver<()>,
     values: Values,
 }
@@ -120,9 +124,9 @@ pub struct Context {
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Error {
-    /// It, or one that it was derived from, was cancelled.
+    /// The context, or one that it was derived from, was cancelled.
     Canceled,
-    /// Its deadline has passed.
+    /// The deadline of the context has passed.
     DeadlineExceeded,
 }
 
@@ -134,8 +138,8 @@ impl Context {
         }
     }
 
-    /// A channel that closes when the context is done, and carries no messages: a receive waits for the end, and
-    /// returns an error then. That of [`background()`] never closes.
+    /// A channel that closes when the context is done, and carries no messages: a receive waits for
+    /// the end, and returns an error then. The channel of [`background()`] never closes.
     ///
     /// # Examples
     /// ```
@@ -146,7 +150,7 @@ impl Context {
     /// let (_tx, rx) = unbounded::<i32>();
     /// cancel.cancel();
     /// select! {
-    ///     recv(rx) -> _ => unreachable!("nobody sends"),
+    ///     recv(rx) -> _ => unreachable!("no message is sent"),
     ///     recv(ctx.done()) -> end => assert!(end.is_err()),
     /// }
     /// ```
@@ -170,13 +174,13 @@ impl Context {
         self.err_now()
     }
 
-    /// Without giving way.
+    /// [`err`](Context::err) without a checkpoint.
     fn err_now(&self) -> Option<Error> {
         Some(self.scope()?.end()?.error)
     }
 
-    /// What lies behind [`err`](Context::err): the cause that was given with the cancel or the deadline which ended the
-    /// context; if none was, the error itself.
+    /// The cause of [`err`](Context::err): the one that was given with the cancel or the deadline
+    /// that ended the context. If none was given, the error itself.
     ///
     /// # Examples
     /// ```
@@ -194,8 +198,8 @@ impl Context {
         Some(end.cause.clone().unwrap_or_else(|| Arc::new(end.error)))
     }
 
-    /// When the context will be done at the latest: its own deadline or that of one it was derived from, whichever is
-    /// earlier. `None` if there is no limit.
+    /// When the context will be done at the latest: its own deadline or that of one it was derived
+    /// from, whichever is earlier. `None` if there is no limit.
     ///
     /// # Examples
     /// ```
@@ -212,13 +216,13 @@ impl Context {
         self.deadline_now()
     }
 
-    /// Without giving way.
+    /// [`deadline`](Context::deadline) without a checkpoint.
     fn deadline_now(&self) -> Option<Instant> {
         self.scope()?.deadline()
     }
 
-    /// Whether the context is done. For a look now and then in the course of a computation, which also lets other
-    /// goroutines have their turn if it is long.
+    /// Whether the context is done. A computation may call it now and then. The call also lets
+    /// other goroutines run if the computation is long.
     ///
     /// # Examples
     /// ```
@@ -234,8 +238,8 @@ impl Context {
         self.scope().is_some_and(|scope| scope.is_over())
     }
 
-    /// The value of this type that was put in last, by [`with_value`] here or in a context that this one was derived
-    /// from. Takes as long as there are values.
+    /// The value of this type that was added last by [`with_value`], to this context or to one that
+    /// it was derived from. Takes time in proportion to the number of values.
     ///
     /// # Examples
     /// ```
@@ -255,7 +259,7 @@ impl Context {
     }
 }
 
-// A context is not changed through a reference except to its end, wherever a panic strikes.
+// Through a reference a context only changes from not done to done, wherever a panic happens.
 impl UnwindSafe for Context {}
 impl RefUnwindSafe for Context {}
 

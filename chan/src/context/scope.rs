@@ -1,37 +1,45 @@
-//! What a context can be ended with: the tree of scopes, and the channel that closes when one is over.
+//! Scopes: the tree through which a cancel ends contexts, and the channel that closes when a scope
+//! is over.
 //!
-//! A scope is over when it is cancelled, when one above it is cancelled, or when its deadline has passed. The deadline
-//! is a value: a child's is never later than its parent's, so the clock alone says that all of them are over, and
-//! nobody has to tell them. Only a cancel travels. Who waits for the end sleeps until the deadline, as for a timer.
+//! A scope is over when it is cancelled, when a scope above it is cancelled, or when its deadline
+//! has passed. The deadline is a value. A child's deadline is never later than its parent's, so the
+//! clock alone decides that all scopes below are over, and nothing is sent to them. Only a cancel
+//! visits other scopes. A goroutine that waits for the end sleeps until the deadline, as for a
+//! timer.
 //!
-//! A child owns its parent; a parent knows its children by weak references. Each scope has one lock, and nobody ever
-//! holds two:
+//! A child owns its parent. A parent has weak references to its children. Each scope has one lock,
+//! and no operation ever holds two:
 //!
-//! 1. *Child.* Under the parent's lock: if the parent is marked, the child is born marked, else it is entered
-//!    among the children.
-//! 2. *Mark.* A cancel visits its own scope, then every scope that it finds. Under the lock of each it marks the scope
-//!    (the first mark stays), takes out the parties that wait, and takes references to the children that are
-//!    alive, to visit them, too. By step 1 a marked scope gets no more children.
-//! 3. *Close.* When all are visited, everything below each of them is marked, and will be. The cancel tells them
-//!    so: it takes away their children, so that a later cancel stops here. One that comes before, and finds the scope
-//!    marked by another that is still on its way, visits everything below itself, and does not return before it has
-//!    seen all of it marked.
-//! 4. It leaves its parent, under the parent's lock; then wakes the parties, with no lock held; then
-//!    drops its references, which may be the last.
-//! 5. *Drop.* A scope that nobody has leaves its parent and gives up its reference to it. If that was the last, the
-//!    same is done for the parent, in a loop. A cancel that meets a scope in this state cannot get a reference, and
-//!    need not: nobody can ask it, and it has no children, which would own it.
-//! 6. *Expire.* Who finds the deadline passed marks the scope with it, and needs no lock for that: the scope was over
-//!    already. A cancel that comes to a scope later gives it the error of its own deadline, if that has passed.
+//! 1. *Child.* Under the parent's lock: if the parent is marked, the new child is marked, too.
+//!    Otherwise it is added to the parent's children.
+//! 2. *Mark.* A cancel visits its own scope, then every scope that it finds. Under the lock of each
+//!    it marks the scope (the first mark stays), takes out the waiters, and takes references to the
+//!    children that are alive, to visit them, too. By step 1 a marked scope gets no more children.
+//! 3. *Close.* When all are visited, every scope below each of them is marked, and every later
+//!    child will be. So the cancel removes the children of each visited scope, and a later cancel
+//!    stops there. A cancel that comes earlier, and finds the scope marked by another cancel that
+//!    is still running, visits every scope below itself, and does not return before it has seen all
+//!    of them marked.
+//! 4. The cancel takes its scope out of the parent's children, under the parent's lock. Then it
+//!    wakes the waiters, with no lock held. Then it drops its references, which may be the last
+//!    ones.
+//! 5. *Drop.* When the last reference to a scope is dropped, the scope is removed from its parent's
+//!    children and drops its reference to the parent. If that was the last one, the same happens to
+//!    the parent, in a loop. A cancel that meets a scope in this state cannot get a reference, and
+//!    needs none: no context refers to the scope, and it has no children, because a child would own
+//!    it.
+//! 6. *Expire.* An operation that finds the deadline passed marks the scope with it. That needs no
+//!    lock, because the scope was over already. A cancel that visits a scope after its deadline
+//!    marks it with the error of the deadline.
 //!
-//! Marks are made in a `OnceLock`: once seen, they stay, and looking takes no lock.
+//! The mark is in a `OnceLock`: it never changes, and reading it takes no lock.
 
 use super::{Cause, Error};
 use crate::block::{At, Limit};
 use crate::describe::until;
 use crate::error::RecvTimeoutError;
-use crate::timer::{Event, Wait, sleep};
-use crate::waiters::{BlockedRecv, Node, OwedAll, Waiters};
+use crate::timer::{Event, Recheck, sleep};
+use crate::waiters::{BlockedRecv, NodeRef, Waiters, WakeList};
 use narrowboat_runtime::lock::{Mutex, OnceLock};
 use narrowboat_runtime::park::{Outcome, Reason, Thing, Waiter, checkpoint};
 use std::collections::HashMap;
@@ -39,17 +47,17 @@ use std::panic::Location;
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
-/// A part of a program that can be ended; contexts of one scope share it.
+/// A part of a program that can be ended. Several contexts may share one scope.
 pub(crate) struct Scope {
     parent: Option<Arc<Scope>>,
-    /// The scope's own deadline or that of a scope above it, the earlier.
+    /// The earlier of the scope's own deadline and those of the scopes above it.
     expiry: Option<Expiry>,
     end: OnceLock<End>,
     state: Mutex<State>,
     made_at: At,
 }
 
-/// A deadline, and what it means that it has passed.
+/// A deadline, and the cause of the end when it has passed.
 #[derive(Clone)]
 pub(super) struct Expiry {
     pub(super) at: Instant,
@@ -64,7 +72,7 @@ pub(super) struct End {
 }
 
 struct State {
-    /// By their addresses. Empty once everything below is marked.
+    /// Keyed by their addresses. Empty once every scope below is marked.
     children: HashMap<usize, Weak<Scope>>,
     waiters: Waiters<BlockedRecv<()>>,
 }
@@ -76,14 +84,14 @@ impl Expiry {
 }
 
 impl Scope {
-    /// What a dump says of it.
+    /// Describes the scope for dumps.
     pub(crate) fn thing(&self, operation: &'static str) -> Thing {
         let deadline = self.deadline().map(|at| until(Some(at)) + ", ").unwrap_or_default();
         let details = format!("{deadline}made at {}", self.made_at);
         Thing { operation, address: (&raw const *self).addr(), kind: "context", details, held_by: None }
     }
 
-    /// Step 1. A parent's earlier deadline comes before `expiry`.
+    /// Step 1. A parent's earlier deadline replaces `expiry`.
     #[track_caller]
     pub(super) fn new(parent: Option<&Arc<Scope>>, expiry: Option<Expiry>) -> Arc<Scope> {
         let inherited = parent.and_then(|parent| parent.expiry.as_ref());
@@ -129,7 +137,7 @@ impl Scope {
         let _ = self.end.set(end);
     }
 
-    /// Why the scope is over, if it is; with step 6.
+    /// Why the scope is over, if it is. Does step 6.
     pub(super) fn end(&self) -> Option<&End> {
         if self.end.get().is_none()
             && let Some(end) = self.expiry.as_ref()?.end_at(Instant::now())
@@ -143,25 +151,26 @@ impl Scope {
         self.end.get().is_some() || self.deadline().is_some_and(|at| at <= Instant::now())
     }
 
-    /// Steps 2 to 4. When it returns, everything below is over.
+    /// Steps 2 to 4. When it returns, every scope below is over.
     pub(super) fn cancel(self: &Arc<Scope>, cause: Option<Cause>) {
-        let mut walk = Walk::from(self.clone(), End { error: Error::Canceled, cause });
+        let mut walk = CancelWalk::from(self.clone(), End { error: Error::Canceled, cause });
         while walk.visit_next() {}
         walk.close();
     }
 
-    /// Takes a child out that has ended, or that nobody has any more.
-    fn forget(&self, child: usize) {
+    /// Removes a child that has been cancelled or dropped.
+    fn remove_child(&self, child: usize) {
         let mut state = self.lock();
         let children = &mut state.children;
         children.remove(&child);
-        // Many may have come and gone. Halving at a quarter keeps this constant time in the mean.
+        // The map may have been much larger. Halving it when it is a quarter full takes amortised
+        // constant time.
         if children.capacity() > 64 && children.len() < children.capacity() / 4 {
             children.shrink_to(children.len() * 2);
         }
     }
 
-    /// Waits for the end of the scope, of which the error says that the channel is closed.
+    /// Waits for the end of the scope. The error `Disconnected` says that the scope is over.
     pub(crate) fn recv(&self, limit: Limit, at: At) -> RecvTimeoutError {
         while !self.is_over() {
             if let Err(error) = sleep(self, limit, at) {
@@ -173,27 +182,28 @@ impl Scope {
     }
 }
 
-/// Names a scope among its parent's children for as long as its entry there exists, which keeps the memory in use.
+/// Identifies a scope among its parent's children for as long as its entry there exists. The
+/// entry's weak reference keeps the address in use.
 fn address(scope: &Arc<Scope>) -> usize {
     Arc::as_ptr(scope).addr()
 }
 
-/// A cancel on its way.
-struct Walk {
+/// A cancel that is visiting scopes.
+struct CancelWalk {
     now: Instant,
     end: End,
-    /// Found: visited up to `next`, then those to be visited.
+    /// The scopes that were found. Those before `next` have been visited.
     scopes: Vec<Arc<Scope>>,
     next: usize,
-    told: OwedAll,
+    woken: WakeList,
 }
 
-impl Walk {
-    fn from(scope: Arc<Scope>, end: End) -> Walk {
-        Walk { now: Instant::now(), end, scopes: vec![scope], next: 0, told: OwedAll::new() }
+impl CancelWalk {
+    fn from(scope: Arc<Scope>, end: End) -> CancelWalk {
+        CancelWalk { now: Instant::now(), end, scopes: vec![scope], next: 0, woken: WakeList::new() }
     }
 
-    /// Step 2 for one scope. False if there is none left.
+    /// Step 2 for one scope. False if all have been visited.
     fn visit_next(&mut self) -> bool {
         let Some(scope) = self.scopes.get(self.next).cloned() else { return false };
         self.next += 1;
@@ -201,7 +211,7 @@ impl Walk {
         let end = expired.unwrap_or_else(|| self.end.clone());
         let mut state = scope.lock();
         scope.mark_with(end);
-        state.waiters.dismiss(&mut self.told);
+        state.waiters.claim_all_closed(&mut self.woken);
         self.scopes.extend(state.children.values().filter_map(Weak::upgrade));
         true
     }
@@ -214,30 +224,31 @@ impl Walk {
         }
         let first = &self.scopes[0];
         if let Some(parent) = &first.parent {
-            parent.forget(address(first));
+            parent.remove_child(address(first));
         }
-        self.told.wake();
+        self.woken.wake();
     }
 }
 
-// Not inlined: the frame that sleeps is parked with its goroutine, and shall be small.
+// Not inlined: the frame that sleeps is parked with its goroutine, and should be small.
 impl Event for Scope {
     const REASON: Reason = Reason::Context;
 
     #[inline(never)]
-    unsafe fn enter(&self, node: Node, me: Waiter, outcome: Outcome, sole: bool) -> Wait {
+    unsafe fn enter(&self, node: NodeRef, me: Waiter, outcome: Outcome, sole: bool) -> Recheck {
         let mut state = self.lock();
         if self.end.get().is_some() {
-            return Wait::Over;
+            return Recheck::Now;
         }
         let deadline = self.deadline();
-        // SAFETY: by contract; a sole party without a deadline is woken by a cancel only, under the lock.
+        // SAFETY: by contract. If the caller waits for nothing else and there is no deadline, only
+        // a cancel ends its wait, under the lock.
         unsafe { state.waiters.enter(node, me, outcome, sole && deadline.is_none()) };
-        Wait::Until(deadline)
+        Recheck::Later(deadline)
     }
 
     #[inline(never)]
-    unsafe fn leave(&self, node: Node) {
+    unsafe fn leave(&self, node: NodeRef) {
         // SAFETY: by contract.
         unsafe { self.lock().waiters.leave(node) };
     }
@@ -249,7 +260,7 @@ impl Drop for Scope {
         let mut child = (&raw const *self).addr();
         let mut parent = self.parent.take();
         while let Some(scope) = parent {
-            scope.forget(child);
+            scope.remove_child(child);
             child = address(&scope);
             parent = Arc::into_inner(scope).and_then(|mut scope| scope.parent.take());
         }

@@ -1,4 +1,5 @@
-//! The values that a context carries: a list, the innermost first, shared by all contexts made from one.
+//! The values that a context carries: a list with the innermost value first, which all contexts
+//! derived from one share.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ struct Link {
 }
 
 impl Values {
-    /// These, and `value` in front of them.
+    /// A list with `value` in front of these values.
     pub(super) fn with<T: Any + Send + Sync>(&self, value: T) -> Values {
         Values(Some(Arc::new(Link { value: Box::new(value), rest: self.clone() })))
     }
@@ -31,7 +32,7 @@ impl Values {
     }
 }
 
-/// A long list is dropped in a loop, link by link, up to one that others still have.
+/// Drops a long list in a loop, link by link, up to a link that another list still uses.
 impl Drop for Link {
     fn drop(&mut self) {
         let mut rest = self.rest.0.take();

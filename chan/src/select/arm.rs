@@ -1,17 +1,17 @@
-//! What a select asks of the channels it waits for.
+//! The operations of a select, as its passes see them.
 //!
-//! The passes of a select (see [`run`](super::run)) know no message types; each arm does its part through
-//! [`Handle`], which senders and receivers implement.
+//! The passes of a select (see [`run`](super::run)) know no message types. They call each arm
+//! through [`Handle`], which senders and receivers implement.
 
 use super::token::{Holds, Token};
 use crate::block::At;
-use crate::channel::{Channel, Found, Guard, Place};
+use crate::channel::{Channel, Found, Guard, Reservation};
 use crate::describe::{EMPTY, FULL};
 use crate::error::{RecvError, SendError};
-use crate::pairs::Met;
+use crate::pairs::PairOutcome;
 use crate::receiver::Flavor;
-use crate::timer::{Event, Wait};
-use crate::waiters::{BlockedRecv, LateSend, Node, Note};
+use crate::timer::{Event, Recheck};
+use crate::waiters::{BlockedRecv, LazySend, NodeRef, Note};
 use crate::{Receiver, Sender};
 use narrowboat_runtime::park::{Outcome, Thing, Waiter};
 use std::sync::Arc;
@@ -47,126 +47,132 @@ pub(crate) enum Attempt {
     /// The operation is chosen; the token holds what completes it.
     Ready,
     NotReady,
-    /// A receive has met another select's send, whose message is yet to be made.
-    Late(LateSend),
+    /// A receive has met another select's send, which has yet to make its message.
+    Lazy(LazySend),
 }
 
-/// A waiting select's place at one of its arms.
-pub(super) struct Seat {
+/// What a waiting select leaves at one of its arms: the node, and how it ends the wait.
+pub(super) struct ArmNode {
     pub(super) waiter: Waiter,
-    pub(super) node: Node,
+    pub(super) node: NodeRef,
     pub(super) outcome: Outcome,
     /// The select has no other arm and no limit.
     pub(super) sole: bool,
 }
 
-/// What came of entering a queue.
-pub(super) enum Entry {
-    /// The node is in the queue (or the arm needs none). The select has to look at this arm again at the instant.
+/// The result of [`Handle::enter`].
+pub(super) enum EnterResult {
+    /// The node is in the queue (or the arm needs none). The select has to look at this arm again
+    /// at the instant.
     Waiting(Option<Instant>),
-    /// The operation had become possible: the select has ended its own wait, and made this attempt.
+    /// The operation has become possible: the select has ended its own wait, and made this attempt.
     Ended(Attempt),
-    /// The operation had become possible, but another arm had won.
+    /// The operation has become possible, but another arm has ended the wait first.
     Lost,
 }
 
-/// What came of the node that was chosen.
+/// The result of [`Handle::accept`] for the node that was chosen.
 pub(super) enum Accepted {
     /// The token is filled.
     Filled,
-    /// The other side has given up; the select starts over.
-    Nothing,
-    /// A receive: its message is being made.
+    /// The other side has given up, so the select starts over.
+    Retry,
+    /// For a receive: its message is being made.
     Paired,
 }
 
 /// The outcome with which a select ends its own wait.
-pub(super) const BY_ITSELF: Outcome = Outcome(u32::MAX);
+pub(super) const ENDED_BY_SELECT: Outcome = Outcome(u32::MAX);
 
 /// An operation as the passes of a select see it.
 pub(super) trait Handle {
-    /// Which operation this is: the address of what is shared by all clones, made odd for a send. Unique while the
-    /// handle lives, so an equal identity also means an equal message type.
+    /// Identifies the operation: the address of what all clones share, made odd for a send. Unique
+    /// while the handle lives, so equal ids also mean equal message types.
     fn id(&self) -> usize;
 
-    /// First pass: chooses the operation if it is possible now. Fills the token if `Ready`.
+    /// First pass: chooses the operation if it is possible now. Fills the token if the result is
+    /// `Ready`.
     fn attempt(&self, token: &mut Token) -> Attempt;
 
-    /// Second pass: looks again and, if the operation is still impossible, enters the queue, all under one lock.
+    /// Second pass: looks again and, if the operation is still impossible, enters the queue, all
+    /// under one lock.
     ///
     /// # Safety
-    /// The seat's node is the caller's, of its current wait, in no queue, on the heap, and stays there until
-    /// [`leave`](Handle::leave), or until the caller returns from a park that this node ended.
-    unsafe fn enter(&self, seat: Seat, token: &mut Token) -> Entry;
+    /// The node is the caller's, for its current wait. It is in no queue, and on the heap, where it
+    /// stays until [`leave`](Handle::leave), or until the caller returns from a park that this node
+    /// ended.
+    unsafe fn enter(&self, arm_node: ArmNode, token: &mut Token) -> EnterResult;
 
     /// Third pass: leaves the queue.
     ///
     /// # Safety
     /// The node was entered here, and is alive.
-    unsafe fn leave(&self, node: Node);
+    unsafe fn leave(&self, node: NodeRef);
 
     /// After a wait that this arm's node ended: fills the token.
     ///
     /// # Safety
-    /// The node was entered here (or met a send found here), was chosen, and the caller has returned from its park.
-    unsafe fn accept(&self, node: Node, token: &mut Token) -> Accepted;
+    /// The node was entered here (or met a send that was found here) and was chosen, and the caller
+    /// has returned from its park.
+    unsafe fn accept(&self, node: NodeRef, token: &mut Token) -> Accepted;
 
     /// Waits for the message of a selected send that an attempt at this arm has found.
-    fn meet(&self, sender: LateSend, hurried: bool, at: At) -> Met;
+    fn await_lazy_send(&self, sender: LazySend, may_dissolve: bool, at: At) -> PairOutcome;
 
-    /// Waits for the message of a selected send, after [`accept`](Handle::accept) has said `Paired`.
+    /// Waits for the message of a selected send, after [`accept`](Handle::accept) has said
+    /// `Paired`.
     ///
     /// # Safety
     /// As for `accept`; the node is in no queue, and stays alive until this returns.
-    unsafe fn rejoin(&self, node: Node, at: At) -> Met;
+    unsafe fn resume_pair(&self, node: NodeRef, at: At) -> PairOutcome;
 
-    /// Whether the operation is possible now. Nothing changes.
+    /// Whether the operation is possible now. Changes nothing.
     fn is_ready(&self) -> bool;
 
-    /// Looks again and, if the operation is still impossible, puts the seat's node among its watchers, all under one
-    /// lock. `Over` if it is possible; the node is then in no queue.
+    /// Looks again and, if the operation is still impossible, puts the node among its watchers, all
+    /// under one lock. Returns `Now` if it is possible; the node is then in no queue.
     ///
     /// # Safety
     /// As for [`enter`](Handle::enter), until [`unwatch`](Handle::unwatch).
-    unsafe fn watch(&self, seat: Seat) -> Wait;
+    unsafe fn watch(&self, arm_node: ArmNode) -> Recheck;
 
     /// Leaves the watchers.
     ///
     /// # Safety
     /// [`watch`](Handle::watch) has put the node there, and it is alive.
-    unsafe fn unwatch(&self, node: Node);
+    unsafe fn unwatch(&self, node: NodeRef);
 
-    /// Undoes the choice: what the token holds goes back to where it came from, or is dropped if it cannot.
-    /// With `foreign` messages are forgotten instead of dropped.
+    /// Undoes the choice: returns what the token holds to where it came from, or drops it if that
+    /// is impossible. With `foreign` messages are forgotten instead of dropped.
     fn abandon(&self, token: &mut Token, foreign: bool);
 
-    /// What a dump says of the operation, while it is impossible.
+    /// Describes the operation for dumps, while it is impossible.
     fn describe(&self) -> Thing;
 }
 
 impl<T> Channel<T> {
     fn attempt_recv(&self, mut state: Guard<'_, T>, token: &mut Token) -> Attempt {
         if let Some(message) = state.ring.pop() {
-            self.popped(state);
+            self.after_pop(state);
             token.set_message(message);
             return Attempt::Ready;
         }
         match self.find(state) {
-            Found::Held(held) => token.set_message(held.take()),
+            Found::Value(value) => token.set_message(value.take()),
             Found::Closed => token.set(Holds::Closed),
             Found::Nothing(_) => return Attempt::NotReady,
-            Found::Late(sender) => return Attempt::Late(sender),
+            Found::Lazy(sender) => return Attempt::Lazy(sender),
         }
         Attempt::Ready
     }
 
     fn attempt_send(&self, state: Guard<'_, T>, token: &mut Token) -> Attempt {
-        match self.reserve_in(state) {
-            Place::Reserved => token.set(Holds::Place),
-            Place::Matched(receiver) => token.set_partner(receiver.into_node()),
-            Place::Paired(key) => token.set_pair(key),
-            Place::Closed => token.set(Holds::Closed),
-            Place::None => return Attempt::NotReady,
+        match self.reserve_send(state) {
+            Reservation::InBuffer => token.set(Holds::Reservation),
+            Reservation::Matched(receiver) => token.set_partner(receiver.into_node()),
+            Reservation::Paired(key) => token.set_pair(key),
+            Reservation::Closed => token.set(Holds::Closed),
+            Reservation::Impossible => return Attempt::NotReady,
         }
         Attempt::Ready
     }
@@ -181,83 +187,84 @@ impl<T> Handle for Sender<T> {
         self.channel.attempt_send(self.channel.lock(), token)
     }
 
-    unsafe fn enter(&self, seat: Seat, token: &mut Token) -> Entry {
+    unsafe fn enter(&self, arm_node: ArmNode, token: &mut Token) -> EnterResult {
         let mut state = self.channel.lock();
-        if self.channel.has_place(&state, seat.waiter) {
-            if !seat.waiter.try_end(BY_ITSELF) {
-                return Entry::Lost;
+        if self.channel.send_may_succeed(&state, arm_node.waiter) {
+            if !arm_node.waiter.try_end(ENDED_BY_SELECT) {
+                return EnterResult::Lost;
             }
-            return Entry::Ended(self.channel.attempt_send(state, token));
+            return EnterResult::Ended(self.channel.attempt_send(state, token));
         }
-        // SAFETY: by this function's contract; a late send has nothing in its cell.
+        // SAFETY: by this function's contract; the cell of a lazy send is empty.
         unsafe {
-            seat.node.set_note(Note::LATE);
-            state.sends.enter(seat.node, seat.waiter, seat.outcome, seat.sole);
+            arm_node.node.set_note(Note::LAZY);
+            state.sends.enter(arm_node.node, arm_node.waiter, arm_node.outcome, arm_node.sole);
         }
-        let called = state.recvs.call_watchers();
+        let watchers = state.recvs.take_watchers();
         drop(state);
-        called.wake();
-        Entry::Waiting(None)
+        watchers.wake();
+        EnterResult::Waiting(None)
     }
 
-    unsafe fn leave(&self, node: Node) {
+    unsafe fn leave(&self, node: NodeRef) {
         // SAFETY: by contract.
         unsafe { self.channel.lock().sends.leave(node) }
     }
 
-    unsafe fn accept(&self, node: Node, token: &mut Token) -> Accepted {
+    unsafe fn accept(&self, node: NodeRef, token: &mut Token) -> Accepted {
         // SAFETY: the node is the caller's again; `MATCHED` says that the partner's node is in the
         // cell, `PAIRED` that the key of the pair is.
         unsafe {
             match node.note() {
-                Note::RESERVED => token.set(Holds::Place),
+                Note::RESERVED => token.set(Holds::Reservation),
                 Note::MATCHED => token.set_partner(crate::cell::load(node.cell())),
                 Note::PAIRED => {
                     let key = crate::cell::load(node.cell());
-                    if !self.channel.lock().pairs.start(key) {
-                        return Accepted::Nothing;
+                    if !self.channel.lock().pairs.begin_message(key) {
+                        return Accepted::Retry;
                     }
                     token.set_pair(key);
                 }
-                Note::RETRY => return Accepted::Nothing,
+                Note::RETRY => return Accepted::Retry,
                 _ => token.set(Holds::Closed),
             }
         }
         Accepted::Filled
     }
 
-    fn meet(&self, _: LateSend, _: bool, _: At) -> Met {
-        unreachable!("a send meets no other")
+    fn await_lazy_send(&self, _: LazySend, _: bool, _: At) -> PairOutcome {
+        unreachable!("a send never finds another send")
     }
 
-    unsafe fn rejoin(&self, _: Node, _: At) -> Met {
-        unreachable!("what accepts without waiting does not wait")
+    unsafe fn resume_pair(&self, _: NodeRef, _: At) -> PairOutcome {
+        unreachable!("a send never returns `Paired` from `accept`")
     }
 
     fn is_ready(&self) -> bool {
         self.channel.can_send(&self.channel.lock())
     }
 
-    unsafe fn watch(&self, seat: Seat) -> Wait {
+    unsafe fn watch(&self, arm_node: ArmNode) -> Recheck {
         let mut state = self.channel.lock();
         if self.channel.can_send(&state) {
-            return Wait::Over;
+            return Recheck::Now;
         }
         // SAFETY: by contract.
-        unsafe { state.sends.watch(seat.node, seat.waiter, seat.outcome, seat.sole) };
-        Wait::Until(None)
+        unsafe { state.sends.watch(arm_node.node, arm_node.waiter, arm_node.outcome, arm_node.sole) };
+        Recheck::Later(None)
     }
 
-    unsafe fn unwatch(&self, node: Node) {
+    unsafe fn unwatch(&self, node: NodeRef) {
         // SAFETY: by contract.
         unsafe { self.channel.lock().sends.unwatch(node) }
     }
 
     fn abandon(&self, token: &mut Token, _foreign: bool) {
         match token.take() {
-            Holds::Place => self.channel.withdraw(),
-            // SAFETY: the token was filled by this channel's arm, so the partner is a receive of its type.
-            Holds::Partner => unsafe { BlockedRecv::<T>::from_node(token.partner()) }.give_up(),
+            Holds::Reservation => self.channel.withdraw(),
+            // SAFETY: the token was filled by this channel's arm, so the partner is a receive of
+            // its type.
+            Holds::Partner => unsafe { BlockedRecv::<T>::from_node(token.partner()) }.retry(),
             // SAFETY: the token has just said so.
             Holds::Pair => self.channel.give_up(unsafe { token.pair() }),
             Holds::Nothing | Holds::Message | Holds::Closed => {}
@@ -265,7 +272,7 @@ impl<T> Handle for Sender<T> {
     }
 
     fn describe(&self) -> Thing {
-        self.channel.front.thing("send to", FULL)
+        self.channel.info.thing("send to", FULL)
     }
 }
 
@@ -276,14 +283,15 @@ impl<T> Sender<T> {
     /// The token was filled by an arm with this sender's [`id`](Handle::id).
     pub(super) unsafe fn complete(&self, token: &mut Token, message: T, at: At) -> Result<(), SendError<T>> {
         match token.take() {
-            Holds::Place => self.channel.deliver(message),
+            Holds::Reservation => self.channel.deliver(message),
             Holds::Partner => {
-                // SAFETY: an equal id means the same channel, so the partner is a receive of its type.
-                unsafe { BlockedRecv::from_node(token.partner()) }.give(message);
+                // SAFETY: an equal id means the same channel, so the partner is a receive of its
+                // type.
+                unsafe { BlockedRecv::from_node(token.partner()) }.deliver(message);
                 Ok(())
             }
-            // SAFETY: the token has just said so; an equal id means the same channel, of which the
-            // pair is.
+            // SAFETY: the token has just said so; an equal id means the same channel, which the
+            // pair belongs to.
             Holds::Pair => self.channel.settle(unsafe { token.pair() }, message, at),
             Holds::Nothing | Holds::Message | Holds::Closed => Err(SendError(message)),
         }
@@ -296,8 +304,8 @@ impl<T> Handle for Receiver<T> {
             Flavor::Channel(channel) => channel.address(),
             Flavor::Timer(timer) => Arc::as_ptr(timer).addr(),
             Flavor::Done(scope) => Arc::as_ptr(scope).addr(),
-            Flavor::State(state) => Arc::as_ptr(state).addr(),
-            // Never chosen.
+            Flavor::Event(source) => Arc::as_ptr(source).addr(),
+            // It is never chosen.
             Flavor::Never => 0,
         }
     }
@@ -316,7 +324,7 @@ impl<T> Handle for Receiver<T> {
                 token.set(Holds::Closed);
                 Attempt::Ready
             }
-            Flavor::State(state) => match state.try_recv() {
+            Flavor::Event(source) => match source.try_recv() {
                 Some(message) => {
                     token.set_message(message);
                     Attempt::Ready
@@ -327,69 +335,70 @@ impl<T> Handle for Receiver<T> {
         }
     }
 
-    unsafe fn enter(&self, seat: Seat, token: &mut Token) -> Entry {
+    unsafe fn enter(&self, arm_node: ArmNode, token: &mut Token) -> EnterResult {
         let channel = match &self.flavor {
             Flavor::Channel(channel) => channel,
             // SAFETY: by contract.
-            Flavor::Timer(timer) => return unsafe { self.enter_event(&**timer, seat, token) },
+            Flavor::Timer(timer) => return unsafe { self.enter_event(&**timer, arm_node, token) },
             // SAFETY: by contract.
-            Flavor::Done(scope) => return unsafe { self.enter_event(&**scope, seat, token) },
+            Flavor::Done(scope) => return unsafe { self.enter_event(&**scope, arm_node, token) },
             // SAFETY: by contract.
-            Flavor::State(state) => return unsafe { self.enter_event(&**state, seat, token) },
-            Flavor::Never => return Entry::Waiting(None),
+            Flavor::Event(source) => return unsafe { self.enter_event(&**source, arm_node, token) },
+            Flavor::Never => return EnterResult::Waiting(None),
         };
         let mut state = channel.lock();
-        if channel.has_message(&state, seat.waiter) {
-            if !seat.waiter.try_end(BY_ITSELF) {
-                return Entry::Lost;
+        if channel.recv_may_succeed(&state, arm_node.waiter) {
+            if !arm_node.waiter.try_end(ENDED_BY_SELECT) {
+                return EnterResult::Lost;
             }
-            return Entry::Ended(channel.attempt_recv(state, token));
+            return EnterResult::Ended(channel.attempt_recv(state, token));
         }
         // SAFETY: by this function's contract; a receive needs nothing in its node.
         unsafe {
-            seat.node.set_note(Note::NONE);
-            state.recvs.enter(seat.node, seat.waiter, seat.outcome, seat.sole);
+            arm_node.node.set_note(Note::NONE);
+            state.recvs.enter(arm_node.node, arm_node.waiter, arm_node.outcome, arm_node.sole);
         }
-        let called = state.sends.call_watchers();
+        let watchers = state.sends.take_watchers();
         drop(state);
-        called.wake();
-        Entry::Waiting(None)
+        watchers.wake();
+        EnterResult::Waiting(None)
     }
 
-    unsafe fn leave(&self, node: Node) {
+    unsafe fn leave(&self, node: NodeRef) {
         // SAFETY: by contract.
         unsafe {
             match &self.flavor {
                 Flavor::Channel(channel) => channel.lock().recvs.leave(node),
                 Flavor::Timer(timer) => timer.leave(node),
                 Flavor::Done(scope) => scope.leave(node),
-                Flavor::State(state) => state.leave(node),
+                Flavor::Event(source) => source.leave(node),
                 Flavor::Never => {}
             }
         }
     }
 
-    unsafe fn accept(&self, node: Node, token: &mut Token) -> Accepted {
-        // SAFETY: the node is the caller's again; `DONE` says that a message is in the cell, of this channel's type.
+    unsafe fn accept(&self, node: NodeRef, token: &mut Token) -> Accepted {
+        // SAFETY: the node is the caller's again; `DONE` says that a message is in the cell, of
+        // this channel's type.
         unsafe {
             match node.note() {
                 Note::DONE => token.set_message_from::<T>(node.cell()),
                 Note::CLOSED => token.set(Holds::Closed),
                 Note::PAIRED => return Accepted::Paired,
-                _ => return Accepted::Nothing,
+                _ => return Accepted::Retry,
             }
         }
         Accepted::Filled
     }
 
-    fn meet(&self, sender: LateSend, hurried: bool, at: At) -> Met {
-        let Flavor::Channel(channel) = &self.flavor else { unreachable!("nothing else has senders") };
-        channel.meet(sender, hurried, at)
+    fn await_lazy_send(&self, sender: LazySend, may_dissolve: bool, at: At) -> PairOutcome {
+        let Flavor::Channel(channel) = &self.flavor else { unreachable!("only a channel has senders") };
+        channel.await_lazy_send(sender, may_dissolve, at)
     }
 
-    unsafe fn rejoin(&self, node: Node, at: At) -> Met {
-        let Flavor::Channel(channel) = &self.flavor else { unreachable!("nothing else has senders") };
-        channel.rejoin(node, at)
+    unsafe fn resume_pair(&self, node: NodeRef, at: At) -> PairOutcome {
+        let Flavor::Channel(channel) = &self.flavor else { unreachable!("only a channel has senders") };
+        channel.resume_pair(node, at)
     }
 
     fn is_ready(&self) -> bool {
@@ -397,41 +406,42 @@ impl<T> Handle for Receiver<T> {
             Flavor::Channel(channel) => channel.can_recv(&channel.lock()),
             Flavor::Timer(timer) => !timer.is_empty(),
             Flavor::Done(scope) => scope.is_over(),
-            Flavor::State(state) => state.is_so(),
+            Flavor::Event(source) => source.is_ready(),
             Flavor::Never => false,
         }
     }
 
-    unsafe fn watch(&self, seat: Seat) -> Wait {
-        let Seat { waiter, node, outcome, sole } = seat;
-        // Whoever waits for an event is handed nothing either, so there it stands in the queue like a receive.
+    unsafe fn watch(&self, arm_node: ArmNode) -> Recheck {
+        let ArmNode { waiter, node, outcome, sole } = arm_node;
+        // An event hands nothing to its waiters, so a watcher of an event stands in the queue like
+        // a receive.
         // SAFETY: by contract, all of it.
         unsafe {
             match &self.flavor {
                 Flavor::Channel(channel) => {
                     let mut state = channel.lock();
                     if channel.can_recv(&state) {
-                        return Wait::Over;
+                        return Recheck::Now;
                     }
                     state.recvs.watch(node, waiter, outcome, sole);
-                    Wait::Until(None)
+                    Recheck::Later(None)
                 }
                 Flavor::Timer(timer) => timer.enter(node, waiter, outcome, sole),
                 Flavor::Done(scope) => scope.enter(node, waiter, outcome, sole),
-                Flavor::State(state) => state.enter(node, waiter, outcome, sole),
-                Flavor::Never => Wait::Until(None),
+                Flavor::Event(source) => source.enter(node, waiter, outcome, sole),
+                Flavor::Never => Recheck::Later(None),
             }
         }
     }
 
-    unsafe fn unwatch(&self, node: Node) {
+    unsafe fn unwatch(&self, node: NodeRef) {
         // SAFETY: by contract.
         unsafe {
             match &self.flavor {
                 Flavor::Channel(channel) => channel.lock().recvs.unwatch(node),
                 Flavor::Timer(timer) => timer.leave(node),
                 Flavor::Done(scope) => scope.leave(node),
-                Flavor::State(state) => state.leave(node),
+                Flavor::Event(source) => source.leave(node),
                 Flavor::Never => {}
             }
         }
@@ -447,10 +457,10 @@ impl<T> Handle for Receiver<T> {
     fn describe(&self) -> Thing {
         const OPERATION: &str = "receive from";
         match &self.flavor {
-            Flavor::Channel(channel) => channel.front.thing(OPERATION, EMPTY),
+            Flavor::Channel(channel) => channel.info.thing(OPERATION, EMPTY),
             Flavor::Timer(timer) => timer.thing(OPERATION),
             Flavor::Done(scope) => scope.thing("end of"),
-            Flavor::State(state) => state.thing(),
+            Flavor::Event(source) => source.thing(),
             Flavor::Never => Thing {
                 operation: OPERATION,
                 address: 0,
@@ -463,18 +473,20 @@ impl<T> Handle for Receiver<T> {
 }
 
 impl<T> Receiver<T> {
-    /// Enters the queue of an event that an instant may end.
+    /// Enters the queue of an event.
     ///
     /// # Safety
     /// As for [`enter`](Handle::enter).
-    unsafe fn enter_event(&self, event: &impl Event, seat: Seat, token: &mut Token) -> Entry {
+    unsafe fn enter_event(&self, event: &impl Event, arm_node: ArmNode, token: &mut Token) -> EnterResult {
         // SAFETY: by contract; a receive needs nothing in its node.
-        unsafe { seat.node.set_note(Note::NONE) };
+        unsafe { arm_node.node.set_note(Note::NONE) };
         // SAFETY: by contract.
-        match unsafe { event.enter(seat.node, seat.waiter, seat.outcome, seat.sole) } {
-            Wait::Until(until) => Entry::Waiting(until),
-            Wait::Over if seat.waiter.try_end(BY_ITSELF) => Entry::Ended(self.attempt(token)),
-            Wait::Over => Entry::Lost,
+        match unsafe { event.enter(arm_node.node, arm_node.waiter, arm_node.outcome, arm_node.sole) } {
+            Recheck::Later(until) => EnterResult::Waiting(until),
+            Recheck::Now if arm_node.waiter.try_end(ENDED_BY_SELECT) => {
+                EnterResult::Ended(self.attempt(token))
+            }
+            Recheck::Now => EnterResult::Lost,
         }
     }
 

@@ -1,4 +1,5 @@
-//! What the macros call. Each takes the location of the `select!` that it was expanded from, for diagnostics.
+//! The functions that the macros call. Each takes the location of the `select!` that it was
+//! expanded from, for diagnostics.
 
 use super::arm::Arm;
 use super::operation::SelectedOperation;

@@ -1,10 +1,11 @@
 //! `select!` and `select_biased!`.
 //!
-//! An expansion has two steps. `__select_parse!` takes the arms from the front of the input, one each time round, and
-//! collects for each: its kind, a name for its handle, its index, its arguments, its pattern and its body. The names
-//! are all written `handle`, but each comes from an expansion of its own, so by hygiene they are different. Then
-//! `__select_run!` writes the code: one `match` that borrows the handles (so that temporaries in their expressions
-//! live until the end), the table of arms, and a second `match` on the index that was chosen.
+//! An expansion has two steps. `__select_parse!` takes the arms from the front of the input, one at
+//! each recursion, and collects for each: its kind, a name for its handle, its index, its
+//! arguments, its pattern and its body. All names are written `handle`, but each comes from an
+//! expansion of its own, so hygiene makes them different. Then `__select_run!` writes the code: one
+//! `match` that borrows the handles (so that temporaries in their expressions live until the end),
+//! the table of arms, and a second `match` on the index that was chosen.
 //!
 //! All paths begin with `$crate`, so the macros work through any re-export.
 
@@ -12,23 +13,25 @@
 ///
 /// | arm | is chosen when |
 /// | --- | --- |
-/// | `recv(rx) -> msg => ...` | a message can be received; `msg` is a `Result<T, RecvError>` |
-/// | `send(tx, value) -> res => ...` | a message can be sent; `res` is a `Result<(), SendError<T>>` |
-/// | `default => ...` | no other arm can be, at this moment |
-/// | `default(timeout) => ...` | no other arm could be, for this `Duration` |
+/// | `recv(rx) -> msg => ...` | a receive is possible; `msg` is a `Result<T, RecvError>` |
+/// | `send(tx, value) -> res => ...` | a send is possible; `res` is a `Result<(), SendError<T>>` |
+/// | `default => ...` | no other operation is possible at this moment |
+/// | `default(timeout) => ...` | no other operation became possible within this `Duration` |
 ///
-/// The operations of a closed channel can always be carried out: their result is the error. If several arms can be
-/// chosen, each has the same chance, whatever their order. Without a `default` the select waits.
+/// The operations of a closed channel can always be carried out: their result is the error. If
+/// several arms can be chosen, each has the same chance, whatever their order. Without a `default`
+/// the select waits.
 ///
 /// The handles are expressions, evaluated once, in order, before anything else. The message of a
 /// `send` is evaluated only if its arm is chosen, at that moment. If its evaluation panics, or
 /// leaves the arm with `?`, nothing is sent, and the receiver goes on waiting.
 ///
-/// On a channel without buffer a receiver waits for the message meanwhile. One that has a time
-/// limit or other arms does not wait longer than a millisecond for an evaluation that itself waits
-/// for something (and a tenth of a second for any other): it then goes on as if it had met nothing.
-/// The send, which has been chosen, waits with its message for the next receiver, as a plain send
-/// does. So keep expressions that wait out of arms: make the message before the `select!`.
+/// On a channel without buffer a receiver waits for the message meanwhile. A receiver that has a
+/// time limit or other arms waits at most about a millisecond for an evaluation that itself waits
+/// for something, and at most a tenth of a second for any other evaluation. Then it continues as if
+/// it had not met the send. The send, which has been chosen, waits with its message for the next
+/// receiver, as a plain send does. So do not put expressions that wait into arms: make the message
+/// before the `select!`.
 ///
 /// An arm may be `break`, `continue`, `return` or `?`. `select! {}` waits for ever.
 ///
@@ -55,7 +58,7 @@
 /// }
 /// ```
 ///
-/// A loop that ends when it is told to:
+/// A loop that ends when a channel is closed:
 /// ```
 /// use narrowboat::chan::{bounded, select};
 /// use std::thread;
@@ -82,7 +85,8 @@ macro_rules! select {
     ($($arms:tt)*) => { $crate::__select_parse!(Fair (0) [] [] $($arms)*) };
 }
 
-/// As [`select!`], but if several arms can be chosen it takes the first of them in the order written.
+/// As [`select!`], but if several arms can be chosen it takes the first of them in the order
+/// written.
 ///
 /// # Examples
 /// ```
@@ -126,8 +130,9 @@ macro_rules! __select_parse {
         ::core::compile_error!("there can be only one `default` arm in a `select!`")
     };
 
-    // A body is a block, after which the comma may be left out, or an expression. The block comes first, because a
-    // block that is parsed as an expression would swallow what follows it.
+    // A body is a block, after which the comma may be omitted, or an expression. The rule for the
+    // block comes first, because a block that is parsed as an expression would include the tokens
+    // after it.
     ($order:ident $next:tt $arms:tt $default:tt
         default => $($rest:tt)*) => {
         $crate::__select_parse!($order $next $arms $default default() => $($rest)*)
@@ -171,13 +176,14 @@ macro_rules! __select_parse {
     };
 }
 
-/// `order [{ kind handle (index) (arguments) (pattern) (body) }...] [(default's arguments) (default's body)]`.
+/// `order [{ kind handle (index) (arguments) (pattern) (body) }...] [(default's arguments)
+/// (default's body)]`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __select_run {
     ($order:ident [] []) => { $crate::__private::block_forever() };
 
-    // One receive is a plain receive.
+    // A select with one receive is a plain receive.
     ($order:ident [{ recv $handle:ident $index:tt ($rx:expr $(,)?) ($res:pat) ($body:expr) }] []) => {
         match &$rx {
             $handle => {

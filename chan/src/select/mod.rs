@@ -24,15 +24,15 @@ use token::Token;
 
 /// A select over a list of operations that is known only at run time.
 ///
-/// Where the operations are known when the program is written, [`select!`](crate::select!) says the same more
-/// shortly. An operation is added with [`send`](Select::send) or [`recv`](Select::recv), which return its index; one is
-/// chosen with [`select`](Select::select) or its relatives; and the [`SelectedOperation`] they return *must* be
-/// completed, with the sender or receiver that was added.
+/// If the operations are known when the program is written, [`select!`](crate::select!) is shorter.
+/// [`send`](Select::send) and [`recv`](Select::recv) add an operation and return its index.
+/// [`select`](Select::select) and its variants choose an operation and return a
+/// [`SelectedOperation`], which *must* be completed, with the sender or receiver that was added.
 ///
 /// An operation is also chosen when its channel is closed: completing it then gives the error.
 ///
-/// [`ready`](Select::ready) and its relatives choose nothing: they wait until an operation is possible, say which, and leave it
-/// to the caller to attempt it.
+/// [`ready`](Select::ready) and its variants choose nothing: they wait until an operation is
+/// possible, return its index, and leave it to the caller to attempt it.
 ///
 /// # Examples
 /// ```
@@ -52,45 +52,46 @@ use token::Token;
 /// ```
 pub struct Select<'a> {
     arms: Vec<Arm<'a>>,
-    /// The index of the next operation; those of removed ones are not used again.
+    /// The index of the next operation. Indices of removed operations are not used again.
     next: usize,
     order: Order,
-    home: Home,
+    added_on: AddedOn,
 }
 
-// SAFETY: the operations point to senders and receivers of any message type, also of one that must stay on its
-// thread. A select moves messages as bytes, under the locks of their channels, which no thread can tell. To get at a
-// message its receiver is needed, of a type that then is not on another thread. One thing is left that runs code of
-// the message's type, the drop of a message that was chosen and never completed, and on a thread other than that
-// of all its operations a select forgets it instead (see `Home`).
+// SAFETY: the operations point to senders and receivers of any message type, including types that
+// must stay on their thread. A select moves messages as bytes, under the locks of their channels,
+// which no thread can observe. Only the receiver of a message gives access to it, and a receiver of
+// such a type cannot be on another thread. Only one operation of a select runs code of the
+// message's type: the drop of a message that was chosen and never completed. On any thread but the
+// one that all its operations were added on, a select forgets the message instead (see `AddedOn`).
 unsafe impl Send for Select<'_> {}
-// SAFETY: a shared select can be cloned and printed; for the clone, see above.
+// SAFETY: a shared select can only be cloned and printed. For the clone, see above.
 unsafe impl Sync for Select<'_> {}
 
-/// On which thread the operations of a select were added.
+/// The thread on which the operations of a select were added.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Home {
-    /// None were yet.
+enum AddedOn {
+    /// No operation was added yet.
     Nowhere,
-    /// All on the thread with this token.
+    /// All were added on the thread with this address of `MARK`.
     Thread(usize),
-    /// Not all on the same.
+    /// They were added on several threads.
     Several,
 }
 
-impl Home {
-    fn here() -> Home {
-        thread_local!(static PLACE: u8 = const { 0 });
-        // The address of a thread-local tells living threads apart. If a thread has the address of a dead one, then
-        // there is no thread left that the message could be shared with.
-        Home::Thread(PLACE.with(|place| (&raw const *place).addr()))
+impl AddedOn {
+    fn here() -> AddedOn {
+        thread_local!(static MARK: u8 = const { 0 });
+        // The address of a thread-local identifies a living thread. If a thread has the address of
+        // a dead one, no thread is left that could share the message.
+        AddedOn::Thread(MARK.with(|mark| (&raw const *mark).addr()))
     }
 
     fn add(&mut self) {
         *self = match *self {
-            Home::Nowhere => Home::here(),
-            home if home == Home::here() => home,
-            _ => Home::Several,
+            AddedOn::Nowhere => AddedOn::here(),
+            added_on if added_on == AddedOn::here() => added_on,
+            _ => AddedOn::Several,
         };
     }
 }
@@ -126,12 +127,12 @@ impl<'a> Select<'a> {
     }
 
     fn with(order: Order) -> Select<'a> {
-        Select { arms: Vec::new(), next: 0, order, home: Home::Nowhere }
+        Select { arms: Vec::new(), next: 0, order, added_on: AddedOn::Nowhere }
     }
 
     fn add(&mut self, arm: impl FnOnce(usize) -> Arm<'a>) -> usize {
         let index = self.next;
-        self.home.add();
+        self.added_on.add();
         self.arms.push(arm(index));
         self.next += 1;
         index
@@ -166,7 +167,8 @@ impl<'a> Select<'a> {
         self.add(|index| Arm::recv(r, index))
     }
 
-    /// Removes an operation: one whose channel is closed, for example, and would be chosen again and again.
+    /// Removes an operation. Use it, for example, for an operation on a closed channel, which would
+    /// be chosen again and again.
     ///
     /// # Panics
     /// If there is no operation of this index.
@@ -189,14 +191,14 @@ impl<'a> Select<'a> {
     /// ```
     pub fn remove(&mut self, index: usize) {
         assert!(index < self.next, "index out of bounds; {index} >= {}", self.next);
-        let place = self.arms.iter().position(|arm| arm.index == index);
-        self.arms.remove(place.expect("no operation with this index"));
+        let position = self.arms.iter().position(|arm| arm.index == index);
+        self.arms.remove(position.expect("no operation with this index"));
     }
 
     fn choose(&mut self, limit: Limit, at: &'static Location<'static>) -> Option<SelectedOperation<'a>> {
         let mut token = Token::new();
         let chosen = choose(&mut self.arms, &mut token, self.order, limit, at)?;
-        Some(SelectedOperation::of_list(self.arms[chosen], token, self.home != Home::here()))
+        Some(SelectedOperation::of_list(self.arms[chosen], token, self.added_on != AddedOn::here()))
     }
 
     /// Chooses an operation, waiting until one is possible.
@@ -235,8 +237,8 @@ impl<'a> Select<'a> {
         self.choose(Limit::Now, Location::caller()).ok_or(TrySelectError)
     }
 
-    /// Chooses an operation, waiting for at most `timeout`. One that is possible at once is chosen even when `timeout`
-    /// is zero.
+    /// Chooses an operation, waiting for at most `timeout`. One that is possible at once is chosen
+    /// even when `timeout` is zero.
     ///
     /// # Errors
     /// If the time was up.
@@ -256,8 +258,8 @@ impl<'a> Select<'a> {
         self.choose(Limit::within(timeout), Location::caller()).ok_or(SelectTimeoutError)
     }
 
-    /// Chooses an operation, waiting no longer than until `deadline`. One that is possible at once is chosen even when
-    /// `deadline` has passed.
+    /// Chooses an operation, waiting no longer than until `deadline`. One that is possible at once
+    /// is chosen even when `deadline` has passed.
     ///
     /// # Errors
     /// If the time was up.
@@ -285,10 +287,11 @@ impl<'a> Select<'a> {
     /// Waits until an operation is possible, without carrying it out. Returns its index.
     ///
     /// The caller may now attempt the operation, with [`try_recv`](Receiver::try_recv) or
-    /// [`try_send`](Sender::try_send), or let it be. Others may be faster, so be ready to wait again.
+    /// [`try_send`](Sender::try_send), or leave it. Another operation on the channel may come
+    /// first, so be prepared to wait again.
     ///
-    /// On a channel without buffer an operation becomes possible when a counterpart has begun its own; to wait for a receive
-    /// to be possible is not to receive.
+    /// On a channel without buffer an operation becomes possible when a counterpart has begun its
+    /// own. A wait for readiness is no such counterpart.
     ///
     /// # Panics
     /// If no operations have been added.
@@ -340,8 +343,8 @@ impl<'a> Select<'a> {
         self.await_ready(Limit::Now, Location::caller()).ok_or(TryReadyError)
     }
 
-    /// As [`ready`](Select::ready), waiting for at most `timeout`. An operation that is possible at once is found even when
-    /// `timeout` is zero.
+    /// As [`ready`](Select::ready), waiting for at most `timeout`. An operation that is possible at
+    /// once is found even when `timeout` is zero.
     ///
     /// # Errors
     /// If the time was up.
@@ -361,8 +364,8 @@ impl<'a> Select<'a> {
         self.await_ready(Limit::within(timeout), Location::caller()).ok_or(ReadyTimeoutError)
     }
 
-    /// As [`ready`](Select::ready), waiting no longer than until `deadline`. An operation that is possible at once is found
-    /// even when `deadline` has passed.
+    /// As [`ready`](Select::ready), waiting no longer than until `deadline`. An operation that is
+    /// possible at once is found even when `deadline` has passed.
     ///
     /// # Errors
     /// If the time was up.
@@ -383,7 +386,7 @@ impl<'a> Select<'a> {
 
 impl Clone for Select<'_> {
     fn clone(&self) -> Self {
-        Select { arms: self.arms.clone(), next: self.next, order: self.order, home: self.home }
+        Select { arms: self.arms.clone(), next: self.next, order: self.order, added_on: self.added_on }
     }
 }
 
@@ -409,7 +412,7 @@ mod tests {
     fn queues_are_empty<T>(rx: &Receiver<T>) -> bool {
         let Flavor::Channel(channel) = &rx.flavor else { return true };
         let state = channel.lock();
-        state.recvs.is_deserted() && state.sends.is_deserted()
+        state.recvs.is_empty() && state.sends.is_empty()
     }
 
     #[test]
@@ -422,7 +425,7 @@ mod tests {
         }
         assert!(queues_are_empty(&done));
 
-        // Now so that every one of them has to wait.
+        // The same, but every select has to wait.
         let (tx, rx) = bounded(0);
         let sender = std::thread::spawn(move || (0..20_000).for_each(|n| tx.send(n).unwrap()));
         for n in 0..20_000 {
@@ -436,13 +439,13 @@ mod tests {
         sender.join().unwrap();
     }
 
-    /// How often the calling thread uses a queue of a channel in `rounds` selects that wait at `done` and receive from
-    /// elsewhere.
+    /// How often the calling thread uses a queue of a channel in `rounds` selects that wait at
+    /// `done` and receive from another channel.
     fn uses(rounds: u32, done: &Receiver<()>) -> usize {
         let (tx, rx) = bounded(0);
         let sender = std::thread::spawn(move || {
             for n in 0..rounds {
-                // Not before the select waits, so that it always takes the same way.
+                // Sends only when the select waits, so that the select always takes the same path.
                 let mut select = Select::new();
                 select.send(&tx);
                 select.ready();
@@ -495,11 +498,11 @@ mod tests {
         let start = std::time::Instant::now();
         loop {
             let state = channel.lock();
-            if state.recvs.has_party() && state.sends.has_party() {
+            if state.recvs.has_waiter() && state.sends.has_waiter() {
                 break;
             }
             drop(state);
-            assert!(start.elapsed() < Duration::from_secs(30), "it goes round and round");
+            assert!(start.elapsed() < Duration::from_secs(30), "the select starts over again and again");
             std::thread::yield_now();
         }
         tx.send(2).unwrap();

@@ -7,13 +7,14 @@ use crate::{Receiver, Sender};
 use std::fmt;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 
-/// An operation that a [`Select`](crate::Select) has chosen, and that must now be completed.
+/// An operation that a [`Select`](crate::Select) has chosen. It must be completed.
 ///
-/// Until then it holds what it needs: a received message, a place in a buffer, or a receiver that waits. So complete
-/// it at once.
+/// Until then it holds what it needs: a received message, a place in a buffer, or a waiting
+/// receiver. So complete it at once.
 ///
 /// # Panics
-/// If it is dropped instead. The received message is then dropped, and the place or the receiver set free.
+/// If it is dropped instead. The received message is then dropped, and the place or the receiver is
+/// released.
 ///
 /// # Examples
 /// ```
@@ -34,20 +35,21 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 pub struct SelectedOperation<'a> {
     arm: Arm<'a>,
     token: Token,
-    /// Whether dropping it uncompleted is a mistake. In a `select!` it is not: the message expression may leave the
-    /// arm with `?` or `return`.
+    /// Whether dropping it without completing it is an error. In a `select!` it is not: the message
+    /// expression may leave the arm with `?` or `return`.
     strict: bool,
-    /// Whether this may not be the thread of the message, see [`Home`](super::Home).
+    /// Whether this may be another thread than that of the message, see
+    /// [`AddedOn`](super::AddedOn).
     foreign: bool,
 }
 
 impl<'a> SelectedOperation<'a> {
-    /// What a `Select` has chosen.
+    /// The operation that a `Select` has chosen.
     pub(super) fn of_list(arm: Arm<'a>, token: Token, foreign: bool) -> SelectedOperation<'a> {
         SelectedOperation { arm, token, strict: true, foreign }
     }
 
-    /// What a `select!` has chosen, of arms that were made on this thread just now.
+    /// The operation that a `select!` has chosen. Its arms were made on this thread just now.
     #[inline]
     pub(super) fn of_macro(arm: Arm<'a>, token: Token) -> SelectedOperation<'a> {
         SelectedOperation { arm, token, strict: false, foreign: false }
@@ -133,7 +135,7 @@ impl Drop for SelectedOperation<'_> {
     }
 }
 
-// As for senders and receivers: whatever panics, the message is in one place.
+// As for senders and receivers: wherever a panic happens, the message is in one place.
 impl UnwindSafe for SelectedOperation<'_> {}
 impl RefUnwindSafe for SelectedOperation<'_> {}
 

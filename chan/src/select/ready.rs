@@ -1,27 +1,30 @@
 //! How a select waits until an operation is possible, without carrying it out.
 //!
-//! 1. *Look.* Each operation is looked at in turn, in shuffled order (or in the order written). The first that is possible
-//!    is the result.
-//! 2. *Watch.* A wait begins. At each channel, under its lock, the select looks again, and if the operation is still
-//!    impossible it leaves a node among its watchers. Whoever makes the operation possible calls all of them; a watcher
-//!    is not a party, so it is handed nothing and takes the turn of nobody.
-//! 3. *Park*, until somebody calls or the deadline comes. If an operation turned out to be possible in step 2, the select
-//!    ends its wait itself, or, if it was called meanwhile, parks to receive that call.
-//! 4. *Leave*, each node under its channel's lock, and start over with step 1. What was possible may have been taken by
-//!    others in between; then it goes on waiting.
+//! 1. *Look.* The select looks at each operation in turn, in shuffled order (or in the order
+//!    written). The first that is possible is the result.
+//! 2. *Watch.* A wait begins. At each channel, under its lock, the select looks again, and if the
+//!    operation is still impossible it leaves a node among its watchers. A counterpart that makes
+//!    the operation possible wakes all watchers. A watcher is handed nothing, and takes no waiter's
+//!    turn.
+//! 3. *Park*, until a counterpart wakes the select or the deadline comes. If an operation turned
+//!    out to be possible in step 2, the select ends its wait itself, or, if a counterpart has ended
+//!    it meanwhile, parks to receive that wake-up.
+//! 4. *Leave*, each node under its channel's lock, and start over with step 1. If other operations
+//!    have taken what was possible in between, the select goes on waiting.
 //!
-//! Two selects that watch the two ends of a channel without a buffer wait for each other for ever: an operation is
-//! possible only when a counterpart has begun its own.
+//! Two selects that watch the two ends of a channel without a buffer wait for each other for ever:
+//! an operation is possible only when a counterpart has begun its own.
 
-use super::arm::{Arm, BY_ITSELF, Seat};
+use super::arm::{Arm, ArmNode, ENDED_BY_SELECT};
 use super::run::{Nodes, Order};
 use crate::block::{At, Limit};
 use crate::describe;
-use crate::timer::{Wait, earlier};
+use crate::timer::{Recheck, earlier};
 use narrowboat_runtime::park::{Outcome, Reason, Waiter, checkpoint};
 use std::time::Instant;
 
-/// Waits until one of the operations is possible: its index, or `None` if the limit was reached first.
+/// Waits until one of the operations is possible. Returns its index, or `None` if the limit was
+/// reached first.
 pub(crate) fn ready(arms: &mut [Arm<'_>], order: Order, limit: Limit, at: At) -> Option<usize> {
     loop {
         order.arrange(arms);
@@ -40,39 +43,43 @@ pub(crate) fn ready(arms: &mut [Arm<'_>], order: Order, limit: Limit, at: At) ->
     }
 }
 
-/// Whether no operation is possible, at one moment for all of them, after each has been found impossible on its own.
+/// Whether there is a moment at which no operation is possible. Called after each has been found
+/// impossible on its own.
 ///
-/// Without this a select could give up although one of its operations was possible at any time: the first became possible
-/// after it had been looked at, and the second was possible until shortly before. So the select watches at all of them
-/// together, and if it can end its wait itself nobody has called in between.
+/// Without this a select could give up although one of its operations was possible at any time: the
+/// first became possible after it had been looked at, and the second was possible until shortly
+/// before. So the select watches all of them together. If it can then end its wait itself, no
+/// operation has become possible in between.
 pub(super) fn none_is_possible(arms: &[Arm<'_>], at: At) -> bool {
-    // One look at one channel is such a moment.
+    // With one operation, the look at it was such a moment.
     arms.len() < 2
         || watch(arms, true, false, None, at, |waiter, deadline| {
-            let quiet = waiter.try_end(BY_ITSELF);
+            let quiet = waiter.try_end(ENDED_BY_SELECT);
             if !quiet {
-                // SAFETY: `waiter` is from our latest `begin`. Somebody has called.
+                // SAFETY: `waiter` is from our latest `begin`. A counterpart has ended the wait,
+                // and wakes us.
                 unsafe { waiter.park(None) };
             }
             deadline.is_some() && quiet
         })
 }
 
-/// Sleeps until an operation becomes possible, or a timer among them or the limit is due.
+/// Sleeps until an operation becomes possible, or until a timer among them or the limit is due.
 #[cold]
 #[inline(never)]
 fn sleep(arms: &[Arm<'_>], limit: Option<Instant>, at: At) {
     watch(arms, false, arms.len() == 1 && limit.is_none(), limit, at, |waiter, deadline| {
-        if deadline.is_some() || !waiter.try_end(BY_ITSELF) {
-            // SAFETY: `waiter` is from our latest `begin`. If not all watch, somebody has called already.
+        if deadline.is_some() || !waiter.try_end(ENDED_BY_SELECT) {
+            // SAFETY: `waiter` is from our latest `begin`. If we do not watch at all arms, a
+            // counterpart has already ended the wait, and wakes us.
             unsafe { waiter.park(deadline.flatten()) };
         }
     });
 }
 
-/// Steps 2 to 4. `then` ends the wait that it gets. It hears when that has to end at the latest, if
-/// the select watches at all arms, which it does as long as none is found possible. `brief`: it
-/// does not park but to receive a call that is under way.
+/// Steps 2 to 4. `then` ends the wait that it is called with. If the select watches at all arms,
+/// which it does unless one is found possible, `then` also gets the latest instant at which the
+/// wait has to end. `brief`: the wait parks only to receive a wake-up that is on its way.
 #[inline(always)]
 fn watch<R>(
     arms: &[Arm<'_>],
@@ -82,7 +89,7 @@ fn watch<R>(
     at: At,
     then: impl FnOnce(Waiter, Option<Option<Instant>>) -> R,
 ) -> R {
-    describe::announce();
+    describe::register_descriptions();
     let object = (&raw const arms).expose_provenance();
     let waiter = if brief {
         Waiter::begin_brief(Reason::Select, object, at)
@@ -93,16 +100,17 @@ fn watch<R>(
     let mut deadline = limit;
     let mut watching = 0;
     for (i, arm) in arms.iter().enumerate() {
-        // All have the outcome that says nothing: which of them it was is found in step 1.
-        let seat = Seat { waiter, node: nodes.get(i), outcome: Outcome(Outcome::FIRST), sole };
-        // SAFETY: each node is used for one arm of this wait, and `nodes` lives until all have left.
-        let Wait::Until(until) = (unsafe { arm.handle.watch(seat) }) else { break };
+        // All nodes have the same outcome: step 1 finds which operation is possible.
+        let arm_node = ArmNode { waiter, node: nodes.get(i), outcome: Outcome(Outcome::FIRST), sole };
+        // SAFETY: each node is used for one arm of this wait, and `nodes` lives until all have
+        // left.
+        let Recheck::Later(until) = (unsafe { arm.handle.watch(arm_node) }) else { break };
         deadline = earlier(deadline, until);
         watching += 1;
     }
     let result = then(waiter, (watching == arms.len()).then_some(deadline));
     for (i, arm) in arms[..watching].iter().enumerate() {
-        // SAFETY: put there above, and alive.
+        // SAFETY: `watch` above has put the node there, and it is alive.
         unsafe { arm.handle.unwatch(nodes.get(i)) };
     }
     result
@@ -120,7 +128,7 @@ mod tests {
         channel.lock()
     }
 
-    /// Waits until the queues are as they should be.
+    /// Waits until the queues are in the expected state.
     fn until<T>(rx: &Receiver<T>, holds: impl Fn(&Guard<'_, T>) -> bool) {
         let start = Instant::now();
         while !holds(&state(rx)) {
@@ -139,7 +147,7 @@ mod tests {
             select.recv(&rx);
             assert!(select.ready_timeout(Duration::from_micros(20)).is_err());
             let state = state(&rx);
-            assert!(state.recvs.is_deserted() && state.sends.is_deserted());
+            assert!(state.recvs.is_empty() && state.sends.is_empty());
         }
         let watcher = {
             let (tx, rx) = (tx.clone(), rx.clone());
@@ -153,7 +161,7 @@ mod tests {
         until(&rx, |state| state.recvs.is_watched() && state.sends.is_watched());
         tx.close();
         watcher.join().unwrap();
-        assert!(state(&rx).recvs.is_deserted() && state(&rx).sends.is_deserted());
+        assert!(state(&rx).recvs.is_empty() && state(&rx).sends.is_empty());
     }
 
     #[test]
@@ -164,7 +172,7 @@ mod tests {
             let tx = tx.clone();
             std::thread::spawn(move || tx.send(2).unwrap())
         };
-        until(&rx, |state| state.sends.has_party());
+        until(&rx, |state| state.sends.has_waiter());
         let watcher = std::thread::spawn(move || {
             let mut select = Select::new();
             select.send(&tx);

@@ -1,46 +1,54 @@
-//! How a select chooses: three passes, no lock held across two channels, one winner.
+//! How a select chooses an operation. It makes three passes over its arms, holds one channel's lock
+//! at a time, and carries out one operation.
 //!
-//! 1. *Try.* Each operation is attempted in turn, in shuffled order (or in the order written). The first that is
-//!    possible is taken, and that is all. A select that must not wait, or no longer, gives up only if there is a moment
-//!    at which none was possible (see [`none_is_possible`]).
-//! 2. *Enter.* A wait begins. At each channel, under its lock, the select looks again, and if the operation is still
-//!    impossible it leaves a node. So whoever makes the operation possible later finds the node, and whoever made
-//!    it possible between the passes is noticed now.
-//!    - From the first node on, counterparts may end the wait, and one of them may while others are being entered.
-//!    - If an operation turns out to be possible, the select ends its wait itself. If it wins, it takes the
-//!      operation, or finds that it was taken meanwhile and starts over. If it loses, an earlier node was
-//!      chosen, and it goes on to step 3 without entering the rest.
-//!    - A select that waits to send and to receive on one channel does not count its own nodes, so it never meets
-//!      itself.
+//! 1. *Try.* The select attempts each operation in turn, in shuffled order (or in the order
+//!    written). It takes the first that is possible, and ends. A select that must not wait (any
+//!    longer) gives up only if at some moment none was possible (see [`none_is_possible`]).
+//! 2. *Enter.* A wait begins. At each channel, under its lock, the select looks again, and if the
+//!    operation is still impossible it leaves a node. So a counterpart that makes the operation
+//!    possible later finds the node, and the select notices now if one made it possible between the
+//!    passes.
+//!    - From the first node on, counterparts may end the wait, even while the select is still
+//!      entering other queues.
+//!    - If an operation turns out to be possible, the select tries to end its wait itself. If that
+//!      succeeds, it takes the operation, or finds that the operation was taken meanwhile and
+//!      starts over. If it fails, an earlier node was chosen, and the select goes on to step 3
+//!      without entering the rest.
+//!    - A select that waits to send and to receive on one channel does not count its own nodes, so
+//!      it never meets itself.
 //! 3. *Park*, until a counterpart or the deadline ends the wait.
-//! 4. *Leave.* The nodes that were not chosen are taken out, each under its channel's lock. A node that nobody has
-//!    passed over costs its queue constant time, and nothing of the select remains anywhere.
-//! 5. The node that was chosen says what happened. If the deadline ended the wait, or the other side gave up, it starts
-//!    over with step 1; there it finds the timer that has become due, or that its own time is up.
+//! 4. *Leave.* The select takes out the nodes that were not chosen, each under its channel's lock.
+//!    Each takes constant time, and nothing of the select remains in any queue.
+//! 5. The node that was chosen says what happened. If the deadline ended the wait, or the other
+//!    side gave up, the select starts over with step 1. There it finds the timer that has become
+//!    due, or that its own time is up.
 //!
-//! A receive may meet a selected send whose message is being made ([`crate::pairs`]). If that takes
-//! long, the select starts over as well: other arms may have become possible, or its time may be
-//! up.
+//! A receive may meet a selected send that has yet to make its message ([`crate::pairs`]). If that
+//! takes long, the select starts over as well: other arms may have become possible, or its time may
+//! be up.
 //!
-//! Starting over is not going in circles. It happens in step 2 when a select that was found waiting at one channel had
-//! ended its own wait, because it had found another waiting at a later one; and so on, until one was found that was
-//! still waiting, and has been served, or until the chain meets its own beginning. Two selects that meet at two channels
-//! could step back from each other like that for ever. So whoever starts over enters channels in the order of their
-//! addresses: a circle takes somebody who does not yet, and uses that up. (To sort the arms every time would be one
-//! part in eight of what a select over eight channels costs.)
+//! Starting over makes progress, but needs an order. In step 2 a select S starts over if the select
+//! that it found waiting had ended its own wait, because that one had found another select waiting
+//! at a later channel, and so on. This chain ends at a select that was still waiting, and that has
+//! been served, or it closes into a circle. Without an order, two selects that meet at two channels
+//! could make each other start over for ever. So a select that starts over enters channels in the
+//! order of their addresses. A circle needs a select that does not do so yet, and after the circle
+//! that select does. (To sort the arms every time would cost an eighth of the time of a select over
+//! eight channels.)
 //!
-//! An arm that something happens to at an instant (a timer is due, a context ends) names that instant when it is
-//! entered, under its lock; the earliest is part of the deadline.
+//! An arm that may become possible at an instant (a timer is due, a context ends) returns that
+//! instant when it is entered, under its lock. The deadline of the park is the earliest of these
+//! instants and of the select's own.
 
-use super::arm::{Accepted, Arm, Attempt, BY_ITSELF, Entry, Seat};
+use super::arm::{Accepted, Arm, ArmNode, Attempt, ENDED_BY_SELECT, EnterResult};
 use super::ready::none_is_possible;
 use super::shuffle::shuffle;
 use super::token::{Holds, Token};
 use crate::block::{At, Limit};
 use crate::describe;
-use crate::pairs::Met;
+use crate::pairs::PairOutcome;
 use crate::timer::earlier;
-use crate::waiters::{LateSend, Node};
+use crate::waiters::{LazySend, NodeRef};
 use narrowboat_runtime::park::{Outcome, Reason, WaitNode, Waiter, checkpoint};
 use std::ptr::NonNull;
 use std::time::Instant;
@@ -48,7 +56,7 @@ use std::time::Instant;
 /// In which order operations are tried.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Order {
-    /// At random: of several possible operations each has the same chance.
+    /// At random: each of several possible operations has the same chance.
     Fair,
     /// As written.
     Biased,
@@ -58,14 +66,14 @@ impl Order {
     pub(super) fn arrange(self, arms: &mut [Arm<'_>]) {
         match self {
             Order::Fair => shuffle(arms),
-            // A wait may have left them in another.
+            // A wait may have left them in another order.
             Order::Biased => arms.sort_unstable_by_key(|arm| arm.index),
         }
     }
 }
 
-/// Chooses one of the operations: its place in the list, which is rearranged, and the token filled; `None` if the limit
-/// was reached first.
+/// Chooses one of the operations. Reorders the list, fills the token, and returns the index of the
+/// operation in the list; `None` if the limit was reached first.
 #[inline(never)]
 pub(super) fn choose(
     arms: &mut [Arm<'_>],
@@ -74,7 +82,8 @@ pub(super) fn choose(
     limit: Limit,
     at: At,
 ) -> Option<usize> {
-    // A model is spared the first attempt in any order: all orders of two such take minutes, and end in order as well.
+    // A model sorts the arms from the first wait on: to try all orders of two selects takes
+    // minutes, and also ends with sorted arms.
     let mut again = cfg!(loom);
     'again: loop {
         order.arrange(arms);
@@ -82,22 +91,26 @@ pub(super) fn choose(
         for (i, arm) in arms.iter().enumerate() {
             match arm.handle.attempt(token) {
                 Attempt::NotReady => continue,
-                // A receive waits for the message, and would take giving way for waiting.
+                // No checkpoint here: the receive of the pair waits for the message, and would take
+                // a yield for a pause of the send.
                 Attempt::Ready if token.holds() == Holds::Pair => {}
                 Attempt::Ready => checkpoint(),
-                Attempt::Late(sender) => match meet(arms, i, sender, limit != Limit::None, token, at) {
-                    Filled::Yes => {}
-                    Filled::No => continue 'again,
-                    Filled::TookTooLong => {
-                        took_too_long = true;
-                        continue;
+                Attempt::Lazy(sender) => {
+                    match await_lazy_send(arms, i, sender, limit != Limit::None, token, at) {
+                        Filled::Yes => {}
+                        Filled::No => continue 'again,
+                        Filled::TookTooLong => {
+                            took_too_long = true;
+                            continue;
+                        }
                     }
-                },
+                }
             }
             return Some(i);
         }
         let Some(deadline) = limit.deadline() else {
-            // A send that took too long and is found again has been no counterpart all the time.
+            // A send that took too long, and is found again, was not a possible operation
+            // meanwhile.
             if !took_too_long && !none_is_possible(arms, at) {
                 continue;
             }
@@ -105,7 +118,8 @@ pub(super) fn choose(
             return None;
         };
         if std::mem::replace(&mut again, true) {
-            // A channel's send and receive are side by side, as good as equal: their lock is one.
+            // The send and the receive of one channel are neighbours in this order, in any order
+            // between them: they have the same lock.
             arms.sort_unstable_by_key(|arm| arm.handle.id());
         }
         let chosen = wait(arms, deadline, token, at);
@@ -117,12 +131,12 @@ pub(super) fn choose(
 
 /// Steps 2 to 5. Returns which of the arms filled the token; `None` means to start over.
 ///
-/// What comes before the park and what comes after it are functions of their own, so that their frames are not
-/// parked with the goroutine.
+/// The work before the park and the work after it are separate functions, so that their frames are
+/// not parked with the goroutine.
 #[cold]
 #[inline(never)]
 fn wait(arms: &[Arm<'_>], limit: Option<Instant>, token: &mut Token, at: At) -> Option<usize> {
-    describe::announce();
+    describe::register_descriptions();
     let waiter = Waiter::begin(Reason::Select, (&raw const arms).expose_provenance(), at);
     let nodes = Nodes::new(waiter, arms.len());
     match enter(arms, waiter, &nodes, limit, token) {
@@ -132,7 +146,7 @@ fn wait(arms: &[Arm<'_>], limit: Option<Instant>, token: &mut Token, at: At) -> 
             let left = leave(arms, &nodes, arms.len(), outcome, token);
             complete(arms, &nodes, left, token, at)
         }
-        // Another party has ended the wait, and will wake us.
+        // A counterpart has ended the wait, and will wake us.
         Entered::Lost(entered) => {
             // SAFETY: as above.
             let outcome = unsafe { waiter.park(None) };
@@ -140,22 +154,22 @@ fn wait(arms: &[Arm<'_>], limit: Option<Instant>, token: &mut Token, at: At) -> 
             complete(arms, &nodes, left, token, at)
         }
         Entered::Ended(entered, attempt) => {
-            leave(arms, &nodes, entered, BY_ITSELF, token);
+            leave(arms, &nodes, entered, ENDED_BY_SELECT, token);
             match attempt {
                 Attempt::Ready => Some(entered),
                 Attempt::NotReady => None,
-                Attempt::Late(sender) => {
-                    let met = meet(arms, entered, sender, limit.is_some(), token, at);
-                    matches!(met, Filled::Yes).then_some(entered)
+                Attempt::Lazy(sender) => {
+                    let outcome = await_lazy_send(arms, entered, sender, limit.is_some(), token, at);
+                    matches!(outcome, Filled::Yes).then_some(entered)
                 }
             }
         }
     }
 }
 
-/// How far step 2 came; the numbers say how many of the arms were entered.
+/// How far step 2 came. The numbers say how many of the arms were entered.
 enum Entered {
-    /// All of them. The park is to end at this deadline.
+    /// All of them. The park ends at this deadline.
     All(Option<Instant>),
     Lost(usize),
     Ended(usize, Attempt),
@@ -173,12 +187,14 @@ fn enter(
     let mut deadline = limit;
     let sole = arms.len() == 1 && limit.is_none();
     for (i, arm) in arms.iter().enumerate() {
-        let seat = Seat { waiter, node: nodes.get(i), outcome: Outcome(Outcome::FIRST + i as u32), sole };
-        // SAFETY: each node is used for one arm of this wait, and the caller keeps `nodes` until it has left.
-        match unsafe { arm.handle.enter(seat, token) } {
-            Entry::Waiting(until) => deadline = earlier(deadline, until),
-            Entry::Lost => return Entered::Lost(i),
-            Entry::Ended(attempt) => return Entered::Ended(i, attempt),
+        let arm_node =
+            ArmNode { waiter, node: nodes.get(i), outcome: Outcome(Outcome::FIRST + i as u32), sole };
+        // SAFETY: each node is used for one arm of this wait, and the caller keeps `nodes` until
+        // all have left.
+        match unsafe { arm.handle.enter(arm_node, token) } {
+            EnterResult::Waiting(until) => deadline = earlier(deadline, until),
+            EnterResult::Lost => return Entered::Lost(i),
+            EnterResult::Ended(attempt) => return Entered::Ended(i, attempt),
         }
     }
     Entered::All(deadline)
@@ -196,7 +212,7 @@ fn leave(
     let chosen = outcome.0.checked_sub(Outcome::FIRST).map(|n| n as usize).filter(|n| *n < entered);
     for (i, arm) in arms[..entered].iter().enumerate() {
         if chosen != Some(i) {
-            // SAFETY: entered by `enter`, and alive.
+            // SAFETY: `enter` has entered the node, and it is alive.
             unsafe { arm.handle.leave(nodes.get(i)) };
         }
     }
@@ -204,7 +220,8 @@ fn leave(
     chosen.map(|i| (i, unsafe { arms[i].handle.accept(nodes.get(i), token) }))
 }
 
-/// The arm that was chosen, once its token is filled; `None` means to start over.
+/// Fills the token of the chosen arm, if that is not done yet, and returns the arm. `None` means to
+/// start over.
 #[inline]
 fn complete(
     arms: &[Arm<'_>],
@@ -215,82 +232,85 @@ fn complete(
 ) -> Option<usize> {
     match left? {
         (chosen, Accepted::Filled) => Some(chosen),
-        (_, Accepted::Nothing) => None,
+        (_, Accepted::Retry) => None,
         (chosen, Accepted::Paired) => {
             let arm = &arms[chosen];
-            // SAFETY: the node ended the wait at this arm; all others have left their queues, and
-            // it is alive.
-            let met = unsafe { arm.handle.rejoin(nodes.get(chosen), at) };
-            matches!(fill(arm, met, token), Filled::Yes).then_some(chosen)
+            // SAFETY: the node ended the wait at this arm. All other nodes have left their queues,
+            // and this one is alive.
+            let outcome = unsafe { arm.handle.resume_pair(nodes.get(chosen), at) };
+            matches!(fill(arm, outcome, token), Filled::Yes).then_some(chosen)
         }
     }
 }
 
-/// What came of meeting a selected send.
+/// Whether a selected send, found at an arm, filled the token.
 enum Filled {
     Yes,
     No,
-    /// The same as if the send had not been there, for now.
+    /// No, because it took too long. For now the arm counts as if the send had not been there.
     TookTooLong,
 }
 
 /// Waits for the message of a selected send that was found at an arm.
 #[cold]
-fn meet(
+fn await_lazy_send(
     arms: &[Arm<'_>],
     found_at: usize,
-    sender: LateSend,
+    sender: LazySend,
     limited: bool,
     token: &mut Token,
     at: At,
 ) -> Filled {
     let arm = &arms[found_at];
-    // In a model the patience ends at any time, so that two selects could start over for ever.
-    let hurried = limited || (arms.len() > 1 && !cfg!(loom));
-    fill(arm, arm.handle.meet(sender, hurried, at), token)
+    // In a model the wait may time out at any moment, so that two selects could start over for
+    // ever.
+    let may_dissolve = limited || (arms.len() > 1 && !cfg!(loom));
+    fill(arm, arm.handle.await_lazy_send(sender, may_dissolve, at), token)
 }
 
 /// Fills the token with the message of a selected send that `arm`, a receive, has met.
 #[cold]
-fn fill(arm: &Arm<'_>, met: Met, token: &mut Token) -> Filled {
-    match met {
+fn fill(arm: &Arm<'_>, outcome: PairOutcome, token: &mut Token) -> Filled {
+    match outcome {
         // SAFETY: the node met a send that was found at this arm, and the wait is over.
-        Met::Settled(node, _) => match unsafe { arm.handle.accept(node, token) } {
+        PairOutcome::Settled(node, _) => match unsafe { arm.handle.accept(node, token) } {
             Accepted::Filled => Filled::Yes,
-            Accepted::Nothing | Accepted::Paired => Filled::No,
+            Accepted::Retry | Accepted::Paired => Filled::No,
         },
-        // One that must not wait where it is tries its other arms, and is refused when it waits for
-        // them.
-        Met::Dissolved | Met::Refused => Filled::TookTooLong,
+        // `Refused`: the caller is in a context that cannot wait. It tries its other arms, and the
+        // runtime refuses it when it waits for them.
+        PairOutcome::Dissolved | PairOutcome::Refused => Filled::TookTooLong,
     }
 }
 
-/// One node for each arm: the party's own for the first, a boxed slice for the others.
+/// One node for each arm: the waiter's own for the first, a boxed slice for the others.
 pub(super) struct Nodes {
-    own: Node,
-    /// From a box, and back into one at the end. Between the two only pointers go to the nodes.
+    own: NodeRef,
+    /// From a box, and back into one at the end. Meanwhile the nodes are only reached through
+    /// pointers.
     others: NonNull<[WaitNode]>,
 }
 
 impl Nodes {
     pub(super) fn new(waiter: Waiter, arms: usize) -> Nodes {
         let others: Box<[WaitNode]> = (1..arms).map(|_| WaitNode::new()).collect();
-        Nodes { own: Node::new(waiter.node()), others: NonNull::from(Box::leak(others)) }
+        Nodes { own: NodeRef::new(waiter.node()), others: NonNull::from(Box::leak(others)) }
     }
 
-    pub(super) fn get(&self, arm: usize) -> Node {
+    pub(super) fn get(&self, arm: usize) -> NodeRef {
         if arm == 0 {
             return self.own;
         }
         assert!(arm <= self.others.len());
         // SAFETY: within the slice, by the line above.
-        Node::new(unsafe { self.others.cast::<WaitNode>().add(arm - 1) })
+        NodeRef::new(unsafe { self.others.cast::<WaitNode>().add(arm - 1) })
     }
 }
 
 impl Drop for Nodes {
     fn drop(&mut self) {
-        // SAFETY: the slice came from a box; by the contract of `enter` all its nodes have left their queues.
+        // SAFETY: the slice came from a box; by the contract of `enter` all its nodes have left
+        // their queues.
         drop(unsafe { Box::from_raw(self.others.as_ptr()) });
     }
 }

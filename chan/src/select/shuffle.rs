@@ -1,9 +1,9 @@
-//! Random order, cheaply.
+//! A cheap random order.
 
 use narrowboat_runtime::park::random_state;
 use std::cell::Cell;
 
-/// Puts the items in random order, all orders being (very nearly) equally likely.
+/// Puts the items in random order. All orders are (very nearly) equally likely.
 #[inline]
 pub(super) fn shuffle<T>(items: &mut [T]) {
     if items.len() < 2 {
@@ -15,12 +15,12 @@ pub(super) fn shuffle<T>(items: &mut [T]) {
             seed = first_seed(state);
         }
         for i in (1..items.len()).rev() {
-            // SplitMix64: a counter that is mixed well. Predictable, which does not matter here.
+            // SplitMix64: a counter with mixed bits. It is predictable, which does not matter here.
             seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
             let mut bits = seed;
             bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
             bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            // The upper half scaled down to 0..=i; the bias is below one in a hundred million.
+            // The upper half, scaled to 0..=i. The bias is below one in a hundred million.
             let j = ((bits >> 32) * (i as u64 + 1)) >> 32;
             items.swap(i, j as usize);
         }
@@ -28,8 +28,8 @@ pub(super) fn shuffle<T>(items: &mut [T]) {
     });
 }
 
-/// Something that differs between threads and between runs: the system places the first at random.
-/// (std's random keys are a thread-local of the program's, which a goroutine pays for.)
+/// A value that differs between threads and between runs, because the system randomises addresses.
+/// (std's random keys are a thread-local of the program, which would cost every goroutine.)
 #[cold]
 fn first_seed(state: &Cell<u64>) -> u64 {
     use std::time::{SystemTime, UNIX_EPOCH};

@@ -2,12 +2,13 @@
 
 use crate::cell::{self, Words};
 use crate::pairs::PairKey;
-use crate::waiters::Node;
+use crate::waiters::NodeRef;
 
-/// The chosen operation's state. Only the arm that filled a token reads it, so the type of the message is known.
+/// The state of the chosen operation. Only the arm that filled a token reads it, so the type of the
+/// message is known.
 ///
-/// A received message of up to four words lies in here: most messages, `String` and `Vec` among them, go through a
-/// select that finds them ready without an allocation.
+/// It has room for a received message of up to four words. So a select that finds a message ready
+/// does not allocate for most types, including `String` and `Vec`.
 pub(crate) struct Token {
     holds: Holds,
     words: Words<4>,
@@ -19,13 +20,14 @@ pub(crate) enum Holds {
     Nothing,
     /// A received message, in the words.
     Message,
-    /// A send: a place in the buffer was reserved.
-    Place,
-    /// A send: a receive waits for the message; its node is in the words.
+    /// For a send: a place in the buffer is reserved.
+    Reservation,
+    /// For a send: a receive waits for the message; its node is in the words.
     Partner,
-    /// A send: a receive waits for the message, for a time; the key of the pair is in the words.
+    /// For a send: a receive waits for the message for a limited time; the key of the pair is in
+    /// the words.
     Pair,
-    /// Either: the channel is closed.
+    /// For both: the channel is closed.
     Closed,
 }
 
@@ -49,7 +51,7 @@ impl Token {
         cell::store(&mut self.words, message);
     }
 
-    /// Takes over the message in the cell of a node.
+    /// Moves the message in the cell of a node into the token.
     ///
     /// # Safety
     /// As for [`cell::load`] on `from`.
@@ -59,7 +61,7 @@ impl Token {
         unsafe { cell::rewrap::<T, 2, 4>(from, &mut self.words) }
     }
 
-    pub(crate) fn set_partner(&mut self, partner: Node) {
+    pub(crate) fn set_partner(&mut self, partner: NodeRef) {
         self.set(Holds::Partner);
         cell::store(&mut self.words, partner);
     }
@@ -69,7 +71,8 @@ impl Token {
         cell::store(&mut self.words, key);
     }
 
-    /// Empties the token, and says what was in it. The words keep what they hold until the next `set`.
+    /// Empties the token, and returns what it held. The words keep their content until the next
+    /// `set`.
     #[inline]
     pub(crate) fn take(&mut self) -> Holds {
         std::mem::replace(&mut self.holds, Holds::Nothing)
@@ -86,7 +89,7 @@ impl Token {
     /// # Safety
     /// [`take`](Token::take) has just returned `Partner`; called once.
     #[inline]
-    pub(crate) unsafe fn partner(&self) -> Node {
+    pub(crate) unsafe fn partner(&self) -> NodeRef {
         // SAFETY: by contract.
         unsafe { cell::load(&self.words) }
     }

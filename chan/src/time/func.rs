@@ -1,4 +1,4 @@
-//! Running something at a point in time.
+//! Runs a function at a point in time.
 
 use super::Timer;
 use crate::{Sender, bounded, select};
@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 /// Runs `f` in a goroutine of its own, `duration` from now.
 ///
-/// The goroutine is started now and waits; it ends when the handle has been dropped and nothing is to come any
-/// more. To drop the handle does not stop what was set. `f` can run again after a [`reset`](AfterFunc::reset), one run
-/// after the other. If it panics it does not run again.
+/// The goroutine is started now, and waits. It ends when the handle has been dropped and no further
+/// run is set. Dropping the handle does not stop a run that is set. `f` can run again after a
+/// [`reset`](AfterFunc::reset); its runs never overlap. If it panics it does not run again.
 ///
 /// # Examples
 /// ```
@@ -34,7 +34,7 @@ pub fn after_func(duration: Duration, mut f: impl FnMut() + Send + 'static) -> A
                 recv(gone) -> _ => break,
             }
         }
-        // Nobody can set it any more.
+        // The handle was dropped, so the timer can no longer be set.
         if mine.is_set() && mine.channel().recv().is_ok() {
             f();
         }
@@ -45,7 +45,7 @@ pub fn after_func(duration: Duration, mut f: impl FnMut() + Send + 'static) -> A
 /// The handle of a function that [`after_func`] runs at a point in time.
 ///
 /// # Examples
-/// A watchdog, which is put off as long as there is progress:
+/// A watchdog, which is postponed as long as there is progress:
 /// ```
 /// use narrowboat::time::after_func;
 /// use std::time::Duration;
@@ -62,8 +62,8 @@ pub struct AfterFunc {
 }
 
 impl AfterFunc {
-    /// Stops it. True if this prevented a run; false if that has been started, or it was stopped already. It does not
-    /// wait for one that runs.
+    /// Stops it. True if this prevented a run; false if the run has started, or it was stopped
+    /// already. It does not wait for a run that has started.
     ///
     /// # Examples
     /// ```
@@ -78,7 +78,8 @@ impl AfterFunc {
         self.timer.stop()
     }
 
-    /// Sets it to run `duration` from now, whatever its state. Returns what [`stop`](AfterFunc::stop) would have.
+    /// Sets it to run `duration` from now, whatever its state. Returns what
+    /// [`stop`](AfterFunc::stop) would have.
     ///
     /// # Examples
     /// ```
@@ -96,7 +97,8 @@ impl AfterFunc {
         self.timer.reset(duration)
     }
 
-    /// Sets it to run at `when`, whatever its state. Returns what [`stop`](AfterFunc::stop) would have.
+    /// Sets it to run at `when`, whatever its state. Returns what [`stop`](AfterFunc::stop) would
+    /// have.
     ///
     /// # Examples
     /// ```

@@ -1,4 +1,5 @@
-//! Points in time: sleeping, channels that tell the time, timers that can be stopped and set again, and limits.
+//! Time: sleep, channels that tell the time, timers that can be stopped and set again, and
+//! timeouts.
 //!
 //! | Go | here |
 //! | --- | --- |
@@ -8,15 +9,15 @@
 //! | `time.NewTicker(d)` | [`Ticker::new`] |
 //! | `time.AfterFunc(d, f)` | [`after_func`] |
 //!
-//! Behaviour is that of Go 1.23 and later: after a `stop` or a `reset` no message of before is received, and what is
-//! dropped needs no `stop`. A timer is not an object in a table somewhere but the instant of its next message, and
-//! whoever waits for it sleeps until then.
+//! The behaviour is that of Go 1.23 and later: after a `stop` or a `reset` no earlier message is
+//! received, and a timer that is dropped needs no `stop`. A timer is not an object in a table but
+//! the instant of its next message, and a goroutine that waits for it sleeps until then.
 //!
-//! Nothing is ever early, by the clock of [`Instant`](std::time::Instant). How late it is depends on how busy the
-//! machine is.
+//! No message or wake-up is ever early, by the clock of [`Instant`](std::time::Instant). How late
+//! it is depends on the load of the machine.
 //!
 //! # Examples
-//! A server that closes what has been idle for a while:
+//! A server that stops after it has been idle for a while:
 //! ```
 //! use narrowboat::time::Timer;
 //! use narrowboat::chan::{select, unbounded};

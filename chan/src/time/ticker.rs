@@ -1,17 +1,18 @@
-//! Messages at a distance that can be changed.
+//! Messages at regular intervals that can be changed.
 
 use crate::Receiver;
 use crate::timer::from_now;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-/// A message every so often, until it is stopped.
+/// Delivers a message at regular intervals, until it is stopped.
 ///
-/// The messages come on a [`channel`](Ticker::channel), each the instant at which it was due. The channel holds one
-/// at most: those that come due while it waits to be received are left out, and the next one comes at its own time.
+/// The messages come on a [`channel`](Ticker::channel), each the instant at which it was due. The
+/// channel holds at most one. Messages that come due before that one is received are left out. The
+/// next message comes at its own time.
 ///
-/// As with a [`Timer`](super::Timer), everything can be done from anywhere at any time, and dropping the ticker
-/// changes nothing for those who have the channel.
+/// As with a [`Timer`](super::Timer), all methods can be called from any goroutine and any thread
+/// at any time. Dropping the ticker does not change its channel.
 ///
 /// # Examples
 /// ```
@@ -33,12 +34,12 @@ fn check(period: Duration) {
 }
 
 impl Ticker {
-    /// A ticker of which the first message is due `period` from now. A period past the range of the clock counts as a
-    /// hundred years.
+    /// A ticker. Its first message is due `period` from now. A period past the range of the clock
+    /// counts as a hundred years.
     ///
     /// # Panics
-    /// If `period` is zero, as in Go: its messages would have no distance. ([`tick`](super::tick) takes it for a
-    /// channel that always has a message.)
+    /// If `period` is zero, as in Go: there would be no time between its messages.
+    /// ([`tick`](super::tick) makes a channel that always has a message.)
     ///
     /// # Examples
     /// ```
@@ -53,8 +54,8 @@ impl Ticker {
         Ticker { channel: Receiver::settable(from_now(period), Some(period)) }
     }
 
-    /// The channel of the messages. It never closes, not even when the ticker is stopped. Clones of it are the same
-    /// channel: each message goes to one of them.
+    /// The channel of the messages. It never closes, not even when the ticker is stopped. Clones of
+    /// it are the same channel: each message goes to one of them.
     ///
     /// # Examples
     /// ```
@@ -69,7 +70,8 @@ impl Ticker {
         &self.channel
     }
 
-    /// Stops the ticker. After this has returned no message is received, until it is [`reset`](Ticker::reset).
+    /// Stops the ticker. After this has returned no message is received, until it is
+    /// [`reset`](Ticker::reset).
     ///
     /// # Examples
     /// ```

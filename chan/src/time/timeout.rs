@@ -8,15 +8,16 @@ use std::time::Duration;
 
 /// Runs `f` in a goroutine of its own and returns its result, if it ends within `duration`.
 ///
-/// If it does not, `f` is *not* stopped, since nothing in Rust can be stopped from outside: it runs on by itself, and
-/// its result is dropped. What can be long should take a [`Context`](crate::context::Context), and look at it; with
-/// one, [`with_timeout`](crate::context::with_timeout) says the same without a goroutine.
+/// If it does not, `f` is *not* stopped, because Rust code cannot be stopped from outside: it
+/// continues, and its result is dropped. A function that can take long should take a
+/// [`Context`](crate::context::Context), and check it. With a context,
+/// [`with_timeout`](crate::context::with_timeout) does the same without a goroutine.
 ///
 /// # Errors
 /// If the time was up.
 ///
 /// # Panics
-/// If `f` does so in time, with its payload.
+/// If `f` panics in time, with its payload.
 ///
 /// # Examples
 /// ```
@@ -26,10 +27,11 @@ use std::time::Duration;
 /// assert_eq!(timeout(Duration::from_secs(60), || 6 * 7), Ok(42));
 ///
 /// let late = timeout(Duration::from_millis(5), || sleep(Duration::from_millis(100)));
-/// assert_eq!(late.unwrap_err().to_string(), "the time limit of 5ms has passed; what was started runs on");
+/// let message = late.unwrap_err().to_string();
+/// assert_eq!(message, "the time limit of 5ms has passed; what was started runs on");
 /// ```
 ///
-/// With something to stop it by:
+/// With a context that stops the work:
 /// ```
 /// use narrowboat::context::{background, with_timeout};
 /// use narrowboat::time::timeout;

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 /// A single message at a point in time that can be changed.
 ///
-/// The message comes on a [`channel`](Timer::channel), and is the instant at which it was due. All methods can be
-/// called from any goroutine and any thread, also while others wait on the channel, alone or in a `select!`: after
-/// [`stop`](Timer::stop) they go on waiting, after [`reset`](Timer::reset) they wait for the new instant, be it earlier
-/// or later. No message of before is received after either has returned.
+/// The message comes on a [`channel`](Timer::channel), and is the instant at which it was due. All
+/// methods can be called from any goroutine and any thread, even while other goroutines wait on the
+/// channel, alone or in a `select!`: after [`stop`](Timer::stop) they go on waiting, after
+/// [`reset`](Timer::reset) they wait for the new instant, whether it is earlier or later. When
+/// either has returned, no earlier message is received.
 ///
-/// Dropping the timer changes nothing for those who have the channel. A timer needs no `stop`; one that nobody waits for
-/// costs nothing but its memory.
+/// Dropping the timer does not change its channel. A timer needs no `stop`; a timer without waiters
+/// costs only its memory.
 ///
 /// # Examples
 /// ```
@@ -24,7 +25,7 @@ use std::time::{Duration, Instant};
 /// let (_tx, rx) = unbounded::<i32>();
 /// let timer = Timer::new(Duration::from_millis(5));
 /// select! {
-///     recv(rx) -> _ => unreachable!("nobody sends"),
+///     recv(rx) -> _ => unreachable!("no message is sent"),
 ///     recv(timer.channel()) -> due => assert!(due.unwrap() <= std::time::Instant::now()),
 /// }
 /// ```
@@ -33,7 +34,8 @@ pub struct Timer {
 }
 
 impl Timer {
-    /// A timer that fires `duration` from now. A duration past the range of the clock counts as a hundred years.
+    /// A timer that fires `duration` from now. A duration past the range of the clock counts as a
+    /// hundred years.
     ///
     /// # Examples
     /// ```
@@ -61,7 +63,8 @@ impl Timer {
         Timer { channel: Receiver::settable(when, None) }
     }
 
-    /// The channel of the message. It never closes. Clones of it are the same channel: one of them gets the message.
+    /// The channel of the message. It never closes. Clones of it are the same channel: one of them
+    /// gets the message.
     ///
     /// # Examples
     /// ```
@@ -76,7 +79,7 @@ impl Timer {
         &self.channel
     }
 
-    /// Stops the timer. True if a message was to come, or had come and was not received; it will not be received now.
+    /// Stops the timer. True if a message was pending, due or not; it will not be received now.
     /// False if the message has been received, or the timer was stopped already.
     ///
     /// # Examples
@@ -92,9 +95,10 @@ impl Timer {
         self.channel.timer().set(None, None)
     }
 
-    /// Sets the timer to fire `duration` from now, whatever its state. Returns what [`stop`](Timer::stop) would have.
+    /// Sets the timer to fire `duration` from now, whatever its state. Returns what
+    /// [`stop`](Timer::stop) would have.
     ///
-    /// To put a timer off again and again before it fires wakes nobody who waits for it, and is cheap.
+    /// To postpone a timer again and again before it fires is cheap: it does not wake the waiters.
     ///
     /// # Examples
     /// ```
@@ -110,7 +114,8 @@ impl Timer {
         self.reset_at(from_now(duration))
     }
 
-    /// Sets the timer to fire at `when`, whatever its state. Returns what [`stop`](Timer::stop) would have.
+    /// Sets the timer to fire at `when`, whatever its state. Returns what [`stop`](Timer::stop)
+    /// would have.
     ///
     /// # Examples
     /// ```

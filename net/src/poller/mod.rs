@@ -1,20 +1,22 @@
-//! The netpoller: every socket's descriptor is registered once, for both directions, edge-triggered.
+//! The netpoller: every socket's descriptor is registered once, for both directions,
+//! edge-triggered.
 //!
-//! Guarantees that an event of a registered descriptor reaches the [`Readiness`] of its directions, and that
-//! an event of a descriptor that is gone reaches nobody. One netpoller serves the process; it comes into
-//! being with the first operation that has to wait. Who polls is the scheduler's business: it promises that
-//! only one thread at a time is inside [`Poller::poll`], and a second one would return at once.
+//! Guarantees that an event of a registered descriptor reaches the [`Readiness`] of its directions,
+//! and that an event of a descriptor that is gone reaches none. One netpoller serves the process;
+//! the first operation that has to wait creates it. The scheduler decides which thread polls: it
+//! promises that only one thread at a time is inside [`Poller::poll`], and a second one would
+//! return at once.
 //!
 //! The life of a registration:
 //!
-//! 1. [`NetPoller::register`] takes a slot of the slab and adds the descriptor with the slot's index and
-//!    generation as its key. An event that is already due is reported at once, so nothing that came earlier
-//!    is missed.
-//! 2. An event finds the slot by the index; the generation decides, in the exchange that counts the event,
-//!    whether the slot still belongs to the descriptor.
-//! 3. Dropping the [`Registration`] removes the descriptor from the poller and gives the slot back with the
-//!    next generation. Events that were collected before and are handled after that fit no generation any
-//!    more.
+//! 1. [`NetPoller::register`] takes an entry of the slab and adds the descriptor with the entry's
+//!    index and generation as its key. An event that is already due is reported at once, so nothing
+//!    that came earlier is missed.
+//! 2. An event finds the entry by the index. The generation decides, in the exchange that counts
+//!    the event, whether the entry still belongs to the descriptor.
+//! 3. Dropping the [`Registration`] removes the descriptor from the poller and gives the entry back
+//!    with the next generation. Events that were collected before and are handled after that no
+//!    longer match the generation.
 
 #[cfg(all(test, loom))]
 mod models;
@@ -27,7 +29,7 @@ use crate::sys::{Event, Selector};
 use narrowboat_runtime::lock::{Mutex, OnceLock};
 use narrowboat_runtime::sched::poller::{Poller, check_polled, install_poller};
 use readiness::{GENERATION_BITS, Readiness, Seen, Signal};
-use slab::{Slab, Slot};
+use slab::{Slab, SlabEntry};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::PoisonError;
@@ -38,15 +40,15 @@ pub(crate) struct NetPoller {
     slab: Slab,
 }
 
-/// Set when the scheduler has the poller, so that whoever finds it here is being polled for.
+/// Set when the scheduler has the poller, so that a poller that is found here is being polled.
 static INSTALLED: OnceLock<&'static NetPoller> = OnceLock::new();
 
 impl NetPoller {
-    /// The process's netpoller, which the scheduler has been given.
+    /// The netpoller of the process, which the scheduler has been given.
     ///
     /// # Errors
-    /// If the system refuses the descriptors that a poller needs, or the runtime cannot start. The next call
-    /// tries again.
+    /// If the system refuses the descriptors that a poller needs, or the runtime cannot start. The
+    /// next call tries again.
     pub(crate) fn get() -> io::Result<&'static NetPoller> {
         check_polled()?;
         match INSTALLED.get() {
@@ -57,8 +59,9 @@ impl NetPoller {
 
     #[cold]
     fn install() -> io::Result<&'static NetPoller> {
-        // Held across the installation, so that the scheduler gets one poller; kept if the runtime fails to
-        // start, so that it gets the same one when the next attempt succeeds.
+        // Locked during the installation, so that the scheduler gets one poller. Kept if the
+        // runtime fails to start, so that the scheduler gets the same poller when the next attempt
+        // succeeds.
         static CREATED: Mutex<Option<&'static NetPoller>> = Mutex::new(None);
         let mut created = CREATED.lock().unwrap_or_else(PoisonError::into_inner);
         let poller = match *created {
@@ -73,7 +76,7 @@ impl NetPoller {
         Ok(INSTALLED.get_or_init(|| poller))
     }
 
-    /// One that the scheduler does not know, so that nobody polls unless the test does.
+    /// A poller that the scheduler does not know, so that only the test polls it.
     #[cfg(all(test, not(loom)))]
     pub(crate) fn unpolled() -> &'static NetPoller {
         let selector = Selector::new().expect("descriptors for a poller");
@@ -88,25 +91,25 @@ impl NetPoller {
     /// # Safety
     /// The descriptor stays open until the registration is dropped.
     pub(crate) unsafe fn register(&'static self, fd: BorrowedFd<'_>) -> io::Result<Registration> {
-        let (index, slot) = self.slab.allocate();
-        let generation = slot.generation();
-        // SAFETY: the registration, which removes the descriptor when dropped, is dropped before the
-        // descriptor is closed, by this function's contract.
+        let (index, entry) = self.slab.allocate();
+        let generation = entry.generation();
+        // SAFETY: the registration, which removes the descriptor when dropped, is dropped before
+        // the descriptor is closed, by this function's contract.
         if let Err(error) = unsafe { self.selector.add(fd, key(generation, index)) } {
             self.slab.release(index);
             return Err(error);
         }
-        Ok(Registration { poller: self, slot, index, generation, fd: fd.as_raw_fd() })
+        Ok(Registration { poller: self, entry, index, generation, fd: fd.as_raw_fd() })
     }
 
     fn dispatch(&self, event: Event) {
-        let (generation, index) = split(event.key);
-        let Some(slot) = self.slab.get(index) else { return };
+        let (generation, index) = split_key(event.key);
+        let Some(entry) = self.slab.get(index) else { return };
         if let Some(signal) = event.read {
-            slot.read.signal(generation, signal);
+            entry.read.signal(generation, signal);
         }
         if let Some(signal) = event.write {
-            slot.write.signal(generation, signal);
+            entry.write.signal(generation, signal);
         }
     }
 }
@@ -126,14 +129,14 @@ fn key(generation: u32, index: u32) -> u64 {
     u64::from(generation) << u32::BITS | u64::from(index)
 }
 
-fn split(key: u64) -> (u32, u32) {
+fn split_key(key: u64) -> (u32, u32) {
     ((key >> u32::BITS) as u32, key as u32)
 }
 
-/// A descriptor's place in the netpoller, given up when dropped.
+/// A registered descriptor in the netpoller; dropping this removes it.
 pub(crate) struct Registration {
     poller: &'static NetPoller,
-    slot: &'static Slot,
+    entry: &'static SlabEntry,
     index: u32,
     generation: u32,
     fd: RawFd,
@@ -143,18 +146,19 @@ impl Registration {
     #[inline]
     pub(crate) fn direction(&self, direction: Direction) -> &'static Readiness {
         match direction {
-            Direction::Input => &self.slot.read,
-            Direction::Output => &self.slot.write,
+            Direction::Input => &self.entry.read,
+            Direction::Output => &self.entry.write,
         }
     }
 
-    /// The state that either direction began with.
+    /// The state word with which either direction began.
     pub(crate) fn first_seen(&self) -> Seen {
         Seen::fresh(self.generation)
     }
 
-    /// Acts as if the kernel had reported something in one direction: whoever waits there tries again.
-    pub(crate) fn nudge(&self, direction: Direction, signal: Signal) {
+    /// Acts as if the kernel had reported an event in one direction: operations that wait there try
+    /// again.
+    pub(crate) fn inject_event(&self, direction: Direction, signal: Signal) {
         self.direction(direction).signal(self.generation, signal);
     }
 }
@@ -162,15 +166,15 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         if check_polled().is_err() {
-            // The descriptor and the poller's instance are the parent's, too: what is removed here
-            // would be removed there. The slot is of no use any more, and its lock may be held by a
-            // thread that is not here.
+            // This process is a fork. The parent has the same open file and the same poller
+            // instance: what is removed here would be removed there. The entry is of no use any
+            // more, and a thread that does not exist here may hold its lock.
             return;
         }
-        // SAFETY: whoever made the registration promised that the descriptor outlives it.
+        // SAFETY: the caller of `register` promised that the descriptor outlives the registration.
         let fd = unsafe { BorrowedFd::borrow_raw(self.fd) };
-        // It fails only if somebody closed the descriptor behind its owner's back, and then it is gone as
-        // well.
+        // It fails only if other code has closed the descriptor, which its owner did not expect;
+        // then the poller has dropped it as well.
         let _ = self.poller.selector.delete(fd.as_fd());
         self.poller.slab.release(self.index);
     }
@@ -185,27 +189,27 @@ mod tests {
     fn keys_keep_both_halves() {
         let last = (1 << GENERATION_BITS) - 1;
         for pair in [(0, 0), (1, 0), (0, 1), (last, u32::MAX - 1), (7, 1 << 31)] {
-            assert_eq!(split(key(pair.0, pair.1)), pair);
+            assert_eq!(split_key(key(pair.0, pair.1)), pair);
         }
     }
 
     #[test]
-    fn an_event_collected_before_the_descriptor_went_does_not_reach_the_next_owner_of_its_slot() {
+    fn an_event_collected_before_the_descriptor_went_does_not_reach_the_next_owner_of_its_entry() {
         let poller = NetPoller::unpolled();
         let (one, other) = UnixStream::pair().unwrap();
         // SAFETY: both descriptors are open until the end of the test.
         let first = unsafe { poller.register(one.as_fd()) }.unwrap();
         let both = Some(Signal::Hangup);
         let stale = Event { key: key(first.generation, first.index), read: both, write: both };
-        let slot = first.slot;
+        let entry = first.entry;
         drop(first);
         // SAFETY: as above.
         let second = unsafe { poller.register(other.as_fd()) }.unwrap();
-        assert!(std::ptr::eq(second.slot, slot), "the test needs the slot to be reused");
+        assert!(std::ptr::eq(second.entry, entry), "the test needs the entry to be reused");
         poller.dispatch(stale);
-        assert_eq!((slot.read.look(), slot.write.look()), (second.first_seen(), second.first_seen()));
+        assert_eq!((entry.read.look(), entry.write.look()), (second.first_seen(), second.first_seen()));
         poller.dispatch(Event { key: key(second.generation, second.index), ..stale });
-        assert_ne!(slot.read.look(), second.first_seen());
-        assert_ne!(slot.write.look(), second.first_seen());
+        assert_ne!(entry.read.look(), second.first_seen());
+        assert_ne!(entry.write.look(), second.first_seen());
     }
 }

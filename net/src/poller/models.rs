@@ -1,5 +1,5 @@
-//! The readiness word under loom: plain threads run the steps of operations and of whoever polls in every order, down to
-//! the park of the runtime. A wake-up that is lost is a deadlock, which loom finds.
+//! The readiness word under loom: plain threads run the steps of operations and polls in every
+//! order, down to the park of the runtime. A lost wake-up is a deadlock, which loom finds.
 
 use super::readiness::{Readiness, Signal, Waited};
 use loom::sync::{Arc, Mutex};
@@ -8,7 +8,7 @@ use narrowboat_runtime::park::Reason;
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-/// A stream's receiving end in the kernel, and the readiness that we keep of it.
+/// The receiving end of a stream in the kernel, and the readiness that we keep of it.
 struct Socket {
     readiness: Readiness,
     kernel: Mutex<Kernel>,
@@ -31,7 +31,7 @@ impl Socket {
         Arc::new(Socket { readiness: Readiness::new(), kernel: Mutex::default() })
     }
 
-    /// Bytes arrive, or the end, and sooner or later somebody polls and is told of it.
+    /// Bytes arrive, or the end; later a poll reports the event.
     fn arrive(&self, bytes: usize, ended: bool) {
         let mut kernel = self.kernel.lock().unwrap();
         kernel.bytes += bytes;
@@ -40,13 +40,13 @@ impl Socket {
         self.poll();
     }
 
-    /// What is reported is how things are now: one event may stand for several arrivals.
+    /// Reports the present state: one event may stand for several arrivals.
     fn poll(&self) {
         let ended = self.kernel.lock().unwrap().ended;
         self.readiness.signal(0, if ended { Signal::Hangup } else { Signal::Ready });
     }
 
-    /// Takes at most `most` bytes; zero is the end, none is "would block".
+    /// Takes at most `most` bytes. Zero is the end, `None` is "would block".
     fn receive(&self, most: usize) -> Option<usize> {
         let mut kernel = self.kernel.lock().unwrap();
         let taken = kernel.bytes.min(most);
@@ -58,14 +58,15 @@ impl Socket {
         self.readiness.wait(seen, deadline, Reason::Read, 0, Location::caller())
     }
 
-    /// A read, as in `source::operate`: left out if the word says that it would find nothing, and noted if it was short.
+    /// A read, as in `source::operate`: it skips the call if the word says that the call would find
+    /// nothing, and marks the direction as drained after a short read.
     fn read(&self, most: usize) -> usize {
         let mut seen = self.readiness.look();
-        let mut futile = seen.is_spent();
+        let mut futile = seen.is_drained();
         loop {
             if !futile && let Some(taken) = self.receive(most) {
                 if 0 < taken && taken < most {
-                    self.readiness.note_spent(seen);
+                    self.readiness.mark_drained(seen);
                 }
                 return taken;
             }
@@ -76,7 +77,7 @@ impl Socket {
     }
 }
 
-/// Short reads, after which the next call is left out, among arrivals.
+/// Short reads, after which the next call is skipped, with arrivals between.
 #[test]
 fn loom_every_byte_is_read_although_futile_calls_are_left_out() {
     model(4, || {
@@ -113,7 +114,7 @@ fn loom_the_end_is_seen_behind_a_short_read() {
     }
 }
 
-/// Two who poll, one of them late: what it reports was read long ago.
+/// Two threads poll, one of them late: the bytes that it reports were read long ago.
 #[test]
 fn loom_an_event_too_many_hides_nothing() {
     model(2, || {
@@ -138,9 +139,9 @@ fn loom_an_event_too_many_hides_nothing() {
     });
 }
 
-/// One event, two who wait: both try again, and each byte goes to one of them.
+/// One event and two waiters: both try again, and each gets one of the bytes.
 #[test]
-fn loom_one_event_wakes_all_who_wait() {
+fn loom_one_event_wakes_all_waiters() {
     model(3, || {
         let socket = Socket::new();
         let other = {
@@ -157,7 +158,8 @@ fn loom_one_event_wakes_all_who_wait() {
     });
 }
 
-/// A deadline passes at any moment, also together with the event. Who was timed out stands in no queue any more.
+/// A deadline passes at any moment, also together with the event. A waiter that has timed out is in
+/// no queue any more.
 #[test]
 fn loom_a_deadline_races_with_an_event() {
     model(4, || {
@@ -168,7 +170,7 @@ fn loom_a_deadline_races_with_an_event() {
         };
         let seen = socket.readiness.look();
         if socket.receive(8).is_none() {
-            // Whenever somebody sleeps until it, it passes.
+            // In a model a deadline may pass whenever a thread sleeps until it.
             socket.wait(seen, Some(Instant::now() + Duration::from_secs(3600)));
             assert_eq!(socket.read(8), 1);
         }
@@ -176,7 +178,7 @@ fn loom_a_deadline_races_with_an_event() {
     });
 }
 
-/// An event of the last descriptor is handled while the slot goes to the next one.
+/// An event of the last descriptor is handled while the next one gets the entry.
 #[test]
 fn loom_a_stale_event_changes_nothing() {
     model(4, || {
@@ -187,9 +189,9 @@ fn loom_a_stale_event_changes_nothing() {
         };
         readiness.retire();
         let seen = readiness.look();
-        readiness.note_spent(seen);
-        assert!(readiness.look().is_spent());
+        readiness.mark_drained(seen);
+        assert!(readiness.look().is_drained());
         late.join().unwrap();
-        assert!(readiness.look().is_spent() && readiness.generation() == 1);
+        assert!(readiness.look().is_drained() && readiness.generation() == 1);
     });
 }

@@ -1,71 +1,83 @@
-//! One direction of one descriptor: what is known about its readiness, and who waits for it.
+//! One direction of one descriptor: what is known about its readiness, and the queue of its
+//! waiters.
 //!
-//! Guarantees that an operation which found the direction exhausted, and waits, tries again after every event
-//! that the kernel reported later; and that the system call is left out where it could only say "would
-//! block". The owner of the descriptor calls [`wait`](Readiness::wait) and
-//! [`note_spent`](Readiness::note_spent), whoever polls calls [`signal`](Readiness::signal), from any thread.
+//! Guarantees that an operation which found the direction drained, and waits, tries again after
+//! every event that the kernel reports later; and that the system call is skipped where it could
+//! only return "would block". The owner of the descriptor calls [`wait`](Readiness::wait) and
+//! [`mark_drained`](Readiness::mark_drained), the polling thread calls
+//! [`signal`](Readiness::signal). All may be called from any thread.
 //!
 //! # The state word
 //!
 //! ```text
-//! | generation : 24 | sequence : 32 | (0) : 4 | ALWAYS | HANGUP | WAITING | SPENT |
+//! | generation : 24 | sequence : 32 | (0) : 4 | ALWAYS | HANGUP | WAITING | DRAINED |
 //! ```
 //!
-//! - *generation*: which of the descriptors that used this slot the word belongs to. An event carries the
-//!   generation it was registered with, and one that does not fit changes nothing: the comparison and the
-//!   change are one exchange.
-//! - *sequence*: counts the events. It is what an operation compares to learn whether anything happened
+//! - *generation*: which of the descriptors that used this entry the word belongs to. An event
+//!   carries the generation that its descriptor was registered with, and one that does not match
+//!   changes nothing: the comparison and the change are one exchange.
+//! - *sequence*: counts the events. An operation compares it to learn whether there was an event
 //!   meanwhile.
-//! - `ALWAYS`: set, so that a word is never zero, and "no word was seen" needs no more room than one.
-//! - `SPENT`: a system call made since the sequence last changed found nothing left.
-//! - `WAITING`: somebody may stand in the queue.
-//! - `HANGUP`: the kernel reported the end of the stream, an error or urgent data. From then on `SPENT` is
-//!   not believed.
+//! - `ALWAYS`: always set, so that a word is never zero, and `Option<Seen>` needs no more room than
+//!   a word.
+//! - `DRAINED`: a system call made since the sequence last changed found nothing left.
+//! - `WAITING`: the queue may have waiters.
+//! - `HANGUP`: the kernel reported the end of the stream, an error or urgent data. From then on
+//!   `DRAINED` is ignored.
 //!
 //! # The protocol
 //!
 //! 1. The operation loads the word (*seen*).
-//! 2. It makes its system call. Success: the result is returned; if it was a short one, `SPENT` is set by
-//!    exchanging *seen* for *seen + SPENT*, which fails if an event came since step 1.
-//! 3. "Would block": under the lock of the queue it sets `WAITING` and `SPENT`, provided that the sequence is
-//!    still the one in *seen* (otherwise back to step 1), pushes its node, releases the lock and parks.
-//! 4. An event adds one to the sequence, clears `SPENT` and `WAITING` and perhaps sets `HANGUP`, all in one
-//!    exchange. If `WAITING` was set it takes the lock, empties the queue and wakes everybody who stood in
-//!    it.
-//! 5. Who is woken begins again at step 1.
+//! 2. It makes its system call. On success it returns the result. If the result was short, it sets
+//!    `DRAINED` by exchanging *seen* for *seen + DRAINED*, which fails if an event came since step
+//!    1.
+//! 3. On "would block", under the lock of the queue, it sets `WAITING` and `DRAINED`, provided that
+//!    the sequence is still the one in *seen* (otherwise back to step 1). It pushes its node,
+//!    releases the lock and parks.
+//! 4. An event adds one to the sequence, clears `DRAINED` and `WAITING` and may set `HANGUP`, all
+//!    in one exchange. If `WAITING` was set, it takes the lock, empties the queue and wakes all
+//!    waiters that were in it.
+//! 5. A woken waiter begins again at step 1.
 //!
-//! No wake-up is lost: the exchanges of 3 and 4 are on one word, so one comes first. If 4 does, 3 sees
-//! another sequence and does not park. If 3 does, 4 sees `WAITING`, and gets the lock only when the node is
-//! in the queue.
+//! No wake-up is lost: the exchanges of 3 and 4 are on one word, so one comes first. If 4 does, 3
+//! sees another sequence and does not park. If 3 does, 4 sees `WAITING`, and gets the lock only
+//! when the node is in the queue.
 //!
-//! # Why a futile read may be left out
+//! # Why a read may skip its system call
 //!
-//! A read that loads a word with `SPENT` and without `HANGUP` goes to step 3 at once. Suppose that some byte,
-//! or the end of the stream, arrives at time *a*, and that the read is about to sleep in spite of it.
+//! A read that loads a word with `DRAINED` and without `HANGUP` goes to step 3 at once. Suppose
+//! that some byte, or the end of the stream, arrives at time *a*, and that the read is about to
+//! sleep all the same.
 //!
-//! 1. `SPENT` in the word means that some call, made after a load of the same sequence at time *l*, found the
-//!    queue of the socket empty at time *e*, so *l < e*. (A call on a stream that returns less than it was
-//!    asked for has emptied the queue: nothing but its end stops it earlier, with the exception in 6.)
-//! 2. A byte with *a < e* was taken by that call or an earlier one. The end of the stream is not taken; see
-//!    5.
-//! 3. If *a > e*, the kernel puts the descriptor on its ready list at *a*, or finds it there already, and
-//!    whoever polls collects it at *c > a*: registration is edge-triggered, and every arrival is an edge.
-//! 4. The event of 3 is handled at *h > c > a > e > l*, so it changes the sequence after *l*: either before
-//!    step 3 of the read, which then does not park, or after it, and then it wakes the read.
-//! 5. The end of the stream with *a < e* has its event as well. Its flags were taken at some *c > a* and say
-//!    so, because `EPOLLRDHUP`, `EPOLLHUP` and `EPOLLERR` are levels: once set they stay. If it was handled
-//!    before *l*, `HANGUP` is in the word. If after *l*, 4 applies.
-//! 6. Urgent data make a call return at their mark although more follows. The arrival of the mark is reported
-//!    with `EPOLLPRI`, for as long as the mark was not passed, and that counts as `HANGUP`: 5 applies.
-//! 7. One event may stand for several arrivals, and report what was read long ago. An event too many costs a
-//!    call.
+//! 1. `DRAINED` in the word means that some call, made after a load of the same sequence at time
+//!    *l*, found the queue of the socket empty at time *e*, so *l < e*. (A call on a stream that
+//!    returns less than it was asked for has emptied the queue: nothing but its end stops it
+//!    earlier, with the exception in 6.)
+//! 2. A byte with *a < e* was taken by that call or an earlier one. The end of the stream is not
+//!    taken; see 5.
+//! 3. If *a > e*, the kernel puts the descriptor on its ready list at *a*, or finds it there
+//!    already, and a poll collects it at *c > a*: registration is edge-triggered, and every arrival
+//!    is an edge.
+//! 4. The event of 3 is handled at *h > c > a > e > l*, so it changes the sequence after *l*:
+//!    either before step 3 of the read, which then does not park, or after it, and then it wakes
+//!    the read.
+//! 5. The end of the stream with *a < e* has its event as well. The flags of that event were taken
+//!    at some *c > a* and include the end, because `EPOLLRDHUP`, `EPOLLHUP` and `EPOLLERR` are
+//!    levels: once set they stay. If the event was handled before *l*, `HANGUP` is in the word. If
+//!    after *l*, 4 applies.
+//! 6. Urgent data make a call return at their mark although more follows. The arrival of the mark
+//!    is reported with `EPOLLPRI`, for as long as the mark was not passed, and that counts as
+//!    `HANGUP`: 5 applies.
+//! 7. One event may stand for several arrivals, and may report bytes that were read long ago. A
+//!    superfluous event costs one call.
 //!
-//! None of this holds for output. The kernel reports room only when about a third of the buffer is free,
-//! while a call succeeds as soon as there is any: a write that was left out on the word of an earlier one
-//! could wait for a peer who reads no further until it has an answer. So a write always makes its call.
+//! None of this holds for output. The kernel reports room only when about a third of the buffer is
+//! free, while a call succeeds as soon as there is any. If a write skipped its call because an
+//! earlier one found no room, it could wait for a peer that reads no further until it has an
+//! answer. So a write always makes its call.
 //!
-//! A selector that cannot tell the end of a stream reports every event as [`Signal::Hangup`]: `SPENT` is then
-//! believed until the first event only, and 5 holds.
+//! A selector that cannot detect the end of a stream reports every event as [`Signal::Hangup`]:
+//! `DRAINED` then counts only until the first event, and 5 holds.
 
 use crate::shim::{AtomicU64, Mutex, MutexGuard, Ordering};
 use narrowboat_runtime::park::{Outcome, Reason, WaitNode, WaitQueue, Waiter};
@@ -75,10 +87,10 @@ use std::ptr::NonNull;
 use std::sync::PoisonError;
 use std::time::Instant;
 
-const SPENT: u64 = 1;
+const DRAINED: u64 = 1;
 const WAITING: u64 = 1 << 1;
 const HANGUP: u64 = 1 << 2;
-const FLAGS: u64 = SPENT | WAITING | HANGUP;
+const FLAGS: u64 = DRAINED | WAITING | HANGUP;
 const ALWAYS: NonZero<u64> = NonZero::new(1 << 3).unwrap();
 
 const SEQUENCE_SHIFT: u32 = 8;
@@ -87,9 +99,8 @@ const SEQUENCE: u64 = (u32::MAX as u64) << SEQUENCE_SHIFT;
 
 const GENERATION_SHIFT: u32 = SEQUENCE_SHIFT + u32::BITS;
 
-/// How many bits of a generation there are: a stale event would have to stay in the poller's hands while its
-/// slot is reused this often to be taken for a fresh one, and even then it would only cost one futile system
-/// call.
+/// Bits of a generation. A stale event is taken for a fresh one only if the poller holds it while
+/// the entry is reused 2^24 times, and even then it costs one superfluous system call.
 pub(crate) const GENERATION_BITS: u32 = u64::BITS - GENERATION_SHIFT;
 
 const WOKEN: Outcome = Outcome(Outcome::FIRST);
@@ -99,17 +110,17 @@ const WOKEN: Outcome = Outcome(Outcome::FIRST);
 pub(crate) enum Signal {
     /// There may be something to do.
     Ready,
-    /// The same, and there may be something that no short result shows: the end, an error, a mark in the
-    /// stream.
+    /// The same, and there may be something that a short result does not show: the end, an error, a
+    /// mark in the stream.
     Hangup,
 }
 
-/// A state word as an operation saw it before its system call.
+/// A state word as an operation loaded it before its system call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Seen(NonZero<u64>);
 
 impl Seen {
-    /// The word of a slot that was just given to a new descriptor and has seen no event.
+    /// The word of an entry that was just given to a new descriptor and has seen no event.
     pub(crate) fn fresh(generation: u32) -> Seen {
         Seen(ALWAYS | u64::from(generation) << GENERATION_SHIFT)
     }
@@ -119,21 +130,21 @@ impl Seen {
     }
 
     /// Whether a read would certainly find nothing.
-    pub(crate) fn is_spent(self) -> bool {
-        self.word() & (SPENT | HANGUP) == SPENT
+    pub(crate) fn is_drained(self) -> bool {
+        self.word() & (DRAINED | HANGUP) == DRAINED
     }
 }
 
 /// How a wait ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Waited {
-    /// Something happened; the operation is worth another try.
+    /// There was an event; the operation should try again.
     Woken,
     /// The deadline passed first.
     TimedOut,
 }
 
-/// Readiness of one direction of one descriptor.
+/// The readiness of one direction of one descriptor.
 pub(crate) struct Readiness {
     state: AtomicU64,
     waiters: Mutex<WaitQueue>,
@@ -144,48 +155,50 @@ impl Readiness {
         Readiness { state: AtomicU64::new(ALWAYS.get()), waiters: Mutex::new(WaitQueue::new()) }
     }
 
-    /// The generation of the descriptor that has the slot now.
+    /// The generation of the descriptor that has the entry now.
     pub(crate) fn generation(&self) -> u32 {
         (self.state.load(Ordering::Relaxed) >> GENERATION_SHIFT) as u32
     }
 
-    /// Readies the slot for its next descriptor: from here on no event of the last one changes anything.
+    /// Prepares the entry for its next descriptor: from here on no event of the last one changes
+    /// anything.
     ///
-    /// Nobody waits: who waits holds a reference to the descriptor, and its owner calls this when there is
-    /// none left.
+    /// There are no waiters: a waiter holds a reference to the descriptor, and the owner of the
+    /// descriptor calls this when there is no reference left.
     pub(crate) fn retire(&self) {
         debug_assert!(self.lock().is_empty());
         let next = self.generation().wrapping_add(1) & ((1 << GENERATION_BITS) - 1);
-        // An exchange, like what a stale event does, so that one of the two comes first. Relaxed: the slot goes to its next
-        // owner through the lock of the slab, and until then only stale events look at the word, which do nothing with
-        // either value.
+        // An exchange, as a stale event makes one, so that one of the two comes first. Relaxed: the
+        // lock of the slab orders the hand-over of the entry to its next owner. Until then only
+        // stale events load the word, and they do nothing with either value.
         self.state.swap(Seen::fresh(next).word(), Ordering::Relaxed);
     }
 
     /// Step 1.
     #[inline]
     pub(crate) fn look(&self) -> Seen {
-        // Acquire: what the kernel did before the event that is counted here is seen by the call that
-        // follows, and a deadline stored before a `signal` is seen as well.
+        // Acquire: the call that follows sees what the kernel did before the event that is counted
+        // here, and the caller sees a deadline that was stored before a `signal`.
         Seen(ALWAYS | self.state.load(Ordering::Acquire))
     }
 
     /// Step 2: a call made after `seen` was loaded left nothing behind.
     #[inline]
-    pub(crate) fn note_spent(&self, seen: Seen) {
+    pub(crate) fn mark_drained(&self, seen: Seen) {
         let seen = seen.word();
-        if seen & (SPENT | HANGUP) == 0 {
-            // Release: whoever believes the flag must not have its own call, if it makes one after all,
-            // ordered before ours. Failure means an event or a waiter came between: the next operation makes
-            // its call.
-            let spent = seen | SPENT;
-            let _ = self.state.compare_exchange(seen, spent, Ordering::Release, Ordering::Relaxed);
+        if seen & (DRAINED | HANGUP) == 0 {
+            // Release: if an operation sees the flag and makes a call all the same, that call must
+            // not be ordered before ours. If the exchange fails, an event or a waiter came between:
+            // the next operation makes its call.
+            let drained = seen | DRAINED;
+            let _ = self.state.compare_exchange(seen, drained, Ordering::Release, Ordering::Relaxed);
         }
     }
 
     /// Step 3: waits for an event later than `seen`, or until `deadline`.
     ///
-    /// Inlined into the operation's wait: a frame of its own would be copied with every goroutine that waits.
+    /// Inlined into the operation's wait: a frame of its own would be copied with every goroutine
+    /// that waits.
     #[inline(always)]
     pub(crate) fn wait(
         &self,
@@ -197,29 +210,30 @@ impl Readiness {
     ) -> Waited {
         let waiter = Waiter::begin(reason, object, at);
         let node = waiter.node();
-        // SAFETY: the node is the calling party's own, and stands in no queue between its waits. It stays alive and
-        // in place: records are never unmapped.
-        if !unsafe { self.enter(seen, node, waiter, WOKEN, deadline.is_none()) } {
+        // SAFETY: the node is the caller's own, and is in no queue between its waits. It stays
+        // alive and in place: records are never unmapped.
+        if !unsafe { self.enqueue(seen, node, waiter, WOKEN, deadline.is_none()) } {
             return Waited::Woken;
         }
-        // SAFETY: the waiter came from the latest `begin` of this party, and its node was published above.
+        // SAFETY: the waiter came from the caller's latest `begin`, and its node was published
+        // above.
         let outcome = unsafe { waiter.park(deadline) };
         if deadline.is_some() && outcome == Outcome::TIMED_OUT {
-            // SAFETY: entered above, and alive as long as its party.
-            unsafe { self.leave(node) };
+            // SAFETY: enqueued above, and alive as long as its waiter.
+            unsafe { self.dequeue(node) };
             return Waited::TimedOut;
         }
         Waited::Woken
     }
 
-    /// Step 3 without the park: false if there was an event since `seen`, else the party stands in the queue until an
-    /// event takes it out, or [`leave`](Readiness::leave) does.
+    /// Step 3 without the park. False if there was an event since `seen`. Otherwise the waiter is
+    /// in the queue until an event takes it out, or [`dequeue`](Readiness::dequeue) does.
     ///
     /// # Safety
-    /// The node is the calling party's, in no queue, on the heap, and stays there until it is out of the queue again
-    /// (and, if an event took it out, until the party was woken). Nobody who does not hold this lock touches it meanwhile.
-    /// `sole` as in [`WaitNode::prepare`].
-    pub(crate) unsafe fn enter(
+    /// The node is the caller's, in no queue, and on the heap. It stays there until it is out of
+    /// the queue again (and, if an event took it out, until the waiter was woken). Only holders of
+    /// this lock touch it meanwhile. `sole` as in [`WaitNode::prepare`].
+    pub(crate) unsafe fn enqueue(
         &self,
         seen: Seen,
         node: NonNull<WaitNode>,
@@ -228,35 +242,35 @@ impl Readiness {
         sole: bool,
     ) -> bool {
         let mut waiters = self.lock();
-        let announced = self.announce(seen);
-        if announced {
+        let waiting = self.set_waiting(seen);
+        if waiting {
             // SAFETY: by contract.
             unsafe {
                 (*node.as_ptr()).prepare(me, outcome, sole);
                 waiters.push(node);
             }
         }
-        announced
+        waiting
     }
 
-    /// Takes a party out of the queue, if it still stands there.
+    /// Takes a waiter out of the queue, if it is still in it.
     ///
     /// # Safety
-    /// The node was entered here, and is alive.
-    pub(crate) unsafe fn leave(&self, node: NonNull<WaitNode>) {
+    /// The node was enqueued here, and is alive.
+    pub(crate) unsafe fn dequeue(&self, node: NonNull<WaitNode>) {
         // SAFETY: by contract.
         unsafe { self.lock().remove(node) };
     }
 
     /// The condition of step 3, under the lock: false if there was an event since `seen`.
-    fn announce(&self, seen: Seen) -> bool {
-        // Relaxed loads and failures: a stale value only makes the exchange fail. On success: acquire and
-        // release keep the exchange between our system call and the push, both of which the counterpart's
-        // exchange is ordered with.
+    fn set_waiting(&self, seen: Seen) -> bool {
+        // Relaxed loads and failures: a stale value only makes the exchange fail. On success,
+        // acquire and release keep the exchange between our system call and the push; the exchange
+        // of step 4 is ordered with both.
         let mut state = self.state.load(Ordering::Relaxed);
         while (state ^ seen.word()) & !FLAGS == 0 {
-            let announced = state | WAITING | SPENT;
-            match self.state.compare_exchange(state, announced, Ordering::AcqRel, Ordering::Relaxed) {
+            let waiting = state | WAITING | DRAINED;
+            match self.state.compare_exchange(state, waiting, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(now) => state = now,
             }
@@ -285,11 +299,11 @@ impl Readiness {
         }
     }
 
-    /// Wakes everybody in the queue, a few at a time so that nobody is woken under the lock.
+    /// Wakes all waiters in the queue, a few at a time, so that no waiter is woken under the lock.
     #[cold]
     fn wake_all(&self) {
-        // One waiter is the rule. Those who queue up again meanwhile stand behind the old ones; waking a
-        // few of them in the last round costs them a call.
+        // Usually there is one waiter. Waiters that enqueue again meanwhile are behind the old
+        // ones; if the last round wakes a few of them, that costs each of them a call.
         const ROUND: usize = 8;
         loop {
             let mut round = [None::<Waiter>; ROUND];
@@ -298,15 +312,16 @@ impl Readiness {
             while count < ROUND
                 && let Some(node) = waiters.pop_claim(None)
             {
-                // SAFETY: the wait of this node was ended by the line above, so the node stays valid until
-                // its party's unpark.
+                // SAFETY: the claim in the loop condition ended the wait of this node, so the node
+                // stays valid until the unpark of its waiter.
                 round[count] = Some(unsafe { node.as_ref() }.waiter());
                 count += 1;
             }
             let emptied = waiters.is_empty();
             drop(waiters);
             for waiter in round.into_iter().flatten() {
-                // SAFETY: this call won the claim above and wakes each party once; no value passes.
+                // SAFETY: this call won the claim above and wakes each waiter once; no value
+                // passes.
                 unsafe { waiter.unpark() };
             }
             if emptied {
@@ -350,35 +365,35 @@ mod tests {
     }
 
     #[test]
-    fn spent_holds_until_the_next_event() {
+    fn drained_holds_until_the_next_event() {
         let readiness = Readiness::new();
-        readiness.note_spent(readiness.look());
-        assert!(readiness.look().is_spent());
+        readiness.mark_drained(readiness.look());
+        assert!(readiness.look().is_drained());
         readiness.signal(0, Signal::Ready);
-        assert!(!readiness.look().is_spent());
+        assert!(!readiness.look().is_drained());
     }
 
     #[test]
-    fn an_event_during_the_call_keeps_spent_from_being_noted() {
+    fn an_event_during_the_call_keeps_drained_from_being_noted() {
         let readiness = Readiness::new();
         let seen = readiness.look();
         readiness.signal(0, Signal::Ready);
-        readiness.note_spent(seen);
-        assert!(!readiness.look().is_spent());
+        readiness.mark_drained(seen);
+        assert!(!readiness.look().is_drained());
     }
 
     #[test]
-    fn after_a_hangup_spent_is_never_believed() {
+    fn after_a_hangup_drained_is_never_believed() {
         let readiness = Readiness::new();
         readiness.signal(0, Signal::Hangup);
-        readiness.note_spent(readiness.look());
-        assert!(!readiness.look().is_spent());
-        // A wait that found nothing notes it too, and is not believed either.
+        readiness.mark_drained(readiness.look());
+        assert!(!readiness.look().is_drained());
+        // A wait that found nothing sets the flag, too, and it is ignored as well.
         assert_eq!(wait(&readiness, readiness.look(), SHORT), Waited::TimedOut);
-        assert!(!readiness.look().is_spent());
+        assert!(!readiness.look().is_drained());
         readiness.signal(0, Signal::Ready);
-        readiness.note_spent(readiness.look());
-        assert!(!readiness.look().is_spent());
+        readiness.mark_drained(readiness.look());
+        assert!(!readiness.look().is_drained());
     }
 
     #[test]
@@ -410,20 +425,21 @@ mod tests {
         let readiness = Readiness::new();
         let seen = readiness.look();
         std::thread::scope(|scope| {
-            let parties: Vec<_> = (0..20).map(|_| scope.spawn(|| wait(&readiness, seen, None))).collect();
-            // Whoever comes after the event does not wait at all, so no order needs to be enforced here.
+            let waiters: Vec<_> = (0..20).map(|_| scope.spawn(|| wait(&readiness, seen, None))).collect();
+            // A thread that comes after the event does not wait at all, so the order does not
+            // matter here.
             std::thread::sleep(Duration::from_millis(20));
             readiness.signal(0, Signal::Ready);
-            for party in parties {
-                assert_eq!(party.join().unwrap(), Waited::Woken);
+            for waiter in waiters {
+                assert_eq!(waiter.join().unwrap(), Waited::Woken);
             }
         });
         assert!(readiness.lock().is_empty());
     }
 
-    /// A counter stands for the socket: whoever reads it makes its "system call". The next event comes only
-    /// when the last one was noticed, so a wake-up that is lost stays lost, and the limit turns it into a
-    /// failure.
+    /// A counter stands for the socket, and loading it for the system call. The next event comes
+    /// only when the last one was noticed. So a lost wake-up stays lost, and the time limit turns
+    /// it into a failure.
     #[test]
     fn no_wake_up_is_lost_among_events_and_timeouts() {
         const EVENTS: u64 = 20_000;
@@ -443,7 +459,7 @@ mod tests {
                     assert_eq!(waited, Waited::Woken, "stuck at {now}");
                 }
             });
-            // Somebody who comes and goes in the same queue.
+            // A second waiter that enters and leaves the same queue.
             scope.spawn(|| {
                 while arrived.load(Ordering::Relaxed) < EVENTS {
                     wait(&readiness, readiness.look(), Some(Duration::from_micros(1)));

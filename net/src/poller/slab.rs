@@ -1,48 +1,49 @@
 //! The table from a registration's key to its readiness.
 //!
-//! Guarantees that whoever polls finds a slot without a lock, that a slot's address never changes and is
-//! never freed, and that a slot given back is soon used again. Anybody may allocate and release; only the
-//! holder of a registration and whoever polls touch what is in a slot.
+//! Guarantees that a poll finds an entry without a lock, that the address of an entry never
+//! changes, that an entry is never freed, and that an entry given back is soon used again. Any
+//! thread may allocate and release. Only the holder of a registration and the polling thread touch
+//! the contents of an entry.
 //!
-//! Slots come in chunks of a page, made when they are first needed, so that memory follows the number of descriptors. The
-//! places where chunks are found come in rows, each twice as long as all before it: growing moves nothing, and a chunk's
-//! number finds its row by its highest bit.
+//! Entries come in chunks of a page, which are made when first needed, so that memory follows the
+//! number of descriptors. Pointers to chunks are in rows, each as long as all rows before it
+//! together: growing moves nothing, and the highest bit of a chunk's number gives its row.
 
 use super::readiness::Readiness;
 use narrowboat_runtime::lock::{Mutex, OnceLock};
 use std::sync::PoisonError;
 
-/// Both directions of one descriptor, in a cache line of their own: neighbours belong to other processors.
+/// Both directions of one descriptor, in a cache line of their own: neighbouring entries are used
+/// by other processors.
 #[repr(align(64))]
-pub(crate) struct Slot {
+pub(crate) struct SlabEntry {
     pub(crate) read: Readiness,
     pub(crate) write: Readiness,
 }
 
-// Every open connection that has ever waited has one.
-// (Loom's atomics are larger.)
+// Every open connection that has ever waited has an entry. (Loom's atomics are larger.)
 #[cfg(all(target_os = "linux", target_pointer_width = "64", not(loom)))]
-const _: () = assert!(size_of::<Slot>() == 64);
+const _: () = assert!(size_of::<SlabEntry>() == 64);
 
-impl Slot {
-    fn new() -> Slot {
-        Slot { read: Readiness::new(), write: Readiness::new() }
+impl SlabEntry {
+    fn new() -> SlabEntry {
+        SlabEntry { read: Readiness::new(), write: Readiness::new() }
     }
 
-    /// The generation of the descriptor that has the slot; the same in both directions.
+    /// The generation of the descriptor that has the entry; the same in both directions.
     pub(crate) fn generation(&self) -> u32 {
         self.read.generation()
     }
 }
 
-/// Slots in a chunk, as a power of two.
+/// Entries in a chunk, as a power of two.
 const CHUNK_BITS: u32 = 6;
-type Chunk = Box<[Slot; 1 << CHUNK_BITS]>;
+type Chunk = Box<[SlabEntry; 1 << CHUNK_BITS]>;
 
-/// Places in the first row, as a power of two.
+/// Chunks in the first row, as a power of two.
 const FIRST_ROW_BITS: u32 = 4;
-/// Enough for every index of 32 bits; there are never more slots in use than descriptors, of which a process has at most
-/// `i32::MAX`.
+/// Enough rows for every index of 32 bits. There are never more entries in use than descriptors, of
+/// which a process has at most `i32::MAX`.
 const ROWS: usize = (u32::BITS - CHUNK_BITS - FIRST_ROW_BITS) as usize + 1;
 
 pub(crate) struct Slab {
@@ -51,7 +52,7 @@ pub(crate) struct Slab {
 }
 
 struct Free {
-    /// Those that were given back, the last one last.
+    /// Indices that were given back, the latest at the end.
     used: Vec<u32>,
     /// The lowest index that was never used.
     fresh: u32,
@@ -63,33 +64,33 @@ impl Slab {
         Slab { rows: [const { OnceLock::new() }; ROWS], free }
     }
 
-    /// The slot with this index, if it ever was allocated.
+    /// The entry with this index, if it ever was allocated.
     #[inline]
-    pub(crate) fn get(&self, index: u32) -> Option<&Slot> {
-        let (row, place, _) = locate(index >> CHUNK_BITS);
-        let chunk = self.rows[row].get()?[place].get()?;
+    pub(crate) fn get(&self, index: u32) -> Option<&SlabEntry> {
+        let (row, position, _) = locate(index >> CHUNK_BITS);
+        let chunk = self.rows[row].get()?[position].get()?;
         Some(&chunk[in_chunk(index)])
     }
 
-    /// Takes a slot that nobody uses.
-    pub(crate) fn allocate(&self) -> (u32, &Slot) {
+    /// Takes an entry that is not in use.
+    pub(crate) fn allocate(&self) -> (u32, &SlabEntry) {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let index = free.used.pop().unwrap_or_else(|| {
             free.fresh += 1;
             free.fresh - 1
         });
         drop(free);
-        let (row, place, len) = locate(index >> CHUNK_BITS);
+        let (row, position, len) = locate(index >> CHUNK_BITS);
         let row = self.rows[row].get_or_init(|| (0..len).map(|_| OnceLock::new()).collect());
-        let chunk = row[place].get_or_init(|| Box::new(std::array::from_fn(|_| Slot::new())));
+        let chunk = row[position].get_or_init(|| Box::new(std::array::from_fn(|_| SlabEntry::new())));
         (index, &chunk[in_chunk(index)])
     }
 
-    /// Gives a slot back. Its descriptor is not registered any more, and nobody waits in it.
+    /// Gives an entry back. Its descriptor is not registered any more, and it has no waiters.
     pub(crate) fn release(&self, index: u32) {
-        let slot = self.get(index).expect("only allocated slots are released");
-        slot.read.retire();
-        slot.write.retire();
+        let entry = self.get(index).expect("only allocated entries are released");
+        entry.read.retire();
+        entry.write.retire();
         self.free.lock().unwrap_or_else(PoisonError::into_inner).used.push(index);
     }
 }
@@ -98,7 +99,7 @@ fn in_chunk(index: u32) -> usize {
     index as usize % (1 << CHUNK_BITS)
 }
 
-/// The row of a chunk, its place there, and how long the row is.
+/// The row of a chunk, its position there, and the length of the row.
 fn locate(chunk: u32) -> (usize, usize, usize) {
     match (chunk >> FIRST_ROW_BITS).checked_ilog2() {
         None => (0, chunk as usize, 1 << FIRST_ROW_BITS),
@@ -115,38 +116,39 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn chunks_and_places_correspond_one_to_one() {
+    fn chunks_and_positions_correspond_one_to_one() {
         let mut expected = (0, 0);
         for chunk in 0..10_000 {
-            let (row, place, len) = locate(chunk);
-            assert_eq!((row, place), expected);
-            expected = if place + 1 == len { (row + 1, 0) } else { (row, place + 1) };
+            let (row, position, len) = locate(chunk);
+            assert_eq!((row, position), expected);
+            expected = if position + 1 == len { (row + 1, 0) } else { (row, position + 1) };
         }
-        let (row, place, len) = locate(u32::MAX >> CHUNK_BITS);
-        assert!(row == ROWS - 1 && place + 1 == len);
+        let (row, position, len) = locate(u32::MAX >> CHUNK_BITS);
+        assert!(row == ROWS - 1 && position + 1 == len);
     }
 
     #[test]
-    fn slots_in_use_are_distinct_and_never_move() {
+    fn entries_in_use_are_distinct_and_never_move() {
         let slab = Slab::new();
-        let slots: Vec<_> = (0..1_000).map(|_| slab.allocate()).collect();
-        let addresses: HashSet<_> = slots.iter().map(|(_, slot)| std::ptr::from_ref(*slot).addr()).collect();
-        assert_eq!(addresses.len(), slots.len());
-        for (index, slot) in slots {
-            assert!(std::ptr::eq(slab.get(index).unwrap(), slot));
+        let entries: Vec<_> = (0..1_000).map(|_| slab.allocate()).collect();
+        let addresses: HashSet<_> =
+            entries.iter().map(|(_, entry)| std::ptr::from_ref(*entry).addr()).collect();
+        assert_eq!(addresses.len(), entries.len());
+        for (index, entry) in entries {
+            assert!(std::ptr::eq(slab.get(index).unwrap(), entry));
         }
     }
 
     #[test]
-    fn a_released_slot_is_reused_as_the_next_generation() {
+    fn a_released_entry_is_reused_as_the_next_generation() {
         let slab = Slab::new();
-        let (first, slot) = slab.allocate();
+        let (first, entry) = slab.allocate();
         let (second, _) = slab.allocate();
-        assert_eq!(slot.generation(), 0);
+        assert_eq!(entry.generation(), 0);
         slab.release(first);
-        let (again, slot) = slab.allocate();
+        let (again, entry) = slab.allocate();
         assert_eq!(again, first);
-        assert_eq!((slot.read.generation(), slot.write.generation()), (1, 1));
+        assert_eq!((entry.read.generation(), entry.write.generation()), (1, 1));
         assert_ne!(slab.allocate().0, second);
     }
 

@@ -1,18 +1,19 @@
-//! A descriptor that goroutines wait for: what belongs to it, and how it is registered, shut down and closed. The
-//! one loop that every operation runs through is in [`operate`].
+//! A descriptor that goroutines wait for: its state, and how it is registered, shut down and
+//! closed. The loop that every operation runs through is in [`operate`].
 //!
-//! Guarantees that the descriptor stays open as long as an operation is under way, is registered with the
-//! netpoller at most once, and is removed from it before it is closed. Any number of parties may operate in
-//! either direction at once; each blocks its goroutine, or its thread, and nobody else.
+//! Guarantees that the descriptor stays open as long as an operation is under way, is registered
+//! with the netpoller at most once, and is removed from it before it is closed. Any number of
+//! operations may run in either direction at once; each blocks only its own goroutine or thread.
 //!
-//! An operation tries its system call first. Registration is put off until one has to wait, so that a socket
-//! which never does is never registered, and so that making a socket out of a descriptor cannot fail.
+//! An operation tries its system call first. Registration is put off until an operation has to
+//! wait. So a socket that never waits is never registered, and making a socket from a descriptor
+//! cannot fail.
 
 mod operate;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-pub(crate) use operate::Wait;
+pub(crate) use operate::Operation;
 
 use crate::fd::IoSafe;
 use crate::limit::Limit;
@@ -45,26 +46,29 @@ impl Direction {
     }
 }
 
-/// An open descriptor, our own or what `F` says, on which no operation waits.
+/// An open descriptor, owned or as `F` says, and all that operations on it need.
 pub(crate) struct Source<F = OwnedFd> {
-    // Before `fd`, so that it is dropped, and the descriptor removed from the poller, before that is closed.
+    // Before `fd`, so that it is dropped first: the descriptor leaves the poller before it is
+    // closed.
     registration: OnceLock<Registration>,
     registering: Mutex<()>,
-    /// What the user asked for with `set_nonblocking`.
+    /// What the user has set with `set_nonblocking`.
     nonblocking: AtomicBool,
-    /// How often in succession an `accept` was short of descriptors or memory; see [`crate::accept`].
-    short_of_means: AtomicU8,
+    /// How many calls of `accept` in succession ran out of descriptors or memory; see
+    /// [`crate::accept`].
+    accept_backoff: AtomicU8,
     input: Limit,
     output: Limit,
     fd: F,
 }
 
 impl Source {
-    /// From a socket that was made elsewhere: its mode and its timeouts become ours. One that
-    /// `accepts` connections is made non-blocking, and any other left as it is.
+    /// From a socket that was made elsewhere: takes over its mode and its timeouts. A socket that
+    /// `accepts` connections is made non-blocking; any other is left as it is.
     pub(crate) fn adopt(fd: OwnedFd, accepts: bool) -> Source {
         let source = Source::new(fd);
-        // A descriptor that is no socket, or not even open, says so at the first operation.
+        // For a descriptor that is no socket, or not even open, the first operation returns the
+        // error.
         let (nonblocking, read, write) = socket::adopt(source.fd(), accepts);
         source.set_nonblocking(nonblocking);
         let _ = source.input.set_timeout(read);
@@ -72,12 +76,12 @@ impl Source {
         source
     }
 
-    /// Gives the descriptor away in the state that std would have it in, out of the netpoller's sight. If
-    /// other handles share it, they keep it, and what is given away is a duplicate.
+    /// Gives the descriptor away, removed from the netpoller and in the state that std would have
+    /// it in. If other handles share the descriptor, they keep it, and a duplicate is given away.
     ///
     /// # Panics
     /// If a duplicate is needed and there is no descriptor left for it.
-    pub(crate) fn surrender(self: Arc<Self>) -> OwnedFd {
+    pub(crate) fn into_fd(self: Arc<Self>) -> OwnedFd {
         let nonblocking = self.is_nonblocking();
         let (read, write) = (self.input.timeout(), self.output.timeout());
         let fd = match Arc::try_unwrap(self) {
@@ -98,14 +102,14 @@ impl<F: IoSafe> Source<F> {
             registration: OnceLock::new(),
             registering: Mutex::new(()),
             nonblocking: AtomicBool::new(false),
-            short_of_means: AtomicU8::new(0),
+            accept_backoff: AtomicU8::new(0),
             input: Limit::new(),
             output: Limit::new(),
             fd,
         }
     }
 
-    /// Takes the descriptor out of the netpoller's sight and gives it back.
+    /// Removes the descriptor from the netpoller and gives it back.
     pub(crate) fn into_inner(self) -> F {
         let Source { registration, fd, .. } = self;
         drop(registration);
@@ -123,7 +127,7 @@ impl<F: IoSafe> Source<F> {
     }
 
     pub(crate) fn set_nonblocking(&self, nonblocking: bool) {
-        // Relaxed: the value stands for itself.
+        // Relaxed: the value does not order anything else.
         self.nonblocking.store(nonblocking, Ordering::Relaxed);
     }
 
@@ -131,14 +135,15 @@ impl<F: IoSafe> Source<F> {
         self.nonblocking.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn short_of_means(&self) -> u8 {
-        self.short_of_means.load(Ordering::Relaxed)
+    pub(crate) fn accept_backoff(&self) -> u8 {
+        self.accept_backoff.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_short_of_means(&self, times: u8) {
-        // Relaxed: a hint. Not written again and again by a listener that is well.
-        if self.short_of_means() != times {
-            self.short_of_means.store(times, Ordering::Relaxed);
+    pub(crate) fn set_accept_backoff(&self, times: u8) {
+        // Relaxed: a hint. The store is skipped if nothing changes, so that a listener without
+        // failures never writes.
+        if self.accept_backoff() != times {
+            self.accept_backoff.store(times, Ordering::Relaxed);
         }
     }
 
@@ -149,7 +154,7 @@ impl<F: IoSafe> Source<F> {
         }
     }
 
-    /// Has the descriptor registered, now instead of when somebody first has to wait.
+    /// Registers the descriptor now, instead of when an operation first has to wait.
     ///
     /// # Errors
     /// The netpoller's, if the descriptor cannot be watched.
@@ -167,75 +172,78 @@ impl<F: IoSafe> Source<F> {
         if let Some(registration) = self.registration.get() {
             return Ok(registration);
         }
-        // SAFETY: the registration goes into a field that is dropped before the descriptor, or is dropped by
-        // `into_inner` before it gives the descriptor away; and `F` has the same one open for as long as it lives.
+        // SAFETY: the registration goes into a field that is dropped before the descriptor, or is
+        // dropped by `into_inner` before it gives the descriptor away; and `F` has the same one
+        // open for as long as it lives.
         let registration = unsafe { poller.register(self.fd.as_fd())? };
         Ok(self.registration.get_or_init(|| registration))
     }
 
-    /// Looks whether an operation in this direction would have to wait: if so, where, and as of which state. It would
-    /// not if it were to fail, be it for want of a registration.
-    pub(crate) fn look_ahead(&self, direction: Direction) -> Option<(&'static Readiness, Seen)> {
+    /// Whether an operation in this direction would have to wait. If so, returns where, and as of
+    /// which state. An operation that would fail would not wait; that includes a failure to
+    /// register.
+    pub(crate) fn would_wait(&self, direction: Direction) -> Option<(&'static Readiness, Seen)> {
         let readiness = self.registered().ok()?.direction(direction);
         let seen = readiness.look();
         self.limit(direction).check().ok()?;
-        // Without a poller nothing is known.
-        if direction == Direction::Output || !seen.is_spent() || check_polled().is_err() {
+        // Without a poller the word says nothing.
+        if direction == Direction::Output || !seen.is_drained() || check_polled().is_err() {
             if socket::is_ready(self.fd(), direction) {
                 return None;
             }
             if direction == Direction::Input {
-                // As good as a call that found nothing.
-                readiness.note_spent(seen);
+                // This is as good as a call that found nothing.
+                readiness.mark_drained(seen);
             }
         }
         Some((readiness, seen))
     }
 
-    fn nudge(&self, direction: Direction, signal: Signal) {
+    fn inject_event(&self, direction: Direction, signal: Signal) {
         let registration = self.registration.get().or_else(|| {
-            // An operation that registers from here on does so after this lock, and what the caller changed
-            // before is seen by it; one that did before is found.
+            // If an operation registers later, it does so after this lock and sees what the caller
+            // changed before. If it registered before, we find its registration.
             drop(self.registering.lock().unwrap_or_else(PoisonError::into_inner));
             self.registration.get()
         });
         if let Some(registration) = registration {
-            registration.nudge(direction, signal);
+            registration.inject_event(direction, signal);
         }
     }
 
-    /// Ends the stream in one direction or both, and wakes whoever is blocked there.
+    /// Ends the stream in one direction or both, and wakes the operations that are blocked there.
     ///
     /// # Errors
-    /// The kernel's: `NotConnected`, for one.
+    /// The kernel's, for example `NotConnected`.
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         socket::shutdown(self.fd(), how)?;
-        // Linux reports this as an event as well; not every kernel does.
+        // Linux reports this as an event as well; some other kernels do not.
         if how != Shutdown::Write {
-            self.nudge(Direction::Input, Signal::Hangup);
+            self.inject_event(Direction::Input, Signal::Hangup);
         }
         if how != Shutdown::Read {
-            self.nudge(Direction::Output, Signal::Hangup);
+            self.inject_event(Direction::Output, Signal::Hangup);
         }
         Ok(())
     }
 
-    /// Ends everything: operations fail from now on, also those under way, and the peer sees the end. The descriptor
-    /// itself is given back with the last handle, so its number cannot become another's while anybody uses it.
+    /// Ends everything: operations fail from now on, also those under way, and the peer sees the
+    /// end. The last handle closes the descriptor itself, so its number cannot become another
+    /// descriptor's while it is in use.
     pub(crate) fn close(&self) {
         self.input.close();
         self.output.close();
         // It fails if there is no connection to shut down; then there is nothing to do.
         let _ = socket::shutdown(self.fd(), Shutdown::Both);
-        self.nudge(Direction::Input, Signal::Hangup);
-        self.nudge(Direction::Output, Signal::Hangup);
+        self.inject_event(Direction::Input, Signal::Hangup);
+        self.inject_event(Direction::Output, Signal::Hangup);
     }
 
     pub(crate) fn is_closed(&self) -> bool {
         self.input.is_closed()
     }
 
-    /// Sets the longest that an operation may wait, from the next one on.
+    /// Sets the longest time that an operation may wait, from the next one on.
     ///
     /// # Errors
     /// `InvalidInput` if the duration is zero.
@@ -250,6 +258,6 @@ impl<F: IoSafe> Source<F> {
     /// Sets the point in time after which operations fail, also those under way.
     pub(crate) fn set_deadline(&self, direction: Direction, deadline: Option<Instant>) {
         self.limit(direction).set_deadline(deadline);
-        self.nudge(direction, Signal::Ready);
+        self.inject_event(direction, Signal::Ready);
     }
 }

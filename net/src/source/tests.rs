@@ -22,16 +22,16 @@ fn read(source: &Source, buffer: usize) -> (usize, u32) {
         let read = socket::receive(fd, &mut buffer, 0)?;
         Ok((read, 0 < read && read < asked))
     };
-    let wait = Wait::new(Reason::Read, Location::caller());
-    let read = source.operate(wait, call).unwrap();
+    let operation = Operation::new(Reason::Read, Location::caller());
+    let read = source.operate(operation, call).unwrap();
     (read, calls.get())
 }
 
-/// Has the source registered, its first events handled, and its input found empty.
+/// Registers the source, waits until its first events are handled, and finds its input empty.
 fn settle(source: &Source) {
     source.set_timeout(Direction::Input, Some(Duration::from_millis(50))).unwrap();
     let call = |fd: BorrowedFd<'_>| socket::receive(fd, &mut [0; 1], 0);
-    let error = source.io(Wait::new(Reason::Read, Location::caller()), call).unwrap_err();
+    let error = source.io(Operation::new(Reason::Read, Location::caller()), call).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
     source.set_timeout(Direction::Input, None).unwrap();
 }
@@ -85,7 +85,7 @@ fn after_the_end_no_call_is_left_out() {
 }
 
 #[test]
-fn what_came_in_time_is_read_even_if_nobody_polled() {
+fn what_came_in_time_is_read_even_without_a_poll() {
     let (mut peer, source) = pair();
     // SAFETY: the registration goes into the field that is dropped before the descriptor.
     let registration = unsafe { NetPoller::unpolled().register(source.fd()) }.unwrap();
@@ -100,7 +100,7 @@ fn what_came_in_time_is_read_even_if_nobody_polled() {
 }
 
 #[test]
-fn a_registration_is_made_once_by_all_who_wait_first() {
+fn a_registration_is_made_once_for_all_first_waiters() {
     let (peer, source) = pair();
     thread::scope(|scope| {
         let readers: Vec<_> = (0..8).map(|_| scope.spawn(|| read(&source, 8).0)).collect();

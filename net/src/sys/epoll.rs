@@ -1,14 +1,17 @@
-//! The selector of Linux: the `polling` crate's epoll instance, driven with one system call per wait.
+//! The selector of Linux: the `polling` crate's epoll instance, driven with one system call per
+//! wait.
 //!
-//! Guarantees what [`super`] lists. `polling` creates and owns the instance; this module talks to its
-//! descriptor directly in two places, each for a reason:
+//! Guarantees what [`super`] lists. `polling` creates and owns the instance; this module talks to
+//! its descriptor directly in two places, each for a reason:
 //!
-//! - Waiting. `polling`'s own wait arms a timer descriptor and re-arms its notifier: three to five system
-//!   calls where `epoll_pwait2` with its nanosecond timeout is one.
-//! - Registration. `polling` does not ask for `EPOLLRDHUP`, and without it a short read cannot be told from a
-//!   short read that was followed by the end of the stream (see [`crate::poller::readiness`]).
+//! - Waiting. `polling`'s own wait arms a timer descriptor and re-arms its notifier: three to five
+//!   system calls where `epoll_pwait2` with its nanosecond timeout is one.
+//! - Registration. `polling` does not ask for `EPOLLRDHUP`, and without it a short read cannot be
+//!   told from a short read that was followed by the end of the stream (see
+//!   [`crate::poller::readiness`]).
 //!
-//! The wake-up is a descriptor of our own, edge-triggered: each write to it is an edge, so it is never read.
+//! The wake-up is a descriptor of our own, edge-triggered: each write to it is an edge, so it is
+//! never read.
 
 use super::{BATCH, Event};
 use crate::poller::readiness::Signal;
@@ -19,22 +22,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, TryLockError};
 use std::time::Duration;
 
-/// The key of the wake-up descriptor. No registration has it: its generation half has more bits set than
-/// there are.
+/// The key of the wake-up descriptor. No registration has this key: its generation half has more
+/// bits set than a generation has.
 const WAKE_KEY: u64 = u64::MAX;
 
 const INPUT: u32 = (libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLPRI) as u32;
 const OUTPUT: u32 = libc::EPOLLOUT as u32;
-/// Reported whether asked for or not, and of both directions.
+/// Flags that are reported whether asked for or not, and for both directions.
 const BOTH: u32 = (libc::EPOLLHUP | libc::EPOLLERR) as u32;
-/// What a short read does not show; see [`crate::poller::readiness`].
+/// Flags for what a short read does not show; see [`crate::poller::readiness`].
 const INPUT_MARKS: u32 = (libc::EPOLLRDHUP | libc::EPOLLPRI) as u32 | BOTH;
 const EDGE: u32 = libc::EPOLLET as u32;
 
 pub(crate) struct Selector {
     poller: polling::Poller,
     wake: OwnedFd,
-    /// Where the kernel puts events. The lock is what makes a second thread return instead of wait.
+    /// The buffer for the kernel's events. Its lock makes a second thread return instead of wait.
     events: Mutex<Box<[libc::epoll_event; BATCH]>>,
     /// The kernel, or a filter in front of it, does not know `epoll_pwait2` (Linux before 5.11).
     coarse: AtomicBool,
@@ -45,7 +48,7 @@ impl Selector {
         let poller = polling::Poller::new()?;
         // SAFETY: no memory is involved.
         let wake = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
-        // SAFETY: the call above made this descriptor, and nobody else has it.
+        // SAFETY: the call above made this descriptor, and nothing else has it.
         let wake = unsafe { OwnedFd::from_raw_fd(wake) };
         let events = Box::new([libc::epoll_event { events: 0, u64: 0 }; BATCH]);
         let selector = Selector { poller, wake, events: Mutex::new(events), coarse: AtomicBool::new(false) };
@@ -61,8 +64,8 @@ impl Selector {
     /// Registers a descriptor. `key` comes back with its events.
     ///
     /// # Safety
-    /// The descriptor is deleted before it is closed. (Epoll itself would forgive; the portable selector does
-    /// not.)
+    /// The descriptor is deleted before it is closed. (Epoll itself would tolerate the other order;
+    /// the portable selector does not.)
     pub(crate) unsafe fn add(&self, fd: BorrowedFd<'_>, key: u64) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_ADD, fd.as_raw_fd(), INPUT | OUTPUT | EDGE, key)
     }
@@ -73,15 +76,16 @@ impl Selector {
 
     fn control(&self, operation: libc::c_int, fd: RawFd, events: u32, key: u64) -> io::Result<()> {
         let mut event = libc::epoll_event { events, u64: key };
-        // SAFETY: the event outlives the call, which keeps no pointer to it; a wrong descriptor is an error.
+        // SAFETY: the event outlives the call, which keeps no pointer to it; a wrong descriptor is
+        // an error.
         check(unsafe { libc::epoll_ctl(self.poller.as_raw_fd(), operation, fd, &raw mut event) }).map(drop)
     }
 
-    /// Waits for events, for at most `timeout` (`None`: without limit), hands each to `handle`, and returns
-    /// how many there were. A signal ends the wait.
+    /// Waits for events, for at most `timeout` (`None`: without limit), hands each to `handle`, and
+    /// returns how many there were. A signal ends the wait.
     ///
     /// # Panics
-    /// If the poller's descriptor was closed by somebody else.
+    /// If other code has closed the poller's descriptor.
     pub(crate) fn wait(&self, timeout: Option<Duration>, mut handle: impl FnMut(Event)) -> usize {
         let mut events = match self.events.try_lock() {
             Ok(events) => events,
@@ -106,7 +110,7 @@ impl Selector {
 
     fn collect(&self, events: &mut [libc::epoll_event], timeout: Option<Duration>) -> io::Result<usize> {
         let epoll = self.poller.as_raw_fd();
-        // Relaxed: whoever misses the flag finds out for itself.
+        // Relaxed: a thread that misses the flag sets it itself.
         if let Some(timeout) = timeout
             && !timeout.is_zero()
             && !self.coarse.load(Ordering::Relaxed)
@@ -122,10 +126,11 @@ impl Selector {
         wait_coarsely(epoll, events, timeout)
     }
 
-    /// Ends the wait under way, or else the next one.
+    /// Ends the wait under way, or otherwise the next one.
     pub(crate) fn interrupt(&self) {
         let one = 1u64;
-        // SAFETY: eight bytes are read from a live integer. It could fail only after 2^64 - 2 wake-ups.
+        // SAFETY: eight bytes are read from a live integer. It could fail only after 2^64 - 2
+        // wake-ups.
         unsafe { libc::write(self.wake.as_raw_fd(), (&raw const one).cast(), size_of::<u64>()) };
     }
 }
@@ -143,9 +148,9 @@ fn decode(key: u64, flags: u32) -> Event {
     Event { key, read: signal(INPUT, INPUT_MARKS), write: signal(OUTPUT, BOTH) }
 }
 
-/// With the timeout in nanoseconds.
+/// Waits with the timeout in nanoseconds.
 fn wait_precisely(epoll: RawFd, events: &mut [libc::epoll_event], timeout: Duration) -> io::Result<usize> {
-    /// The kernel's own time type, 64 bits wide whatever the C library's is.
+    /// The kernel's own time type, which is 64 bits wide whatever the C library's is.
     #[repr(C)]
     struct KernelTimespec {
         seconds: i64,
@@ -155,8 +160,8 @@ fn wait_precisely(epoll: RawFd, events: &mut [libc::epoll_event], timeout: Durat
         seconds: timeout.as_secs().try_into().unwrap_or(i64::MAX),
         nanoseconds: timeout.subsec_nanos().into(),
     };
-    // SAFETY: the kernel writes at most `events.len()` events to live memory, reads the timeout, and is given
-    // no signal mask. The C library has no wrapper for this call before glibc 2.35.
+    // SAFETY: the kernel writes at most `events.len()` events to live memory, reads the timeout,
+    // and is given no signal mask. The C library has no wrapper for this call before glibc 2.35.
     let ready = unsafe {
         libc::syscall(
             libc::SYS_epoll_pwait2,
@@ -171,7 +176,8 @@ fn wait_precisely(epoll: RawFd, events: &mut [libc::epoll_event], timeout: Durat
     if ready < 0 { Err(io::Error::last_os_error()) } else { Ok(ready as usize) }
 }
 
-/// With the timeout in milliseconds, rounded up: better late than awake for nothing.
+/// Waits with the timeout in milliseconds, rounded up, so that it does not wake too early for
+/// nothing.
 fn wait_coarsely(
     epoll: RawFd,
     events: &mut [libc::epoll_event],

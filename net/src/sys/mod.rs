@@ -1,9 +1,14 @@
-//! Everything that depends on the operating system: waiting for events, and the system calls of sockets.
+//! Everything that depends on the operating system: waiting for events, and the system calls of
+//! sockets.
 //!
-//! A selector offers `new`, `add` (both directions, edge-triggered), `delete`, `wait` and `interrupt`, and
-//! promises: an edge that comes after `add` is reported by a later `wait`, one that was there before by the
-//! next one; only one thread waits at a time, a second one returns at once; a wait ends early after
-//! `interrupt`, even if that came before it; and one wait handles a bounded number of events.
+//! A selector offers `new`, `add` (both directions, edge-triggered), `delete`, `wait` and
+//! `interrupt`, and promises:
+//!
+//! - A later `wait` reports an edge that comes after `add`; the next `wait` reports one that was
+//!   there before.
+//! - Only one thread waits at a time; a second one returns at once.
+//! - `interrupt` ends a wait early, even if it came before the wait.
+//! - One wait handles a bounded number of events.
 
 pub(crate) mod socket;
 
@@ -19,11 +24,11 @@ pub(crate) use portable::Selector;
 
 use crate::poller::readiness::Signal;
 
-/// How many events one wait handles at most, so that input never keeps the goroutines it made ready from
-/// running.
+/// How many events one wait handles at most, so that input never keeps the goroutines that it made
+/// ready from running.
 const BATCH: usize = 256;
 
-/// What a selector reports of one descriptor.
+/// What a selector reports about one descriptor.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Event {
     pub(crate) key: u64,
@@ -108,7 +113,8 @@ mod tests {
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| keys(&selector, LONG));
             let began = Instant::now();
-            // Until the other thread is in, this one waits for a moment instead of it; both ways it returns.
+            // Until the other thread waits, this one may wait for a moment in its place. It returns
+            // in both cases.
             std::thread::sleep(Duration::from_millis(20));
             assert_eq!(keys(&selector, Some(Duration::from_millis(1))), []);
             assert!(began.elapsed() < LONG.unwrap());

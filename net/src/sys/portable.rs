@@ -1,9 +1,9 @@
-//! The selector of every other Unix, and of Linux with the feature `portable-poller`: the `polling` crate as
-//! it is.
+//! The selector of every other Unix, and of Linux with the feature `portable-poller`: the `polling`
+//! crate as it is.
 //!
-//! Guarantees what [`super`] lists, wherever `polling` has edge-triggered events (epoll and kqueue). It
-//! cannot say whether a stream has ended, so every event is a [`Signal::Hangup`], and no futile read is left
-//! out on its word.
+//! Guarantees what [`super`] lists, wherever `polling` has edge-triggered events (epoll and
+//! kqueue). It cannot tell whether a stream has ended, so every event is a [`Signal::Hangup`], and
+//! no read skips its call after that.
 
 use super::{BATCH, Event};
 use crate::poller::readiness::Signal;
@@ -20,7 +20,7 @@ compile_error!("narrowboat-net needs 64-bit pointers on systems other than Linux
 
 pub(crate) struct Selector {
     poller: Poller,
-    /// Where events are put. The lock is what makes a second thread return instead of wait.
+    /// The buffer for events. Its lock makes a second thread return instead of wait.
     events: Mutex<Events>,
 }
 
@@ -49,11 +49,11 @@ impl Selector {
         self.poller.delete(fd)
     }
 
-    /// Waits for events, for at most `timeout` (`None`: without limit), hands each to `handle`, and returns
-    /// how many there were. A signal ends the wait.
+    /// Waits for events, for at most `timeout` (`None`: without limit), hands each to `handle`, and
+    /// returns how many there were. A signal ends the wait.
     ///
     /// # Panics
-    /// If the poller's descriptor was closed by somebody else.
+    /// If other code has closed the poller's descriptor.
     pub(crate) fn wait(&self, timeout: Option<Duration>, mut handle: impl FnMut(Event)) -> usize {
         let mut events = match self.events.try_lock() {
             Ok(events) => events,
@@ -79,9 +79,9 @@ impl Selector {
         handled
     }
 
-    /// Ends the wait under way, or else the next one.
+    /// Ends the wait under way, or otherwise the next one.
     pub(crate) fn interrupt(&self) {
-        // It fails only without the poller's own descriptor, which `wait` reports.
+        // It fails only if the poller's own descriptor is gone, which `wait` reports.
         let _ = self.poller.notify();
     }
 }

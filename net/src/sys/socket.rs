@@ -1,9 +1,9 @@
-//! The system calls of sockets, each made once and never blocking.
+//! The system calls of sockets; none of them blocks, except where its comment says so.
 //!
-//! Guarantees that every descriptor made here is close-on-exec and non-blocking, and that writing to a
-//! connection that is gone is an error and never a signal, whoever set up the process's signal handling. Data
-//! calls say `MSG_DONTWAIT` besides, so that somebody who makes the shared description blocking cannot make
-//! them block.
+//! Guarantees that every descriptor made here is close-on-exec and non-blocking. Writing to a
+//! connection that is gone is an error and never a signal, however the process handles signals.
+//! Data calls also pass `MSG_DONTWAIT`, so that they do not block if another process makes the
+//! shared open file blocking.
 
 use crate::source::Direction;
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockRef, Socket, Type};
@@ -13,15 +13,15 @@ use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
-/// As many connections as the kernel lets wait for `accept`, which is its own limit (`somaxconn`) on every
+/// As many pending connections as the kernel allows, which is its own limit (`somaxconn`) on every
 /// system.
 const BACKLOG: libc::c_int = 4096;
 
-/// As many buffers as one call may carry. Linux and the BSDs agree on it.
+/// The number of buffers that one call may carry. Linux and the BSDs have the same.
 const MAX_BUFFERS: usize = 1024;
 
-// Apple has a socket option instead, which `socket2` sets when it makes a socket, and `adopt` when we get
-// one.
+// Apple has a socket option instead, which `socket2` sets when it makes a socket, and `adopt` sets
+// for a socket made elsewhere.
 #[cfg(target_vendor = "apple")]
 const NO_SIGNAL: libc::c_int = 0;
 #[cfg(not(target_vendor = "apple"))]
@@ -37,12 +37,13 @@ fn open(domain: Domain, kind: Type, protocol: Option<Protocol>) -> io::Result<So
     Ok(socket)
 }
 
-/// A TCP socket for addresses like this one.
+/// A TCP socket for addresses of the family of this one.
 fn stream(address: &SocketAddr) -> io::Result<Socket> {
     open(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))
 }
 
-/// A socket that listens at `address`, which may still be in use by connections of an earlier listener.
+/// A socket that listens at `address`, which may still be in use by connections of an earlier
+/// listener.
 pub(crate) fn listen(address: &SocketAddr) -> io::Result<OwnedFd> {
     let socket = stream(address)?;
     socket.set_reuse_address(true)?;
@@ -58,7 +59,7 @@ pub(crate) fn bind_datagram(address: &SocketAddr) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
-/// Says where datagrams go and from whom they are taken, which nobody has to wait for.
+/// Sets the address that datagrams go to and are taken from. It never has to wait.
 pub(crate) fn connect_datagram(fd: BorrowedFd<'_>, address: &SockAddr) -> io::Result<()> {
     SockRef::from(&fd).connect(address)
 }
@@ -71,8 +72,8 @@ pub(crate) fn listen_unix(address: &SockAddr) -> io::Result<OwnedFd> {
     Ok(socket.into())
 }
 
-/// A connection to a Unix socket. "Would block" if those that listen have no room in their queue, of which the kernel
-/// reports no end.
+/// A connection to a Unix socket. "Would block" if the listener has no room in its queue; the
+/// kernel does not report when it has room again.
 pub(crate) fn connect_unix(address: &SockAddr) -> io::Result<OwnedFd> {
     let socket = open(Domain::UNIX, Type::STREAM, None)?;
     socket.connect(address)?;
@@ -108,7 +109,7 @@ pub(crate) fn pair(kind: Type) -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((one.into(), other.into()))
 }
 
-/// Takes a connection that waits: one system call where there is `accept4`.
+/// Takes a pending connection: one system call where there is `accept4`.
 #[inline(never)]
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
     let listener = SockRef::from(&listener);
@@ -123,7 +124,7 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)
     Ok((socket.into(), address))
 }
 
-/// Begins a connection; true if it was made at once, else [`connected`] tells.
+/// Begins a connection. True if it was made at once; otherwise [`connected`] tells when it is.
 pub(crate) fn connect(address: &SocketAddr) -> io::Result<(OwnedFd, bool)> {
     let socket = stream(address)?;
     match socket.connect(&SockAddr::from(*address)) {
@@ -136,10 +137,10 @@ pub(crate) fn connect(address: &SocketAddr) -> io::Result<(OwnedFd, bool)> {
     }
 }
 
-/// How far a connection is: made, failed, or "would block".
+/// The state of a connection that was begun: made, failed, or "would block".
 ///
-/// Asking for the peer first answers the usual case with one call, and the error is looked at only when there
-/// may be one.
+/// Asking for the peer first answers the usual case with one call. The error is read only when
+/// there may be one.
 pub(crate) fn connected(fd: BorrowedFd<'_>) -> io::Result<()> {
     let socket = SockRef::from(&fd);
     match socket.peer_addr() {
@@ -169,13 +170,13 @@ pub(crate) fn receive_vectored(fd: BorrowedFd<'_>, buffers: &mut [IoSliceMut<'_>
     // std promises that an `IoSliceMut` has the layout of an `iovec`.
     message.msg_iov = buffers.as_mut_ptr().cast();
     message.msg_iovlen = buffers.len().min(MAX_BUFFERS) as _;
-    // SAFETY: the header names live, exclusive buffers with their lengths, and the kernel keeps no pointer to
-    // them.
+    // SAFETY: the header names live, exclusive buffers with their lengths, and the kernel keeps no
+    // pointer to them.
     let read = unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) };
     usize::try_from(read).map_err(|_| io::Error::last_os_error())
 }
 
-/// Writes what there is room for.
+/// Writes as much as there is room for.
 #[inline]
 pub(crate) fn send(fd: BorrowedFd<'_>, data: &[u8]) -> io::Result<usize> {
     SockRef::from(&fd).send_with_flags(data, NO_SIGNAL | libc::MSG_DONTWAIT)
@@ -187,7 +188,7 @@ pub(crate) fn send_vectored(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::
     SockRef::from(&fd).send_vectored_with_flags(buffers, NO_SIGNAL | libc::MSG_DONTWAIT)
 }
 
-/// Reads a datagram; also says where it came from.
+/// Receives a datagram, and returns also the address that it came from.
 pub(crate) fn receive_from(
     fd: BorrowedFd<'_>,
     buffer: &mut [u8],
@@ -198,7 +199,7 @@ pub(crate) fn receive_from(
     SockRef::from(&fd).recv_from_with_flags(buffer, flags | libc::MSG_DONTWAIT)
 }
 
-/// What the kernel leaves of an address if there was no datagram.
+/// The address as the kernel leaves it if there was no datagram.
 pub(crate) fn no_address() -> SockAddr {
     // SAFETY: zero bytes of address are valid.
     unsafe { SockAddr::new(SockAddrStorage::zeroed(), 0) }
@@ -209,7 +210,8 @@ pub(crate) fn send_to(fd: BorrowedFd<'_>, data: &[u8], to: &SockAddr) -> io::Res
     SockRef::from(&fd).send_to_with_flags(data, to, NO_SIGNAL | libc::MSG_DONTWAIT)
 }
 
-/// Whether an operation in this direction would not have to wait, be it that it fails.
+/// Whether an operation in this direction would not have to wait, which includes one that would
+/// fail.
 pub(crate) fn is_ready(fd: BorrowedFd<'_>, direction: Direction) -> bool {
     let events = match direction {
         Direction::Input => INPUT,
@@ -218,16 +220,16 @@ pub(crate) fn is_ready(fd: BorrowedFd<'_>, direction: Direction) -> bool {
     let mut asked = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
     // SAFETY: one live entry; the call does not wait.
     let found = unsafe { libc::poll(&raw mut asked, 1, 0) };
-    // If it fails, for want of memory, the operation itself may find out more.
+    // If it fails, for want of memory, the operation itself reports why it fails, or waits.
     found != 0
 }
 
-/// Whether an error is "would block" for the reason that the input of the socket has been shut down.
+/// Whether an error is "would block" only because the input of the socket has been shut down.
 ///
-/// A stream says so itself, by its end. Of datagram sockets and listening Unix sockets the kernel
-/// says it only to a caller that may block. In non-blocking mode std's user does not learn it
-/// either.
-pub(crate) fn means_end(error: &io::Error, nonblocking: bool, fd: BorrowedFd<'_>) -> bool {
+/// A stream reports that itself, by its end. For datagram sockets and listening Unix sockets the
+/// kernel reports it only to a caller that may block. In non-blocking mode users of std do not
+/// learn it either.
+pub(crate) fn means_shut_down(error: &io::Error, nonblocking: bool, fd: BorrowedFd<'_>) -> bool {
     error.kind() == io::ErrorKind::WouldBlock && !nonblocking && input_is_shut(fd)
 }
 
@@ -238,7 +240,7 @@ fn input_is_shut(fd: BorrowedFd<'_>) -> bool {
         // SAFETY: one live entry; the call does not wait.
         unsafe { libc::poll(&raw mut asked, 1, 0) == 1 && asked.revents & libc::POLLRDHUP != 0 }
     }
-    // Elsewhere there is no such mark.
+    // Other systems have no such flag.
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     {
         let _ = fd;
@@ -251,20 +253,21 @@ const INPUT: libc::c_short = libc::POLLIN | libc::POLLRDHUP | libc::POLLPRI;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const INPUT: libc::c_short = libc::POLLIN | libc::POLLPRI;
 
-/// Whether the system has run out of what a connection needs, for the time being.
-pub(crate) fn is_short_of_means(error: &io::Error) -> bool {
+/// Whether the system lacks descriptors or memory for a connection, for the time being.
+pub(crate) fn is_out_of_resources(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
 }
 
-/// Shows the socket to `f` as one of std's types, which knows how to ask it and how to show it.
+/// Lends the socket to `f` as one of std's types, for its queries and its `Debug`.
 pub(crate) fn as_std<S: From<OwnedFd>, R>(fd: BorrowedFd<'_>, f: impl FnOnce(&S) -> R) -> R {
-    // SAFETY: the descriptor is open for as long as it is borrowed, and nobody closes it here: what owns it in name is
-    // never dropped, also if `f` panics.
+    // SAFETY: the descriptor is open for as long as it is borrowed, and nothing closes it here: the
+    // value that nominally owns it is never dropped, even if `f` panics.
     let socket = ManuallyDrop::new(S::from(unsafe { OwnedFd::from_raw_fd(fd.as_raw_fd()) }));
     f(&socket)
 }
 
-/// How much a vectored call with these buffers can carry, as far as one call reaches.
+/// How many bytes a vectored call with these buffers can carry; one call is limited to a number of
+/// buffers.
 pub(crate) fn capacity<B: std::ops::Deref<Target = [u8]>>(buffers: &[B]) -> usize {
     buffers.iter().take(MAX_BUFFERS).map(|buffer| buffer.len()).sum()
 }
@@ -281,7 +284,8 @@ pub(crate) fn peer_address(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
     internet(&SockRef::from(&fd).peer_addr()?)
 }
 
-/// What kind of socket it is, and its addresses, local and (if it is connected) the peer's. `None` if it is none.
+/// The kind of a socket, and its addresses, local and (if it is connected) the peer's. `None` if
+/// the descriptor is no socket.
 pub(crate) fn describe(fd: BorrowedFd<'_>) -> Option<(&'static str, String)> {
     let socket = SockRef::from(&fd);
     let local = socket.local_addr().ok()?;
@@ -306,7 +310,8 @@ pub(crate) fn internet(address: &SockAddr) -> io::Result<SocketAddr> {
     address.as_socket().ok_or_else(error)
 }
 
-/// Sets the mode of a descriptor of any kind; says which it was. One that has it already is not touched.
+/// Sets the mode of a descriptor of any kind, and returns the previous one. If it is the same,
+/// nothing is written.
 pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Result<bool> {
     let fd = SockRef::from(&fd);
     let before = fd.nonblocking()?;
@@ -316,10 +321,12 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, nonblocking: bool) -> io::Resu
     Ok(before)
 }
 
-/// Looks at a socket that was made elsewhere: whether it is non-blocking, and what its timeouts are.
+/// Takes over a socket that was made elsewhere: returns whether it is non-blocking, and its
+/// timeouts.
 ///
-/// Its open file may be another process's as well, or a standard stream, and the data calls here
-/// need no mode. For accepting there is no such call, so one that `accepts` is made non-blocking.
+/// Another process may share its open file, or it may be a standard stream, and the data calls here
+/// need no mode. For accepting there is no such call, so a socket that `accepts` is made
+/// non-blocking.
 pub(crate) fn adopt(fd: BorrowedFd<'_>, accepts: bool) -> (bool, Option<Duration>, Option<Duration>) {
     let socket = SockRef::from(&fd);
     let nonblocking = if accepts { set_nonblocking(fd, true) } else { socket.nonblocking() }.unwrap_or(false);
@@ -328,8 +335,8 @@ pub(crate) fn adopt(fd: BorrowedFd<'_>, accepts: bool) -> (bool, Option<Duration
     (nonblocking, socket.read_timeout().unwrap_or(None), socket.write_timeout().unwrap_or(None))
 }
 
-/// Gives a socket the mode and the timeouts that its next owner expects of it. Those can only be refused by a
-/// descriptor that is no socket.
+/// Gives a socket the mode and the timeouts that its next owner expects of it. The system refuses
+/// these only for a descriptor that is no socket.
 pub(crate) fn release(
     fd: BorrowedFd<'_>,
     nonblocking: bool,

@@ -1,20 +1,21 @@
 //! Making connections: to one address, or to the first of several that answers.
 //!
-//! Several are tried as RFC 8305 ("happy eyeballs") says, so that an address which does not answer delays the others by a
-//! quarter of a second and not by the minutes that TCP allows it:
+//! Several addresses are tried as RFC 8305 ("happy eyeballs") says, so that an address that does
+//! not answer delays the others by a quarter of a second and not by the minutes that TCP allows it:
 //!
-//! 1. The addresses are put in order: the first one, then by turns one of each family, each family in the order given.
-//! 2. An attempt is begun with the first. The next one is begun when [`STAGGER`] has passed since the last, or at once when
-//!    one has failed.
-//! 3. The first connection that is made is the result, and the other attempts are given up. If all fail, the last error is
-//!    the result.
+//! 1. The addresses are put in order: the first one, then alternately one of each family, each
+//!    family in the order given.
+//! 2. An attempt is begun with the first. The next one is begun when [`STAGGER`] has passed since
+//!    the last, or at once when one has failed.
+//! 3. The first connection that is made is the result, and the other attempts are abandoned. If all
+//!    fail, the last error is the result.
 //!
 //! All of it happens in the calling goroutine, which waits for its sockets as a select would.
 
 use crate::context;
 use crate::ready::ready;
 use crate::resolve;
-use crate::source::{Direction, Source, Wait};
+use crate::source::{Direction, Operation, Source};
 use crate::sys::socket;
 use narrowboat_chan::context::Context;
 use narrowboat_chan::{Receiver, Select};
@@ -25,10 +26,10 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long an attempt has for itself.
+/// The time between the beginning of one attempt and that of the next.
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// Connects to one of what `addr` stands for.
+/// Connects to one of the addresses of `addr`.
 pub(super) fn connect<A: ToSocketAddrs>(addr: A, at: &'static Location<'static>) -> io::Result<Arc<Source>> {
     let addresses = resolve::addresses(addr, at)?;
     match addresses[..] {
@@ -48,7 +49,7 @@ pub(super) fn connect_until_done<A: ToSocketAddrs>(
     race(interleaved(addresses), Some(context))
 }
 
-/// Connects to one address, waiting no longer than `timeout`.
+/// Connects to one address, and waits for no longer than `timeout`.
 pub(super) fn connect_timeout(
     address: SocketAddr,
     timeout: Duration,
@@ -68,9 +69,9 @@ fn connect_one(
     let (fd, done) = socket::connect(&address)?;
     let source = Source::new(fd);
     if !done {
-        // Nobody else has the socket yet, so its own timeout can serve for this one wait.
+        // No other code has the socket yet, so its own timeout can serve for this one wait.
         source.set_timeout(Direction::Output, timeout)?;
-        source.io(Wait::new(Reason::Connect, at), socket::connected).map_err(|error| {
+        source.io(Operation::new(Reason::Connect, at), socket::connected).map_err(|error| {
             if error.kind() == io::ErrorKind::WouldBlock {
                 io::Error::new(io::ErrorKind::TimedOut, "connection timed out")
             } else {
@@ -96,7 +97,8 @@ fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     order
 }
 
-/// A connection that is being made, and the channel that says when it is decided.
+/// A connection that is being made, and the channel that has a message when it is made or has
+/// failed.
 struct Attempt {
     source: Arc<Source>,
     decided: Receiver<()>,
@@ -123,7 +125,7 @@ fn race(addresses: Vec<SocketAddr>, context: Option<&Context>) -> io::Result<Arc
                     attempts.push(Attempt { source, decided });
                     next_at = Instant::now() + STAGGER;
                 }
-                // The next one at once.
+                // The next attempt begins at once.
                 Err(error) => last = Some(error),
             }
             continue;
@@ -145,7 +147,8 @@ fn race(addresses: Vec<SocketAddr>, context: Option<&Context>) -> io::Result<Arc
     }
 }
 
-/// Waits until one of the attempts is decided; `None` if before that it is time for the next one, or the context is done.
+/// Waits until one of the attempts is decided. `None` if the next attempt is due before that, or
+/// the context is done.
 fn decided(attempts: &[Attempt], next_at: Option<Instant>, context: Option<&Context>) -> Option<usize> {
     let mut select = Select::new();
     for attempt in attempts {
@@ -181,7 +184,7 @@ mod tests {
         assert_eq!(interleaved(Vec::new()), []);
     }
 
-    /// An address at which nobody answers: a listener of which the queue is full.
+    /// An address that does not answer: a listener with a full queue.
     fn dead() -> (SocketAddr, Vec<std::net::TcpStream>, socket2::Socket) {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
@@ -226,7 +229,7 @@ mod tests {
         let error = attempt.join().unwrap();
         assert_eq!(error.get_ref().unwrap().downcast_ref(), Some(&Error::Canceled));
 
-        // Later ones are not begun, and names not asked for.
+        // Later attempts are not begun, and names are not resolved.
         let alive = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = alive.local_addr().unwrap().port();
         let name = format!("localhost:{port}");
@@ -243,7 +246,7 @@ mod tests {
 
     #[test]
     fn the_first_to_answer_wins_and_the_others_are_given_up() {
-        // Both answer at once; the second is never asked.
+        // Both answer at once; the second is never tried.
         let [first, second] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         second.set_nonblocking(true).unwrap();
         let addresses = [&first, &second].map(|listener| listener.local_addr().unwrap());

@@ -8,7 +8,7 @@ use crate::convert::descriptor_conversions;
 use crate::methods::{listener_deadline, shared_methods};
 use crate::poller::NetPoller;
 use crate::resolve::each_address;
-use crate::source::{Source, Wait};
+use crate::source::{Operation, Source};
 use crate::sys::socket;
 use narrowboat_runtime::park::{Reason, checkpoint};
 use socket2::SockRef;
@@ -19,8 +19,9 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::panic::Location;
 use std::sync::Arc;
 
-/// A TCP socket that accepts connections: [`std::net::TcpListener`] with an [`accept`](TcpListener::accept)
-/// that parks the calling goroutine. From a plain thread it blocks the thread.
+/// A TCP socket that accepts connections: [`std::net::TcpListener`] with an
+/// [`accept`](TcpListener::accept) that parks the calling goroutine. From a plain thread it blocks
+/// the thread.
 ///
 /// Dropping the last handle closes the socket. A blocked `accept` counts as a handle.
 ///
@@ -47,15 +48,15 @@ pub struct TcpListener {
 }
 
 impl TcpListener {
-    /// Listens at `addr`, or at the first of its addresses where that is possible. Port 0 lets the system
-    /// choose.
+    /// Listens at `addr`, or at the first of its addresses that works. With port 0 the system
+    /// chooses.
     ///
-    /// As with std, `SO_REUSEADDR` is set: the address may still be in use by connections of an earlier
-    /// listener. A host name is resolved as in [`TcpStream::connect`].
+    /// As with std, `SO_REUSEADDR` is set: the address may still be in use by connections of an
+    /// earlier listener. A host name is resolved as in [`TcpStream::connect`].
     ///
     /// # Errors
-    /// The last address's, if none works: `AddrInUse` and `PermissionDenied` are the usual ones.
-    /// `InvalidInput` if there is no address at all.
+    /// The error of the last address, if none works: `AddrInUse` and `PermissionDenied` are the
+    /// usual ones. `InvalidInput` if there is no address at all.
     ///
     /// # Examples
     /// ```
@@ -66,7 +67,8 @@ impl TcpListener {
     #[track_caller]
     pub fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<TcpListener> {
         checkpoint();
-        // Now and not at the first wait: by then a burst of connections may have taken every descriptor.
+        // Now and not at the first wait: by then a burst of connections may have used up the
+        // descriptors.
         NetPoller::get()?;
         let fd = each_address(addr, Location::caller(), socket::listen)?;
         Ok(TcpListener { source: Arc::new(Source::new(fd)) })
@@ -74,15 +76,17 @@ impl TcpListener {
 
     /// Waits for a connection and takes it.
     ///
-    /// Any number of goroutines and threads may wait at the same listener; each connection goes to one of
-    /// them.
+    /// Any number of goroutines and threads may wait at the same listener; each connection goes to
+    /// one of them.
     ///
     /// # Errors
-    /// The system's. Out of descriptors (`EMFILE`, `ENFILE`) or out of memory is such an error, as with std;
-    /// the connection keeps waiting, and a later call takes it. That call lets some time pass before it fails again, at
-    /// most a quarter of a second, so that a loop which only tries again is not a busy one. A connection that was given
-    /// up before it could be taken is `ConnectionAborted` on some systems. `WouldBlock` in non-blocking mode, `TimedOut`
-    /// after the deadline, `NotConnected` after [`close`](TcpListener::close), also if that comes meanwhile.
+    /// The system's. Being out of descriptors (`EMFILE`, `ENFILE`) or out of memory is such an
+    /// error, as with std; the connection stays pending, and a later call takes it. That call
+    /// pauses before it fails again, for at most a quarter of a second, so that a loop which only
+    /// tries again is not a busy one. A connection that the peer abandoned before it could be taken
+    /// is `ConnectionAborted` on some systems. `WouldBlock` in non-blocking mode, `TimedOut` after
+    /// the deadline, `NotConnected` after [`close`](TcpListener::close), also if `close` is called
+    /// during the wait.
     ///
     /// # Examples
     /// ```
@@ -97,11 +101,11 @@ impl TcpListener {
     /// ```
     #[track_caller]
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.take(Wait::new(Reason::Accept, Location::caller()))
+        self.take(Operation::new(Reason::Accept, Location::caller()))
     }
 
-    fn take(&self, wait: Wait<'_>) -> io::Result<(TcpStream, SocketAddr)> {
-        let (fd, peer) = accept(&self.source, wait)?;
+    fn take(&self, operation: Operation<'_>) -> io::Result<(TcpStream, SocketAddr)> {
+        let (fd, peer) = accept(&self.source, operation)?;
         Ok((TcpStream::from_source(Arc::new(Source::new(fd))), socket::internet(&peer)?))
     }
 
@@ -204,7 +208,7 @@ impl WithContext<TcpListener> {
     /// ```
     #[track_caller]
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.get_ref().take(Wait::tied(Reason::Accept, Location::caller(), &self.tied))
+        self.get_ref().take(Operation::tied(Reason::Accept, Location::caller(), &self.tied))
     }
 }
 

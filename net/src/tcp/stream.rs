@@ -1,10 +1,11 @@
-//! A connection. Safe to use from any number of goroutines and threads at once; see [`crate::source`].
+//! A TCP connection. Safe to use from any number of goroutines and threads at once; see
+//! [`crate::source`].
 
 use super::connect;
 use crate::convert::descriptor_conversions;
 use crate::halves::split_methods;
 use crate::methods::shared_methods_both_ways;
-use crate::source::{Source, Wait};
+use crate::source::{Operation, Source};
 use crate::sys::socket;
 use crate::transfer::{self, Stream, stream_io};
 use narrowboat_chan::context::Context;
@@ -17,13 +18,13 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A TCP connection: [`std::net::TcpStream`], whose blocking calls park the calling goroutine. From a plain
-/// thread they block the thread.
+/// A TCP connection: [`std::net::TcpStream`] with blocking calls that park the calling goroutine.
+/// From a plain thread they block the thread.
 ///
-/// `Read` and `Write` are implemented for `TcpStream` and for `&TcpStream`, so two goroutines may share one,
-/// in an [`Arc`] or by [`try_clone`](TcpStream::try_clone), and read and write at the same time. Dropping the
-/// last handle closes the connection; an operation under way counts as a handle. Writing to a connection that
-/// the peer has closed is an error, never a `SIGPIPE`.
+/// `Read` and `Write` are implemented for `TcpStream` and for `&TcpStream`, so two goroutines may
+/// share one, in an [`Arc`] or by [`try_clone`](TcpStream::try_clone), and read and write at the
+/// same time. Dropping the last handle closes the connection; an operation under way counts as a
+/// handle. Writing to a connection that the peer has closed is an error, never a `SIGPIPE`.
 ///
 /// # Examples
 /// ```
@@ -55,18 +56,20 @@ impl TcpStream {
         TcpStream { source }
     }
 
-    /// Connects to `addr`, or to the first of its addresses where somebody answers.
+    /// Connects to `addr`, or to the first of its addresses that answers.
     ///
-    /// Several addresses are tried as RFC 8305 ("happy eyeballs") has it: the families by turns, a quarter of a second
-    /// apart, or at once after one that failed; the first connection that is made counts.
+    /// Several addresses are tried as RFC 8305 ("happy eyeballs") says: alternating between the
+    /// families, a quarter of a second apart, or at once after one that failed. The first
+    /// connection that is made is the result.
     ///
-    /// Host names are resolved while the goroutine is parked, as by [`lookup_host`](crate::lookup_host), if `addr` is one
-    /// of std's types for them: `&str`, `String`, `&String`, `(&str, u16)` and `(String, u16)`. Other implementations of
-    /// [`ToSocketAddrs`] are called in place; if they ask a resolver they block the thread under the goroutine.
+    /// If `addr` is one of std's types for host names (`&str`, `String`, `&String`, `(&str, u16)`
+    /// and `(String, u16)`), names are resolved while the goroutine is parked, as by
+    /// [`lookup_host`](crate::lookup_host). Other implementations of [`ToSocketAddrs`] are called
+    /// in place; if they call a resolver, they block the thread under the goroutine.
     ///
     /// # Errors
-    /// The last address's, if none answers: `ConnectionRefused`, `TimedOut`, `NetworkUnreachable` and so on.
-    /// `InvalidInput` if there is no address at all.
+    /// The error of the last address, if none answers: `ConnectionRefused`, `TimedOut`,
+    /// `NetworkUnreachable` and so on. `InvalidInput` if there is no address at all.
     ///
     /// # Examples
     /// ```
@@ -84,7 +87,7 @@ impl TcpStream {
         Ok(TcpStream::from_source(connect::connect(addr, at)?))
     }
 
-    /// Connects to one address, waiting for at most `timeout`.
+    /// Connects to one address, and waits for at most `timeout`.
     ///
     /// # Errors
     /// `TimedOut` after that time, `InvalidInput` if `timeout` is zero, and otherwise as
@@ -105,12 +108,14 @@ impl TcpStream {
         Ok(TcpStream::from_source(connect::connect_timeout(*addr, timeout, Location::caller())?))
     }
 
-    /// Connects as [`connect`](TcpStream::connect) does, but gives up when the context is done: Go's `DialContext`. What comes of
-    /// it is free of the context; [`with_context`](TcpStream::with_context) ties it again.
+    /// Connects as [`connect`](TcpStream::connect) does, but fails when the context is done: Go's
+    /// `DialContext`. The stream is not tied to the context;
+    /// [`with_context`](TcpStream::with_context) ties it.
     ///
     /// # Errors
-    /// `TimedOut` if the context's deadline has passed and `Other` if it was cancelled, with the context's own
-    /// [`Error`](narrowboat_chan::context::Error) inside; otherwise as [`connect`](TcpStream::connect).
+    /// `TimedOut` if the context's deadline has passed and `Other` if it was cancelled, with the
+    /// context's own [`Error`](narrowboat_chan::context::Error) inside; otherwise as
+    /// [`connect`](TcpStream::connect).
     ///
     /// # Examples
     /// ```
@@ -165,7 +170,8 @@ impl TcpStream {
         socket::local_address(self.source.fd())
     }
 
-    /// Ends the connection in one direction or in both, for every handle, and wakes whoever is blocked there.
+    /// Ends the connection in one direction or in both, for every handle, and wakes the operations
+    /// that are blocked there.
     ///
     /// # Errors
     /// `NotConnected`, if the connection is gone.
@@ -188,7 +194,7 @@ impl TcpStream {
         self.source.shutdown(how)
     }
 
-    /// Reads without taking: the next read gets the same data again. It waits as a read does.
+    /// Reads without removing: the next read gets the same data again. It waits as a read does.
     ///
     /// # Errors
     /// As a read.
@@ -210,11 +216,11 @@ impl TcpStream {
     /// ```
     #[track_caller]
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        transfer::peek(&self.source, Wait::new(Reason::Read, Location::caller()), buf)
+        transfer::peek(&self.source, Operation::new(Reason::Read, Location::caller()), buf)
     }
 
-    /// With `nodelay`, small writes are sent at once instead of being gathered (`TCP_NODELAY`, off by default
-    /// as with std).
+    /// With `nodelay`, small writes are sent at once instead of being gathered (`TCP_NODELAY`, off
+    /// by default as with std).
     ///
     /// # Errors
     /// The system's.
@@ -250,8 +256,9 @@ impl TcpStream {
         SockRef::from(self).tcp_nodelay()
     }
 
-    /// With `quickack`, what comes is acknowledged at once and not with the next write (`TCP_QUICKACK`), until the kernel
-    /// decides otherwise. It is the method of std's `os::linux::net::TcpStreamExt`.
+    /// With `quickack`, data is acknowledged at once and not with the next write (`TCP_QUICKACK`),
+    /// until the kernel decides otherwise. It is the method of std's
+    /// `os::linux::net::TcpStreamExt`.
     ///
     /// # Errors
     /// The system's.
@@ -271,7 +278,7 @@ impl TcpStream {
         SockRef::from(self).set_tcp_quickack(quickack)
     }
 
-    /// Whether what comes is acknowledged at once (`TCP_QUICKACK`).
+    /// Whether data is acknowledged at once (`TCP_QUICKACK`).
     ///
     /// # Errors
     /// The system's.

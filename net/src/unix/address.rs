@@ -10,11 +10,11 @@ use std::path::Path;
 /// # Errors
 /// `InvalidInput` if the path is too long or has a zero byte in it, as with std.
 pub(super) fn of_path(path: &Path) -> io::Result<SockAddr> {
-    // std knows what a path may be, and says what is wrong with it.
+    // std knows which paths are valid, and reports what is wrong with one.
     of(&SocketAddr::from_pathname(path)?)
 }
 
-/// What std shows, for the kernel.
+/// The kernel's form of std's address.
 pub(super) fn of(address: &SocketAddr) -> io::Result<SockAddr> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     if let Some(name) = as_abstract_name(address) {
@@ -26,13 +26,13 @@ pub(super) fn of(address: &SocketAddr) -> io::Result<SockAddr> {
     SockAddr::unix(address.as_pathname().unwrap_or(Path::new("")))
 }
 
-/// What the kernel says, as std shows it.
+/// std's form of the kernel's address.
 pub(super) fn shown(address: &SockAddr) -> io::Result<SocketAddr> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     if let Some(name) = address.as_abstract_namespace() {
         return from_abstract_name(name);
     }
-    // One that has no name has no family either, if it is a datagram's.
+    // For a datagram, an address without a name has no family either.
     SocketAddr::from_pathname(address.as_pathname().unwrap_or(Path::new("")))
 }
 

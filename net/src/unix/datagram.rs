@@ -1,11 +1,12 @@
-//! A Unix socket for datagrams. Safe to use from any number of goroutines and threads at once; see [`crate::source`].
+//! A Unix socket for datagrams. Safe to use from any number of goroutines and threads at once; see
+//! [`crate::source`].
 
 use super::{SocketAddr, address};
 use crate::context::WithContext;
 use crate::convert::descriptor_conversions;
 use crate::datagram::datagram_methods;
 use crate::methods::shared_methods_both_ways;
-use crate::source::{Source, Wait};
+use crate::source::{Operation, Source};
 use crate::sys::socket;
 use crate::transfer;
 use narrowboat_runtime::park::{Reason, checkpoint};
@@ -17,8 +18,8 @@ use std::panic::Location;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A Unix socket for datagrams: [`std::os::unix::net::UnixDatagram`], whose blocking calls park the calling goroutine. From a
-/// plain thread they block the thread.
+/// A Unix socket for datagrams: [`std::os::unix::net::UnixDatagram`] with blocking calls that park
+/// the calling goroutine. From a plain thread they block the thread.
 ///
 /// # Examples
 /// ```
@@ -42,7 +43,7 @@ impl UnixDatagram {
         UnixDatagram { source: Arc::new(source) }
     }
 
-    /// A socket at a path, where it makes a file that must not be there yet.
+    /// A socket at a path. It makes a file there, which must not exist yet.
     ///
     /// # Errors
     /// As [`UnixListener::bind`](super::UnixListener::bind).
@@ -87,7 +88,7 @@ impl UnixDatagram {
         UnixDatagram::open(Some(&address::of(socket_addr)?))
     }
 
-    /// A socket without an address, which others cannot send to.
+    /// A socket without an address, so that nothing can be sent to it.
     ///
     /// # Errors
     /// The system's, if it has no descriptors left.
@@ -125,10 +126,11 @@ impl UnixDatagram {
         Ok((UnixDatagram::from_source(Source::new(one)), UnixDatagram::from_source(Source::new(other))))
     }
 
-    /// Connects the socket: [`send`](UnixDatagram::send) sends to that path, and only datagrams from there are received.
+    /// Connects the socket: [`send`](UnixDatagram::send) sends to that path, and only datagrams
+    /// from there are received.
     ///
     /// # Errors
-    /// The system's: `NotFound`, and `ConnectionRefused` if nobody is there any more.
+    /// The system's: `NotFound`, and `ConnectionRefused` if no socket is bound there any more.
     ///
     /// # Examples
     /// ```
@@ -167,14 +169,15 @@ impl UnixDatagram {
         socket::connect_datagram(self.source.fd(), &address::of(socket_addr)?)
     }
 
-    /// Sends a datagram to a path, waiting for room there, and says how many bytes went.
+    /// Sends a datagram to a path, waiting for room there, and returns how many bytes were sent.
     ///
-    /// The system does not say when there is room at an address that the socket is not connected to. So this looks again after
-    /// pauses of 1 to 32 ms, where a [`send`](UnixDatagram::send) on a socket that is connected goes on at once.
+    /// The system does not report when there is room at an address that the socket is not connected
+    /// to. So this tries again after pauses of 1 to 32 ms, while a [`send`](UnixDatagram::send) on
+    /// a connected socket goes on at once.
     ///
     /// # Errors
-    /// The system's: `NotFound`, `ConnectionRefused` if nobody is there any more, and one that says so if the datagram is too
-    /// long.
+    /// The system's: `NotFound`, `ConnectionRefused` if no socket is bound there any more, and a
+    /// specific one if the datagram is too long.
     ///
     /// # Examples
     /// ```
@@ -188,8 +191,8 @@ impl UnixDatagram {
     /// ```
     #[track_caller]
     pub fn send_to<P: AsRef<Path>>(&self, buf: &[u8], path: P) -> io::Result<usize> {
-        let wait = Wait::new(Reason::Write, Location::caller()).by_trying();
-        transfer::send_to(&self.source, wait, buf, &address::of_path(path.as_ref())?)
+        let operation = Operation::new(Reason::Write, Location::caller()).retried_by_time();
+        transfer::send_to(&self.source, operation, buf, &address::of_path(path.as_ref())?)
     }
 
     /// Sends a datagram to an address, which may be an abstract one on Linux.
@@ -209,8 +212,8 @@ impl UnixDatagram {
     /// ```
     #[track_caller]
     pub fn send_to_addr(&self, buf: &[u8], socket_addr: &SocketAddr) -> io::Result<usize> {
-        let wait = Wait::new(Reason::Write, Location::caller()).by_trying();
-        transfer::send_to(&self.source, wait, buf, &address::of(socket_addr)?)
+        let operation = Operation::new(Reason::Write, Location::caller()).retried_by_time();
+        transfer::send_to(&self.source, operation, buf, &address::of(socket_addr)?)
     }
 
     /// The address of this socket.
@@ -232,7 +235,7 @@ impl UnixDatagram {
     /// The address that the socket is connected to.
     ///
     /// # Errors
-    /// `NotConnected`, if it is not.
+    /// `NotConnected`, if the socket is not connected.
     ///
     /// # Examples
     /// ```
@@ -245,7 +248,8 @@ impl UnixDatagram {
         socket::as_std(self.source.fd(), std::os::unix::net::UnixDatagram::peer_addr)
     }
 
-    /// Ends one direction or both, for every handle, and wakes whoever is blocked there.
+    /// Ends one direction or both, for every handle, and wakes the operations that are blocked
+    /// there.
     ///
     /// # Errors
     /// `NotConnected`, if the socket is not connected.
@@ -282,8 +286,8 @@ impl WithContext<UnixDatagram> {
     /// ```
     #[track_caller]
     pub fn send_to<P: AsRef<Path>>(&self, buf: &[u8], path: P) -> io::Result<usize> {
-        let wait = Wait::tied(Reason::Write, Location::caller(), &self.tied).by_trying();
-        transfer::send_to(&self.tied.source, wait, buf, &address::of_path(path.as_ref())?)
+        let operation = Operation::tied(Reason::Write, Location::caller(), &self.tied).retried_by_time();
+        transfer::send_to(&self.tied.source, operation, buf, &address::of_path(path.as_ref())?)
     }
 }
 

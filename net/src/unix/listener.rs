@@ -7,7 +7,7 @@ use crate::context::WithContext;
 use crate::convert::descriptor_conversions;
 use crate::methods::{listener_deadline, shared_methods};
 use crate::poller::NetPoller;
-use crate::source::{Source, Wait};
+use crate::source::{Operation, Source};
 use crate::sys::socket;
 use narrowboat_runtime::park::{Reason, checkpoint};
 use socket2::SockAddr;
@@ -19,7 +19,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// A Unix socket that accepts connections: [`std::os::unix::net::UnixListener`] with an
-/// [`accept`](UnixListener::accept) that parks the calling goroutine. From a plain thread it blocks the thread.
+/// [`accept`](UnixListener::accept) that parks the calling goroutine. From a plain thread it blocks
+/// the thread.
 ///
 /// Dropping the last handle closes the socket. The file at its path stays, as with std.
 ///
@@ -47,11 +48,11 @@ pub struct UnixListener {
 }
 
 impl UnixListener {
-    /// Listens at a path, where it makes a file that must not be there yet.
+    /// Listens at a path. It makes a file there, which must not exist yet.
     ///
     /// # Errors
-    /// The system's: `AddrInUse` if there is a file, `NotFound` and `PermissionDenied` of the directory. `InvalidInput` if
-    /// the path is longer than a socket address can be.
+    /// The system's: `AddrInUse` if there is a file, `NotFound` and `PermissionDenied` of the
+    /// directory. `InvalidInput` if the path is longer than a socket address can be.
     ///
     /// # Examples
     /// ```
@@ -117,11 +118,11 @@ impl UnixListener {
     /// ```
     #[track_caller]
     pub fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
-        self.take(Wait::new(Reason::Accept, Location::caller()))
+        self.take(Operation::new(Reason::Accept, Location::caller()))
     }
 
-    fn take(&self, wait: Wait<'_>) -> io::Result<(UnixStream, SocketAddr)> {
-        let (fd, peer) = accept(&self.source, wait)?;
+    fn take(&self, operation: Operation<'_>) -> io::Result<(UnixStream, SocketAddr)> {
+        let (fd, peer) = accept(&self.source, operation)?;
         Ok((UnixStream::from_source(Source::new(fd)), address::shown(&peer)?))
     }
 
@@ -203,7 +204,7 @@ impl WithContext<UnixListener> {
     /// ```
     #[track_caller]
     pub fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
-        self.get_ref().take(Wait::tied(Reason::Accept, Location::caller(), &self.tied))
+        self.get_ref().take(Operation::tied(Reason::Accept, Location::caller(), &self.tied))
     }
 }
 

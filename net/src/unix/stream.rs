@@ -1,10 +1,11 @@
-//! A Unix connection. Safe to use from any number of goroutines and threads at once; see [`crate::source`].
+//! A Unix connection. Safe to use from any number of goroutines and threads at once; see
+//! [`crate::source`].
 
 use super::{SocketAddr, address};
 use crate::convert::descriptor_conversions;
 use crate::halves::split_methods;
 use crate::methods::shared_methods_both_ways;
-use crate::source::{Source, Wait};
+use crate::source::{Operation, Source};
 use crate::sys::socket;
 use crate::transfer::{self, Stream, stream_io};
 use narrowboat_runtime::park::{Reason, checkpoint};
@@ -17,10 +18,10 @@ use std::panic::Location;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A Unix connection: [`std::os::unix::net::UnixStream`], whose blocking calls park the calling goroutine. From a plain
-/// thread they block the thread.
+/// A Unix connection: [`std::os::unix::net::UnixStream`] with blocking calls that park the calling
+/// goroutine. From a plain thread they block the thread.
 ///
-/// What is said of [`TcpStream`](crate::TcpStream) about sharing and dropping holds here, too.
+/// What [`TcpStream`](crate::TcpStream) says about sharing and dropping holds here, too.
 ///
 /// # Examples
 /// ```
@@ -48,12 +49,13 @@ impl UnixStream {
 
     /// Connects to the listener at a path.
     ///
-    /// If the listener has no room in its queue this waits until there is some, on a thread of the pool of
-    /// [`blocking`](narrowboat_runtime::blocking), because the kernel says nothing when there is.
+    /// If the listener has no room in its queue, this waits until there is some, on a thread of the
+    /// pool of [`blocking`](narrowboat_runtime::blocking), because the kernel does not report when
+    /// there is.
     ///
     /// # Errors
-    /// The system's: `NotFound`, `ConnectionRefused` if nobody listens there any more, `PermissionDenied`. `InvalidInput` if
-    /// the path is longer than a socket address can be.
+    /// The system's: `NotFound`, `ConnectionRefused` if no socket listens there any more,
+    /// `PermissionDenied`. `InvalidInput` if the path is longer than a socket address can be.
     ///
     /// # Examples
     /// ```
@@ -152,7 +154,8 @@ impl UnixStream {
         socket::as_std(self.source.fd(), std::os::unix::net::UnixStream::peer_addr)
     }
 
-    /// Ends the stream in one direction or in both, for every handle, and wakes whoever is blocked there.
+    /// Ends the stream in one direction or in both, for every handle, and wakes the operations that
+    /// are blocked there.
     ///
     /// # Errors
     /// The system's.
@@ -172,7 +175,7 @@ impl UnixStream {
         self.source.shutdown(how)
     }
 
-    /// Reads without taking: the next read gets the same data again. It waits as a read does.
+    /// Reads without removing: the next read gets the same data again. It waits as a read does.
     ///
     /// # Errors
     /// As a read.
@@ -188,12 +191,13 @@ impl UnixStream {
     /// ```
     #[track_caller]
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        transfer::peek(&self.source, Wait::new(Reason::Read, Location::caller()), buf)
+        transfer::peek(&self.source, Operation::new(Reason::Read, Location::caller()), buf)
     }
 }
 
 impl Stream for UnixStream {
-    /// A read also stops where the sender's credentials change, and where descriptors were sent along.
+    /// A read also stops where the sender's credentials change, and where descriptors were sent
+    /// along.
     const SHORT_READ_EMPTIES: bool = false;
 
     fn source(&self) -> &Arc<Source> {

@@ -1,17 +1,21 @@
-//! What depends on the CPU: switching stacks and thread pointers. One file per CPU, each with the same few verbs:
+//! Everything that depends on the CPU: switching stacks and thread pointers. One folder per CPU,
+//! each with the same functions:
 //!
-//! - [`switch`]: leave one stack, continue on another, same thread pointer;
+//! - [`switch`](fn@switch): leave one stack, continue on another, same thread pointer;
 //! - [`start`]: leave one stack and call a function on a fresh one;
-//! - [`prepare`] and [`switch_carrying`]: the same two steps with the thread pointer exchanged on the way;
-//! - [`call_on`]: call a function on another stack, which may be left and entered again before the function returns;
-//! - [`exchange`], which copies two ways at once;
+//! - [`prepare`] and [`switch_carrying`]: the same two steps, which also exchange the thread
+//!   pointer;
+//! - [`call_on`]: call a function on another stack, which may be left and entered again before the
+//!   function returns;
+//! - [`exchange`]: swap the contents of two ranges of memory;
 //! - [`thread_pointer`], [`stack_pointer`], and [`ticks`], a cheap clock of unknown rate;
-//! - [`valgrind`] and [`sanitizers`]: what valgrind and AddressSanitizer have to be told.
+//! - [`valgrind`] and [`sanitizers`]: what valgrind and AddressSanitizer need to be told.
 //!
-//! The invariant that everything above relies on: **a stack has one thread pointer for life.** Code on a
-//! goroutine's or a processor's stack always runs with the processor's thread pointer, code on a worker's native
-//! stack always with the worker's own. So thread-local addresses that the compiler keeps in registers or on the
-//! stack stay right across every switch, whatever it inlines. Only this module changes the thread pointer.
+//! All code above this module relies on one invariant: **a stack has one thread pointer for life.**
+//! Code on a goroutine's or a processor's stack always runs with the processor's thread pointer,
+//! code on a worker's native stack always with the worker's own. So thread-local addresses that the
+//! compiler keeps in registers or on the stack stay right across every switch, whatever it inlines.
+//! Only this module changes the thread pointer.
 
 pub(crate) mod sanitizers;
 #[cfg(target_arch = "x86_64")]

@@ -1,19 +1,19 @@
-//! What AddressSanitizer has to be told of stacks, if the program is built with `--cfg
-//! narrowboat_asan`. Otherwise these are empty functions.
+//! Tells AddressSanitizer about stacks, if the program is built with `--cfg narrowboat_asan`.
+//! Otherwise these are empty functions.
 //!
 //! AddressSanitizer poisons the gaps around the variables of each frame. A function cleans up when
-//! it returns. Three things are left to us:
+//! it returns. We have to do three things:
 //!
-//! - Copying reads and writes the gaps, and the frames that arrive were laid out elsewhere in time:
-//!   the range of a copy is unpoisoned. So of a goroutine that has been away, the frames that were
-//!   copied have no gaps any more.
+//! - Copying reads and writes the gaps, and the frames that are copied in were laid out at another
+//!   time. So the range of a copy is unpoisoned. The copied frames of a goroutine that has been
+//!   away have no gaps any more.
 //! - A goroutine that ends leaves frames behind that never return.
 //! - A panic removes frames that do not return. The sanitizer then cleans from the stack pointer to
 //!   the base of the thread's stack, so it must know on which stack the thread is.
 //!
-//! The sanitizer finds what it knows of a thread by a thread-local. A processor has its own
-//! thread-locals, whichever worker carries it, so the exchange of thread pointers needs no word
-//! here.
+//! The sanitizer reaches its state of a thread through a thread-local. A processor has its own
+//! thread-locals, whichever worker carries it, so nothing has to be done when thread pointers are
+//! exchanged.
 
 use crate::stack::Bounds;
 
@@ -36,23 +36,23 @@ mod asan {
     }
 }
 
-/// The bytes of `[low, high)` hold no frames, or frames that are about to be copied.
+/// Unpoisons `[low, high)`: it holds no frames, or frames that are about to be copied.
 #[inline(always)]
 pub(crate) fn forget_frames(low: usize, high: usize) {
     #[cfg(narrowboat_asan)]
-    // SAFETY: changes what the sanitizer knows of the range, not the range.
+    // SAFETY: changes the sanitizer's state of the range, not the range.
     unsafe {
         asan::__asan_unpoison_memory_region(low as *const _, high - low);
     }
     let _ = (low, high);
 }
 
-/// The calling thread, or its processor, is about to run on this stack, or has just arrived there.
-/// Returns the bounds that it was on.
+/// Tells the sanitizer that the calling thread, or its processor, is about to run on this stack, or
+/// has just arrived there. Returns the bounds that it was on.
 ///
-/// Both halves of the sanitizer's protocol at once: it only records the bounds. What it keeps of
-/// the variables of functions that may return before them (`detect_stack_use_after_return`) stays
-/// with the thread, which is why that has to be off.
+/// This does both halves of the sanitizer's protocol at once: it only records the bounds. The
+/// sanitizer's copies of variables of functions that may return earlier
+/// (`detect_stack_use_after_return`) stay with the thread, so that option must be off.
 #[inline(always)]
 pub(crate) fn runs_on(stack: Bounds) -> Bounds {
     #[cfg(narrowboat_asan)]

@@ -1,10 +1,12 @@
-//! What valgrind has to be told of stacks, so that it takes a switch for one and not for an enormous frame.
+//! Tells valgrind about stacks, so that it sees a switch as a switch and not as an enormous frame.
 //!
-//! A request is a sequence of instructions that does nothing on a CPU and that valgrind recognises. Outside of valgrind one costs
-//! a few cycles, and they are made only where a stack comes or goes, or where valgrind is known to be there.
+//! A request is a sequence of instructions that does nothing on a CPU and that valgrind recognises.
+//! Outside of valgrind it costs a few cycles. Requests are only made where a stack is created or
+//! freed, or where valgrind is known to be there.
 //!
-//! Memcheck takes what lies below a stack pointer for gone. In a slot the stack pointer rises with one goroutine, and
-//! the next one's bytes are copied to below it: they have to be announced.
+//! Memcheck treats everything below a stack pointer as freed. In a slot the stack pointer rises
+//! with one goroutine, and the next one's bytes are copied to below it: so they have to be
+//! announced.
 
 use std::arch::asm;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,13 +19,13 @@ const MAKE_MEM_UNDEFINED: usize = 0x4d43_0001;
 
 static PRESENT: AtomicBool = AtomicBool::new(false);
 
-/// Zero outside of valgrind.
+/// Makes a request. Zero outside of valgrind.
 #[inline(always)]
 fn request(request: usize, first: usize, second: usize) -> usize {
     let question = [request, first, second, 0, 0, 0];
     let answer;
-    // SAFETY: the rotations add up to two full turns, and the exchange is of a register with itself. Under valgrind the six
-    // words are read and rdx is written.
+    // SAFETY: the rotations add up to two full turns, and the exchange is of a register with
+    // itself. Under valgrind the six words are read and rdx is written.
     unsafe {
         asm!(
             "rol rdi, 3",
@@ -44,7 +46,8 @@ fn request(request: usize, first: usize, second: usize) -> usize {
 pub(crate) struct Registered(usize);
 
 impl Registered {
-    /// Makes `[limit, base)` known. An empty stack's pointer is `base`, so for valgrind that belongs to it.
+    /// Registers `[limit, base)`. An empty stack's pointer is `base`, so for valgrind that address
+    /// belongs to the stack.
     pub(crate) fn new(limit: usize, base: usize) -> Registered {
         Registered(request(STACK_REGISTER, limit, base))
     }
@@ -66,7 +69,8 @@ pub(crate) fn is_there() -> bool {
     request(RUNNING_ON_VALGRIND, 0, 0) != 0
 }
 
-/// Says that `[low, high)` of a slot is about to be written. A load and a branch where there is no valgrind.
+/// Says that `[low, high)` of a slot is about to be written. A load and a branch where there is no
+/// valgrind.
 #[inline(always)]
 pub(crate) fn will_be_written(low: usize, high: usize) {
     if PRESENT.load(Ordering::Relaxed) {

@@ -1,7 +1,8 @@
-//! Counters with one writer each: a processor's belong to whoever carries it, a worker's to the worker.
+//! Counters with one writer each: only the carrier writes a processor's, only the worker a
+//! worker's.
 //!
-//! What a switch counts it counts in plain words of the processor, which are published here once per batch; so a figure
-//! may be a batch old, and no hot path pays for an atomic operation.
+//! A switch counts in plain words of the processor, which are published here once per batch. So a
+//! figure may be a batch old, and no hot path pays for an atomic operation.
 
 use crate::clock;
 use crate::sched::census::OneWriter;
@@ -38,8 +39,8 @@ pub(crate) enum Phase {
     Absent = 3,
 }
 
-/// How long a worker has been in each phase. Written by the worker, read by anybody; a reader that comes in the middle of a
-/// change is off by the length of the phase that has just ended.
+/// How long a worker has been in each phase. The worker writes it, any thread reads it. A reader
+/// that comes in the middle of a change is off by the length of the phase that has just ended.
 pub(crate) struct Times {
     phase: AtomicUsize,
     since: AtomicU64,
@@ -62,7 +63,7 @@ impl Times {
         self.phase.load(Ordering::Relaxed) == Phase::Running as usize
     }
 
-    /// The worker begins another phase.
+    /// Notes that the worker begins another phase.
     pub(crate) fn enter(&self, phase: Phase) {
         let now = clock::now();
         let total = &self.nanos[self.phase.load(Ordering::Relaxed)];
@@ -72,7 +73,7 @@ impl Times {
         self.phase.store(phase as usize, Ordering::Relaxed);
     }
 
-    /// The time spent in a phase so far, with what the present one has lasted.
+    /// The time spent in a phase so far, the present phase included.
     pub(crate) fn spent(&self, phase: Phase) -> Duration {
         let mut nanos = self.nanos[phase as usize].load(Ordering::Relaxed);
         if self.phase.load(Ordering::Relaxed) == phase as usize {

@@ -1,25 +1,30 @@
-//! `fatal: all goroutines are asleep - deadlock!`: when nothing in the process can ever wake a goroutine again.
+//! `fatal: all goroutines are asleep - deadlock!`: reported when nothing in the process can ever
+//! wake a goroutine again.
 //!
-//! The monitor suspects it when every worker has been asleep for some ticks and no deadline is to come: at the moment when it would
-//! fall asleep itself. So a program that is merely idle pays for one look each time it becomes idle. The look:
+//! The monitor suspects a deadlock when every worker has been asleep for some ticks and no deadline
+//! is to come: at the moment when it would fall asleep itself. So a program that is merely idle
+//! pays for one look each time it becomes idle. The look:
 //!
-//! 1. Count the plain threads that are parked in a wait of ours without a deadline, and whose wait nobody has ended; remember which
-//!    wait each is in.
+//! 1. Count the plain threads that are parked in a wait of ours without a deadline that has not
+//!    been ended; remember which wait each is in.
 //! 2. Count the threads of the process. If there is one besides ours and those of step 1, it may
-//!    still wake something: no alarm. Ours are also those of the pool for blocking calls that have
-//!    no work: work is handed in by a thread of another kind or by a goroutine, which waits for it
-//!    in a way that steps 1 and 4 see.
-//! 3. Claim every processor, as whoever queues it would. If one is not idle, no alarm.
-//! 4. Holding them all, look for goroutines that have yet to start, for deadlines, and for goroutines whose wait can be
-//!    ended from outside (a descriptor, a resolver). If there is any, no alarm.
-//! 5. Do step 1 again. If the same threads are in the same waits, there was a moment when all of them were parked at once, and
-//!    every processor idle. From then on nobody could do anything: the alarm is right.
+//!    still wake something: no alarm. The threads of the pool for blocking calls that have no work
+//!    count as ours: work is submitted by a thread of another kind or by a goroutine, which waits
+//!    for it in a way that steps 1 and 4 see.
+//! 3. Claim every processor, as a thread that queues it would. If one is not idle, no alarm.
+//! 4. With all processors held, look for goroutines that have yet to start, for deadlines, and for
+//!    goroutines in a wait that can be ended from outside (a descriptor, a resolver). If there is
+//!    any, no alarm.
+//! 5. Do step 1 again. If the same threads are in the same waits, there was a moment when all of
+//!    them were parked at once, and every processor idle. From then on nothing could happen: the
+//!    alarm is right.
 //!
 //! A thread that computes, or waits for something else, or has been woken and does not run yet,
-//! keeps it quiet, since it is missing in step 1 and counted in step 2. A thread that was created
-//! and ended between the steps and woke somebody has changed what step 5 sees. What ends quiet is
-//! looked at again: a plain thread that parks in a wait of ours, or ends after it has been in one,
-//! wakes the monitor, and so does a thread of the pool that has no work any more.
+//! prevents the alarm, since it is missing in step 1 and counted in step 2. A thread that was
+//! created and ended between the steps and woke a waiter has changed what step 5 sees. When such a
+//! thread no longer prevents the alarm, the look is repeated: a plain thread that parks in a wait
+//! of ours, or ends after it has been in one, wakes the monitor, and so does a thread of the pool
+//! that has no work any more.
 
 use super::dump::dump;
 use super::say;
@@ -30,19 +35,20 @@ use crate::sched::processor::Processor;
 use crate::{blocking, clock, sys};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Threads of this module's siblings.
+/// Threads that this module's siblings have started.
 static HELPERS: AtomicUsize = AtomicUsize::new(0);
 
-/// A thread of the runtime's own, besides workers, lending threads and the monitor, has been started.
+/// Counts a thread of the runtime's own, besides workers, lenders and the monitor.
 pub(crate) fn note_helper() {
     HELPERS.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Ends the process with a dump if it can never go on. Called by the monitor when all workers sleep.
+/// Ends the process with a dump if it can never go on. Called by the monitor when all workers
+/// sleep.
 pub(crate) fn check(runtime: &'static Runtime) {
     if is_dead(runtime) {
         say(format_args!("fatal: all goroutines are asleep - deadlock!\n\n{}", dump()));
-        session::in_trouble();
+        session::save_recording_at_failure();
         std::process::exit(2);
     }
 }
@@ -54,14 +60,15 @@ fn is_dead(runtime: &'static Runtime) -> bool {
     let idle = blocking::idle_threads();
     let ours = runtime.workers.started() + lenders + 1 + HELPERS.load(Ordering::Relaxed) + idle.count;
     let threads = sys::threads();
-    // A thread of the pool that ended meanwhile would stand for another that is not ours.
+    // If a thread of the pool ended meanwhile, another thread that is not ours would be counted in
+    // its place.
     if blocking::idle_threads() != idle || threads.is_none_or(|threads| threads > ours + before.count) {
         return false;
     }
     let mut held: Vec<&'static Processor> = Vec::with_capacity(processors);
     let mut goroutines = 0;
     let mut dead = runtime.processors.all().all(|processor| {
-        let claimed = processor.hold();
+        let claimed = processor.claim_for_reading();
         if claimed {
             held.push(processor);
         }
@@ -69,7 +76,7 @@ fn is_dead(runtime: &'static Runtime) -> bool {
     });
     for processor in &held {
         dead = dead && processor.deadline.load(Ordering::Relaxed) == clock::NEVER;
-        // What waits for a stack can start only when another goroutine ends.
+        // A goroutine that waits for a stack can start only when another goroutine ends.
         // SAFETY: we hold the processor, so its local part is ours to read.
         let without_stack = unsafe { processor.is_without_stack() };
         let nothing_to_start = || processor.unstarted.is_empty() && processor.arrivals.is_empty();
@@ -85,17 +92,20 @@ fn is_dead(runtime: &'static Runtime) -> bool {
     }
     dead = dead && goroutines > 0 && park::parked_threads() == before;
     for processor in held {
-        processor.let_go(runtime);
+        processor.release_after_reading(runtime);
     }
     dead
 }
 
 impl Reason {
-    /// Whether something outside of the program's threads can end the wait: a descriptor, or a resolver.
+    /// Whether something outside of the program's threads can end the wait: a descriptor, or a
+    /// resolver.
     pub(crate) fn is_external(self) -> bool {
         use Reason::*;
         match self {
-            Read | Write | Accept | Connect | Resolve | Blocking | Sleep | Readiness | Inspection => true,
+            Read | Write | Accept | Connect | Resolve | Blocking | Sleep | Libc | Readiness | Inspection => {
+                true
+            }
             Select => park::channels_reach_outside(),
             _ => false,
         }

@@ -1,11 +1,12 @@
-//! What a debugger has to know to find the goroutines of a process, or of what is left of one, by itself.
+//! What a debugger needs to find the goroutines of a process, or of a core file, by itself.
 //!
-//! Programs are mostly built without a description of their types, and that of Rust's own types says how they lie in memory for one
-//! compiler only. So the places of what matters are written here as numbers, in this order, when the runtime starts. Who reads them is
-//! `tools/gdb/narrowboat.py`; a change of the list is a change of [`VERSION`] and of that script.
+//! Programs are mostly built without a description of their types, and the layout of Rust's own
+//! types is only fixed for one compiler. So the offsets that matter are written here as numbers, in
+//! this order, when the runtime starts. `tools/gdb/narrowboat.py` reads them; a change of the list
+//! needs a change of [`VERSION`] and of that script.
 
 use crate::goroutine::record::Record;
-use crate::goroutine::{slab, task};
+use crate::goroutine::{origin, slab};
 use crate::park::Reason;
 use crate::sched::{Runtime, processor};
 use crate::stack::slots;
@@ -15,16 +16,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 const VERSION: usize = 0x6e62_0002;
 const WORDS: usize = 40;
-/// A place that could not be found out.
+/// An offset that could not be determined.
 const UNKNOWN: usize = usize::MAX;
 
 /// All zero until the runtime has started.
 #[used]
-static DEBUGGER_VIEW: [AtomicUsize; WORDS] = [const { AtomicUsize::new(0) }; _];
+static DEBUGGER_VIEW: [AtomicUsize; WORDS] = [const { AtomicUsize::new(0) }; WORDS];
 
 /// Writes the list.
 pub(crate) fn publish(runtime: &'static Runtime) {
-    // What for Rust is private to a type of its own can still be looked at: a vector's words by their values,
+    // The layout of types with private fields can still be found: a vector's words by their values,
     let probe: Vec<u64> = Vec::with_capacity(5);
     let vector = [word_with(&probe, probe.as_ptr().addr()), {
         let mut probe = probe;
@@ -57,12 +58,12 @@ pub(crate) fn publish(runtime: &'static Runtime) {
     ];
     let parts: [&[usize]; 9] = [
         &[VERSION],
-        &runtime.processors.place(),
-        &processor::PLACES,
-        &slab::PLACES,
+        &runtime.processors.debugger_location(),
+        &processor::DEBUGGER_OFFSETS,
+        &slab::DEBUGGER_OFFSETS,
         &record,
-        &slots::PLACES,
-        &task::PLACES,
+        &slots::DEBUGGER_OFFSETS,
+        &origin::DEBUGGER_OFFSETS,
         &vector.map(|place| place.unwrap_or(UNKNOWN)),
         &line.map(|place| place.unwrap_or(UNKNOWN)),
     ];
@@ -72,11 +73,11 @@ pub(crate) fn publish(runtime: &'static Runtime) {
     }
 }
 
-/// The offset of the first word of a value that is this one.
+/// The offset of the first word of `value` that equals `wanted`.
 fn word_with<T>(value: &T, wanted: usize) -> Option<usize> {
     let words = std::ptr::from_ref(value).cast::<usize>();
-    // SAFETY: as many words as the value has, all of it initialised: it is a vector or a location, which have no padding between
-    // words.
+    // SAFETY: reads as many words as the value has, all of them initialised: it is a vector or a
+    // location, which have no padding between words.
     let found =
         (0..size_of::<T>() / size_of::<usize>()).find(|at| unsafe { words.add(*at).read() } == wanted);
     found.map(|at| at * size_of::<usize>())
@@ -86,7 +87,7 @@ fn word_with<T>(value: &T, wanted: usize) -> Option<usize> {
 fn half_with<T>(value: &T, wanted: u32) -> Option<usize> {
     let words = std::ptr::from_ref(value).cast::<u32>();
     let all = size_of::<T>() / size_of::<u32>();
-    // The last one: the length of a file's name can be the same, and comes before.
+    // The last one: the length of a file's name can be the same number, and comes before.
     // SAFETY: as above.
     let found = (0..all).rev().find(|at| unsafe { words.add(*at).read() } == wanted);
     found.map(|at| at * size_of::<u32>())

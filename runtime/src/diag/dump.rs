@@ -1,4 +1,4 @@
-//! [`dump`]: every goroutine, as a value that can be walked and that prints itself.
+//! [`dump`]: every goroutine, as a value that can be iterated over and printed.
 
 use super::group::Text;
 use super::inspect::{self, Findings, Key};
@@ -11,7 +11,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long processors have to answer before they are shown as busy.
+/// How long processors have to answer before they are reported as busy.
 const LIMIT: Duration = Duration::from_millis(500);
 
 /// What is known of one goroutine: part of a [`Dump`].
@@ -32,7 +32,7 @@ pub struct GoroutineInfo {
 
 impl GoroutineInfo {
     pub(super) fn key(&self) -> Key {
-        // One that does not wait has left the line in which it last did.
+        // A goroutine that does not wait has left the line of its last wait.
         let waits_at = if self.reason == Reason::None { self.spawned_at } else { self.waits_at };
         Key { reason: self.reason, waits_at, spawned_at: self.spawned_at, path: self.path }
     }
@@ -57,8 +57,8 @@ impl GoroutineInfo {
         self.woken || self.reason == Reason::None
     }
 
-    /// The address of what it waits for (a channel, a lock), if that has one: two that wait for the same have the same.
-    /// A select waits for several, and has none.
+    /// The address of what it waits for (a channel, a lock), if that has one: two goroutines that
+    /// wait for the same thing have the same address. A select waits for several, and has none.
     ///
     /// Two that wait for different things have different addresses, unless these things are on
     /// stacks that are copied.
@@ -66,7 +66,7 @@ impl GoroutineInfo {
         Some(self.identity()?.address)
     }
 
-    /// What it waits for, told apart from everything else.
+    /// The identity of what it waits for.
     pub(super) fn identity(&self) -> Option<Identity> {
         (self.object.address != 0 && self.reason != Reason::Select).then_some(self.object)
     }
@@ -97,17 +97,19 @@ impl GoroutineInfo {
         self.stack.live
     }
 
-    /// Whether its stack is where it runs; if not it has been copied out, because another goroutine needed the place.
+    /// Whether its stack is where it runs; if not it has been copied out, because another goroutine
+    /// needed the place.
     pub fn is_resident(&self) -> bool {
         self.stack.resident
     }
 }
 
-/// Every goroutine there was at one moment, or nearly: each processor is looked at by itself.
+/// All goroutines at one moment, approximately: processors are inspected one by one.
 ///
-/// `Display` shows goroutines that wait for the same thing in the same line, spawned in the same line, as one group with a count and one
-/// backtrace; the largest group first, and no more than a hundred groups. What they wait for has a number, so that
-/// it can be found elsewhere in the same text. At the end come the plain threads that are blocked in a call of Narrowboat's.
+/// `Display` shows goroutines that wait for the same thing in the same line, spawned in the same
+/// line, as one group with a count and one backtrace; the largest group first, and no more than a
+/// hundred groups. What they wait for has a number, so that it can be found elsewhere in the same
+/// text. At the end come the plain threads that are blocked in a call of Narrowboat's.
 #[derive(Default)]
 pub struct Dump {
     pub(super) findings: Findings,
@@ -130,11 +132,12 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Shows all goroutines: what each waits for, since when, where, and where it was spawned.
+/// Lists all goroutines: what each waits for, since when, where, and where it was spawned.
 ///
-/// Each processor stops while it is looked at, some milliseconds for a hundred thousand goroutines. One that does not come to that within half a second, because its
-/// goroutine computes, is named as such, and its goroutines are missing. A goroutine that asks is itself seen to wait for
-/// the answer. Before the runtime starts the dump is empty.
+/// Each processor stops while it is inspected, for some milliseconds per hundred thousand
+/// goroutines. If a processor does not answer within half a second, because its goroutine computes,
+/// it is listed as silent, and its goroutines are missing. A goroutine that calls this is itself
+/// listed as waiting for the answer. Before the runtime starts the dump is empty.
 ///
 /// ```
 /// use narrowboat::{Builder, dump, sleep};
@@ -172,8 +175,8 @@ impl Dump {
         &self.findings.goroutines
     }
 
-    /// What a goroutine waits for, in words: "channel, unbuffered, 1 sender, 1 receiver, made at src/main.rs:4:20". Only the
-    /// first thousand or so of different things are described.
+    /// What a goroutine waits for, in words: "channel, unbuffered, 1 sender, 1 receiver, made at
+    /// src/main.rs:4:20". Only the first thousand or so of different things are described.
     ///
     /// ```
     /// let dump = narrowboat::dump();
@@ -194,7 +197,8 @@ impl Dump {
         self.unstarted
     }
 
-    /// The numbers of processors that did not answer, because their goroutines compute or block their thread.
+    /// The numbers of processors that did not answer, because their goroutines compute or block
+    /// their thread.
     ///
     /// ```
     /// assert!(narrowboat::dump().silent_processors().is_empty());

@@ -1,8 +1,8 @@
-//! Where a goroutine is suspended: return addresses, taken on its stack and given names by whoever
-//! reads them.
+//! Where a goroutine is suspended: return addresses, taken on its stack and resolved to names
+//! later, by the reader.
 //!
-//! Nothing here locks while addresses are taken. std's `Backtrace` does, and a goroutine that holds
-//! that lock may wait on the very processor whose loop takes the backtrace.
+//! Taking addresses never locks. std's `Backtrace` locks, and a goroutine that holds that lock may
+//! wait on the very processor that takes the backtrace in its loop.
 
 use crate::goroutine::task;
 use crate::stack::frames::walk;
@@ -24,7 +24,7 @@ pub(super) struct Frame {
 }
 
 impl Frames {
-    /// Of the caller.
+    /// The backtrace of the caller.
     pub(crate) fn capture() -> Frames {
         const MOST: usize = 256;
         let mut addresses = Vec::with_capacity(32);
@@ -35,7 +35,7 @@ impl Frames {
         Frames(addresses)
     }
 
-    /// Where a function was interrupted, and the return addresses behind that.
+    /// The address where a function was interrupted, and the return addresses above it.
     pub(super) fn of_interrupted(mut addresses: Vec<usize>) -> Frames {
         // All are looked up as return addresses, which belong to the instruction before.
         if let Some(interrupted) = addresses.first_mut() {
@@ -44,7 +44,7 @@ impl Frames {
         Frames(addresses)
     }
 
-    /// The same number for the same way to get there.
+    /// A hash: the same number for the same call path.
     pub(super) fn path(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         self.0.hash(&mut hasher);
@@ -76,21 +76,28 @@ impl Frames {
     }
 }
 
+/// Gives back what has been read of the program to name frames: some megabytes.
+pub(super) fn forget_symbols() {
+    backtrace::clear_symbol_cache();
+}
+
 impl Frame {
-    /// What calls the goroutine's closure. What has been inlined there is known by its file alone.
+    /// Whether this function calls the goroutine's closure. If it was inlined, only its file shows
+    /// that.
     fn is_root(&self) -> bool {
         self.name.contains("narrowboat_runtime::goroutine::task::") || self.at.contains(task::FILE)
     }
 
     /// Whether it is one of Narrowboat's functions or of std's.
     pub(super) fn is_internal(&self) -> bool {
-        /// Where the sources of this crate lie, as far as the compiler was told.
+        /// The folder of this crate's sources, as the compiler was told.
         const OURS: &str = file!().split_at(file!().len() - "diag/frames.rs".len()).0;
-        const MODULES: [&str; 6] = [
+        const MODULES: [&str; 7] = [
             "narrowboat_runtime::",
             "narrowboat_chan::",
             "narrowboat_sync::",
             "narrowboat_net::",
+            "narrowboat_interpose::",
             "std::",
             "core::",
         ];
@@ -98,12 +105,15 @@ impl Frame {
         name == "syscall"
             || MODULES.iter().any(|module| name.starts_with(module))
             || self.at.contains(OURS)
-            // The standard library as it is delivered.
+            // The crate that stands in front of libc, in the workspace and as it is published.
+            || self.at.contains("interpose/src/")
+            || self.at.contains("narrowboat-interpose-")
+            // The standard library as it is distributed.
             || self.at.starts_with("/rustc/")
     }
 }
 
-/// Writes these frames as far as they are the program's own, a line each.
+/// Writes the program's own part of these frames, a line each.
 pub(super) fn write_up_to_the_root(to: &mut impl Write, frames: &[Frame]) -> fmt::Result {
     const MOST: usize = 24;
     for (index, Frame { name, at }) in frames.iter().take_while(|frame| !frame.is_root()).enumerate() {

@@ -1,4 +1,5 @@
-//! How a dump reads: goroutines that are alike are shown once, with a count, and what they wait for by number.
+//! Formats a dump: goroutines that are alike are shown once, with a count, and what they wait for
+//! by number.
 
 use super::dump::{Dump, GoroutineInfo};
 use super::frames::{self, Frames};
@@ -10,12 +11,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::time::Duration;
 
-const MOST_GROUPS: usize = 100;
-const MOST_THREADS: usize = 20;
+const MAX_GROUPS: usize = 100;
+const MAX_THREADS: usize = 20;
 /// How many members of a group are named, and how many of the things that they wait for.
-const MOST_NAMED: usize = 4;
+const MAX_NAMED: usize = 4;
 
-/// A dump on its way to be text.
+/// A dump while it is formatted.
 pub(super) struct Text<'a> {
     dump: &'a Dump,
     /// The numbers of things that have been mentioned.
@@ -27,7 +28,8 @@ impl<'a> Text<'a> {
         Text { dump, numbers: RefCell::default() }
     }
 
-    /// Writes all groups, the largest first; of two as large, that of the older goroutine.
+    /// Writes all groups, the largest first. Of two groups of the same size, the one with the older
+    /// goroutine is first.
     pub(super) fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let goroutines = self.dump.goroutines();
         let mut groups: HashMap<Key, Vec<&GoroutineInfo>> = HashMap::new();
@@ -40,18 +42,19 @@ impl<'a> Text<'a> {
         }
         groups.sort_unstable_by_key(|(_, members)| (usize::MAX - members.len(), members[0].id));
         writeln!(f, "{} in {}", count(goroutines.len(), "goroutine"), count(groups.len(), "group"))?;
-        for (key, members) in groups.iter().take(MOST_GROUPS) {
+        for (key, members) in groups.iter().take(MAX_GROUPS) {
             self.group(f, key, members)?;
         }
-        if groups.len() > MOST_GROUPS {
-            writeln!(f, "\n{} smaller groups are left out", groups.len() - MOST_GROUPS)?;
+        if groups.len() > MAX_GROUPS {
+            writeln!(f, "\n{} smaller groups are left out", groups.len() - MAX_GROUPS)?;
         }
-        for thread in self.dump.threads.iter().take(MOST_THREADS) {
+        for thread in self.dump.threads.iter().take(MAX_THREADS) {
             self.thread(f, thread)?;
         }
-        if self.dump.threads.len() > MOST_THREADS {
-            writeln!(f, "\n{} further threads wait", self.dump.threads.len() - MOST_THREADS)?;
+        if self.dump.threads.len() > MAX_THREADS {
+            writeln!(f, "\n{} further threads wait", self.dump.threads.len() - MAX_THREADS)?;
         }
+        frames::forget_symbols();
         Ok(())
     }
 
@@ -60,8 +63,8 @@ impl<'a> Text<'a> {
         match members {
             [one] => write!(f, "goroutine {}", named(one))?,
             _ => {
-                let some: Vec<_> = members.iter().take(MOST_NAMED).map(|member| named(member)).collect();
-                let more = if members.len() > MOST_NAMED { ", .." } else { "" };
+                let some: Vec<_> = members.iter().take(MAX_NAMED).map(|member| named(member)).collect();
+                let more = if members.len() > MAX_NAMED { ", .." } else { "" };
                 write!(f, "{} goroutines ({}{more})", members.len(), some.join(", "))?;
             }
         }
@@ -72,7 +75,7 @@ impl<'a> Text<'a> {
             let longest = members.iter().map(|member| member.waiting_for).max().unwrap_or_default();
             writeln!(f, ": waiting for {}, for {}", key.reason.waits_for(), lasting(longest))?;
             self.things(f, members, sample)?;
-            if key.reason != Reason::Futex {
+            if !key.reason.is_below_foreign_code() {
                 writeln!(f, "    at      {}", key.waits_at)?;
             }
         }
@@ -103,6 +106,9 @@ impl<'a> Text<'a> {
             )?,
         }
         let backtrace = sample.and_then(|sample| sample.backtrace.as_ref());
+        if key.reason.is_below_foreign_code() && key.path == 0 {
+            writeln!(f, "    in      (not looked up: there are too many of them)")?;
+        }
         backtrace.map_or(Ok(()), |backtrace| frames(f, backtrace, key))
     }
 
@@ -118,7 +124,7 @@ impl<'a> Text<'a> {
             writeln!(f, "    {:<7} {text}", std::mem::take(&mut label))
         };
         for arm in sample.iter().flat_map(|sample| &sample.arms) {
-            // Nothing that stands in a select is on a stack.
+            // The things in a select are never on a stack.
             line(f, &self.thing(arm, 0, None))?;
         }
         // In the order of the oldest goroutine that waits for each.
@@ -130,10 +136,10 @@ impl<'a> Text<'a> {
         waiting.sort_unstable_by_key(|(_, (first, _))| *first);
         let all = waiting.len();
         waiting.retain(|(object, _)| self.dump.findings.things.contains_key(object));
-        waiting.truncate(MOST_NAMED);
-        for (object, (_, parties)) in &waiting {
-            let parties = (all > 1 && *parties > 1).then_some(*parties);
-            line(f, &self.thing(&self.dump.findings.things[object], object.stack_of, parties))?;
+        waiting.truncate(MAX_NAMED);
+        for (object, (_, waiters)) in &waiting {
+            let waiters = (all > 1 && *waiters > 1).then_some(*waiters);
+            line(f, &self.thing(&self.dump.findings.things[object], object.stack_of, waiters))?;
         }
         match all - waiting.len() {
             0 => Ok(()),
@@ -142,9 +148,9 @@ impl<'a> Text<'a> {
         }
     }
 
-    /// `channel #1, unbuffered, made at src/main.rs:4:20`. `stack_of`: the goroutine on whose
-    /// copied stack it is, or 0.
-    pub(super) fn thing(&self, thing: &Thing, stack_of: u64, parties: Option<usize>) -> String {
+    /// `channel #1, unbuffered, made at src/main.rs:4:20`. `stack_of`: the goroutine that has it on
+    /// its copied stack, or 0.
+    pub(super) fn thing(&self, thing: &Thing, stack_of: u64, waiters: Option<usize>) -> String {
         let mut text = String::from(thing.operation);
         if !text.is_empty() {
             text.push(' ');
@@ -165,8 +171,8 @@ impl<'a> Text<'a> {
         if let Some(tag) = thing.held_by {
             text = text + ", held by " + &self.holder(tag);
         }
-        if let Some(parties) = parties {
-            text += &format!(" ({parties} of them)");
+        if let Some(waiters) = waiters {
+            text += &format!(" ({waiters} of them)");
         }
         text
     }
@@ -177,14 +183,15 @@ impl<'a> Text<'a> {
         found.map_or_else(|| id.to_string(), named)
     }
 
-    /// Who has left this [tag](crate::park::tag). More than one can have it only where there have been more than 65,535.
+    /// The goroutine that has left this [tag](crate::park::tag). More than one can have it only if
+    /// there have been more than 65,535.
     fn holder(&self, tag: u16) -> String {
         if tag == 0 {
             return "a thread".into();
         }
         let all = self.dump.goroutines().iter();
         let some: Vec<_> =
-            all.filter(|goroutine| goroutine.id as u16 == tag).take(MOST_NAMED).map(named).collect();
+            all.filter(|goroutine| goroutine.id as u16 == tag).take(MAX_NAMED).map(named).collect();
         match some[..] {
             [] if self.dump.silent_processors().is_empty() => "a goroutine that has ended".into(),
             [] => "a goroutine that is not shown here".into(),
@@ -197,7 +204,8 @@ impl<'a> Text<'a> {
         let lasts = Duration::from_nanos(clock::now().saturating_sub(thread.since));
         let reason = thread.reason.waits_for();
         writeln!(f, "\nthread{name}: waiting for {reason}, for {}", lasting(lasts))?;
-        // It may go on at any moment, so nobody has looked at what it waits for; unless a goroutine waits for it, too.
+        // The thread may go on at any moment, so its object has not been described, unless a
+        // goroutine waits for it, too.
         if let Some(thing) = self.dump.findings.things.get(&thread.object) {
             writeln!(f, "    on      {}", self.thing(thing, thread.object.stack_of, None))?;
         }
@@ -219,23 +227,23 @@ fn count(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
-/// Parks are dated to about 17 ms.
+/// Formats how long a wait has lasted. Parks are dated to about 17 ms.
 fn lasting(duration: Duration) -> String {
     if duration < Duration::from_millis(20) { "less than 20ms".into() } else { format!("{duration:.1?}") }
 }
 
-/// The frames of the program's own, from the call that blocks to the goroutine's root. What parks it, and what calls it, is ours.
+/// Writes the program's own frames, from the call that blocks to the goroutine's root. The frames
+/// outside of that range are ours.
 fn frames(f: &mut fmt::Formatter<'_>, backtrace: &Frames, key: &Key) -> fmt::Result {
     let frames = backtrace.named();
     let call = format!("{}:{}:", key.waits_at.file(), key.waits_at.line());
     // A wait of std's has no line of the caller's. And a frame of the program's may be missing, without
     // line tables for one.
-    let first = frames.iter().position(|frame| key.reason != Reason::Futex && frame.at.contains(&call));
+    let foreign = key.reason.is_below_foreign_code();
+    let first = frames.iter().position(|frame| !foreign && frame.at.contains(&call));
     let first = first.or_else(|| frames.iter().position(|frame| !frame.is_internal()));
     let first = first.unwrap_or_default();
-    if key.reason == Reason::Futex
-        && let Some(called) = first.checked_sub(1).map(|called| &frames[called])
-    {
+    if foreign && let Some(called) = first.checked_sub(1).map(|called| &frames[called]) {
         writeln!(f, "    in      {}", called.name)?;
         if frames[..first].iter().any(|frame| frame.name.contains("mpmc") || frame.at.contains("/mpmc/")) {
             writeln!(
@@ -276,6 +284,7 @@ impl Reason {
             Reason::Never => "a message that never comes (never)",
             Reason::Inspection => "this dump",
             Reason::Futex => "a lock of std's, or an unpark",
+            Reason::Libc => "a function of the C library",
             Reason::Slot => "its stack slot, which another goroutine holds",
         }
     }

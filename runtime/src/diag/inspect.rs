@@ -1,16 +1,20 @@
-//! How every processor is made to look at its own goroutines.
+//! Makes every processor look at its own goroutines.
 //!
-//! Records may be read only by whoever carries their processor, so nobody looks at another's. Instead:
+//! Only the carrier may read a processor's records, so no processor reads those of another.
+//! Instead:
 //!
-//! 1. The asker publishes the inspection, marks each processor as asked, and fences; a processor that is idle it claims and
-//!    queues (step 2 of the [inbox](crate::sched::inbox)'s protocol).
-//! 2. A processor that finds itself asked at the end of a batch takes the mark away and reports all its goroutines, on its loop's stack, while
-//!    none of them runs. The last one to answer wakes the asker.
-//! 3. The asker waits, as any party waits, until all have answered or its time limit has passed. It takes the inspection
-//!    down: an answer that comes later finds none, or one that does not expect it, and is dropped.
+//! 1. The asker publishes the inspection, marks each processor as asked, and fences. If a processor
+//!    is idle, the asker claims and queues it (step 2 of the [inbox](crate::sched::inbox)'s
+//!    protocol).
+//! 2. A processor that finds itself asked at the end of a batch clears the mark and reports all its
+//!    goroutines, on its loop's stack, while none of them runs. The last one to answer wakes the
+//!    asker.
+//! 3. The asker waits, like any waiter, until all have answered or its time limit has passed. It
+//!    withdraws the inspection: an answer that comes later finds none, or one that does not expect
+//!    it, and is dropped.
 //!
-//! An answer is given under the inspection's lock, and the wait is ended under it, too: an asker that has given up takes its
-//! handle away under the lock, so nobody uses it after that.
+//! An answer is given under the inspection's lock, and the wait is ended under it, too. An asker
+//! that has given up removes its handle under the lock, so the handle is not used after that.
 
 use super::dump::GoroutineInfo;
 use super::frames::Frames;
@@ -26,11 +30,12 @@ use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// For how many groups of goroutines one inspection finds out more at most, and how many things it describes besides.
-const MOST_SAMPLES: usize = 128;
-const MOST_THINGS: usize = 1024;
-/// Of how many that wait for locks of std's it finds out where the program called.
-const MOST_PATHS: usize = 1024;
+/// How many groups of goroutines one inspection examines more closely at most, and how many further
+/// things it describes.
+const MAX_SAMPLES: usize = 128;
+const MAX_THINGS: usize = 1024;
+/// For how many waits on std's locks it determines where the program called.
+const MAX_PATHS: usize = 1024;
 
 /// What goroutines that are shown together have in common.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,11 +43,11 @@ pub(crate) struct Key {
     pub(crate) reason: Reason,
     pub(crate) waits_at: &'static Location<'static>,
     pub(crate) spawned_at: &'static Location<'static>,
-    /// How it got there, if the line that waits is not the caller's; or 0.
+    /// A hash of the call path, if the waiting line is not the caller's; or 0.
     pub(crate) path: u64,
 }
 
-/// What is found out of one goroutine for all that are shown with it.
+/// Details of one goroutine that stand for all that are shown with it.
 #[derive(Debug, Default)]
 pub(crate) struct Sample {
     pub(crate) backtrace: Option<Frames>,
@@ -50,7 +55,7 @@ pub(crate) struct Sample {
     pub(crate) arms: Vec<Thing>,
 }
 
-/// What has been found out.
+/// The result of an inspection.
 #[derive(Default)]
 pub(crate) struct Findings {
     pub(crate) goroutines: Vec<GoroutineInfo>,
@@ -59,7 +64,7 @@ pub(crate) struct Findings {
     pub(crate) things: HashMap<Identity, Thing>,
     /// The numbers of processors that have not answered.
     pub(crate) silent: Vec<usize>,
-    /// How many paths have been found out.
+    /// How many call paths have been determined.
     paths: usize,
 }
 
@@ -68,42 +73,49 @@ struct State {
     asker: Option<Waiter>,
 }
 
-struct Inspection(Mutex<State>);
+struct Inspection {
+    state: Mutex<State>,
+    /// From then on nothing waits for it, even if its asker has not had its turn since.
+    ends: Instant,
+}
 
-/// The one under way.
+/// The inspection under way.
 static CURRENT: Mutex<Option<Arc<Inspection>>> = Mutex::new(None);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Has all processors look at their goroutines. Waits for `limit` at most; empty-handed if an inspection is under
-/// way already that does not end in that time.
+/// Makes all processors look at their goroutines. Waits for `limit` at most. The result is empty if
+/// another inspection is under way that does not end in that time.
 pub(crate) fn inspect(
     runtime: &'static Runtime,
     limit: Duration,
     at: &'static Location<'static>,
 ) -> Findings {
     park::assert_may_park();
-    let deadline = Instant::now() + limit;
+    let begun = Instant::now();
     let inspection = loop {
         let mut current = lock(&CURRENT);
-        if current.is_none() {
+        let now = Instant::now();
+        if current.as_ref().is_none_or(|current| current.ends < now) {
             let findings = Findings {
                 silent: runtime.processors.all().map(|processor| processor.index).collect(),
                 ..Findings::default()
             };
             let state = State { findings, asker: None };
-            break current.insert(Arc::new(Inspection(Mutex::new(state)))).clone();
+            let inspection = Inspection { state: Mutex::new(state), ends: now + limit };
+            break current.insert(Arc::new(inspection)).clone();
         }
         drop(current);
-        if Instant::now() > deadline {
+        // Others were faster, again and again.
+        if now > begun + 4 * limit {
             return Findings::default();
         }
         crate::sleep(Duration::from_millis(1));
     };
     let asker = Waiter::begin(Reason::Inspection, 0, at);
-    lock(&inspection.0).asker = Some(asker);
+    lock(&inspection.state).asker = Some(asker);
     for processor in runtime.processors.all() {
         processor.inspect.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
@@ -112,35 +124,44 @@ pub(crate) fn inspect(
         }
     }
     // SAFETY: the handle is from the `begin` above, and has been published.
-    unsafe { asker.park(Some(deadline)) };
-    let mut state = lock(&inspection.0);
+    unsafe { asker.park(Some(inspection.ends)) };
+    let mut state = lock(&inspection.state);
     state.asker = None;
     let findings = std::mem::take(&mut state.findings);
     drop(state);
-    *lock(&CURRENT) = None;
+    let mut current = lock(&CURRENT);
+    if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &inspection)) {
+        *current = None;
+    }
     findings
 }
 
 impl Findings {
-    /// Looks at one goroutine, and closer if it is the first of its kind.
+    /// Describes one goroutine, and in more detail if it is the first of its kind.
     ///
     /// # Safety
-    /// Called by the loop of the processor, between goroutines; the record is one of that processor's.
+    /// Called by the loop of the processor, between goroutines; the record is one of that
+    /// processor's.
     unsafe fn add(&mut self, processor: &Processor, record: &Record) {
         // SAFETY: by contract.
         let mut info = unsafe { processor.describe(record) };
         let mut backtrace = None;
-        if info.reason == Reason::Futex && self.paths < MOST_PATHS {
+        let foreign = info.reason.is_below_foreign_code();
+        if foreign && self.paths < MAX_PATHS {
             self.paths += 1;
             // SAFETY: by contract.
             backtrace = unsafe { processor.backtrace_of(record) };
             info.path = backtrace.as_ref().map_or(0, Frames::path);
         }
         let key = info.key();
-        let first = self.samples.len() < MOST_SAMPLES && !self.samples.contains_key(&key);
+        // One backtrace does not stand for those whose paths are not known. And goroutines that came
+        // on many paths leave some samples to the others.
+        let most = if foreign { MAX_SAMPLES / 2 } else { MAX_SAMPLES };
+        let first =
+            self.samples.len() < most && !self.samples.contains_key(&key) && (!foreign || info.path != 0);
         if let Some(object) = info.identity()
             && !self.things.contains_key(&object)
-            && (first || self.things.len() < MOST_THINGS)
+            && (first || self.things.len() < MAX_THINGS)
         {
             // SAFETY: by contract. It waited when `describe` looked, and does not go on before this
             // processor does. What it waits for may be on its stack, which is in place then.
@@ -165,7 +186,7 @@ impl Inspection {
     /// # Safety
     /// Called by the loop of the processor, between goroutines.
     unsafe fn answer(&self, processor: &'static Processor) {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         let state = &mut *state;
         let Some(expected) = state.findings.silent.iter().position(|&index| index == processor.index) else {
             return;
@@ -177,13 +198,13 @@ impl Inspection {
             && let Some(asker) = state.asker.take()
             && asker.try_end(Outcome(Outcome::FIRST))
         {
-            // SAFETY: we have ended this wait, and nobody else does.
+            // SAFETY: we have ended this wait, and no other code does.
             unsafe { asker.unpark() };
         }
     }
 }
 
-/// The processor has been asked.
+/// Answers for a processor that has been asked.
 ///
 /// # Safety
 /// Called by the loop of the processor, between goroutines.
@@ -199,9 +220,11 @@ pub(crate) unsafe fn answer(processor: &'static Processor) {
 
 impl Processor {
     /// # Safety
-    /// The caller holds the processor, and the record is one of its goroutines', which does not run.
+    /// The caller holds the processor, and the record is that of one of its goroutines, which does
+    /// not run.
     unsafe fn describe(&self, record: &Record) -> GoroutineInfo {
-        // In this order: what has been woken has a link in place of the object.
+        // In this order: once the goroutine has been woken, the word holds a link instead of the
+        // object.
         let object = record.object();
         let waits = record.head.claim.is_waiting();
         let now = (clock::now() >> 24) as u32;
@@ -224,11 +247,12 @@ impl Processor {
     }
 
     /// # Safety
-    /// Called by the loop of this processor, between goroutines; the record is one of this processor's, and `info` says what it
-    /// waits for.
+    /// Called by the loop of this processor, between goroutines; the record is one of this
+    /// processor's, and `info` says what it waits for.
     unsafe fn sample(&self, record: &Record, info: &GoroutineInfo, backtrace: Option<Frames>) -> Sample {
         let mut sample = Sample { backtrace, ..Sample::default() };
-        // SAFETY: by contract. The stack, on which a select has its arms, is in place once the backtrace has been taken.
+        // SAFETY: by contract. The stack, which holds the arms of a select, is in place once the
+        // backtrace has been taken.
         unsafe {
             sample.backtrace = sample.backtrace.or_else(|| self.backtrace_of(record));
             if info.reason == Reason::Select && info.object.address != 0 && self.stack_of(record).resident {

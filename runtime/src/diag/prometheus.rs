@@ -4,8 +4,8 @@ use super::stats::{ProcessorStats, Stats, WorkerStats};
 use std::fmt::Write;
 
 impl Stats {
-    /// The figures as a page for Prometheus: metrics named `narrowboat_*`, those of processors and workers with their number as
-    /// a label, times in seconds.
+    /// The figures as a page for Prometheus: metrics named `narrowboat_*`, those of processors and
+    /// workers with their number as a label, times in seconds.
     ///
     /// ```
     /// let page = narrowboat::stats().prometheus();
@@ -20,7 +20,7 @@ impl Stats {
         single("goroutines", "gauge", "Goroutines that have not ended.", self.goroutines());
         single("spares_started_total", "counter", "Workers started for stuck ones.", self.spares_started);
         single("stuck_total", "counter", "Goroutines found to keep their processor.", self.stuck);
-        single("pinned", "gauge", "1 if processors are nailed to threads.", self.pinned.into());
+        single("pinned", "gauge", "1 if processors are pinned to threads.", self.pinned.into());
         single("private_locals_bytes", "gauge", "Thread-locals of a goroutine's own.", self.private_locals);
         single("slots_held_total", "counter", "Waits that held a shared stack slot.", self.slots_held);
         type OfProcessor = fn(&ProcessorStats) -> usize;

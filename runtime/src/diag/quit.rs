@@ -1,7 +1,9 @@
-//! SIGQUIT (control-backslash at a terminal): a dump to the standard error stream, then the end of the process with code 2.
+//! SIGQUIT (control-backslash at a terminal): a dump to the standard error stream, then the end of
+//! the process with code 2.
 //!
-//! The handler only writes to an event descriptor. A thread waits there, asleep in the kernel until then, and does the rest.
-//! A program that handles or ignores the signal when the runtime starts keeps it.
+//! The handler only writes to an event descriptor. A thread waits there, asleep in the kernel until
+//! then, and does the rest. A program that handles or ignores the signal when the runtime starts
+//! keeps its own behaviour.
 
 use super::trace::session;
 use super::{deadlock, dump::dump, say};
@@ -9,7 +11,8 @@ use crate::sys::signals;
 use std::io;
 use std::thread;
 
-/// Installs the handler and starts the thread. Without the signal's default action in place it does nothing.
+/// Installs the handler and starts the thread. Does nothing unless the signal has its default
+/// action.
 pub(crate) fn start(exits: bool) -> io::Result<()> {
     let Some(bell) = signals::ring_at_quit()? else { return Ok(()) };
     let thread = thread::Builder::new().name("quit".into()).stack_size(256 << 10);
@@ -17,7 +20,7 @@ pub(crate) fn start(exits: bool) -> io::Result<()> {
         loop {
             bell.wait();
             say(format_args!("SIGQUIT: all goroutines\n\n{}", dump()));
-            session::in_trouble();
+            session::save_recording_at_failure();
             if exits {
                 std::process::exit(2);
             }

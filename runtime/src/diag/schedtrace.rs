@@ -1,4 +1,5 @@
-//! `NARROWBOAT_SCHEDTRACE=MS`: a line of figures on the standard error stream every so many milliseconds.
+//! `NARROWBOAT_SCHEDTRACE=MS`: a line of figures on the standard error stream every MS
+//! milliseconds.
 
 use super::stats::stats;
 use super::{deadlock, say};

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 /// The runtime in figures, as of one moment.
 ///
-/// Each figure is read while everything goes on, and some are published once per batch of goroutines: sums over them are close, and
-/// exact when nothing moves. `Display` gives one line for the whole, one per processor and one per worker;
-/// [`prometheus`](Stats::prometheus) gives the text form that Prometheus reads.
+/// Each figure is read while everything goes on, and some are published once per batch of
+/// goroutines: sums over them are close, and exact when nothing changes. `Display` gives one line
+/// for the whole, one per processor and one per worker; [`prometheus`](Stats::prometheus) gives the
+/// text form that Prometheus reads.
 ///
 /// ```
 /// narrowboat::spawn(|| ()).join().unwrap();
@@ -32,15 +33,16 @@ pub struct Stats {
     pub spares_started: usize,
     /// How many times a goroutine was found to keep its processor for too long.
     pub stuck: usize,
-    /// Whether each processor is nailed to a thread, because the system lets no thread pointer be exchanged or because
-    /// `NARROWBOAT_PIN` says so.
+    /// Whether each processor is pinned to a thread, because the system does not permit exchanging
+    /// the thread pointer or because `NARROWBOAT_PIN` says so.
     pub pinned: bool,
-    /// Bytes of thread-locals that are a goroutine's own; what a switch between two goroutines compares.
+    /// Bytes of thread-locals that are a goroutine's own, which a switch between two goroutines
+    /// compares.
     pub private_locals: usize,
     /// Why goroutines of a processor share its thread-locals, where they do.
     pub shared_locals: Option<&'static str>,
     /// How many times a goroutine has waited for one of std's locks, or in `thread::park`, in a
-    /// stack slot that it shares: the others of that slot wait meanwhile.
+    /// stack slot that it shares: the other goroutines of that slot wait meanwhile.
     pub slots_held: usize,
 }
 
@@ -102,7 +104,8 @@ pub struct WorkerStats {
 
 /// The runtime's figures. Before the runtime starts there are none.
 ///
-/// Costs some atomic loads for each processor and worker; it stops nothing and allocates two vectors.
+/// Costs some atomic loads for each processor and worker; it stops nothing and allocates two
+/// vectors.
 ///
 /// ```
 /// let before = narrowboat::stats().finished();
@@ -146,7 +149,8 @@ impl Stats {
         self.processors.iter().map(of).sum()
     }
 
-    /// The figures in one line: what `NARROWBOAT_SCHEDTRACE=1000` prints to the standard error stream once a second.
+    /// The figures in one line: what `NARROWBOAT_SCHEDTRACE=1000` prints to the standard error
+    /// stream once a second.
     ///
     /// ```
     /// println!("{}", narrowboat::stats().summary());

@@ -5,18 +5,18 @@
 //! the goroutine was spawned. A thread that is blocked in a system call is only looked at: a signal
 //! would interrupt its call, and calls on a socket with a time limit are not restarted. A thread
 //! that computes is asked for its frames. That takes a signal (SIGURG, which is ignored by
-//! default), sent by a [`Question`], which never interrupts a call; the handler leaves its answer
+//! default), sent by a [`Question`], which never interrupts a call. The handler leaves its answer
 //! in static words:
 //!
 //! 1. The monitor names the thread and asks: `IDLE` becomes `ASKED`. There is one monitor, and one
 //!    question at a time.
-//! 2. The handler on that thread turns `ASKED` into `WRITING`, writes, and says `DONE` (release).
-//! 3. The monitor looks at each tick. It reads what it finds with `DONE` (acquire), and is `IDLE`
-//!    again. If the answer takes too long it takes the question back, unless it is being written;
-//!    then it looks again at the next tick.
+//! 2. The handler on that thread turns `ASKED` into `WRITING`, writes, and stores `DONE` (release).
+//! 3. The monitor looks at each tick. When it finds `DONE` (acquire), it reads the answer and sets
+//!    `IDLE` again. If the answer takes too long, it takes the question back, unless the answer is
+//!    being written; then it looks again at the next tick.
 //!
-//! The frames are walked only if the signal has interrupted the program's own code, not a library: so neither the allocator nor the
-//! dynamic linker nor the unwinder itself is in the middle of something.
+//! The frames are walked only if the signal has interrupted the program's own code, not a library:
+//! so neither the allocator nor the dynamic linker nor the unwinder itself is interrupted halfway.
 
 use super::frames::{self, Frames};
 use super::say;
@@ -38,11 +38,11 @@ const ASKED: u32 = 1;
 const WRITING: u32 = 2;
 const DONE: u32 = 3;
 
-/// Frames and bytes of a name that an answer has room for.
+/// How many frames and bytes of a name fit an answer.
 const FRAMES: usize = 32;
 const NAME: usize = 64;
-/// How long the monitor looks for the answer. The thread has to get a processor, and then to be met
-/// there by a tick of the kernel's clock.
+/// How long the monitor waits for the answer. The thread has to get a CPU, and then a tick of the
+/// kernel's clock has to find it there.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 struct Answer {
@@ -61,9 +61,9 @@ static ANSWER: Answer = Answer {
     thread: AtomicI32::new(0),
     goroutine: AtomicU64::new(0),
     spawned_at: AtomicPtr::new(std::ptr::null_mut()),
-    name: [const { AtomicU8::new(0) }; _],
+    name: [const { AtomicU8::new(0) }; NAME],
     name_len: AtomicUsize::new(0),
-    frames: [const { AtomicUsize::new(0) }; _],
+    frames: [const { AtomicUsize::new(0) }; FRAMES],
     found: AtomicUsize::new(0),
 };
 
@@ -87,9 +87,9 @@ struct Asked {
 }
 
 impl Reports {
-    /// The worker with this kernel thread has been for so long with one goroutine, which was
-    /// spawned at `site`; `blocked` if it does not want to compute now. False if the report has to
-    /// wait for another: it is to be made again.
+    /// Reports that the worker with this kernel thread has run one goroutine, which was spawned at
+    /// `site`, for `kept`. `blocked` means that the thread is not runnable now. False if the report
+    /// has to wait for another: then the caller must repeat it.
     pub(crate) fn report(
         &mut self,
         thread: i32,
@@ -107,7 +107,7 @@ impl Reports {
         if blocked {
             say(format_args!("{}", text_of_blocked(thread, site, kept).trim_end()));
         } else if !self.ask(thread, site, kept) {
-            say(format_args!("{}", text(site, kept, false).trim_end()));
+            say_with_frames(text(site, kept, false));
         }
         true
     }
@@ -145,7 +145,7 @@ impl Reports {
         // By the time of the answer another goroutine may have been running there.
         let spawned_at = ANSWER.spawned_at.load(Ordering::Relaxed).cast_const();
         let answered = answered && std::ptr::eq(spawned_at, asked.site);
-        say(format_args!("{}", text(asked.site, asked.kept, answered).trim_end()));
+        say_with_frames(text(asked.site, asked.kept, answered));
         state.store(IDLE, Ordering::Relaxed);
         self.asked = None;
     }
@@ -167,7 +167,8 @@ fn on_question(context: *const c_void) {
     answer.spawned_at.store(std::ptr::null_mut(), Ordering::Relaxed);
     answer.found.store(0, Ordering::Relaxed);
     if let Some(record) = processor::calling_goroutine() {
-        // SAFETY: we have interrupted the goroutine, so its record is live, and these fields do not change.
+        // SAFETY: we have interrupted the goroutine, so its record is live, and these fields do not
+        // change.
         let record = unsafe { record.as_ref() };
         let name = record.origin.name().map_or(&[][..], |name| name.as_bytes());
         for (to, byte) in answer.name.iter().zip(name) {
@@ -191,10 +192,10 @@ fn on_question(context: *const c_void) {
     answer.state.store(DONE, Ordering::Release);
 }
 
-/// What is said at the end of each report.
+/// The last line of each report.
 const ONCE: &str = "(said once for this spawn; NARROWBOAT_STUCK=MS sets the limit, 0 says nothing)";
 
-/// What is said of a goroutine that is blocked in the system.
+/// The report about a goroutine that is blocked in the system.
 fn text_of_blocked(thread: i32, site: &Location<'_>, kept: Duration) -> String {
     let call = blocked::call_of(thread);
     let instead = match call.map_or(Kind::Other, |call| call.kind) {
@@ -225,8 +226,8 @@ fn text_of_blocked(thread: i32, site: &Location<'_>, kept: Duration) -> String {
     )
 }
 
-/// What is said of one that computes. `answered` if the answer is about it.
-fn text(site: &Location<'_>, kept: Duration, answered: bool) -> String {
+/// The report about a goroutine that computes. `answered` if the answer is about it.
+fn text(site: &Location<'_>, kept: Duration, answered: bool) -> (String, Frames) {
     let answer = &ANSWER;
     let name: Vec<u8> = answer.name[..answer.name_len.load(Ordering::Relaxed)]
         .iter()
@@ -245,12 +246,25 @@ fn text(site: &Location<'_>, kept: Duration, answered: bool) -> String {
     );
     let found = if answered { answer.found.load(Ordering::Relaxed) } else { 0 };
     let addresses = answer.frames[..found].iter().map(|frame| frame.load(Ordering::Relaxed)).collect();
-    let frames = Frames::of_interrupted(addresses).named();
-    frames::write_up_to_the_root(&mut text, &frames).expect("a string takes what is written");
+    let frames = Frames::of_interrupted(addresses);
     if !answered {
         text += "        it did not say in time where it is, so its frames were not looked at\n";
     } else if found == 0 {
         text += "        it is in a library now, so its frames were not looked at\n";
     }
-    text
+    (text, frames)
+}
+
+/// Says it, with names for the frames. That takes a lock, which a goroutine can hold while it is
+/// parked, so a thread of its own waits for that and not the monitor.
+fn say_with_frames((mut text, frames): (String, Frames)) {
+    let without = text.clone();
+    let named = move || {
+        frames::write_up_to_the_root(&mut text, &frames.named()).expect("a string takes what is written");
+        say(format_args!("{}", text.trim_end()));
+        frames::forget_symbols();
+    };
+    if std::thread::Builder::new().name("narrowboat-report".into()).spawn(named).is_err() {
+        say(format_args!("{}", without.trim_end()));
+    }
 }

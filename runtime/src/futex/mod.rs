@@ -1,47 +1,51 @@
-//! Waits for a word of memory: what std's locks, `thread::park` and everything built on them do.
+//! Waits for a word of memory: std's locks, `thread::park` and everything built on them.
 //!
-//! std waits by `syscall(SYS_futex, ...)`. The function of that name in [`entry`] stands in front of
+//! std waits by `syscall(SYS_futex, ...)`. The function of that name in [`syscall`] replaces
 //! libc's, for all code of this module and for C libraries that are linked dynamically. In a
-//! goroutine a wait parks the goroutine and not the thread; everything else goes to the kernel. A
-//! word may have goroutines and threads waiting for it at the same time, and both may wake both.
+//! goroutine a wait parks the goroutine and not the thread; everything else goes to the kernel.
+//! Goroutines and threads may wait for the same word at the same time, and either may wake both.
 //!
 //! # The protocol
-//! Goroutines that wait stand in a table, by the address of the word; threads wait in the kernel.
+//! Waiting goroutines are in a table, by the address of the word; waiting threads are in the
+//! kernel.
 //!
-//! 1. A goroutine that is about to wait locks the shard of its word and counts itself among those
-//!    that wait there. It fences, and looks at the word. If that is not what it expects any more, it
-//!    counts itself out and does not wait.
+//! 1. A goroutine that is about to wait locks the shard of its word and counts itself as waiting
+//!    there. It fences, and looks at the word. If the word has no longer the expected value, it
+//!    subtracts itself and does not wait.
 //! 2. Otherwise it enters the queue, unlocks the shard and parks.
-//! 3. A waker has changed the word before it calls. It fences and looks at the count. At zero there
-//!    is no goroutine to wake: it goes on at 5.
-//! 4. It locks the shard and takes out as many as it may wake whose word and bits are the right
-//!    ones, ending the wait of each and counting it out; it unlocks the shard and unparks them.
-//! 5. What is left of its number it spends in the kernel.
-//! 6. A goroutine whose deadline has come first takes itself out of the queue, if it still stands
-//!    there, and counts itself out.
+//! 3. A waker has changed the word before it calls. It fences and looks at the count. If that is
+//!    zero, there is no goroutine to wake, and it continues at 5.
+//! 4. It locks the shard and takes out as many goroutines with the right word and bits as it may
+//!    wake. It ends the wait of each and subtracts it from the count; it unlocks the shard and
+//!    unparks them.
+//! 5. The rest of its number goes to the kernel.
+//! 6. If a goroutine's deadline comes first, it removes itself from the queue, if it is still
+//!    there, and subtracts itself.
 //!
 //! No wake-up is lost: the count of 1 is written before the word is read, and the word of 3 is
 //! written before the count is read, with a sequentially consistent fence between the two on either
-//! side. So either the goroutine sees the changed word, or the waker sees the count, and then finds
-//! the goroutine in the queue, because that has been entered under the same lock as the count.
+//! side. So either the goroutine sees the changed word, or the waker sees the count. The waker then
+//! finds the goroutine in the queue, because the goroutine enters it under the same lock as the
+//! count.
 //!
 //! # When a goroutine waits in the kernel all the same
-//! - In the runtime's own sections ([`Native`]), on the system stack, and on a stack that is neither
-//!   the goroutine's nor one of its segments, as that of a signal handler may be.
-//! - For a word in its own thread-locals, which other threads are about to write to: the bytes would
-//!   be exchanged while it is parked. Its processor stands still meanwhile.
-//! - For a word that is shared with other processes, which do not know the table; and in a forked child.
+//! - In the runtime's own sections ([`Native`]), on the system stack, and on a stack that is
+//!   neither the goroutine's nor one of its segments; a signal handler's may be such.
+//! - For a word in its own thread-locals, which other threads are about to write to: the bytes
+//!   would be exchanged while it is parked. Its processor stands still meanwhile.
+//! - For a word that is shared with other processes, which do not know the table; and in a forked
+//!   child.
 //!
 //! Its worker must then not miss a wake-up that another goroutine takes: see [`workers`].
 //!
 //! # The stack stays in place
 //! Sound code may have lent its stack when it waits like this: a scope of threads waits by
 //! `thread::park` while its threads use the waiter's locals. So the stack does not move during such
-//! a wait. On a stack of the goroutine's own that costs nothing; a shared slot is *held*, and the
-//! others that live there wait. Goroutines get to share a slot only where those that were spawned
-//! by the same line did not wait like this ([`crate::stack::sharing`]).
+//! a wait. On a stack of the goroutine's own that costs nothing. A shared slot is *held*, and the
+//! other goroutines of that slot wait. A goroutine only gets a shared slot if those that the same
+//! line spawned did not wait like this ([`crate::stack::sharing`]).
 
-mod entry;
+mod syscall;
 mod table;
 mod workers;
 
@@ -56,7 +60,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use workers::workers;
 
-pub(crate) use entry::is_called_by;
+pub(crate) use syscall::is_called_by;
 
 /// What `syscall(SYS_futex, ...)` was called with.
 #[derive(Clone, Copy)]
@@ -74,14 +78,14 @@ type Answer = Result<c_long, c_int>;
 
 const EVERY_BIT: u32 = u32::MAX;
 
-/// What the call does.
+/// Does what the call asks.
 ///
 /// # Safety
 /// As for the system call.
 unsafe fn futex(call: Call) -> Answer {
-    // A forked child has none of the threads that the table is for, and perhaps a lock of it held
-    // for ever. (Nor is there one while loom, whose locks are no locks outside of a model, runs a
-    // model of it.)
+    // A forked child has none of the threads that the table is for, and perhaps a lock of the table
+    // that is held for ever. (Nor is the table used while loom runs a model of it: loom's locks do
+    // not work outside of a model.)
     let private = call.operation & libc::FUTEX_PRIVATE_FLAG != 0 && !fork::in_child() && !cfg!(loom);
     let mask = |with_mask| if with_mask { call.mask } else { EVERY_BIT };
     match call.operation & libc::FUTEX_CMD_MASK {
@@ -131,17 +135,17 @@ unsafe fn wait(call: Call, mask: u32, absolute: bool) -> Answer {
     if !unsafe { shard.enter(waiter, call.word, mask, deadline.is_some(), expected) } {
         return Err(libc::EAGAIN);
     }
-    // SAFETY: this goroutine's node stands in the queue.
+    // SAFETY: this goroutine's node is in the queue.
     let outcome = unsafe { as_thread::park_in_place(waiter, deadline) };
     if outcome != Outcome::TIMED_OUT {
         return Ok(0);
     }
-    // SAFETY: it was entered there.
+    // SAFETY: the waiter was entered there.
     unsafe { shard.leave(waiter) };
     Err(libc::ETIMEDOUT)
 }
 
-/// The instant that a timeout means; none if the clock cannot say it.
+/// The instant that a timeout means; `None` if the clock cannot represent it.
 fn deadline(timeout: &timespec, absolute: bool, operation: c_int) -> Result<Option<Instant>, c_int> {
     let span = |time: &timespec| {
         let nanos = u32::try_from(time.tv_nsec).ok().filter(|nanos| *nanos < 1_000_000_000)?;
@@ -151,7 +155,7 @@ fn deadline(timeout: &timespec, absolute: bool, operation: c_int) -> Result<Opti
     let left = if absolute {
         let real = operation & libc::FUTEX_CLOCK_REALTIME != 0;
         let mut now = timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: writes the time, for which there is room.
+        // SAFETY: there is room for the time.
         unsafe {
             libc::clock_gettime(if real { libc::CLOCK_REALTIME } else { libc::CLOCK_MONOTONIC }, &mut now);
         }
@@ -198,7 +202,7 @@ unsafe fn kernel(call: Call) -> Answer {
     if (-4095..0).contains(&answer) { Err(-answer as c_int) } else { Ok(answer as c_long) }
 }
 
-/// Waits for a word in the kernel, whatever the caller is, until it is no longer `value`.
+/// Waits in the kernel, whatever the caller is, until a word is no longer `value`.
 pub(crate) fn wait_in_kernel(word: &AtomicU32, value: u32) {
     while word.load(Ordering::Acquire) == value {
         let operation = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
@@ -213,6 +217,6 @@ pub(crate) fn wait_in_kernel(word: &AtomicU32, value: u32) {
 pub(crate) fn wake_in_kernel(word: usize) {
     let operation = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
     let timeout = std::ptr::null();
-    // SAFETY: the kernel looks for the address in its table, and at nothing else.
+    // SAFETY: the kernel only looks for the address in its table.
     let _ = unsafe { kernel(Call { word, operation, value: i32::MAX as u32, timeout, second: 0, mask: 0 }) };
 }

@@ -1,7 +1,7 @@
 //! The goroutines that wait for words of memory. See the protocol in [`super`].
 //!
-//! As in the kernel, words share queues: whose word it is stands in the node. Nothing is allocated
-//! under the lock, because an allocator may itself wake what waits for a word.
+//! As in the kernel, words share queues: each node holds the word that it waits for. Nothing is
+//! allocated under the lock, because an allocator may itself wake what waits for a word.
 
 use crate::park::{Outcome, WaitNode, WaitQueue, Waiter};
 use crate::shim::{AtomicUsize, Mutex, MutexGuard, Ordering, fence};
@@ -9,20 +9,20 @@ use std::ptr::NonNull;
 #[cfg(not(loom))]
 use std::sync::PoisonError;
 
-/// What a wait ends with if it was not the deadline.
+/// How a wait ends that the deadline did not end.
 const WOKEN: Outcome = Outcome(Outcome::FIRST);
 
 /// One queue, on a cache line of its own.
 #[repr(align(64))]
 pub(super) struct Shard {
-    /// How many stand in the queue, or are about to.
+    /// How many nodes are in the queue, or are about to be.
     waiting: AtomicUsize,
     queue: Mutex<WaitQueue>,
 }
 
 #[cfg(not(loom))]
 pub(super) fn shard_of(word: usize) -> &'static Shard {
-    /// So many that wakers of different words rarely meet.
+    /// Enough that wakers of different words rarely share one.
     const SHARDS: usize = 1024;
     static SHARDED: [Shard; SHARDS] = [const { Shard::new() }; SHARDS];
     // Fibonacci hashing: the upper bits depend on all bits of the address.
@@ -48,7 +48,8 @@ impl Shard {
 
     #[cfg(not(loom))]
     fn lock(&self) -> MutexGuard<'_, WaitQueue> {
-        // Nothing panics under the lock. It may be poisoned by a goroutine that was unwinding already.
+        // Nothing panics under the lock. A goroutine that was already unwinding may have poisoned
+        // it.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -57,10 +58,11 @@ impl Shard {
         self.queue.lock().unwrap()
     }
 
-    /// Steps 1 and 2: true if the caller now stands in the queue and must park.
+    /// Steps 1 and 2: true if the caller is now in the queue and must park.
     ///
     /// # Safety
-    /// The waiter is the caller's, from its latest `begin`. The caller parks next if told to.
+    /// The waiter is the caller's, from its latest `begin`. The caller parks next if this returns
+    /// true.
     pub(super) unsafe fn enter(
         &self,
         waiter: Waiter,
@@ -78,7 +80,7 @@ impl Shard {
             return false;
         }
         let mut node = waiter.node();
-        // SAFETY: a party that has just begun a wait stands in no queue, so the node is its own; it
+        // SAFETY: a waiter that has just begun a wait is in no queue, so the node is its own; it
         // lives until after the wait, and from here on the lock guards it.
         unsafe {
             node.as_mut().prepare(waiter, WOKEN, !deadline);
@@ -91,10 +93,10 @@ impl Shard {
     /// Step 6.
     ///
     /// # Safety
-    /// The waiter is the caller's, which was told to park here and whose deadline came first.
+    /// The waiter is the caller's. It was entered here, and its deadline came first.
     pub(super) unsafe fn leave(&self, waiter: Waiter) {
         let mut queue = self.lock();
-        // SAFETY: by contract its node was pushed here, or has been passed over by a waker.
+        // SAFETY: by contract its node was pushed here, or a waker has skipped it.
         if unsafe { queue.remove(waiter.node()) } {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
         }
@@ -114,14 +116,14 @@ impl Shard {
             let (node, taken_out) = queue.pop_claim_where(|node| matches(node, word, mask));
             self.waiting.fetch_sub(taken_out, Ordering::Relaxed);
             let Some(node) = node else { break };
-            // SAFETY: taken out just now, and ours until it is woken.
+            // SAFETY: just removed, and ours until it is woken.
             unsafe { woken.push(node) };
             count += 1;
         }
         drop(queue);
         while let Some(node) = woken.front() {
-            // SAFETY: pushed above; its wait was ended for us, and it is woken once. It is not touched
-            // after that.
+            // SAFETY: pushed above; its wait was ended for us, and it is woken once. It is not
+            // touched after that.
             unsafe {
                 woken.remove(node);
                 let waiter = node.as_ref().waiter();
@@ -134,8 +136,8 @@ impl Shard {
 
 /// Whether this node waits for the word, and for one of these bits.
 fn matches(node: NonNull<WaitNode>, word: usize, mask: u32) -> bool {
-    // SAFETY: it stands in the queue, so it is guarded by the lock that the caller holds; its cell was
-    // written before it got there.
+    // SAFETY: it is in the queue, so the lock that the caller holds guards it. Its cell was written
+    // before it got there.
     let [its, bits] = unsafe { (*node.as_ptr()).cell().assume_init() };
     its == word && bits as u32 & mask != 0
 }
@@ -166,7 +168,7 @@ mod models {
         /// As `futex::wait`: false if the deadline came first.
         fn wait(&self, expected: u32, deadline: Option<Instant>) -> bool {
             let waiter = Waiter::begin(Reason::Futex, ADDRESS, Location::caller());
-            // Relaxed: the word is the waker's to order by other means; the fences are what is tested.
+            // Relaxed: the waker must order the word by other means; the fences are under test.
             let looks = || self.word.load(Ordering::Relaxed) == expected;
             // SAFETY: the steps of the module.
             unsafe {
@@ -188,7 +190,7 @@ mod models {
         }
     }
 
-    /// A word that changes against a wait for that: the waiter never sleeps for ever.
+    /// A word changes while a waiter is about to wait for that: the waiter never sleeps for ever.
     #[test]
     fn loom_a_wait_sees_the_change_or_is_woken() {
         loom::model(|| {
@@ -205,7 +207,7 @@ mod models {
         });
     }
 
-    /// A deadline against a wake-up: one ends the wait, and in the end nothing is counted.
+    /// A deadline and a wake-up compete: one ends the wait, and in the end nothing is counted.
     #[test]
     fn loom_a_deadline_and_a_wake_up_count_a_waiter_out_once() {
         loom::model(|| {
@@ -216,13 +218,13 @@ mod models {
             };
             let in_time = shared.wait(0, Some(Instant::now()));
             let woken = waker.join().unwrap();
-            // The waker has woken it, or it went by itself, or it saw the change.
+            // Either the waker has woken it, or its deadline has passed, or it saw the change.
             assert!(in_time || woken == 0);
             assert_eq!(shared.shard.waiting.load(Ordering::Relaxed), 0);
         });
     }
 
-    /// Two that wait, and a waker that may wake both.
+    /// Two waiters, and a waker that may wake both.
     #[test]
     fn loom_all_that_wait_are_woken() {
         let mut model = loom::model::Builder::new();

@@ -1,29 +1,33 @@
 //! Threads that carry a processor and wait for a word in the kernel.
 //!
-//! A goroutine that is woken may belong to such a processor, and would then never run to hand the wake-up on: the loop takes
-//! std's backtrace lock for a dump, and so do goroutines. So where goroutines have used a wake-up up, these threads are
-//! woken too, look at the word themselves, and wait again if they must.
+//! A goroutine that is woken may belong to such a processor, and would then never run to pass the
+//! wake-up on: the loop takes std's backtrace lock for a dump, and goroutines take it, too. So when
+//! goroutines have used up a wake-up, these threads are also woken. They look at the word
+//! themselves, and wait again if they must.
 //!
 //! # The protocol
-//! 1. The thread counts itself among those that wait, and fences. It calls the kernel, which looks at the word and does not
-//!    wait if it has changed.
-//! 2. A waker has changed the word. Where goroutines have used its number up, it fences and looks at the count.
-//! 3. Unless that is zero, it wakes all that wait for the word in the kernel: which of them are workers is not known.
-//! 4. The thread is back from the kernel, and counts itself out.
+//! 1. The thread counts itself as waiting, and fences. It calls the kernel, which looks at the word
+//!    and does not wait if it has changed.
+//! 2. A waker has changed the word. If goroutines have used up its number, it fences and looks at
+//!    the count.
+//! 3. Unless that is zero, it wakes all that wait for the word in the kernel, since it does not
+//!    know which of them are workers.
+//! 4. The thread returns from the kernel, and subtracts itself.
 //!
-//! No worker sleeps on: the count of 1 is written before the word is read, and the word of 2 is written before the count is
-//! read, with a sequentially consistent fence between the two on either side. So either the kernel sees the changed word, or
-//! the waker sees the count; and the kernel loses no wake-up that comes while it looks.
+//! No worker sleeps on: the count of 1 is written before the word is read, and the word of 2 is
+//! written before the count is read, with a sequentially consistent fence between the two on either
+//! side. So either the kernel sees the changed word, or the waker sees the count; and the kernel
+//! loses no wake-up that comes while it looks.
 
 use crate::shim::{AtomicUsize, Ordering, fence};
 
 /// How many threads that carry a processor wait in the kernel.
 pub(super) struct Workers(AtomicUsize);
 
-/// One of them.
+/// Counts one such thread while it lives.
 pub(super) struct InKernel<'a>(&'a Workers);
 
-/// Those of this process.
+/// The count of this process.
 #[cfg(not(loom))]
 pub(super) fn workers() -> &'static Workers {
     static WORKERS: Workers = Workers(AtomicUsize::new(0));
@@ -36,7 +40,8 @@ pub(super) fn workers() -> &'static Workers {
 }
 
 impl Workers {
-    /// Step 1: the caller carries a processor and calls the kernel next, as long as it has this.
+    /// Step 1: the caller carries a processor, calls the kernel next, and keeps this while it is
+    /// there.
     pub(super) fn begin(&self) -> InKernel<'_> {
         // Relaxed: the fence orders it before the kernel's look at the word.
         self.0.fetch_add(1, Ordering::Relaxed);
@@ -44,7 +49,7 @@ impl Workers {
         InKernel(self)
     }
 
-    /// Step 2: whether there may be some to be woken besides.
+    /// Step 2: whether there may be some that must be woken as well.
     pub(super) fn wait(&self) -> bool {
         fence(Ordering::SeqCst);
         // Relaxed: the fence orders it after the change of the word.
@@ -55,7 +60,7 @@ impl Workers {
 impl Drop for InKernel<'_> {
     /// Step 4.
     fn drop(&mut self) {
-        // Relaxed: one that is counted for too long costs a system call.
+        // Relaxed: a thread that is counted for too long costs a system call.
         self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -72,7 +77,7 @@ mod models {
     struct Shared {
         workers: Workers,
         word: AtomicU32,
-        /// The kernel's queue of the word, whose lock is the one under which the kernel looks at the word.
+        /// The kernel's queue of the word. The kernel looks at the word under this lock.
         kernel: Mutex<Vec<Sleeping>>,
     }
 
@@ -82,7 +87,7 @@ mod models {
             Arc::new(Shared { workers, word, kernel: Mutex::new(Vec::new()) })
         }
 
-        /// As a worker waits until the word is no longer 0.
+        /// Waits as a worker does, until the word is no longer 0.
         fn wait(&self) {
             while self.word.load(Ordering::Relaxed) == 0 {
                 let _counted = self.workers.begin();
@@ -100,7 +105,7 @@ mod models {
             }
         }
 
-        /// As a waker whose number has been used up.
+        /// Wakes as a waker does that has used its number up.
         fn set(&self) {
             self.word.store(1, Ordering::Relaxed);
             if self.workers.wait() {
@@ -127,7 +132,7 @@ mod models {
         });
     }
 
-    /// Two of them.
+    /// The same with two workers.
     #[test]
     fn loom_all_workers_are_woken_besides() {
         let mut model = loom::model::Builder::new();

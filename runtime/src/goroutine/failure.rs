@@ -1,8 +1,9 @@
-//! What is left of a goroutine that has panicked: [`Panic`], for whoever joins it.
+//! What remains of a goroutine that has panicked: [`Panic`], for the code that joins it.
 //!
-//! The hook sees a panic where it happens, and notes it with the goroutine; where the unwinding ends, at the goroutine's root, the
-//! note goes to the outcome. Between the two the goroutine may have caught that panic and have begun to unwind for another reason
-//! (`resume_unwind` calls no hook), so the note is taken only if it fits the payload.
+//! The hook sees a panic where it happens, and stores a report with the goroutine. Where the
+//! unwinding ends, at the goroutine's root, the report moves to the outcome. Between the two the
+//! goroutine may have caught that panic and begun to unwind for another reason (`resume_unwind`
+//! calls no hook), so the report is only used if it fits the payload.
 
 use super::join::GoroutineId;
 use crate::sched::processor;
@@ -12,10 +13,11 @@ use std::fmt;
 use std::panic::{Location, PanicHookInfo};
 use std::sync::Arc;
 
-/// The panic that has ended a goroutine, with the goroutine's own trace: from [`JoinHandle::join_with_trace`](crate::JoinHandle::join_with_trace).
+/// The panic that has ended a goroutine, with the goroutine's own trace: from
+/// [`JoinHandle::join_with_trace`](crate::JoinHandle::join_with_trace).
 ///
-/// `Display` says in one line which goroutine panicked, where, and with what words; `Debug`, which is what `unwrap` shows, adds
-/// the backtrace, if there is one.
+/// `Display` says in one line which goroutine panicked, where, and with what message; `Debug`,
+/// which is what `unwrap` prints, adds the backtrace, if there is one.
 ///
 /// ```
 /// let panic = narrowboat::spawn(|| panic!("oh no")).join_with_trace().unwrap_err();
@@ -30,17 +32,17 @@ struct Parts {
     id: GoroutineId,
     name: Option<Arc<str>>,
     spawned_at: &'static Location<'static>,
-    trace: Option<Trace>,
+    hook_report: Option<HookReport>,
 }
 
-// SAFETY: the payload, which alone may not be shared, is given out by value only.
+// SAFETY: only the payload may not be shared, and it is given out by value only.
 unsafe impl Sync for Panic {}
 
-/// What the hook sees.
-pub(crate) struct Trace {
+/// What the hook knows about a panic.
+pub(crate) struct HookReport {
     payload: TypeId,
     message: Option<String>,
-    place: Option<String>,
+    location: Option<String>,
     backtrace: Backtrace,
 }
 
@@ -49,37 +51,38 @@ fn message(payload: &(dyn Any + Send)) -> Option<&str> {
     string.or_else(|| payload.downcast_ref::<&'static str>().copied())
 }
 
-/// A goroutine panics, if the caller is one: called by the hook.
+/// Stores the hook's report of a panic with the calling goroutine, if the caller is one.
 pub(super) fn note_panic(info: &PanicHookInfo<'_>) {
     let Some(mut record) = processor::calling_goroutine() else { return };
     let payload = info.payload();
-    let trace = Trace {
+    let report = HookReport {
         payload: payload.type_id(),
         message: message(payload).map(str::to_owned),
-        place: info.location().map(Location::to_string),
+        location: info.location().map(Location::to_string),
         backtrace: Backtrace::capture(),
     };
-    // SAFETY: the running goroutine's record is live, and while it runs its origin is its own to change.
-    let replaced = unsafe { record.as_mut() }.origin.late().trace.replace(trace);
+    // SAFETY: the running goroutine's record is live, and only the goroutine itself changes its
+    // origin while it runs.
+    let replaced = unsafe { record.as_mut() }.origin.late().hook_report.replace(report);
     drop(replaced);
 }
 
 impl Panic {
-    /// What the calling goroutine has panicked with, now that it has unwound to its root.
+    /// The outcome of the calling goroutine, which has panicked and has unwound to its root.
     #[cold]
     pub(super) fn of_caller(payload: Box<dyn Any + Send>) -> Panic {
         let mut record = processor::current_goroutine().expect("a task is run by its goroutine");
         // SAFETY: as above.
         let record = unsafe { record.as_mut() };
-        let trace = if record.origin.has_late() { record.origin.late().trace.take() } else { None };
-        let fits = |trace: &Trace| {
-            trace.payload == (*payload).type_id() && trace.message.as_deref() == message(&*payload)
+        let report = if record.origin.has_late() { record.origin.late().hook_report.take() } else { None };
+        let fits = |report: &HookReport| {
+            report.payload == (*payload).type_id() && report.message.as_deref() == message(&*payload)
         };
         Panic(Box::new(Parts {
             id: GoroutineId(record.id),
             name: record.origin.name().cloned(),
             spawned_at: record.origin.spawned_at(),
-            trace: trace.filter(fits),
+            hook_report: report.filter(fits),
             payload,
         }))
     }
@@ -105,7 +108,7 @@ impl Panic {
         self.0.name.as_deref()
     }
 
-    /// The source line that had spawned it.
+    /// The source line that spawned it.
     ///
     /// ```
     /// let panic = narrowboat::spawn(|| panic!("oh no")).join_with_trace().unwrap_err();
@@ -115,7 +118,7 @@ impl Panic {
         self.0.spawned_at
     }
 
-    /// What it said, if that was text.
+    /// Its message, if that was text.
     ///
     /// ```
     /// let panic = narrowboat::spawn(|| std::panic::panic_any(7)).join_with_trace().unwrap_err();
@@ -126,19 +129,20 @@ impl Panic {
         message(&*self.0.payload)
     }
 
-    /// Where it panicked: file, line and column. `None` if that is not known, as for a panic that was passed on with
-    /// [`resume_unwind`](std::panic::resume_unwind), or under a panic hook of the program's that does not call the one it replaced.
+    /// Where it panicked: file, line and column. `None` if that is not known, as for a panic that
+    /// was passed on with [`resume_unwind`](std::panic::resume_unwind), or under a panic hook of
+    /// the program's that does not call the one it replaced.
     ///
     /// ```
     /// let panic = narrowboat::spawn(|| panic!("oh no")).join_with_trace().unwrap_err();
     /// assert!(panic.location().unwrap().contains(':'));
     /// ```
     pub fn location(&self) -> Option<&str> {
-        self.0.trace.as_ref()?.place.as_deref()
+        self.0.hook_report.as_ref()?.location.as_deref()
     }
 
-    /// The goroutine's backtrace at that place, if backtraces were asked for in the environment, as for
-    /// [`Backtrace::capture`].
+    /// The goroutine's backtrace at that place, if backtraces were asked for in the environment, as
+    /// for [`Backtrace::capture`].
     ///
     /// ```
     /// let panic = narrowboat::spawn(|| panic!("oh no")).join_with_trace().unwrap_err();
@@ -147,11 +151,12 @@ impl Panic {
     /// }
     /// ```
     pub fn backtrace(&self) -> Option<&Backtrace> {
-        let backtrace = &self.0.trace.as_ref()?.backtrace;
+        let backtrace = &self.0.hook_report.as_ref()?.backtrace;
         (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace)
     }
 
-    /// What it panicked with: what [`join`](crate::JoinHandle::join) returns, and [`resume_unwind`](std::panic::resume_unwind) takes.
+    /// Its payload: what [`join`](crate::JoinHandle::join) returns, and
+    /// [`resume_unwind`](std::panic::resume_unwind) takes.
     ///
     /// ```
     /// let panic = narrowboat::spawn(|| panic!("oh no")).join_with_trace().unwrap_err();
@@ -169,8 +174,8 @@ impl fmt::Display for Panic {
             write!(f, " '{name}'")?;
         }
         write!(f, ", spawned at {}, panicked", self.0.spawned_at)?;
-        if let Some(place) = self.location() {
-            write!(f, " at {place}")?;
+        if let Some(location) = self.location() {
+            write!(f, " at {location}")?;
         }
         self.message().map_or(Ok(()), |message| write!(f, ": {message}"))
     }

@@ -18,10 +18,10 @@ impl fmt::Display for GoroutineId {
     }
 }
 
-/// Owns the right to wait for a goroutine and to take what it returned.
+/// Owns the right to wait for a goroutine and to take its result.
 ///
-/// Like std's, but it can be used from goroutines and threads alike. Dropping it lets the goroutine run on by
-/// itself; its result is then dropped when it ends.
+/// Like std's handle, but for goroutines and threads alike. Dropping it lets the goroutine run on
+/// by itself; its result is then dropped when it ends.
 ///
 /// ```
 /// let handle = narrowboat::spawn(|| 6 * 7);
@@ -32,8 +32,8 @@ pub struct JoinHandle<T> {
     result: PhantomData<T>,
 }
 
-// SAFETY: the handle gives access to the result (a `T: Send`, by the bound of `spawn`) only by value, and what it shares
-// with the running goroutine is the join word.
+// SAFETY: the handle gives access to the result (a `T: Send`, by the bound of `spawn`) only by
+// value, and what it shares with the running goroutine is the join word.
 unsafe impl<T> Send for JoinHandle<T> {}
 // SAFETY: through a shared reference only the join word and constants of the header are read.
 unsafe impl<T> Sync for JoinHandle<T> {}
@@ -65,8 +65,9 @@ impl<T> JoinHandle<T> {
     /// As [`join`](JoinHandle::join), but a panic comes with the goroutine's own trace.
     ///
     /// # Errors
-    /// If the goroutine panicked: its [`Panic`], which says which goroutine it was, where it panicked and with what words, and has
-    /// the payload; and the backtrace if `RUST_BACKTRACE` (or `RUST_LIB_BACKTRACE`) asks for backtraces.
+    /// If the goroutine panicked: its [`Panic`], which says which goroutine it was, where it
+    /// panicked and with what message, and has the payload; and the backtrace if `RUST_BACKTRACE`
+    /// (or `RUST_LIB_BACKTRACE`) asks for backtraces.
     ///
     /// ```
     /// use narrowboat::Builder;
@@ -88,7 +89,7 @@ impl<T> JoinHandle<T> {
         }
         let task = self.task;
         mem::forget(self);
-        // SAFETY: the forgotten handle was the one handle of the task, and knew its type.
+        // SAFETY: the forgotten handle was the task's one handle, and had its type.
         unsafe { task.join(at) }
     }
 

@@ -1,22 +1,24 @@
 //! Goroutine-local values: statics of which each goroutine has its own.
 //!
-//! [`goroutine_local!`](crate::goroutine_local!) and [`LocalKey`] are to goroutines what `std::thread_local!` and `std::thread::LocalKey`
-//! are to threads, name for name. On a plain thread they are thread-locals.
+//! [`goroutine_local!`](crate::goroutine_local!) and [`LocalKey`] are to goroutines what
+//! `std::thread_local!` and `std::thread::LocalKey` are to threads, name for name. On a plain
+//! thread they are thread-locals.
 //!
 //! A `std::thread_local!` is a goroutine's own, too, where thread-locals can be told apart
-//! ([`stats`](crate::stats) says), and faster to read. A goroutine-local is one everywhere, adds
-//! nothing to what a switch compares, and may be lent to a scoped thread across a park, because it
-//! lies on the heap.
+//! ([`stats`](crate::stats) says), and faster to read. A goroutine-local is a goroutine's own
+//! everywhere, adds nothing to what a switch compares, and may be lent to a scoped thread across a
+//! park, because it is on the heap.
 //!
 //! A value is made when its goroutine first asks for it, and is dropped when the goroutine ends,
-//! before `join` returns: the last one made first. It need be neither `Send` nor `Sync`. A
-//! goroutine that never asks pays nothing, and one that does some hundred bytes; a value is found
-//! by going through those that its goroutine has made.
+//! before `join` returns, in reverse order of creation. It need be neither `Send` nor `Sync`. A
+//! goroutine that never asks for one pays nothing, one that does some hundred bytes. A lookup goes
+//! through the values that the goroutine has made.
 //!
 //! # How it is kept
-//! In what a goroutine has come by since its spawn (`Late`, in `task`), or with a plain thread in a box of its own. Nothing is borrowed from there while code
-//! of the program's runs, which may come back for another value: what is given out is the address of a value's box, which stays
-//! until the end.
+//! A goroutine's values are in what it has acquired since its spawn (`Late`, in `origin`), a plain
+//! thread's in a box of its own. Nothing is borrowed from there while the program's code runs,
+//! because that code may ask for another value. What is given out is the address of a value's box,
+//! which stays until the end.
 
 use super::task::discard;
 use crate::sched::processor;
@@ -24,8 +26,8 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::ptr::{self, NonNull};
 
-/// Names a value that each goroutine, and each plain thread, has for itself. Made by [`goroutine_local!`](crate::goroutine_local!); see
-/// the [module](self).
+/// Names a value that each goroutine, and each plain thread, has of its own. Made by
+/// [`goroutine_local!`](crate::goroutine_local!); see the [module](self).
 ///
 /// ```
 /// use narrowboat::{goroutine_local, spawn, yield_now};
@@ -51,7 +53,8 @@ pub struct LocalKey<T: 'static> {
     init: fn() -> T,
 }
 
-/// The value has been dropped already, because its goroutine, or its thread, ends: see [`LocalKey::try_with`].
+/// The value has been dropped already, because its goroutine, or its thread, ends: see
+/// [`LocalKey::try_with`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AccessError;
@@ -125,12 +128,13 @@ impl<T: 'static> LocalKey<T> {
         LocalKey { init }
     }
 
-    /// Shows `f` the caller's value, which is made now if this is the first time.
+    /// Calls `f` with the caller's value. Makes the value if there is none.
     ///
     /// `f` may park; the value stays.
     ///
     /// # Panics
-    /// If the value has been dropped, because the goroutine or the thread ends. If making it panics.
+    /// If the value has been dropped, because the goroutine or the thread ends. If making it
+    /// panics.
     ///
     /// ```
     /// narrowboat::goroutine_local!(static GREETING: String = "hello".to_string());
@@ -145,7 +149,7 @@ impl<T: 'static> LocalKey<T> {
         }
     }
 
-    /// Shows `f` the caller's value, which is made now if this is the first time.
+    /// Calls `f` with the caller's value. Makes the value if there is none.
     ///
     /// # Errors
     /// If the value has been dropped, because the goroutine or the thread ends.
@@ -156,18 +160,19 @@ impl<T: 'static> LocalKey<T> {
     /// ```
     pub fn try_with<R>(&'static self, f: impl FnOnce(&T) -> R) -> Result<R, AccessError> {
         processor::checkpoint();
-        // SAFETY: the values of a goroutine are dropped when its closure has returned, and one that is found is not being
-        // dropped. Only the goroutine itself, or the thread, gets at it.
+        // SAFETY: the values of a goroutine are dropped when its closure has returned, and a value
+        // that is found is not being dropped. Only the goroutine itself, or the thread, can reach
+        // it.
         Ok(f(unsafe { self.find_or_make(None)?.as_ref() }))
     }
 
-    /// The caller's value; if there is none it becomes `first`, or what the declaration says.
+    /// The caller's value. If there is none, makes it from `first`, or as the declaration says.
     fn find_or_make(&'static self, first: Option<T>) -> Result<NonNull<T>, AccessError> {
         let key = ptr::from_ref(self).addr();
         if let Some(found) = with_mine(|locals| locals.find(key))? {
             return found.map(NonNull::cast).ok_or(AccessError);
         }
-        // This may come back here, for the same value even: then the last one made stays, as with std.
+        // This may recurse, even for the same value: then the last one made stays, as with std.
         let value = first.unwrap_or_else(|| (self.init)());
         let value = NonNull::from(Box::leak(Box::new(value)));
         /// # Safety
@@ -257,7 +262,7 @@ impl<T: 'static> LocalKey<Cell<T>> {
 }
 
 impl<T: 'static> LocalKey<RefCell<T>> {
-    /// Shows `f` the caller's value, borrowed.
+    /// Calls `f` with the caller's value, borrowed.
     ///
     /// # Panics
     /// If it is mutably borrowed, and as [`with`](LocalKey::with).
@@ -272,7 +277,7 @@ impl<T: 'static> LocalKey<RefCell<T>> {
         self.with(|cell| f(&cell.borrow()))
     }
 
-    /// Lends `f` the caller's value.
+    /// Calls `f` with the caller's value, mutably borrowed.
     ///
     /// # Panics
     /// If it is borrowed, and as [`with`](LocalKey::with).
@@ -345,7 +350,8 @@ impl<T: 'static> LocalKey<RefCell<T>> {
 }
 
 impl<T: 'static> LocalKey<T> {
-    /// [`with`](LocalKey::with), where a value that has not been made becomes `first`; `f` gets it if it was not needed.
+    /// [`with`](LocalKey::with), but a value that has not been made is made from `first`. `f` gets
+    /// `first` if it was not needed.
     fn with_first<R>(&'static self, first: &mut Option<T>, f: impl FnOnce(&T, Option<T>) -> R) -> R {
         processor::checkpoint();
         let key = ptr::from_ref(self).addr();
@@ -363,7 +369,8 @@ impl<T: 'static> LocalKey<T> {
     }
 }
 
-/// A value of one goroutine or thread. It stays when its value has been dropped, so that no other is made.
+/// A value of one goroutine or thread. The entry stays when the value has been dropped, so that no
+/// other value is made.
 struct Local {
     key: usize,
     value: Option<NonNull<()>>,
@@ -389,7 +396,7 @@ impl Locals {
         self.0.iter().find(|local| local.key == key).map(|local| local.value)
     }
 
-    /// Returns what was there.
+    /// Puts a value in. Returns the entry that it replaces.
     fn put(&mut self, local: Local) -> Option<Local> {
         match self.0.iter_mut().find(|other| other.key == local.key) {
             Some(other) => Some(std::mem::replace(other, local)),
@@ -400,7 +407,7 @@ impl Locals {
         }
     }
 
-    /// The last value made that has not been dropped; from now on it counts as dropped.
+    /// The last value made that has not been dropped. From now on it counts as dropped.
     fn take_last(&mut self) -> Option<Local> {
         let last = self.0.iter_mut().rev().find(|local| local.value.is_some())?;
         let taken = Local { key: last.key, value: last.value.take(), free: last.free };
@@ -408,17 +415,18 @@ impl Locals {
     }
 }
 
-/// Shows `f` the caller's values. `f` calls nothing of the program's.
+/// Calls `f` with the caller's values. `f` calls no code of the program's.
 fn with_mine<R>(f: impl FnOnce(&mut Locals) -> R) -> Result<R, AccessError> {
     match processor::calling_goroutine() {
-        // SAFETY: the running goroutine's record is live, and while it runs its origin is its own to change.
+        // SAFETY: the running goroutine's record is live, and only the goroutine itself changes its
+        // origin while it runs.
         Some(mut record) => Ok(f(&mut unsafe { record.as_mut() }.origin.late().locals)),
         None => of_threads::with(f),
     }
 }
 
-/// Drops all values of the calling goroutine or thread, also those that destructors make meanwhile. A panic of a
-/// destructor has been reported by the hook, and ends there.
+/// Drops all values of the calling goroutine or thread, also those that destructors make meanwhile.
+/// The hook reports a panic of a destructor, which goes no further.
 #[cold]
 pub(crate) fn drop_mine() {
     while let Ok(Some(local)) = with_mine(Locals::take_last) {
@@ -432,14 +440,14 @@ mod of_threads {
     use crate::locals::ours;
     use std::ptr;
 
-    /// The thread ends: its values are dropped, and there will be no others.
+    /// Drops the values of a thread that ends. No others are made after this.
     pub(crate) fn end_of_thread() {
         if ours::with(|ours| ours.values.get()).is_null() {
             return ours::with(|ours| ours.values.set(GONE));
         }
         drop_mine();
         let values = ours::with(|ours| ours.values.replace(GONE));
-        // SAFETY: made by `with`, and given up with this.
+        // SAFETY: made by `with`, and not used after this.
         drop(unsafe { Box::from_raw(values) });
     }
 
@@ -458,7 +466,7 @@ mod of_threads {
         if values == GONE {
             return Err(AccessError);
         }
-        // SAFETY: made above, and known to this thread alone; `f` does not come back here.
+        // SAFETY: made above, and known to this thread alone; `f` does not call this function.
         Ok(f(unsafe { &mut *values }))
     }
 }

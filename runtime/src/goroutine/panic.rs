@@ -1,12 +1,13 @@
-//! Panics in goroutines: said once, with the goroutine's name on it, then delivered by `join`.
+//! Panics in goroutines: reported once, with the goroutine's name, then delivered by `join`.
 //!
-//! The panic hook that was there before still prints the message and the backtrace, as it would for a thread; ours
-//! runs first and says which goroutine it is about. Unwinding stops at the goroutine's root (`task::run`).
+//! The panic hook that was there before still prints the message and the backtrace, as it would for
+//! a thread. Our hook runs first and says which goroutine the panic is about. Unwinding stops at
+//! the goroutine's root (`task::run`).
 //!
 //! A destructor that runs during unwinding may send on a channel, and so park. The processor goes
 //! on with other goroutines, and the unwinding continues when the goroutine is woken. std's count
-//! of panics is a thread-local, so each goroutine has its own: others do not see that one is
-//! unwinding, and may panic meanwhile.
+//! of panics is a thread-local, so each goroutine has its own: other goroutines do not see that one
+//! is unwinding, and may panic meanwhile.
 
 use super::current::calling;
 use super::failure;
@@ -15,10 +16,11 @@ use crate::diag::trace::session;
 use std::panic;
 use std::sync::Once;
 
-/// Puts our words in front of whatever hook is installed. Runs once, when the runtime starts.
+/// Installs our hook in front of the present one. Runs once, when the runtime starts.
 pub(crate) fn install_hook() {
     static ONCE: Once = Once::new();
-    // The hook cannot be exchanged while the thread panics; a runtime first used from a destructor goes without.
+    // The hook cannot be exchanged while the thread panics. A runtime that is first used from a
+    // destructor during unwinding has no hook.
     if std::thread::panicking() {
         return;
     }
@@ -35,13 +37,13 @@ pub(crate) fn install_hook() {
                 ));
             }
             previous(info);
-            session::in_trouble();
+            session::save_recording_at_failure();
         }));
     });
 }
 
-/// Whether the calling goroutine, or the calling plain thread, is unwinding because of a panic: what
-/// [`std::thread::panicking`] says, which in a goroutine is about that goroutine alone.
+/// Whether the calling goroutine, or the calling plain thread, is unwinding because of a panic. The
+/// same as [`std::thread::panicking`], which in a goroutine is about that goroutine alone.
 ///
 /// ```
 /// use narrowboat::{panicking, spawn};

@@ -2,43 +2,47 @@
 //!
 //! | field | read by | written by |
 //! |---|---|---|
-//! | `head` (claim) | whoever may end the wait | the goroutine before it waits; the winner of the claim |
-//! | `node` | holders of the lock of the queue it stands in | the same; the goroutine while it stands in none |
-//! | `object`, once woken | the processor when it empties its inbox | whoever wakes the goroutine from elsewhere |
-//! | everything else | whoever carries the processor | whoever carries the processor |
+//! | `head` (claim) | code that may end the wait | the goroutine before it waits; the winner of the claim |
+//! | `node` | holders of the lock of the queue it is in | the same; the goroutine while it is in none |
+//! | `object`, once woken | the processor when it empties its inbox | the waker, if it is not on the same processor |
+//! | everything else | the carrier | the carrier |
 //!
-//! Which processor a record belongs to is written once per chunk of the [`slab`](super::slab).
+//! Which processor a record belongs to is stored once per chunk of the [`slab`](super::slab).
 
+use super::origin::Origin;
 use super::slab::Slab;
-use super::task::{Origin, TaskPtr};
+use super::task::TaskPtr;
 use crate::arch;
 use crate::park::{Head, Kind, Reason, WaitNode};
 use crate::sched::batch::goroutine_end;
 use crate::sched::inbox::Linked;
 use crate::sched::processor::Processor;
-use crate::sched::timers::{Place, Timed};
+use crate::sched::timers::{HeapIndex, Timed};
 use crate::stack::home::Home;
 use crate::stack::image::Image;
 use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// One started goroutine, in two cache lines: the first has what a switch needs, the second what a wait does.
+/// A goroutine that has started, in two cache lines: the first has what a switch needs, the second
+/// what a wait needs.
 ///
 /// `head` comes first, so that a pointer to the head is a pointer to the record.
 #[repr(C, align(64))]
 pub(crate) struct Record {
     pub(crate) head: Head,
-    /// Where it is suspended; zero if it has never run.
+    /// Its stack pointer while it is suspended; zero if it has never run.
     pub(crate) sp: usize,
-    /// Its task. None once it runs if nobody will ask for the outcome: such a task is freed at the start.
+    /// Its task. `None` once it runs if the outcome is not needed: such a task is freed at the
+    /// start.
     pub(crate) task: Option<TaskPtr>,
     pub(crate) id: u64,
     pub(crate) origin: Origin,
     pub(crate) image: Image,
-    /// Where its timer stands, while it waits with a deadline.
-    pub(crate) timer: Place,
-    /// When it parked, in units of 2^24 ns (about 17 ms) since the epoch: 32 bits of it last for two years.
+    /// The heap index of its timer, while it waits with a deadline.
+    pub(crate) timer: HeapIndex,
+    /// When it parked, in units of 2^24 ns (about 17 ms) since the epoch: 32 bits are enough for
+    /// two years.
     pub(crate) since: u32,
     pub(crate) home: Home,
     /// What it waits for.
@@ -47,12 +51,13 @@ pub(crate) struct Record {
     pub(crate) node: WaitNode,
     /// The source line of the call that blocks.
     pub(crate) waits_at: &'static Location<'static>,
-    /// While it waits, the address of what it waits for, or 0. Once it has been woken from another processor, and until
-    /// its own has looked into the inbox, the link of the inbox: there is one word for what is never needed at once.
+    /// While it waits: the address of what it waits for, or 0. Once it has been woken from another
+    /// processor, and until its own has read the inbox: the link of the inbox. One word serves for
+    /// both, because they are never needed at the same time.
     pub(crate) object: usize,
 }
 
-// A million of these is what a million goroutines cost. (Loom's atomics are larger.)
+// The record's size is the main cost of a million goroutines. (Loom's atomics are larger.)
 #[cfg(not(loom))]
 const _: () = assert!(size_of::<Record>() == 128);
 
@@ -66,7 +71,7 @@ impl Record {
             waits_at: origin.spawned_at(),
             origin,
             image: Image::new(),
-            timer: Place::NONE,
+            timer: HeapIndex::NONE,
             since: 0,
             home,
             reason: Reason::None,
@@ -75,7 +80,8 @@ impl Record {
         }
     }
 
-    /// Notes what the goroutine is about to wait for. Plain stores: every park pays for them.
+    /// Stores what the goroutine is about to wait for. Plain stores, because every park pays for
+    /// them.
     #[inline]
     pub(crate) fn note_wait(&mut self, reason: Reason, object: usize, at: &'static Location<'static>) {
         self.reason = reason;
@@ -83,23 +89,25 @@ impl Record {
         self.waits_at = at;
     }
 
-    /// What is waited for, or, if the goroutine is woken meanwhile, a link of the inbox. Look at the claim after this: if that is still
-    /// waiting, it was the former. (Acquire pairs with the release in [`Inbox::push`](crate::sched::inbox::Inbox).)
+    /// What is waited for or, if the goroutine is woken meanwhile, a link of the inbox. Read the
+    /// claim after this: if it is still waiting, the value was the former. (Acquire pairs with the
+    /// release in [`Inbox::push`](crate::sched::inbox::Inbox).)
     pub(crate) fn object(&self) -> usize {
-        // SAFETY: the word is live, aligned, and written atomically by whoever may write it while we look.
+        // SAFETY: the word is live and aligned. While we read it, others only write it atomically.
         unsafe { AtomicUsize::from_ptr((&raw const self.object).cast_mut()) }.load(Ordering::Acquire)
     }
 
-    /// What the goroutine's stack begins with, and the task as far as the runtime keeps it.
+    /// What the goroutine's stack begins with, and the task if the runtime keeps it.
     ///
     /// # Safety
-    /// Called once, by the processor that starts the goroutine, which then enters its stack with this.
-    pub(crate) unsafe fn entry(&self) -> (arch::Entry, Option<TaskPtr>) {
+    /// Called once, by the processor that starts the goroutine, which then enters its stack with
+    /// this.
+    pub(crate) unsafe fn entry(&self) -> (arch::EntryPoint, Option<TaskPtr>) {
         let task = self.task.expect("a goroutine that has not run has its task");
         // SAFETY: by contract.
         let (run, argument, kept) = unsafe { task.entry() };
         let context = self as *const Record as usize;
-        (arch::Entry { run, argument, finish: goroutine_end, context }, kept.then_some(task))
+        (arch::EntryPoint { run, argument, finish: goroutine_end, context }, kept.then_some(task))
     }
 
     /// The processor that the goroutine lives on.
@@ -108,21 +116,21 @@ impl Record {
     /// The record is live.
     #[inline]
     pub(crate) unsafe fn processor(record: NonNull<Record>) -> &'static Processor {
-        // SAFETY: every record stands in a slab.
+        // SAFETY: every record is in a slab.
         unsafe { Slab::processor_of(record) }
     }
 }
 
 impl Linked for Record {
     unsafe fn next(item: *mut Record) -> *mut *mut Record {
-        // SAFETY: live by contract. A word has the size and alignment of a pointer; a goroutine that has been woken does
-        // not wait, so the word is free for the inbox.
+        // SAFETY: live by contract. A word has the size and alignment of a pointer; a goroutine
+        // that has been woken does not wait, so the word is free for the inbox.
         unsafe { (&raw mut (*item).object).cast() }
     }
 }
 
 impl Timed for Record {
-    unsafe fn place(item: NonNull<Record>) -> *mut Place {
+    unsafe fn heap_index(item: NonNull<Record>) -> *mut HeapIndex {
         // SAFETY: live by contract; only the address is taken.
         unsafe { &raw mut (*item.as_ptr()).timer }
     }

@@ -1,8 +1,8 @@
 //! A processor's records, in chunks.
 //!
-//! Chunks have no per-record overhead, keep a processor's records together in memory, and let diagnostics find
-//! every goroutine. A chunk whose records are all free is given back, unless it is the only one with room. Touched
-//! only by whoever carries the processor.
+//! Chunks have no per-record overhead, keep a processor's records together in memory, and let
+//! diagnostics find every goroutine. A chunk with only free records is given back, unless it is the
+//! only one with room. Only the carrier touches a slab.
 
 use super::record::Record;
 use crate::sched::processor::Processor;
@@ -22,7 +22,7 @@ struct Chunk {
     /// The list of chunks that have room.
     prev: *mut Chunk,
     next: *mut Chunk,
-    /// Where it stands among all chunks.
+    /// Its index in the list of all chunks.
     index: usize,
     /// A set bit is a free place.
     free: u128,
@@ -31,8 +31,8 @@ struct Chunk {
 }
 
 #[cfg(not(loom))]
-// A little smaller than its alignment, so that an allocator with headers in front of blocks can put the chunks next
-// to each other.
+// A little smaller than its alignment, so that an allocator with headers in front of blocks can put
+// the chunks next to each other.
 const _: () = assert!(size_of::<Chunk>() <= ALIGN - 64);
 
 const LAYOUT: Layout = match Layout::from_size_align(size_of::<Chunk>(), ALIGN) {
@@ -45,8 +45,9 @@ pub(crate) struct Slab {
     all: Vec<*mut Chunk>,
 }
 
-/// For a debugger: where in a slab its chunks are listed; where in a chunk are the bits of free places and the records, and how many.
-pub(crate) const PLACES: [usize; 4] =
+/// For a debugger: the offset in a slab of the list of chunks; the offsets in a chunk of the bits
+/// of free places and of the records; and the number of places.
+pub(crate) const DEBUGGER_OFFSETS: [usize; 4] =
     [offset_of!(Slab, all), offset_of!(Chunk, free), offset_of!(Chunk, records), RECORDS];
 
 fn chunk_of(record: NonNull<Record>) -> *mut Chunk {
@@ -64,18 +65,20 @@ impl Slab {
     /// The record came from an `insert` and was not removed.
     #[inline]
     pub(crate) unsafe fn processor_of(record: NonNull<Record>) -> &'static Processor {
-        // SAFETY: records lie in chunks that are aligned to `ALIGN` and no larger, so this is the record's chunk.
+        // SAFETY: records lie in chunks that are aligned to `ALIGN` and no larger, so this is the
+        // record's chunk.
         unsafe { (*chunk_of(record)).processor }
     }
 
-    /// Puts a record of `processor`, always the same for one slab, into a free place. It stays there until
-    /// [`remove`](Slab::remove).
+    /// Puts a record of `processor`, always the same for one slab, into a free place. It stays
+    /// there until [`remove`](Slab::remove).
     pub(crate) fn insert(&mut self, processor: &'static Processor, record: Record) -> NonNull<Record> {
         if self.roomy.is_null() {
             self.grow(processor);
         }
         let chunk = self.roomy;
-        // SAFETY: chunks in the list are live and ours; a set bit names a place that holds no record.
+        // SAFETY: chunks in the list are live and ours; a set bit names a place that holds no
+        // record.
         unsafe {
             let place = (*chunk).free.trailing_zeros() as usize;
             (*chunk).free &= (*chunk).free - 1;
@@ -91,7 +94,8 @@ impl Slab {
     /// Drops a record and frees its place.
     ///
     /// # Safety
-    /// The record came from this slab's `insert`, was not removed, and nobody will use its address again.
+    /// The record came from this slab's `insert`, was not removed, and its address is not used
+    /// again.
     pub(crate) unsafe fn remove(&mut self, record: NonNull<Record>) {
         let chunk = chunk_of(record);
         // SAFETY: as in `processor_of`.

@@ -2,7 +2,8 @@
 
 use super::failure::Panic;
 use super::join::JoinHandle;
-use super::task::{Extras, Origin, TaskPtr};
+use super::origin::{Extras, Origin};
+use super::task::TaskPtr;
 use crate::diag::trace::{hooks as trace, session};
 use crate::stack::own::OwnStack;
 use crate::{sched, sys};
@@ -13,7 +14,8 @@ use std::sync::Arc;
 /// Starts a goroutine that runs `f`.
 ///
 /// It runs concurrently with its spawner and costs a few hundred bytes while it is parked. It has
-/// thread-locals of its own, and values that are not `Send` may live in it across any blocking call.
+/// thread-locals of its own, and values that are not `Send` may live in it across any blocking
+/// call.
 ///
 /// # Panics
 /// If the runtime cannot start (see [`Config::start`](crate::Config::start)).
@@ -38,8 +40,8 @@ where
 
 /// Runs `f` as the main goroutine and returns what it returns.
 ///
-/// The main goroutine has a stack of its own, so scoped threads may borrow from it. Goroutines that still run when it
-/// returns are left to themselves, as in Go; when the process exits, they end with it.
+/// The main goroutine has a stack of its own, so scoped threads may borrow from it. Goroutines that
+/// still run when it returns keep running, as in Go; they end when the process exits.
 ///
 /// # Panics
 /// If `f` panics, with its payload. If the runtime cannot start.
@@ -57,7 +59,7 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    // Not in a closure, which would have a line of its own to be spawned at.
+    // Not in a closure: the spawn site would be a line of its own.
     let main = match sched::config::main_stack() {
         Ok(size) => Builder::new().name("main").own_stack(size).spawn(f),
         Err(e) => Err(e),
@@ -72,13 +74,13 @@ where
     }
 }
 
-/// The main goroutine has panicked, and so does the caller of `run`.
+/// Passes the main goroutine's panic on to the caller of `run`.
 #[cold]
 fn pass_on(panic: Panic) -> ! {
-    // A test harness shows what the thread of a test prints, with that test. The goroutine has said
-    // it on the standard error stream itself, which is enough for a program.
+    // A test harness shows what the thread of a test prints, with that test. The goroutine's own
+    // report went to the standard error stream, which is enough for a program.
     if !sys::is_main_thread() {
-        // Where nothing reads there is nothing to tell.
+        // A closed stream is no reason to fail.
         let _ = catch_unwind(AssertUnwindSafe(|| eprintln!("{panic}")));
     }
     resume_unwind(panic.into_payload())
@@ -124,11 +126,13 @@ impl Builder {
         self
     }
 
-    /// Gives the goroutine a stack of at least `bytes` bytes that it shares with nobody and that is never copied.
+    /// Gives the goroutine a stack of at least `bytes` bytes that it shares with no other goroutine
+    /// and that is never copied.
     ///
-    /// Code that lets others point into its stack while it parks needs this: a [`scope`](crate::scope()), for example, or
-    /// `std::thread::scope` around a blocking Narrowboat call. So does a goroutine that parks with large arrays on its
-    /// stack and would be copied too often.
+    /// Code that lets other threads or goroutines point into its stack while it parks needs this: a
+    /// [`scope`](crate::scope()), for example, or `std::thread::scope` around a blocking Narrowboat
+    /// call. So does a goroutine that parks with large arrays on its stack and would be copied too
+    /// often.
     ///
     /// ```
     /// let handle = narrowboat::Builder::new().own_stack(1 << 20).spawn(|| {
@@ -182,7 +186,7 @@ impl Builder {
         unsafe { launch(origin, f) }
     }
 
-    /// What a goroutine is given of this.
+    /// The origin of a goroutine that is spawned with this builder.
     pub(super) fn origin(self, spawned_at: &'static Location<'static>) -> io::Result<Origin> {
         let own_stack = self.own_stack.map(OwnStack::take).transpose()?;
         Ok(Origin::with(Extras { spawned_at, name: self.name, own_stack, late: None }))
@@ -192,32 +196,32 @@ impl Builder {
 /// Starts a goroutine.
 ///
 /// # Safety
-/// What the closure borrows outlives its run, and what the result borrows outlives the handle and, if that is dropped
-/// first, the goroutine.
+/// What the closure borrows outlives its run, and what the result borrows outlives the handle and,
+/// if that is dropped first, the goroutine.
 pub(super) unsafe fn launch<F, T>(origin: Origin, f: F) -> io::Result<JoinHandle<T>>
 where
     F: FnOnce() -> T + Send,
     T: Send,
 {
-    let place = sched::place()?;
-    let id = place.next_goroutine_id();
+    let destination = sched::choose_destination()?;
+    let id = destination.next_goroutine_id();
     if trace::on() {
-        trace::spawns(id, origin.spawned_at(), place.processor());
+        trace::spawns(id, origin.spawned_at(), destination.processor());
     }
-    // SAFETY: the types are the task's own, by contract what they borrow lives long enough, and the task is new, so this
-    // is its one handle.
+    // SAFETY: the types are the task's own, by contract what they borrow lives long enough, and the
+    // task is new, so this is its one handle.
     let (task, handle) = unsafe {
         let task = TaskPtr::new(id, origin, f);
         (task, JoinHandle::new(task))
     };
-    place.put(task);
+    destination.put(task);
     Ok(handle)
 }
 
 /// Starts a goroutine: `go!(move || work())` runs a closure, `go!(f(a, b))` a call.
 ///
-/// In the call form the arguments are evaluated here, in order, and the call is made there, as in Go. A method call
-/// works too, with its receiver evaluated here. Both forms give a [`JoinHandle`].
+/// In the call form the arguments are evaluated here, in order, and the call is made there, as in
+/// Go. A method call works too, with its receiver evaluated here. Both forms give a [`JoinHandle`].
 ///
 /// ```
 /// use narrowboat::go;
@@ -229,8 +233,9 @@ where
 /// assert_eq!(closure.join().unwrap() + call.join().unwrap(), 10);
 /// ```
 ///
-/// What such a goroutine uses must be its own (`'static`): moved into it, or shared through an `Arc` or a channel. One that
-/// borrows from its spawner belongs to a [scope](crate::scope()), which waits for it:
+/// What such a goroutine uses must be its own (`'static`): moved into it, or shared through an
+/// `Arc` or a channel. A goroutine that borrows from its spawner belongs to a
+/// [scope](crate::scope()), which waits for it:
 ///
 /// ```
 /// use narrowboat::{run, scope};

@@ -1,49 +1,53 @@
 //! A goroutine as an allocation: first its closure, then, in the same place, its outcome.
 //!
-//! A task has two owners, the runtime and the [`JoinHandle`](super::join::JoinHandle), who meet in one word:
+//! A task has two owners, the runtime and the [`JoinHandle`](super::join::JoinHandle). They meet in
+//! one word:
 //!
-//! 1. The word starts at `RUNNING`. The runtime runs the closure once and writes the outcome in its place. If it finds
-//!    `DETACHED` when it starts (most handles are dropped at once) it is the only owner: it frees the task before it
-//!    runs the closure, drops the outcome, and there are no further steps.
+//! 1. The word starts at `RUNNING`. The runtime runs the closure once and writes the outcome in its
+//!    place. If it finds `DETACHED` when it starts (most handles are dropped at once), it is the
+//!    only owner: it frees the task before it runs the closure, drops the outcome, and there are no
+//!    further steps.
 //! 2. The runtime then sets `DONE` in the word and looks at what was there:
-//!    - nothing: the handle is somewhere; it will find `DONE`. The runtime never touches the task again.
-//!    - the handle was dropped (`DETACHED`): nobody wants the outcome. The runtime drops it and frees the task.
-//!    - a waiter's address: the handle's owner waits in `join`. The runtime wakes it, and never touches the task again.
-//! 3. The handle, when joined, exchanges `RUNNING` for its waiter's address and parks; if `DONE` came first it does
-//!    not wait. Either way it then takes the outcome and frees the task.
-//! 4. The handle, when dropped, sets `DETACHED`; if `DONE` came first, it drops the outcome and frees the task.
+//!    - nothing: the handle still exists and will find `DONE`. The runtime never touches the task
+//!      again.
+//!    - `DETACHED`: the handle was dropped, so the outcome is not needed. The runtime drops it and
+//!      frees the task.
+//!    - a waiter's address: the handle's owner waits in `join`. The runtime wakes it, and never
+//!      touches the task again.
+//! 3. The handle, when joined, exchanges `RUNNING` for its waiter's address and parks; if `DONE`
+//!    came first it does not wait. Either way it then takes the outcome and frees the task.
+//! 4. The handle, when dropped, sets `DETACHED`; if `DONE` came first, it drops the outcome and
+//!    frees the task.
 //!
-//! Orderings: setting `DONE` releases the outcome and acquires the waiter; the handle's side acquires it. `DETACHED`
-//! releases the handle's last use of the task to whoever frees it.
+//! Orderings: setting `DONE` releases the outcome and acquires the waiter; the handle's side
+//! acquires it. `DETACHED` releases the handle's last use of the task to the owner that frees it.
 
-use super::failure::{Panic, Trace};
-use super::local::Locals;
+use super::failure::Panic;
+use super::origin::Origin;
 use crate::diag::group::GOROUTINE;
-use crate::locals::private::{Owned, Private};
 use crate::park::{self, Outcome, Reason, Thing, Waiter};
 use crate::shim::{AtomicUsize, Ordering};
-use crate::stack::own::OwnStack;
 use std::cell::UnsafeCell;
-use std::mem::{ManuallyDrop, MaybeUninit, offset_of};
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::NonNull;
-use std::sync::Arc;
 
-/// This file, as it stands in backtraces.
+/// This file's path, as it appears in backtraces.
 pub(crate) const FILE: &str = file!();
 
 const RUNNING: usize = 0;
 const DONE: usize = 1;
 const DETACHED: usize = 2;
 
-/// The word in which the runtime and the handle meet. Anything but the three constants is a waiter's address.
+/// The word in which the runtime and the handle meet. Any value but the three constants is a
+/// waiter's address.
 pub(crate) struct JoinWord(AtomicUsize);
 
 /// What the runtime must do after a task has finished.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Finished {
-    HandleHasIt,
-    NobodyWantsIt,
+    LeftToHandle,
+    Detached,
     Wake(usize),
 }
 
@@ -55,8 +59,8 @@ impl JoinWord {
     /// Step 2.
     pub(crate) fn finish(&self) -> Finished {
         match self.0.swap(DONE, Ordering::AcqRel) {
-            RUNNING => Finished::HandleHasIt,
-            DETACHED => Finished::NobodyWantsIt,
+            RUNNING => Finished::LeftToHandle,
+            DETACHED => Finished::Detached,
             waiter => Finished::Wake(waiter),
         }
     }
@@ -82,174 +86,22 @@ impl JoinWord {
     }
 }
 
-/// What a goroutine was given at its spawn besides a closure.
-pub(crate) struct Extras {
-    pub(crate) spawned_at: &'static Location<'static>,
-    pub(crate) name: Option<Arc<str>>,
-    pub(crate) own_stack: Option<OwnStack>,
-    pub(crate) late: Option<Box<Late>>,
-}
-
-/// For a debugger: the tag of an origin that has extras, and where in those are the line of the
-/// spawn and the name; the tag of one that has thread-locals of its own, and where in those is what
-/// the origin would be without.
-pub(crate) const PLACES: [usize; 5] = [
-    Origin::EXTRAS,
-    offset_of!(Extras, spawned_at),
-    offset_of!(Extras, name),
-    Origin::PRIVATE,
-    offset_of!(Private, origin),
-];
-
-/// What a goroutine has come by since.
-#[derive(Default)]
-pub(crate) struct Late {
-    pub(crate) locals: Locals,
-    /// Its last panic, as the hook saw it.
-    pub(crate) trace: Option<Trace>,
-}
-
-/// Where a goroutine was spawned, in one word: most have no extras, and a million of them should
-/// not pay for any. The word also leads to the thread-locals of the goroutine's own, once it has
-/// some.
-pub(crate) struct Origin(usize);
-
-impl Origin {
-    const EXTRAS: usize = 1;
-    const PRIVATE: usize = 2;
-
-    /// Whether the goroutine has thread-locals of its own.
-    #[inline]
-    pub(crate) fn has_private(&self) -> bool {
-        self.0 & Origin::PRIVATE != 0
-    }
-
-    fn private_at(&self) -> Option<*mut Private> {
-        self.has_private().then_some((self.0 & !Origin::PRIVATE) as *mut Private)
-    }
-
-    /// The thread-locals of the goroutine's own.
-    pub(crate) fn private(&mut self) -> Option<&mut Private> {
-        // SAFETY: put here by `put_private`, and taken out before anything else happens to it.
-        self.private_at().map(|private| unsafe { &mut *private })
-    }
-
-    /// Takes them out.
-    pub(crate) fn take_private(&mut self) -> Option<Owned> {
-        let private = self.private_at()?;
-        // SAFETY: put here by `put_private`, and taken back once: the word leads there no more.
-        unsafe {
-            self.0 = (*private).origin;
-            Some(Owned::from_raw(NonNull::new_unchecked(private)))
-        }
-    }
-
-    /// Puts them in.
-    pub(crate) fn put_private(&mut self, private: Option<Owned>) {
-        debug_assert!(!self.has_private());
-        if let Some(mut private) = private {
-            private.get().origin = self.0;
-            self.0 = private.into_raw() as usize | Origin::PRIVATE;
-        }
-    }
-
-    /// What the word is without them.
-    fn word(&self) -> usize {
-        // SAFETY: as in `private`.
-        self.private_at().map_or(self.0, |private| unsafe { (*private).origin })
-    }
-
-    pub(crate) fn plain(at: &'static Location<'static>) -> Origin {
-        Origin(at as *const Location as usize)
-    }
-
-    fn into_word(self) -> usize {
-        let word = self.0;
-        std::mem::forget(self);
-        word
-    }
-
-    pub(crate) fn with(extras: Extras) -> Origin {
-        Origin(Box::into_raw(Box::new(extras)) as usize | Origin::EXTRAS)
-    }
-
-    fn extras(&self) -> Option<*mut Extras> {
-        let word = self.word();
-        (word & Origin::EXTRAS != 0).then_some((word & !Origin::EXTRAS) as *mut Extras)
-    }
-
-    pub(crate) fn spawned_at(&self) -> &'static Location<'static> {
-        match self.extras() {
-            // SAFETY: made by `with` from a box that is freed only in `drop`.
-            Some(extras) => unsafe { (*extras).spawned_at },
-            // SAFETY: without the tag the word is the address of a static location.
-            None => unsafe { &*(self.word() as *const Location<'static>) },
-        }
-    }
-
-    pub(crate) fn name<'a>(&self) -> Option<&'a Arc<str>> {
-        // SAFETY: as above; the name is never changed.
-        self.extras().and_then(|extras| unsafe { (*extras).name.as_ref() })
-    }
-
-    /// What the goroutine has come by, or nothing yet. Called by the goroutine, which alone changes its origin.
-    pub(crate) fn late(&mut self) -> &mut Late {
-        if self.extras().is_none() {
-            // One store of one word: a handler that interrupts us here may look at the origin.
-            let extras = Extras { spawned_at: self.spawned_at(), name: None, own_stack: None, late: None };
-            let word = Origin::with(extras).into_word();
-            match self.private() {
-                Some(private) => private.origin = word,
-                None => self.0 = word,
-            }
-        }
-        let extras = self.extras().expect("just made");
-        // SAFETY: made by `with` from a box that is freed only in `drop`; and `&mut self` makes this the only access.
-        unsafe { (*extras).late.get_or_insert_default() }
-    }
-
-    #[inline]
-    pub(crate) fn has_late(&self) -> bool {
-        // SAFETY: as above.
-        self.extras().is_some_and(|extras| unsafe { (*extras).late.is_some() })
-    }
-
-    pub(crate) fn take_own_stack(&mut self) -> Option<OwnStack> {
-        // SAFETY: as above, and `&mut self` makes this the only access.
-        self.extras().and_then(|extras| unsafe { (*extras).own_stack.take() })
-    }
-}
-
-const _: () = assert!(
-    align_of::<Location>() > 3 && align_of::<Extras>() > 3 && align_of::<Private>() > 3,
-    "the tags need the two lowest bits"
-);
-
-impl Drop for Origin {
-    fn drop(&mut self) {
-        drop(self.take_private());
-        if let Some(extras) = self.extras() {
-            // SAFETY: made by `with` from a box, and dropped once.
-            drop(unsafe { Box::from_raw(extras) });
-        }
-    }
-}
-
 /// The part of a task that does not depend on its types.
 #[repr(C)]
 pub(crate) struct Header {
     join: JoinWord,
     pub(crate) id: u64,
-    /// Moved to the goroutine's record when it starts.
+    /// Moved to the goroutine's record when the goroutine starts.
     origin: ManuallyDrop<Origin>,
     types: &'static Types,
 }
 
 /// What depends on a task's types.
 struct Types {
-    /// Runs the closure to its end and leaves the outcome. A C function, so that the first frame of a stack can call it.
+    /// Runs the closure to its end and stores the outcome. A C function, so that the first frame of
+    /// a stack can call it.
     run: unsafe extern "C" fn(usize),
-    /// Frees the task; its outcome is moved to the place given, or dropped.
+    /// Frees the task. Moves its outcome to the given place, or drops it.
     free: unsafe fn(TaskPtr, Option<NonNull<()>>),
 }
 
@@ -265,19 +117,19 @@ union Body<F, T> {
     outcome: ManuallyDrop<Result<T, Panic>>,
 }
 
-/// Names a task without its types.
+/// A pointer to a task, without its types.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
 pub(crate) struct TaskPtr(NonNull<Header>);
 
-// SAFETY: a task may be run and joined on any thread: its closure and outcome are `Send` (bounds of `TaskPtr::new`),
-// and the header is shared by the protocol above.
+// SAFETY: a task may be run and joined on any thread: its closure and outcome are `Send` (bounds of
+// `TaskPtr::new`), and the header is shared by the protocol above.
 unsafe impl Send for TaskPtr {}
 // SAFETY: as above.
 unsafe impl Sync for TaskPtr {}
 
 impl TaskPtr {
-    /// A task for `closure`. It is freed when both the runtime and the handle are done with it.
+    /// A task for `closure`. It is freed when neither the runtime nor the handle needs it any more.
     ///
     /// # Safety
     /// What the closure borrows outlives its run, and what the outcome borrows outlives the task.
@@ -297,7 +149,8 @@ impl TaskPtr {
     /// The header.
     ///
     /// # Safety
-    /// The caller is one of the task's two owners and does not give it up while it uses the reference.
+    /// The caller is one of the task's two owners and does not give it up while it uses the
+    /// reference.
     pub(crate) unsafe fn header<'a>(self) -> &'a Header {
         // SAFETY: an owner keeps the task alive.
         unsafe { self.0.as_ref() }
@@ -315,8 +168,8 @@ impl TaskPtr {
         }
     }
 
-    /// What the goroutine's stack begins with, step 1: a function that runs the closure, and its argument; and whether the
-    /// runtime still owns the task after that.
+    /// Step 1. What the goroutine's stack begins with: a function that runs the closure, and its
+    /// argument. Also whether the runtime still owns the task after that.
     ///
     /// # Safety
     /// Called once, by the runtime, which then calls the function once, on the goroutine's stack.
@@ -336,16 +189,16 @@ impl TaskPtr {
         unsafe { self.header() }.join.is_detached()
     }
 
-    /// Settles with the handle, step 2. Afterwards the runtime has given the task up.
+    /// Step 2: settles with the handle. After this the runtime no longer owns the task.
     ///
     /// # Safety
     /// Called once, by the runtime, on the goroutine's stack, after the closure has run.
     pub(crate) unsafe fn settle(self) {
-        // SAFETY: the runtime owns the task until `finish` has said what becomes of it.
+        // SAFETY: the runtime owns the task until the result of `finish` says otherwise.
         unsafe {
             match self.header().join.finish() {
-                Finished::HandleHasIt => {}
-                Finished::NobodyWantsIt => {
+                Finished::LeftToHandle => {}
+                Finished::Detached => {
                     let types = self.header().types;
                     discard(|| (types.free)(self, None));
                 }
@@ -359,14 +212,14 @@ impl TaskPtr {
         }
     }
 
-    /// Waits for the end and takes the outcome: step 3.
+    /// Step 3: waits for the end and takes the outcome.
     ///
     /// # Safety
-    /// Called by the handle, which gives the task up. `T` is the task's.
+    /// Called by the handle, which gives up its share of the task. `T` is the task's.
     pub(crate) unsafe fn join<T>(self, at: &'static Location<'static>) -> Result<T, Panic> {
         let mut outcome = MaybeUninit::<Result<T, Panic>>::uninit();
-        // SAFETY: the handle owns the task until it frees it here. Once the task is done the outcome is there, and
-        // `free` moves it to where we say.
+        // SAFETY: the handle owns the task until it frees it here. Once the task is done the
+        // outcome is there, and `free` moves it to `outcome`.
         unsafe {
             let header = self.header();
             if !header.join.is_done() {
@@ -390,7 +243,7 @@ impl TaskPtr {
         unsafe { self.header().join.is_done() }
     }
 
-    /// Gives the handle's share up: step 4.
+    /// Step 4: gives up the handle's share.
     ///
     /// # Safety
     /// Called by the handle, once, instead of `join`.
@@ -408,7 +261,7 @@ impl TaskPtr {
 /// # Safety
 /// As for [`park::Describe`]: the object is that of a join.
 unsafe fn describe(task: usize, each: &mut dyn FnMut(Thing)) {
-    // SAFETY: whoever joins keeps the task until its wait is over.
+    // SAFETY: the joiner keeps the task until its wait is over.
     let id = unsafe { (*(task as *const Header)).id };
     each(Thing {
         operation: "",
@@ -423,8 +276,8 @@ unsafe fn describe(task: usize, each: &mut dyn FnMut(Thing)) {
 const ALONE: usize = 1;
 
 /// # Safety
-/// `task` is the address of a task of these types, which holds its closure and is run once; with the mark `ALONE` if
-/// the handle has given the task up.
+/// `task` is the address of a task of these types, which holds its closure and is run once. It has
+/// the mark `ALONE` if the handle no longer owns a share.
 unsafe extern "C" fn run<F: FnOnce() -> T, T>(task: usize) {
     let alone = task & ALONE != 0;
     let task = (task & !ALONE) as *mut Task<F, T>;
@@ -442,32 +295,35 @@ unsafe extern "C" fn run<F: FnOnce() -> T, T>(task: usize) {
 
 /// Takes the closure out of a task, and frees the task if the runtime is its only owner.
 ///
-/// A function of its own, because what must outlive a call has a place of its own in the caller's frame: the closure
-/// would be there twice for as long as the goroutine lives.
+/// This is a function of its own because a value that must outlive a call has its own room in the
+/// caller's frame: otherwise the closure would be on the stack twice for as long as the goroutine
+/// lives.
 ///
 /// # Safety
 /// As for [`run`].
 #[inline(never)]
 unsafe fn take_closure<F, T>(task: *mut Task<F, T>, alone: bool) -> F {
-    // SAFETY: by contract; nobody else touches the body before the runtime has said that it is done.
+    // SAFETY: by contract; the handle does not touch the body before the runtime has said that it
+    // is done.
     unsafe {
         let closure = ManuallyDrop::take(&mut (*(*task).body.get()).closure);
         if alone {
-            // Neither the origin nor the body is dropped with it: both have been moved out.
+            // Neither the origin nor the body is dropped with the box: both have been moved out.
             drop(Box::from_raw(task.cast::<ManuallyDrop<Task<F, T>>>()));
         }
         closure
     }
 }
 
-/// Drops an outcome that nobody wants. The panic of a destructor has been reported by the hook; its payload is not
-/// dropped, because that could panic again, with nobody left to catch it.
+/// Drops an outcome that is not needed. The hook has reported a panic of a destructor. The payload
+/// of that panic is not dropped, because that could panic again, with nothing left to catch it.
 pub(super) fn discard(outcome: impl FnOnce()) {
     std::mem::forget(catch_unwind(AssertUnwindSafe(outcome)));
 }
 
 /// # Safety
-/// The task is of these types, holds its outcome, and the caller is its last owner. `to` has room for the outcome.
+/// The task is of these types, holds its outcome, and the caller is its last owner. `to` has room
+/// for the outcome.
 unsafe fn free<F, T>(task: TaskPtr, to: Option<NonNull<()>>) {
     // SAFETY: by contract. The box is freed when this returns or unwinds.
     unsafe {
@@ -490,19 +346,20 @@ mod models {
 
     const HERE: usize = 64;
 
-    /// A task, and what its two owners do with it. Loom sees who touches which part.
+    /// A task, and what its two owners do with it. Loom checks the accesses to each part.
     struct Shared {
         join: JoinWord,
         outcome: UnsafeCell<u32>,
-        /// Stands for all of the task that the handle uses before it gives the task up.
+        /// Stands for all of the task that the handle uses before it gives up its share.
         header: UnsafeCell<u32>,
-        /// The handle's owner as a waiter: its own until it waits, then the runtime's until it is woken.
+        /// The handle's owner as a waiter: its own until it waits, then the runtime's until it is
+        /// woken.
         waiter: UnsafeCell<bool>,
         woken: AtomicBool,
         freed: AtomicUsize,
     }
 
-    // SAFETY: who may touch what is what the models test.
+    // SAFETY: the models test which thread may touch what.
     unsafe impl Sync for Shared {}
     // SAFETY: as above.
     unsafe impl Send for Shared {}
@@ -528,8 +385,8 @@ mod models {
             // SAFETY: the outcome is the runtime's until the task is done.
             self.outcome.with_mut(|outcome| unsafe { *outcome = 42 });
             match self.join.finish() {
-                Finished::HandleHasIt => {}
-                Finished::NobodyWantsIt => self.free(42),
+                Finished::LeftToHandle => {}
+                Finished::Detached => self.free(42),
                 Finished::Wake(waiter) => {
                     assert_eq!(waiter, HERE);
                     // SAFETY: the waiter is ours until it is woken.
@@ -539,11 +396,11 @@ mod models {
             }
         }
 
-        /// The handle's, joined: step 3.
+        /// The handle's part if joined: step 3.
         fn join(&self) {
             self.use_header();
             if !self.join.is_done() {
-                // SAFETY: nobody knows the waiter yet.
+                // SAFETY: the runtime does not know the waiter yet.
                 self.waiter.with_mut(|waits| unsafe { *waits = true });
                 if self.join.wait(HERE) {
                     while !self.woken.load(Ordering::Acquire) {
@@ -554,7 +411,7 @@ mod models {
             self.free(42);
         }
 
-        /// The handle's, dropped: step 4.
+        /// The handle's part if dropped: step 4.
         fn drop(&self) {
             self.use_header();
             if self.join.detach() {
@@ -563,11 +420,11 @@ mod models {
         }
 
         fn use_header(&self) {
-            // SAFETY: before it has given the task up.
+            // SAFETY: the handle still owns its share.
             self.header.with_mut(|header| unsafe { *header += 1 });
         }
 
-        /// Takes the whole task, in which there should be this outcome.
+        /// Takes the whole task, which must hold this outcome.
         fn free(&self, expected: u32) {
             // SAFETY: the caller is the last owner.
             self.outcome.with_mut(|outcome| unsafe { assert_eq!(*outcome, expected) });
@@ -589,14 +446,17 @@ mod models {
         });
     }
 
-    /// A goroutine that ends against a handle that joins: the joiner never waits for nothing, and sees the outcome.
+    /// A goroutine ends while its handle joins: the joiner never waits for ever, and sees the
+    /// outcome.
     #[test]
     fn loom_a_join_sees_the_outcome_or_is_woken() {
-        // Without the look of step 1, of two loads by one thread loom takes only the last into account.
+        // The look of step 1 is left out: of two loads by one thread, loom takes only the last into
+        // account.
         both(Shared::finish, Shared::join);
     }
 
-    /// A goroutine that starts and ends against a handle that is dropped: exactly one of them frees the task.
+    /// A goroutine starts and ends while its handle is dropped: exactly one of the two frees the
+    /// task.
     #[test]
     fn loom_a_detached_task_is_freed_once() {
         both(Shared::run, Shared::drop);

@@ -1,13 +1,14 @@
 //! Destructors of a goroutine's thread-locals.
 //!
-//! std hands each to `__cxa_thread_atexit_impl` when the value is first used. The function of that
-//! name here stands in front of libc's for all code of this module: the linker takes it because it
-//! is protected, so that even a library loaded later binds to its own. What a goroutine registers
-//! for an object among its own bytes goes to the goroutine's list; everything else goes to libc.
+//! std passes each destructor to `__cxa_thread_atexit_impl` when the value is first used. The
+//! function of that name here replaces libc's for all code of this module: the linker takes it
+//! because it is protected, so even a library that is loaded later binds to its own. If a goroutine
+//! registers a destructor for an object among its own bytes, that goes to the goroutine's list;
+//! everything else goes to libc.
 //!
 //! The list runs when the goroutine ends, last first, before `join` returns: on its own stack, as
-//! code of the goroutine. A destructor may park, make other thread-locals, whose destructors then
-//! run too, and spawn. If one panics std ends the process, as it does on a thread.
+//! code of the goroutine. A destructor may park, spawn, and make other thread-locals; their
+//! destructors then run, too. If one panics, std ends the process, as it does on a thread.
 
 use super::private::Destructor;
 use crate::goroutine::record::Record;
@@ -21,7 +22,7 @@ type Run = unsafe extern "C" fn(*mut c_void);
 type Register = unsafe extern "C" fn(Run, *mut c_void, *mut c_void) -> c_int;
 
 // Weak, as std declares it, because LLVM warns of the difference where it links all code at once. A
-// weak symbol of the program's own still comes before a library's.
+// weak symbol of the program itself still precedes a library's.
 std::arch::global_asm!(
     ".weak __cxa_thread_atexit_impl",
     ".protected __cxa_thread_atexit_impl",
@@ -34,10 +35,10 @@ std::arch::global_asm!(
     register = sym register,
 );
 
-/// Calls so far: the probe wants to know whether there are any.
+/// The number of calls so far, for the probe.
 static CALLS: AtomicUsize = AtomicUsize::new(0);
 
-/// Whether `f` registers a destructor here. Called while nothing of the runtime runs yet.
+/// Whether `f` registers a destructor here. Called before anything of the runtime runs.
 pub(super) fn is_called_by(f: impl FnOnce()) -> bool {
     let before = CALLS.load(Ordering::Relaxed);
     f();
@@ -55,15 +56,15 @@ unsafe extern "C" fn register(run: Run, object: *mut c_void, module: *mut c_void
             return 0;
         }
     }
-    match libcs() {
+    match libc_function() {
         // SAFETY: by contract.
         Some(register) => unsafe { register(run, object, module) },
         None => of_threads::register(Destructor { run, object }),
     }
 }
 
-/// The function that stands behind this one.
-fn libcs() -> Option<Register> {
+/// libc's function of the same name.
+fn libc_function() -> Option<Register> {
     const UNKNOWN: usize = 0;
     const MISSING: usize = 1;
     static FOUND: AtomicUsize = AtomicUsize::new(UNKNOWN);
@@ -79,7 +80,7 @@ fn libcs() -> Option<Register> {
         .then(|| unsafe { mem::transmute::<*const c_void, Register>(ptr::with_exposed_provenance(found)) })
 }
 
-/// Runs the destructors of the calling goroutine, also those that they register. True if there were
+/// Runs the destructors of the calling goroutine, and those that they register. True if there were
 /// any.
 ///
 /// # Safety
@@ -92,20 +93,20 @@ pub(crate) unsafe fn run(goroutine: NonNull<Record>) -> bool {
             .and_then(|private| private.destructors.as_mut()?.pop());
         let Some(Destructor { run, object }) = next else { return any };
         any = true;
-        // SAFETY: registered for this object by this goroutine, and called once; the object's bytes
+        // SAFETY: registered for this object by this goroutine, and called once. The object's bytes
         // are in place, as this goroutine runs.
         unsafe { run(object) };
     }
 }
 
-/// Plain threads in a program that is linked statically: there is no finding libc's function behind
-/// this one. As in std where libc has none, the list hangs on a key of the C library's, whose
-/// destructor runs when the thread ends; the main thread's does not run.
+/// Plain threads in a statically linked program: libc's function cannot be found there. As in std
+/// where libc has none, the list is the value of a key of the C library's. The key's destructor
+/// runs when the thread ends; for the main thread it does not run.
 mod of_threads {
     use super::{Destructor, c_int, c_void};
     use std::sync::OnceLock;
 
-    /// None if the system has no key to give: then the values are leaked.
+    /// `None` if the system has no key left: then the values are leaked.
     fn key() -> Option<libc::pthread_key_t> {
         static KEY: OnceLock<Option<libc::pthread_key_t>> = OnceLock::new();
         *KEY.get_or_init(|| {
@@ -118,7 +119,7 @@ mod of_threads {
 
     pub(super) fn register(destructor: Destructor) -> c_int {
         let Some(key) = key() else { return 0 };
-        // SAFETY: what stands there was put there below, by this thread.
+        // SAFETY: the value was stored below, by this thread.
         unsafe {
             let mut list = libc::pthread_getspecific(key).cast::<Vec<Destructor>>();
             if list.is_null() {
@@ -135,8 +136,8 @@ mod of_threads {
     unsafe extern "C" fn run_all(list: *mut c_void) {
         let Some(key) = key() else { return };
         let list = list.cast::<Vec<Destructor>>();
-        // SAFETY: by contract. The list is where destructors find it that register others, until
-        // all have run.
+        // SAFETY: by contract. The list is set again, so that destructors which register others
+        // find it, until all have run.
         unsafe {
             libc::pthread_setspecific(key, list.cast());
             while let Some(Destructor { run, object }) = (*list).pop() {

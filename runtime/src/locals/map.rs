@@ -1,14 +1,14 @@
 //! Which bytes of the thread-local block belong to goroutines.
 //!
-//! All thread-locals of Rust code, std's included, but for the runtime's own struct, for what the
-//! global allocator keeps, for what the scheduler's queues keep, and for those of crates that the
+//! Goroutines own all thread-locals of Rust code, std's included, except: the runtime's own struct,
+//! what the global allocator keeps, what the scheduler's queues keep, and those of crates that the
 //! program names. Thread-locals of C code stay with the processor.
 //!
-//! The names in the module's file tell Rust's thread-locals from C's; a stripped file has none. Then
-//! all bytes are taken for Rust's, unless a thread that does nothing but allocate changes some: then
-//! the bytes of an allocator are among them, and how many cannot be told. In that case, and wherever
-//! else the bytes cannot be told apart, goroutines of a processor share its thread-locals, and that
-//! is said once on standard error and in [`stats`](crate::stats).
+//! The names in the module's file tell Rust's thread-locals from C's; a stripped file has none.
+//! Then all bytes count as Rust's, unless a thread that only allocates changes some: then the bytes
+//! of an allocator are among them, and their number is unknown. In that case, and wherever else the
+//! bytes cannot be told apart, goroutines of a processor share its thread-locals, which is reported
+//! once on standard error and in [`stats`](crate::stats).
 
 use super::probe::{self, Findings};
 use crate::diag::say;
@@ -16,26 +16,26 @@ use crate::sys::tls::Part;
 use std::ops::Range;
 use std::sync::OnceLock;
 
-/// One word of what is exchanged.
+/// One exchanged word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Word {
-    /// Where in the block.
+    /// Its offset in the block.
     pub(super) at: usize,
-    /// Which of its bits are a goroutine's.
+    /// Which of its bits belong to goroutines.
     pub(super) mask: u64,
-    /// What a new thread finds there.
+    /// The value on a new thread.
     pub(super) pristine: u64,
 }
 
-/// See the module.
+/// The bytes of the thread-local block that belong to goroutines.
 pub(crate) struct Map {
     pub(super) words: Vec<Word>,
-    /// The words that are all set once std has made the handle of a thread, by number.
+    /// The indices of the words that are all set once std has made the handle of a thread.
     pub(super) handle: Vec<usize>,
-    /// Where the runtime's own struct begins in the block, and how long that is.
+    /// The offset of the runtime's own struct in the block, and the length of the block.
     pub(super) ours: usize,
     pub(super) length: usize,
-    /// Whether two more words follow: what a C++ runtime keeps about exceptions.
+    /// Whether two more words follow: a C++ runtime's state of exceptions.
     pub(super) exceptions: bool,
 }
 
@@ -44,13 +44,13 @@ static MAP: OnceLock<Map> = OnceLock::new();
 static SHARED: OnceLock<String> = OnceLock::new();
 
 const WORD: usize = size_of::<u64>();
-/// Modules of the runtime whose thread-locals no goroutine touches: comparing them would be for
-/// nothing.
+/// Modules of the runtime with thread-locals that no goroutine touches: comparing them would be
+/// useless.
 const OF_THREADS: [&str; 2] = ["narrowboat_runtime::locals::ours", "narrowboat_runtime::locals::probe"];
-/// Words of a C++ runtime's part.
+/// The number of words of a C++ runtime.
 pub(super) const EXCEPTION_WORDS: usize = 2;
 
-/// The map, which has been made when the runtime started. Without words if thread-locals are shared.
+/// The map, which is made when the runtime starts. It has no words if thread-locals are shared.
 #[inline]
 pub(crate) fn in_force() -> &'static Map {
     MAP.get().expect("the map is made before there is a processor")
@@ -61,16 +61,16 @@ pub(crate) fn is_private() -> bool {
     MAP.get().is_some_and(|map| !map.words.is_empty())
 }
 
-/// Why they have not.
+/// Why goroutines share thread-locals, if they do.
 pub(crate) fn why_shared() -> Option<&'static str> {
     SHARED.get().map(String::as_str)
 }
 
-/// Makes the map. Called once, when the runtime starts. `leave` names crates whose thread-locals
-/// stay with the processor.
+/// Makes the map. Called once, when the runtime starts. `leave` names crates that leave their
+/// thread-locals with the processor.
 ///
 /// # Errors
-/// If the names of crates make no sense here: the program has no symbols to find them by.
+/// If crates are named and the program has no symbols to find them by.
 pub(crate) fn make(leave: &[String]) -> std::io::Result<()> {
     let found = probe::run()?;
     let map = match found {
@@ -146,7 +146,7 @@ impl Map {
         self.words.len() + if self.exceptions { EXCEPTION_WORDS } else { 0 }
     }
 
-    /// How many words a map of bits for them takes.
+    /// How many words a bitmap of them takes.
     #[inline]
     pub(super) fn chunks(&self) -> usize {
         self.len().div_ceil(64)
@@ -158,7 +158,7 @@ impl Map {
     }
 }
 
-/// The bytes of Rust's thread-locals, by their names.
+/// Finds the bytes of Rust's thread-locals by their names.
 fn of_rust(found: &Findings, parts: &[Part], leave: &[String]) -> Vec<bool> {
     let mut theirs = vec![false; found.segment.len];
     let touched = |at: &Range<usize>| {
@@ -176,7 +176,7 @@ fn of_rust(found: &Findings, parts: &[Part], leave: &[String]) -> Vec<bool> {
     theirs
 }
 
-/// All bytes, where nothing has a name.
+/// All bytes, for a program without names.
 fn all(found: &Findings) -> Result<Vec<bool>, String> {
     let own = found.ours..found.ours + size_of::<super::ours::Ours>();
     if found.allocator.iter().enumerate().any(|(at, changed)| *changed && !own.contains(&at)) {
@@ -186,7 +186,8 @@ fn all(found: &Findings) -> Result<Vec<bool>, String> {
     }
     let mut theirs = vec![true; found.segment.len];
     for (word, changed) in theirs.chunks_mut(WORD).zip(found.queue.chunks(WORD)) {
-        // A word, because what has changed to zero, or is part of a pointer, is not seen by byte.
+        // A whole word, because a byte that changes to zero, or part of a pointer, is not seen by
+        // itself.
         if changed.contains(&true) {
             word.fill(false);
         }
@@ -194,10 +195,10 @@ fn all(found: &Findings) -> Result<Vec<bool>, String> {
     Ok(theirs)
 }
 
-/// Whether this is how rustc names things.
+/// Whether a symbol is mangled as rustc does it.
 fn is_rust(symbol: &str) -> bool {
     let legacy = |symbol: &str| {
-        // ...17h, sixteen digits, E, and perhaps what LLVM adds.
+        // "17h", sixteen digits, "E", and perhaps a suffix of LLVM's.
         symbol.rfind("17h").is_some_and(|at| {
             let hash = &symbol.as_bytes()[at + 3..];
             hash.len() > 16 && hash[..16].iter().all(u8::is_ascii_hexdigit) && hash[16] == b'E'
@@ -206,7 +207,7 @@ fn is_rust(symbol: &str) -> bool {
     symbol.starts_with("_R") || (symbol.starts_with("_ZN") && legacy(symbol))
 }
 
-/// Whether a thread-local is declared in this crate, or module of one.
+/// Whether a thread-local is declared in this crate, or in this module of one.
 fn belongs_to(symbol: &str, krate: &str) -> bool {
     let path = format!("{:#}", rustc_demangle::demangle(symbol));
     let krate = krate.replace('-', "_");
@@ -240,7 +241,7 @@ mod tests {
         assert_eq!(why_shared(), None);
         assert!(map.handle.len() == 2 && map.words.len() < 1000, "{:?} {:?}", map.handle, map.words);
         let inside = |address: usize| {
-            // On this thread the block lies elsewhere than on the probe's; offsets are the same.
+            // On this thread the block is elsewhere than on the probe's; the offsets are the same.
             let segment = super::super::segment().unwrap();
             let at = address - segment.base;
             map.words.iter().any(|word| (word.at..word.at + WORD).contains(&at))

@@ -1,19 +1,19 @@
-//! Thread-locals of a goroutine's own.
+//! The thread-locals of a goroutine.
 //!
-//! A processor has one thread-local block, at one address: that of its lending thread. What belongs
-//! to a goroutine are *bytes* in it. Between two goroutines the processor saves what the last one
-//! has changed and puts back what the next one had. Addresses never change, so a reference into a
-//! thread-local stays right across parks, as a pointer into the stack does.
+//! A processor has one thread-local block, at one address: that of its lender. A goroutine owns
+//! *bytes* in it. Between two goroutines the processor saves what the last one has changed and
+//! restores what the next one had. Addresses never change, so a reference into a thread-local stays
+//! valid across parks, as a pointer into the stack does.
 //!
-//! - `map` decides, once, which bytes of the block belong to goroutines; `probe` finds out by a
-//!   thread what cannot be read from the program's symbols.
+//! - `map` decides, once, which bytes of the block belong to goroutines; `probe` uses a thread to
+//!   find out what cannot be read from the program's symbols.
 //! - `resident` is a processor's part: which goroutine's bytes are in place, and the exchange.
 //! - `private` is a goroutine's part: the bytes that differ from those of a new thread.
 //! - `destructors` catches what std registers for the end of a thread, and runs it at the end of
 //!   the goroutine.
 //! - `ours` holds the thread-locals of the runtime itself, which stay with the processor.
 //!
-//! A goroutine that has touched no thread-local pays a comparison at each switch, and no memory.
+//! A goroutine that has touched no thread-local costs a comparison at each switch, and no memory.
 
 pub(crate) mod destructors;
 pub(crate) mod map;
@@ -27,7 +27,8 @@ use crate::sys::tls::Segment;
 /// The segment of this module, as the calling thread has it. `None` if the module has none of its
 /// own, or the system does not say.
 fn segment() -> Option<Segment> {
-    // A library that is loaded while the program runs has its block on a thread from the first use.
+    // The block of a library that is loaded while the program runs exists on a thread after its
+    // first use.
     ours::with(|ours| {
         std::hint::black_box(ours);
     });

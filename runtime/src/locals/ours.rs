@@ -1,9 +1,9 @@
 //! The runtime's own thread-locals, in one struct.
 //!
-//! They say what a *processor* or a plain thread is doing, so they stay in place when goroutines
-//! take turns: [`super::map`] leaves this struct out of what is exchanged. None has a destructor, so
-//! each can be read at any time, also in a signal handler and in the last destructors of a thread;
-//! what has to happen at the end of a plain thread is done by one guard, [`END`].
+//! They describe a *processor* or a plain thread, so they stay in place when goroutines take turns:
+//! [`super::map`] excludes this struct from the exchange. None has a destructor, so each can be
+//! read at any time, even in a signal handler and in the last destructors of a thread. One guard,
+//! [`END`], does what is needed at the end of a plain thread.
 
 use crate::goroutine::local::{self, Locals};
 use crate::goroutine::record::Record;
@@ -15,21 +15,21 @@ use crate::stack::segment::Link;
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
-/// See the module.
+/// The runtime's own thread-locals.
 #[repr(align(16))]
 pub(crate) struct Ours {
-    /// The processor whose thread-locals these are. In pinned mode the thread is also its worker,
+    /// The processor that has these thread-locals. In pinned mode the thread is also its worker,
     /// and this is set only while it carries the processor.
     pub(crate) processor: Cell<*const Processor>,
     /// How many sections are open in which a wait must block the thread: see [`crate::lock`].
     pub(crate) native: Cell<u32>,
     /// Whether this is a thread of the pool of `blocking`.
     pub(crate) of_the_pool: Cell<bool>,
-    /// The worker whose own code this thread runs.
+    /// The worker, if this thread runs a worker's own code.
     pub(crate) worker: Cell<Option<&'static Worker>>,
     /// The goroutine of this processor that is on the system stack.
     pub(crate) on_system_stack: Cell<Option<NonNull<Record>>>,
-    /// The system stack is held by a call whose goroutine has ended.
+    /// The system stack is held by a call of a goroutine that has ended.
     pub(crate) system_stack_held: Cell<bool>,
     /// The link of the innermost segment that the running goroutine, or the thread, is on; null
     /// outside of segments.
@@ -41,7 +41,7 @@ pub(crate) struct Ours {
     pub(crate) waiter: Cell<Option<&'static crate::park::ThreadWaiter>>,
     /// The goroutine-local values of a plain thread.
     pub(crate) values: Cell<*mut Locals>,
-    /// The segments of stack that are kept here.
+    /// The kept stack segments.
     pub(crate) shelf: Cell<*const Shelf>,
     /// The kernel's id and the name of the thread, for a trace.
     pub(crate) label: Cell<(i32, [u64; 2])>,
@@ -72,13 +72,13 @@ thread_local! {
     static END: End = const { End };
 }
 
-/// Shows `f` the calling thread's, or its processor's.
+/// Calls `f` with the struct of the calling thread, or of its processor.
 #[inline(always)]
 pub(crate) fn with<R>(f: impl FnOnce(&Ours) -> R) -> R {
     OURS.with(f)
 }
 
-/// Runs when a plain thread ends. Goroutines of a processor come and go, its thread stays.
+/// Runs when a plain thread ends. The lender of a processor never ends.
 struct End;
 
 impl Drop for End {
@@ -91,8 +91,8 @@ impl Drop for End {
     }
 }
 
-/// Has the guard of a plain thread do its work when the thread ends. False if it has done so
-/// already: the thread is in its last destructors.
+/// Makes sure that the guard of a plain thread runs when the thread ends. False if it has already
+/// run: the thread is in its last destructors.
 pub(crate) fn guard_thread() -> bool {
     END.try_with(|_| ()).is_ok()
 }

@@ -1,13 +1,13 @@
-//! What a goroutine has of its own among the bytes of its processor's thread-local block.
+//! A goroutine's own bytes, apart from those of its processor's thread-local block.
 //!
-//! One allocation, made when a goroutine first has something: those words that differ from what a
-//! new thread finds, with a map that says which they are, the destructors to run at the end of the
-//! goroutine, and the control words of the floating-point unit if it has changed them. The word of
-//! [`Origin`](crate::goroutine::task::Origin) in its record leads here.
+//! One allocation, made when a goroutine first needs it: the words that differ from a new thread's,
+//! with a bitmap of which they are, the destructors to run at the end of the goroutine, and the
+//! control words of the floating-point unit if the goroutine has changed them. The word of
+//! [`Origin`](crate::goroutine::origin::Origin) in its record leads here.
 
 use super::map::{self, Map};
 use crate::arch::FloatControl;
-use crate::goroutine::task::Origin;
+use crate::goroutine::origin::Origin;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 
@@ -19,7 +19,7 @@ pub(crate) struct Destructor {
 }
 
 impl Destructor {
-    /// Puts it on the list of the goroutine with this origin.
+    /// Adds it to the list of the goroutine with this origin.
     pub(crate) fn add_to(self, origin: &mut Origin) {
         if !origin.has_private() {
             origin.put_private(Some(Owned::new(map::in_force())));
@@ -30,10 +30,10 @@ impl Destructor {
     }
 }
 
-/// The fixed part. The map follows, then room for `capacity` words.
+/// The fixed part. The bitmap follows, then room for `capacity` words.
 #[repr(C)]
 pub(crate) struct Private {
-    /// What the origin's word would be without this.
+    /// The value of the origin's word without this.
     pub(crate) origin: usize,
     /// Boxed, because few have any: a word instead of three.
     #[allow(clippy::box_collection)]
@@ -42,7 +42,7 @@ pub(crate) struct Private {
     capacity: u32,
 }
 
-/// Owns one.
+/// Owns a [`Private`].
 pub(crate) struct Owned(NonNull<Private>);
 
 fn layout(map: &Map, capacity: usize) -> Layout {
@@ -52,15 +52,15 @@ fn layout(map: &Map, capacity: usize) -> Layout {
 }
 
 impl Owned {
-    /// With nothing in it.
+    /// One without any words.
     pub(crate) fn new(map: &Map) -> Owned {
         let owned = Owned::with_room(map, 0);
-        // SAFETY: just made, with room for the map.
+        // SAFETY: just made, with room for the bitmap.
         unsafe { owned.map_words().write_bytes(0, map.chunks()) };
         owned
     }
 
-    /// The map is not written yet.
+    /// The bitmap is not written yet.
     fn with_room(map: &Map, capacity: usize) -> Owned {
         let layout = layout(map, capacity);
         // SAFETY: the layout is not of size zero.
@@ -81,42 +81,42 @@ impl Owned {
     }
 
     /// # Safety
-    /// `into_raw` gave it, and it is taken back once.
+    /// It came from `into_raw`, and is taken back once.
     pub(crate) unsafe fn from_raw(at: NonNull<Private>) -> Owned {
         Owned(at)
     }
 
     pub(crate) fn get(&mut self) -> &mut Private {
-        // SAFETY: it is ours.
+        // SAFETY: we own it.
         unsafe { self.0.as_mut() }
     }
 
     fn map_words(&self) -> *mut u64 {
-        // SAFETY: the allocation goes on behind the fixed part.
+        // SAFETY: the allocation continues after the fixed part.
         unsafe { self.0.as_ptr().add(1).cast() }
     }
 
     /// Which words are kept: a bit each, 64 to a chunk.
     pub(super) fn kept(&self, map: &Map) -> &[u64] {
-        // SAFETY: the map follows the fixed part, and has been written since it was made.
+        // SAFETY: the bitmap follows the fixed part, and has been written since it was made.
         unsafe { std::slice::from_raw_parts(self.map_words(), map.chunks()) }
     }
 
-    /// Shows the words that are kept, in order.
+    /// The kept words, in order.
     pub(super) fn words(&self, map: &Map) -> &[u64] {
         let kept = self.kept(map).iter().map(|chunk| chunk.count_ones() as usize).sum();
-        // SAFETY: the words follow the map, and as many as it says have been written.
+        // SAFETY: the words follow the bitmap, and as many as it says have been written.
         unsafe { std::slice::from_raw_parts(self.map_words().add(map.chunks()), kept) }
     }
 
-    /// Keeps these words and no others: those of `kept`, each as `word` says.
+    /// Keeps exactly the words of `kept`, with the values that `word` returns.
     pub(super) fn keep(&mut self, map: &Map, kept: &[u64], mut word: impl FnMut(usize) -> u64) {
         let needed = kept.iter().map(|chunk| chunk.count_ones() as usize).sum();
-        // SAFETY: it is ours.
+        // SAFETY: we own it.
         if needed > unsafe { self.0.as_ref() }.capacity as usize {
             self.grow(map, needed);
         }
-        // SAFETY: there is room for the map and, as was just seen, for the words.
+        // SAFETY: there is room for the bitmap and, as was just checked, for the words.
         unsafe {
             let mut to = self.map_words();
             for chunk in kept {
@@ -145,7 +145,7 @@ impl Owned {
 
 impl Drop for Owned {
     fn drop(&mut self) {
-        // SAFETY: made by `with_room` with the one map there is, and given up with this.
+        // SAFETY: made by `with_room` with the same map, and not used after this.
         unsafe {
             let layout = layout(map::in_force(), self.0.as_ref().capacity as usize);
             self.0.drop_in_place();

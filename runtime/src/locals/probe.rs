@@ -1,9 +1,8 @@
-//! Finds out on a thread of its own which bytes of the thread-local block change when something
-//! happens that must not be a goroutine's: an allocation, and a look into a queue of the scheduler.
-//! Also which change when std makes the handle of a thread, and whether std calls the functions
-//! that the runtime has put in front of libc's.
+//! Uses a thread to find out which bytes of the thread-local block change in steps that must not
+//! affect a goroutine: an allocation, and a look into a queue of the scheduler. Also which change
+//! when std makes the handle of a thread, and whether std calls the functions that replace libc's.
 //!
-//! The thread is the C library's, not std's, so that it begins with what the program's file says.
+//! The thread is the C library's, not std's, so that its block begins as the program's file says.
 
 use super::{destructors, ours};
 use crate::sys::tls::Segment;
@@ -14,18 +13,18 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{io, ptr};
 
-/// What the thread has found. Each vector has a flag for each byte of the block.
+/// The findings. Each vector has a flag for each byte of the block.
 pub(super) struct Findings {
     pub(super) segment: Segment,
-    /// Where the runtime's own struct begins.
+    /// The offset of the runtime's own struct.
     pub(super) ours: usize,
-    /// Not as the program's file says, on a thread that has done nothing, or has allocated.
+    /// Bytes that differ from the program's file on a thread that has at most allocated.
     pub(super) allocator: Vec<bool>,
     /// Changed by a look into a queue of the scheduler.
     pub(super) queue: Vec<bool>,
     /// Changed when std made the thread's handle.
     pub(super) handle: Vec<bool>,
-    /// What a C++ runtime keeps for each thread about exceptions, if there is one.
+    /// Whether a C++ runtime keeps a state of exceptions for each thread.
     pub(super) exceptions: bool,
     pub(super) catches_destructors: bool,
     pub(super) catches_waits: bool,
@@ -67,7 +66,7 @@ fn look() -> Option<Findings> {
     Some(found)
 }
 
-/// Small and large, kept and freed.
+/// Allocates small and large blocks, kept and freed ones.
 fn allocate() {
     let mut kept = Vec::new();
     for size in (4..18).map(|power| 1usize << power) {
@@ -89,13 +88,13 @@ fn allocate() {
     }
 }
 
-/// crossbeam-deque registers the thread with its collector of garbage.
+/// Makes crossbeam-deque register the thread with its garbage collector.
 fn look_into_a_queue() {
     let queue = crossbeam_deque::Worker::<u32>::new_fifo();
     let _ = black_box(queue.stealer().steal());
 }
 
-/// Whether std hands the destructors of thread-locals to the runtime's function.
+/// Whether std passes the destructors of thread-locals to the runtime's function.
 fn catches_destructors() -> bool {
     struct Noisy(Cell<u8>);
     impl Drop for Noisy {
@@ -112,7 +111,7 @@ fn catches_waits() -> bool {
     let word = AtomicU32::new(0);
     futex::is_called_by(|| {
         let wake = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
-        // SAFETY: wakes nothing: the word is known to this thread alone.
+        // SAFETY: wakes nothing: only this thread knows the word.
         unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), wake, 1) };
     }) && word.load(Ordering::Relaxed) == 0
 }

@@ -1,11 +1,11 @@
 //! A processor's part: which goroutine's thread-locals are in place, and the exchange.
 //!
-//! Touched only by the code that carries the processor. Invariants:
-//! - The bytes in place are those of the `owner`: a goroutine, the processor's own code (`HOST`: its
-//!   loop when it needs std, or a pinned worker), or of a new thread.
-//! - All others have theirs in their [`Private`], or have none and are as a new thread.
-//! - `differ` says, for each word, whether what is in place may differ from a new thread's since the
-//!   last exchange. It is not kept up while an owner runs.
+//! Only the carrier touches it. Invariants:
+//! - The bytes in place are those of the `owner`: a goroutine, or the processor's own code (`HOST`:
+//!   its loop when it needs std, or a pinned worker); or, without an owner, of a new thread.
+//! - Every other goroutine has its bytes in its [`Private`], or has none and is like a new thread.
+//! - `differ` says, for each word, whether what is in place may differ from a new thread's since
+//!   the last exchange. It is not updated while an owner runs.
 
 use super::map::{self, Map};
 use super::ours;
@@ -16,22 +16,22 @@ use crate::sys;
 use std::ptr;
 
 /// One word of what is exchanged, in the processor's block.
-struct Place {
+struct LocalWord {
     at: *mut u64,
-    /// Which of its bits are a goroutine's.
+    /// Which of its bits belong to goroutines.
     mask: u64,
-    /// What a new thread finds there.
+    /// The value on a new thread.
     pristine: u64,
 }
 
-/// Two neighbouring words, of which at least one is exchanged: what is compared at once.
+/// Two neighbouring words, at least one of which is exchanged: the unit of comparison.
 #[repr(C, align(16))]
 #[derive(Clone, Copy)]
 struct Pair {
     pristine: [u64; 2],
     mask: [u64; 2],
     at: *const [u64; 2],
-    /// Which places they are; of no meaning where the mask is zero.
+    /// The indices of the two words; meaningless where the mask is zero.
     numbers: [u32; 2],
 }
 
@@ -39,12 +39,12 @@ pub(crate) struct Resident {
     owner: *mut Record,
     /// Whether any bit of `differ` is set.
     any: bool,
-    /// Under the stress mode: the bytes in place are a pattern, which nothing may have changed.
+    /// In the stress mode: the bytes in place are a pattern, which nothing may have changed.
     poisoned: bool,
     map: &'static Map,
-    /// In order of their addresses, but for the last ones, which are those of a C++ runtime.
-    places: Box<[Place]>,
-    /// All places, for the look at every switch: two pairs at a time.
+    /// In order of their addresses, except the last ones, which are those of a C++ runtime.
+    local_words: Box<[LocalWord]>,
+    /// All words, for the comparison at every switch: two pairs at a time.
     pairs: Box<[[Pair; 2]]>,
     differ: Box<[u64]>,
     host: Option<Owned>,
@@ -53,33 +53,35 @@ pub(crate) struct Resident {
 /// What the stress mode leaves in place between goroutines.
 const POISON: u64 = 0xdbdb_dbdb_dbdb_dbdb;
 
-/// Stands for the processor's own code. No record has this address.
+/// The owner that stands for the processor's own code. No record has this address.
 const HOST: *mut Record = ptr::without_provenance_mut(1);
 
 impl Resident {
-    /// For the calling thread's block. What is in place is taken for the processor's own.
+    /// Makes the part for the calling thread's block. What is in place counts as the processor's
+    /// own.
     pub(crate) fn of_this_thread() -> Resident {
         let map = map::in_force();
-        // Found by what is in it: a module that was loaded late has its block anywhere, once it is used.
+        // The base is computed from the address of our own struct: the block of a module that was
+        // loaded late can be anywhere, once it is used.
         let base = ours::with(|ours| ptr::from_ref(ours).addr()) - map.ours;
-        let mut places = Vec::new();
+        let mut local_words = Vec::new();
         for word in &map.words {
             let at = (base + word.at) as *mut u64;
-            places.push(Place { at, mask: word.mask, pristine: word.pristine });
+            local_words.push(LocalWord { at, mask: word.mask, pristine: word.pristine });
         }
-        let mut pairs = in_pairs(&places, 0, base + map.length);
+        let mut pairs = in_pairs(&local_words, 0, base + map.length);
         if map.exceptions
             && let Some(globals) = sys::exception_globals()
         {
-            let theirs = (0..map::EXCEPTION_WORDS).map(|word| Place {
+            let theirs = (0..map::EXCEPTION_WORDS).map(|word| LocalWord {
                 at: globals.wrapping_add(word),
                 mask: u64::MAX,
                 pristine: 0,
             });
-            let first = places.len();
-            places.extend(theirs);
+            let first = local_words.len();
+            local_words.extend(theirs);
             let end = globals.wrapping_add(map::EXCEPTION_WORDS).addr();
-            pairs.extend(in_pairs(&places[first..], first, end));
+            pairs.extend(in_pairs(&local_words[first..], first, end));
         }
         Resident {
             owner: HOST,
@@ -87,7 +89,7 @@ impl Resident {
             poisoned: false,
             map,
             differ: vec![0; map.chunks()].into(),
-            places: places.into(),
+            local_words: local_words.into(),
             pairs: two_by_two(pairs),
             host: None,
         }
@@ -96,8 +98,8 @@ impl Resident {
     /// Puts a goroutine's bytes in place.
     ///
     /// # Safety
-    /// Called by the loop of the processor. The record is one of this processor's goroutines', which
-    /// runs next.
+    /// Called by the loop of the processor. The record is one of this processor's goroutines',
+    /// which runs next.
     #[inline(always)]
     pub(crate) unsafe fn install(&mut self, goroutine: *mut Record) {
         if self.owner == goroutine {
@@ -119,7 +121,7 @@ impl Resident {
     unsafe fn exchange(&mut self, goroutine: *mut Record) {
         // SAFETY: by contract; an owner that is a goroutine is live until `forget_owner`.
         unsafe {
-            // Neither has anything of its own: what most goroutines pay.
+            // Neither goroutine has bytes of its own: the case that most goroutines pay for.
             if self.owner > HOST
                 && !(*self.owner).origin.has_private()
                 && !(*goroutine).origin.has_private()
@@ -139,12 +141,12 @@ impl Resident {
     unsafe fn exchange_private(&mut self, goroutine: *mut Record) {
         // SAFETY: as above.
         unsafe {
-            self.put_away();
+            self.save_owner();
             let private = (*goroutine).origin.take_private();
             if let Some(private) = &private {
-                self.bring(Some(private));
+                self.install_bytes(Some(private));
             } else if self.any {
-                self.bring(None);
+                self.install_bytes(None);
             }
             (*goroutine).origin.put_private(private);
         }
@@ -161,15 +163,15 @@ impl Resident {
         }
         // SAFETY: by contract.
         unsafe {
-            self.put_away();
+            self.save_owner();
             let host = self.host.take();
-            self.bring(host.as_ref());
+            self.install_bytes(host.as_ref());
             self.host = host;
         }
         self.owner = HOST;
     }
 
-    /// The owner has ended, and its bytes are a new thread's again.
+    /// Forgets the owner, which has ended: its bytes are a new thread's again.
     pub(crate) fn forget_owner(&mut self) {
         self.owner = ptr::null_mut();
         self.any = false;
@@ -180,7 +182,7 @@ impl Resident {
     /// # Safety
     /// The owner is live, or none.
     #[inline]
-    unsafe fn put_away(&mut self) {
+    unsafe fn save_owner(&mut self) {
         if self.owner.is_null() {
             if self.poisoned {
                 self.check_poison();
@@ -189,7 +191,7 @@ impl Resident {
         }
         // SAFETY: by contract.
         unsafe {
-            // What had something of its own mostly has it still.
+            // A goroutine that had bytes of its own mostly has them still.
             let had = self.owner != HOST && (*self.owner).origin.has_private();
             if had || !self.is_pristine() {
                 self.save();
@@ -202,10 +204,10 @@ impl Resident {
         }
     }
 
-    /// Whether what is in place is what a new thread finds. The common case of every switch.
+    /// Whether what is in place is the same as on a new thread. The common case of every switch.
     #[inline]
     fn is_pristine(&self) -> bool {
-        // The compiler makes vectors of this, whose instructions are most of what a switch pays.
+        // The compiler vectorises this loop, which is most of the cost of a switch.
         let mut all = [0; 2];
         for [one, other] in &self.pairs {
             let (one, other) = (one.differences(), other.differences());
@@ -229,7 +231,7 @@ impl Resident {
             None => Owned::new(self.map),
         };
         let this = &*self;
-        private.keep(self.map, &self.differ, |index| this.places[index].get());
+        private.keep(self.map, &self.differ, |index| this.local_words[index].get());
         // SAFETY: by contract.
         unsafe {
             if self.owner == HOST {
@@ -257,23 +259,25 @@ impl Resident {
         }
     }
 
-    /// Writes these bytes where they belong, and a new thread's where they have nothing and
-    /// something else is.
+    /// Writes the given bytes to their places, and a new thread's bytes wherever there are none but
+    /// others are in place.
     #[cold]
     #[inline(never)]
-    fn bring(&mut self, private: Option<&Owned>) {
+    fn install_bytes(&mut self, private: Option<&Owned>) {
         let kept: &[u64] = private.map_or(&[], |private| private.kept(self.map));
         let mut words = private.map_or(&[][..], |private| private.words(self.map)).iter();
         let mut any = false;
-        for (chunk, (differ, places)) in self.differ.iter_mut().zip(self.places.chunks(64)).enumerate() {
+        for (chunk, (differ, local_words)) in
+            self.differ.iter_mut().zip(self.local_words.chunks(64)).enumerate()
+        {
             let kept = kept.get(chunk).copied().unwrap_or(0);
             if self.any {
-                for place in bits(*differ & !kept) {
-                    places[place].set(places[place].pristine);
+                for local_word in bits(*differ & !kept) {
+                    local_words[local_word].set(local_words[local_word].pristine);
                 }
             }
-            for (place, word) in bits(kept).zip(&mut words) {
-                places[place].set(*word);
+            for (local_word, word) in bits(kept).zip(&mut words) {
+                local_words[local_word].set(*word);
             }
             *differ = kept;
             any |= kept != 0;
@@ -281,12 +285,12 @@ impl Resident {
         self.any = any;
     }
 
-    /// The goroutine in place ends: what std keeps of it is given back, and the bytes become a new
+    /// Ends the goroutine in place: drops what std keeps for it, and resets the bytes to a new
     /// thread's.
     ///
     /// # Safety
-    /// Called by the goroutine in place, whose destructors have run; it uses no thread-local after
-    /// this.
+    /// Called by the goroutine in place after its destructors have run; it uses no thread-local
+    /// after this.
     #[inline]
     pub(crate) unsafe fn end_of_owner(&mut self) {
         if !self.is_pristine() {
@@ -297,48 +301,48 @@ impl Resident {
     #[cold]
     #[inline(never)]
     fn wipe(&mut self) {
-        let set = |index: &usize| self.places[*index].differs();
+        let set = |index: &usize| self.local_words[*index].differs();
         if !self.map.handle.is_empty() && self.map.handle.iter().all(set) {
-            give_back_handle();
+            drop_handle();
         }
         self.note_differences();
-        self.bring(None);
+        self.install_bytes(None);
     }
 
-    /// Under the stress mode: saves the owner's bytes although nothing wants the place, and leaves a
-    /// pattern, so that code of the runtime that uses a goroutine's thread-local is found out.
+    /// The stress mode: saves the owner's bytes although nothing else needs the place, and writes a
+    /// pattern, so that code of the runtime that uses a goroutine's thread-local is noticed.
     ///
     /// # Safety
     /// Called by the loop of the processor, between goroutines.
     pub(crate) unsafe fn evict(&mut self) {
         // SAFETY: by contract.
-        unsafe { self.put_away() };
-        for place in &self.places {
-            place.set(POISON);
+        unsafe { self.save_owner() };
+        for local_word in &self.local_words {
+            local_word.set(POISON);
         }
         for (chunk, bits) in self.differ.iter_mut().enumerate() {
-            let left = self.places.len() - chunk * 64;
+            let left = self.local_words.len() - chunk * 64;
             *bits = if left >= 64 { u64::MAX } else { (1 << left) - 1 };
         }
         self.owner = ptr::null_mut();
-        self.any = !self.places.is_empty();
+        self.any = !self.local_words.is_empty();
         self.poisoned = self.any;
     }
 
     #[cold]
     fn check_poison(&mut self) {
         self.poisoned = false;
-        for (index, place) in self.places.iter().enumerate() {
+        for (index, local_word) in self.local_words.iter().enumerate() {
             assert!(
-                (place.get() ^ POISON) & place.mask == 0,
+                (local_word.get() ^ POISON) & local_word.mask == 0,
                 "code of the runtime has used a thread-local of the program's, at {:?}",
                 self.map.words.get(index)
             );
         }
     }
 
-    /// A goroutine has changed how the floating-point units work: that goes with it, and the
-    /// processor's own code and others find them as they were.
+    /// Keeps a goroutine's floating-point control state with the goroutine, which has changed it,
+    /// and restores the default for the processor's own code and for other goroutines.
     ///
     /// # Safety
     /// Called by the loop of the processor. The record is that of the goroutine that has just run.
@@ -369,25 +373,25 @@ impl Resident {
         }
     }
 
-    /// Whether an address lies among the bytes that are exchanged.
+    /// Whether an address is among the bytes that are exchanged.
     pub(crate) fn contains(&self, address: usize) -> bool {
-        self.places.iter().any(|place| {
-            let byte = address.wrapping_sub(place.at.addr());
-            byte < 8 && place.mask.to_ne_bytes()[byte] != 0
+        self.local_words.iter().any(|local_word| {
+            let byte = address.wrapping_sub(local_word.at.addr());
+            byte < 8 && local_word.mask.to_ne_bytes()[byte] != 0
         })
     }
 }
 
-impl Place {
+impl LocalWord {
     #[inline]
     fn get(&self) -> u64 {
-        // SAFETY: the word lies in the processor's block, which only the carrier uses.
+        // SAFETY: the word is in the processor's block, which only the carrier uses.
         unsafe { self.at.read() }
     }
 
     #[inline]
     fn set(&self, value: u64) {
-        // SAFETY: as above; bits that are not a goroutine's stay.
+        // SAFETY: as above; bits that do not belong to goroutines stay.
         unsafe { self.at.write((self.get() & !self.mask) | (value & self.mask)) };
     }
 
@@ -400,13 +404,14 @@ impl Place {
 impl Pair {
     #[inline(always)]
     fn differences(&self) -> [u64; 2] {
-        // SAFETY: both words lie in the processor's block, which only the carrier uses.
+        // SAFETY: both words are in the processor's block, which only the carrier uses.
         let now = unsafe { self.at.read_unaligned() };
         std::array::from_fn(|half| (now[half] ^ self.pristine[half]) & self.mask[half])
     }
 }
 
-/// With one more if the number is odd, in which nothing differs.
+/// Groups pairs by two. An odd number is filled up by repeating the last pair, which adds no
+/// difference.
 fn two_by_two(mut pairs: Vec<Pair>) -> Box<[[Pair; 2]]> {
     if let Some(&last) = pairs.last()
         && !pairs.len().is_multiple_of(2)
@@ -416,12 +421,12 @@ fn two_by_two(mut pairs: Vec<Pair>) -> Box<[[Pair; 2]]> {
     pairs.chunks_exact(2).map(|two| [two[0], two[1]]).collect()
 }
 
-/// Pairs that have all of these places in them, the first of which has this number. They are in
-/// order and lie in a block that ends there and has more than one word.
-fn in_pairs(places: &[Place], first_number: usize, end: usize) -> Vec<Pair> {
+/// Groups words into pairs; `first_number` is the index of the first word. The words are in order,
+/// in a block that ends at `end` and has more than one word.
+fn in_pairs(local_words: &[LocalWord], first_number: usize, end: usize) -> Vec<Pair> {
     let mut pairs: Vec<Pair> = Vec::new();
-    for (place, number) in places.iter().zip(first_number as u32..) {
-        let at = place.at.cast_const();
+    for (local_word, number) in local_words.iter().zip(first_number as u32..) {
+        let at = local_word.at.cast_const();
         // A pair must not reach beyond the block: at its end it begins a word earlier.
         let next = pairs.last().is_none_or(|pair| pair.at.addr() + 8 < at.addr());
         if next {
@@ -430,17 +435,18 @@ fn in_pairs(places: &[Place], first_number: usize, end: usize) -> Vec<Pair> {
         }
         let pair = pairs.last_mut().expect("there is one now");
         let half = usize::from(pair.at.addr() != at.addr());
-        (pair.pristine[half], pair.mask[half], pair.numbers[half]) = (place.pristine, place.mask, number);
+        (pair.pristine[half], pair.mask[half], pair.numbers[half]) =
+            (local_word.pristine, local_word.mask, number);
     }
     pairs
 }
 
-/// std made a handle for the goroutine as for a thread, and would give its own reference up when the
-/// thread ends.
-fn give_back_handle() {
+/// Drops the handle that std has made for the goroutine as for a thread. std would drop its own
+/// reference at the end of the thread.
+fn drop_handle() {
     let handle = std::thread::current();
-    // SAFETY: the thread-local owns one reference and is about to be overwritten, so that reference is
-    // ours to drop. What is read is the same pointer as `handle`'s own.
+    // SAFETY: the thread-local owns one reference and is about to be overwritten, so that reference
+    // is ours to drop. `read` copies the same pointer that `handle` has.
     drop(unsafe { ptr::read(&handle) });
     drop(handle);
 }

@@ -1,31 +1,33 @@
-//! The one word that decides which event ends a wait.
+//! The word that decides which event ends a wait.
 //!
-//! A blocked party may be waiting for several things at once: arms of a select, a deadline, a close. Exactly one
-//! of them may end the wait, and whichever does must be the only one to hand over a value and to wake the party.
+//! A waiter may wait for several things at once: arms of a select, a deadline, a close. Exactly one
+//! of them may end the wait. Only the code that ends the wait may hand over a value and wake the
+//! waiter.
 //!
 //! The protocol, step by step:
 //!
-//! 1. The party stores `WAITING` before it publishes anything.
-//! 2. It publishes its wait nodes, each under the lock of the queue it goes into.
-//! 3. Whoever wants to end the wait exchanges `WAITING` for an outcome. One exchange succeeds.
-//! 4. The winner, and nobody else, moves the value (if there is one) and then wakes the party, once.
-//! 5. The party, once woken, reads the outcome.
+//! 1. The waiter stores `WAITING` before it publishes anything.
+//! 2. It publishes its wait nodes, each under the lock of the queue that the node goes into.
+//! 3. Code that wants to end the wait exchanges `WAITING` for an outcome. One exchange succeeds.
+//! 4. The winner alone moves the value (if there is one) and then wakes the waiter, once.
+//! 5. The waiter, once woken, reads the outcome.
 //!
-//! Orderings: step 1 may be relaxed, because the lock in step 2 publishes it. Step 3 acquires, so that the winner
-//! sees the node it is about to use even if it reached the party by another way than the lock, and releases
-//! nothing by itself: what the winner writes in step 4 is published by the wake-up (the inbox, or the thread's
-//! own `awake` word), which is also what step 5 is ordered by.
+//! Orderings: step 1 may be relaxed, because the lock in step 2 publishes it. Step 3 acquires, so
+//! that the winner sees the node that it is about to use even if it reached the waiter by another
+//! way than the lock. It releases nothing by itself: the wake-up (the inbox, or the thread's own
+//! `awake` word) publishes what the winner writes in step 4, and also orders step 5.
 
 use crate::shim::{AtomicU32, Ordering};
 
-/// How a wait ended. `0` and `1` are taken; everything from [`Outcome::FIRST`] on is the caller's to define.
+/// How a wait ended. `0` and `1` are taken; the caller defines everything from [`Outcome::FIRST`]
+/// on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Outcome(pub u32);
 
 impl Outcome {
     /// The deadline passed first.
     pub const TIMED_OUT: Outcome = Outcome(1);
-    /// The first value free for the caller's own meanings.
+    /// The first value that is free for the caller's own meanings.
     pub const FIRST: u32 = 2;
 }
 
@@ -38,7 +40,7 @@ impl Claim {
         Claim(AtomicU32::new(WAITING))
     }
 
-    /// Step 1. Only the party itself calls this, and only while none of its nodes is published.
+    /// Step 1. Only the waiter itself calls this, and only while none of its nodes is published.
     pub(crate) fn begin(&self) {
         self.0.store(WAITING, Ordering::Relaxed);
     }
@@ -49,13 +51,13 @@ impl Claim {
         self.0.compare_exchange(WAITING, outcome.0, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
-    /// Step 3 for a wait that only the holder of one lock can end: there is nobody to race with.
+    /// Step 3 for a wait that only the holder of one lock can end: there is no race.
     pub(crate) fn end(&self, outcome: Outcome) {
         debug_assert_eq!(self.0.load(Ordering::Relaxed), WAITING);
         self.0.store(outcome.0, Ordering::Relaxed);
     }
 
-    /// Whether nothing has ended the wait yet: a hint, since something may at any moment.
+    /// Whether nothing has ended the wait yet. A hint: an event may end it at any moment.
     pub(crate) fn is_waiting(&self) -> bool {
         self.0.load(Ordering::Relaxed) == WAITING
     }
@@ -80,12 +82,13 @@ mod models {
         awake: AtomicBool,
     }
 
-    // SAFETY: who may touch the value is what the model tests.
+    // SAFETY: the model tests which thread may touch the value.
     unsafe impl Send for Shared {}
     // SAFETY: as above.
     unsafe impl Sync for Shared {}
 
-    /// Two events that both want to end one wait: one wins, its value arrives, and the party is woken once.
+    /// Two events compete to end one wait: one wins, its value arrives, and the waiter is woken
+    /// once.
     #[test]
     fn loom_two_events_end_a_wait_once() {
         loom::model(|| {
@@ -101,7 +104,8 @@ mod models {
                     let shared = shared.clone();
                     thread::spawn(move || {
                         if shared.claim.try_end(Outcome(n)) {
-                            // SAFETY: the winner is the only one to touch the value before the wake-up.
+                            // SAFETY: the winner is the only one to touch the value before the
+                            // wake-up.
                             shared.value.with_mut(|v| unsafe { *v = n });
                             assert!(!shared.awake.swap(true, Ordering::Release), "woken twice");
                         }

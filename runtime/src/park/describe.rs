@@ -1,40 +1,43 @@
-//! What is waited for, in words.
+//! Describes what is waited for, in words.
 //!
-//! A wait leaves an address behind (the `object` of [`Waiter::begin`](super::Waiter::begin)), and what lies there is known only to the
-//! crate that has begun it. So each crate says, once for each of its reasons, how that is put into words; a dump asks.
+//! A wait leaves an address behind (the `object` of [`Waiter::begin`](super::Waiter::begin)). Only
+//! the crate that has begun the wait knows what is at that address. So each crate registers, for
+//! each of its reasons, a function that describes such an object; a dump calls it.
 //!
-//! Whoever asks carries the goroutine's processor while the goroutine is parked in that wait, with its stack in place: what it has
-//! borrowed for its wait is alive, be it on its stack, and it cannot go on meanwhile.
+//! The caller carries the goroutine's processor while the goroutine is parked in that wait, with
+//! its stack in place. So what the goroutine has borrowed for its wait is alive, even on its own
+//! stack, and the goroutine cannot go on meanwhile.
 
 use super::Reason;
 use crate::lock::OnceLock;
 use crate::sched::processor;
 
-/// Something that a party waits for.
+/// Something that is waited for.
 #[derive(Clone, Debug)]
 pub struct Thing {
-    /// What the party wants of it, if the reason of its wait does not say that: "receive from".
+    /// What the waiter wants of it, if the reason of its wait does not say that: "receive from".
     pub operation: &'static str,
-    /// Tells it from others: the same for all who wait for it.
+    /// Identifies the thing: the same for all that wait for it.
     pub address: usize,
-    /// "channel", for one.
+    /// For example "channel".
     pub kind: &'static str,
-    /// What else there is to know: its state, and where it was made.
+    /// Further details: its state, and where it was made.
     pub details: String,
-    /// If somebody has it for itself, that party's [tag].
+    /// The [tag] of its owner, if one goroutine or thread owns it exclusively.
     pub held_by: Option<u16>,
 }
 
-/// Shows `each` thing that a party waits for whose wait has this object.
+/// Calls `each` with everything that a waiter waits for if its wait has this object.
 ///
 /// # Safety
-/// The object is that of a wait for the reason that the function is for; the party is parked in it, and stays so until this returns. The
-/// party's stack is in place.
+/// The object is that of a wait for the reason that the function is registered for. The waiter is
+/// parked in it, and stays so until this returns. The waiter's stack is in place.
 pub type Describe = unsafe fn(object: usize, each: &mut dyn FnMut(Thing));
 
-static DESCRIBERS: [OnceLock<Describe>; Reason::COUNT] = [const { OnceLock::new() }; _];
+static DESCRIBERS: [OnceLock<Describe>; Reason::COUNT] = [const { OnceLock::new() }; Reason::COUNT];
 
-/// From now on `by` describes what waits for this reason are for. The first one stays.
+/// Registers `by` as the function that describes waits for this reason. The first registration
+/// stays.
 #[inline]
 pub fn describe_with(reason: Reason, by: Describe) {
     let place = &DESCRIBERS[reason as usize];
@@ -54,8 +57,8 @@ pub(crate) unsafe fn describe(reason: Reason, object: usize, each: &mut dyn FnMu
     }
 }
 
-/// What a thing keeps to say who has it: the lowest bits of the calling goroutine's number, which are not zero; zero on a
-/// plain thread.
+/// What a thing stores to say which goroutine owns it: the lowest bits of the calling goroutine's
+/// number, which are not zero; zero on a plain thread.
 #[inline]
 pub fn tag() -> u16 {
     // SAFETY: the running goroutine's record is live, and its number never changes.

@@ -1,37 +1,41 @@
-//! Intrusive queues of waiting parties.
+//! Intrusive queues of waiters.
 //!
-//! A [`WaitNode`] stands in at most one [`WaitQueue`] at a time and is unlinked in constant time. Nodes live on the
-//! heap (in the goroutine's record, in the thread's record, or in a boxed slice for a select), never on a
-//! goroutine's stack, because a parked goroutine's stack may be copied away.
+//! A [`WaitNode`] stands in at most one [`WaitQueue`] at a time and is unlinked in constant time.
+//! Nodes live on the heap (in the goroutine's record, in the thread's record, or in a boxed slice
+//! for a select), never on a goroutine's stack, because a parked goroutine's stack may be copied
+//! away.
 //!
-//! A queue has no lock of its own: it stands inside the lock of what it belongs to (a channel, a socket
-//! direction), and that lock guards the links of every node in it.
+//! A queue has no lock of its own: it is a field inside the lock of what it belongs to (a channel,
+//! a socket direction), and that lock guards the links of every node in it.
 
 use super::{Outcome, Waiter};
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 
-/// Storage in a node through which a value passes from one party to the other: two machine words.
+/// Storage in a node, through which a value passes between the waiter and the code that ends its
+/// wait: two machine words.
 pub type NodeCell = MaybeUninit<[usize; 2]>;
 
-/// One party's place in one queue.
+/// A waiter's entry in one queue.
 #[repr(C)]
 pub struct WaitNode {
     prev: Option<NonNull<WaitNode>>,
     next: Option<NonNull<WaitNode>>,
     waiter: Option<Waiter>,
-    /// What the party's wait ends with when this node is chosen.
+    /// What the wait ends with when this node is chosen.
     outcome: Outcome,
-    /// Nobody but the holder of this queue's lock can end the wait: no deadline, no other arm.
+    /// Only the holder of this queue's lock can end the wait: there is no deadline and no other
+    /// arm.
     sole: bool,
     linked: bool,
-    /// What the two parties tell each other about the wait; its values are the queue owner's to define.
+    /// A message about the wait between the waiter and the code that ends it. The owner of the
+    /// queue defines its values.
     note: u8,
     cell: NodeCell,
 }
 
 impl WaitNode {
-    /// A node that stands nowhere.
+    /// A node that is in no queue.
     pub const fn new() -> WaitNode {
         WaitNode {
             prev: None,
@@ -45,8 +49,8 @@ impl WaitNode {
         }
     }
 
-    /// Makes the node ready to stand for `waiter`, whose wait ends with `outcome` if this node is chosen.
-    /// `sole` promises that only the holder of the queue's lock can end this wait.
+    /// Makes the node ready to stand for `waiter`. The wait ends with `outcome` if this node is
+    /// chosen. `sole` promises that only the holder of the queue's lock can end this wait.
     #[inline]
     pub fn prepare(&mut self, waiter: Waiter, outcome: Outcome, sole: bool) {
         debug_assert!(!self.linked);
@@ -61,9 +65,9 @@ impl WaitNode {
         &mut self.cell
     }
 
-    /// The byte that the party leaves for whoever ends its wait, and finds changed (or not) when it wakes. Like
-    /// the cell, it is the party's until the node is pushed, then the queue's lock guards it, then it is the
-    /// claimer's until the wake-up.
+    /// A byte that the waiter leaves for the code that ends its wait, and reads again when it
+    /// wakes. Like the cell, it belongs to the waiter until the node is pushed, then the queue's
+    /// lock guards it, then it belongs to the claimer until the wake-up.
     #[inline]
     pub fn note(&self) -> u8 {
         self.note
@@ -75,20 +79,20 @@ impl WaitNode {
         self.note = note;
     }
 
-    /// Whether the party waits for this alone, without a deadline: what was promised to
+    /// Whether the waiter waits for this alone, without a deadline: what was promised to
     /// [`prepare`](WaitNode::prepare).
     #[inline]
     pub fn is_sole(&self) -> bool {
         self.sole
     }
 
-    /// Whether the node stands in a queue. Read it under the queue's lock.
+    /// Whether the node is in a queue. Read it under the queue's lock.
     #[inline]
     pub fn is_linked(&self) -> bool {
         self.linked
     }
 
-    /// The party that the node was last prepared for.
+    /// The waiter that the node was last prepared for.
     ///
     /// # Panics
     /// If it never was prepared.
@@ -97,8 +101,8 @@ impl WaitNode {
         self.waiter.expect("a wait node in a queue has a waiter")
     }
 
-    /// Ends the party's wait by way of this node: true for exactly one caller per wait. `outcome` replaces the
-    /// node's own (a close, for example).
+    /// Ends the wait by way of this node: true for exactly one caller per wait. `outcome` replaces
+    /// the node's own (a close, for example).
     fn claim(&self, outcome: Option<Outcome>) -> bool {
         let outcome = outcome.unwrap_or(self.outcome);
         if self.sole {
@@ -116,14 +120,14 @@ impl Default for WaitNode {
     }
 }
 
-/// A first-in first-out queue of wait nodes, guarded by the lock it stands in.
+/// A first-in first-out queue of wait nodes, guarded by the lock that it is part of.
 pub struct WaitQueue {
     head: Option<NonNull<WaitNode>>,
     tail: Option<NonNull<WaitNode>>,
 }
 
-// SAFETY: a queue is only pointers to nodes; whoever holds the lock around it may follow them, on any thread
-// (contract of `push`).
+// SAFETY: a queue is only pointers to nodes; the thread that holds the lock around it may follow
+// them (contract of `push`).
 unsafe impl Send for WaitQueue {}
 
 impl WaitQueue {
@@ -132,17 +136,19 @@ impl WaitQueue {
         WaitQueue { head: None, tail: None }
     }
 
-    /// Whether nobody stands here. A node whose wait another arm has ended may still stand here for a moment.
+    /// Whether no node is in the queue. A node may remain for a moment after another arm has ended
+    /// its wait.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.head.is_none()
     }
 
-    /// Puts a prepared node last.
+    /// Adds a prepared node at the end.
     ///
     /// # Safety
-    /// The node stands in no queue, stays at its address and alive until it was removed or popped and the
-    /// queue's lock was released after that, and is touched meanwhile by nobody who does not hold that lock.
+    /// The node is in no queue. It stays alive and at its address until it was removed or popped
+    /// and the queue's lock was released after that. Meanwhile only the holder of that lock touches
+    /// it.
     pub unsafe fn push(&mut self, node: NonNull<WaitNode>) {
         step();
         // SAFETY: alive and ours while the lock is held, by this function's contract.
@@ -159,7 +165,7 @@ impl WaitQueue {
         self.tail = Some(node);
     }
 
-    /// Takes a node out, wherever it stands. False if it was popped before.
+    /// Removes a node from any position. False if it was popped before.
     ///
     /// # Safety
     /// The node was pushed to this queue (or never to any) and is still alive.
@@ -184,11 +190,12 @@ impl WaitQueue {
         true
     }
 
-    /// Takes out the first node whose wait this call can end, ending it with the node's own outcome, or with
-    /// `outcome` if one is given. Nodes whose wait was ended by something else are taken out and passed over.
+    /// Removes the first node with a wait that this call can end, and ends that wait with the
+    /// node's own outcome, or with `outcome` if one is given. If another event has already ended a
+    /// node's wait, the node is removed and skipped.
     ///
-    /// The caller now owes that party a value (if the protocol passes one through the node's cell) and one
-    /// [`Waiter::unpark`]. Until the unpark the node stays valid.
+    /// The caller now owes that waiter a value (if the protocol passes one through the node's cell)
+    /// and one [`Waiter::unpark`]. Until the unpark the node stays valid.
     pub fn pop_claim(&mut self, outcome: Option<Outcome>) -> Option<NonNull<WaitNode>> {
         loop {
             let node = self.head?;
@@ -202,8 +209,9 @@ impl WaitQueue {
         }
     }
 
-    /// The same for the first node that is `wanted`, wherever it stands. Takes as long as there are
-    /// others in front. Also says how many were taken out: those passed over and this one.
+    /// The same for the first node that is `wanted`, at any position. Its cost grows with the
+    /// number of nodes before it. Also returns how many nodes were removed: those skipped and this
+    /// one.
     pub(crate) fn pop_claim_where(
         &mut self,
         wanted: impl Fn(NonNull<WaitNode>) -> bool,
@@ -226,12 +234,14 @@ impl WaitQueue {
         (None, taken_out)
     }
 
-    /// Whether a node stands here whose wait has not been ended. Takes as long as there are ended ones at the front.
+    /// Whether a node is in the queue with a wait that has not been ended. Its cost grows with the
+    /// number of ended ones at the front.
     pub fn has_waiting(&self) -> bool {
         let mut at = self.head;
         while let Some(node) = at {
-            // SAFETY: a node in the queue is alive and guarded by the lock that the caller holds. Its party begins no
-            // other wait before it has taken the node out, so the claim is still that of this wait.
+            // SAFETY: a node in the queue is alive and guarded by the lock that the caller holds.
+            // Its waiter begins no other wait before it has removed the node, so the claim is still
+            // that of this wait.
             let node = unsafe { node.as_ref() };
             step();
             if node.waiter().claim().is_waiting() {
@@ -242,8 +252,9 @@ impl WaitQueue {
         false
     }
 
-    /// Whether a node stands here that is not one of `waiter`'s own. Like [`is_empty`](WaitQueue::is_empty), it
-    /// counts nodes whose wait has just been ended elsewhere. Takes as long as `waiter` has nodes at the front.
+    /// Whether a node is in the queue that is not one of `waiter`'s own. Like
+    /// [`is_empty`](WaitQueue::is_empty), it counts nodes with a wait that has just been ended
+    /// elsewhere. Its cost grows with the number of `waiter`'s nodes at the front.
     pub fn has_other_than(&self, waiter: Waiter) -> bool {
         let mut at = self.head;
         while let Some(node) = at {
@@ -258,7 +269,7 @@ impl WaitQueue {
         false
     }
 
-    /// The first node, left where it stands.
+    /// The first node, which stays in the queue.
     #[inline]
     pub fn front(&self) -> Option<NonNull<WaitNode>> {
         self.head
@@ -292,19 +303,19 @@ mod tests {
         (STEPS.get() - before, result)
     }
 
-    /// A party that waits. It has no more than a queue looks at.
-    fn party() -> Waiter {
+    /// A waiter with no more than what a queue reads of it.
+    fn new_waiter() -> Waiter {
         Waiter(NonNull::from(Box::leak(Box::new(Head::new(Kind::Thread)))))
     }
 
     #[test]
     fn a_long_queue_costs_no_more_than_a_short_one() {
         for others in [1, 10_000] {
-            let (first, second) = (party(), party());
+            let (first, second) = (new_waiter(), new_waiter());
             let nodes: Vec<_> = (0..=others).map(|_| NonNull::from(Box::leak(Box::default()))).collect();
             let (mine, others) = nodes.split_first().unwrap();
             let mut queue = WaitQueue::new();
-            // SAFETY: the nodes are alive, and nobody else knows them.
+            // SAFETY: the nodes are alive, and no other code refers to them.
             unsafe {
                 let enter = |queue: &mut WaitQueue, node: NonNull<WaitNode>, waiter| {
                     (*node.as_ptr()).prepare(waiter, Outcome(Outcome::FIRST), false);
@@ -318,7 +329,8 @@ mod tests {
                 assert_eq!(steps(|| enter(&mut queue, *mine, second)).0, 1);
                 assert_eq!(steps(|| queue.remove(*mine)), (1, true));
                 assert_eq!(steps(|| queue.pop_claim(None)), (1, Some(others[0])));
-                // All the others are of a party that has just been claimed. Each is passed over once in its life.
+                // All the others belong to a waiter that has just been claimed. Each is skipped
+                // once in its life.
                 enter(&mut queue, *mine, second);
                 assert_eq!(steps(|| queue.pop_claim(None)), (others.len(), Some(*mine)));
                 assert!(queue.is_empty());
@@ -331,11 +343,11 @@ mod tests {
 
     #[test]
     fn the_middle_of_a_queue_can_leave() {
-        let waiter = party();
+        let waiter = new_waiter();
         let mut nodes: [WaitNode; 3] = Default::default();
         let [a, b, c] = nodes.each_mut().map(NonNull::from);
         let mut queue = WaitQueue::new();
-        // SAFETY: the nodes outlive the queue, and nobody else knows them.
+        // SAFETY: the nodes outlive the queue, and no other code refers to them.
         unsafe {
             for node in [a, b, c] {
                 (*node.as_ptr()).prepare(waiter, Outcome(Outcome::FIRST), true);

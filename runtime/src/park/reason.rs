@@ -1,4 +1,4 @@
-//! Why a party is waiting, for diagnostics.
+//! Why a goroutine or thread waits, for diagnostics.
 
 /// What a blocked goroutine waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -33,11 +33,11 @@ pub enum Reason {
     Lock,
     /// A notification of a condition variable.
     Notification,
-    /// The end of an initialisation that somebody else carries out.
+    /// The end of an initialisation that another goroutine or thread carries out.
     Once,
     /// Permits of a semaphore.
     Permit,
-    /// The others at a barrier.
+    /// The other participants of a barrier.
     Others,
     /// The other members of a wait group.
     Members,
@@ -51,18 +51,26 @@ pub enum Reason {
     Readiness,
     /// A message that never comes.
     Never,
-    /// What processors have to tell of their goroutines ([`dump`](crate::dump())).
+    /// The answers of processors about their goroutines ([`dump`](crate::dump())).
     Inspection,
-    /// A word of memory that another party changes: a lock of std's, `thread::park`, or what else is
-    /// built on these.
+    /// A word of memory that another goroutine or thread changes: a lock of std's, `thread::park`,
+    /// or what else is built on these.
     Futex,
-    /// Its turn on its stack slot, which another goroutine holds while it waits for a word of memory.
+    /// A blocking function of the C library, which parks.
+    Libc,
+    /// Its turn on its stack slot, which another goroutine holds while it waits for a word of
+    /// memory.
     Slot,
 }
 
 impl Reason {
+    /// Whether the line that waits is not the caller's: code that knows nothing of Narrowboat waits.
+    pub(crate) fn is_below_foreign_code(self) -> bool {
+        matches!(self, Reason::Futex | Reason::Libc)
+    }
+
     pub(crate) const COUNT: usize = Reason::Slot as usize + 1;
-    /// All of them, each where its number says.
+    /// All reasons, each at the index that is its number.
     pub(crate) const ALL: [Reason; Reason::COUNT] = {
         use Reason::*;
         [
@@ -91,6 +99,7 @@ impl Reason {
             Never,
             Inspection,
             Futex,
+            Libc,
             Slot,
         ]
     };

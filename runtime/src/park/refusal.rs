@@ -1,10 +1,10 @@
-//! Where the calling code may be parked, and where it must not: decided here and nowhere else.
+//! Where the calling code may be parked, and where it must not. Only this module decides that.
 //!
-//! A wait that cannot happen panics. It does so before the operation has changed anything: what is
-//! half done by then would stay so, because a caller may catch the panic. So an operation that
-//! finds that it has to wait, and is about to change or publish something, asks first:
-//! [`assert_may_park`], or [`may_park`] where a lock is held, which must be released before
-//! [`refuse`] is called, because the panic hook is the program's.
+//! A wait that cannot happen panics. It does so before the operation has changed anything, because
+//! a caller may catch the panic, and a half-done change would remain. So an operation that has to
+//! wait, and is about to change or publish something, asks first with [`assert_may_park`]. Where a
+//! lock is held it asks with [`may_park`], and releases the lock before it calls [`refuse`],
+//! because the program's panic hook runs then.
 
 use crate::goroutine::record::Record;
 use crate::sched::processor;
@@ -15,7 +15,8 @@ use std::ptr::NonNull;
 pub(super) enum Refusal {
     /// It is inside [`on_system_stack`](crate::stack::on_system_stack).
     SystemStack,
-    /// It is on a stack that its goroutine's own is not chained to, and that may be copied away.
+    /// It is on a stack that is not linked to its goroutine's own stack, and the goroutine may be
+    /// copied away.
     ForeignStack,
 }
 
@@ -35,14 +36,14 @@ impl Refusal {
     }
 }
 
-/// What is to be parked: the calling goroutine, or, if that is `None`, the calling plain thread.
+/// What would be parked: the calling goroutine, or the calling plain thread if that is `None`.
 #[inline]
 pub(super) fn parkable() -> Result<Option<NonNull<Record>>, Refusal> {
     match processor::current_goroutine() {
         // SAFETY: the calling goroutine's record is live.
         Some(record) if unsafe { processor::may_suspend(record) } => Ok(Some(record)),
         Some(_) => Err(Refusal::ForeignStack),
-        // On a processor, and yet no goroutine that could park: it is on the system stack.
+        // On a processor, but not as a goroutine that can park: the caller is on the system stack.
         None if processor::current_processor().is_some() => Err(Refusal::SystemStack),
         None => Ok(None),
     }
@@ -67,7 +68,8 @@ pub fn assert_may_park() {
     }
 }
 
-/// Panics with the reason for which the calling code cannot wait where it is. Call it without any lock.
+/// Panics with the reason why the calling code cannot wait where it is. The caller must not hold
+/// any lock.
 #[cold]
 #[inline(never)]
 #[track_caller]

@@ -1,7 +1,8 @@
 //! Plain threads as waiters.
 //!
-//! Each thread that ever blocks in a Narrowboat operation owns one record. Records are recycled, never freed, so a
-//! stale pointer to one is at worst a spurious wake-up of whoever owns it now, which every waiting loop tolerates.
+//! Each thread that ever blocks in a Narrowboat operation owns one record. Records are recycled,
+//! never freed. So a stale pointer to one causes at worst a spurious wake-up of the present owner,
+//! which every waiting loop tolerates.
 
 use super::queue::WaitNode;
 use super::{Head, Identity, Kind, Outcome, Reason, Waiter};
@@ -18,42 +19,45 @@ use std::ptr::NonNull;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Instant;
 
-/// A thread's place to wait. `head` comes first, so that a pointer to the head is a pointer to the record.
+/// A thread's record. `head` comes first, so that a pointer to the head is a pointer to the record.
 #[repr(C)]
 pub(crate) struct ThreadWaiter {
     pub(super) head: Head,
     /// The thread's own node, for operations that wait in one queue.
     pub(super) node: UnsafeCell<WaitNode>,
-    /// Set by the waker after the value has been handed over; the thread leaves its wait on this alone.
+    /// Set by the waker after the value has been handed over. Only this makes the thread leave its
+    /// wait.
     awake: AtomicBool,
-    /// Written only while no wait is under way, by the owner; read by the owner, and by a waker between claim and wake.
+    /// Written only while no wait is under way, by the owner; read by the owner, and by a waker
+    /// between claim and wake.
     thread: UnsafeCell<Sleeper>,
-    watch: Watch,
+    info: WaitInfo,
 }
 
-/// What the search for a deadlock wants to know. Of std, also in a model: it takes part in no protocol but its own.
+/// What the search for a deadlock, and a dump, read. Of std, also in a model: it takes part in no
+/// protocol but its own.
 #[derive(Default)]
-struct Watch {
+struct WaitInfo {
     /// Odd while the thread sleeps in a wait without a deadline. Written by the owner.
     turns: std::sync::atomic::AtomicU64,
-    wait: Mutex<Wait>,
+    wait: Mutex<CurrentWait>,
 }
 
-/// What a thread waits for: locked by the thread before its waits, and by those who ask.
-struct Wait {
+/// What a thread waits for. The thread locks it before its waits, and so do readers.
+struct CurrentWait {
     reason: Reason,
     object: usize,
     at: &'static Location<'static>,
     since: u64,
-    /// Whether it sleeps, or is about to.
+    /// Whether the thread sleeps, or is about to.
     sleeps: bool,
     name: Option<String>,
 }
 
-impl Default for Wait {
-    fn default() -> Wait {
+impl Default for CurrentWait {
+    fn default() -> CurrentWait {
         let at = Location::caller();
-        Wait { reason: Reason::None, object: 0, at, since: 0, sleeps: false, name: None }
+        CurrentWait { reason: Reason::None, object: 0, at, since: 0, sleeps: false, name: None }
     }
 }
 
@@ -72,9 +76,9 @@ pub(crate) struct WaitingThread {
 pub(crate) fn waiting_threads() -> Vec<WaitingThread> {
     let all = ALL.lock().unwrap_or_else(|e| e.into_inner());
     let waits = all.iter().filter_map(|waiter| {
-        let wait = waiter.watch.lock();
-        let Wait { reason, object, at, since, ref name, .. } = *wait;
-        // Once it has been ended the wait is over, although the thread may sleep still.
+        let wait = waiter.info.lock();
+        let CurrentWait { reason, object, at, since, ref name, .. } = *wait;
+        // Once the wait has been ended it is over, although the thread may still sleep.
         (wait.sleeps && waiter.head.claim.is_waiting()).then(|| WaitingThread {
             name: name.clone(),
             reason,
@@ -86,8 +90,8 @@ pub(crate) fn waiting_threads() -> Vec<WaitingThread> {
     waits.collect()
 }
 
-impl Watch {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Wait> {
+impl WaitInfo {
+    fn lock(&self) -> std::sync::MutexGuard<'_, CurrentWait> {
         self.wait.lock().unwrap_or_else(|e| e.into_inner())
     }
 }
@@ -95,22 +99,23 @@ impl Watch {
 /// All records there are.
 static ALL: Mutex<Vec<&'static ThreadWaiter>> = Mutex::new(Vec::new());
 
-/// Threads that nothing but another thread or a goroutine of this process can wake.
+/// Threads that only another thread or a goroutine of this process can wake.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct ParkedThreads {
     pub(crate) count: usize,
-    /// Their records, and which wait each is in.
+    /// Their records, and the number of the wait that each is in.
     waits: Vec<(usize, u64)>,
 }
 
-/// Step 1 of the search for a deadlock. A wait that has been ended does not count, although the thread may still sleep.
+/// Step 1 of the search for a deadlock. A wait that has been ended does not count, although the
+/// thread may still sleep.
 pub(crate) fn parked_threads() -> ParkedThreads {
     let mut parked = ParkedThreads::default();
     for waiter in ALL.lock().unwrap_or_else(|e| e.into_inner()).iter() {
-        // Acquire: the claim and the mark are those of this wait.
-        let turn = waiter.watch.turns.load(Acquire);
+        // Acquire: the claim and the mark belong to this wait.
+        let turn = waiter.info.turns.load(Acquire);
         let endless = !turn.is_multiple_of(2) && waiter.head.claim.is_waiting();
-        if endless && !waiter.watch.lock().reason.is_external() {
+        if endless && !waiter.info.lock().reason.is_external() {
             parked.count += 1;
             parked.waits.push((std::ptr::from_ref(*waiter).addr(), turn));
         }
@@ -118,16 +123,18 @@ pub(crate) fn parked_threads() -> ParkedThreads {
     parked
 }
 
-/// Records whose thread has ended.
+/// Records of threads that have ended.
 static FREE: Mutex<Vec<&'static ThreadWaiter>> = Mutex::new(Vec::new());
 
-// SAFETY: the fields are atomics, or cells whose access rule stands beside them: the owner while it does not
-// wait, the claimed waker (one at a time) or the holder of the node's queue lock while it does.
+// SAFETY: the fields are atomics, or cells with their access rule beside them: the owner has access
+// while it does not wait; the claimed waker (one at a time) or the holder of the node's queue lock
+// has it while the owner waits.
 unsafe impl Sync for ThreadWaiter {}
 // SAFETY: nothing in the record is tied to the thread that made it.
 unsafe impl Send for ThreadWaiter {}
 
-/// The calling thread's record. It can be read until the very end of the thread, also by destructors.
+/// The calling thread's record. It can be read until the very end of the thread, also by
+/// destructors.
 #[cfg(not(loom))]
 fn known() -> Option<&'static ThreadWaiter> {
     ours::with(|ours| ours.waiter.get())
@@ -136,8 +143,8 @@ fn known() -> Option<&'static ThreadWaiter> {
 #[cfg(not(loom))]
 fn make_known(waiter: &'static ThreadWaiter) {
     ours::with(|ours| ours.waiter.set(Some(waiter)));
-    // A thread that blocks for the first time in its last destructors has lost the guard already;
-    // its record stays taken.
+    // A thread that blocks for the first time in its last destructors has already lost the guard;
+    // its record then stays taken.
     ours::guard_thread();
 }
 
@@ -148,7 +155,7 @@ pub(crate) fn end_of_thread() {
         && !fork::in_child()
     {
         FREE.lock().unwrap_or_else(|e| e.into_inner()).push(waiter);
-        sched::look_again();
+        sched::wake_monitor();
     }
 }
 
@@ -171,25 +178,25 @@ fn make_known(waiter: &'static ThreadWaiter) {
 /// The record of the calling thread.
 pub(super) fn current(reason: Reason, object: usize, at: &'static Location<'static>) -> Waiter {
     let waiter = mine();
-    let mut wait = waiter.watch.lock();
+    let mut wait = waiter.info.lock();
     (wait.reason, wait.object, wait.at) = (reason, object, at);
     drop(wait);
     Waiter(NonNull::from(&waiter.head))
 }
 
-/// The same, as it is.
+/// The calling thread's record, as it is.
 pub(super) fn mine() -> &'static ThreadWaiter {
     known().unwrap_or_else(acquire)
 }
 
 #[cold]
 fn acquire() -> &'static ThreadWaiter {
-    // In a forked process a thread that is not there may hold these locks for ever.
+    // In a forked process these locks may be held for ever by a thread that does not exist.
     let forked = fork::in_child();
     let recycled = if forked { None } else { FREE.lock().unwrap_or_else(|e| e.into_inner()).pop() };
     let waiter = match recycled {
         Some(waiter) => {
-            // SAFETY: nobody waits on a record from the pool, so no waker reads the field.
+            // SAFETY: no wait uses a record from the pool, so no waker reads the field.
             unsafe { *waiter.thread.get() = Sleeper::current() };
             waiter
         }
@@ -198,16 +205,16 @@ fn acquire() -> &'static ThreadWaiter {
             node: UnsafeCell::new(WaitNode::new()),
             awake: AtomicBool::new(false),
             thread: UnsafeCell::new(Sleeper::current()),
-            watch: Watch::default(),
+            info: WaitInfo::default(),
         })),
     };
-    if waiter.watch.turns.load(Relaxed) == 0 {
-        waiter.watch.turns.store(2, Relaxed);
+    if waiter.info.turns.load(Relaxed) == 0 {
+        waiter.info.turns.store(2, Relaxed);
         if !forked {
             ALL.lock().unwrap_or_else(|e| e.into_inner()).push(waiter);
         }
     }
-    waiter.watch.lock().name = std::thread::current().name().map(str::to_owned);
+    waiter.info.lock().name = std::thread::current().name().map(str::to_owned);
     make_known(waiter);
     waiter
 }
@@ -215,12 +222,13 @@ fn acquire() -> &'static ThreadWaiter {
 impl ThreadWaiter {
     /// Whether the owner sleeps, or is about to.
     pub(super) fn sleeps(&self) -> bool {
-        self.watch.lock().sleeps
+        self.info.lock().sleeps
     }
 
-    /// Blocks until some event has ended the wait and handed over, or the deadline has. The owner calls it.
+    /// Blocks until an event has ended the wait and handed over, or the deadline has passed. Only
+    /// the owner calls it.
     pub(super) fn park(&self, deadline: Option<Instant>) -> Outcome {
-        let mut wait = self.watch.lock();
+        let mut wait = self.info.lock();
         (wait.since, wait.sleeps) = (clock::now(), true);
         let (reason, at) = (wait.reason, wait.at);
         drop(wait);
@@ -228,7 +236,7 @@ impl ThreadWaiter {
             fork::look_at_endless_wait(reason, at);
         }
         let outcome = self.sleep(deadline);
-        self.watch.lock().sleeps = false;
+        self.info.lock().sleeps = false;
         outcome
     }
 
@@ -239,8 +247,8 @@ impl ThreadWaiter {
         let mut deadline = deadline;
         let endless = deadline.is_none();
         if endless {
-            self.watch.turns.store(self.watch.turns.load(Relaxed) + 1, Release);
-            sched::look_again();
+            self.info.turns.store(self.info.turns.load(Relaxed) + 1, Release);
+            sched::wake_monitor();
         }
         // Acquire: pairs with the release in `unpark`, so that what the waker wrote is seen.
         while !self.awake.load(Ordering::Acquire) {
@@ -251,12 +259,12 @@ impl ThreadWaiter {
                     trace::thread_goes_on(std::ptr::from_ref(self).addr());
                     return Outcome::TIMED_OUT;
                 }
-                // Someone else ended the wait and is about to say so.
+                // Another event ended the wait and its wake-up is about to come.
                 Some(_) => deadline = None,
             }
         }
         if endless {
-            self.watch.turns.store(self.watch.turns.load(Relaxed) + 1, Release);
+            self.info.turns.store(self.info.turns.load(Relaxed) + 1, Release);
         }
         trace::thread_goes_on(std::ptr::from_ref(self).addr());
         // Relaxed: only this thread clears it, and the next wake-up comes after a new claim.
@@ -267,9 +275,11 @@ impl ThreadWaiter {
     /// Called once per claim, by the winner.
     pub(super) fn unpark(&self) {
         trace::wakes_thread(std::ptr::from_ref(self).addr());
-        // SAFETY: the wait is not over until `awake` is set below, so the owner does not write the field now.
+        // SAFETY: the wait is not over until `awake` is set below, so the owner does not write the
+        // field now.
         let thread = unsafe { (*self.thread.get()).clone() };
-        // Release: publishes the value handed over. After this store the record may belong to another wait.
+        // Release: publishes the value handed over. After this store the record may belong to
+        // another wait.
         self.awake.store(true, Ordering::Release);
         thread.call();
     }
@@ -288,7 +298,7 @@ mod models {
         value: loom::cell::UnsafeCell<usize>,
     }
 
-    // SAFETY: who may touch the value is what the models test.
+    // SAFETY: the models test which thread may touch the value.
     unsafe impl Send for Shared {}
     // SAFETY: as above.
     unsafe impl Sync for Shared {}
@@ -330,7 +340,8 @@ mod models {
                 None => state.0 += 1,
                 Some(node) => {
                     drop(state);
-                    // SAFETY: the claimed party reads the value after its wake-up, which comes once.
+                    // SAFETY: the claimed waiter reads the value after its wake-up, which comes
+                    // once.
                     unsafe {
                         self.value.with_mut(|value| *value += 1);
                         (*node.as_ptr()).waiter().unpark();
@@ -340,8 +351,8 @@ mod models {
         }
     }
 
-    /// A thread that waits twice is woken twice, and sees what each waker wrote: no wake-up is lost before it sleeps, and
-    /// none of the first wait is taken for one of the second.
+    /// A thread that waits twice is woken twice, and sees what each waker wrote: no wake-up is lost
+    /// before it sleeps, and no wake-up of the first wait ends the second.
     #[test]
     fn loom_a_thread_is_woken_from_each_wait() {
         loom::model(|| {
@@ -356,7 +367,8 @@ mod models {
         });
     }
 
-    /// A deadline against a wake-up: one of them ends the wait, and the permit is neither lost nor given twice.
+    /// A deadline and a wake-up compete: one of them ends the wait, and the permit is neither lost
+    /// nor given twice.
     #[test]
     fn loom_a_deadline_and_a_wake_up_end_a_wait_once() {
         loom::model(|| {

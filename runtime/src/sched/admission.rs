@@ -1,30 +1,30 @@
 //! When a goroutine that has not started gets a turn.
 //!
-//! Goroutines that have started go on while their stacks are warm, and what has not started takes
-//! little memory. So newcomers start one at a time, one after each *stride*: a turn of every
-//! goroutine in the queue, or of sixteen of them.
+//! Goroutines that have started go on while their stacks are warm, and a goroutine that has not
+//! started takes little memory. So newcomers start one at a time, one after each *stride*: a turn
+//! of every goroutine in the queue, or of sixteen of them.
 //!
-//! That is for short turns. Where a turn lasts for milliseconds, the last of n newcomers would wait
+//! That is for short turns. If a turn lasts for milliseconds, the last of n newcomers would wait
 //! for n²/2 turns, since each that starts makes the queue longer. So after a stride that has taken
-//! long there start as many newcomers as the stride's part of the queue: all that wait start within
-//! one round of the queue. Both sides then advance as if they stood in one queue, so neither can
-//! starve the other. The same holds after a turn that has spawned many.
+//! long, as many newcomers start as the stride's part of the queue: all that wait start within one
+//! round of the queue. Both sides then advance as if they stood in one queue, so neither can starve
+//! the other. The same holds after a turn that has spawned many.
 
 /// The longest stride, in turns.
 const LONGEST: usize = 16;
-/// From here on a stride has taken long, in nanoseconds.
+/// A stride that takes at least this many nanoseconds is long.
 const LONG: u64 = 1_000_000;
 
-/// One processor's account of that.
+/// The state of this for one processor.
 #[derive(Default)]
 pub(super) struct Admission {
-    /// Turns of the queue that are left of the stride, or, below zero, newcomers that start before
-    /// the next one.
+    /// Turns of the queue that remain of the stride. If negative: newcomers that start before the
+    /// next stride.
     left: isize,
     /// When the last stride ended after which a newcomer has started.
     ended: u64,
-    /// Of a round of long turns: the strides that are left of it, and how many newcomers start
-    /// after each.
+    /// In a round of long turns: the strides that remain of it, and how many newcomers start after
+    /// each.
     strides: usize,
     share: usize,
 }
@@ -41,8 +41,8 @@ impl Admission {
         takes
     }
 
-    /// A newcomer starts, at the end of a stride or because the queue is empty. `waiting` counts
-    /// those that are left.
+    /// Records that a newcomer starts, at the end of a stride or because the queue is empty.
+    /// `waiting` counts the newcomers that remain.
     #[inline]
     pub(super) fn started(&mut self, queue: usize, now: u64, waiting: impl FnOnce() -> usize) {
         if self.left < -1 {
@@ -64,14 +64,14 @@ impl Admission {
         self.begin_stride(queue);
     }
 
-    /// `queue` is how many are in the queue.
+    /// Begins a stride. `queue` is the length of the queue.
     #[inline(always)]
     pub(super) fn begin_stride(&mut self, queue: usize) {
         self.left = queue.min(LONGEST) as isize;
     }
 
-    /// How many of those that wait start beside one newcomer, so that all start within a round of
-    /// the queue as it is when the round begins. (They make it longer.)
+    /// How many of the waiting newcomers start together with this one, so that all start within a
+    /// round of the queue as it is when the round begins. (They make it longer.)
     #[cold]
     fn others_to_start(&mut self, waiting: usize, queue: usize) -> isize {
         if self.strides == 0 {
@@ -82,7 +82,7 @@ impl Admission {
         waiting.min(self.share - 1) as isize
     }
 
-    /// Many newcomers have come in one turn: the present stride counts as one that has taken long.
+    /// Records that one turn has spawned many newcomers: the present stride counts as a long one.
     pub(super) fn many_spawned(&mut self) {
         self.ended = 0;
     }
@@ -92,8 +92,8 @@ impl Admission {
 mod tests {
     use super::*;
 
-    /// Turns until all newcomers have started, which then stand in the queue: how many of the queue
-    /// go before each newcomer.
+    /// Simulates turns until all newcomers have started and stand in the queue. Returns how many
+    /// turns of the queue came before each newcomer.
     fn gaps(mut queue: usize, mut waiting: usize, turn: u64) -> Vec<usize> {
         let (mut admission, mut now, mut gap, mut gaps) = (Admission::default(), turn, 0, Vec::new());
         while waiting > 0 {

@@ -1,27 +1,32 @@
-//! What makes a goroutine a thread on its processor: the destructors and the end of its thread-locals
-//! ([`crate::locals`]), and waits in which its stack stays in place ([`crate::futex`]).
+//! What makes a goroutine a thread on its processor: the destructors and the end of its
+//! thread-locals ([`crate::locals`]), and waits in which its stack stays in place
+//! ([`crate::futex`]).
 //!
-//! Called by the running goroutine, which carries its processor.
+//! The running goroutine calls these functions; it is the carrier's code.
 
+use super::fork;
 use super::processor::{current_goroutine, may_suspend};
 use crate::goroutine::record::Record;
+use crate::locals::map;
 use crate::locals::private::Destructor;
 use crate::lock::Native;
-use crate::park::{Outcome, Waiter};
+use crate::park::{Outcome, Reason, Waiter};
 use crate::stack::sharing;
+use std::panic::Location;
 use std::ptr::NonNull;
 use std::time::Instant;
 
-/// Notes a destructor that the calling goroutine registers, if that is for one of the goroutine's own
-/// thread-locals.
+/// Adds a destructor that the calling goroutine registers to its list, if it belongs to one of the
+/// goroutine's own thread-locals.
 ///
 /// # Safety
 /// The record is the calling goroutine's.
 pub(crate) unsafe fn add_destructor(goroutine: NonNull<Record>, destructor: Destructor) -> bool {
-    // What the list hangs on moves when the goroutine is put away, so the allocator must not park
-    // it here.
+    // The list is reached through thread-local bytes that move when the goroutine is copied out, so
+    // the allocator must not park here.
     let _native = Native::begin();
-    // SAFETY: the caller runs on this processor. No reference is held across a call that may switch.
+    // SAFETY: the caller runs on this processor. No reference is held across a call that may
+    // switch.
     unsafe {
         let resident = &(*Record::processor(goroutine).local.get()).resident;
         resident.contains(destructor.object.addr()) && {
@@ -31,11 +36,12 @@ pub(crate) unsafe fn add_destructor(goroutine: NonNull<Record>, destructor: Dest
     }
 }
 
-/// The last thing that a goroutine does with its thread-locals: they become a new thread's.
+/// The last thing that a goroutine does with its thread-locals: their bytes become those of a new
+/// thread.
 ///
 /// # Safety
-/// The record is the calling goroutine's, whose destructors have run. It uses no thread-local of the
-/// program's after this.
+/// The record is the calling goroutine's, and its destructors have run. It uses no thread-local of
+/// the program's after this.
 pub(super) unsafe fn end_thread_locals(goroutine: NonNull<Record>) {
     // SAFETY: the caller runs on this processor.
     unsafe { (*Record::processor(goroutine).local.get()).resident.end_of_owner() }
@@ -49,8 +55,31 @@ pub(crate) fn may_park_for(word: usize) -> bool {
     unsafe { may_suspend(goroutine) && !(*Record::processor(goroutine).local.get()).resident.contains(word) }
 }
 
-/// Parks the calling goroutine with its stack left in place until it goes on, even if others want the
-/// slot.
+/// Whether the calling code is a goroutine in which a blocking call of libc's may park.
+pub fn may_park() -> bool {
+    // With thread-locals that are shared, std's locks block threads, and one that is held across a
+    // park would block the thread that has to carry its holder on.
+    !Native::is_on()
+        && map::is_private()
+        && !fork::in_child()
+        // SAFETY: the caller runs on this processor.
+        && current_goroutine().is_some_and(|goroutine| unsafe { may_suspend(goroutine) })
+}
+
+/// Parks the calling goroutine until then, with its stack left in place.
+///
+/// # Panics
+/// If [`may_park`] would not say so.
+#[track_caller]
+pub fn sleep_in_place(deadline: Instant) {
+    assert!(may_park(), "this code cannot park");
+    let waiter = Waiter::begin(Reason::Libc, 0, Location::caller());
+    // SAFETY: the wait has just begun, and the caller is a goroutine. Nothing but the deadline ends it.
+    unsafe { park_in_place(waiter, Some(deadline)) };
+}
+
+/// Parks the calling goroutine and keeps its stack in place until it goes on, even if other
+/// goroutines need the slot.
 ///
 /// # Safety
 /// As for [`Waiter::park`]; the caller is a goroutine.
@@ -63,14 +92,14 @@ pub(crate) unsafe fn park_in_place(waiter: Waiter, deadline: Option<Instant>) ->
         let held = !(*record).home.is_own();
         sharing::note_wait_in_place((*record).origin.spawned_at(), held);
         if held {
-            (*local).slots.hold((*record).home);
+            (*local).slots.hold_slot((*record).home);
         }
         let outcome = waiter.park(deadline);
         if held {
             let local = &mut *local;
-            // The queue may need room, and is the loop's as soon as something parks.
+            // The queue may need room, and the loop owns it as soon as something parks.
             let _native = Native::begin();
-            local.slots.release((*record).home, &mut local.ready);
+            local.slots.release_slot((*record).home, &mut local.ready);
         }
         outcome
     }

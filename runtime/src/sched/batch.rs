@@ -1,25 +1,28 @@
 //! The loop of a processor: pick a goroutine, bring its stack in, run it until it switches back.
 //!
-//! It runs on the processor's own stack with the processor's thread pointer, and switches to the worker that carries it
-//! when it has nothing to run or has run a batch. No code of the user's runs on this stack.
+//! The loop runs on the processor's own stack with the processor's thread pointer. It switches to
+//! the worker that carries it when it has nothing to run or has run a batch. No user code runs on
+//! this stack.
 //!
-//! A processor that has nothing to run hands the worker on by itself, if the processor that goes next is known: one that
-//! its last goroutine has woken something on. That is one exchange of stacks and thread pointers instead of two. The
-//! loop that is handed the worker puts the other processor down: not before it has left its stack, since from then on
-//! another worker may carry it.
+//! A processor that has nothing to run can switch to another processor directly, if the next one is
+//! known: one on which its last goroutine has woken something. That takes one exchange of stacks
+//! and thread pointers instead of two. The new processor's loop then requeues the old processor. It
+//! must not be requeued earlier, while its stack is still in use: another worker may carry a
+//! processor as soon as it is queued.
 
 use super::as_thread::end_thread_locals;
 use super::config::Stress;
 use super::fork;
-use super::processor::{Processor, Wish};
+use super::processor::{Processor, SwitchReason};
 use super::worker::Worker;
 use crate::arch::{FloatControl, sanitizers};
 use crate::diag::inspect;
 use crate::diag::say;
 use crate::diag::trace::hooks as trace;
 use crate::goroutine::local;
+use crate::goroutine::origin::Origin;
 use crate::goroutine::record::Record;
-use crate::goroutine::task::{Origin, TaskPtr};
+use crate::goroutine::task::TaskPtr;
 use crate::locals::destructors;
 use crate::park::{Outcome, Reason};
 use crate::stack::housing::Lack;
@@ -30,23 +33,23 @@ use std::ptr::{self, NonNull};
 use std::sync::Once;
 use std::sync::atomic::Ordering;
 
-/// How long a batch lasts, in nanoseconds, when there is enough to run. A slice of time and not a number of
-/// goroutines: those that only pass a message on should stay where their stacks are warm, and those that compute
-/// should not keep other processors waiting.
+/// How long a batch lasts, in nanoseconds, when there is enough to run. A time slice and not a
+/// number of goroutines: goroutines that only pass a message on should stay where their stacks are
+/// warm, and goroutines that compute should not keep other processors waiting.
 const SLICE: u64 = 50_000;
-/// How many times in a row a woken goroutine may go before the queue. Pairs that hand work to and fro stay
-/// resident and warm; the rest still get their turn.
+/// How many times in a row a woken goroutine may run before the queue. Pairs that hand work to each
+/// other stay resident and warm; the rest still get their turn.
 const RUN_NEXT_IN_A_ROW: u32 = 16;
-/// The clock is looked at every so many turns.
+/// The loop reads the clock once in this many turns.
 const CLOCK_EVERY: u32 = 4;
 
-/// How long a goroutine waits at most, in nanoseconds, to see how others of its spawn site wait
-/// ([`crate::stack::sharing`]).
+/// How long a new goroutine waits at most, in nanoseconds, for the scheduler to see how other
+/// goroutines of its spawn site wait ([`crate::stack::sharing`]).
 const PROBATION_LASTS: u64 = 10_000_000;
 
-/// Why a processor has come back to its worker.
+/// Why a processor has switched back to its worker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Left {
+pub(super) enum BatchEnd {
     /// Nothing to run.
     Idle,
     /// More to run.
@@ -54,17 +57,19 @@ pub(super) enum Left {
 }
 
 impl Processor {
-    /// Runs a batch of this processor's goroutines on the calling worker, and of those that it hands the worker on to.
-    /// Returns the last one, which is to be put down, and why it has come back.
+    /// Runs a batch of this processor's goroutines on the calling worker, and of each processor
+    /// that it switches to directly. Returns the last processor, which the caller must requeue, and
+    /// why it has switched back.
     ///
     /// # Safety
-    /// The caller is `worker`, on its native stack, and holds the processor: it took it from a queue and nobody else
-    /// carries it.
-    pub(super) unsafe fn carry(&'static self, worker: &Worker) -> (&'static Processor, Left) {
-        // SAFETY: holding the processor makes us its carrying thread. Its loop is suspended at `resting_sp` since it
-        // was prepared, or since the last batch ended. No reference is held across the switch.
+    /// The caller is `worker`, on its native stack, and holds the processor: it took it from a
+    /// queue and no other worker carries it.
+    pub(super) unsafe fn carry(&'static self, worker: &Worker) -> (&'static Processor, BatchEnd) {
+        // SAFETY: holding the processor makes us its carrying thread. Its loop is suspended at
+        // `resting_sp` since it was prepared, or since the last batch ended. No reference is held
+        // across the switch.
         unsafe {
-            worker.take_up(self);
+            worker.begin_carrying(self);
             let local = self.local.get();
             (*local).worker = worker;
             (*local).now = worker.now();
@@ -79,27 +84,29 @@ impl Processor {
             if !carried {
                 super::processor::set_current_processor(None);
             }
-            // What is carried was put there by us, or by a loop that handed us on.
-            let last = worker.comes_back();
+            // `carrying` was set above, or by the loop of a processor that switched to the next
+            // directly.
+            let last = worker.end_carrying();
             let local = last.local.get();
             (*local).worker = ptr::null();
-            (last, if (*local).has_work() || last.is_asked() { Left::Busy } else { Left::Idle })
+            (last, if (*local).has_work() || last.is_asked() { BatchEnd::Busy } else { BatchEnd::Idle })
         }
     }
 
-    /// Whether somebody wants something of the loop besides running goroutines.
+    /// Whether the loop has requests to answer besides running goroutines.
     fn is_asked(&self) -> bool {
         self.scavenge.is_asked() || self.inspect.load(Ordering::Relaxed)
     }
 
-    /// Switches back to the worker, or to a processor that it carries next. After a `short` batch, that is: after others
-    /// it is time to look around.
+    /// Switches back to the worker, or directly to the processor that it carries next. The direct
+    /// switch is only made after a `short` batch: after a long one the worker should look around.
     ///
     /// # Safety
     /// Called by the loop of this processor.
-    unsafe fn set_down(&'static self, short: bool) {
-        // SAFETY: the worker is suspended in `carry`, and stays so if it is handed on. The next processor was taken from
-        // a queue, so it is ours, and its loop is suspended as in `carry`. No reference is held across the switch.
+    unsafe fn switch_to_worker(&'static self, short: bool) {
+        // SAFETY: the worker is suspended in `carry`, and stays so during a direct switch. The next
+        // processor was taken from a queue, so it is ours, and its loop is suspended as in `carry`.
+        // No reference is held across the switch.
         unsafe {
             let local = self.local.get();
             let worker = &*(*local).worker;
@@ -119,9 +126,9 @@ impl Processor {
                 (*its).now = (*local).now;
                 (*its).worker_sp = to;
                 (*its).worker_thread_pointer = thread_pointer;
-                (*its).takes_over_from = Some(self);
+                (*its).predecessor = Some(self);
                 (*local).worker = ptr::null();
-                worker.take_up(next);
+                worker.begin_carrying(next);
                 worker.is_not_stuck();
                 (to, thread_pointer) = ((*its).resting_sp, next.thread_pointer);
             }
@@ -129,22 +136,23 @@ impl Processor {
         }
     }
 
-    /// Puts down the processor that has handed the worker on to this one, if one has.
+    /// Requeues the processor that has switched to this one directly, if one has.
     ///
     /// # Safety
     /// Called by the loop of this processor.
-    unsafe fn put_predecessor_down(&self) {
-        // SAFETY: the loop owns the local part. The other's loop has been suspended by the switch that brought us here.
+    unsafe fn requeue_predecessor(&self) {
+        // SAFETY: the loop owns the local part. The predecessor's loop has been suspended by the
+        // switch that brought us here.
         unsafe {
             let local = self.local.get();
-            if let Some(other) = (*local).takes_over_from.take() {
-                (*(*local).worker).put_down(other, Left::Idle);
+            if let Some(other) = (*local).predecessor.take() {
+                (*(*local).worker).requeue(other, BatchEnd::Idle);
             }
         }
     }
 
-    /// Runs goroutines. True if they were too few for a look at the clock. `TRACED` is whether turns are recorded: one look for a
-    /// whole batch.
+    /// Runs goroutines. Returns true if there were too few to read the clock. `TRACED` says whether
+    /// turns are recorded; it is decided once per batch.
     ///
     /// # Safety
     /// Called by the loop of this processor.
@@ -154,8 +162,8 @@ impl Processor {
         let end = unsafe { (*local).now } + SLICE;
         let mut turn = 0u32;
         loop {
-            // SAFETY: the loop is what runs on the carrying thread, so the local part is ours; references to it end
-            // before `resume` switches to a goroutine.
+            // SAFETY: the loop is what runs on the carrying thread, so the local part is ours;
+            // references to it end before `resume` switches to a goroutine.
             unsafe {
                 self.inbox.drain(|record| {
                     // Only live goroutines are woken, so the pointer is not null.
@@ -172,7 +180,7 @@ impl Processor {
                     }
                 }
                 if self.yield_flag.load(Ordering::Relaxed) {
-                    // That turn was a long one, or one that has spawned many.
+                    // That turn was long, or has spawned many goroutines.
                     self.yield_flag.store(false, Ordering::Relaxed);
                     break;
                 }
@@ -180,14 +188,14 @@ impl Processor {
         }
         // SAFETY: as above.
         unsafe {
-            // If goroutines that wake each other have gone first for all that time, the queue has
+            // If goroutines that wake each other have run first for all that time, the queue gets
             // the next turn.
             (*local).next_in_a_row = RUN_NEXT_IN_A_ROW;
             if self.scavenge.is_asked() {
                 (*local).slots.scavenge(&self.scavenge, self.switches.get());
             }
             if self.inspect.load(Ordering::Relaxed) {
-                // It uses maps, and so std's thread-locals.
+                // The answer uses maps, and so std's thread-locals.
                 (*local).resident.install_host();
                 inspect::answer(self);
             }
@@ -197,8 +205,8 @@ impl Processor {
         turn < CLOCK_EVERY
     }
 
-    /// The goroutine whose turn it is: the one woken last, a few times in a row; then the queue in
-    /// its order, with newcomers in between ([`Admission`](super::admission::Admission)).
+    /// The goroutine that has the next turn: the one woken last, a few times in a row; then the
+    /// queue in order, with newcomers in between ([`Admission`](super::admission::Admission)).
     ///
     /// # Safety
     /// As for `run_batch`.
@@ -233,16 +241,16 @@ impl Processor {
         }
     }
 
-    /// Gives the next goroutine that has not started a record and a home.
+    /// Gives the next newcomer a record and a home.
     ///
     /// # Safety
     /// As for `run_batch`.
     unsafe fn start_one(&'static self) -> Option<NonNull<Record>> {
         // SAFETY: the loop owns the local part.
         let local = unsafe { &mut *self.local.get() };
-        if let Some(begun) = local.begun.take() {
+        if let Some(starting) = local.starting.take() {
             // SAFETY: as above.
-            return unsafe { self.house(begun) };
+            return unsafe { self.house(starting) };
         }
         let task = match local.unstarted.pop() {
             Some(task) => task,
@@ -260,35 +268,39 @@ impl Processor {
         let (id, origin) = unsafe { task.begin() };
         let decided = self.switches.get().wrapping_add(local.ready.len());
         // SAFETY: as above.
-        unsafe { self.house(Begun { task, id, origin, since: local.now, decided, lacks: None }) }
+        unsafe { self.house(Starting { task, id, origin, since: local.now, decided, lacks: None }) }
     }
 
-    /// Gives a goroutine a home and a record; or keeps it until it can have one.
+    /// Gives a goroutine a home and a record. If it cannot have one, keeps it for later.
     ///
     /// # Safety
     /// As for `run_batch`.
     #[inline]
-    unsafe fn house(&'static self, begun: Begun) -> Option<NonNull<Record>> {
+    unsafe fn house(&'static self, starting: Starting) -> Option<NonNull<Record>> {
         // SAFETY: the loop owns the local part.
         let local = unsafe { &mut *self.local.get() };
-        let Begun { task, id, mut origin, since, decided, .. } = begun;
-        // What others of its site do shows while they run, or does not.
+        let Starting { task, id, mut origin, since, decided, .. } = starting;
+        // How other goroutines of its spawn site behave is known once they have run.
         let decide = local.has_nothing_to_run()
             || self.switches.get().wrapping_sub(decided) as isize >= 0
             || local.now.saturating_sub(since) > PROBATION_LASTS;
         match local.slots.settle(&mut origin.take_own_stack(), origin.spawned_at(), decide) {
             Ok(home) => Some(local.slab.insert(self, Record::new(task, id, origin, home))),
             Err(lack) => {
-                if lack == Lack::OfStacks {
-                    say_that_stacks_are_out();
+                if lack == Lack::Stack {
+                    report_no_stacks();
+                    // What has arrived stands behind it, and is no reason to run again.
+                    while !self.arrivals.is_empty() {
+                        let _ = self.arrivals.steal_batch(&local.unstarted);
+                    }
                 }
-                local.begun = Some(Begun { task, id, origin, since, decided, lacks: Some(lack) });
+                local.starting = Some(Starting { task, id, origin, since, decided, lacks: Some(lack) });
                 None
             }
         }
     }
 
-    /// Runs a goroutine until it switches back, then does what it wished for.
+    /// Runs a goroutine until it switches back, then handles its `SwitchReason`.
     ///
     /// # Safety
     /// As for `run_batch`; the goroutine is one of this processor's, suspended or not yet started.
@@ -296,12 +308,13 @@ impl Processor {
     pub(super) unsafe fn resume<const TRACED: bool>(&'static self, record: NonNull<Record>) {
         let local = self.local.get();
         let r = record.as_ptr();
-        // SAFETY: the loop owns the local part and the records. No reference is held across the switch: the goroutine,
-        // while it runs, is the one who owns the local part.
+        // SAFETY: the loop owns the local part and the records. No reference is held across the
+        // switch: while the goroutine runs, it owns the local part.
         unsafe {
             let watched = TRACED.then(|| trace::Turn::prepare(&(*local).slots, &*r));
             if !(*local).slots.bring_in(r) {
-                // Another goroutine holds its slot, and makes it ready again.
+                // Another goroutine holds the slot, and makes this one ready again when it releases
+                // it.
                 return;
             }
             (*local).resident.install(r);
@@ -331,19 +344,19 @@ impl Processor {
             (*local).current = ptr::null_mut();
             self.end_turn();
             if TRACED {
-                trace::turn_ends(self, &*r, (*local).wish);
+                trace::turn_ends(self, &*r, (*local).switch_reason);
             }
             let float = FloatControl::now();
             if float != FloatControl::DEFAULT {
                 (*local).resident.keep_float(r, float);
             }
-            match (*local).wish {
-                Wish::Park => {}
-                Wish::Yield => {
+            match (*local).switch_reason {
+                SwitchReason::Park => {}
+                SwitchReason::Yield => {
                     (*local).yields += 1;
                     (*local).ready.push_back(record);
                 }
-                Wish::Finish => {
+                SwitchReason::Finish => {
                     (*local).resident.forget_owner();
                     if (*r).home.is_alone_by_chance() {
                         sharing::note_end((*r).origin.spawned_at());
@@ -368,7 +381,8 @@ impl Processor {
         }
     }
 
-    /// Makes goroutines ready whose deadline has passed, unless something else has ended their wait already.
+    /// Makes goroutines ready if their deadline has passed, unless another event has already ended
+    /// their wait.
     ///
     /// # Safety
     /// As for `run_batch`.
@@ -390,7 +404,8 @@ impl Processor {
         }
     }
 
-    /// Stores when this processor wants to run next at the latest. It is announced when the processor comes to rest.
+    /// Stores the latest time at which this processor wants to run next. The deadline is announced
+    /// when the processor comes to rest.
     ///
     /// # Safety
     /// As for `run_batch`.
@@ -399,14 +414,14 @@ impl Processor {
         let local = unsafe { &mut *self.local.get() };
         let earliest = local.timers.earliest().unwrap_or(clock::NEVER);
         if earliest != self.deadline.load(Ordering::Relaxed) {
-            // Relaxed: whoever looks for due deadlines is ordered by the fences of that protocol.
+            // Relaxed: the fences of the deadline protocol order this store for its readers.
             self.deadline.store(earliest, Ordering::Relaxed);
         }
     }
 }
 
 impl Processor {
-    /// Shows the figures of this batch to whoever asks for them.
+    /// Publishes the figures of this batch.
     ///
     /// # Safety
     /// As for `run_batch`.
@@ -432,21 +447,25 @@ impl super::processor::Local {
     }
 
     fn has_work(&self) -> bool {
-        !self.has_nothing_to_run()
-            || !self.unstarted.is_empty()
-            || self.begun.as_ref().is_some_and(|begun| !begun.waits_for_a_stack())
+        // One that waits for a stack comes before those behind it.
+        let may_start = match &self.starting {
+            Some(starting) => !starting.waits_for_a_stack(),
+            None => !self.unstarted.is_empty(),
+        };
+        !self.has_nothing_to_run() || may_start
     }
 }
 
-/// How far ahead in the queue records are asked for, and then, when they have arrived, the images or stacks they point to.
+/// How far ahead in the queue records are prefetched, and then, when they have arrived, the images
+/// or stacks that they point to.
 const RECORD_AHEAD: usize = 12;
 const IMAGE_AHEAD: usize = 6;
-/// How much of them is asked for: most images are no larger.
+/// How many cache lines of an image are prefetched: most images are no larger.
 const IMAGE_LINES: usize = 5;
 const CACHE_LINE: usize = 64;
 
-/// Asks for the memory of goroutines that will run soon: with many of them, waiting for it is most of what a switch
-/// costs.
+/// Prefetches the memory of goroutines that will run soon. With many goroutines, waiting for memory
+/// is most of the cost of a switch.
 #[inline(always)]
 fn prefetch(ready: &VecDeque<NonNull<Record>>) {
     if let Some(record) = ready.get(RECORD_AHEAD) {
@@ -455,7 +474,7 @@ fn prefetch(ready: &VecDeque<NonNull<Record>>) {
     if let Some(record) = ready.get(IMAGE_AHEAD) {
         // SAFETY: ready goroutines are live.
         let (image, sp) = unsafe { ((*record.as_ptr()).image.address(), (*record.as_ptr()).sp) };
-        // One that has never been copied out is where it runs.
+        // A goroutine that has never been copied out has its bytes where it runs.
         let live = if image != 0 { image } else { sp };
         for line in 0..IMAGE_LINES {
             arch::prefetch(live + line * CACHE_LINE);
@@ -463,28 +482,28 @@ fn prefetch(ready: &VecDeque<NonNull<Record>>) {
     }
 }
 
-/// Where the stack of a processor's loop begins.
+/// The first function on the stack of a processor's loop.
 pub(super) extern "C" fn processor_loop(processor: usize) -> ! {
     // SAFETY: `Processor::new` passed its own address; processors are never freed.
     let processor = unsafe { &*(processor as *const Processor) };
     loop {
         // SAFETY: this is the loop.
         unsafe {
-            processor.put_predecessor_down();
+            processor.requeue_predecessor();
             let short =
                 if trace::on() { processor.run_batch::<true>() } else { processor.run_batch::<false>() };
             if fork::in_child() {
                 processor.run_forked();
             }
-            processor.set_down(short);
+            processor.switch_to_worker(short);
         }
     }
 }
 
-/// Drops what is local to the calling goroutine, and what its destructors make meanwhile.
+/// Drops what is local to the calling goroutine, and whatever its destructors create meanwhile.
 ///
 /// # Safety
-/// The record is the calling goroutine's, whose closure has returned.
+/// The record is the calling goroutine's, and its closure has returned.
 unsafe fn run_destructors(goroutine: NonNull<Record>) {
     // SAFETY: by contract.
     unsafe {
@@ -500,25 +519,26 @@ unsafe fn run_destructors(goroutine: NonNull<Record>) {
 }
 
 /// A goroutine that is about to start.
-pub(super) struct Begun {
+pub(super) struct Starting {
     task: TaskPtr,
     id: u64,
     origin: Origin,
-    /// When its turn came, and the number of the turn by which all that were ready then have had one.
+    /// `since`: when its turn came. `decided`: the number of the turn by which every goroutine that
+    /// was ready then has had one.
     since: u64,
     decided: usize,
-    /// What it could not start for.
+    /// What was missing when it last tried to start.
     lacks: Option<Lack>,
 }
 
-impl Begun {
+impl Starting {
     pub(super) fn waits_for_a_stack(&self) -> bool {
-        self.lacks == Some(Lack::OfStacks)
+        self.lacks == Some(Lack::Stack)
     }
 }
 
 #[cold]
-fn say_that_stacks_are_out() {
+fn report_no_stacks() {
     static SAID: Once = Once::new();
     SAID.call_once(|| {
         say(format_args!(
@@ -528,36 +548,38 @@ fn say_that_stacks_are_out() {
     });
 }
 
-/// What a goroutine does after its closure, still on its own stack: settles with its handle, then leaves for good.
+/// What a goroutine does after its closure, still on its own stack: it settles the outcome with its
+/// handle, then switches away for good.
 ///
 /// # Safety
-/// `record` is that of the calling goroutine, whose task has run.
+/// `record` is that of the calling goroutine, and its task has run.
 pub(crate) unsafe extern "C" fn goroutine_end(record: usize) -> ! {
     let record = record as *mut Record;
-    // SAFETY: `Record::entry` passed the record of the goroutine that it started. The record is live until the loop has seen
-    // the wish.
+    // SAFETY: `Record::entry` passed the record of the goroutine that it started. The record is
+    // live until the loop has read the `SwitchReason`.
     unsafe {
         let goroutine = NonNull::new_unchecked(record);
         if let Some(task) = (*record).task
             && task.is_detached()
         {
-            // As on a thread, its outcome goes before what is local to it.
+            // As on a thread, the outcome is dropped before what is local to the goroutine.
             task.settle();
             (*record).task = None;
         }
         run_destructors(goroutine);
         if let Some(task) = (*record).task {
             task.settle();
-            // The handle may have been dropped meanwhile, and then the outcome was, here.
+            // The handle may have been dropped meanwhile. Then the outcome was dropped here, and
+            // may have created thread-locals.
             run_destructors(goroutine);
         }
         end_thread_locals(goroutine);
         let processor = Record::processor(goroutine);
         let local = processor.local.get();
         if (*local).current.is_null() {
-            stack::system::hold(processor);
+            stack::system::keep_occupied(processor);
         }
-        (*local).wish = Wish::Finish;
+        (*local).switch_reason = SwitchReason::Finish;
         arch::switch(&raw mut (*record).sp, (*local).loop_sp);
     }
     unreachable!("a finished goroutine was resumed");

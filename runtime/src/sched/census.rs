@@ -1,7 +1,7 @@
 //! How many goroutines there are, and how many each processor has.
 //!
-//! Counters have one writer each where that is possible (plain loads and stores), because spawning and finishing are
-//! hot. Sums over them are exact when nothing moves and close otherwise.
+//! Counters have one writer each where that is possible (plain loads and stores), because spawning
+//! and finishing are hot. Sums over them are exact when nothing changes, and close otherwise.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -25,15 +25,15 @@ impl OneWriter {
     }
 }
 
-/// One processor's share.
+/// The counts of one processor.
 #[derive(Default)]
 pub(crate) struct Census {
     /// Spawned by goroutines of this processor, to run here.
     pub(crate) spawned: OneWriter,
-    /// Taken over from other processors before they had started.
+    /// Taken from other processors before they had started.
     pub(crate) taken: OneWriter,
     pub(crate) finished: OneWriter,
-    /// Sent here by others, and taken away by others: these have many writers.
+    /// Sent here from other processors, and taken away by them: these have many writers.
     sent: AtomicUsize,
     given: AtomicUsize,
 }
@@ -47,7 +47,8 @@ impl Census {
         self.given.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// Goroutines that were spawned to run here, or taken over before they had started.
+    /// Goroutines that were spawned to run here, or taken from other processors before they had
+    /// started.
     pub(crate) fn came(&self) -> usize {
         self.spawned.get().wrapping_add(self.taken.get()).wrapping_add(self.sent.load(Ordering::Relaxed))
     }

@@ -32,11 +32,11 @@ pub struct Config {
     shared_locals: Vec<String>,
 }
 
-/// How goroutines come by their stacks: [`Config::stacks`].
+/// How goroutines get their stacks: [`Config::stacks`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum Stacks {
-    /// Most share a few large stacks, and are copied out when another needs the place.
+    /// Most share a few large stacks, and are copied out when another goroutine needs the place.
     #[default]
     Shared,
     /// Each has a stack of its own, which never moves.
@@ -50,41 +50,44 @@ pub(crate) struct Sizes {
     pub(crate) processors: usize,
     pub(crate) geometry: Geometry,
     pub(crate) blocking_threads: usize,
-    /// Whether workers carry processors, or each is nailed to one.
+    /// Whether workers carry processors, or each is pinned to one.
     pub(crate) carried: bool,
     pub(crate) stress: Stress,
     /// How often to print a line of figures.
     pub(crate) schedtrace: Option<Duration>,
-    /// Whether to end the process when it can never go on, and after a dump at SIGQUIT.
+    /// Whether to end the process when no goroutine can ever run again, and after a dump at
+    /// SIGQUIT.
     pub(crate) deadlock: bool,
     pub(crate) quit_exits: bool,
     /// After how many nanoseconds a goroutine that keeps its processor is reported.
     pub(crate) stuck: Option<u64>,
 }
 
-/// What is done on purpose, far too often, to bring mistakes about stacks to light: `NARROWBOAT_STRESS`.
+/// What is done deliberately, far too often, to expose mistakes about stacks: `NARROWBOAT_STRESS`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Stress {
     Off,
-    /// Every goroutine is copied out at every park, and what it leaves behind poisoned.
+    /// Every goroutine is copied out at every park, and the bytes that it leaves behind are
+    /// poisoned.
     Evict,
-    /// At every park, all that the goroutine does not need of its stack is given back to the system.
+    /// At every park, all parts of the stack that the goroutine does not need are given back to the
+    /// system.
     Scavenge,
 }
 
 const PROCESSORS_PER_CORE: usize = 8;
-const FEWEST_PROCESSORS: usize = 16;
-const MOST_PROCESSORS: usize = 1024;
+const MIN_PROCESSORS: usize = 16;
+const MAX_PROCESSORS: usize = 1024;
 const DEFAULT_SLOTS: usize = 16;
 const DEFAULT_MAX_STACK: usize = 256 << 20;
-/// Where each goroutine has its own: eight of them share a page of page table, so a parked one
-/// takes little more than a page.
+/// The stack size if each goroutine has its own: eight of them share a page of page table, so a
+/// parked goroutine takes little more than a page.
 const DEFAULT_OWN_STACK: usize = 256 << 10;
 const MAIN_STACK: usize = 64 << 20;
-/// Enough for a crowd of slow calls, and few enough to be no burden to the system.
+/// Enough for many slow calls at once, and few enough not to burden the system.
 pub(crate) const DEFAULT_BLOCKING_THREADS: usize = 512;
 
-/// What `Config::start` left for whoever starts the runtime.
+/// The configuration that `Config::start` left for the code that starts the runtime.
 static CHOSEN: Mutex<Option<Config>> = Mutex::new(None);
 
 impl Config {
@@ -98,8 +101,9 @@ impl Config {
         Config::default()
     }
 
-    /// How many worker threads run goroutines at the same time. Unset: `NARROWBOAT_WORKERS`, else the number of CPUs.
-    /// Where processors are nailed to threads, this is also the number of processors.
+    /// How many worker threads run goroutines at the same time. Unset: `NARROWBOAT_WORKERS`, else
+    /// the number of CPUs. Where processors are pinned to threads, this is also the number of
+    /// processors.
     ///
     /// ```
     /// let config = narrowboat::Config::new().workers(4);
@@ -110,8 +114,9 @@ impl Config {
         self
     }
 
-    /// How many processors goroutines are spread over. Unset: `NARROWBOAT_PROCESSORS`, else eight per CPU and at
-    /// least sixteen. Each that comes into use costs a sleeping thread and its stack slots.
+    /// How many processors goroutines are spread over. Unset: `NARROWBOAT_PROCESSORS`, else eight
+    /// per CPU and at least sixteen. Each that comes into use costs a sleeping thread and its stack
+    /// slots.
     ///
     /// ```
     /// let config = narrowboat::Config::new().processors(32);
@@ -122,11 +127,12 @@ impl Config {
         self
     }
 
-    /// How many stack slots the goroutines of one processor share. Unset: `NARROWBOAT_STACK_SLOTS`, else 16.
+    /// How many stack slots the goroutines of one processor share. Unset: `NARROWBOAT_STACK_SLOTS`,
+    /// else 16.
     ///
-    /// Goroutines that park with 8 KiB or more on their stacks get slots of their own beyond these, as long as there is
-    /// address space for them and no more than 32,768 slots in the process (8,192 before Linux 6.13); so do the first 64
-    /// of a processor that park with 1 KiB or more.
+    /// Goroutines that park with 8 KiB or more on their stacks get slots of their own beyond these,
+    /// as long as there is address space for them and no more than 32,768 slots in the process
+    /// (8,192 before Linux 6.13); so do the first 64 of a processor that park with 1 KiB or more.
     ///
     /// ```
     /// let config = narrowboat::Config::new().stack_slots(16);
@@ -137,8 +143,10 @@ impl Config {
         self
     }
 
-    /// How many bytes deep a goroutine's stack may grow. Unset: `NARROWBOAT_MAX_STACK`, else 256 MiB. More than 2 GiB counts
-    /// as 2 GiB. Where the system refuses that much address space it is halved until it fits.
+    /// How many bytes deep a goroutine's stack may grow. Unset: `NARROWBOAT_MAX_STACK`, else 256
+    /// MiB. More than 2 GiB counts as 2 GiB. Where the system refuses that much address space it is
+    /// halved until it fits. Up to a sixty-fourth of it keeps the stacks of a processor apart in the
+    /// caches.
     ///
     /// ```
     /// let config = narrowboat::Config::new().max_stack(16 << 20);
@@ -149,8 +157,9 @@ impl Config {
         self
     }
 
-    /// How many threads [`blocking`](crate::blocking) may use. Unset: `NARROWBOAT_BLOCKING_THREADS`, else 512. They are made
-    /// when there is work for them, and end when there is none.
+    /// How many threads [`blocking`](crate::blocking) may use. Unset:
+    /// `NARROWBOAT_BLOCKING_THREADS`, else 512. They are made when there is work for them, and end
+    /// when there is none.
     ///
     /// ```
     /// let config = narrowboat::Config::new().blocking_threads(64);
@@ -161,11 +170,11 @@ impl Config {
         self
     }
 
-    /// Whether the process ends, with a dump and code 2, when no goroutine can ever run again. Unset: yes, unless
-    /// `NARROWBOAT_DEADLOCK=0`.
+    /// Whether the process ends, with a dump and code 2, when no goroutine can ever run again.
+    /// Unset: yes, unless `NARROWBOAT_DEADLOCK=0`.
     ///
-    /// A program whose goroutines are woken from a signal handler switches it off. Any thread that is not parked in a call of
-    /// Narrowboat's keeps it quiet anyhow.
+    /// A program that wakes goroutines from a signal handler switches it off. Any thread that is
+    /// not parked in a call of Narrowboat's keeps it quiet anyhow.
     ///
     /// ```
     /// let config = narrowboat::Config::new().detect_deadlocks(false);
@@ -176,9 +185,10 @@ impl Config {
         self
     }
 
-    /// After how long a goroutine that makes no call of Narrowboat's, and so keeps all others of its processor waiting, is counted
-    /// ([`Stats::stuck`](crate::Stats::stuck)) and reported on the standard error stream, once for each line that spawns such. Zero: never. Less than
-    /// 20 ms counts as 20. Unset: `NARROWBOAT_STUCK` in milliseconds, else 20 ms.
+    /// After how long a goroutine that makes no call of Narrowboat's, and so keeps all others of
+    /// its processor waiting, is counted ([`Stats::stuck`](crate::Stats::stuck)) and reported on
+    /// the standard error stream, once for each line that spawns such. Zero: never. Less than 20 ms
+    /// counts as 20. Unset: `NARROWBOAT_STUCK` in milliseconds, else 20 ms.
     ///
     /// ```
     /// use std::time::Duration;
@@ -191,7 +201,8 @@ impl Config {
         self
     }
 
-    /// Whether the process ends, with code 2, after SIGQUIT has made it print all goroutines. Unset: yes.
+    /// Whether the process ends, with code 2, after SIGQUIT has made it print all goroutines.
+    /// Unset: yes.
     ///
     /// If the program handles or ignores the signal when the runtime starts, nothing is printed.
     ///
@@ -204,8 +215,8 @@ impl Config {
         self
     }
 
-    /// Writes a [trace](crate::trace) of the whole life of the process to this file. Unset: to the one that `NARROWBOAT_TRACE`
-    /// names; if that is unset, none.
+    /// Writes a [trace](crate::trace) of the whole life of the process to this file. Unset: to the
+    /// one that `NARROWBOAT_TRACE` names; if that is unset, none.
     ///
     /// ```
     /// let config = narrowboat::Config::new().trace("run.perfetto-trace");
@@ -216,9 +227,11 @@ impl Config {
         self
     }
 
-    /// Runs the [flight recorder](crate::trace) from the start, and writes what it holds to this file at the first panic of a goroutine
-    /// or a thread, which waits for that; on SIGQUIT, and when no goroutine can ever go on, too. Unset: to the file that `NARROWBOAT_FLIGHT_RECORDER` names; if that is unset, the recorder does
-    /// not run until [`trace::start_recorder`](crate::trace::start_recorder).
+    /// Runs the [flight recorder](crate::trace) from the start, and writes what it holds to this
+    /// file at the first panic of a goroutine or a thread, which waits for that; on SIGQUIT, and
+    /// when no goroutine can ever go on, too. Unset: to the file that `NARROWBOAT_FLIGHT_RECORDER`
+    /// names; if that is unset, the recorder does not run until
+    /// [`trace::start_recorder`](crate::trace::start_recorder).
     ///
     /// ```
     /// let config = narrowboat::Config::new().flight_recorder("last.perfetto-trace");
@@ -229,10 +242,11 @@ impl Config {
         self
     }
 
-    /// How many bytes of memory all buffers of [traces](crate::trace) take together, at most. Unset: `NARROWBOAT_TRACE_BUFFERS`, else 64 MiB.
+    /// How many bytes of memory all buffers of [traces](crate::trace) take together, at most.
+    /// Unset: `NARROWBOAT_TRACE_BUFFERS`, else 64 MiB.
     ///
-    /// An event takes 32 bytes. Each worker has an equal share, rounded down to a power of two, and at least 64 KiB. What is never
-    /// recorded takes no memory.
+    /// An event takes 32 bytes. Each worker has an equal share, rounded down to a power of two, and
+    /// at least 64 KiB. What is never recorded takes no memory.
     ///
     /// ```
     /// let config = narrowboat::Config::new().trace_buffers(256 << 20);
@@ -285,8 +299,8 @@ impl Config {
     /// Starts the runtime with these sizes. Without this call it starts by itself at first use.
     ///
     /// # Errors
-    /// If the runtime runs already, if an environment variable makes no sense, or if the system refuses the threads
-    /// or the address space; the message says what to change.
+    /// If the runtime runs already, if an environment variable makes no sense, or if the system
+    /// refuses the threads or the address space; the message says what to change.
     ///
     /// ```
     /// narrowboat::Config::new().workers(2).start()?;
@@ -307,12 +321,12 @@ impl Config {
         super::start()
     }
 
-    /// What `start` was called for.
+    /// The configuration that `start` was called for.
     fn chosen() -> Config {
         CHOSEN.lock().unwrap_or_else(|e| e.into_inner()).clone().unwrap_or_default()
     }
 
-    /// The crates whose thread-locals stay with the processors.
+    /// The crates that leave their thread-locals with the processors.
     pub(super) fn crates_with_shared_locals() -> Vec<String> {
         let named = variable("NARROWBOAT_SHARED_LOCALS").unwrap_or_default();
         let named = named.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned);
@@ -339,9 +353,9 @@ impl Config {
             Ok(chosen.or(number(variable)?).unwrap_or(default).max(1))
         };
         let carried = sys::can_carry() && !flag("NARROWBOAT_PIN", "1")?;
-        let workers = pick(chosen.workers, "NARROWBOAT_WORKERS", cores)?.min(MOST_PROCESSORS);
-        let many = (cores * PROCESSORS_PER_CORE).clamp(FEWEST_PROCESSORS, MOST_PROCESSORS);
-        let processors = pick(chosen.processors, "NARROWBOAT_PROCESSORS", many)?.min(MOST_PROCESSORS);
+        let workers = pick(chosen.workers, "NARROWBOAT_WORKERS", cores)?.min(MAX_PROCESSORS);
+        let many = (cores * PROCESSORS_PER_CORE).clamp(MIN_PROCESSORS, MAX_PROCESSORS);
+        let processors = pick(chosen.processors, "NARROWBOAT_PROCESSORS", many)?.min(MAX_PROCESSORS);
         let processors = if carried { processors } else { workers };
         let slots = pick(chosen.stack_slots, "NARROWBOAT_STACK_SLOTS", DEFAULT_SLOTS)?;
         let own_stacks = chosen.stacks.map_or_else(stacks, Ok)? == Stacks::Own;
@@ -381,10 +395,11 @@ impl Config {
     }
 }
 
-/// The size of the main goroutine's own stack: as deep as all others, which is known once the runtime has started.
+/// The size of the main goroutine's own stack: as deep as all others. The size is known once the
+/// runtime has started.
 pub(crate) fn main_stack() -> io::Result<usize> {
     let geometry = super::start_and_get()?.sizes.geometry;
-    // There is one of it, so it need not be small where others are.
+    // There is only one, so it may be large even if other stacks are small.
     let least = if geometry.all_alone { MAIN_STACK } else { 0 };
     Ok(geometry.largest().max(least))
 }

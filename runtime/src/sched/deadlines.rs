@@ -1,17 +1,19 @@
 //! The earliest deadline of all processors, so that some worker wakes up for it.
 //!
-//! Each processor publishes its earliest timer; this word is at most the least of those of all idle processors. It may
-//! be too early (a timer was removed): then somebody looks once for nothing.
+//! Each processor publishes its earliest timer; this word is at most the least of those of all idle
+//! processors. It may be too early (a timer was removed): then one look finds nothing.
 //!
-//! 1. A processor that comes to rest has stored its own deadline, marks itself idle, and then lowers this word to its
-//!    deadline, if it is not as low already.
-//! 2. Whoever finds that the word has passed sets it to never, then looks at each processor: it lowers the word to a
-//!    deadline that is still to come, and claims an idle processor whose deadline has passed, and queues it. One that is
-//!    not idle looks at its timers by itself.
+//! 1. A processor that comes to rest has stored its own deadline. It marks itself idle, and then
+//!    lowers this word to its deadline, unless the word is as low already.
+//! 2. A thread that finds that the word has passed sets it to never, then looks at each processor.
+//!    It lowers the word again to a deadline that is still to come. It claims and queues an idle
+//!    processor if that one's deadline has passed. A processor that is not idle looks at its timers
+//!    by itself.
 //!
-//! Why no deadline is lost: let a processor be found not idle in 2. That look comes before its mark of step 1, so its
-//! look at this word comes after the reset, and it lowers the word again. One side stores the mark and loads this word,
-//! the other stores to this word and loads the mark, and each has a sequentially consistent fence between the two.
+//! Why no deadline is lost: suppose a processor is found not idle in 2. That look comes before its
+//! mark of step 1, so its look at this word comes after the reset, and it lowers the word again.
+//! One side stores the mark and loads this word, the other stores to this word and loads the mark,
+//! and each has a sequentially consistent fence between the two.
 
 use crate::clock::NEVER;
 use crate::shim::{AtomicU64, Ordering, fence};
@@ -28,7 +30,7 @@ impl Deadlines {
     /// Step 1, after the mark (`Inbox::rest`).
     #[inline]
     pub(super) fn announce(&self, at: u64) {
-        // Most processors that come to rest have no timer, and are spared the fence.
+        // Most processors that come to rest have no timer. They skip the fence.
         if at == NEVER {
             return;
         }
@@ -75,7 +77,7 @@ mod models {
 
     const DUE: u64 = 5;
 
-    /// Nobody is woken here.
+    /// No item is ever pushed here.
     struct Nothing;
 
     impl Linked for Nothing {
@@ -84,8 +86,9 @@ mod models {
         }
     }
 
-    /// A processor with a timer that is due comes to rest, while somebody looks for due deadlines: either it is claimed,
-    /// or the word still says that there is something to do.
+    /// A processor with a timer that is due comes to rest, while another thread looks for due
+    /// deadlines: either the processor is claimed, or the word still says that there is something
+    /// to do.
     #[test]
     fn loom_a_deadline_passes_while_its_processor_comes_to_rest() {
         loom::model(|| {

@@ -1,28 +1,28 @@
-//! What is left in a process that was forked off after the runtime, or the pool for blocking calls,
-//! had started.
+//! What remains in a process that was forked after the runtime, or the pool for blocking calls, had
+//! started.
 //!
-//! None of its threads is there: no worker, no lender, no monitor, and nothing polls. Locks may be
-//! held for ever by threads that are not there. So in such a process
+//! The child has none of the threads: no worker, no lender, no monitor, and nothing polls. Locks
+//! may be held for ever by threads that do not exist. So in such a process
 //!
-//! - what needs a thread of the runtime says so at once: a spawn, a socket that would wait, a wait
-//!   that has no end;
-//! - what needs none goes on working: whatever does not wait, waits with a deadline, and calls that
-//!   block natively. Work for [`blocking`](crate::blocking()) runs in place;
-//! - nothing reaches the parent by way of what both share, as the netpoller's descriptor is.
+//! - what needs a thread of the runtime fails at once with a message: a spawn, a socket that would
+//!   wait, a wait that has no end;
+//! - what needs none goes on working: operations that do not wait, waits with a deadline, and calls
+//!   that block natively. Work for [`blocking`](crate::blocking()) runs in place;
+//! - nothing reaches the parent through what both share, for example the netpoller's descriptor.
 //!
-//! The thread that forked may have been carrying a goroutine. The goroutine then is all that is
-//! left, and stays one:
+//! The thread that forked may have been carrying a goroutine. Then that goroutine is all that
+//! remains, and it stays a goroutine:
 //!
-//! 1. The handler, before `fork` returns, notes its record and has its processor end the batch
+//! 1. The handler, before `fork` returns, stores its record and makes its processor end the batch
 //!    after the present turn.
-//! 2. When the goroutine first switches to the loop, the batch ends, and the loop turns to
-//!    [`Processor::run_forked`], for ever. No other goroutine of the processor gets a turn: in the
-//!    parent each goes on, and what it does would be done twice.
-//! 3. There a yield returns at once, a wait with a deadline sleeps natively until then, and a wait
-//!    without one, and the end of the goroutine, end the process.
+//! 2. When the goroutine first switches to the loop, the batch ends, and the loop calls
+//!    [`Processor::run_forked`], which never returns. No other goroutine of the processor gets a
+//!    turn: each of them goes on in the parent, so its actions would happen twice.
+//! 3. There a yield returns at once, and a wait with a deadline sleeps natively until then. A wait
+//!    without a deadline ends the process, and so does the end of the goroutine.
 
-use super::processor::{self, Processor, Wish};
-use super::timers::Place;
+use super::processor::{self, Processor, SwitchReason};
+use super::timers::HeapIndex;
 use crate::clock;
 use crate::diag::trace::hooks as trace;
 use crate::goroutine::record::Record;
@@ -50,7 +50,7 @@ pub(crate) fn watch() -> io::Result<()> {
     fork::watch(on_fork)
 }
 
-/// An error in such a process.
+/// Fails in such a process.
 ///
 /// # Errors
 /// In such a process, with a sentence that says so.
@@ -70,14 +70,14 @@ fn on_fork() {
     if let (Some(processor), Some(record)) = (processor::current_processor(), processor::calling_goroutine())
     {
         FORKED.store(record.as_ptr(), Ordering::Relaxed);
-        // Nothing asks there, and the lock of the question may be held for ever.
+        // No thread asks in the child, and the lock of the request may be held for ever.
         processor.inspect.store(false, Ordering::Relaxed);
         processor.end_batch();
     }
 }
 
 /// A plain thread begins a wait that only another thread can end. In such a process that may be a
-/// thread that was started here, but there has to be one; and no goroutine ends here.
+/// thread that was started here, so there must be one; and no goroutine ever ends here.
 pub(crate) fn look_at_endless_wait(reason: Reason, at: &'static Location<'static>) {
     if in_child() && (matches!(reason, Reason::Join | Reason::Scope) || sys::threads() == Some(1)) {
         wait_for_ever("thread", reason, at);
@@ -104,24 +104,26 @@ impl Processor {
     pub(super) unsafe fn run_forked(&'static self) -> ! {
         let local = self.local.get();
         // SAFETY: the loop owns the local part and the records. The goroutine that has forked is
-        // live unless it has wished to end, and then the record is not touched. No reference is
-        // held across the switch in `resume`.
+        // live unless its `SwitchReason` is `Finish`, and then the record is not touched. No
+        // reference is held across the switch in `resume`.
         unsafe {
             let record = NonNull::new_unchecked(FORKED.load(Ordering::Relaxed));
             loop {
-                match (*local).wish {
-                    Wish::Park => self.wait_alone(record),
-                    // It is at the end of the queue.
-                    Wish::Yield => drop((*local).ready.pop_back()),
-                    Wish::Finish => end(format_args!("the goroutine that forked this process has ended")),
+                match (*local).switch_reason {
+                    SwitchReason::Park => self.wait_alone(record),
+                    // `resume` has put it at the end of the queue.
+                    SwitchReason::Yield => drop((*local).ready.pop_back()),
+                    SwitchReason::Finish => {
+                        end(format_args!("the goroutine that forked this process has ended"))
+                    }
                 }
                 self.resume::<false>(record);
             }
         }
     }
 
-    /// Returns when the goroutine's deadline has passed, or a thread that was started here has
-    /// woken it before it got here.
+    /// Returns when the goroutine's deadline has passed, or if a thread that was started in this
+    /// process has woken it already.
     ///
     /// # Safety
     /// As for `run_forked`; the goroutine is parked.
@@ -131,12 +133,12 @@ impl Processor {
         unsafe {
             let local = &mut *self.local.get();
             while (*r).head.claim.is_waiting() {
-                if (*r).timer == Place::NONE {
+                if (*r).timer == HeapIndex::NONE {
                     wait_for_ever("goroutine", (*r).reason, (*r).waits_at);
                 }
                 let earliest = local.timers.earliest().unwrap_or(clock::NEVER);
                 std::thread::sleep(clock::until(earliest, clock::now()));
-                // The others are not woken: they are the parent's.
+                // Other goroutines are not woken: they belong to the parent.
                 while let Some(due) = local.timers.pop_due(clock::now()) {
                     if due == record {
                         (*r).head.claim.try_end(Outcome::TIMED_OUT);
@@ -145,7 +147,7 @@ impl Processor {
                 }
             }
             local.now = clock::now();
-            // If it was woken it may stand there.
+            // If it was woken, it may stand in the inbox.
             self.inbox.drain(|_| ());
         }
     }

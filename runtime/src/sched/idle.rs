@@ -1,33 +1,39 @@
-//! Which workers sleep, and who wakes one: no wake-up lost, and no herd.
+//! Which workers sleep, and when one is woken: no wake-up is lost, and no crowd of workers wakes
+//! for one piece of work.
 //!
-//! At most one worker at a time **searches** for work that somebody queued; the others either run or sleep. Whoever
-//! queues work wakes a sleeper only if nobody searches, because the searcher will find it.
+//! At most one worker at a time **searches** for queued work; the others run or sleep. A thread
+//! that queues work wakes a sleeper only if there is no searcher, because a searcher will find it.
 //!
-//! Queueing work, step by step:
+//! To queue work:
 //!
 //! 1. Put the work where a searcher looks.
-//! 2. Fence. If somebody sleeps and nobody searches, become the one who appoints: raise `searching` from 0 to 1.
-//! 3. Take a sleeper off the list and wake it: it is now the searcher. If the list is empty after all, lower
-//!    `searching` again, and go back to 2: others may have queued work meanwhile and left it to the searcher there seemed
-//!    to be, while somebody fell asleep.
+//! 2. Fence. If there is a sleeper and no searcher, raise `searching` from 0 to 1: the thread that
+//!    does so must appoint one.
+//! 3. Take a sleeper off the list and wake it: it is now the searcher. If the list turns out to be
+//!    empty, lower `searching` again, and go back to 2: meanwhile another thread may have queued
+//!    work and left it to the searcher that there seemed to be, while a worker fell asleep.
 //!
-//! Running out of work, step by step:
+//! When a worker runs out of work:
 //!
-//! 4. A worker that was appointed, or that appointed itself (`searching` from 0 to 1), looks everywhere.
-//! 5. If it finds something it lowers `searching`, fences, and does steps 2 and 3 if there is anything else; then it runs.
-//! 6. If not, it puts itself on the list of sleepers, lowers `searching`, fences, and looks everywhere once more.
-//!    If something is there now, it takes itself off the list again and goes to 4. If it is not on the list any
-//!    more, somebody has appointed it: it goes to 4 as the searcher.
-//! 7. It sleeps until it is appointed or its time comes.
+//! 4. A worker that was appointed, or that appointed itself (`searching` from 0 to 1), looks
+//!    everywhere.
+//! 5. If it finds something, it lowers `searching`, fences, and does steps 2 and 3 if there is
+//!    anything else; then it runs.
+//! 6. If not, it puts itself on the list of sleepers, lowers `searching`, fences, and looks
+//!    everywhere once more. If there is something now, it takes itself off the list again and goes
+//!    to 4. If it is no longer on the list, another thread has appointed it: it goes to 4 as the
+//!    searcher.
+//! 7. It sleeps until it is appointed or its alarm goes off.
 //!
-//! Why nothing is lost: let work be queued (1) and its queuer see a searcher, or no sleeper (2). That look comes before
-//! somebody lowers `searching` (3, 5, 6) or enters the list (6), and whoever does that looks again afterwards, so it sees
-//! the work, or in 3 the sleeper: one side's store-then-load of two locations against the other's, hence a fence on each
-//! side.
+//! Why no work is lost: suppose work is queued (1) and the thread that queued it sees a searcher,
+//! or no sleeper (2). That look comes before a worker or thread lowers `searching` (3, 5, 6) or
+//! enters the list (6). Whichever does that looks again afterwards, so it sees the work, or in 3
+//! the sleeper. Each side stores to one location and then loads from the other's, hence the fence
+//! on each side.
 
 use crate::shim::{AtomicUsize, Ordering, fence};
 
-/// The two counts of the protocol. The list of sleepers itself stands in [`super::sleepers`].
+/// The two counts of the protocol. The list of sleepers itself is in [`super::sleepers`].
 pub(crate) struct Idle {
     searching: AtomicUsize,
     sleeping: AtomicUsize,
@@ -38,21 +44,23 @@ impl Idle {
         Idle { searching: AtomicUsize::new(0), sleeping: AtomicUsize::new(0) }
     }
 
-    /// Step 2: true if the caller must now appoint a sleeper, or start a worker if it `may_start` one.
+    /// Step 2: true if the caller must now appoint a sleeper, or start a worker if it `may_start`
+    /// one.
     #[inline]
     pub(crate) fn should_appoint(&self, may_start: bool) -> bool {
         fence(Ordering::SeqCst);
         (may_start || self.sleeping.load(Ordering::Relaxed) != 0) && self.become_searcher()
     }
 
-    /// Whether appointing would be possible at all: a cheap look without the fence, for wake-ups that may wait.
+    /// Whether a searcher could be appointed at all: a cheap look without the fence, for wake-ups
+    /// that can wait.
     #[inline]
-    pub(crate) fn somebody_could_search(&self) -> bool {
+    pub(crate) fn could_appoint(&self) -> bool {
         self.sleeping.load(Ordering::Relaxed) != 0 && self.searching.load(Ordering::Relaxed) == 0
     }
 
-    /// Raises `searching` from 0 to 1. Acquire pairs with the release in `lower`, so that one searcher sees
-    /// what the last one did to the queues.
+    /// Raises `searching` from 0 to 1. Acquire pairs with the release in `lower`, so that each
+    /// searcher sees what the last one did to the queues.
     pub(crate) fn become_searcher(&self) -> bool {
         self.searching.load(Ordering::Relaxed) == 0
             && self.searching.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed).is_ok()
@@ -63,7 +71,8 @@ impl Idle {
         debug_assert_eq!(before, 1);
     }
 
-    /// Lowers `searching` in steps 3 and 5. The caller looks again after this: the fence is between the two.
+    /// Lowers `searching` in steps 3 and 5. The caller looks again after this, so the fence is
+    /// between the two.
     pub(crate) fn stop_searching(&self) {
         self.lower();
         fence(Ordering::SeqCst);
@@ -78,12 +87,13 @@ impl Idle {
         fence(Ordering::SeqCst);
     }
 
-    /// A sleeper has left the list, by itself or taken off by someone.
+    /// A sleeper has left the list: by itself, or another thread took it off.
     pub(crate) fn retract_sleep(&self) {
         self.sleeping.fetch_sub(1, Ordering::Release);
     }
 
-    /// How many sleep. Acquire pairs with the release above: what a worker did before it left the list is seen.
+    /// How many workers sleep. Acquire pairs with the release above: what a worker did before it
+    /// left the list is seen.
     pub(crate) fn sleeping(&self) -> usize {
         self.sleeping.load(Ordering::Acquire)
     }
@@ -96,32 +106,32 @@ mod models {
     use loom::thread;
 
     #[derive(PartialEq)]
-    enum Bed {
+    enum SleepState {
         Awake,
         Asleep,
         Appointed,
     }
 
-    /// One worker's place on the list of sleepers.
-    struct Berth {
-        bed: Bed,
+    /// One worker's entry in the list of sleepers.
+    struct Sleeper {
+        state: SleepState,
         alarm: Arc<Condvar>,
     }
 
-    /// Work that anybody may put in and only workers take, and the list of sleepers.
+    /// Work that any thread may add and only workers take, and the list of sleepers.
     struct Shared {
         idle: Idle,
         work: AtomicUsize,
-        berths: Mutex<Vec<Berth>>,
+        sleepers: Mutex<Vec<Sleeper>>,
     }
 
     impl Shared {
         fn new(workers: usize) -> Arc<Shared> {
-            let berth = |_| Berth { bed: Bed::Awake, alarm: Arc::new(Condvar::new()) };
+            let sleeper = |_| Sleeper { state: SleepState::Awake, alarm: Arc::new(Condvar::new()) };
             Arc::new(Shared {
                 idle: Idle::new(),
                 work: AtomicUsize::new(0),
-                berths: Mutex::new((0..workers).map(berth).collect()),
+                sleepers: Mutex::new((0..workers).map(sleeper).collect()),
             })
         }
 
@@ -141,11 +151,14 @@ mod models {
         }
 
         fn appoint_one(&self) -> bool {
-            let mut berths = self.berths.lock().unwrap();
-            let Some(berth) = berths.iter_mut().find(|berth| berth.bed == Bed::Asleep) else { return false };
-            berth.bed = Bed::Appointed;
+            let mut sleepers = self.sleepers.lock().unwrap();
+            let Some(sleeper) = sleepers.iter_mut().find(|sleeper| sleeper.state == SleepState::Asleep)
+            else {
+                return false;
+            };
+            sleeper.state = SleepState::Appointed;
             self.idle.retract_sleep();
-            berth.alarm.notify_one();
+            sleeper.alarm.notify_one();
             true
         }
 
@@ -153,13 +166,14 @@ mod models {
             self.work.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok()
         }
 
-        /// A worker until it has found `total` pieces of work. It never comes back from the last, so that nobody else's is
-        /// left to it. A lost wake-up leaves a worker asleep for ever, which loom reports.
+        /// A worker, until it has found `total` pieces of work. It does not return to the loop
+        /// after the last, so that no other worker's piece is left to it. A lost wake-up leaves a
+        /// worker asleep for ever, which loom reports.
         fn worker(&self, me: usize, total: usize) {
             let mut found = 0;
             let mut searching = false;
             loop {
-                // Step 4: appointed, or by itself. The look around is the same as the one before.
+                // Step 4: appointed, or by itself. Both look in the same places.
                 let look = self.take_work() || {
                     searching = searching || self.idle.become_searcher();
                     searching && self.take_work()
@@ -185,36 +199,36 @@ mod models {
 
         /// Step 6, first half.
         fn enter(&self, me: usize, searching: bool) {
-            self.berths.lock().unwrap()[me].bed = Bed::Asleep;
+            self.sleepers.lock().unwrap()[me].state = SleepState::Asleep;
             self.idle.announce_sleep(searching);
         }
 
         /// Step 6, second half, and 7: true if the worker has been made the searcher.
         fn sleep(&self, me: usize) -> bool {
             let sees_work = self.work.load(Ordering::Relaxed) > 0;
-            let mut berths = self.berths.lock().unwrap();
-            if sees_work && berths[me].bed == Bed::Asleep {
-                berths[me].bed = Bed::Awake;
+            let mut sleepers = self.sleepers.lock().unwrap();
+            if sees_work && sleepers[me].state == SleepState::Asleep {
+                sleepers[me].state = SleepState::Awake;
                 self.idle.retract_sleep();
                 return false;
             }
-            let alarm = berths[me].alarm.clone();
-            while berths[me].bed == Bed::Asleep {
-                berths = alarm.wait(berths).unwrap();
+            let alarm = sleepers[me].alarm.clone();
+            while sleepers[me].state == SleepState::Asleep {
+                sleepers = alarm.wait(sleepers).unwrap();
             }
-            berths[me].bed = Bed::Awake;
+            sleepers[me].state = SleepState::Awake;
             true
         }
     }
 
-    /// All of it would take hours.
+    /// Without the bound a model would run for hours.
     fn bounded(preemptions: usize) -> loom::model::Builder {
         let mut model = loom::model::Builder::new();
         model.preemption_bound = Some(preemptions);
         model
     }
 
-    /// A worker going to sleep against two pieces of work queued by a plain thread: it does both.
+    /// A worker goes to sleep while a plain thread queues two pieces of work: the worker does both.
     #[test]
     fn loom_work_queued_while_falling_asleep_is_found() {
         bounded(4).check(|| {
@@ -226,14 +240,14 @@ mod models {
             shared.queue_work();
             shared.queue_work();
             worker.join().unwrap();
-            assert!(shared.idle.become_searcher(), "nobody searches any more");
+            assert!(shared.idle.become_searcher(), "no searcher is left");
         });
     }
 
-    /// Two pieces of work queued by a plain thread, and two workers of whom each does one for ever: the one that finds the
-    /// first sees to it that the other gets up for the second.
+    /// A plain thread queues two pieces of work, and each of two workers does one and never
+    /// returns: the worker that finds the first makes sure that the other wakes for the second.
     #[test]
-    fn loom_who_finds_work_has_somebody_look_for_the_rest() {
+    fn loom_a_worker_that_finds_work_appoints_a_searcher_for_the_rest() {
         bounded(2).check(|| {
             let shared = Shared::new(2);
             let workers = [0, 1].map(|me| {
@@ -243,14 +257,15 @@ mod models {
             shared.queue_work();
             shared.queue_work();
             workers.into_iter().for_each(|worker| worker.join().unwrap());
-            assert!(shared.idle.become_searcher(), "nobody searches any more");
+            assert!(shared.idle.become_searcher(), "no searcher is left");
         });
     }
 
-    /// Two plain threads that submit. The worker has just announced its sleep, sees the first piece of work by itself and
-    /// falls asleep again, so that the first thread appoints nobody; the second must not rely on a searcher there.
+    /// Two plain threads submit work. The worker has just announced its sleep, sees the first piece
+    /// of work by itself and falls asleep again, so the first thread appoints no worker. The second
+    /// thread must not rely on a searcher then.
     #[test]
-    fn loom_who_appoints_nobody_looks_after_what_was_left_to_him() {
+    fn loom_an_appointer_that_finds_no_sleeper_looks_for_work_again() {
         bounded(3).check(|| {
             let shared = Shared::new(1);
             shared.enter(0, false);
@@ -272,7 +287,7 @@ mod models {
             shared.queue_work();
             worker.join().unwrap();
             second.join().unwrap();
-            assert!(shared.idle.become_searcher(), "nobody searches any more");
+            assert!(shared.idle.become_searcher(), "no searcher is left");
         });
     }
 }

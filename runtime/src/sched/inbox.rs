@@ -1,29 +1,34 @@
-//! A processor's inbox: how a goroutine of one processor is woken from anywhere else, and who sees to it that the
-//! processor runs.
+//! A processor's inbox: how a goroutine of one processor is woken from anywhere else, and which
+//! thread must then see that the processor runs.
 //!
-//! The inbox is one word. It is the top of a stack of records linked through their `next` field, or, while the
-//! processor has nothing to do and nobody sees to it, the mark `IDLE`. Many push, and the processor takes the whole of
-//! it at once and turns it round, so that goroutines run in the order they were woken in.
+//! The inbox is one word: the top of a stack of records linked through their `next` field or, while
+//! the processor has nothing to do and no thread holds it, the mark `IDLE`. Any thread may push.
+//! The carrier takes the whole stack at once and reverses it, so that goroutines run in the order
+//! in which they were woken.
 //!
-//! A processor that is not idle is *taken*: it stands in exactly one queue of processors, or a worker carries it, or it
-//! is in the hands of a thread about to queue it.
+//! A processor that is not idle is *taken*: it stands in exactly one queue of processors, or a
+//! worker carries it, or a thread is about to queue it.
 //!
-//! 1. A waker pushes its record. If that replaces `IDLE`, the processor is now taken by the waker, which must queue it.
-//!    If not, the processor is taken already, and whoever has it empties the inbox before letting go of it (3).
-//! 2. Whoever has other work for a processor (a goroutine to start, a deadline that has passed) puts it where the
-//!    processor looks, fences, and claims the processor: `IDLE` gives way to the empty list. Again the winner must queue it.
-//! 3. A worker that has found nothing left to run exchanges the empty list for `IDLE`. If that fails something has just
-//!    been pushed, and the processor stays taken.
-//! 4. It then looks at the other places where work may stand. If there is some now, it claims the processor like anybody
-//!    else (2).
+//! 1. A waker pushes its record. If that replaces `IDLE`, the waker has taken the processor and
+//!    must queue it. If not, the processor is taken already, and its holder empties the inbox
+//!    before it releases the processor (3).
+//! 2. A thread with other work for a processor (a goroutine to start, a deadline that has passed)
+//!    puts it where the processor looks, fences, and claims the processor: it replaces `IDLE` by
+//!    the empty list. Again the winner must queue the processor.
+//! 3. A worker that has found nothing left to run exchanges the empty list for `IDLE`. If that
+//!    fails, something has just been pushed, and the processor stays taken.
+//! 4. The worker then looks at the other places where work may stand. If there is some now, it
+//!    claims the processor as in 2.
 //!
-//! For pushes nothing can be lost, since 1 and 3 exchange the same word. For other work either the claim in 2 comes after
-//! the `IDLE` of 3, and sees it; or it comes before, and then the work was put there before the look in 4. That is a store
-//! followed by a load of another location on both sides. The side of 2 has a sequentially consistent fence between
-//! the two; on the side of 3 both the exchange and the look are sequentially consistent operations themselves, which
-//! says the same and saves a fence in every turn of a processor that runs out of work.
+//! Pushes cannot be lost, since 1 and 3 exchange the same word. For other work, either the claim in
+//! 2 comes after the `IDLE` of 3, and sees it; or it comes before, and then the work was put there
+//! before the look in 4. On both sides that is a store followed by a load of another location. The
+//! side of 2 has a sequentially consistent fence between the two. On the side of 3 both the
+//! exchange and the look are sequentially consistent operations themselves, which has the same
+//! effect and saves a fence in every turn of a processor that runs out of work.
 //!
-//! A goroutine may be pushed before it has switched out: the processor reads its inbox only between goroutines.
+//! A goroutine may be pushed before it has switched out: the processor reads its inbox only between
+//! goroutines.
 
 use crate::shim::{AtomicPtr, Ordering, fence_for_model};
 use std::ptr;
@@ -37,12 +42,12 @@ pub(crate) trait Linked: Sized {
     unsafe fn next(item: *mut Self) -> *mut *mut Self;
 }
 
-/// Many push, one empties.
+/// A stack that any thread pushes to and only the carrier empties.
 pub(crate) struct Inbox<T> {
     top: AtomicPtr<T>,
 }
 
-/// Nobody sees to the processor. No item has this address: they are aligned.
+/// The mark of an idle processor. No item has this address: they are aligned.
 fn idle<T>() -> *mut T {
     ptr::without_provenance_mut(1)
 }
@@ -63,14 +68,15 @@ impl<T: Linked> Inbox<T> {
         loop {
             let was_idle = top == idle();
             // SAFETY: the pusher owns the link until the exchange succeeds.
-            // (A store that a diagnosis may look at: the same instruction as a plain one.)
+            // (A store that a dump may read: the same instruction as a plain one.)
             unsafe {
                 let link = std::sync::atomic::AtomicPtr::from_ptr(T::next(item));
                 let next = if was_idle { ptr::null_mut() } else { top };
                 link.store(next, std::sync::atomic::Ordering::Release);
             }
-            // Release: whoever empties the inbox sees the link, and what the waker handed over. Acquire: if the processor
-            // was idle, whoever carries it next, which is by way of us, sees what its last carrier did.
+            // Release: the carrier that empties the inbox sees the link, and what the waker handed
+            // over. Acquire: if the processor was idle, its next carrier, which gets it by way of
+            // us, sees what its last carrier did.
             match self.top.compare_exchange_weak(top, item, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return was_idle,
                 Err(now) => top = now,
@@ -78,15 +84,16 @@ impl<T: Linked> Inbox<T> {
         }
     }
 
-    /// Step 2, after the fence: true if the processor was idle and the caller must now queue it. Acquire as in `push`.
+    /// Step 2, after the fence: true if the processor was idle and the caller must now queue it.
+    /// Acquire as in `push`.
     #[inline]
     pub(crate) fn claim(&self) -> bool {
         self.is_idle()
             && self.top.compare_exchange(idle(), ptr::null_mut(), Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    /// Step 3: true if the processor is idle now; false if something has come in, and the caller must queue it. Release:
-    /// the next carrier sees all that this one did.
+    /// Step 3: true if the processor is idle now; false if something has come in, and the caller
+    /// must queue it. Release: the next carrier sees all that this one did.
     pub(crate) fn rest(&self) -> bool {
         // A look first, since a failed exchange costs as much as a successful one.
         let rests = self.top.load(Ordering::Relaxed).is_null()
@@ -98,13 +105,14 @@ impl<T: Linked> Inbox<T> {
         rests
     }
 
-    /// Whether nobody sees to the processor.
+    /// Whether the processor is idle: no thread holds it.
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
         self.top.load(Ordering::SeqCst) == idle()
     }
 
-    /// Takes everything, and calls `each` with the items, first pushed first. Only the carrier of the processor does this.
+    /// Takes everything, and calls `each` with the items, first pushed first. Only the carrier of
+    /// the processor does this.
     #[inline]
     pub(crate) fn drain(&self, each: impl FnMut(*mut T)) {
         // Relaxed: a cheap look; the exchange below is what counts.
@@ -114,7 +122,8 @@ impl<T: Linked> Inbox<T> {
     }
 
     fn drain_all(&self, mut each: impl FnMut(*mut T)) {
-        // Acquire: pairs with the release of every push in the chain (each exchange continues the release sequence).
+        // Acquire: pairs with the release of every push in the chain (each exchange continues the
+        // release sequence).
         let mut item = self.top.swap(ptr::null_mut(), Ordering::Acquire);
         debug_assert_ne!(item, idle(), "a processor is taken while it is carried");
         let mut turned = ptr::null_mut();
@@ -145,7 +154,7 @@ mod models {
     use loom::sync::atomic::AtomicBool;
     use loom::thread;
 
-    /// A goroutine's record. Loom sees who touches what of it.
+    /// A goroutine's record. Loom checks the accesses to each part of it.
     struct Item {
         next: UnsafeCell<*mut Item>,
         /// What its waker hands over.
@@ -165,7 +174,7 @@ mod models {
         /// # Safety
         /// The caller carries its processor and has taken it out of the inbox.
         unsafe fn resume(item: *mut Item) -> u32 {
-            // SAFETY: made by `new`, and by contract nobody else knows it any more.
+            // SAFETY: made by `new`, and by contract no other thread refers to it any more.
             let item = unsafe { Box::from_raw(item) };
             item.sp.with(|_| ());
             // SAFETY: as above.
@@ -180,7 +189,8 @@ mod models {
         }
     }
 
-    /// A processor: its inbox, one other place where work may stand, and what only its carrier touches.
+    /// A processor: its inbox, one other place where work may stand, and what only its carrier
+    /// touches.
     struct Shared {
         inbox: Inbox<Item>,
         arrivals: AtomicUsize,
@@ -223,7 +233,8 @@ mod models {
             }
         }
 
-        /// Wakes a goroutine; the queue of processors is the waker's own hand.
+        /// Wakes a goroutine. A waker that takes the processor carries it at once, instead of
+        /// queueing it.
         fn wake(&self, item: *mut Item, value: u32) {
             // SAFETY: the waker owes the goroutine a value and one push.
             let was_idle = unsafe {
@@ -235,7 +246,7 @@ mod models {
             }
         }
 
-        /// Brings other work.
+        /// Brings other work than a wake-up.
         fn send(&self, value: usize) {
             self.arrivals.fetch_add(value, Ordering::Relaxed);
             fence(Ordering::SeqCst);
@@ -250,15 +261,16 @@ mod models {
         }
     }
 
-    /// For what would take minutes in full.
+    /// For models that would take minutes in full.
     fn bounded(preemptions: usize) -> loom::model::Builder {
         let mut model = loom::model::Builder::new();
         model.preemption_bound = Some(preemptions);
         model
     }
 
-    /// Two wakers, of whom one wakes again, and a processor that rests in between: every wake-up is received, whoever
-    /// carries it, and each carrier sees what the last one did.
+    /// Two wakers, one of which wakes twice, and a processor that rests in between: every wake-up
+    /// is received, whichever thread carries the processor, and each carrier sees what the last one
+    /// did.
     #[test]
     fn loom_no_wake_up_is_lost_between_push_and_rest() {
         loom::model(|| {
@@ -306,8 +318,8 @@ mod models {
         });
     }
 
-    /// A goroutine is woken after it has published its wait and before it has switched out: it is resumed after that, by
-    /// whoever carries its processor then.
+    /// A goroutine is woken after it has published its wait and before it has switched out. It is
+    /// resumed after the switch, by the thread that carries its processor then.
     #[test]
     fn loom_a_goroutine_is_pushed_before_it_has_switched_out() {
         loom::model(|| {

@@ -1,8 +1,8 @@
-//! A look at the goroutines of a processor, for [`crate::diag`]: by the processor's own loop, between two of them, or by somebody
-//! who holds the processor meanwhile because it is idle.
+//! Reads the goroutines of a processor, for [`crate::diag`]. The reader is the processor's own
+//! loop, between two goroutines, or a thread that has claimed the processor because it was idle.
 
 use super::Runtime;
-use super::batch::Begun;
+use super::batch::Starting;
 use super::processor::Processor;
 use crate::arch;
 use crate::diag::Frames;
@@ -12,7 +12,7 @@ use crate::stack::slots::Live;
 use std::ptr;
 use std::sync::atomic::Ordering;
 
-/// What a suspended goroutine needs of its stack, and whether that lies where it runs.
+/// How much of its stack a suspended goroutine needs, and whether those bytes are in place.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StackUse {
     pub(crate) live: usize,
@@ -23,11 +23,13 @@ pub(crate) struct StackUse {
 const FOR_A_BACKTRACE: usize = 32 << 10;
 
 impl Processor {
-    /// Claims the processor if it is idle, so that its local part is the caller's to read until [`let_go`](Processor::let_go).
+    /// Claims the processor if it is idle, so that the caller may read its local part until
+    /// [`release_after_reading`](Processor::release_after_reading).
     ///
-    /// A nailed worker carries its processor whenever that is not idle, hence the mark: it is set before the claim, which
-    /// releases it to whoever sees that the processor is taken.
-    pub(crate) fn hold(&self) -> bool {
+    /// A pinned worker carries its processor whenever that is not idle, so `held` keeps it away. It
+    /// is set before the claim: the claim's release makes it visible to a worker that sees that the
+    /// processor is taken.
+    pub(crate) fn claim_for_reading(&self) -> bool {
         self.held.store(true, Ordering::Relaxed);
         let claimed = self.inbox.claim();
         if !claimed {
@@ -36,10 +38,11 @@ impl Processor {
         claimed
     }
 
-    /// Steps 3 and 4 of the inbox's protocol, for a processor that was held and that nothing has run on.
-    pub(crate) fn let_go(&'static self, runtime: &'static Runtime) {
+    /// Steps 3 and 4 of the inbox's protocol, for a processor that was claimed for reading, so that
+    /// nothing has run on it.
+    pub(crate) fn release_after_reading(&'static self, runtime: &'static Runtime) {
         let rests = self.inbox.rest();
-        // Only now: a nailed worker that saw a processor neither idle nor held would carry it.
+        // Only now: a pinned worker would carry a processor that it saw neither idle nor held.
         self.held.store(false, Ordering::Release);
         if !rests || (self.has_arrivals() && self.inbox.claim()) {
             runtime.submit(self, None);
@@ -54,7 +57,7 @@ impl Processor {
     /// As for `all_goroutines`.
     pub(crate) unsafe fn is_without_stack(&self) -> bool {
         // SAFETY: by contract.
-        unsafe { (*self.local.get()).begun.as_ref().is_some_and(Begun::waits_for_a_stack) }
+        unsafe { (*self.local.get()).starting.as_ref().is_some_and(Starting::waits_for_a_stack) }
     }
 
     /// Whether all goroutines that have started are as `wanted`.
@@ -66,7 +69,7 @@ impl Processor {
         unsafe { (*self.local.get()).slab.all().all(|record| wanted(record.as_ref())) }
     }
 
-    /// Shows all goroutines that have started.
+    /// Calls `each` with all goroutines that have started.
     ///
     /// # Safety
     /// As for `all_goroutines`.
@@ -87,7 +90,8 @@ impl Processor {
         StackUse { live, resident: slots.is_resident(record) }
     }
 
-    /// The identity of what a parked goroutine waits for at `address`, which may be on its own stack.
+    /// The identity of what a parked goroutine waits for at `address`, which may be on its own
+    /// stack.
     ///
     /// # Safety
     /// As for `all_goroutines`; the record is one of this processor's.
@@ -101,8 +105,9 @@ impl Processor {
         }
     }
 
-    /// Puts the stack of a suspended goroutine in place. False if another holds its slot. (What is
-    /// brought in then counts as ready, and this one only waits.)
+    /// Brings the stack of a suspended goroutine in. False if another goroutine holds its slot.
+    /// (`bring_in` must not be called then: it would treat this goroutine as ready, although it
+    /// only waits.)
     ///
     /// # Safety
     /// As for [`backtrace_of`](Processor::backtrace_of).
@@ -114,20 +119,23 @@ impl Processor {
         }
     }
 
-    /// Has a suspended goroutine take its own backtrace: brings its stack in and calls a function
-    /// there, as if what has suspended it had called that. So nothing foreign unwinds it. `None` if
-    /// its stack has no room for that, or if it is suspended on a [foreign](crate::stack::foreign)
-    /// stack, and how much room that has is not known.
+    /// Makes a suspended goroutine take its own backtrace: brings its stack in and calls a function
+    /// there, as if the code that suspended it had called that function. So no unwinder has to read
+    /// the frames of another stack. `None` if the stack has no room for the call, or if the
+    /// goroutine is suspended on a [foreign](crate::stack::foreign) stack, where the room is
+    /// unknown.
     ///
     /// # Safety
-    /// Called by the loop of this processor, between goroutines; the record is one of this processor's.
+    /// Called by the loop of this processor, between goroutines; the record is one of this
+    /// processor's.
     pub(crate) unsafe fn backtrace_of(&self, record: &Record) -> Option<Frames> {
         extern "C" fn capture(to: usize) {
-            // SAFETY: `backtrace_of` passes the address of such a place.
+            // SAFETY: `backtrace_of` passes the address of such an option.
             unsafe { *(to as *mut Option<Frames>) = Some(Frames::capture()) };
         }
         let mut backtrace = None;
-        // SAFETY: by contract. The goroutine is suspended, its bytes are in place once it has been brought in, and below them nobody has any.
+        // SAFETY: by contract. The goroutine is suspended, its bytes are in place once it has been
+        // brought in, and the memory below them is unused.
         unsafe {
             let slots = &mut (*self.local.get()).slots;
             let bounds = slots.bounds(record.home);

@@ -1,15 +1,16 @@
 //! The scheduler: processors, the workers that carry them, and what they share.
 //!
-//! - `processor`, `batch` and `admission`: a processor's own affairs; `inbox`: how others reach it;
-//!   `look`: what they may see of its goroutines.
-//! - `worker`: the loop of a kernel thread; `search`: where it looks for work; `idle`, `sleepers`: how it
-//!   sleeps and is woken.
-//! - `monitor`: the thread that watches for workers that are stuck; `relief`: what it does for
-//!   goroutines that they do not start.
-//! - `placement`: which processor a new goroutine goes to; `deadlines`, `timers`, `pace`: time; [`poller`]: descriptors.
+//! - `processor`, `batch` and `admission`: a processor's own state; `inbox`: how other
+//!   threads reach it; `look`: what they may read of its goroutines.
+//! - `worker`: the loop of a kernel thread; `search`: where it looks for work; `idle`, `sleepers`:
+//!   how it sleeps and is woken.
+//! - `monitor`: the thread that watches for stuck workers; `relief`: how the monitor moves
+//!   goroutines that those workers do not start.
+//! - `placement`: which processor a new goroutine goes to; `deadlines`, `timers`, `pace`: time;
+//!   [`poller`]: descriptors.
+//! - `fork`: what remains in a forked process.
 //!
-//! There is one runtime per process. It starts at first use and never ends. `fork`: what is left in
-//! a forked process.
+//! There is one runtime per process. It starts at first use and never ends.
 
 mod admission;
 pub(crate) mod as_thread;
@@ -60,7 +61,8 @@ pub(crate) struct Runtime {
     pub(crate) sizes: Sizes,
     pub(crate) processors: ProcessorTable,
     pub(crate) workers: WorkerTable,
-    /// Processors queued by nobody's worker: by plain threads, the monitor, and workers that give theirs up.
+    /// The shared queue: processors that were queued by plain threads, by the monitor (which also
+    /// moves those of a stuck worker here), and by workers that give up all they have.
     queue: Injector<&'static Processor>,
     idle: Idle,
     sleepers: Sleepers,
@@ -69,30 +71,32 @@ pub(crate) struct Runtime {
     suggestions: search::Suggestions,
     pub(crate) monitor: Monitor,
     ids: AtomicU64,
-    /// Where plain threads spawn.
-    outside: Mutex<Placement>,
-    /// Goroutines that plain threads have taken numbers for.
-    outside_ids: Mutex<Range<u64>>,
+    /// The placement of goroutines that plain threads spawn.
+    thread_placement: Mutex<Placement>,
+    /// Goroutine numbers that are reserved for spawns by plain threads.
+    thread_ids: Mutex<Range<u64>>,
 }
 
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 
-/// The runtime, which must have started: everything that runs on a processor or a worker may call this.
+/// The runtime. Only code that runs on a processor or a worker may call this, because the runtime
+/// must have started.
 #[inline]
 pub(crate) fn runtime() -> &'static Runtime {
     RUNTIME.get().expect("the runtime has started before anything of it runs")
 }
 
-/// The runtime if it has started, and has not been left behind by a fork.
+/// The runtime if it has started; `None` in a forked child process.
 pub(crate) fn started() -> Option<&'static Runtime> {
     RUNTIME.get().filter(|_| !fork::in_child())
 }
 
-/// A plain thread has begun to wait, or ends: what looked like a program that goes on may have come to its end. A load, unless
+/// Wakes the monitor, so that it checks for a deadlock again. Called when a plain thread begins to
+/// wait, or ends: the program may have lost the last thread that could go on. Costs one load unless
 /// the monitor sleeps.
-pub(crate) fn look_again() {
+pub(crate) fn wake_monitor() {
     if let Some(runtime) = started() {
-        runtime.monitor.somebody_works();
+        runtime.monitor.wake_if_asleep();
     }
 }
 
@@ -115,7 +119,7 @@ fn start_and_get() -> io::Result<&'static Runtime> {
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime);
     }
-    // Before anything that a fork could leave half done.
+    // Before any step that a fork could interrupt halfway.
     fork::watch()?;
     arch::valgrind::look();
     let sizes = Config::resolve()?;
@@ -133,13 +137,14 @@ fn start_and_get() -> io::Result<&'static Runtime> {
         suggestions: search::Suggestions::new(),
         monitor: Monitor::new(),
         ids: AtomicU64::new(0),
-        outside: Mutex::new(Placement::default()),
-        outside_ids: Mutex::new(0..0),
+        thread_placement: Mutex::new(Placement::default()),
+        thread_ids: Mutex::new(0..0),
     });
     panic::install_hook();
     debugger::publish(runtime);
     runtime.processors.get_or_create(runtime, 0)?;
-    // The C library installs a handler of its own when the process starts its first thread, which that was at the latest.
+    // The C library installs a signal handler of its own when the process starts its first thread.
+    // By now at least one has been started (above).
     sys::signals::prepare_process(stack::overflow::report);
     if sizes.carried {
         runtime.workers.start_first(runtime)?;
@@ -152,48 +157,49 @@ fn start_and_get() -> io::Result<&'static Runtime> {
     Ok(runtime)
 }
 
-/// Where a goroutine about to be spawned will go.
-pub(crate) enum Place {
+/// Where a new goroutine will go.
+pub(crate) enum Destination {
     /// The spawner's own processor.
-    Here(&'static Processor),
-    /// Another one. The second is the spawner's, if it is a goroutine.
-    There(&'static Processor, Option<&'static Processor>),
+    Own(&'static Processor),
+    /// Another processor. The second field is the spawner's, if the spawner is a goroutine.
+    Other(&'static Processor, Option<&'static Processor>),
 }
 
-/// Decides where the caller's next child goes.
-pub(crate) fn place() -> io::Result<Place> {
+/// Decides where the next goroutine that the caller spawns goes.
+pub(crate) fn choose_destination() -> io::Result<Destination> {
     fork::check()?;
     match current_processor() {
-        // SAFETY: the caller runs on this processor, hence is a goroutine of it: no loop code spawns.
-        Some(here) => Ok(match unsafe { here.place() } {
-            None => Place::Here(here),
-            Some(there) => Place::There(there, Some(here)),
+        // SAFETY: the caller runs on this processor, hence is a goroutine of it: the loop never
+        // spawns.
+        Some(here) => Ok(match unsafe { here.choose_processor() } {
+            None => Destination::Own(here),
+            Some(there) => Destination::Other(there, Some(here)),
         }),
         None => {
             let runtime = start_and_get()?;
-            let mut outside = runtime.outside.lock().unwrap_or_else(|e| e.into_inner());
-            let there = outside.next(runtime, None);
+            let mut thread_placement = runtime.thread_placement.lock().unwrap_or_else(|e| e.into_inner());
+            let there = thread_placement.next(runtime, None);
             there
-                .map(|there| Place::There(there, None))
+                .map(|there| Destination::Other(there, None))
                 .ok_or_else(|| io::Error::other("no processor could be started: the system refuses threads"))
         }
     }
 }
 
-impl Place {
+impl Destination {
     pub(crate) fn processor(&self) -> &'static Processor {
         match self {
-            Place::Here(processor) | Place::There(processor, _) => processor,
+            Destination::Own(processor) | Destination::Other(processor, _) => processor,
         }
     }
 
-    /// A number for the goroutine.
+    /// Takes a number for the goroutine.
     pub(crate) fn next_goroutine_id(&self) -> u64 {
         match self {
-            // SAFETY: the caller of `place` is a goroutine of `here`.
-            Place::Here(here) | Place::There(_, Some(here)) => unsafe { here.next_id() },
-            Place::There(_, None) => {
-                let mut ids = runtime().outside_ids.lock().unwrap_or_else(|e| e.into_inner());
+            // SAFETY: the caller of `choose_destination` is a goroutine of `here`.
+            Destination::Own(here) | Destination::Other(_, Some(here)) => unsafe { here.next_id() },
+            Destination::Other(_, None) => {
+                let mut ids = runtime().thread_ids.lock().unwrap_or_else(|e| e.into_inner());
                 if ids.is_empty() {
                     *ids = runtime().take_ids(256);
                 }
@@ -202,15 +208,15 @@ impl Place {
         }
     }
 
-    /// Puts the goroutine there.
+    /// Sends the goroutine to its destination.
     pub(crate) fn put(self, task: TaskPtr) {
         match self {
-            // SAFETY: the caller of `place` is a goroutine of `here`.
-            Place::Here(here) => unsafe {
+            // SAFETY: the caller of `choose_destination` is a goroutine of `here`.
+            Destination::Own(here) => unsafe {
                 here.spawn_here(task);
                 here.count_spawn();
             },
-            Place::There(there, here) => {
+            Destination::Other(there, here) => {
                 there.send_task(task, here);
                 if let Some(here) = here {
                     // SAFETY: as above.
@@ -237,22 +243,23 @@ pub fn num_goroutines() -> usize {
 }
 
 impl Runtime {
-    /// Numbers for new goroutines. None has its sixteen lowest bits clear, which is how locks say that a thread has them
-    /// ([`crate::park::tag`]).
+    /// Reserves `n` numbers for new goroutines. No number has its sixteen lowest bits clear: locks
+    /// take those bits as the tag of the owner, and zero means a thread ([`crate::park::tag`]).
     pub(crate) fn take_ids(&self, n: u64) -> Range<u64> {
         let first = self.ids.fetch_add(n, Ordering::Relaxed);
         first + u64::from(first as u16 == 0)..first + n
     }
 
-    /// Sees to it that a processor runs that the caller has just taken. `by` is the worker that carries the
-    /// calling code, if any.
+    /// Queues a processor that the caller has just taken, so that some worker runs it. `by` is the
+    /// worker that carries the calling code, if any.
     pub(crate) fn submit(&'static self, processor: &'static Processor, by: Option<&Worker>) {
         if !self.sizes.carried {
-            self.wake_nailed(processor);
+            self.wake_pinned(processor);
         } else if let Some(worker) = by {
             worker.offer(processor);
         } else if let Some(worker) = worker::current() {
-            // The worker itself, in the poller: it looks at its queue when it is back, and shares it then.
+            // The caller is the worker's own code, in the poller. It looks at its queue when it
+            // comes back from there, and shares the work then.
             worker.enqueue(processor);
         } else {
             self.queue.push(processor);
@@ -270,7 +277,8 @@ impl Runtime {
         });
     }
 
-    /// Steps 2 and 3 of the idle protocol: somebody shall look for the work that the caller has queued.
+    /// Steps 2 and 3 of the idle protocol: makes sure that a searcher will look for the work that
+    /// the caller has queued.
     pub(crate) fn appoint(&'static self) {
         let may_start = self.workers.may_start();
         if self.idle.should_appoint(may_start) {
@@ -278,12 +286,12 @@ impl Runtime {
         }
     }
 
-    /// Wakes or starts a worker to be the searcher; the caller has raised `searching` for it.
+    /// Wakes or starts a worker as the searcher. The caller has raised `searching` on its behalf.
     #[cold]
     fn wake_a_searcher(&'static self) {
         if fork::in_child() {
-            // The sleepers are not there, and a worker that was started would run the parent's
-            // goroutines.
+            // The sleeping threads do not exist in the child, and a new worker would run the
+            // parent's goroutines.
             return;
         }
         let room = || self.awake() < self.workers.limit();
@@ -298,26 +306,28 @@ impl Runtime {
                 }
             }
             self.idle.stop_searching();
-            // Without room it is left to the workers that are awake: the next that falls asleep looks around before.
+            // Without room, the workers that are awake find the work: each looks around before it
+            // falls asleep.
             if !room() || !self.idle.should_appoint(false) {
                 return;
             }
         }
     }
 
-    /// How many workers do not sleep; never more than there are. A worker that ends is first taken out of `started`, then
-    /// off the list of sleepers, so the two are read the other way round: otherwise it would count as awake in between,
-    /// and a wake-up that nobody else can take might be thought unnecessary.
+    /// How many workers are awake; never more than exist. A worker that ends is first subtracted
+    /// from `started`, then removed from the list of sleepers. So this reads the two in the
+    /// opposite order. Otherwise such a worker would count as awake in between, and a wake-up that
+    /// only it could take might be judged unnecessary.
     fn awake(&self) -> usize {
         let sleeping = self.idle.sleeping();
         self.workers.started().saturating_sub(sleeping)
     }
 
     /// Pinned mode: wakes the one worker that may run this processor.
-    fn wake_nailed(&self, processor: &'static Processor) {
-        // The processor was taken before this; the fence is the counterpart of the one in `announce_sleep`.
+    fn wake_pinned(&self, processor: &'static Processor) {
+        // The processor was taken before this. The fence pairs with the one in `announce_sleep`.
         std::sync::atomic::fence(Ordering::SeqCst);
-        if let Some(worker) = self.workers.nailed_to(processor)
+        if let Some(worker) = self.workers.pinned_to(processor)
             && worker.is_asleep()
             && !fork::in_child()
             && self.sleepers.call(worker, &self.idle)

@@ -1,9 +1,11 @@
-//! The thread that watches the workers: it asks goroutines that run for long to yield, replaces workers that are stuck,
-//! polls when no worker gets to it, and asks processors to give memory of their stacks back.
+//! The thread that watches the workers: it asks goroutines that run for long to yield, replaces
+//! workers that are stuck, polls when no worker gets to it, and asks processors to give back memory
+//! of their stacks.
 //!
-//! It ticks while anything runs. When every worker has been asleep for a whole tick it goes to sleep itself, and the
-//! next worker that gets up wakes it: a program with nothing to do uses no CPU at all once its stacks are settled, and one
-//! with little to do does not pay a wake-up of this thread for each of its own.
+//! It ticks while anything runs. When every worker has been asleep for some ticks, the monitor goes
+//! to sleep itself, and the next worker that wakes wakes it. So a program with nothing to do uses
+//! no CPU once its stacks are settled, and a program with little to do does not pay a wake-up of
+//! this thread for each of its own.
 
 use super::Runtime;
 use super::census::OneWriter;
@@ -27,11 +29,12 @@ use std::time::Duration;
 const TICK: Duration = Duration::from_millis(2);
 /// Ticks without any activity before the monitor sleeps.
 const QUIET_TICKS: u32 = 5;
-/// Segments of stack that nobody has used for as many ticks, about two seconds, are given back.
+/// Stack segments that were not used for this many ticks, about two seconds, are given back.
 const TRIM_TICKS: u32 = 1000;
-/// How long a goroutine may hold its processor before it is asked to yield, and its worker replaced.
+/// How long a goroutine may keep its processor before it is asked to yield, and its worker is
+/// replaced.
 const LONG: u64 = 10_000_000;
-/// How long it has for that, before what waits to be started on its processor is sent to others.
+/// How long it may take to do so, before the newcomers of its processor are sent to others.
 const PATIENCE: u64 = 2 * TICK.as_nanos() as u64;
 
 pub(crate) struct Monitor {
@@ -57,7 +60,7 @@ struct Seen {
     processor: *const Processor,
     switches: usize,
     since: u64,
-    /// Processor time that the worker had used when the goroutine had run for long.
+    /// CPU time that the worker had used when the goroutine had run for `LONG`.
     used: Option<u64>,
     counted: bool,
     reported: bool,
@@ -78,8 +81,9 @@ impl Monitor {
         thread.spawn(move || self.main(runtime)).map(drop)
     }
 
-    /// A worker has got up. SeqCst pairs with the monitor's own look at the workers after it has said that it sleeps.
-    pub(super) fn somebody_works(&self) {
+    /// Wakes the monitor if it sleeps; called when a worker has woken. SeqCst pairs with the
+    /// monitor's own look at the workers after it has said that it sleeps.
+    pub(super) fn wake_if_asleep(&self) {
         if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
             drop(self.lock.lock().unwrap_or_else(|e| e.into_inner()));
             self.wake.notify_one();
@@ -96,10 +100,12 @@ impl Monitor {
         loop {
             let all_asleep = || runtime.workers.all().all(|w| w.is_retired() || w.is_asleep());
             let carried: usize = runtime.workers.all().map(|w| w.carries.get()).fold(0, usize::wrapping_add);
-            // While this thread or a worker looks through the deadlines, the earliest of them reads as "never", and a worker
-            // that falls asleep just then sets no alarm. Until one is set, the ticks stand in for it.
+            // While this thread or a worker looks through the deadlines, the earliest of them reads
+            // as "never". A worker that falls asleep just then sets no alarm. Until one is set, the
+            // monitor keeps ticking in its place.
             let alarm_set = || runtime.sleepers.wakes_by(runtime.deadlines.earliest());
-            // A worker that fell asleep while this thread was in the netpoller, or before there was one, is not in it.
+            // A worker that fell asleep while this thread was in the netpoller, or before there was
+            // a netpoller, is not in it.
             let polled_for = || !runtime.poll_turn.is_free();
             if all_asleep()
                 && carried == activity
@@ -129,7 +135,7 @@ impl Monitor {
             self.tick(runtime, &mut memory);
             memory.reports.look();
             if all_asleep() && !polled_for() {
-                // Whoever gets up takes the turn when it finds nothing to do.
+                // The worker that wakes takes the poll turn when it finds nothing to do.
                 runtime.appoint();
             }
             let now = clock::now();
@@ -145,7 +151,8 @@ impl Monitor {
         }
     }
 
-    /// Sleeps until somebody works, or, while there are stacks to look at again, until it is time for that.
+    /// Sleeps until a worker wakes or, while there are stacks to look at again, until the next
+    /// scavenge is due.
     fn sleep(&self, runtime: &'static Runtime, next_scavenge: u64) {
         let limit = if runtime.to_scavenge().next().is_some() { next_scavenge } else { clock::NEVER };
         let mut guard = self.lock.lock().unwrap_or_else(|e| e.into_inner());
@@ -164,7 +171,7 @@ impl Monitor {
 
     fn tick(&self, runtime: &'static Runtime, memory: &mut Memory) {
         let now = clock::now();
-        // What is due no longer than that has an alarm of its own.
+        // A deadline that passed less than `APART` ago has an alarm of its own.
         runtime.queue_due(now.saturating_sub(pace::APART));
         if runtime.poll_turn.is_overdue(now.saturating_sub(TICK.as_nanos() as u64))
             && let Some(turn) = runtime.poll_turn.take()
@@ -184,7 +191,7 @@ impl Monitor {
             }
             watch(runtime, worker, &mut memory.workers[index], now, &mut memory.reports);
         }
-        // After the workers, since another may be awake now.
+        // After the workers, since another worker may be awake now.
         for processor in runtime.processors.all() {
             if memory.processors.len() <= processor.index {
                 memory.processors.resize(processor.index + 1, Waiting::default());
@@ -195,7 +202,7 @@ impl Monitor {
 }
 
 impl Runtime {
-    /// The processors whose stacks should be looked at: step 1 of the scavenger's protocol.
+    /// The processors with stacks that should be looked at: step 1 of the scavenger's protocol.
     fn to_scavenge(&self) -> impl Iterator<Item = &'static Processor> {
         self.processors.all().filter(|processor| processor.scavenge.is_due(processor.switches.get()))
     }
@@ -217,7 +224,7 @@ fn watch(
     now: u64,
     reports: &mut Reports,
 ) {
-    // Acquire pairs with the release in `Worker::run`.
+    // Acquire pairs with the release in `Worker::begin_carrying`.
     let carrying: *const Processor = worker.carrying.load(Ordering::Acquire);
     // SAFETY: processors are never freed.
     let Some(processor) = (unsafe { carrying.as_ref() }) else {
@@ -236,7 +243,7 @@ fn watch(
         watch_longer(runtime, worker, processor, seen, now, reports);
     }
     if runtime.sizes.carried && runtime.work_waits_behind(worker) {
-        // For a worker that is idle anyway one tick is long enough.
+        // If a worker is idle anyway, one tick is long enough.
         if runtime.idle_workers() > 0 || (kept >= LONG && mark_stuck(runtime, worker)) {
             runtime.take_over(worker);
         }
@@ -251,8 +258,9 @@ fn watch(
     }
 }
 
-/// Counts and reports a goroutine that has kept its processor for as long as is worth a word. A worker that only waits for the
-/// kernel to let it run, because the machine is busy, is not stuck: it has used little of the time and wants more.
+/// Counts and reports a goroutine that has kept its processor for longer than the limit for
+/// reports. A worker that only waits for the kernel to schedule it, because the machine is busy, is
+/// not stuck: it has used little of the time and is runnable.
 fn watch_longer(
     runtime: &Runtime,
     worker: &Worker,
@@ -278,19 +286,19 @@ fn watch_longer(
         runtime.monitor.stuck.add(1);
         trace::stuck(processor, Duration::from_nanos(kept));
     }
-    // Without a goroutine that runs it is the loop which takes so long.
+    // If no goroutine runs, it is the loop that takes so long.
     seen.reported = processor
         .turn_of(seen.switches)
         .is_none_or(|spawned_at| reports.report(thread, !wants, spawned_at, Duration::from_nanos(kept)));
 }
 
-/// Lets one more worker be awake until this one is back from the processor that it has been carrying for so long. False
-/// if it is back already.
+/// Lets one more worker be awake until this one is back from the processor that it has carried for
+/// so long. False if it is back already.
 fn mark_stuck(runtime: &Runtime, worker: &Worker) -> bool {
     if !worker.stuck.swap(true, Ordering::AcqRel) {
         runtime.workers.allow_one_more();
     }
-    // If it came back meanwhile it may not have seen the mark.
+    // If the worker came back meanwhile, it may not have seen the mark.
     if worker.carrying.load(Ordering::Acquire).is_null() && worker.stuck.swap(false, Ordering::AcqRel) {
         runtime.workers.allow_one_less();
         return false;

@@ -1,16 +1,17 @@
 //! How close together alarms may go off.
 //!
-//! To sleep until a deadline and wake up again costs the kernel, and a virtual machine's host, many times what most
-//! sleepers do then. So a lone alarm goes off to the microsecond, and so do a few at short intervals; but when there is
-//! one after the other all the time, they are moved apart, and whatever has become due in between is seen to at once.
+//! To sleep until a deadline and to wake up again costs the kernel, and a virtual machine's host,
+//! many times what most sleepers do then. So a lone alarm goes off to the microsecond, and so do a
+//! few at short intervals. If alarms follow each other without a pause, they are moved apart, and
+//! everything that has become due in between is handled at once.
 //!
-//! An account says up to when alarms have been paid for. Each costs [`APART`], and it can be overdrawn by
-//! [`OVERDRAFT`]. So no alarm is later than [`APART`] after the one before it.
+//! An account says up to when alarms have been paid for. Each costs [`APART`], and the account can
+//! be overdrawn by [`OVERDRAFT`]. So no alarm is later than [`APART`] after the one before it.
 
-/// What one alarm costs, in nanoseconds. Deadlines that come close together all the time are then late by half of it on
-/// average, and a thousand wake-ups a second are a few parts in a hundred of a core.
+/// What one alarm costs, in nanoseconds. Deadlines that keep coming close together are then late by
+/// half of it on average, and a thousand wake-ups a second cost a few per cent of a core.
 pub(super) const APART: u64 = 1_000_000;
-/// How far alarms may go ahead of what is paid for: so many of them may follow each other closely.
+/// How far alarms may go ahead of what is paid for: 16 of them may follow each other closely.
 const OVERDRAFT: u64 = 16 * APART;
 
 pub(super) struct Pace {
@@ -22,12 +23,13 @@ impl Pace {
         Pace { paid_until: 0 }
     }
 
-    /// When an alarm for `deadline` is to go off.
+    /// When an alarm for `deadline` must go off.
     pub(super) fn alarm_for(&self, deadline: u64) -> u64 {
         deadline.max(self.paid_until.saturating_sub(OVERDRAFT))
     }
 
-    /// One has gone off. (Two workers may each have set one, so the limit does not follow from `alarm_for`.)
+    /// Records that an alarm has gone off. (Two workers may each have set one, so the limit does
+    /// not follow from `alarm_for`.)
     pub(super) fn went_off(&mut self, now: u64) {
         self.paid_until = (self.paid_until.max(now) + APART).min(now + OVERDRAFT + APART);
     }
@@ -38,14 +40,14 @@ mod tests {
     use super::*;
     use crate::clock::NEVER;
 
-    /// When the alarms for deadlines that are so far apart go off.
+    /// When alarms for `count` deadlines, `step` apart, go off.
     fn alarms(step: u64, count: u64) -> Vec<u64> {
         let mut pace = Pace::new();
         let mut at = 1_000_000_000;
         let first = at;
         let last = at + step * (count - 1);
         std::iter::from_fn(|| {
-            // The earliest that has not been seen to by the alarm before.
+            // The earliest deadline that the alarm before has not handled.
             let deadline = (first..=last).step_by(step as usize).find(|deadline| *deadline > at)?;
             at = pace.alarm_for(deadline);
             pace.went_off(at);

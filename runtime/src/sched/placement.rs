@@ -1,11 +1,13 @@
 //! Which processor a new goroutine goes to.
 //!
-//! A child starts on its spawner's processor: the two probably talk to each other, and a hand-off within a processor
-//! costs no atomic operation. But goroutines never move once they have started, so if all children of a busy spawner
-//! stayed, its processor would be the only one with work. Hence: as long as the spawner's processor has hardly more
-//! goroutines than the emptiest one, children stay; beyond that they go to the emptiest, in runs of consecutive
-//! spawns, because neighbours in a pipeline are spawned one after the other and should mostly share a processor.
-//! A processor whose goroutine has been asked to give way and does not is no choice for others.
+//! A child starts on its spawner's processor: the two probably talk to each other, and a hand-off
+//! within a processor costs no atomic operation. But goroutines never move once they have started.
+//! If all children of a busy spawner stayed, its processor would be the only one with work. So as
+//! long as the spawner's processor has hardly more goroutines than the emptiest one, children stay.
+//! Beyond that they go to the emptiest, in runs of consecutive spawns, because neighbours in a
+//! pipeline are spawned one after the other and should mostly share a processor. If the running
+//! goroutine of a processor has been asked to give way and has not done so, that processor is never
+//! chosen as the emptiest.
 
 use super::Runtime;
 use super::processor::Processor;
@@ -15,7 +17,7 @@ use crate::lock::Native;
 const LONGEST_RUN: usize = 64;
 const SHORTEST_RUN: usize = 4;
 
-/// A spawner's present choice.
+/// Where the next goroutines of one spawner go.
 #[derive(Default)]
 pub(crate) struct Placement {
     target: Option<&'static Processor>,
@@ -23,7 +25,8 @@ pub(crate) struct Placement {
 }
 
 impl Placement {
-    /// The processor for the next child of a goroutine on `here` (or of a plain thread): `None` means here.
+    /// The processor for the next child of a goroutine on `here` (or of a plain thread): `None`
+    /// means here.
     #[inline]
     pub(crate) fn next(
         &mut self,
@@ -39,7 +42,7 @@ impl Placement {
 
     #[cold]
     fn choose(&mut self, runtime: &'static Runtime, here: Option<&'static Processor>) {
-        // A goroutine's processor is the caller's to change meanwhile.
+        // Nothing may park here: the caller changes its processor's state meanwhile.
         let _native = Native::begin();
         let limit = runtime.processors.allowed();
         let mut least = (usize::MAX, 0);
@@ -48,7 +51,7 @@ impl Placement {
             let processor = runtime.processors.get(index);
             let load = processor.map_or(0, |p| p.census.load());
             total += load;
-            if load < least.0 && !processor.is_some_and(Processor::keeps_others_waiting) {
+            if load < least.0 && !processor.is_some_and(Processor::ignores_yield_request) {
                 least = (load, index);
             }
         }
@@ -56,7 +59,7 @@ impl Placement {
         self.left = run;
         self.target = match here {
             Some(here) if here.census.load() <= least.0.saturating_add(run) => None,
-            // If the system refuses another processor, those that exist have to do.
+            // If the system refuses another processor, an existing one is used.
             _ => runtime.processors.get_or_create(runtime, least.1).ok().or(runtime.processors.get(0)),
         };
         if let (Some(target), Some(here)) = (self.target, here)

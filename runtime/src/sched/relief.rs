@@ -1,17 +1,17 @@
-//! Goroutines that have not started leave a processor that does not get to them.
+//! Moves goroutines that have not started away from a processor that does not get to them.
 //!
 //! A child waits on its spawner's processor, and no worker is woken for it, because the spawner
-//! probably parks soon. A spawner that computes or blocks does not. So the monitor compares two
-//! ticks:
+//! probably parks soon. But a spawner that computes or blocks does not park. So the monitor
+//! compares two ticks:
 //!
 //! | newcomers waited at both ticks, and | move | to |
 //! |---|---|---|
 //! | a worker is idle, and no goroutine has given way between the ticks | one, or a fair share | idle processors |
 //! | a worker is idle, and two newcomers or more waited although goroutines have given way | a fair share | idle processors |
-//! | the running goroutine was asked to give way two ticks ago and has not done so | all | idle processors, else those that give way |
+//! | the running goroutine was asked to give way two ticks ago and has not done so | all | idle processors, else processors with goroutines that give way |
 //!
-//! The last row needs no idle worker: what waits behind a goroutine that blocks for ever must not
-//! depend on one. Newcomers are sent like goroutines that are spawned from elsewhere
+//! The last row needs no idle worker: goroutines that wait behind one that blocks for ever must not
+//! depend on an idle worker. Newcomers are sent like goroutines that are spawned from elsewhere
 //! ([`Processor::send_task`]), so this has no protocol of its own. Goroutines that have started
 //! never move.
 
@@ -20,8 +20,9 @@ use super::processor::Processor;
 use super::search::steal;
 
 /// The most newcomers that leave a processor in one tick.
-const MOST_IN_A_TICK: usize = 1024;
-/// How many of them one processor gets before the next is chosen, if no worker is known to be idle.
+const MAX_IN_A_TICK: usize = 1024;
+/// How many newcomers one processor gets before the next is chosen, if no worker is known to be
+/// idle.
 const IN_A_ROW: usize = 32;
 
 /// What the monitor saw of a processor at the last tick.
@@ -32,7 +33,7 @@ pub(super) struct Waiting {
 }
 
 impl Runtime {
-    /// Compares a processor with the last tick's look at it: the first two rows of the table.
+    /// Compares a processor with what the last tick saw of it: the first two rows of the table.
     pub(super) fn watch_newcomers(&'static self, processor: &'static Processor, before: &mut Waiting) {
         let now = Waiting { newcomers: processor.newcomers(), switches: processor.switches.get() };
         let before = std::mem::replace(before, now);
@@ -41,7 +42,7 @@ impl Runtime {
             return;
         }
         let helpers = self.idle_workers();
-        let share = now.newcomers.min(MOST_IN_A_TICK).div_ceil(helpers + 1);
+        let share = now.newcomers.min(MAX_IN_A_TICK).div_ceil(helpers + 1);
         for _ in 0..helpers {
             let Some(target) = self.idle_processor() else { return };
             if move_newcomers(processor, target, share) < share {
@@ -52,7 +53,7 @@ impl Runtime {
 
     /// The last row of the table. The processor's goroutine has been asked to give way.
     pub(super) fn send_newcomers_away(&'static self, processor: &'static Processor) {
-        let mut left = MOST_IN_A_TICK;
+        let mut left = MAX_IN_A_TICK;
         while left > 0 && processor.has_newcomers() {
             let target = self.idle_processor().or_else(|| self.willing_processor(processor));
             let moved = target.map_or(0, |target| move_newcomers(processor, target, IN_A_ROW.min(left)));
@@ -63,8 +64,9 @@ impl Runtime {
         }
     }
 
-    /// How many workers would run what is queued now. Nailed workers run only what their own
-    /// processor has; whether one is idle is seen at that.
+    /// How many idle workers could run queued work now. A pinned worker runs only its own
+    /// processor, so there each processor counts; whether its worker is idle is then read from the
+    /// processor.
     pub(super) fn idle_workers(&self) -> usize {
         if !self.sizes.carried {
             return self.processors.all().count();
@@ -72,10 +74,10 @@ impl Runtime {
         self.workers.limit().saturating_sub(self.awake())
     }
 
-    /// The processor with the fewest goroutines among those that others can get on with.
+    /// The processor with the fewest goroutines among those where the running goroutine gives way.
     fn willing_processor(&self, besides: &Processor) -> Option<&'static Processor> {
         let others =
-            self.processors.all().filter(|p| !std::ptr::eq(*p, besides) && !p.keeps_others_waiting());
+            self.processors.all().filter(|p| !std::ptr::eq(*p, besides) && !p.ignores_yield_request());
         others.min_by_key(|p| p.census.load())
     }
 }

@@ -1,37 +1,41 @@
-//! Where a worker looks when its own queue is empty, and how it sleeps when there is nothing anywhere.
+//! Where a worker looks when its own queue is empty, and how it sleeps when there is nothing
+//! anywhere.
 //!
-//! A searcher takes, in this order: processors from the shared queue and from other workers' queues; then, only if
-//! they have waited some microseconds, the processor in another worker's `next` place and goroutines that have not
-//! started. The last two normally run at once where they are, because their waker is about to park; taking them too
-//! early would move a ping-pong to another core at every stroke.
+//! A searcher takes, in this order: processors from the shared queue and from other workers'
+//! queues; then, only if they have waited some microseconds, the processor in another worker's
+//! `next` and goroutines that have not started. The last two normally run soon where they are,
+//! because their waker is about to park. To take them too early would move both sides of a
+//! ping-pong to different cores again and again.
 
 use super::Runtime;
 use super::processor::Processor;
 use super::worker::Worker;
+use crate::stack::housing::memory_is_short;
 use crate::{arch, clock, sys};
 use crossbeam_deque::Steal;
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// How long a spare worker sleeps before it ends, if no process lives that was started on it.
+/// How long a spare worker sleeps before it ends, if no child process lives that was started on it.
 const SPARE_LINGERS: Duration = Duration::from_secs(5);
-/// Goroutines that a thief takes at once, at most.
-const TAKE_AT_MOST: usize = 32;
+/// How many goroutines a thief takes at once, at most.
+const MAX_TAKEN: usize = 32;
 /// The longest pause between searches suggested by one worker, in wake-ups.
-const MOST_SKIPPED: u32 = 4095;
+const MAX_SKIPPED: u32 = 4095;
 
 pub(super) enum Woke {
-    /// Made the searcher by someone.
+    /// Another thread made it the searcher.
     Appointed,
-    /// Events, a deadline, or a call for its own processor.
+    /// Events, a deadline, or a call to run its own processor.
     ByItself,
-    /// A spare worker that nobody needs.
+    /// A spare worker that is not needed.
     Retired,
 }
 
-/// How often waking a searcher on suspicion has paid lately. A suggestion that led to nothing doubles the number of
-/// wake-ups to pass before the next; one that was right resets it.
+/// How often waking a searcher on suspicion has paid lately, as the number of wake-ups to skip
+/// before the next suggestion. A search that finds nothing doubles it (up to `MAX_SKIPPED`), one
+/// that finds work divides it by four.
 pub(super) struct Suggestions {
     skip: AtomicU32,
 }
@@ -43,7 +47,7 @@ impl Suggestions {
 
     fn learn(&self, right: bool) {
         let skip = self.skip.load(Ordering::Relaxed);
-        self.skip.store(if right { skip / 4 } else { (skip * 2 + 1).min(MOST_SKIPPED) }, Ordering::Relaxed);
+        self.skip.store(if right { skip / 4 } else { (skip * 2 + 1).min(MAX_SKIPPED) }, Ordering::Relaxed);
     }
 }
 
@@ -57,7 +61,7 @@ pub(super) fn steal<T>(mut attempt: impl FnMut() -> Steal<T>) -> Option<T> {
     }
 }
 
-/// The sight of a processor in a worker's `next` place.
+/// A processor seen in the `next` of a worker.
 struct Sighting {
     worker: &'static Worker,
     next: *mut Processor,
@@ -65,38 +69,39 @@ struct Sighting {
 }
 
 impl Runtime {
-    /// Code carried by `worker` has made something runnable that will run here soon, if that code parks soon.
+    /// Suggests a search: code carried by `worker` has made something runnable that will run here
+    /// soon if that code parks soon, and otherwise needs another worker.
     #[inline]
     pub(super) fn suggest_search(&'static self, worker: &Worker) {
         let skip = worker.skip.get();
         if skip > 0 {
             worker.skip.set(skip - 1);
-        } else if self.idle.somebody_could_search() || self.workers.may_start() {
+        } else if self.idle.could_appoint() || self.workers.may_start() {
             worker.skip.set(self.suggestions.skip.load(Ordering::Relaxed));
             self.appoint();
         }
     }
 
     pub(super) fn take_shared(&self, worker: &Worker) -> Option<&'static Processor> {
-        if worker.nailed.is_some() || self.queue.is_empty() {
+        if worker.pinned.is_some() || self.queue.is_empty() {
             return None;
         }
         steal(|| self.queue.steal())
     }
 
-    /// Looks everywhere. Only the searcher calls this.
+    /// Looks in all places. Only the searcher calls this.
     pub(super) fn search(&'static self, worker: &'static Worker) -> Option<&'static Processor> {
         if let Some(processor) = self.take_waiting(worker) {
             return Some(processor);
         }
-        let sightings: Vec<Sighting> = self.others(worker).filter_map(sight).collect();
-        let newcomers = self.processors.all().any(Processor::has_newcomers);
+        let sightings: Vec<Sighting> = self.other_workers(worker).filter_map(sight).collect();
+        let newcomers = !memory_is_short() && self.processors.all().any(Processor::has_newcomers);
         if sightings.is_empty() && !newcomers {
             return None;
         }
         pause_for_some_microseconds();
         let found = self.take_waiting(worker).or_else(|| {
-            if worker.nailed.is_none() {
+            if worker.pinned.is_none() {
                 for seen in &sightings {
                     let same = seen.worker.carries.get() == seen.carries
                         && seen.worker.next.load(Ordering::Relaxed) == seen.next;
@@ -111,26 +116,30 @@ impl Runtime {
         found
     }
 
-    fn others(&self, worker: &'static Worker) -> impl Iterator<Item = &'static Worker> {
+    fn other_workers(&self, worker: &'static Worker) -> impl Iterator<Item = &'static Worker> {
         self.workers.all().filter(move |other| !ptr::eq(*other, worker))
     }
 
-    /// Processors that stand in a queue.
+    /// Takes a processor that stands in a queue.
     fn take_waiting(&self, worker: &'static Worker) -> Option<&'static Processor> {
-        if worker.nailed.is_some() {
+        if worker.pinned.is_some() {
             return None;
         }
-        self.take_shared(worker).or_else(|| self.others(worker).find_map(|other| worker.steal_half(other)))
+        self.take_shared(worker)
+            .or_else(|| self.other_workers(worker).find_map(|other| worker.steal_half(other)))
     }
 
-    /// Takes goroutines that have not started from a processor that does not get to them, for an idle one.
+    /// Takes newcomers from a processor that does not get to them, for an idle one.
     fn take_newcomers(&'static self, worker: &'static Worker) -> Option<&'static Processor> {
+        if memory_is_short() {
+            return None;
+        }
         let victim = self.processors.all().find(|p| p.has_newcomers())?;
-        let taker = worker.nailed.or_else(|| self.idle_processor()).filter(|p| p.inbox.claim())?;
+        let taker = worker.pinned.or_else(|| self.idle_processor()).filter(|p| p.inbox.claim())?;
         // SAFETY: we have claimed the taker, so we hold it and its local part is ours.
         let local = unsafe { &mut *taker.local.get() };
         let mut taken = 0;
-        while taken < TAKE_AT_MOST && (taken == 0 || victim.unstarted.len() > taken) {
+        while taken < MAX_TAKEN && (taken == 0 || victim.unstarted.len() > taken) {
             let task = steal(|| victim.unstarted.steal()).or_else(|| steal(|| victim.arrivals.steal()));
             let Some(task) = task else { break };
             local.unstarted.push(task);
@@ -138,12 +147,12 @@ impl Runtime {
         }
         victim.census.note_given(taken);
         taker.census.taken.add(taken);
-        // Even with nothing taken the processor is ours to run: it will find nothing and rest.
+        // Even if nothing was taken, the processor is ours to run: it finds nothing and rests.
         Some(taker)
     }
 
-    /// An idle processor: the one with the fewest goroutines, or a new one if all have some. Others
-    /// see it, too, so it may not stay idle.
+    /// An idle processor: the one with the fewest goroutines, or a new one if all have some. Other
+    /// threads see it, too, so it may not stay idle.
     pub(super) fn idle_processor(&'static self) -> Option<&'static Processor> {
         let idle = self.processors.all().filter(|p| p.inbox.is_idle()).min_by_key(|p| p.census.load());
         idle.filter(|p| p.census.load() == 0).or_else(|| {
@@ -152,12 +161,13 @@ impl Runtime {
         })
     }
 
-    /// Whether something waits for a worker that does not come back to its loop: in its queues, or in the shared one.
+    /// Whether processors wait for a worker that does not return to its loop: in its own queues, or
+    /// in the shared one.
     pub(super) fn work_waits_behind(&self, worker: &Worker) -> bool {
         !worker.next.load(Ordering::Relaxed).is_null() || !worker.stealer.is_empty() || !self.queue.is_empty()
     }
 
-    /// Moves what waits for a stuck worker to the shared queue, and gets somebody to look there.
+    /// Moves the processors queued at a stuck worker to the shared queue, and appoints a searcher.
     pub(super) fn take_over(&'static self, worker: &'static Worker) {
         while let Some(processor) = worker.take_next().or_else(|| steal(|| worker.stealer.steal())) {
             self.queue.push(processor);
@@ -165,9 +175,10 @@ impl Runtime {
         self.appoint();
     }
 
-    /// Whether there is anything for a worker that is about to sleep: step 6 of the idle protocol.
+    /// Step 6 of the idle protocol: whether there is anything to run for a worker that is about to
+    /// sleep.
     fn work_in_sight(&self, worker: &'static Worker) -> bool {
-        match worker.nailed {
+        match worker.pinned {
             Some(processor) => !processor.inbox.is_idle(),
             None => !self.queue.is_empty() || self.workers.all().any(|other| !other.stealer.is_empty()),
         }
@@ -187,7 +198,8 @@ fn pause_for_some_microseconds() {
 }
 
 impl Worker {
-    /// Steps 6 and 7 of the idle protocol: sleeps in the poller if nobody else is there, else in the kernel.
+    /// Steps 6 and 7 of the idle protocol: sleeps in the poller if no thread is there, else in the
+    /// kernel.
     pub(super) fn sleep(&'static self, searching: bool) -> Woke {
         let runtime = self.runtime;
         let turn = runtime.poll_turn.take();
@@ -196,14 +208,14 @@ impl Worker {
         let earliest = runtime.deadlines.earliest();
         let alarm = runtime.sleepers.enter(self, earliest);
         runtime.idle.announce_sleep(searching);
-        let room = self.nailed.is_some() || runtime.awake() < runtime.workers.limit();
+        let room = self.pinned.is_some() || runtime.awake() < runtime.workers.limit();
         let woke = if room && (runtime.work_in_sight(self) || runtime.deadlines.earliest() < earliest) {
-            self.get_up()
+            self.leave_sleepers()
         } else {
             self.sleep_until(alarm, turn.as_ref())
         };
         self.asleep.store(false, Ordering::SeqCst);
-        runtime.monitor.somebody_works();
+        runtime.monitor.wake_if_asleep();
         woke
     }
 
@@ -214,7 +226,7 @@ impl Worker {
         let mut end = if spare { now + lingers } else { clock::NEVER };
         loop {
             if self.appointed.load(Ordering::Relaxed) || self.called.load(Ordering::Relaxed) {
-                return self.get_up();
+                return self.leave_sleepers();
             }
             let until = alarm.min(end);
             let timeout = (until != clock::NEVER).then(|| clock::until(until, now));
@@ -232,21 +244,22 @@ impl Worker {
             now = self.look_at_clock();
             if now >= alarm {
                 self.runtime.sleepers.alarm_went_off(now);
-                return self.get_up();
+                return self.leave_sleepers();
             }
             if events > 0 {
-                return self.get_up();
+                return self.leave_sleepers();
             }
             if now >= end && sys::has_children() {
-                // The end of this thread would be that of their parent: see there.
+                // If this thread ended now, the kernel would tell its child processes that their
+                // parent has ended: see `sys::has_children`.
                 end = now + lingers;
             } else if now >= end {
                 // See `Runtime::awake` for the order.
-                self.runtime.workers.leaves();
-                return match self.get_up() {
+                self.runtime.workers.note_leaving();
+                return match self.leave_sleepers() {
                     Woke::ByItself => Woke::Retired,
                     woke => {
-                        self.runtime.workers.stays();
+                        self.runtime.workers.note_staying();
                         woke
                     }
                 };
@@ -254,8 +267,8 @@ impl Worker {
         }
     }
 
-    /// Leaves the list of sleepers, or finds out who has taken us off.
-    fn get_up(&'static self) -> Woke {
+    /// Leaves the list of sleepers. If another thread has taken us off, says why.
+    fn leave_sleepers(&'static self) -> Woke {
         if self.runtime.sleepers.leave(self, &self.runtime.idle) {
             return Woke::ByItself;
         }

@@ -1,8 +1,8 @@
 //! The list of sleeping workers, and which of them watches the clock.
 //!
-//! A worker enters the list before it sleeps and has left it when it runs: it takes itself off, or whoever wakes it
-//! does and sets its `appointed` or `called` mark in the same critical section. So a worker that no longer finds
-//! itself here knows that the mark is set.
+//! A worker enters the list before it sleeps, and has left it when it runs. Either it takes itself
+//! off, or the thread that wakes it does, and sets its `appointed` or `called` mark in the same
+//! critical section. So if a worker no longer finds itself on the list, its mark is set.
 
 use super::idle::Idle;
 use super::pace::Pace;
@@ -13,7 +13,7 @@ use std::sync::MutexGuard;
 
 struct List {
     workers: Vec<&'static Worker>,
-    /// The deadline for which some sleeper has set its alarm, and who.
+    /// The deadline for which some sleeper has set its alarm, and the index of that worker.
     alarm: u64,
     alarm_of: usize,
     pace: Pace,
@@ -35,7 +35,8 @@ impl Sleepers {
         self.0.lock().unwrap_or_else(|e| e.into_inner())
     }
 
-    /// Enters the list. Returns when to wake up: for `earliest`, unless a sleeper will do that already.
+    /// Enters the list. Returns when to wake up: at `earliest`, unless another sleeper does so
+    /// already.
     pub(super) fn enter(&self, worker: &'static Worker, earliest: u64) -> u64 {
         let mut list = self.lock();
         list.workers.push(worker);
@@ -58,7 +59,7 @@ impl Sleepers {
         self.lock().alarm <= deadline
     }
 
-    /// Leaves the list. False if somebody has taken the worker off, and marked it.
+    /// Leaves the list. False if another thread has taken the worker off, and marked it.
     pub(super) fn leave(&self, worker: &Worker, idle: &Idle) -> bool {
         self.take(&mut self.lock(), worker, idle)
     }
@@ -67,7 +68,7 @@ impl Sleepers {
         let Some(at) = list.workers.iter().position(|w| std::ptr::eq(*w, worker)) else { return false };
         list.workers.swap_remove(at);
         if list.alarm_of == worker.index {
-            // Whoever has just left is awake and looks at the deadlines itself.
+            // The worker that has just left is awake and looks at the deadlines itself.
             list.alarm = NEVER;
             list.alarm_of = usize::MAX;
         }
@@ -75,8 +76,8 @@ impl Sleepers {
         true
     }
 
-    /// Takes a sleeper off and makes it the searcher: the one that fell asleep last, but one in the poller only if
-    /// there is no other, so that descriptors stay watched.
+    /// Takes a sleeper off and makes it the searcher: the one that fell asleep last, but one in the
+    /// poller only if there is no other, so that descriptors stay watched.
     pub(super) fn appoint_one(&self, idle: &Idle) -> Option<&'static Worker> {
         let mut list = self.lock();
         let outside = list.workers.iter().rev().copied().find(|w| !w.is_polling());

@@ -13,10 +13,10 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
-/// Bytes of stack for a thread that gives a processor its thread-locals: what `stack::on_system_stack` has to offer. Less than a
-/// huge page, so that it does not become one where huge pages are the rule.
+/// Bytes of stack for a lender: the stack that `stack::on_system_stack` offers. Less than a huge
+/// page, so that it does not become one where huge pages are always used.
 const LENDER_STACK: usize = 1 << 20;
-/// Bytes of stack for a worker's own code. Signal handlers of the program may run on it, too.
+/// Bytes of stack for a worker's own code. The program's signal handlers may run on it, too.
 const WORKER_STACK: usize = 256 << 10;
 
 fn pointers<T>(n: usize) -> Box<[AtomicPtr<T>]> {
@@ -44,8 +44,8 @@ impl ProcessorTable {
         ProcessorTable { entries: pointers(n), allowed: AtomicUsize::new(n), creating: Mutex::new(()) }
     }
 
-    /// For a debugger: where the pointers to processors stand, and how many there may be.
-    pub(crate) fn place(&self) -> [usize; 2] {
+    /// For a debugger: the address of the table of processors, and its length.
+    pub(crate) fn debugger_location(&self) -> [usize; 2] {
         [self.entries.as_ptr().addr(), self.entries.len()]
     }
 
@@ -54,7 +54,8 @@ impl ProcessorTable {
         get(&self.entries[index])
     }
 
-    /// How many processors there may be. They come into being in order, so these are the first ones.
+    /// How many processors there may be. They come into being in order, so these are the first
+    /// ones.
     pub(crate) fn allowed(&self) -> usize {
         self.allowed.load(Ordering::Relaxed)
     }
@@ -63,7 +64,7 @@ impl ProcessorTable {
         self.entries.iter().filter_map(get)
     }
 
-    /// The processor at `index`; if it is not there yet, it comes into being with its lending thread.
+    /// The processor at `index`. If it does not exist yet, creates it with its lender.
     pub(crate) fn get_or_create(
         &self,
         runtime: &'static Runtime,
@@ -76,18 +77,19 @@ impl ProcessorTable {
         if let Some(processor) = self.get(index) {
             return Ok(processor);
         }
-        let processor = if runtime.sizes.carried { lend(runtime, index)? } else { nail(runtime, index)? };
+        let processor =
+            if runtime.sizes.carried { start_lender(runtime, index)? } else { start_pinned(runtime, index)? };
         set(&self.entries[index], processor);
         Ok(processor)
     }
 }
 
-/// Starts a thread that gives its thread-locals to a new processor.
-fn lend(runtime: &'static Runtime, index: usize) -> io::Result<&'static Processor> {
+/// Starts a lender: a thread that gives its thread-locals to a new processor.
+fn start_lender(runtime: &'static Runtime, index: usize) -> io::Result<&'static Processor> {
     let (answer, asker) = Answer::pair();
     sys::start_bare_thread(&name("processor", index), LENDER_STACK, move || {
-        // Before the processor is known: from then on a handler here would share thread-locals with
-        // a worker.
+        // Before the processor is known: from then on a handler that ran here would share
+        // thread-locals with a worker.
         sys::block_signals();
         let processor = Processor::new(runtime, index);
         let lends = processor.is_ok();
@@ -97,7 +99,7 @@ fn lend(runtime: &'static Runtime, index: usize) -> io::Result<&'static Processo
         // The last thing that this thread does with its thread-locals.
         answer.give(processor);
         if lends {
-            sys::lend_for_ever();
+            sys::sleep_as_lender();
         }
     })?;
     asker.wait()
@@ -107,14 +109,14 @@ fn name(kind: &str, index: usize) -> CString {
     CString::new(format!("{kind}-{index}")).expect("a word and a number")
 }
 
-/// What a new thread has to say to the one that has started it, which blocks meanwhile: also if it is a
-/// goroutine, because it is in the middle of placing another.
+/// What a new thread tells the thread that has started it. The latter blocks natively meanwhile,
+/// even in a goroutine, because it is in the middle of placing another one.
 struct Answer {
     given: AtomicU32,
     processor: UnsafeCell<Option<io::Result<&'static Processor>>>,
 }
 
-// SAFETY: the cell is the new thread's until `given` is set, and the asker's after that.
+// SAFETY: the cell belongs to the new thread until `given` is set, and to the asker after that.
 unsafe impl Sync for Answer {}
 
 struct Asker(Arc<Answer>);
@@ -128,7 +130,7 @@ impl Answer {
 }
 
 impl Giver {
-    /// Touches no thread-local once the asker can see the answer.
+    /// Gives the answer. Touches no thread-local once the asker can see it.
     fn give(self, processor: io::Result<&'static Processor>) {
         // SAFETY: `given` is not set yet.
         unsafe { *self.0.processor.get() = Some(processor) };
@@ -149,8 +151,8 @@ impl Asker {
     }
 }
 
-/// Pinned mode: starts a worker for a new processor that has the worker's own thread-locals.
-fn nail(runtime: &'static Runtime, index: usize) -> io::Result<&'static Processor> {
+/// Pinned mode: starts a worker for a new processor, which has the worker's own thread-locals.
+fn start_pinned(runtime: &'static Runtime, index: usize) -> io::Result<&'static Processor> {
     let (answer, asker) = Answer::pair();
     runtime.workers.started.fetch_add(1, Ordering::Relaxed);
     let spawned = sys::start_bare_thread(&name("processor", index), LENDER_STACK, move || {
@@ -159,7 +161,7 @@ fn nail(runtime: &'static Runtime, index: usize) -> io::Result<&'static Processo
         match worker {
             Ok(worker) => {
                 set(&runtime.workers.entries[index], worker);
-                answer.give(Ok(worker.nailed.expect("just made so")));
+                answer.give(Ok(worker.pinned.expect("just made so")));
                 worker.main(false);
             }
             Err(e) => {
@@ -182,7 +184,7 @@ pub(crate) struct WorkerTable {
     /// How many of them may be awake: the configured number, and one more for each that is stuck.
     limit: AtomicUsize,
     base: usize,
-    /// How many times a spare one was started.
+    /// How many times a spare worker was started.
     spares: AtomicUsize,
     carried: bool,
     starting: Mutex<()>,
@@ -190,7 +192,8 @@ pub(crate) struct WorkerTable {
 
 impl WorkerTable {
     pub(super) fn new(sizes: &Sizes) -> WorkerTable {
-        // Each spare stands in for one that is stuck in some processor.
+        // One spare for each processor, since a spare stands in for a worker that is stuck in a
+        // processor.
         let most = if sizes.carried { sizes.workers + sizes.processors } else { sizes.processors };
         WorkerTable {
             entries: pointers(most),
@@ -207,7 +210,7 @@ impl WorkerTable {
         self.entries.iter().filter_map(get)
     }
 
-    pub(super) fn nailed_to(&self, processor: &Processor) -> Option<&'static Worker> {
+    pub(super) fn pinned_to(&self, processor: &Processor) -> Option<&'static Worker> {
         get(&self.entries[processor.index])
     }
 
@@ -228,7 +231,7 @@ impl WorkerTable {
         self.spares.load(Ordering::Relaxed)
     }
 
-    /// A worker has been found stuck, or has got loose again.
+    /// Raises the limit by one: a worker has been found stuck.
     pub(super) fn allow_one_more(&self) {
         self.limit.fetch_add(1, Ordering::Relaxed);
     }
@@ -261,7 +264,7 @@ impl WorkerTable {
         worker.set_retired(false);
         self.started.fetch_add(1, Ordering::Relaxed);
         set(&self.entries[index], worker);
-        // Not std's: the caller may be a goroutine, and std would use its thread-locals.
+        // Not std's thread: the caller may be a goroutine, and std would use its thread-locals.
         match sys::start_bare_thread(&name("worker", index), WORKER_STACK, move || worker.main(searching)) {
             Ok(()) => {
                 if self.is_spare(worker) {
@@ -270,20 +273,20 @@ impl WorkerTable {
                 Ok(())
             }
             Err(e) => {
-                self.leaves();
+                self.note_leaving();
                 worker.set_retired(true);
                 Err(e)
             }
         }
     }
 
-    /// A worker is about to end, if nobody needs it after all.
-    pub(super) fn leaves(&self) {
+    /// Records that a worker is about to end, unless it turns out to be needed.
+    pub(super) fn note_leaving(&self) {
         self.started.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Somebody needs it.
-    pub(super) fn stays(&self) {
+    /// Takes back `note_leaving`: the worker is needed.
+    pub(super) fn note_staying(&self) {
         self.started.fetch_add(1, Ordering::Relaxed);
     }
 }

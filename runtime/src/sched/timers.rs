@@ -1,56 +1,58 @@
-//! A processor's timers: a plain four-ary heap, touched only by whoever carries the processor.
+//! A processor's timers: a plain four-ary heap, touched only by the carrier.
 //!
-//! Four children per node halve the depth of a binary heap and keep a node's children in one cache line. Each goroutine
-//! has at most one timer, and its record says where in the heap that stands. So a timer that is no longer wanted leaves
-//! in logarithmic time, and a timer costs sixteen bytes and no table of names.
+//! Four children per node halve the depth of a binary heap and keep a node's children in one cache
+//! line. Each goroutine has at most one timer, and its record holds the timer's index in the heap.
+//! So a timer can be removed in logarithmic time, and it costs sixteen bytes and no table of names.
 //!
-//! The heap gives memory back while it drains: from a quarter full it halves its room, and then is half full. A growth or
-//! another halving is a quarter of that room away, so moving the entries costs each of them a constant.
+//! The heap gives memory back while it drains: when it is a quarter full it halves its capacity,
+//! and then is half full. The next growth or halving is a quarter of that capacity away, so moving
+//! the entries costs each of them a constant.
 
 use std::ptr::NonNull;
 
-/// Where in the heap a timer stands. Four billion would need 64 GiB of heap.
+/// The index of a timer in the heap. Four billion timers would need 64 GiB of heap.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Place(u32);
+pub(crate) struct HeapIndex(u32);
 
-impl Place {
-    /// Of what has no timer.
-    pub(crate) const NONE: Place = Place(u32::MAX);
+impl HeapIndex {
+    /// The index of an item that has no timer.
+    pub(crate) const NONE: HeapIndex = HeapIndex(u32::MAX);
 }
 
 /// Something that can have a timer.
 pub(crate) trait Timed: Sized {
-    /// Where it keeps its place. While it has a timer that belongs to the heap.
+    /// Where the item stores its heap index. While it has a timer, that field belongs to the heap.
     ///
     /// # Safety
     /// `item` is live.
-    unsafe fn place(item: NonNull<Self>) -> *mut Place;
+    unsafe fn heap_index(item: NonNull<Self>) -> *mut HeapIndex;
 }
 
-struct Entry<T> {
+struct TimerEntry<T> {
     deadline: u64,
     item: NonNull<T>,
 }
 
-impl<T> Clone for Entry<T> {
-    fn clone(&self) -> Entry<T> {
+impl<T> Clone for TimerEntry<T> {
+    fn clone(&self) -> TimerEntry<T> {
         *self
     }
 }
 
-impl<T> Copy for Entry<T> {}
+impl<T> Copy for TimerEntry<T> {}
 
-/// Invariant: every item in the heap is live and says its place (contract of [`insert`](Timers::insert)).
+/// Invariant: every item in the heap is live and holds its index (contract of
+/// [`insert`](Timers::insert)).
 pub(crate) struct Timers<T> {
-    heap: Vec<Entry<T>>,
-    /// How many levels entries have been moved by, for the test of what that costs.
+    heap: Vec<TimerEntry<T>>,
+    /// How many levels entries have moved by, for the test of that cost.
     #[cfg(test)]
     levels: usize,
 }
 
 const CHILDREN: usize = 4;
-/// Room for so many is kept in any case.
-const LEAST_ROOM: usize = 64;
+/// The heap never shrinks below this capacity.
+const MIN_CAPACITY: usize = 64;
 
 impl<T: Timed> Timers<T> {
     pub(crate) const fn new() -> Timers<T> {
@@ -61,7 +63,7 @@ impl<T: Timed> Timers<T> {
         }
     }
 
-    /// How many there are.
+    /// How many timers are set.
     pub(crate) fn len(&self) -> usize {
         self.heap.len()
     }
@@ -76,7 +78,7 @@ impl<T: Timed> Timers<T> {
     /// # Safety
     /// The item has none, and stays live and at its address until its timer has been taken out.
     pub(crate) unsafe fn insert(&mut self, deadline: u64, item: NonNull<T>) {
-        let entry = Entry { deadline, item };
+        let entry = TimerEntry { deadline, item };
         let last = self.heap.len();
         self.heap.push(entry);
         self.rise(last, entry);
@@ -88,12 +90,12 @@ impl<T: Timed> Timers<T> {
     /// The item has a timer in this heap.
     pub(crate) unsafe fn remove(&mut self, item: NonNull<T>) {
         // SAFETY: what is in the heap is live.
-        let Place(index) = unsafe { *T::place(item) };
+        let HeapIndex(index) = unsafe { *T::heap_index(item) };
         let taken = self.take(index as usize);
         debug_assert_eq!(taken, item);
     }
 
-    /// Takes out a timer whose deadline is not after `now`, earliest first.
+    /// Takes out a timer with a deadline not after `now`, earliest first.
     pub(crate) fn pop_due(&mut self, now: u64) -> Option<NonNull<T>> {
         (self.earliest()? <= now).then(|| self.take(0))
     }
@@ -107,16 +109,16 @@ impl<T: Timed> Timers<T> {
             }
         }
         // SAFETY: it was in the heap until now, so it is live.
-        unsafe { *T::place(taken) = Place::NONE };
+        unsafe { *T::heap_index(taken) = HeapIndex::NONE };
         let room = self.heap.capacity();
-        if room > LEAST_ROOM && self.heap.len() <= room / 4 {
-            self.heap.shrink_to((room / 2).max(LEAST_ROOM));
+        if room > MIN_CAPACITY && self.heap.len() <= room / 4 {
+            self.heap.shrink_to((room / 2).max(MIN_CAPACITY));
         }
         taken
     }
 
     /// Puts an entry at `index`, which is free for it, or as much higher as it belongs.
-    fn rise(&mut self, mut index: usize, entry: Entry<T>) {
+    fn rise(&mut self, mut index: usize, entry: TimerEntry<T>) {
         while index > 0 {
             let above = (index - 1) / CHILDREN;
             let parent = self.heap[above];
@@ -130,7 +132,7 @@ impl<T: Timed> Timers<T> {
     }
 
     /// Puts an entry at `index`, which is free for it, or as much lower as it belongs.
-    fn sink(&mut self, mut index: usize, entry: Entry<T>) {
+    fn sink(&mut self, mut index: usize, entry: TimerEntry<T>) {
         loop {
             let first = index * CHILDREN + 1;
             let last = (first + CHILDREN).min(self.heap.len());
@@ -146,10 +148,10 @@ impl<T: Timed> Timers<T> {
     }
 
     /// Puts an entry where it will stand, and has its item know.
-    fn settle(&mut self, index: usize, entry: Entry<T>) {
+    fn settle(&mut self, index: usize, entry: TimerEntry<T>) {
         self.heap[index] = entry;
         // SAFETY: what is in the heap is live.
-        unsafe { *T::place(entry.item) = Place(index as u32) };
+        unsafe { *T::heap_index(entry.item) = HeapIndex(index as u32) };
         #[cfg(test)]
         {
             self.levels += 1;
@@ -164,14 +166,14 @@ mod tests {
     use std::collections::BTreeSet;
 
     struct Item {
-        place: Place,
+        heap_index: HeapIndex,
         deadline: u64,
     }
 
     impl Timed for Item {
-        unsafe fn place(item: NonNull<Item>) -> *mut Place {
+        unsafe fn heap_index(item: NonNull<Item>) -> *mut HeapIndex {
             // SAFETY: live by contract.
-            unsafe { &raw mut (*item.as_ptr()).place }
+            unsafe { &raw mut (*item.as_ptr()).heap_index }
         }
     }
 
@@ -185,7 +187,8 @@ mod tests {
 
     impl Clockwork {
         fn new(items: usize) -> Clockwork {
-            let item = |_| NonNull::from(Box::leak(Box::new(Item { place: Place::NONE, deadline: 0 })));
+            let item =
+                |_| NonNull::from(Box::leak(Box::new(Item { heap_index: HeapIndex::NONE, deadline: 0 })));
             Clockwork { timers: Timers::new(), items: (0..items).map(item).collect(), model: BTreeSet::new() }
         }
 
@@ -196,7 +199,7 @@ mod tests {
 
         fn is_set(&self, n: usize) -> bool {
             // SAFETY: as above.
-            unsafe { self.items[n].as_ref() }.place != Place::NONE
+            unsafe { self.items[n].as_ref() }.heap_index != HeapIndex::NONE
         }
 
         fn insert(&mut self, deadline: u64, n: usize) {
@@ -236,7 +239,7 @@ mod tests {
             assert_eq!(heap.len(), self.model.len());
             for (index, entry) in heap.iter().enumerate() {
                 // SAFETY: as above.
-                assert_eq!(unsafe { entry.item.as_ref() }.place, Place(index as u32));
+                assert_eq!(unsafe { entry.item.as_ref() }.heap_index, HeapIndex(index as u32));
                 assert!(index == 0 || heap[(index - 1) / CHILDREN].deadline <= entry.deadline);
             }
             self.check_room();
@@ -244,14 +247,15 @@ mod tests {
 
         fn check_room(&self) {
             let (room, len) = (self.timers.heap.capacity(), self.timers.heap.len());
-            assert!(room <= (4 * len).max(LEAST_ROOM), "room for {room} is kept for {len}");
+            assert!(room <= (4 * len).max(MIN_CAPACITY), "room for {room} is kept for {len}");
         }
     }
 
     impl Drop for Clockwork {
         fn drop(&mut self) {
             for item in &self.items {
-                // SAFETY: from a box, freed once; the heap does not touch its items when it is dropped.
+                // SAFETY: from a box, freed once; the heap does not touch its items when it is
+                // dropped.
                 drop(unsafe { Box::from_raw(item.as_ptr()) });
             }
         }
@@ -337,7 +341,7 @@ mod tests {
         }
         clockwork.check();
         assert!(most <= depth + 1, "{most} levels for one timer of {count}");
-        assert!(full >= count && clockwork.timers.heap.capacity() <= LEAST_ROOM);
+        assert!(full >= count && clockwork.timers.heap.capacity() <= MIN_CAPACITY);
     }
 
     /// At the edge between two sizes, one more and one less do not move the entries each time.
@@ -361,7 +365,7 @@ mod tests {
             clockwork.remove(n);
             note(&clockwork);
         }
-        let halvings = 5000_usize.next_power_of_two().ilog2() - LEAST_ROOM.ilog2();
+        let halvings = 5000_usize.next_power_of_two().ilog2() - MIN_CAPACITY.ilog2();
         assert_eq!(changes, halvings as usize);
     }
 }

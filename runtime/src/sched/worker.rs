@@ -1,17 +1,18 @@
 //! A worker: a kernel thread that carries one processor at a time.
 //!
-//! Its own code runs on the thread's native stack with the thread's own thread-locals. What it shares:
+//! Its own code runs on the thread's native stack with the thread's own thread-locals. Its shared
+//! fields:
 //!
 //! | field | written by |
 //! |---|---|
 //! | `queue` | the worker, or the code that it carries: the same kernel thread |
-//! | `next` | the same; a searcher may take from it what has waited too long |
+//! | `next` | the same; a searcher may take a processor from it that has waited too long |
 //! | `carrying`, `carries` | the worker; read by searchers and the monitor |
 //! | `counters`, `trace` | the worker, or the code that it carries |
 //! | `stuck` | set by the monitor, cleared by the worker |
-//! | `appointed`, `called` | set under the lock of the sleepers by whoever takes the worker off; cleared by the worker |
+//! | `appointed`, `called` | set under the lock of the sleepers by the thread that takes the worker off; cleared by the worker |
 
-use super::batch::Left;
+use super::batch::BatchEnd;
 use super::census::OneWriter;
 use super::processor::Processor;
 use super::{Runtime, poller};
@@ -28,20 +29,20 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
 use std::thread::Thread;
 
-/// How many times in a row the processor woken last goes before the queue.
+/// How many times in a row the processor woken last runs before the queue.
 const NEXT_IN_A_ROW: u32 = 16;
-/// After so many processors in a row that were handed the worker directly, it looks around.
+/// After this many direct switches in a row, the worker looks around.
 const DIRECTLY_IN_A_ROW: u32 = 8;
-/// Every so many processors, the shared queue goes before the worker's own.
+/// Once in this many processors, the shared queue goes before the worker's own.
 const SHARED_FIRST_EVERY: usize = 61;
-/// A busy worker looks into the poller when nobody has for this many nanoseconds.
+/// A busy worker polls when no thread has polled for this many nanoseconds.
 const POLL_EVERY: u64 = 100_000;
 
 pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(super) runtime: &'static Runtime,
     /// Pinned mode: the one processor that this worker runs.
-    pub(super) nailed: Option<&'static Processor>,
+    pub(super) pinned: Option<&'static Processor>,
     queue: crossbeam_deque::Worker<&'static Processor>,
     pub(super) stealer: Stealer<&'static Processor>,
     pub(super) next: AtomicPtr<Processor>,
@@ -50,7 +51,7 @@ pub(crate) struct Worker {
     pub(crate) carries: OneWriter,
     pub(crate) counters: WorkerCounters,
     pub(crate) trace: trace::OfWorker,
-    /// The kernel's name for its thread.
+    /// The kernel id of its thread.
     pub(super) kernel_thread: AtomicI32,
     pub(super) stuck: AtomicBool,
     pub(super) appointed: AtomicBool,
@@ -63,18 +64,19 @@ pub(crate) struct Worker {
     now: Cell<u64>,
     ticks: Cell<u64>,
     last_housekeeping: Cell<u64>,
-    /// Wake-ups to let pass before the next one that suggests a search.
+    /// Wake-ups to skip before the next one that suggests a search.
     pub(super) skip: Cell<u32>,
 }
 
-// SAFETY: the cells and the queue's owner end are used only by the worker's kernel thread, be it in its own code or in
-// code that it carries; the rest is made to be shared.
+// SAFETY: only the worker's kernel thread uses the cells and the owner's end of the queue, in its
+// own code or in code that it carries. The rest is made to be shared.
 unsafe impl Sync for Worker {}
 // SAFETY: as above.
 unsafe impl Send for Worker {}
 
-/// The worker whose own code is calling. Code of a processor has other thread-locals, or (pinned) is
-/// on a processor first.
+/// The worker, if the calling code is a worker's own. Code of a carried processor gets `None`,
+/// since it has other thread-locals. In pinned mode it does not, so callers check for a processor
+/// first.
 pub(crate) fn current() -> Option<&'static Worker> {
     ours::with(|ours| ours.worker.get())
 }
@@ -83,14 +85,14 @@ impl Worker {
     pub(super) fn new(
         runtime: &'static Runtime,
         index: usize,
-        nailed: Option<&'static Processor>,
+        pinned: Option<&'static Processor>,
     ) -> io::Result<&'static Worker> {
         let signal_stack = sys::signals::alternate_stack()?;
         let queue = crossbeam_deque::Worker::new_fifo();
         Ok(Box::leak(Box::new(Worker {
             index,
             runtime,
-            nailed,
+            pinned,
             stealer: queue.stealer(),
             queue,
             next: AtomicPtr::new(ptr::null_mut()),
@@ -115,7 +117,7 @@ impl Worker {
         })))
     }
 
-    /// The life of a worker.
+    /// The worker's main loop.
     pub(super) fn main(&'static self, mut searching: bool) {
         *self.thread.lock().unwrap_or_else(|e| e.into_inner()) = Some(std::thread::current());
         self.kernel_thread.store(sys::kernel_thread_id(), Ordering::Relaxed);
@@ -130,63 +132,67 @@ impl Worker {
         self.set_retired(true);
     }
 
-    /// Carries a processor for one batch, and those that it hands the worker on to, and puts the last where it belongs.
+    /// Carries a processor for one batch, and those that it switches to directly, then requeues the
+    /// last one.
     fn run(&self, processor: &'static Processor) {
-        // SAFETY: we took the processor from a queue, where it stood once, and we are on our native stack.
-        let (last, left) = unsafe { processor.carry(self) };
-        self.put_down(last, left);
+        // SAFETY: we took the processor from a queue, where it stood once, and we are on our native
+        // stack.
+        let (last, end) = unsafe { processor.carry(self) };
+        self.requeue(last, end);
     }
 
-    /// From now on the worker carries this processor.
-    pub(super) fn take_up(&self, processor: &'static Processor) {
-        // Release: the monitor sees a processor only after what was done to it.
+    /// Notes that the worker carries this processor from now on.
+    pub(super) fn begin_carrying(&self, processor: &'static Processor) {
+        // Release: when the monitor sees this processor, it also sees all that was done to it
+        // before.
         self.carrying.store(ptr::from_ref(processor).cast_mut(), Ordering::Release);
         trace::carries(self, processor);
     }
 
-    /// Puts a processor where it belongs that has been carried for a batch.
-    pub(super) fn put_down(&self, processor: &'static Processor, left: Left) {
-        trace::puts_down(self, processor);
+    /// Requeues a processor after its batch, or lets it rest if it has nothing to run.
+    pub(super) fn requeue(&self, processor: &'static Processor, end: BatchEnd) {
+        trace::stops_carrying(self, processor);
         self.carries.add(1);
-        match left {
-            Left::Idle if processor.inbox.rest() => {
+        match end {
+            BatchEnd::Idle if processor.inbox.rest() => {
                 self.runtime.deadlines.announce(processor.deadline.load(Ordering::Relaxed));
                 if processor.has_arrivals() && processor.inbox.claim() {
                     self.enqueue(processor);
                 }
             }
-            Left::Idle | Left::Busy => self.enqueue(processor),
+            BatchEnd::Idle | BatchEnd::Busy => self.enqueue(processor),
         }
     }
 
-    /// The worker is back in its own code. Returns what it has carried.
+    /// Notes that the worker runs its own code again. Returns the processor that it carried last.
     ///
     /// # Safety
-    /// It has carried something.
-    pub(super) unsafe fn comes_back(&self) -> &'static Processor {
-        // SAFETY: put there by `take_up`, on this kernel thread; processors are never freed.
+    /// It has carried one.
+    pub(super) unsafe fn end_carrying(&self) -> &'static Processor {
+        // SAFETY: `begin_carrying` put it there, on this kernel thread; processors are never freed.
         let last = unsafe { &*self.carrying.load(Ordering::Relaxed) };
         self.carrying.store(ptr::null_mut(), Ordering::Release);
         self.is_not_stuck();
         last
     }
 
-    /// What it was carrying for so long is no longer what it carries.
+    /// Clears the `stuck` mark: the worker no longer carries the processor that it was stuck in.
     pub(super) fn is_not_stuck(&self) {
-        // The exchange is the one that counts; it is rarely needed. A mark that comes just before `carrying` changes is
-        // taken back by the monitor, which sees that, or waits for the next batch.
+        // The exchange decides; the load before it only avoids it, since it is rarely needed. If
+        // the monitor sets a mark just before `carrying` changes, either the monitor sees the
+        // change and takes the mark back, or the next batch clears it.
         if self.stuck.load(Ordering::Relaxed) && self.stuck.swap(false, Ordering::AcqRel) {
             self.runtime.workers.allow_one_less();
         }
     }
 
-    /// Something to run: from the worker's own queue, else from the shared one, else from others, else it sleeps.
-    /// `None` if the worker shall end.
+    /// Finds a processor to run: in the worker's own queue, else in the shared one, else in the
+    /// queues of other workers. Sleeps if there is none. `None` if the worker must end.
     fn find(&'static self, searching: &mut bool) -> Option<&'static Processor> {
         loop {
             let runtime = self.runtime;
-            if self.nailed.is_none() && !*searching && runtime.awake() > runtime.workers.limit() {
-                self.give_everything_up();
+            if self.pinned.is_none() && !*searching && runtime.awake() > runtime.workers.limit() {
+                self.move_all_to_shared_queue();
             } else {
                 self.housekeeping();
                 let found = self.take_own().or_else(|| runtime.take_shared(self));
@@ -212,7 +218,8 @@ impl Worker {
         }
     }
 
-    /// Step 5 of the idle protocol: the searcher goes to work, and somebody else looks at what is left.
+    /// Step 5 of the idle protocol: the searcher stops searching, and appoints another one if more
+    /// work is left.
     fn found(&self, searching: &mut bool) {
         if !self.counters.times.is_running() {
             self.enter(Phase::Running);
@@ -227,8 +234,8 @@ impl Worker {
 
     /// The next processor of the worker's own.
     fn take_own(&self) -> Option<&'static Processor> {
-        if let Some(processor) = self.nailed {
-            // In this order: see `Processor::hold`.
+        if let Some(processor) = self.pinned {
+            // In this order: see `Processor::claim_for_reading`.
             let taken = !processor.inbox.is_idle() && !processor.held.load(Ordering::Acquire);
             return taken.then_some(processor);
         }
@@ -244,7 +251,7 @@ impl Worker {
         self.queue.pop().or_else(|| self.take_next())
     }
 
-    /// What is in `next`, unless the queue has its turn.
+    /// Takes what is in `next`, unless it is the queue's turn.
     fn take_next_in_a_row(&self) -> Option<&'static Processor> {
         let in_a_row = self.next_in_a_row.get();
         if in_a_row >= NEXT_IN_A_ROW && !self.queue.is_empty() {
@@ -255,7 +262,8 @@ impl Worker {
         Some(next)
     }
 
-    /// The processor that the one carried, which has run out of work, shall hand the worker on to. Called by its loop.
+    /// The processor to switch to directly from the carried one, which has run out of work. Called
+    /// by the carried processor's loop.
     pub(super) fn take_next_directly(&self) -> Option<&'static Processor> {
         let looks_around = self.next_in_a_row.get().is_multiple_of(DIRECTLY_IN_A_ROW);
         if looks_around { None } else { self.take_next_in_a_row() }
@@ -266,7 +274,8 @@ impl Worker {
         if self.next.load(Ordering::Relaxed).is_null() {
             return None;
         }
-        // Acquire pairs with the release in `offer`: the processor as its last carrier left it.
+        // Acquire pairs with the release in `offer`: we see the processor as its last carrier left
+        // it.
         // SAFETY: what stands here was put by `offer`, and processors are never freed.
         unsafe { self.next.swap(ptr::null_mut(), Ordering::Acquire).as_ref() }
     }
@@ -276,11 +285,13 @@ impl Worker {
         super::search::steal(|| other.stealer.steal_batch_and_pop(&self.queue))
     }
 
-    /// Code that this worker carries has woken a processor: it goes next, before the queue. Nobody is woken for it, since
-    /// the waker probably is about to park; but if it does not park, somebody should take it.
+    /// Makes a processor the next to run, before the queue: code that this worker carries has woken
+    /// it. No worker is woken for it, since the waker probably parks soon. If the waker does not
+    /// park, a searcher should take it.
     pub(super) fn offer(&self, processor: &'static Processor) {
         let taken_over = self.take_next();
-        // Release: for whoever takes it. Only this kernel thread fills the place, so it is empty now, and a store will do.
+        // Release: for the thread that takes it. Only this kernel thread fills `next`, so it is
+        // empty now, and a plain store is enough.
         self.next.store(ptr::from_ref(processor).cast_mut(), Ordering::Release);
         match taken_over {
             Some(previous) => {
@@ -293,13 +304,13 @@ impl Worker {
 
     /// Queues a processor that this worker holds.
     pub(super) fn enqueue(&self, processor: &'static Processor) {
-        if self.nailed.is_none() {
+        if self.pinned.is_none() {
             self.queue.push(processor);
         }
     }
 
-    /// There are more workers awake than there should be: this one leaves its work to the others.
-    fn give_everything_up(&self) {
+    /// Moves all queued work to the shared queue, because more workers are awake than should be.
+    fn move_all_to_shared_queue(&self) {
         let mut gave = false;
         while let Some(processor) = self.take_next().or_else(|| self.queue.pop()) {
             self.runtime.queue.push(processor);
@@ -310,7 +321,8 @@ impl Worker {
         }
     }
 
-    /// What has to be done now and then however busy the worker is: timers of idle processors, and descriptors.
+    /// Does what is due from time to time even if the worker is busy: fires timers of idle
+    /// processors, and polls descriptors.
     fn housekeeping(&self) {
         let now = self.refresh_now();
         if self.last_housekeeping.replace(now) == now {
@@ -324,7 +336,7 @@ impl Worker {
         }
     }
 
-    /// Counts a look into the poller, and returns what was found.
+    /// Counts a poll. Returns the number of events.
     pub(super) fn note_poll(&self, events: usize) -> usize {
         self.counters.polls.add(1);
         self.counters.events.add(events);
@@ -337,12 +349,12 @@ impl Worker {
         trace::enters(self, phase);
     }
 
-    /// The time as of the last look at the clock.
+    /// The time when the clock was last read.
     pub(super) fn now(&self) -> u64 {
         self.now.get()
     }
 
-    /// Looks at the clock again if some 20 microseconds may have passed since the last look.
+    /// Reads the clock again if some 20 microseconds may have passed since it was last read.
     pub(super) fn refresh_now(&self) -> u64 {
         let ticks = arch::ticks();
         if ticks.wrapping_sub(self.ticks.get()) > arch::SOME_MICROSECONDS {
@@ -352,7 +364,7 @@ impl Worker {
         self.now.get()
     }
 
-    /// Makes the next look at the clock a real one.
+    /// Makes the next `refresh_now` read the clock.
     pub(super) fn expire_clock(&self) {
         self.ticks.set(self.ticks.get().wrapping_sub(2 * arch::SOME_MICROSECONDS));
     }
@@ -381,7 +393,7 @@ impl Worker {
         self.retired.store(retired, Ordering::Release);
     }
 
-    /// Gets the worker out of its sleep; it has been taken off the list of sleepers.
+    /// Wakes the worker. It has already been taken off the list of sleepers.
     pub(super) fn wake(&self) {
         if self.is_polling()
             && let Some(poller) = poller::installed()

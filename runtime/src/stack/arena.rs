@@ -7,12 +7,12 @@ use crate::sys::memory::{Reservation, page_size};
 use std::io;
 use std::sync::atomic::AtomicU64;
 
-/// How far the base of slot `index` lies below its end, at most so many bytes.
+/// How many bytes the base of slot `index` lies below its end; `most` is an upper bound.
 ///
 /// All slots begin at multiples of one large power of two; without this the hot ends of all stacks
-/// would compete for the same sets of every cache and of the TLB. A page more moves the TLB's set and
-/// the entry of the page table, a line more the cache's set. Not more lines than fit half a page,
-/// because what a goroutine needs would often lie in two pages then.
+/// would compete for the same sets of every cache and of the TLB. A page more moves the TLB's set
+/// and the entry of the page table, a line more the cache's set. There are no more lines than fit
+/// half a page, because otherwise what a goroutine needs would often be in two pages.
 fn stagger(index: usize, most: usize) -> usize {
     const PAGES: usize = 512;
     const LINES: usize = 32;
@@ -46,7 +46,8 @@ impl Arena {
         self.memory.contains(address)
     }
 
-    /// Opens slot `index`. If the system refuses the whole of it, half is tried, and so on, down to `least` bytes.
+    /// Opens slot `index`. If the system refuses the whole of it, half is tried, and so on, down to
+    /// `least` bytes.
     pub(crate) fn open(&self, index: usize, least: usize) -> io::Result<Bounds> {
         assert!(index < self.slots);
         let low = self.memory.low() + index * self.stride;
@@ -56,7 +57,7 @@ impl Arena {
             match self.memory.open_above_guard(high - size - GUARD, high - size, high) {
                 Ok(()) => {
                     let base = high - stagger(index, size / 64);
-                    // For ever, as the slot.
+                    // Registered for ever, like the slot.
                     std::mem::forget(valgrind::Registered::new(high - size, high));
                     return Ok(Bounds { base, limit: high - size });
                 }

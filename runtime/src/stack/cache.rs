@@ -1,8 +1,9 @@
-//! Segments that `grow` has done with, kept for the next call.
+//! Segments that `grow` no longer uses, kept for the next call.
 //!
-//! One shelf per processor or plain thread, because a loop at the edge of its stack takes and returns the same segment
-//! again and again, and it is warm where it was used last. A lock per shelf lets the monitor clear those that nobody uses; it
-//! is never contended otherwise. Threads in a program that has not started the runtime keep theirs until they end.
+//! There is one shelf per processor or plain thread, because a loop at the edge of its stack takes
+//! and returns the same segment again and again, and the segment is warm where it was used last. A
+//! lock per shelf lets the monitor clear unused ones; it is never contended otherwise. Threads in a
+//! program that has not started the runtime keep theirs until they end.
 
 use super::own::OwnStack;
 use crate::locals::ours;
@@ -12,12 +13,13 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard};
 
-/// What one shelf holds at most: as many as a recursion has links near its edge, and not more than a burst should leave
-/// behind. A larger segment than that pays for itself.
-const MOST_SEGMENTS: usize = 4;
-const MOST_BYTES: usize = 64 << 20;
+/// What one shelf holds at most: as many segments as a recursion has links near its edge, and not
+/// more bytes than a burst should leave behind. A larger segment costs little compared with its
+/// use.
+const MAX_SEGMENTS: usize = 4;
+const MAX_BYTES: usize = 64 << 20;
 
-/// See the module.
+/// The kept segments of one processor or plain thread.
 pub(crate) type Shelf = Mutex<Segments>;
 
 #[derive(Default)]
@@ -27,13 +29,13 @@ pub(crate) struct Segments {
     used: bool,
 }
 
-/// Every shelf there is. It is locked before any of the shelves.
+/// All shelves. This lock is taken before that of any shelf.
 static SHELVES: Mutex<Vec<Arc<Shelf>>> = Mutex::new(Vec::new());
-/// Whether some shelf may hold something, so that trimming nothing costs one load.
+/// Whether some shelf may hold a segment, so that trimming nothing costs one load.
 static SOME: AtomicBool = AtomicBool::new(false);
 
-/// The shelf of the calling thread or processor, made at its first use. It goes when the thread
-/// does: in the last destructors of a thread there is none any more.
+/// The shelf of the calling thread or processor, made at its first use. It is freed with the
+/// thread: in the last destructors of a thread there is none any more.
 fn mine() -> Option<&'static Shelf> {
     let mut shelf = ours::with(|ours| ours.shelf.get());
     if shelf.is_null() {
@@ -45,15 +47,15 @@ fn mine() -> Option<&'static Shelf> {
         shelf = Arc::into_raw(new);
         ours::with(|ours| ours.shelf.set(shelf));
     }
-    // SAFETY: the reference that the thread-local stands for is given up only when the thread ends.
+    // SAFETY: the thread-local keeps a reference, which is given up only when the thread ends.
     Some(unsafe { &*shelf })
 }
 
-/// The calling thread ends.
+/// Frees the shelf of a thread that ends.
 pub(crate) fn end_of_thread() {
     let shelf = ours::with(|ours| ours.shelf.replace(ptr::null()));
     if !shelf.is_null() {
-        // SAFETY: made by `mine` from an `Arc`, and given up with this.
+        // SAFETY: made by `mine` from an `Arc`, and not used after this.
         let shelf = unsafe { Arc::from_raw(shelf) };
         lock(&SHELVES).retain(|other| !Arc::ptr_eq(other, &shelf));
     }
@@ -63,7 +65,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
 
-/// A segment of at least `bytes` bytes, if there is one: the one that was used last, which is the warmest.
+/// A segment of at least `bytes` bytes, if there is one: the one that was used last, which is the
+/// warmest.
 pub(super) fn take(bytes: usize) -> Option<OwnStack> {
     let mut shelf = lock(mine()?);
     shelf.used = true;
@@ -71,17 +74,17 @@ pub(super) fn take(bytes: usize) -> Option<OwnStack> {
     Some(shelf.segments.remove(fitting))
 }
 
-/// Keeps a segment that nobody uses any more, in the place of those that were not used for longest.
+/// Keeps a segment that is no longer used, in place of those that have not been used for longest.
 pub(super) fn keep(segment: OwnStack) {
     let size = segment.bounds().size();
-    if size > MOST_BYTES {
+    if size > MAX_BYTES {
         return;
     }
     let Some(shelf) = mine() else { return };
     let mut shelf = lock(shelf);
     let mut held: usize = shelf.segments.iter().map(|segment| segment.bounds().size()).sum();
     let mut removed = Vec::new();
-    while shelf.segments.len() >= MOST_SEGMENTS || held + size > MOST_BYTES {
+    while shelf.segments.len() >= MAX_SEGMENTS || held + size > MAX_BYTES {
         let oldest = shelf.segments.remove(0);
         held -= oldest.bounds().size();
         removed.push(oldest);
@@ -102,7 +105,7 @@ pub(crate) enum Which {
     All,
 }
 
-/// Gives kept segments back; says whether there were any.
+/// Gives kept segments back. Returns whether there were any.
 pub(crate) fn trim(which: Which) -> bool {
     // Relaxed: what is missed now is found by the next trim. Set again while a shelf is spared.
     if !SOME.load(Ordering::Relaxed) {
@@ -136,7 +139,8 @@ mod tests {
         take(bytes).map(|segment| segment.bounds().base)
     }
 
-    /// One test, in a process of its own, because trimming is for all threads, and other tests' runtime does it, too.
+    /// One test, in a process of its own, because trimming is for all threads, and other tests'
+    /// runtime does it, too.
     #[test]
     fn a_shelf_keeps_a_few_that_fit_and_loses_those_that_nobody_uses() {
         const NAME: &str =
@@ -153,7 +157,7 @@ mod tests {
         // The oldest goes when there are too many; what was put there last is taken first.
         let (_, first) = segment(1 << 20);
         keep(first);
-        let others: Vec<_> = (0..MOST_SEGMENTS).map(|_| segment(1 << 20)).collect();
+        let others: Vec<_> = (0..MAX_SEGMENTS).map(|_| segment(1 << 20)).collect();
         let mut order: Vec<_> = others.iter().map(|(base, _)| *base).collect();
         others.into_iter().for_each(|(_, segment)| keep(segment));
         order.reverse();
@@ -165,13 +169,13 @@ mod tests {
         keep(small_one);
         assert_eq!(taken(2 << 20), Some(large));
         assert_eq!(taken(2 << 20), None);
-        keep(segment(MOST_BYTES + 1).1);
+        keep(segment(MAX_BYTES + 1).1);
         assert_eq!(taken(1 << 20), Some(small));
         assert_eq!(taken(1), None);
 
         // Many large ones push each other out.
-        for _ in 0..MOST_SEGMENTS {
-            keep(segment(MOST_BYTES / 2).1);
+        for _ in 0..MAX_SEGMENTS {
+            keep(segment(MAX_BYTES / 2).1);
         }
         assert_eq!(std::iter::from_fn(|| taken(1)).count(), 2);
 

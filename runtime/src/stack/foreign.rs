@@ -1,32 +1,33 @@
-//! Stacks that are none of ours: code of a goroutine that another library has put on a stack of its
-//! own, as `stacker` does where little is left, and coroutine libraries for each coroutine.
+//! Stacks that are not ours: code of a goroutine that another library has put on a stack of its
+//! own, as `stacker` does when little is left, and coroutine libraries do for each coroutine.
 //!
-//! A goroutine that is suspended there leaves a stack pointer that says nothing of its own stack,
-//! which it has left somewhere in the middle. Where that stack never moves nothing has to be known
-//! of it: the goroutine waits like any other, and all of its stack is taken for live
-//! ([`Live::All`](super::slots::Live)). A stack in a shared slot would have to be copied, so there
-//! a wait is refused before anything has changed, and what would only give way does not.
+//! A goroutine that is suspended there leaves a stack pointer that says nothing about its own
+//! stack, which it has left somewhere in the middle. If that stack never moves, nothing has to be
+//! known of it: the goroutine waits like any other, and all of its stack counts as live
+//! ([`Live::All`](super::slots::Live)). A stack in a shared slot would have to be copied. So there
+//! a wait is refused before anything has changed, and a call that would only give way does nothing.
 //!
-//! Whether a goroutine has its slot for itself may be chance ([`super::sharing`]). If such a one
-//! waits on a foreign stack, those that the same line spawns live alone from then on.
+//! Whether a goroutine has its slot to itself may be chance ([`super::sharing`]). If such a
+//! goroutine waits on a foreign stack, the goroutines that the same line spawns live alone from
+//! then on.
 //!
-//! [Segments](super::segment) are ours, but a segment is chained to the stack that `grow` was
-//! called on. If that is a foreign one, or if a coroutine has left the segment without returning
-//! from it, what counts is where the chain ends.
+//! [Segments](super::segment) are ours, but a segment is linked to the stack that `grow` was called
+//! on. That can be a foreign stack, or a coroutine may have left the segment without returning from
+//! it. So what counts is where the chain ends.
 
 use super::{segment, sharing};
 use crate::arch;
 use crate::goroutine::record::Record;
 use crate::sched::processor;
 
-/// Whether the calling code, in whose frame the address `here` lies, is on its goroutine's own
-/// stack or on segments that are chained to that.
+/// Whether the calling code, which has the address `here` in its frame, is on its goroutine's own
+/// stack or on segments that are linked to it.
 pub(super) fn is_on_own_stack(here: usize) -> bool {
     segment::is_chained(here)
         .unwrap_or_else(|| processor::current_home().is_some_and(|home| home.contain(here)))
 }
 
-/// Whether the calling goroutine, whose record this is, can be suspended where it is.
+/// Whether the calling goroutine, which has this record, can be suspended where it is.
 #[cold]
 pub(crate) fn may_suspend(record: &Record) -> bool {
     if record.home.is_own_by_promise() || is_on_own_stack(arch::stack_pointer()) {

@@ -1,6 +1,8 @@
-//! The frames of a stack that has overflowed: the innermost ones and the outermost, of what may be millions.
+//! The frames of a stack that has overflowed: the innermost ones and the outermost ones of what may
+//! be millions.
 //!
-//! Kept in static atomics, so that whoever has to finish a report that was broken off finds them.
+//! They are kept in static atomics, so that the code that finishes a report after a fault finds
+//! them.
 
 use crate::clock;
 use std::ffi::{c_int, c_void};
@@ -10,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub(super) const INNERMOST: usize = 32;
 const OUTERMOST: usize = 16;
 
-/// The clock is looked at every so many frames.
+/// The clock is read once in this many frames.
 const CLOCK_EVERY: usize = 256;
 
 pub(super) struct Frames {
@@ -21,8 +23,8 @@ pub(super) struct Frames {
 }
 
 pub(super) static FRAMES: Frames = Frames {
-    innermost: [const { AtomicUsize::new(0) }; _],
-    outermost: [const { AtomicUsize::new(0) }; _],
+    innermost: [const { AtomicUsize::new(0) }; INNERMOST],
+    outermost: [const { AtomicUsize::new(0) }; OUTERMOST],
     found: AtomicUsize::new(0),
 };
 
@@ -42,9 +44,9 @@ struct Walk<'a> {
     each: &'a mut dyn FnMut(usize) -> bool,
 }
 
-/// Walks from the handler that calls to the interrupted function, at `begin`, and shows `each` frame from there on to the end of
-/// the stack, or until it says no. The unwinder may not get past the handler; the interrupted function is shown in any case.
-/// False if it was all there was.
+/// Walks from the calling handler to the interrupted function, at `begin`, and calls `each` with
+/// every frame from there to the end of the stack, or until it returns false. If the unwinder does
+/// not get past the handler, only the interrupted function is passed to `each`. False in that case.
 pub(crate) fn walk(begin: usize, each: &mut dyn FnMut(usize) -> bool) -> bool {
     let mut walk = Walk { begin, each };
     // SAFETY: `visit` gets the address of the walk, and does not unwind.
@@ -57,8 +59,8 @@ pub(crate) fn walk(begin: usize, each: &mut dyn FnMut(usize) -> bool) -> bool {
 }
 
 impl Frames {
-    /// Walks from the handler that calls to the interrupted function, at `begin`, and on to the end of the stack; not longer than
-    /// `until`. Says whether it got there.
+    /// Walks from the calling handler to the interrupted function, at `begin`, and on to the end of
+    /// the stack; not longer than `until`. Returns whether it got there.
     pub(super) fn walk(&self, begin: usize, until: u64) -> bool {
         let mut in_time = true;
         let got_past = walk(begin, &mut |ip| {
@@ -83,7 +85,7 @@ impl Frames {
         self.found.load(Ordering::Relaxed)
     }
 
-    /// The first of the outermost frames that are kept.
+    /// The number of the first of the outermost frames that are kept.
     pub(super) fn first_outer(&self) -> usize {
         self.found().saturating_sub(OUTERMOST).max(INNERMOST)
     }
@@ -114,8 +116,8 @@ mod tests {
     #[test]
     fn keeps_the_first_and_the_last() {
         let frames = Frames {
-            innermost: [const { AtomicUsize::new(0) }; _],
-            outermost: [const { AtomicUsize::new(0) }; _],
+            innermost: [const { AtomicUsize::new(0) }; INNERMOST],
+            outermost: [const { AtomicUsize::new(0) }; OUTERMOST],
             found: AtomicUsize::new(0),
         };
         for count in 1..=100 {

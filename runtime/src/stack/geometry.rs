@@ -1,4 +1,5 @@
-//! How many slots a processor has and how large they are, given what was asked for and what the system allows.
+//! How many slots a processor has and how large they are, given what was asked for and what the
+//! system allows.
 
 use super::home::Home;
 use super::{GUARD, LARGEST, SMALLEST};
@@ -6,19 +7,19 @@ use crate::arch::valgrind;
 use crate::sys::memory;
 use std::io;
 
-/// Slots in the whole process where a guard is a mapping. Each open slot splits the reservation into two, and the kernel
-/// allows 65,530 by default; this leaves three quarters of them to the program.
+/// Slots in the whole process if a guard is a mapping. Each open slot splits the reservation into
+/// two, and the kernel allows 65,530 by default; this leaves three quarters of them to the program.
 const SLOTS_IN_ALL: usize = 8 << 10;
-/// Slots in the whole process where guards are marks in the page tables, and all slots of a processor one mapping: what looking
-/// at each of them twice a second may cost.
+/// Slots in the whole process if guards are marks in the page tables, and all slots of a processor
+/// are one mapping. The limit is the cost of looking at each of them twice a second.
 const SLOTS_IN_ALL_WITH_MARKERS: usize = 32 << 10;
-/// What a [home](super::home::Home) can tell apart.
+/// Fewer than a [home](super::home::Home) can number.
 const SLOTS_PER_PROCESSOR: usize = 1 << 15;
 
-/// The same where each goroutine has a stack of its own: then they are what the process is for.
+/// The same if each goroutine has a stack of its own: then stacks are what the process is for.
 const STACKS_IN_ALL: usize = 30_000;
 const STACKS_IN_ALL_WITH_MARKERS: usize = 16 << 20;
-const SLOTS_OF_THEIR_OWN: usize = Home::MOST_SLOTS - 1;
+const SLOTS_OF_THEIR_OWN: usize = Home::MAX_SLOTS - 1;
 
 /// The shape of every processor's arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,16 +37,19 @@ pub(crate) struct Geometry {
 }
 
 impl Geometry {
-    /// The geometry for `processors` processors of `slots` slots of `max_stack` bytes each, as far as it fits.
+    /// The geometry for `processors` processors of `slots` slots of `max_stack` bytes each, as far
+    /// as it fits.
     ///
-    /// The system is asked for twice the sum, open, and the size is halved until it agrees: under strict
-    /// overcommit or an address-space limit the slots must leave room for everything else the program needs.
+    /// The system is asked whether it would open twice the sum, and the size is halved until it
+    /// agrees: under strict overcommit or an address-space limit the slots must leave room for
+    /// everything else that the program needs.
     ///
     /// # Errors
     /// If not even the smallest slots fit.
     pub(crate) fn fit(processors: usize, slots: usize, max_stack: usize) -> io::Result<Geometry> {
         let in_all = match memory::guards_are_markers() {
-            // Memcheck goes over a reservation page by page, so there is none there that may not be needed.
+            // Memcheck goes over a reservation page by page, so nothing is reserved that may not be
+            // needed.
             _ if valgrind::is_there() => slots.saturating_mul(processors),
             true => SLOTS_IN_ALL_WITH_MARKERS,
             false => SLOTS_IN_ALL,
@@ -58,7 +62,7 @@ impl Geometry {
     /// # Errors
     /// As [`fit`](Geometry::fit).
     pub(crate) fn fit_all_alone(processors: usize, max_stack: usize) -> io::Result<Geometry> {
-        // One shared slot, which a processor has to begin with, and which nothing lives in.
+        // One shared slot, which a processor needs to begin with, and which nothing lives in.
         let mut geometry = Geometry::fit(processors, 1, max_stack)?;
         let most = if memory::guards_are_markers() { STACKS_IN_ALL_WITH_MARKERS } else { STACKS_IN_ALL };
         let most = (most / processors.max(1)).min(SLOTS_OF_THEIR_OWN);
@@ -110,7 +114,8 @@ impl Geometry {
     }
 }
 
-/// The reserve is what is left of all slots. It is not worth smaller stacks: if it does not fit it is halved.
+/// The reserve is what remains of all slots. Stacks are not made smaller for it: if it does not
+/// fit, it is halved.
 fn reserve(
     processors: usize,
     slots: usize,

@@ -1,10 +1,10 @@
-//! Where a goroutine lives, in three bytes of its record. It never changes: frames must lie where
-//! they were born.
+//! A goroutine's home, in three bytes of its record. It never changes: frames must stay where they
+//! were created.
 
 /// A goroutine's home: a slot that it shares, a slot of its own, or an own stack; and its index.
 ///
-/// Three bytes, because it stands in every goroutine's record: there may be more stacks than 16
-/// bits can tell apart.
+/// Three bytes, because it is in every goroutine's record, and there may be more stacks than 16
+/// bits can number.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(C, packed)]
 pub(crate) struct Home {
@@ -16,11 +16,11 @@ pub(crate) struct Home {
 impl Home {
     const OWN: u8 = 1 << 7;
     const ALONE: u8 = 1 << 6;
-    /// With `ALONE`: not by chance.
+    /// With `ALONE`: the program asked for it.
     const PROMISED: u8 = 1 << 5;
-    /// How many own stacks a processor can tell apart, and how many slots.
-    pub(super) const MOST_OWN: usize = 1 << 23;
-    pub(super) const MOST_SLOTS: usize = 1 << 21;
+    /// How many own stacks and how many slots of a processor can be numbered.
+    pub(super) const MAX_OWN: usize = 1 << 23;
+    pub(super) const MAX_SLOTS: usize = 1 << 21;
 
     pub(super) fn of_slot(index: u32) -> Home {
         Home { low: index as u16, high: (index >> 16) as u8 }
@@ -41,8 +41,8 @@ impl Home {
         self.high >= Home::ALONE
     }
 
-    /// Whether that is so because the program has asked for it, and not because the goroutine
-    /// happens to live alone.
+    /// Whether no other goroutine lives here because the program has asked for that, and not by
+    /// chance.
     pub(crate) fn is_own_by_promise(self) -> bool {
         self.high & Home::OWN != 0
             || self.high & (Home::ALONE | Home::PROMISED) == Home::ALONE | Home::PROMISED
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_home_keeps_its_index_and_its_kind() {
-        for index in [0, 1, 255, 1 << 15, u16::MAX as u32, 1 << 16, Home::MOST_SLOTS as u32 - 1] {
+        for index in [0, 1, 255, 1 << 15, u16::MAX as u32, 1 << 16, Home::MAX_SLOTS as u32 - 1] {
             let home = Home::of_slot(index);
             assert!(!home.is_own() && home.own().is_none() && home.slot() == index as usize);
             for promised in [false, true] {
@@ -83,7 +83,7 @@ mod tests {
                 assert_eq!(home.is_own_by_promise(), promised);
             }
         }
-        for index in [0, 1, u16::MAX as u32, 1 << 16, Home::MOST_OWN as u32 - 1] {
+        for index in [0, 1, u16::MAX as u32, 1 << 16, Home::MAX_OWN as u32 - 1] {
             let home = Home::of_own(index);
             assert!(home.is_own_by_promise());
             assert_eq!(home.own(), Some(index as usize));

@@ -1,4 +1,4 @@
-//! Which slot a goroutine gets that is about to start.
+//! Chooses the home of a goroutine that is about to start.
 //!
 //! Touched only by the loop of the processor.
 
@@ -8,32 +8,58 @@ use super::scavenge::History;
 use super::sharing::{self, Housing};
 use super::sites::Build;
 use super::slots::{Live, Own, Slots, live_bytes};
+use crate::sys::memory;
 use std::panic::Location;
 use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// So many slots of the reserve are opened for goroutines that are only plump.
+/// How many slots of the reserve are opened for goroutines that are only plump.
 const RESERVED_FOR_PLUMP: usize = 64;
 
-/// The least that a stack apart from the slots may be.
-const LEAST_APART: usize = 256 << 10;
+/// The minimum size of a stack apart from the slots.
+const MIN_APART: usize = 256 << 10;
+
+/// Whether the system had no memory for the last stack that was wanted. A hint: it spares idle
+/// processors the newcomers of others, which they could not start either.
+static MEMORY_IS_SHORT: AtomicBool = AtomicBool::new(false);
+
+/// Whether the system has lately had no memory for a stack.
+pub(crate) fn memory_is_short() -> bool {
+    MEMORY_IS_SHORT.load(Ordering::Relaxed)
+}
 
 /// Why a goroutine cannot start yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Lack {
     /// The system has no memory for the stack of another one.
-    OfStacks,
-    /// It is not known how the others of its spawn site wait.
-    OfKnowledge,
+    Stack,
+    /// It is not known yet how other goroutines of its spawn site wait.
+    SiteKnowledge,
 }
 
 impl Slots {
     /// Gives a goroutine its home: `own`, a slot for it alone, or a shared one as
-    /// [`choose`](Slots::choose) says. Where it is not known yet how the goroutines of its site
-    /// wait, that is held against nothing if the caller is to `decide`.
+    /// [`choose`](Slots::choose) says. If it is not known yet how the goroutines of its site wait,
+    /// the goroutine cannot start, unless `decide` is set: then it shares.
     ///
     /// # Errors
-    /// What the goroutine lacks. It can be tried again.
+    /// What the goroutine lacks. The caller can try again.
     pub(crate) fn settle(
+        &mut self,
+        own: &mut Option<OwnStack>,
+        spawned_at: &'static Location<'static>,
+        decide: bool,
+    ) -> Result<Home, Lack> {
+        let settled = self.find_home(own, spawned_at, decide);
+        let lacks_stack = settled == Err(Lack::Stack);
+        if lacks_stack != self.lacks_stack {
+            self.lacks_stack = lacks_stack;
+            MEMORY_IS_SHORT.store(lacks_stack, Ordering::Relaxed);
+        }
+        settled
+    }
+
+    fn find_home(
         &mut self,
         own: &mut Option<OwnStack>,
         spawned_at: &'static Location<'static>,
@@ -44,11 +70,11 @@ impl Slots {
         }
         if self.all_alone {
             let alone = self.choose_alone().map(|index| Home::of_slot_alone(index, true));
-            return alone.ok_or(Lack::OfStacks);
+            return alone.ok_or(Lack::Stack);
         }
         let housing = sharing::housing(spawned_at, self.probation, decide);
         if housing == Housing::Undecided {
-            return Err(Lack::OfKnowledge);
+            return Err(Lack::SiteKnowledge);
         }
         if housing != Housing::Shared {
             if let Some(index) = self.choose_alone() {
@@ -60,9 +86,9 @@ impl Slots {
             {
                 return Ok(self.settle_own(own));
             }
-            // In a shared slot it might keep the one that it waits for from running.
+            // In a shared slot it might keep the goroutine that it waits for from running.
             if housing == Housing::Alone {
-                return Err(Lack::OfStacks);
+                return Err(Lack::Stack);
             }
         }
         let index = self.choose(spawned_at);
@@ -70,14 +96,18 @@ impl Slots {
         Ok(Home::of_slot(index))
     }
 
-    /// A stack that is in no slot, as large as the system has memory for.
+    /// A stack that is in no slot, as large as the system has memory for. Under a limit on address
+    /// space it leaves as much again, and what the allocator needs, to the rest of the program.
     fn stack_apart(&self) -> Option<OwnStack> {
+        const FOR_THE_PROGRAM: usize = 256 << 20;
         let mut size = self.geometry.largest();
         loop {
-            match OwnStack::take(size) {
-                Ok(own) => return Some(own),
-                Err(_) if size > LEAST_APART => size = (size / 4).max(LEAST_APART),
-                Err(_) => return None,
+            let pooled = OwnStack::take_pooled(size);
+            let fits = || memory::would_fit(2 * size + FOR_THE_PROGRAM);
+            match pooled.or_else(|| fits().then(|| OwnStack::new(size).ok()).flatten()) {
+                Some(own) => return Some(own),
+                None if size > MIN_APART => size = (size / 4).max(MIN_APART),
+                None => return None,
             }
         }
     }
@@ -90,9 +120,9 @@ impl Slots {
         Some(index)
     }
 
-    /// A shared slot without inhabitants while there is one. Then one of the reserve for a
-    /// goroutine that will probably be expensive to copy, and the less crowded of two shared ones
-    /// for any other.
+    /// Chooses a shared slot without inhabitants while there is one. After that, a slot of the
+    /// reserve for a goroutine that will probably be expensive to copy, and the less crowded of two
+    /// shared slots for any other.
     fn choose(&mut self, spawned_at: &'static Location<'static>) -> u32 {
         if let Some(index) = self.empty.pop().or_else(|| self.open_another_shared()) {
             return index;
@@ -107,11 +137,13 @@ impl Slots {
         self.choose_reserved(build).unwrap_or(shared)
     }
 
-    /// Notes what those are like that live in a shared slot alone, and so have not been copied.
+    /// Notes what the goroutines are like that live alone in a shared slot, and so have not been
+    /// copied.
     #[cold]
     fn look_at_inhabitants(&mut self) {
         for slot in self.open.iter().take(self.shared).filter(|slot| slot.inhabitants == 1) {
-            // SAFETY: an occupant is a live record, and no goroutine of the processor runs while we do.
+            // SAFETY: an occupant is a live record, and no goroutine of the processor runs while we
+            // do.
             let (occupant, live) =
                 unsafe { (slot.occupant.as_ref(), live_bytes(slot.occupant, slot.bounds)) };
             if let (Some(occupant), Live::Known(live)) = (occupant, live)
@@ -122,7 +154,7 @@ impl Slots {
         }
     }
 
-    /// A slot of the reserve for a goroutine of this build, if it is to have one.
+    /// A slot of the reserve for a goroutine of this build, if it should have one.
     fn choose_reserved(&mut self, build: Build) -> Option<u32> {
         let limit = match build {
             Build::Thin => return None,
@@ -130,28 +162,28 @@ impl Slots {
             Build::Fat => self.allowed,
         };
         let free = self.empty_reserve.pop().or_else(|| self.open_reserved_below(limit));
-        // Where there is no more, fat ones share a few of the reserve, so that the rest of them
-        // still need no copying.
+        // If no slot is left, fat goroutines share a few of the reserve, so that the rest of the
+        // reserve still needs no copying.
         let crowded = build == Build::Fat && self.open.len() > self.reserve_begins;
         let low = self.reserve_begins;
         let high = self.open.len().min(low + self.allowed_shared);
         free.or_else(|| crowded.then(|| self.less_crowded(low, high)).flatten())
     }
 
-    /// Opens another shared slot if there may be one and the system agrees.
+    /// Opens another shared slot if there may be one and the system permits it.
     fn open_another_shared(&mut self) -> Option<u32> {
         if self.shared >= self.allowed_shared {
             return None;
         }
         let opened = self.open_shared().ok();
         if opened.is_none() {
-            // Refused: those that are open have to do.
+            // Refused: those that are open must be enough.
             self.allowed_shared = self.shared;
         }
         opened
     }
 
-    /// Opens a slot of the reserve if fewer than `limit` slots are open and the system agrees.
+    /// Opens a slot of the reserve if fewer than `limit` slots are open and the system permits it.
     fn open_reserved_below(&mut self, limit: usize) -> Option<u32> {
         if self.open.len() >= limit {
             return None;
@@ -172,7 +204,7 @@ impl Slots {
         let less = if self.open[b].inhabitants < self.open[a].inhabitants { b } else { a };
         if self.open[less].is_closed_to_newcomers() {
             let another = (low..high).find(|&index| !self.open[index].is_closed_to_newcomers());
-            // All are held: then one more waits until that is over.
+            // All are held: then one more goroutine waits until that is over.
             let index = another.or_else(|| (low..high).find(|&index| !self.open[index].alone));
             return index.map(|index| index as u32);
         }
@@ -187,7 +219,7 @@ impl Slots {
                 index
             }
             None => {
-                assert!(self.own.len() < Home::MOST_OWN, "too many own stacks on one processor");
+                assert!(self.own.len() < Home::MAX_OWN, "too many own stacks on one processor");
                 self.own.push(Some(own));
                 (self.own.len() - 1) as u32
             }

@@ -5,29 +5,31 @@ use crate::sys::memory;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::{mem, ptr};
 
-/// Room for the live bytes of one goroutine, sized to what it last needed.
+/// A buffer for the live bytes of one goroutine, sized to what it last needed.
 ///
-/// Where two change places that need the same, the buffer changes its owner with them. Otherwise it is kept while the goroutine is
-/// resident: most park again at the same depth. It is replaced when it is too small, or more than twice too large, and freed when the goroutine has been resident for long and by now
-/// would need a much smaller one.
+/// If both goroutines of a copy need the same number of bytes, their contents are swapped, and the
+/// buffer moves to the other goroutine. Otherwise the buffer is kept while the goroutine is
+/// resident: most park again at the same depth. It is replaced when it is too small, or more than
+/// twice too large. It is freed when the goroutine has been resident for long and by now would need
+/// a much smaller one.
 ///
-/// Packed to twelve bytes: it stands in every goroutine's record.
+/// Packed to twelve bytes, because it is in every goroutine's record.
 #[repr(C, packed(4))]
 pub(crate) struct Image {
     bytes: *mut u8,
     capacity: u32,
 }
 
-/// So many bytes more than twice what is needed are not too many.
+/// Up to this many bytes more than twice the need are tolerated.
 const SLACK: usize = 64;
 
-/// Sizes are rounded up to 8 past a multiple of 16, which is what common allocators hand out anyway.
+/// Sizes are rounded up to 8 past a multiple of 16, which common allocators return anyway.
 fn rounded(len: usize) -> usize {
     (len + 7).next_multiple_of(16) - 8
 }
 
-/// From this size on a buffer is memory of its own: allocators keep what is freed between small blocks, and one deep park
-/// of each goroutine would stay with the process for ever.
+/// From this size on a buffer is a mapping of its own: allocators keep freed memory between small
+/// blocks, so one deep park of each goroutine would stay with the process for ever.
 const LARGE: usize = 128 << 10;
 
 fn layout(capacity: usize) -> Layout {
@@ -48,14 +50,15 @@ impl Image {
         let len = base - sp;
         self.fit(len);
         sanitizers::forget_frames(sp, base);
-        // SAFETY: the source is readable by contract, the buffer has room for `len` bytes and is our own.
+        // SAFETY: the source is readable by contract, the buffer has room for `len` bytes and is
+        // our own.
         unsafe { ptr::copy_nonoverlapping(sp as *const u8, self.bytes, len) }
     }
 
     /// Copies the bytes back to where they came from.
     ///
     /// # Safety
-    /// The last `save` was with these bounds, and the range is writable and nobody else's.
+    /// The last `save` was with these bounds, and the range is writable and not in other use.
     pub(crate) unsafe fn restore(&self, sp: usize, base: usize) {
         debug_assert!(base - sp <= self.capacity as usize);
         valgrind::will_be_written(sp, base);
@@ -64,20 +67,23 @@ impl Image {
         unsafe { ptr::copy_nonoverlapping(self.bytes, sp as *mut u8, base - sp) }
     }
 
-    /// Copies the bytes back to where they came from, and what was there to the buffer: it is now the image of the goroutine that
-    /// was there, whose own buffer this one gets. Touches half the memory that a save and a restore do, and no third buffer.
+    /// Copies the bytes back to where they came from, and what was there to the buffer. The buffer
+    /// is then the image of the goroutine that was there, and this image gets that goroutine's
+    /// buffer. It touches half the memory that a save and a restore do, and no third buffer.
     ///
     /// # Safety
-    /// As for `save`, of what is there now, and for `restore`: both have the same bounds.
+    /// As for `save`, of the bytes that are in place now, and as for `restore`: both have the same
+    /// bounds.
     pub(crate) unsafe fn exchange(&mut self, resident: &mut Image, sp: usize, base: usize) {
         debug_assert!(base - sp <= self.capacity as usize);
         sanitizers::forget_frames(sp, base);
-        // SAFETY: as in `save` and `restore`. Stack pointers are multiples of eight, and so are bases.
+        // SAFETY: as in `save` and `restore`. Stack pointers are multiples of eight, and so are
+        // bases.
         unsafe { arch::exchange(sp, self.bytes as usize, base - sp) };
         mem::swap(self, resident);
     }
 
-    /// Frees the buffer if it is more than twice too large for `len` bytes. What it holds is lost then.
+    /// Frees the buffer, with its contents, if it is more than twice too large for `len` bytes.
     pub(crate) fn release_if_too_large(&mut self, len: usize) {
         if self.capacity as usize > 2 * len + SLACK {
             self.release();
@@ -165,7 +171,7 @@ mod tests {
             // Aligned as stacks are.
             let mut stack = vec![0u64; len / 8];
             let sp = stack.as_mut_ptr() as usize;
-            // SAFETY: the range is the vector's, in which both have lived.
+            // SAFETY: the range is the vector's, where both contents have been.
             let (there, back) = unsafe {
                 let put = |bytes: &[u8]| ptr::copy_nonoverlapping(bytes.as_ptr(), sp as *mut u8, len);
                 let get = || std::slice::from_raw_parts(sp as *const u8, len).to_vec();

@@ -1,39 +1,43 @@
 //! The stack of the calling code: how much is left of it, and how to get more.
 //!
-//! A goroutine's stack is large from the beginning ([`Config::max_stack`](crate::Config::max_stack)), takes memory only as
-//! it is used, and needs no care. This module is for the code that is different:
+//! A goroutine's stack is large from the beginning
+//! ([`Config::max_stack`](crate::Config::max_stack)), takes memory only as it is used, and needs no
+//! care. This module is for code with other needs:
 //!
 //! - recursion that goes as deep as its input says: [`maybe_grow`], or [`remaining`] and [`grow`];
-//! - foreign code that insists on its thread's own stack: [`on_system_stack`].
+//! - foreign code that requires its thread's own stack: [`on_system_stack`].
 //!
-//! Below every stack lie 64 KiB that nobody may touch. Rust code cannot get past them, however large its frames are, because the
-//! compiler touches every page on the way down. C code compiled without stack probes (gcc's `-fstack-clash-protection`)
-//! can, with a single frame of more than that.
+//! Below every stack are 64 KiB that are not accessible. Rust code cannot get past them, however
+//! large its frames are, because the compiler touches every page on the way down. C code compiled
+//! without stack probes (gcc's `-fstack-clash-protection`) can, with a single frame of more than
+//! that.
 
 // Inside: stacks of goroutines are few, large, and shared by copying.
 //
-// A processor owns a fixed number of stack slots (`slots`), each a large stretch of address space out of one
-// reservation (`arena`). A goroutine gets a home slot when it first runs and keeps it, because its frames must always lie
-// at the addresses they were born at; many goroutines share one home slot. Parking copies nothing. When
-// another goroutine of the same slot is about to run, the processor copies the live bytes of the occupant out to a
-// heap image (`image`) and the newcomer's in.
+// A processor owns a fixed number of stack slots (`slots`), each a large stretch of address space
+// out of one reservation (`arena`). A goroutine gets a home slot when it first runs and keeps it,
+// because its frames must stay at the addresses where they were created. Many goroutines share one
+// home slot. Parking copies nothing. When another goroutine of the same slot is about to run, the
+// processor copies the live bytes of the occupant out to a heap image (`image`) and those of the
+// other goroutine in.
 //
-// Two objects on stacks of one slot have one address. Which of the stacks is in place is what
-// `residents` says.
+// Two objects on stacks of one slot can have one address. `residents` says which of the stacks is
+// in place.
 //
-// The rule that comes with it: nothing outside a goroutine may hold a pointer into its stack while it is parked. A
-// goroutine spawned with a stack of its own (`own`) is exempt: its bytes never move out. So are segments (`segment`, `cache`),
-// which belong to one goroutine as long as it is on them.
+// A rule follows: nothing outside a goroutine may hold a pointer into its stack while it is parked.
+// A goroutine spawned with a stack of its own (`own`) is exempt: its bytes never move. So are
+// segments (`segment`, `cache`), which belong to one goroutine as long as it is on them.
 //
-// Copying is expensive for goroutines that park with much on their stacks. Where such ones were spawned before, the next
-// get slots of their own (`sites`).
+// Copying is expensive for goroutines that park with much on their stacks. Where such goroutines
+// were spawned before, the next ones get slots of their own (`sites`).
 //
-// What a stack has resident and nobody has needed lately is given back to the system (`scavenge`).
+// Resident stack memory that has not been needed lately is given back to the system (`scavenge`).
 //
-// Code of a goroutine may also run on a stack that is none of ours: another library's (`foreign`).
+// Code of a goroutine may also run on a stack that is not ours, but another library's (`foreign`).
 //
-// How large slots are and how many, and what happens when the system refuses, is decided in `geometry`. Which stack the
-// calling code is on is known in `present`; what happens when it runs past the end, in `overflow` and `frames`.
+// `geometry` decides how large slots are and how many there are, and what happens when the system
+// refuses. `present` knows which stack the calling code is on; `overflow` and `frames` handle code
+// that runs past the end.
 
 pub(crate) mod arena;
 pub(crate) mod cache;
@@ -59,16 +63,18 @@ pub use present::remaining;
 pub use segment::{grow, maybe_grow};
 pub use system::on_system_stack;
 
-/// Closed bytes below every stack. Wider than any frame that code compiled without stack probes is likely to
-/// have, so that C code, too, runs into it and not past it; address space is all it costs.
+/// Inaccessible bytes below every stack. Wider than any frame that code compiled without stack
+/// probes is likely to have, so that C code, too, runs into the guard and not past it. It costs
+/// only address space.
 pub(crate) const GUARD: usize = 64 << 10;
 
-/// The least that a goroutine's stack may be: enough for a panic with a backtrace.
+/// The minimum size of a goroutine's stack: enough for a panic with a backtrace.
 pub(crate) const SMALLEST: usize = 64 << 10;
-/// The most that a slot may be: images count their bytes in 32 bits.
+/// The maximum size of a slot: images count their bytes in 32 bits.
 pub(crate) const LARGEST: usize = 2 << 30;
 
-/// The bounds of one stack: `base` is its upper end, where the first frame starts; it may grow down to `limit`.
+/// The bounds of one stack: `base` is its upper end, where the first frame starts; it may grow down
+/// to `limit`.
 #[derive(Clone, Copy)]
 pub(crate) struct Bounds {
     pub(crate) base: usize,

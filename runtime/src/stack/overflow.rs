@@ -1,10 +1,10 @@
-//! What a goroutine that runs past its stack leaves behind: a report that names it and shows its frames, then the end of
-//! the process.
+//! Handles a goroutine that runs past its stack: writes a report that names it and shows its
+//! frames, then ends the process.
 //!
-//! Called from the signal handler, on an alternate stack: no allocation, no formatting that needs any. What is
-//! certain is written first. Walking the frames is not quite as harmless, because the unwinder was not made for
-//! signal handlers: so it runs on a stack of its own, for a limited time, and a fault or an alarm
-//! meanwhile prints what has been found and ends the process, too.
+//! Called from the signal handler, on an alternate stack, so it neither allocates nor formats in a
+//! way that does. What is certain is written first. Walking the frames is riskier, because the
+//! unwinder was not made for signal handlers. So it runs on a stack of its own, for a limited time,
+//! and a fault or an alarm meanwhile prints the frames found so far and then ends the process, too.
 
 use super::frames::{FRAMES, INNERMOST};
 use super::present::{self, Kind, Present};
@@ -16,31 +16,35 @@ use std::cell::UnsafeCell;
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 
-/// How long the frames may be looked at, in nanoseconds, and after how many seconds an alarm ends the report, whatever it
-/// waits for.
+/// How long the walk may take, in nanoseconds, and after how many seconds an alarm ends the report,
+/// whatever it waits for.
 const LONGEST_WALK: u64 = 2_000_000_000;
 const ALARM: u32 = 10;
 
-/// The kernel thread that writes a report, or 0; how many of its frames it has written.
+/// The kernel thread that writes a report, or 0; how many of the frames it has written.
 static WRITER: AtomicI32 = AtomicI32::new(0);
 static WRITTEN: AtomicUsize = AtomicUsize::new(0);
 
-/// The stack on which the frames are walked and named. Alternate stacks are small: one that std gave to a thread has 8 KiB.
+/// The stack on which the frames are walked and named. Alternate stacks are small: std's have 8
+/// KiB.
 #[repr(align(4096))]
-struct Reserve(UnsafeCell<[u8; 128 << 10]>);
+struct Reserve(UnsafeCell<[u8; RESERVE_SIZE]>);
 
-// SAFETY: used by the `WRITER`.
+const RESERVE_SIZE: usize = 128 << 10;
+
+// SAFETY: only the `WRITER` uses it.
 unsafe impl Sync for Reserve {}
 
-static RESERVE: Reserve = Reserve(UnsafeCell::new([0; _]));
+static RESERVE: Reserve = Reserve(UnsafeCell::new([0; RESERVE_SIZE]));
 
-/// Ends the process with a report if `address` lies in the guard of the running goroutine's stack; else returns.
-/// `context` is what the kernel passed to the handler.
+/// Ends the process with a report if `address` lies in the guard of the running goroutine's stack;
+/// else returns. `context` is what the kernel passed to the handler.
 pub(crate) fn report(address: usize, context: *const c_void) {
     let Some(present) = present::overflowed(address) else { return };
-    // Acquire and release order nothing that matters here, they only make one thread the first.
+    // Acquire and release order nothing that matters here; the exchange only makes one thread the
+    // first.
     if WRITER.compare_exchange(0, sys::kernel_thread_id(), Ordering::AcqRel, Ordering::Acquire).is_err() {
-        // Another one ends the process.
+        // Another thread ends the process.
         signals::wait_for_the_end();
     }
     // SAFETY: by contract of the handler.
@@ -48,8 +52,8 @@ pub(crate) fn report(address: usize, context: *const c_void) {
     write_head(&present, sp);
     signals::last_resort(broken_off, ALARM);
     let mut unused = 0;
-    // SAFETY: the stack is free, since nobody else writes a report. `write_frames` does not unwind, and nothing switches
-    // to the place that is stored.
+    // SAFETY: the stack is free, since no other thread writes a report. `write_frames` does not
+    // unwind, and nothing switches to the stored stack pointer.
     unsafe {
         let base = RESERVE.0.get().addr() + size_of::<Reserve>();
         arch::call_on(base, write_frames, ip, never, &mut unused);
@@ -75,7 +79,7 @@ fn write_head(present: &Present, sp: usize) {
             Kind::System => ", in stack::on_system_stack",
         }
     ));
-    // Each line by itself: a long name shall not cut off what comes after it.
+    // Each line is written by itself, so that a long name does not cut off what comes after it.
     text.write();
     if let Some(goroutine) = &present.goroutine {
         text.add(format_args!("  spawned at {}\n", goroutine.spawned_at));
@@ -125,7 +129,8 @@ fn write_rest(program: Option<&Program>, complete: bool) {
         if index > INNERMOST && index == FRAMES.first_outer() {
             text.add(format_args!("        {} frames are left out\n", index - INNERMOST));
         }
-        // Whoever is called has the return address, which may already belong to the next line or function.
+        // The address is a return address, except in the innermost frame, and may already belong to
+        // the next line or function.
         let address = FRAMES.get(index) - usize::from(index > 0);
         text.add(format_args!("  {index:>4}: "));
         match program.and_then(|program| program.relative(address).map(|relative| (program, relative))) {
@@ -138,7 +143,7 @@ fn write_rest(program: Option<&Program>, complete: bool) {
             None => text.add(format_args!("{address:#x} (absolute)")),
         }
         text.add(format_args!("\n"));
-        // Counted first: what faults while it is written shall not be tried again.
+        // Counted first: if writing a frame faults, it is not tried again.
         WRITTEN.store(index + 1, Ordering::Relaxed);
         text.write();
     }
@@ -150,10 +155,10 @@ fn write_rest(program: Option<&Program>, complete: bool) {
     text.write();
 }
 
-/// A fault while the report was written, or its alarm: the rest goes without names.
+/// A fault while the report was written, or its alarm: writes the rest without names.
 extern "C" fn broken_off(signal: libc::c_int) {
     if signal != libc::SIGALRM && WRITER.load(Ordering::Acquire) != sys::kernel_thread_id() {
-        // A fault of another thread, which is not the one to report.
+        // A fault of another thread, which does not report.
         signals::wait_for_the_end();
     }
     signals::last_resort(die, 1);
@@ -168,12 +173,12 @@ extern "C" fn die(_signal: libc::c_int) {
     std::process::abort();
 }
 
-/// The relay of a call that nobody leaves before it ends.
+/// The relay of a call that is never left before it ends.
 unsafe extern "C" fn never(_: usize) -> usize {
     std::process::abort()
 }
 
-/// A message of bounded length on the stack; what does not fit is cut off.
+/// A message of bounded length, on the stack; what does not fit is cut off.
 struct Text {
     bytes: [u8; 1024],
     len: usize,

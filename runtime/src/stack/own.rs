@@ -1,11 +1,12 @@
-//! Stacks that are never copied: those of one goroutine alone, segments, and the runtime's own.
+//! Stacks that are never copied: stacks of one goroutine alone, segments, and the runtime's own.
 
 use super::{Bounds, GUARD, SMALLEST, pool};
 use crate::arch::valgrind;
 use crate::sys::memory::{Reservation, page_size};
 use std::io;
 
-/// A stack of its own, unmapped when dropped. Goroutines' go to the [pool](super::pool) instead.
+/// A stack of its own, unmapped when dropped. Those of goroutines go to the [pool](super::pool)
+/// instead.
 pub(crate) struct OwnStack {
     // Held for their destructors, in this order.
     _registered: valgrind::Registered,
@@ -14,13 +15,17 @@ pub(crate) struct OwnStack {
 }
 
 impl OwnStack {
-    /// A stack of at least `size` bytes above a guard, perhaps one that has served before.
+    /// A stack of at least `size` bytes above a guard, perhaps a used one.
     pub(crate) fn take(size: usize) -> io::Result<OwnStack> {
-        let rounded = size.max(SMALLEST).checked_next_multiple_of(page_size());
-        rounded.and_then(pool::take).map_or_else(|| OwnStack::new(size), Ok)
+        OwnStack::take_pooled(size).map_or_else(|| OwnStack::new(size), Ok)
     }
 
-    /// A new one.
+    /// A used one, if there is one of this size.
+    pub(super) fn take_pooled(size: usize) -> Option<OwnStack> {
+        size.max(SMALLEST).checked_next_multiple_of(page_size()).and_then(pool::take)
+    }
+
+    /// A new stack.
     pub(crate) fn new(size: usize) -> io::Result<OwnStack> {
         let size = size.max(SMALLEST).checked_next_multiple_of(page_size()).filter(|n| *n < 1 << 46);
         let Some(size) = size else {

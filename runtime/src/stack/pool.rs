@@ -1,17 +1,18 @@
-//! Stacks of goroutines' own that have served, kept for the next: a new one takes three system calls
-//! and some page faults.
+//! Used stacks of goroutines that had their own, kept for the next: a new one takes three system
+//! calls and some page faults.
 //!
-//! One pool for the process, because a stack is asked for where a goroutine is spawned, and comes
-//! back where that has lived. The monitor gives back what nothing has asked for in a while.
+//! There is one pool for the process, because a stack is requested where a goroutine is spawned,
+//! and freed where the goroutine has lived. The monitor gives back stacks that nothing has
+//! requested for a while.
 
 use super::own::OwnStack;
 use crate::lock::Mutex;
 use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What is kept at most: stacks, and bytes of address space.
-const MOST_STACKS: usize = 1024;
-const MOST_BYTES: usize = 16 << 30;
+/// The maximum that is kept: stacks, and bytes of address space.
+const MAX_STACKS: usize = 1024;
+const MAX_BYTES: usize = 16 << 30;
 
 struct Kept {
     stacks: Vec<OwnStack>,
@@ -44,7 +45,7 @@ pub(super) fn take(size: usize) -> Option<OwnStack> {
 pub(super) fn keep(stack: OwnStack) {
     let size = stack.bounds().size();
     let mut pool = pool();
-    if pool.stacks.len() >= MOST_STACKS || pool.bytes + size > MOST_BYTES {
+    if pool.stacks.len() >= MAX_STACKS || pool.bytes + size > MAX_BYTES {
         // Unmapped after the lock has been released.
         drop(pool);
         return drop(stack);
@@ -54,7 +55,7 @@ pub(super) fn keep(stack: OwnStack) {
     SOME.store(true, Ordering::Relaxed);
 }
 
-/// Gives stacks back that have not been asked for since the last trim; or all.
+/// Gives back stacks if none has been requested since the last trim; or all.
 pub(crate) fn trim(all: bool) {
     if !SOME.load(Ordering::Relaxed) {
         return;

@@ -9,15 +9,18 @@ use std::panic::Location;
 
 /// How many bytes the calling code may still go down on the stack that it is on.
 ///
-/// - In a goroutine, that is what is left of its slot ([`Config::max_stack`](crate::Config::max_stack)) or of the
-///   stack of its own ([`Builder::own_stack`](crate::Builder::own_stack)); these are bytes of address space, and memory is
-///   taken as they are used.
-/// - Inside [`grow`](super::grow), what is left of the segment, in a goroutine as on a plain thread.
-/// - On a plain thread and inside [`on_system_stack`](super::on_system_stack), what is left of the thread's stack, as far
-///   as the C library knows its bounds. Of a main thread whose stack is not limited that is the distance
-///   to whatever is mapped next.
+/// - In a goroutine, that is what is left of its slot
+///   ([`Config::max_stack`](crate::Config::max_stack)) or of the stack of its own
+///   ([`Builder::own_stack`](crate::Builder::own_stack)); these are bytes of address space, and
+///   memory is taken as they are used.
+/// - Inside [`grow`](super::grow), what is left of the segment, in a goroutine as on a plain
+///   thread.
+/// - On a plain thread and inside [`on_system_stack`](super::on_system_stack), what is left of the
+///   thread's stack, as far as the C library knows its bounds. Of a main thread without a stack
+///   limit that is the distance to whatever is mapped next.
 ///
-/// `None` on any other stack: in a signal handler with a stack of its own, or under another library's coroutines.
+/// `None` on any other stack: in a signal handler with a stack of its own, or in another library's
+/// coroutine.
 ///
 /// It costs a few nanoseconds, and some microseconds at the first call on a plain thread.
 ///
@@ -48,7 +51,7 @@ pub(crate) fn of_goroutine() -> Option<Bounds> {
     Some(segment::innermost().filter(|segment| segment.contain(here)).unwrap_or(home))
 }
 
-/// The bounds of the native stack that belongs to the thread pointer in force.
+/// The bounds of the native stack that belongs to the present thread pointer.
 pub(super) fn native() -> Option<Bounds> {
     known_native().or_else(|| {
         ours::with(|ours| ours.native_stack.set(sys::native_stack()));
@@ -56,7 +59,7 @@ pub(super) fn native() -> Option<Bounds> {
     })
 }
 
-/// The same if they have been asked for before. On a processor, those of its lending thread.
+/// The same, if they have been asked for before. On a processor, those of its lender.
 fn known_native() -> Option<Bounds> {
     ours::with(|ours| ours.native_stack.get())
 }
@@ -68,7 +71,7 @@ pub(crate) struct Present {
     pub(crate) goroutine: Option<Named>,
 }
 
-/// Which goroutine it is.
+/// The goroutine, as a report names it.
 pub(crate) struct Named {
     pub(crate) id: u64,
     pub(crate) name: Option<&'static str>,
@@ -85,11 +88,11 @@ pub(crate) enum Kind {
     System,
 }
 
-/// Which stack of the interrupted code has the address in its guard. None if it is a plain thread's
-/// own, or a foreign one. Async-signal-safe.
+/// Which stack of the interrupted code has the address in its guard. `None` if it is a plain
+/// thread's own, or a foreign one. Async-signal-safe.
 pub(crate) fn overflowed(address: usize) -> Option<Present> {
     let segment = segment::innermost().map(|bounds| (Kind::Segment, bounds));
-    // A coroutine may have been suspended in a segment, so the home comes into question too.
+    // A coroutine may have been suspended in a segment, so the home is tried, too.
     let home = processor::current_home().map(|bounds| (Kind::Home, bounds));
     // Code that gets there has asked for the bounds before.
     let system = || system::goroutine().and_then(|_| known_native()).map(|bounds| (Kind::System, bounds));

@@ -1,19 +1,19 @@
 //! Which goroutine is resident in the shared slot at an address; any thread may ask.
 //!
-//! What lies on a copied stack shares its address with what lies on the other stacks of the same
-//! slot. A table that is keyed by addresses therefore needs to know whose stack an address is on.
-//! The answer is the *resident* goroutine: the one whose bytes are in the slot
+//! Data on a copied stack has the same address as data on the other stacks of the same slot. A
+//! table that is keyed by addresses therefore needs to know on which goroutine's stack an address
+//! is. The answer is the *resident* goroutine: the one that has its bytes in the slot
 //! ([`Slots`](super::slots::Slots)).
 //!
 //! Each arena has one word for each of its slots: the number of the resident goroutine, or 0. An
 //! index leads from an address to the arenas of its *region*, an aligned piece of address space.
 //!
 //! 1. An arena is entered in the index when it is made, before its first slot is opened. It is
-//!    never taken out: a slot that is never opened has 0 for its word, which is also right for
-//!    whatever else is mapped there later.
+//!    never removed: a slot that is never opened has 0 for its word, which is also right for
+//!    anything else that is mapped there later.
 //! 2. The carrier of a processor stores the number when the occupant of a slot changes. It does so
 //!    between goroutines.
-//! 3. Anyone loads the word of the slot that contains an address.
+//! 3. Any thread loads the word of the slot that contains an address.
 //!
 //! The answer is meaningful to code that has borrowed something at that address. If that is on the
 //! stack of goroutine G, the caller is G, or G has lent it to the caller and does not park before
@@ -37,32 +37,34 @@ pub(crate) struct Residents {
     slots: Box<[AtomicU64]>,
 }
 
-/// An arena that has a part in a region, and those that were entered before it.
-struct Entry {
+/// An arena that has a part in a region, and a link to those that were entered before it.
+struct ArenaNode {
     residents: &'static Residents,
-    next: *const Entry,
+    next: *const ArenaNode,
 }
 
 /// A region is 4 GiB: the shared slots of a processor with the default sizes.
 const REGION_BITS: u32 = 32;
-/// Addresses of the user's half have 47 bits. The kernel gives out longer ones only on request.
+/// User-space addresses have 47 bits. The kernel returns longer ones only on request.
 const ADDRESS_BITS: u32 = 47;
 
-/// The lists of all regions. Pages of it that no arena is in are never written.
-static INDEX: [AtomicPtr<Entry>; 1 << (ADDRESS_BITS - REGION_BITS)] =
-    [const { AtomicPtr::new(ptr::null_mut()) }; _];
+const REGIONS: usize = 1 << (ADDRESS_BITS - REGION_BITS);
+
+/// The lists of all regions. Pages of the index without arenas are never written.
+static INDEX: [AtomicPtr<ArenaNode>; REGIONS] = [const { AtomicPtr::new(ptr::null_mut()) }; REGIONS];
 
 impl Residents {
-    /// Enters an arena of so many slots.
+    /// Enters an arena of `slots` slots.
     pub(crate) fn register(low: usize, stride: usize, slots: usize) -> &'static Residents {
-        // As zeroed memory, of which pages that are not used cost nothing: there may be very many slots.
+        // As zeroed memory: its unused pages cost nothing, and there may be very many slots.
         let words = Box::into_raw(vec![0u64; slots].into_boxed_slice());
-        // SAFETY: an atomic word has the layout of a plain one, and the box is given up for this one.
+        // SAFETY: an atomic word has the layout of a plain one, and the new box replaces the old
+        // one.
         let words = unsafe { Box::from_raw(words as *mut [AtomicU64]) };
         let residents: &'static Residents = Box::leak(Box::new(Residents { low, stride, slots: words }));
         let last = low + (stride * slots).saturating_sub(1);
         for list in &INDEX[low >> REGION_BITS..=last >> REGION_BITS] {
-            let entry = Box::leak(Box::new(Entry { residents, next: ptr::null() }));
+            let entry = Box::leak(Box::new(ArenaNode { residents, next: ptr::null() }));
             let mut first = list.load(Ordering::Relaxed);
             loop {
                 entry.next = first;
@@ -86,13 +88,13 @@ impl Residents {
     }
 }
 
-/// The number of the goroutine that is resident in the shared slot at `address`; 0 if that is in no
-/// slot.
+/// The number of the goroutine that is resident in the shared slot at `address`; 0 if the address
+/// is in no slot.
 pub(crate) fn resident_at(address: usize) -> u64 {
     let Some(list) = INDEX.get(address >> REGION_BITS) else { return 0 };
     // Acquire: pairs with the release in `register`.
     let mut entry = list.load(Ordering::Acquire).cast_const();
-    // SAFETY: entries are leaked boxes, complete before they are published, and do not change after
+    // SAFETY: entries are leaked boxes, complete before they are published, and never change after
     // that.
     while let Some(found) = unsafe { entry.as_ref() } {
         if let Some(word) = found.residents.at(address) {

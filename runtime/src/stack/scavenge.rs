@@ -1,28 +1,33 @@
-//! Giving back the memory of stacks that nobody has needed lately.
+//! Gives back the memory of stacks that has not been needed lately.
 //!
-//! A goroutine that recursed deep once leaves its pages behind. Nothing on the path of a switch looks for them: a
-//! processor passes over its stacks now and then, at the end of a batch, when the monitor asks it to. What a stack has
-//! resident and is more than four times what its goroutines park with is halved (Go's rule for its stacks); the next
-//! pass halves it again. So a stack loses what it needed once within a few passes, and keeps what it needs often.
+//! A goroutine that recursed deep once leaves its pages behind. The path of a switch does not look
+//! for them. Instead, a processor passes over its stacks now and then, at the end of a batch, when
+//! the monitor asks it to. If a stack has more than four times as much resident as its goroutines
+//! park with, its resident part is halved (Go's rule for its stacks); the next pass halves it
+//! again. So a stack loses what it needed once within a few passes, and keeps what it needs often.
 //!
-//! Only the system knows what is resident. It is asked about a stretch below the stack's base, and then on in steps that
-//! double until one as long as all that was found holds nothing: about a microsecond for a stack that was never deep, where
-//! asking about all of a slot of 256 MiB takes fifty. What lies deeper than that is given back unseen. Such a gap
-//! comes about only by C code without stack probes, since probes touch every page of a frame.
+//! Only the system knows what is resident. It is asked about a stretch below the stack's base, and
+//! then about further ones, in steps that double until one as long as all that was found holds
+//! nothing. That takes about a microsecond for a stack that was never deep; asking about all of a
+//! slot of 256 MiB takes fifty. Anything deeper is given back without a look. Such a gap is only
+//! made by C code without stack probes, since probes touch every page of a frame.
 //!
-//! The steps of a pass, and who asks for one:
+//! The steps of a pass, and what asks for one:
 //!
-//! 1. Every [`PERIOD`] the monitor looks at all processors. One that has switched since its last pass, or that has stacks
-//!    which another pass might halve, or has not come to the pass it was asked for, is asked again ([`Scavenge::ask`]). If
-//!    it is idle the monitor queues it, so that some worker carries it for the pass.
-//! 2. At the end of a batch the carrier looks whether it is asked, and makes the pass in parts (`Slots::scavenge`). With a
-//!    part left to do the processor counts as busy, so the next batch comes.
-//! 3. When the pass is over the carrier says whether all stacks are settled. While some are not, or a processor is asked,
-//!    the monitor wakes up for the next look even if everything else sleeps; after that it sleeps as long as they do.
+//! 1. Every [`PERIOD`] the monitor looks at all processors. It asks a processor ([`Scavenge::ask`])
+//!    that has switched since its last pass, or has stacks which another pass might halve, or has
+//!    not finished the pass that it was asked for. If the processor is idle, the monitor queues it,
+//!    so that some worker carries it for the pass.
+//! 2. At the end of a batch the carrier checks whether it is asked, and makes the pass in parts
+//!    (`Slots::scavenge`). While parts remain, the processor counts as busy, so the next batch
+//!    comes.
+//! 3. When the pass is over, the carrier says whether all stacks are settled. While some are not,
+//!    or a processor is asked, the monitor wakes up for the next look even if everything else
+//!    sleeps; after that it sleeps as long as everything else does.
 //!
-//! Nothing depends on when the carrier sees that it is asked: if it comes to rest in the same moment, the monitor finds it
-//! still asked at its next look. Hence relaxed accesses throughout; the processor's own state is handed from carrier to
-//! carrier as ever.
+//! Nothing depends on when the carrier sees that it is asked: if it comes to rest in the same
+//! moment, the monitor finds it still asked at its next look. Hence relaxed accesses throughout;
+//! the processor's own state is handed from carrier to carrier as usual.
 
 use super::Bounds;
 use crate::sched::census::OneWriter;
@@ -30,24 +35,25 @@ use crate::sys::memory::{self, page_size};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// From one look of the monitor to the next. A stack of 256 MiB is down to a page or two after 16 passes, one of
-/// 1 MiB after 7.
+/// The time from one look of the monitor to the next. A stack of 256 MiB is down to a page or two
+/// after 16 passes, one of 1 MiB after 7.
 pub(crate) const PERIOD: Duration = Duration::from_millis(500);
 
-/// A stack that is shared, with no more than this resident, is left alone: it would soon be faulted
-/// in again. One that would be halved to less loses all that it does not use.
+/// A shared stack with no more than this resident is left alone: its pages would soon be faulted in
+/// again. A stack that would be halved to less loses all that it does not use.
 pub(crate) const WARM: usize = 16 << 10;
-/// The same of a stack that one goroutine has to itself. There can be thousands.
+/// The same for a stack that one goroutine has to itself. There can be thousands.
 pub(crate) const WARM_ALONE: usize = 4 << 10;
-/// A stack that grows back after every shrink is left alone for at most so many visits.
-const MOST_PATIENCE: u8 = 15;
+/// A stack that grows back after every shrink is left alone for at most this many visits.
+const MAX_PATIENCE: u8 = 15;
 /// How far below the base the first look goes.
 const FIRST_LOOK: usize = 128 << 10;
-/// Below a stack pointer this much is left as it is. A suspended goroutine has nothing there, since the switch pushes its
-/// words; this is for whoever is wrong about that, and spares the next call a fault.
+/// This much below a stack pointer is left as it is. A suspended goroutine has nothing there, since
+/// the switch pushes its words. The margin tolerates code that relies on bytes there, and spares
+/// the next call a fault.
 const MARGIN: usize = 1 << 10;
 
-/// A processor's side of the agreement with the monitor.
+/// A processor's part of the agreement with the monitor.
 pub(crate) struct Scavenge {
     /// Set by the monitor, cleared by the carrier when the pass is over.
     asked: AtomicBool,
@@ -69,7 +75,7 @@ impl Scavenge {
         }
     }
 
-    /// Step 1: whether a processor that has made so many switches should make a pass.
+    /// Step 1: whether a processor with this count of switches should make a pass.
     pub(crate) fn is_due(&self, switches: usize) -> bool {
         self.switches.get() != switches || !self.settled.load(Ordering::Relaxed) || self.is_asked()
     }
@@ -85,7 +91,7 @@ impl Scavenge {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// The carrier begins a pass. Says whether anything has run since the last one.
+    /// Begins a pass. Returns whether anything has run since the last one.
     pub(crate) fn begin(&self, switches: usize) -> bool {
         let since = switches.wrapping_sub(self.switches.get());
         self.switches.add(since);
@@ -102,9 +108,10 @@ impl Scavenge {
 /// A stack as a pass finds it.
 pub(crate) struct Visit {
     pub(crate) bounds: Bounds,
-    /// What must stay: the bytes from the base down to the stack pointer of the goroutine that is resident.
+    /// What must stay: the bytes from the base down to the stack pointer of the resident goroutine.
     pub(crate) live: usize,
-    /// The most that a goroutine of this stack has parked with since the last visit; no less than `live`.
+    /// The most that a goroutine of this stack has parked with since the last visit; at least
+    /// `live`.
     pub(crate) used: usize,
     /// Whether the processor has run anything since then.
     pub(crate) ran: bool,
@@ -126,19 +133,19 @@ pub(crate) enum Verdict {
     /// Nothing, now or later, unless a goroutine runs.
     Settled,
     /// Nothing now.
-    Wait,
-    /// Keep so many bytes from the base down.
+    KeepForNow,
+    /// Keep this many bytes from the base down.
     Shrink(usize),
 }
 
-/// What is remembered of a stack from visit to visit.
+/// What is remembered of a stack between visits.
 #[derive(Clone, Default)]
 pub(crate) struct History {
     /// The most that goroutines parked with; halved at every visit.
     used: usize,
     /// What the last visit left resident, if it shrank the stack.
     kept: Option<usize>,
-    /// How many visits to let pass after a shrink that was for nothing, and how many of them are left.
+    /// How many visits to skip after a shrink that brought nothing, and how many of them remain.
     patience: u8,
     waits: u8,
 }
@@ -148,10 +155,11 @@ impl History {
     fn judge(&mut self, resident: usize, visit: &Visit) -> Verdict {
         self.used = visit.used.max(self.used / 2);
         match self.kept.take().map(|kept| resident > kept) {
-            // Nobody can have touched it: the memory is locked, or the system says that everything is resident.
+            // No goroutine can have touched it: the memory is locked, or the system says that
+            // everything is resident.
             Some(true) if !visit.ran => return Verdict::Settled,
             Some(true) => {
-                self.patience = (2 * self.patience + 1).min(MOST_PATIENCE);
+                self.patience = (2 * self.patience + 1).min(MAX_PATIENCE);
                 self.waits = self.patience;
             }
             Some(false) => self.patience /= 2,
@@ -162,11 +170,11 @@ impl History {
             self.patience /= 2;
             Verdict::Settled
         } else if resident <= 4 * self.used {
-            // Until `used` has come down to what is live.
-            Verdict::Wait
+            // Until `used` has come down to `live`.
+            Verdict::KeepForNow
         } else if self.waits > 0 {
             self.waits -= 1;
-            Verdict::Wait
+            Verdict::KeepForNow
         } else {
             let kept = if resident / 2 > visit.warm { resident / 2 } else { self.used + MARGIN };
             let kept = kept.next_multiple_of(page_size());
@@ -178,7 +186,7 @@ impl History {
     /// Looks at a stack and gives back what the rule says.
     ///
     /// # Safety
-    /// The stack is open and nobody runs on it. `visit.live` bytes below its base are all that anybody needs.
+    /// The stack is open and nothing runs on it. Only `visit.live` bytes below its base are needed.
     pub(crate) unsafe fn visit(&mut self, visit: &Visit) -> Verdict {
         let stack = Stack::new(visit.bounds);
         let (resident, looked_at) = stack.resident();
@@ -194,7 +202,8 @@ impl History {
     }
 }
 
-/// Gives back all but the `live` bytes below the base, so that a mistake about what is live shows itself: the stress mode.
+/// The stress mode: gives back all but the `live` bytes below the base, so that a mistake about
+/// what is live is noticed.
 ///
 /// # Safety
 /// As for [`History::visit`].
@@ -214,7 +223,7 @@ impl Stack {
         Stack { bounds, top: bounds.base.next_multiple_of(page_size()) }
     }
 
-    /// How many bytes from the top to the deepest page in memory, and how far down was looked at.
+    /// How many bytes from the top to the deepest page in memory, and how far down it looked.
     fn resident(&self) -> (usize, usize) {
         let size = self.top - self.bounds.limit;
         let (mut found, mut looked_at) = (0, 0);
@@ -229,16 +238,18 @@ impl Stack {
         (found, looked_at)
     }
 
-    /// Gives back everything but `keep` bytes from the top and `live` bytes from the base. Says how many bytes that left.
+    /// Gives back everything but `keep` bytes from the top and `live` bytes from the base. Returns
+    /// how many bytes remain.
     ///
     /// # Safety
     /// As for [`History::visit`].
     unsafe fn keep(&self, keep: usize, live: usize) -> usize {
-        // Whatever the system says is resident, live bytes may also have been swapped out.
+        // Live bytes may also have been swapped out, whatever the system says is resident.
         let needed = self.bounds.base.saturating_sub(live + MARGIN);
         let high = self.top.saturating_sub(keep).min(needed) & !(page_size() - 1);
         if high > self.bounds.limit {
-            // SAFETY: the range ends below what is needed, by contract, and begins where the stack does.
+            // SAFETY: by contract the range ends below what is needed, and it begins where the
+            // stack does.
             unsafe { memory::give_back(self.bounds.limit, high) };
         }
         self.top - high.max(self.bounds.limit)
@@ -259,7 +270,7 @@ mod tests {
         Visit { bounds: Bounds { base: 0, limit: 0 }, live, used: used.max(live), ran, warm: WARM }
     }
 
-    /// All that a visit can decide, after every visit that can have come before it.
+    /// All that a visit can decide, after every visit that can precede it.
     #[test]
     fn only_what_is_over_four_times_the_use_is_given_back_and_never_the_use() {
         let kib = SIZES.map(|size| size << 10);
@@ -285,7 +296,7 @@ mod tests {
                             let grew_at_rest = !ran && before.0 > WARM && before.0 > 4 * before.1;
                             assert!(resident <= (4 * live).max(WARM) || grew_at_rest);
                         }
-                        Verdict::Wait => assert!(resident > WARM),
+                        Verdict::KeepForNow => assert!(resident > WARM),
                     }
                 }
             }
@@ -296,7 +307,7 @@ mod tests {
     fn a_stack_at_rest_settles_soon_whatever_happened_before() {
         for resident in SIZES.map(|size| size << 12) {
             for used in SIZES.map(|size| size << 10) {
-                for patience in 0..=MOST_PATIENCE {
+                for patience in 0..=MAX_PATIENCE {
                     for kept in [None, Some(resident), Some(resident / 2)] {
                         // Whatever remains to be given back, and a base in the middle of a page.
                         for (warm, base) in [(WARM, 0), (WARM_ALONE, 0), (WARM_ALONE, PAGE - 1200)] {
@@ -309,7 +320,7 @@ mod tests {
                                 let visit = Visit { bounds, warm, ..visit(100, 100, ran) };
                                 match history.judge(now, &visit) {
                                     Verdict::Settled => break,
-                                    Verdict::Wait => {}
+                                    Verdict::KeepForNow => {}
                                     Verdict::Shrink(keep) => now = keep.max(visit.least()),
                                 }
                                 ran = false;
@@ -334,7 +345,7 @@ mod tests {
             .filter(|_| matches!(history.judge(1 << 20, &visit(100, 100, true)), Verdict::Shrink(_)))
             .count();
         assert!((10..=14).contains(&shrinks), "{shrinks} times in 160 visits");
-        // It behaves: shrunk at the next visit but 15, and then at every one.
+        // From now on it stays small: it is shrunk after 15 more visits, and then at every one.
         let mut resident = 1 << 20;
         for _ in 0..160 {
             if let Verdict::Shrink(keep) = history.judge(resident, &visit(100, 100, true)) {
@@ -352,7 +363,7 @@ mod tests {
         assert_eq!(history.judge(1 << 28, &visit(100, 100, false)), Verdict::Settled);
     }
 
-    /// An open stack of `pages` pages whose base lies a little below the top.
+    /// An open stack of `pages` pages. Its base is a little below the top.
     fn stack(pages: usize) -> (Reservation, Bounds) {
         let memory = Reservation::new(pages * PAGE).unwrap();
         let limit = memory.low();
@@ -362,7 +373,7 @@ mod tests {
 
     fn touch(bounds: Bounds, depths: impl IntoIterator<Item = usize>) {
         for depth in depths {
-            // SAFETY: inside the stack, which nobody else uses.
+            // SAFETY: inside the stack, which nothing else uses.
             unsafe { ((bounds.base - depth) as *mut u8).write_volatile(7) };
         }
     }
@@ -376,7 +387,8 @@ mod tests {
             assert_eq!(resident, deepest * PAGE);
             assert!(looked_at >= resident);
         }
-        // One page far below is found if the gap above it is no longer than what is resident above the gap.
+        // One page far below is found if the gap above it is no longer than what is resident above
+        // the gap.
         let (_memory, bounds) = stack(8192);
         touch(bounds, (0..64).map(|page| page * PAGE + 1).chain([120 * PAGE]));
         assert_eq!(Stack::new(bounds).resident().0, 121 * PAGE);
@@ -389,7 +401,7 @@ mod tests {
         touch(bounds, (0..64).map(|page| page * PAGE + 1).chain([deep]));
         let mut history = History::default();
         for _ in 0..6 {
-            // SAFETY: nobody runs there, and the assertions below look at no more than 200 bytes.
+            // SAFETY: nothing runs there, and the assertions below read no more than 200 bytes.
             unsafe { history.visit(&Visit { bounds, live: 200, used: 200, ran: false, warm: WARM }) };
         }
         assert!(Stack::new(bounds).resident().0 <= 2 * PAGE);
@@ -399,12 +411,13 @@ mod tests {
         assert_eq!((live, lost), (7, 0));
     }
 
-    /// Swapped-out pages are not in memory, and yet live: what the system says must not matter for what is kept.
+    /// Swapped-out pages are not in memory, and yet live: what the system says must not matter for
+    /// what is kept.
     #[test]
     fn live_bytes_stay_however_little_is_said_to_be_resident() {
         let (_memory, bounds) = stack(64);
         touch(bounds, (0..40).map(|page| page * PAGE + 1));
-        // SAFETY: nobody runs there.
+        // SAFETY: nothing runs there.
         unsafe { Stack::new(bounds).keep(0, 30 * PAGE) };
         for page in 0..30 {
             // SAFETY: inside the stack.

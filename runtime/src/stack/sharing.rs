@@ -1,61 +1,61 @@
-//! Which goroutines may share a stack slot: sharing is earned by a spawn site.
+//! Which goroutines may share a stack slot: a spawn site has to earn sharing.
 //!
 //! A stack must not move while its goroutine waits by one of std's locks or by `thread::park`
-//! ([`crate::futex`]), so a goroutine that waits so in a shared slot keeps the others that live there
-//! from running; and if one of those is what it waits for, all of them wait for ever. So goroutines
-//! that wait like this should live alone. Whether they do is learned by the line of source that has
-//! spawned them:
+//! ([`crate::futex`]). So a goroutine that waits like this in a shared slot keeps the other
+//! goroutines of that slot from running; and if it waits for one of those, all of them wait for
+//! ever. Hence goroutines that wait like this should live alone. Whether they do is learned per
+//! spawn site:
 //!
 //! - The first [`PROBATION`] goroutines of a site live alone.
-//! - The next one starts when the others have had the time to show how they wait: when all that were
+//! - The next one starts when the others have had time to show how they wait: when all that were
 //!   ready on its processor have had another turn, or some milliseconds later, or when as many have
-//!   ended. If none has waited so by then, it shares, and so do all that follow.
-//! - A site of which one has waited so, at any time, shares no more.
+//!   ended. If none has waited like this by then, it shares, and so do all that follow.
+//! - Once a goroutine of a site has waited like this, at any time, the site no longer shares.
 //!
-//! A site is known by the address of its location. A line that is compiled into several places, as a
-//! generic or inlined function is, can be several sites; each learns for itself.
+//! A site is identified by the address of its location. A line that is compiled into several
+//! places, as a generic or inlined function is, can be several sites; each learns for itself.
 //!
-//! What is left is a site that does so for the first time after it has begun to share. Its slot is
-//! held for that long, which [`stats`](crate::stats) counts and a dump shows.
+//! The remaining case is a site that waits like this for the first time after it has begun to
+//! share. Its slot is held for that long, which [`stats`](crate::stats) counts and a dump shows.
 //!
-//! The table is one for the process. An entry is a word for the site and one for what is known of
-//! it; both only ever go forward, so plain atomic operations will do and no order between them
-//! matters: what is seen late costs a goroutine its own stack, or gives it one.
+//! There is one table for the process. An entry is a word for the site and one for what is known of
+//! it. Both only move forward, so plain atomic operations are enough and no order between them
+//! matters: a value that is seen late costs a goroutine its own stack, or gives it one.
 
 use std::panic::Location;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::Relaxed};
 
-/// So many goroutines of a site live alone before the first that shares. Enough that locks which the
-/// goroutines of a site contend for are seen to be contended, and few enough to be no burden: a
-/// stack of its own costs two pages, where a share of a slot costs some hundred bytes.
+/// How many goroutines of a site live alone before the first that shares. Enough to see whether the
+/// goroutines of a site contend for locks, and few enough not to be a burden: a stack of its own
+/// costs two pages, a share of a slot some hundred bytes.
 pub(crate) const PROBATION: u32 = 1024;
 
-/// Capacity of the table. Further sites share at once.
+/// Capacity of the table. The goroutines of further sites live alone, as nothing is learned of them.
 const SITES: usize = 4096;
-/// Entries that are looked at for one site.
+/// How many entries are tried for one site.
 const PROBES: usize = 16;
 
-/// One of a site's goroutines has waited with its stack in place.
+/// One of the site's goroutines has waited with its stack in place.
 const WAITS: u32 = 1 << 31;
 /// The site has earned sharing.
 const SHARES: u32 = 1 << 30;
 
-struct Entry {
+struct SiteEntry {
     site: AtomicPtr<Location<'static>>,
-    /// How many of its goroutines have started while on probation; and `WAITS`, `SHARES`.
+    /// How many of its goroutines have started on probation; and `WAITS`, `SHARES`.
     known: AtomicU32,
     /// How many of these have ended.
     ended: AtomicU32,
 }
 
-static TABLE: [Entry; SITES] = [const {
-    Entry { site: AtomicPtr::new(ptr::null_mut()), known: AtomicU32::new(0), ended: AtomicU32::new(0) }
+static TABLE: [SiteEntry; SITES] = [const {
+    SiteEntry { site: AtomicPtr::new(ptr::null_mut()), known: AtomicU32::new(0), ended: AtomicU32::new(0) }
 }; SITES];
 /// How many times a shared slot has been held.
 static HELD: AtomicUsize = AtomicUsize::new(0);
 
-fn entry(at: &'static Location<'static>) -> Option<&'static Entry> {
+fn entry(at: &'static Location<'static>) -> Option<&'static SiteEntry> {
     let site = ptr::from_ref(at).cast_mut();
     // Fibonacci hashing: the upper bits depend on all bits of the address.
     let spread = (site.addr() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -70,24 +70,24 @@ fn entry(at: &'static Location<'static>) -> Option<&'static Entry> {
     })
 }
 
-/// Where a goroutine shall live.
+/// Where a goroutine should live.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Housing {
     /// In a slot that it shares.
     Shared,
     /// Alone, while slots last.
     OnProbation,
-    /// Alone: others of its site have waited with their stacks in place.
+    /// Alone: another goroutine of its site has waited with its stack in place.
     Alone,
     /// Not known yet.
     Undecided,
 }
 
-/// Where the next goroutine from this site shall live, if so many live alone at first. Called once
-/// for each that starts.
+/// Where the next goroutine from this site should live, if `probation` of them live alone at first.
+/// Called once for each that starts.
 #[inline]
 pub(crate) fn housing(at: &'static Location<'static>, probation: u32, decide: bool) -> Housing {
-    let Some(entry) = entry(at) else { return Housing::Shared };
+    let Some(entry) = entry(at) else { return Housing::Alone };
     match entry.known.load(Relaxed) {
         known if known & WAITS != 0 => Housing::Alone,
         known if known & SHARES != 0 => Housing::Shared,
@@ -103,7 +103,7 @@ pub(crate) fn housing(at: &'static Location<'static>, probation: u32, decide: bo
     }
 }
 
-/// A goroutine from this site has ended that lived alone by chance.
+/// Notes that a goroutine from this site has ended that lived alone by chance.
 #[inline]
 pub(crate) fn note_end(at: &'static Location<'static>) {
     if let Some(entry) = entry(at)
@@ -113,7 +113,7 @@ pub(crate) fn note_end(at: &'static Location<'static>) {
     }
 }
 
-/// A goroutine from this site waits with its stack in place; in a shared slot if `held`.
+/// Notes that a goroutine from this site waits with its stack in place; in a shared slot if `held`.
 pub(crate) fn note_wait_in_place(at: &'static Location<'static>, held: bool) {
     if let Some(entry) = entry(at)
         && entry.known.load(Relaxed) & WAITS == 0

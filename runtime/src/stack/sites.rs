@@ -1,29 +1,33 @@
 //! Which goroutines are expensive to copy, judged by where they were spawned.
 //!
-//! A goroutine's frames must stay at the addresses they were born at, so when it turns out to park with much on its stack
-//! it is too late to house it better. Its successors can be: goroutines spawned by the same line of source mostly run the
-//! same code. Belongs to a processor's slots.
+//! A goroutine's frames must stay at the addresses where they were created. So when it turns out
+//! that a goroutine parks with much on its stack, it is too late to give it a better home. Its
+//! successors can get one: goroutines spawned by the same line of source mostly run the same code.
+//! The table belongs to a processor's slots.
 
 use std::panic::Location;
 use std::ptr;
 
-/// From so many live bytes on a goroutine counts as fat: copying them out and others in takes microseconds, where all else
-/// that a switch does takes fractions of one, and a slot of its own takes at most twice the memory of the copy. (The pages
-/// that the bytes lie in are what an image would be; one more is begun, and one is for the slot's page table.)
+/// With this many live bytes or more, a goroutine counts as fat. To copy them out and others in
+/// takes microseconds, and all else that a switch does takes fractions of one. A slot of its own
+/// takes at most twice the memory of the copy. (The pages of the bytes are as much as an image
+/// would be; one more page is begun, and one is for the slot's page table.)
 pub(crate) const FAT: usize = 8 << 10;
-/// From so many on it counts as plump: copying takes longer than all else that a switch does. A slot of its own takes
-/// several times the memory, so plump ones get only the first slots of a reserve, which are some megabytes in all.
+/// With this many or more, it counts as plump: copying takes longer than all else that a switch
+/// does. A slot of its own takes several times the memory, so plump goroutines get only the first
+/// slots of a reserve, which are some megabytes in all.
 pub(crate) const PLUMP: usize = 1 << 10;
 
-/// So many sites are remembered. Where there are more, which of them are is a matter of luck.
-const MOST: usize = 16;
+/// Capacity of the table. Further sites are not tracked.
+const MAX_SITES: usize = 16;
 
-/// How many of a site's goroutines were of some kind, of late: up by one with each that was, down by one with each that was not.
+/// How many of a site's latest goroutines were of one kind: up by one with each that was, down by
+/// one with each that was not.
 #[derive(Default)]
 struct Score(u8);
 
 impl Score {
-    /// From here on most are.
+    /// From this score on, most are.
     const MOST_ARE: u8 = 4;
     const HIGHEST: u8 = 32;
 
@@ -64,13 +68,13 @@ impl Sites {
         live >= PLUMP || !self.0.is_empty()
     }
 
-    /// A goroutine spawned here was found parked with `live` bytes on its stack.
+    /// Notes that a goroutine spawned here was found parked with `live` bytes on its stack.
     #[cold]
     pub(crate) fn note(&mut self, at: &'static Location<'static>, live: usize) {
         let known = self.0.iter().position(|site| ptr::eq(site.at, at));
         let index = match known {
             Some(index) => index,
-            None if live >= PLUMP && self.0.len() < MOST => {
+            None if live >= PLUMP && self.0.len() < MAX_SITES => {
                 self.0.push(Site { at, plump: Score::default(), fat: Score::default() });
                 self.0.len() - 1
             }

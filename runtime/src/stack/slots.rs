@@ -1,14 +1,17 @@
-//! A processor's slots: who lives where, who is resident, and the copying between.
+//! A processor's slots: which goroutine lives where, which is resident, and the copying between
+//! slots and images.
 //!
-//! Touched only by whoever carries the processor; the copying ([`Slots::bring_in`]) only from the processor's own
-//! stack, since the stacks it writes must not be in use.
+//! Only the carrier touches them. The copying ([`Slots::bring_in`]) is done only on the processor's
+//! own stack, since the stacks that it writes must not be in use.
 //!
-//! Most slots are shared. Those of the *reserve* have one inhabitant each while there are enough of them: goroutines that
-//! would be expensive to copy, as far as can be told when they start ([`super::sites`]).
+//! Most slots are shared. Those of the *reserve* have one inhabitant each while there are enough of
+//! them: goroutines that would be expensive to copy, as far as can be told when they start
+//! ([`super::sites`]).
 //!
 //! Invariants:
-//! - The bytes of a suspended goroutine are in its slot if it is the slot's `occupant`, else in its image.
-//! - The `occupant` of a slot is a goroutine whose home is this slot, or null.
+//! - The bytes of a suspended goroutine are in its slot if it is the slot's `occupant`, else in its
+//!   image.
+//! - The `occupant` of a slot is a goroutine with this slot as its home, or null.
 //! - A stack of a goroutine's own has no other inhabitant, so its goroutine is always resident.
 //! - The `resident` word of a slot is the number of its `occupant`, or 0; [`super::residents`] says
 //!   what reads it.
@@ -32,20 +35,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) struct Slot {
     pub(super) bounds: Bounds,
     pub(super) occupant: *mut Record,
-    /// The number of the occupant, for everybody; 0 if that lives alone.
+    /// The number of the occupant, readable by any thread; 0 if the occupant lives alone.
     pub(super) resident: &'static AtomicU64,
-    /// Goroutines whose home this is.
+    /// Goroutines that have their home here.
     pub(super) inhabitants: u32,
     /// The most that was copied out since the last visit of the scavenger, in bytes.
     pub(super) used: u32,
-    /// Its one inhabitant lives alone, and no other may move in.
+    /// Its one inhabitant lives alone, and no other goroutine may move in.
     pub(super) alone: bool,
     /// The occupant waits with its stack in place: nothing is copied here until it goes on.
     pub(super) held: bool,
 }
 
 impl Slot {
-    /// One that has no memory yet.
+    /// A slot that has no memory yet.
     fn closed(resident: &'static AtomicU64) -> Slot {
         let bounds = Bounds { base: 0, limit: 0 };
         Slot {
@@ -77,8 +80,8 @@ impl Slot {
     #[inline]
     unsafe fn copy_out(&mut self, sites: &mut Sites, copied: &mut Copied) {
         let base = self.bounds.base;
-        // SAFETY: records of live goroutines are valid, and only their processor touches these fields. The occupant's live
-        // bytes are `[sp, base)` of this slot.
+        // SAFETY: records of live goroutines are valid, and only their processor touches these
+        // fields. The occupant's live bytes are `[sp, base)` of this slot.
         unsafe {
             let occupant = &mut *self.occupant;
             occupant.image.save(occupant.sp, base);
@@ -102,7 +105,7 @@ impl Slot {
     }
 }
 
-/// How often stacks have been copied out, and how many bytes that were.
+/// How often stacks have been copied out, and how many bytes.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Copied {
     pub(crate) times: usize,
@@ -111,7 +114,7 @@ pub(crate) struct Copied {
 
 pub(super) struct Own {
     pub(super) stack: OwnStack,
-    /// Null until it has entered the stack.
+    /// Null until the goroutine has entered the stack.
     pub(super) goroutine: *mut Record,
     pub(super) history: History,
 }
@@ -119,27 +122,30 @@ pub(super) struct Own {
 pub(crate) struct Slots {
     pub(super) geometry: Geometry,
     pub(super) arena: Arena,
-    /// Where the reserve lies, once there is a use for it.
+    /// The address space of the reserve, once there is a use for it.
     pub(super) reserve: Option<Arena>,
-    /// The shared slots, of which only the first `shared` are open; from `reserve_begins` on those
-    /// of the reserve.
+    /// First the shared slots, of which only the first `shared` are open; from `reserve_begins` on
+    /// those of the reserve.
     pub(super) open: Vec<Slot>,
-    /// For each of them. Apart, so that what a switch looks at stays small.
+    /// One for each slot. Kept apart, so that what a switch reads stays small.
     pub(super) histories: Vec<History>,
     pub(super) shared: usize,
     pub(super) reserve_begins: usize,
-    /// How many shared ones there may be, and how many in all: what the geometry says, or fewer
-    /// once the system has refused one.
+    /// How many shared slots there may be, and how many slots in all: what the geometry says, or
+    /// fewer once the system has refused one.
     pub(super) allowed_shared: usize,
     pub(super) allowed: usize,
-    /// Open slots without inhabitants, the one used last on top: its pages are the warmest.
+    /// Open slots without inhabitants. The one used last is on top: its pages are the warmest.
     pub(super) empty: Vec<u32>,
     pub(super) empty_reserve: Vec<u32>,
     /// Whether every goroutine has a stack of its own.
     pub(super) all_alone: bool,
     /// How many goroutines of a spawn site live alone before they share.
     pub(super) probation: u32,
-    /// Goroutines whose turn had come while their slot was held.
+    /// Whether the last goroutine that was to start found no memory for a stack. Then the monitor
+    /// has the processor try again, as often as it has it look at its stacks.
+    pub(super) lacks_stack: bool,
+    /// Goroutines that had their turn while their slot was held.
     pub(super) deferred: Vec<NonNull<Record>>,
     /// Where the next choice among crowded slots looks.
     pub(super) cursor: usize,
@@ -150,9 +156,9 @@ pub(crate) struct Slots {
     pass: Option<Pass>,
 }
 
-/// For a debugger: where among the slots stand those that are open, how large one is, and where in it are its base and its
-/// occupant.
-pub(crate) const PLACES: [usize; 4] = [
+/// For a debugger: the offset among the slots of the list of open ones, the size of a slot, and the
+/// offsets in it of its base and its occupant.
+pub(crate) const DEBUGGER_OFFSETS: [usize; 4] = [
     offset_of!(Slots, open),
     size_of::<Slot>(),
     offset_of!(Slot, bounds) + offset_of!(Bounds, base),
@@ -164,20 +170,21 @@ struct Pass {
     next: usize,
     /// How many stacks have been visited since the monitor asked.
     visited: usize,
-    /// Whether anything has run since the last pass, and whether all stacks seen so far are settled.
+    /// Whether anything has run since the last pass, and whether all stacks seen so far are
+    /// settled.
     ran: bool,
     settled: bool,
 }
 
-/// So many stacks are visited each time that the monitor asks, which takes some milliseconds. Where there are more, a pass
-/// takes several times.
+/// How many stacks are visited each time that the monitor asks, which takes some milliseconds. If
+/// there are more, a pass takes several requests.
 const VISITS_AT_ONCE: usize = 4 << 10;
 
-/// What eviction under the stress mode leaves where the live bytes were.
+/// What eviction in the stress mode writes where the live bytes were.
 const POISON: u8 = 0xdb;
 
 impl Slots {
-    /// Opens the first slot at once, so that a processor that exists can run something.
+    /// Opens the first slot at once, so that a new processor can run something.
     pub(crate) fn new(geometry: Geometry, probation: u32) -> io::Result<Slots> {
         let mut slots = Slots {
             geometry,
@@ -193,6 +200,7 @@ impl Slots {
             empty_reserve: Vec::new(),
             all_alone: geometry.all_alone,
             probation,
+            lacks_stack: false,
             deferred: Vec::new(),
             cursor: 0,
             own: Vec::new(),
@@ -229,8 +237,7 @@ impl Slots {
         Ok((self.open.len() - 1) as u32)
     }
 
-    /// Whether an address lies in the slots. Here, and not among own stacks, is where most
-    /// goroutines run.
+    /// Whether an address is in the slots. Most goroutines run there, and not on own stacks.
     #[inline]
     pub(crate) fn contain(&self, address: usize) -> bool {
         self.arena.contains(address) || self.reserve.as_ref().is_some_and(|arena| arena.contains(address))
@@ -238,7 +245,7 @@ impl Slots {
 
     /// How many bytes below the base of its stack a suspended goroutine needs.
     pub(crate) fn live_bytes(&self, goroutine: &Record) -> Live {
-        // SAFETY: a reference to a record is one to a live one.
+        // SAFETY: a reference to a record means that it is live.
         unsafe { live_bytes(ptr::from_ref(goroutine).cast_mut(), self.bounds(goroutine.home)) }
     }
 
@@ -247,10 +254,10 @@ impl Slots {
         goroutine.home.is_own() || ptr::eq(self.open[goroutine.home.slot()].occupant, goroutine)
     }
 
-    /// Whose bytes are in this home.
+    /// The goroutine that has its bytes in this home.
     ///
     /// # Safety
-    /// Called by whoever carries the processor; the reference is not kept beyond the next turn.
+    /// Called by the carrier; the reference is not kept beyond the next turn.
     pub(crate) unsafe fn occupant(&self, home: Home) -> Option<&Record> {
         // SAFETY: occupants are live.
         (!home.is_own()).then(|| unsafe { self.open[home.slot()].occupant.as_ref() }).flatten()
@@ -273,7 +280,7 @@ impl Slots {
         }
     }
 
-    /// Where the stack of a goroutine begins that is about to run for the first time.
+    /// The base of the stack of a goroutine that is about to run for the first time.
     ///
     /// # Safety
     /// As for [`bring_in`](Slots::bring_in), which has been called.
@@ -282,22 +289,23 @@ impl Slots {
         let home = unsafe { (*goroutine).home };
         match home.own() {
             Some(own) => self.own[own].as_mut().expect("it lives there").goroutine = goroutine,
-            // That of a shared slot it is already.
+            // The goroutine is already the occupant of a shared slot.
             None => self.open[home.slot()].occupant = goroutine,
         }
         self.bounds(home).base
     }
 
-    /// Makes the goroutine's slot hold its bytes: copies the occupant out, and the newcomer in if
+    /// Makes the goroutine's slot hold its bytes: copies the occupant out, and this goroutine in if
     /// it was suspended (`sp` is not zero). Afterwards the goroutine may be switched to. False if
-    /// the slot is held by another: then the goroutine becomes ready again when that goes on.
+    /// another goroutine holds the slot: then this one becomes ready again when that one goes on.
     ///
     /// # Safety
-    /// Called on the processor's own stack; `goroutine` is suspended or has never run, and its home is one of these
-    /// slots.
+    /// Called on the processor's own stack; `goroutine` is suspended or has never run, and its home
+    /// is one of these slots.
     #[inline]
     pub(crate) unsafe fn bring_in(&mut self, goroutine: *mut Record) -> bool {
-        // SAFETY: records of live goroutines are valid, and only the processor that runs us touches these fields.
+        // SAFETY: records of live goroutines are valid, and only the processor that runs us touches
+        // these fields.
         let home = unsafe { (*goroutine).home };
         if home.is_own() {
             return true;
@@ -312,12 +320,13 @@ impl Slots {
             return false;
         }
         let base = slot.bounds.base;
-        // SAFETY: the occupant is suspended, so its live bytes are `[sp, base)` of this slot, and no one runs on them while we are
-        // on the processor's stack. Not being the occupant, the goroutine was copied out when it last was, or never ran.
+        // SAFETY: the occupant is suspended, so its live bytes are `[sp, base)` of this slot, and
+        // nothing runs on them while we are on the processor's stack. The goroutine is not the
+        // occupant, so it was copied out when it last was, or has never run.
         let id = unsafe {
             let newcomer = &mut *goroutine;
             match slot.occupant.as_mut() {
-                // As it mostly is where many do the same.
+                // The usual case if many goroutines do the same.
                 Some(occupant) if occupant.sp == newcomer.sp => {
                     newcomer.image.exchange(&mut occupant.image, newcomer.sp, base);
                     slot.note_copy(occupant, &mut self.sites, &mut self.copied);
@@ -341,21 +350,21 @@ impl Slots {
     /// As for [`bring_in`](Slots::bring_in).
     #[cold]
     unsafe fn defer(&mut self, goroutine: *mut Record) {
-        // SAFETY: by contract the record is live, and the processor's to change while the goroutine
-        // is suspended.
+        // SAFETY: by contract the record is live, and the processor may change it while the
+        // goroutine is suspended.
         unsafe {
             (*goroutine).reason = Reason::Slot;
             self.deferred.push(NonNull::new_unchecked(goroutine));
         }
     }
 
-    /// From now on the running goroutine's bytes stay in its slot, also while it is parked.
-    pub(crate) fn hold(&mut self, home: Home) {
+    /// Keeps the running goroutine's bytes in its slot from now on, even while it is parked.
+    pub(crate) fn hold_slot(&mut self, home: Home) {
         self.open[home.slot()].held = true;
     }
 
-    /// The reverse. Those whose turn had come meanwhile are ready again.
-    pub(crate) fn release(&mut self, home: Home, ready: &mut VecDeque<NonNull<Record>>) {
+    /// The reverse. Goroutines that had their turn meanwhile are ready again.
+    pub(crate) fn release_slot(&mut self, home: Home, ready: &mut VecDeque<NonNull<Record>>) {
         self.open[home.slot()].held = false;
         if self.deferred.is_empty() {
             return;
@@ -370,8 +379,8 @@ impl Slots {
         !self.is_resident(goroutine) && self.open[goroutine.home.slot()].held
     }
 
-    /// Copies a suspended goroutine out although nobody wants its place, and poisons what it leaves behind, so that
-    /// a pointer into it shows itself: the stress mode.
+    /// The stress mode: copies a suspended goroutine out although its place is not needed, and
+    /// poisons the bytes that it leaves behind, so that a pointer into them is noticed.
     ///
     /// # Safety
     /// As for [`bring_in`](Slots::bring_in); the goroutine is resident.
@@ -386,9 +395,10 @@ impl Slots {
             return;
         }
         let Bounds { base, limit } = slot.bounds;
-        // A little below the stack pointer, too: nothing may rely on what lies there either.
+        // A little below the stack pointer, too: nothing may rely on those bytes either.
         let low = (sp - 256).max(limit);
-        // SAFETY: the goroutine is resident by contract, hence the occupant. Then the bytes are the slot's alone.
+        // SAFETY: the goroutine is resident by contract, hence the occupant. After the copy the
+        // slot alone owns the bytes.
         unsafe {
             slot.copy_out(&mut self.sites, &mut self.copied);
             ptr::write_bytes(low as *mut u8, POISON, base - low);
@@ -396,12 +406,14 @@ impl Slots {
         slot.remove_occupant();
     }
 
-    /// Gives back all of a suspended goroutine's stack that it does not need: the other stress mode.
+    /// The other stress mode: gives back all of a suspended goroutine's stack that it does not
+    /// need.
     ///
     /// # Safety
     /// As for [`evict`](Slots::evict).
     pub(crate) unsafe fn strip(&mut self, goroutine: *mut Record) {
-        // SAFETY: as in `bring_in`; being suspended and resident, it needs what lies above its stack pointer.
+        // SAFETY: as in `bring_in`. The goroutine is suspended and resident, so it needs what is
+        // above its stack pointer.
         unsafe {
             let bounds = self.bounds((*goroutine).home);
             if let Live::Known(live) = live_bytes(goroutine, bounds) {
@@ -410,11 +422,11 @@ impl Slots {
         }
     }
 
-    /// Ends a finished goroutine's stay. An own stack goes to the pool.
+    /// Removes a finished goroutine from its home. An own stack goes to the pool.
     ///
     /// # Safety
-    /// Called on the processor's own stack, once, with the home of a goroutine that will not run again and is its
-    /// slot's occupant.
+    /// Called on the processor's own stack, once, with the home of a goroutine that will not run
+    /// again and is its slot's occupant.
     pub(crate) unsafe fn vacate(&mut self, home: Home) {
         match home.own() {
             Some(own) => {
@@ -437,11 +449,12 @@ impl Slots {
         }
     }
 
-    /// Makes a pass over all stacks, or a part of it: it visits not many, and no more after the first that is shrunk,
-    /// because goroutines wait meanwhile.
+    /// Makes a pass over all stacks, or a part of it. It visits only a few, and stops after the
+    /// first that is shrunk, because goroutines wait meanwhile.
     ///
     /// # Safety
-    /// Called on the processor's own stack, by the processor with this agreement and so many `switches`.
+    /// Called on the processor's own stack, by the processor that this agreement and this count of
+    /// `switches` belong to.
     #[cold]
     pub(crate) unsafe fn scavenge(&mut self, agreement: &Scavenge, switches: usize) {
         const PART: usize = 64;
@@ -452,7 +465,7 @@ impl Slots {
         for _ in 0..PART {
             // SAFETY: by contract.
             let Some(verdict) = (unsafe { self.visit(pass.next, pass.ran) }) else {
-                agreement.end(pass.settled);
+                agreement.end(pass.settled && !self.lacks_stack);
                 return;
             };
             pass.next += 1;
@@ -464,7 +477,7 @@ impl Slots {
             }
         }
         if pass.visited >= VISITS_AT_ONCE {
-            // The next time that it is asked the pass goes on here.
+            // The pass goes on here at the next request.
             pass.visited = 0;
             agreement.end(false);
         }
@@ -479,14 +492,14 @@ impl Slots {
         let (history, visit) = match self.open.get_mut(index) {
             Some(slot) if slot.bounds.base == 0 => return Some(Verdict::Settled),
             Some(slot) => {
-                // SAFETY: the occupant is a live record, and nobody runs while we do.
+                // SAFETY: the occupant is a live record, and no goroutine runs while we do.
                 let Live::Known(live) = (unsafe { live_bytes(slot.occupant, slot.bounds) }) else {
                     return Some(Verdict::Settled);
                 };
                 // SAFETY: as above. Its bytes are in the slot, so its image holds nothing of value.
                 if let Some(occupant) = unsafe { slot.occupant.as_mut() } {
                     occupant.image.release_if_too_large(live);
-                    // Those of the reserve are never copied out.
+                    // Goroutines of the reserve are never copied out, so no copy notes them.
                     if index >= self.reserve_begins {
                         self.sites.note(occupant.origin.spawned_at(), live);
                     }
@@ -500,14 +513,16 @@ impl Slots {
                     return Some(Verdict::Settled);
                 };
                 let bounds = own.stack.bounds();
-                // SAFETY: a stack of a goroutine's own goes with it, so the record is live; nobody runs while we do.
+                // SAFETY: an own stack is freed with its goroutine, so the record is live. No
+                // goroutine runs while we do.
                 let Live::Known(live) = (unsafe { live_bytes(own.goroutine, bounds) }) else {
                     return Some(Verdict::Settled);
                 };
                 (&mut own.history, Visit { bounds, live, used: live, ran, warm: WARM_ALONE })
             }
         };
-        // SAFETY: the stack is open, all goroutines are suspended, and one that is not resident has its bytes in its image.
+        // SAFETY: the stack is open, all goroutines are suspended, and one that is not resident has
+        // its bytes in its image.
         Some(unsafe { history.visit(&visit) })
     }
 }
@@ -515,7 +530,7 @@ impl Slots {
 /// What a suspended goroutine needs of its stack.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Live {
-    /// So many bytes below the base.
+    /// This many bytes below the base.
     Known(usize),
     /// Perhaps all of it: the goroutine is suspended on a [foreign](super::foreign) stack. Never in
     /// a slot that it shares.
@@ -534,7 +549,7 @@ pub(super) unsafe fn live_bytes(goroutine: *mut Record, bounds: Bounds) -> Live 
             debug_assert!(goroutine.home.is_own());
             Live::All
         }
-        // Nobody, or one that has not run: nothing of its is there.
+        // No goroutine, or one that has not run: it has no bytes there.
         _ => Live::Known(0),
     }
 }

@@ -1,22 +1,24 @@
-//! `on_system_stack`: a call on the native stack of the thread that a goroutine believes to be its own.
+//! `on_system_stack`: a call on the native stack of the thread that a goroutine takes for its own.
 //!
-//! A processor's thread-locals are those of its lending thread, which sleeps for ever and has hardly used its stack. That is
-//! the stack that code of this processor is called on: not the worker's, which happens to carry the processor at the
-//! moment. So everything agrees. The thread-locals stay what they are to the goroutine, `thread::current()`
-//! and `pthread_self()` name the thread whose stack this is, the bounds that the C library tells of it are right, and each stack
-//! keeps its one thread pointer for life. (Pinned, worker and lending thread are one, and what its frames have left free is used.)
+//! A processor's thread-locals are those of its lender, which sleeps for ever and has hardly used
+//! its stack. Code of this processor is called on that stack, and not on the stack of the worker
+//! that happens to carry the processor. So everything agrees: the goroutine keeps its
+//! thread-locals, `thread::current()` and `pthread_self()` name the thread that owns this stack,
+//! the bounds that the C library reports for it are right, and each stack keeps its one thread
+//! pointer for life. (In pinned mode worker and lender are one thread, and the part of its stack
+//! that its frames have left free is used.)
 //!
-//! There is one such stack for all goroutines of a processor, hence nobody may park there. While a
-//! goroutine is there, it is not its processor's `current` one. The check is where it costs
-//! nothing: a wait begins with a look at `current`, finds none although it is on a processor, and
-//! is refused ([`crate::park`]).
+//! There is one such stack for all goroutines of a processor, so no goroutine may park there. While
+//! a goroutine is there, it is not its processor's `current` one. The check costs nothing: a wait
+//! begins with a look at `current`, finds none although it is on a processor, and is refused
+//! ([`crate::park`]).
 //!
 //! Another library's coroutine may leave `f` in the middle: it is suspended there, by a switch to
-//! the goroutine's own stack. The goroutine then still cannot park, for it counts as being on the
-//! system stack. It may end. From then on the stack is *held* by frames that belong to no
-//! goroutine, and is refused to others. Whatever resumes the coroutine runs on it as itself; when
-//! `f` ends the stack is free again. (Pinned, the worker goes on over these frames, so the process
-//! is aborted instead.)
+//! the goroutine's own stack. The goroutine then still cannot park, because it counts as being on
+//! the system stack. It may end. From then on the stack is *held* by frames that belong to no
+//! goroutine, and is refused to other goroutines. A goroutine that resumes the coroutine runs on it
+//! as itself; when `f` ends, the stack is free again. (In pinned mode the worker would overwrite
+//! these frames, so the process is aborted instead.)
 
 use super::{Bounds, SMALLEST, present, segment};
 use crate::arch::{self, sanitizers};
@@ -28,8 +30,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
 use std::thread;
 
-/// Bytes left free below the frames of the sleeping lending thread: the C library's own two signals cannot be blocked, and
-/// the kernel runs their handlers there.
+/// Bytes left free below the frames of the sleeping lender: the C library's own two signals cannot
+/// be blocked, and the kernel runs their handlers there.
 const LENDERS_SHARE: usize = 32 << 10;
 
 /// The goroutine that the calling code belongs to, if it is on the system stack. Async-signal-safe.
@@ -37,23 +39,24 @@ pub(crate) fn goroutine() -> Option<NonNull<Record>> {
     ours::with(|ours| ours.on_system_stack.get())
 }
 
-/// Runs `f` on the native stack of the calling goroutine's thread, and returns what it returns.
+/// Runs `f` on the native stack of the calling goroutine's thread, and returns its result.
 ///
-/// For foreign code that insists on the stack of its thread: that keeps the bounds of its threads
-/// in a table of its own, as some garbage collectors do, or scans these stacks. Code that asks
-/// `pthread_getattr_np` where it is hears of the goroutine's own stack (but in a statically linked
-/// program). Nothing else needs this. Calls into C cost nothing extra on a goroutine's own stack,
-/// and that is much larger: the native stack has 1 MiB.
+/// For foreign code that requires the stack of its thread: code that keeps the bounds of its
+/// threads in a table of its own, as some garbage collectors do, or scans these stacks. Code that
+/// asks `pthread_getattr_np` where it is gets the goroutine's own stack (but not in a statically
+/// linked program). Nothing else needs this. Calls into C cost nothing extra on a goroutine's own
+/// stack, and that is much larger: the native stack has 1 MiB.
 ///
 /// `f` is still the goroutine's code: thread-locals, `thread::current()` and
-/// [`current()`](crate::current()) are what they are outside. It may borrow from the caller, panic
+/// [`current()`](crate::current()) are the same as outside. It may borrow from the caller, panic
 /// (the panic goes on in the caller), spawn goroutines, send what does not have to wait, and call
 /// [`grow`](super::grow). It must not wait, because all goroutines of a processor share the stack:
 /// what would park a goroutine panics, and [`yield_now`](crate::yield_now) yields only the thread.
-/// A wait for one of std's locks blocks the processor, with whatever goroutine of it holds the
+/// A wait for one of std's locks blocks the processor, even if one of its goroutines holds the
 /// lock.
 ///
-/// In a call inside `f`, and on a plain thread, which is on its own stack already, it just calls `f`.
+/// In a call inside `f`, and on a plain thread, which is on its own stack already, it just calls
+/// `f`.
 ///
 /// # Panics
 /// If `f` does, with its payload; and inside `f`, whatever call would have to wait. If the stack is
@@ -76,7 +79,7 @@ pub fn on_system_stack<F, T>(f: F) -> T
 where
     F: FnOnce() -> T,
 {
-    // A goroutine that is there already is not the current one.
+    // A goroutine that is already there is not the current one.
     let (Some(record), Some(processor)) = (processor::current_goroutine(), processor::current_processor())
     else {
         return f();
@@ -86,14 +89,15 @@ where
         "the system stack of this processor cannot be used: a coroutine whose goroutine has ended is still suspended there, \
          inside stack::on_system_stack"
     );
-    // So that a handler knows them when it is needed.
+    // So that a signal handler finds the bounds when it needs them.
     present::native();
     run(record, processor, f).unwrap_or_else(|payload| resume_unwind(payload))
 }
 
-/// The calling goroutine, of this processor, ends and has left a call there.
+/// Called when the calling goroutine, of this processor, ends and has left a suspended call on the
+/// system stack: keeps the stack occupied.
 #[cold]
-pub(crate) fn hold(processor: &Processor) {
+pub(crate) fn keep_occupied(processor: &Processor) {
     ours::with(|ours| ours.on_system_stack.set(None));
     if processor.shares_its_system_stack() {
         eprintln!(
@@ -117,24 +121,25 @@ fn run<F: FnOnce() -> T, T>(
     let mut call = Call { f: ManuallyDrop::new(f), outcome: MaybeUninit::uninit() };
     let at = &raw mut call;
     let mut suspended = 0;
-    let segments = segment::go_outside();
+    let segments = segment::leave_segments();
     ours::with(|ours| ours.on_system_stack.set(Some(record)));
-    // SAFETY: the stack below that place is free: its thread is suspended, or sleeps, further up, and no other goroutine of
-    // the processor runs before we return, because nothing parks there. Its thread pointer is the one in force.
-    // `there` gets the address of the call, takes `f` once, catches what unwinds and writes the outcome.
+    // SAFETY: the stack below `base` is free: its thread is suspended, or sleeps, further up, and
+    // no other goroutine of the processor runs before we return, because nothing parks there. Its
+    // thread pointer is the present one. `on_native_stack` gets the address of the call, takes `f`
+    // once, catches panics and writes the outcome.
     unsafe {
         let base = (processor.system_stack() - LENDERS_SHARE) & !15;
         processor::set_current_goroutine(processor, None);
-        // Only the upper end counts.
+        // Only the upper end matters.
         let here = sanitizers::runs_on(Bounds { base, limit: base - SMALLEST });
-        arch::call_on(base, there::<F, T>, at as usize, never, &mut suspended);
+        arch::call_on(base, on_native_stack::<F, T>, at as usize, never, &mut suspended);
         sanitizers::runs_on(here);
         if ours::with(|ours| ours.system_stack_held.replace(false)) {
-            // Our goroutine has ended. The one that has resumed us is the current one, on its own
-            // segments.
+            // Our goroutine has ended. The goroutine that has resumed us is the current one, on its
+            // own segments.
         } else {
             processor::set_current_goroutine(processor, Some(record));
-            segment::come_back(segments);
+            segment::reenter_segments(segments);
             ours::with(|ours| ours.on_system_stack.set(None));
         }
         call.outcome.assume_init()
@@ -143,7 +148,7 @@ fn run<F: FnOnce() -> T, T>(
 
 /// # Safety
 /// Called by `run` by way of `call_on`, with the address of its call.
-unsafe extern "C" fn there<F: FnOnce() -> T, T>(call: usize) {
+unsafe extern "C" fn on_native_stack<F: FnOnce() -> T, T>(call: usize) {
     let call = call as *mut Call<F, T>;
     // SAFETY: by contract; no reference to the call is held while `f` runs.
     unsafe {
@@ -152,7 +157,7 @@ unsafe extern "C" fn there<F: FnOnce() -> T, T>(call: usize) {
     }
 }
 
-/// The relay of a call that nobody leaves before it ends.
+/// The relay of a call that is never left before it ends.
 unsafe extern "C" fn never(_: usize) -> usize {
     unreachable!("nothing parks on the system stack")
 }

@@ -1,4 +1,5 @@
-//! What depends on the operating system: address space, lending threads, signals. One folder per system.
+//! Everything that depends on the operating system: address space, lenders, signals. One folder per
+//! system.
 
 #[cfg(target_os = "linux")]
 mod linux;

@@ -1,45 +1,49 @@
-//! What is under [`Condvar`](crate::Condvar).
+//! The protocol of [`Condvar`](crate::Condvar).
 //!
-//! The state word says whether there is a line. A wait, step by step:
+//! The state word says whether there is a queue. A wait, step by step:
 //!
-//! 1. The party, which holds the lock, enters the line with the lock's address on its ticket,
-//!    having set the word. If the lock is on a stack that is copied, the ticket says so instead:
-//!    while the party is parked, other bytes may be at that address.
-//! 2. It releases the lock, which is a matter of the state word and of waking others, and sleeps.
-//! 3. It is woken: it was granted the lock, or tries to take it. If the deadline came first, it leaves the line and
-//!    takes the lock like anybody else.
+//! 1. The caller, which holds the lock, sets the word and enters the queue with the lock's address
+//!    on its ticket. If the lock is on a stack that is copied, the ticket is `RETRY_LOCK` instead:
+//!    while the waiter is parked, other bytes may be at that address.
+//! 2. It releases the lock, which changes the lock's state word and may wake other waiters, and
+//!    sleeps.
+//! 3. It is woken. It has been granted the lock, or it tries to take the lock. If the deadline
+//!    passed first, it leaves the queue and takes the lock as any caller does.
 //!
 //! A notification, step by step:
 //!
-//! 4. Where the word is not set, nobody waits.
-//! 5. Otherwise it locks the line, takes out the first party, or all, and unlocks it. Whoever is taken out has been
-//!    notified, whatever its deadline; whoever is not, being late, has not.
-//! 6. A party whose lock is on a copied stack is woken to take the lock itself. The others move to
-//!    the line of their lock ([`RawLock::adopt`]), where releases of the lock will let them in one
-//!    after the other. So a thousand parties that are notified at once do not all wake to fight for
-//!    one lock, and a party that is notified by the holder of the lock does not wake only to wait
-//!    again.
+//! 4. If the word is not set, there is no waiter.
+//! 5. Otherwise lock the queue, take out the first waiter, or all, and unlock it. A waiter that is
+//!    taken out has been notified, whatever its deadline. One that has already timed out is
+//!    skipped, and has not been notified.
+//! 6. Wake each waiter that has its lock on a copied stack; it takes the lock itself. Move the
+//!    other waiters to the queue of their lock ([`RawLock::requeue`]); releases of the lock let
+//!    them in one after the other. So a thousand waiters that are notified at once do not all wake
+//!    to compete for one lock, and a waiter that the holder of the lock notifies does not wake only
+//!    to wait again.
 //!
-//! No notification is lost. A party sets the word and is in the line before it releases the lock; who has changed what
-//! the party waits for has held the lock after that, and sees the word set, although its look is relaxed: the lock
-//! orders it. The word is reset only when the line is locked and empty.
+//! No notification is lost. A waiter sets the word and is in the queue before it releases the lock.
+//! A notifier that has changed what the waiter waits for has held the lock after that. So it sees
+//! the word set, although its load is relaxed: the lock orders it. The word is reset only when the
+//! queue is locked and empty.
 
 use super::lock::RawLock;
-use crate::lot::{At, Cause, Entered, Line, Parties, Ticket, Told, describer};
+use crate::lot::{At, Cause, DequeuedList, Enqueued, LockedQueue, Ticket, WakeReason, describer};
 use crate::shim::{AtomicU32, Ordering, const_fn};
 use narrowboat_runtime::park::{self, Identity, Reason, checkpoint};
 use std::ptr;
 use std::time::Instant;
 
-const NOBODY: u32 = 0;
+const EMPTY: u32 = 0;
 const QUEUED: u32 = 1;
 
 pub(crate) struct RawCondvar {
     state: AtomicU32,
 }
 
-/// On the ticket of a party whose lock must not be touched for it.
-const TAKES_ITS_LOCK_ITSELF: usize = 0;
+/// The ticket of a waiter that takes its lock itself, because the lock must not be touched on its
+/// behalf.
+const RETRY_LOCK: usize = 0;
 
 const CAUSE: Cause = Cause {
     reason: Reason::Notification,
@@ -49,35 +53,36 @@ const CAUSE: Cause = Cause {
 impl RawCondvar {
     const_fn! {
         pub(crate) fn new() -> RawCondvar {
-            RawCondvar { state: AtomicU32::new(NOBODY) }
+            RawCondvar { state: AtomicU32::new(EMPTY) }
         }
     }
 
-    /// Releases the lock, waits, and takes the lock again. Whether it was a notification that ended the wait.
+    /// Releases the lock, waits, and takes the lock again. Returns whether a notification ended the
+    /// wait.
     ///
-    /// The caller holds the lock alone.
+    /// The caller holds the lock exclusively.
     pub(crate) fn wait(&self, lock: &RawLock, deadline: Option<Instant>, at: At) -> bool {
         park::assert_may_park();
         let notified = self.wait_for_lock(lock, deadline, at);
-        lock.sign();
+        lock.record_holder();
         notified
     }
 
     fn wait_for_lock(&self, lock: &RawLock, deadline: Option<Instant>, at: At) -> bool {
-        let entered = self.enter(lock, deadline.is_some(), at);
+        let enqueued = self.enqueue(lock, deadline.is_some(), at);
         lock.unlock();
-        let told = match deadline {
-            None => Ok(entered.sleep()),
-            Some(deadline) => entered.sleep_until(deadline),
+        let reason = match deadline {
+            None => Ok(enqueued.sleep()),
+            Some(deadline) => enqueued.sleep_until(deadline),
         };
-        match told {
-            Ok(Told::Granted) => true,
-            Ok(Told::Retry) => {
+        match reason {
+            Ok(WakeReason::Granted) => true,
+            Ok(WakeReason::Retry) => {
                 lock.lock_woken(at);
                 true
             }
-            Err(late) => {
-                self.settle(&late.leave());
+            Err(timed_out) => {
+                self.clear_if_empty(&timed_out.dequeue());
                 lock.lock(at);
                 false
             }
@@ -86,14 +91,15 @@ impl RawCondvar {
 
     /// Step 1.
     #[inline(never)]
-    fn enter(&self, lock: &RawLock, deadline: bool, at: At) -> Entered {
+    fn enqueue(&self, lock: &RawLock, deadline: bool, at: At) -> Enqueued {
         let Identity { address, stack_of } = Identity::of((&raw const *lock).expose_provenance());
-        let what = if stack_of == 0 { address } else { TAKES_ITS_LOCK_ITSELF };
-        let line = Line::of(self);
+        let value = if stack_of == 0 { address } else { RETRY_LOCK };
+        let queue = LockedQueue::of(self);
         self.state.store(QUEUED, Ordering::Relaxed);
-        let ticket = Ticket { what, since: 0 };
-        // SAFETY: between this and its sleep `wait` only releases a lock, which may wake but does not wait.
-        unsafe { line.enter(ticket, deadline, &CAUSE, at) }
+        let ticket = Ticket { value, since: 0 };
+        // SAFETY: between this and its sleep, `wait` only releases a lock, which may wake but does
+        // not wait.
+        unsafe { queue.enqueue(ticket, deadline, &CAUSE, at) }
     }
 
     #[inline]
@@ -116,35 +122,36 @@ impl RawCondvar {
     #[cold]
     #[inline(never)]
     fn notify(&self, all: bool) {
-        let mut line = Line::of(self);
-        let mut notified = Parties::new();
-        while let Some(party) = line.pop() {
-            notified.push(party);
+        let mut queue = LockedQueue::of(self);
+        let mut notified = DequeuedList::new();
+        while let Some(waiter) = queue.pop() {
+            notified.push(waiter);
             if !all {
                 break;
             }
         }
-        self.settle(&line);
-        drop(line);
-        // Mostly there is one lock for all.
+        self.clear_if_empty(&queue);
+        drop(queue);
+        // Usually all notified waiters have the same lock.
         while let Some(first) = notified.pop() {
-            let address = first.ticket().what;
-            if address == TAKES_ITS_LOCK_ITSELF {
-                first.wake(Told::Retry);
+            let address = first.ticket().value;
+            if address == RETRY_LOCK {
+                first.wake(WakeReason::Retry);
                 continue;
             }
-            // SAFETY: the address is that of the lock that the party borrows for as long as it
-            // waits, which it does until `adopt` lets it go. `adopt` touches the lock only before
-            // that. The lock is there although the party is parked: it is not on a copied stack.
+            // SAFETY: the address is that of the lock that the waiter borrows for as long as it
+            // waits, which it does until `requeue` wakes it or unlocks the queue that it is moved
+            // to. `requeue` touches the lock only before that. The lock is there although the
+            // waiter is parked: it is not on a copied stack.
             let lock = unsafe { &*ptr::with_exposed_provenance::<RawLock>(address) };
-            lock.adopt(first, &mut notified, |other| other.what == address);
+            lock.requeue(first, &mut notified, |other| other.value == address);
         }
     }
 
-    /// Resets the word if nobody is left.
-    fn settle(&self, line: &Line) {
-        if line.is_empty() {
-            self.state.store(NOBODY, Ordering::Relaxed);
+    /// Resets the word if the queue is empty.
+    fn clear_if_empty(&self, queue: &LockedQueue) {
+        if queue.is_empty() {
+            self.state.store(EMPTY, Ordering::Relaxed);
         }
     }
 }

@@ -1,51 +1,64 @@
-//! The lock under [`Mutex`](crate::Mutex) and [`RwLock`](crate::RwLock): held by one party, or shared by several.
+//! The lock under [`Mutex`](crate::Mutex) and [`RwLock`](crate::RwLock): held by one holder, or
+//! shared by several sharers.
 //!
-//! The state word has three flags and the number of those who share:
+//! The state word has three flags and the number of sharers:
 //!
-//! - `HELD`: one party has the lock for itself.
-//! - `QUEUED`: there is a line.
-//! - `WOKEN`: some were taken out of the line and are on their way to try again: one party that wants the lock for
-//!   itself, or several that would share it. Until one of them is there, a lock that is taken and released many times
-//!   wakes nobody else.
+//! - `HELD`: one holder has the lock for itself.
+//! - `QUEUED`: there is a queue.
+//! - `WOKEN`: waiters were taken out of the queue and woken to try again: one that wants the lock
+//!   for itself, or several that want to share it. Until one of them has tried, no other waiter is
+//!   woken, however often the lock is taken and released.
 //!
 //! A lock without `HELD` and without sharers is free. To take it, step by step:
 //!
-//! 1. If it is free, whoever waits, exchange the state for the same with `HELD`, or with a sharer. If others share it,
-//!    so may those who were woken, and everybody if nobody waits.
-//! 2. Otherwise lock the line, and look again. If 1 is still not possible, exchange the state for the same with
-//!    `QUEUED` (and without `WOKEN`, if we were woken), enter the line and sleep.
-//! 3. Who is woken has been granted the lock, or tries again from 1.
+//! 1. If the lock is free, exchange the state for the same with `HELD`, or with one more sharer,
+//!    even if there are waiters. If the lock is shared, a woken waiter may share it, too, and any
+//!    caller may if there are no waiters (neither `QUEUED` nor `WOKEN`).
+//! 2. Otherwise lock the queue, and look again. If 1 is still not possible, exchange the state for
+//!    the same with `QUEUED` (and without `WOKEN`, if the caller is a woken waiter), enter the
+//!    queue and sleep.
+//! 3. A waiter that is woken has been granted the lock, or tries again from 1.
 //!
 //! To release it, step by step:
 //!
-//! 4. If nobody waits, or somebody is on its way already: exchange the state for the same without us.
-//! 5. Otherwise keep `HELD`, or, as the last sharer, set it again if nobody else was quicker (who was will come here
-//!    in turn). The state is now ours: with `HELD` nothing is taken, and with the line locked `QUEUED` does not change.
-//! 6. Lock the line and serve it. Those in front are the first, and if it wants to share, all behind it up to the first
-//!    that does not. If the first has waited for more than [`PATIENCE`], they are granted the lock. Otherwise the lock
-//!    becomes free, and they are woken to try again, with `WOKEN`.
-//! 7. Unlock the line, and wake them.
+//! 4. If there is no queue, or a woken waiter has yet to try: exchange the state for the same
+//!    without the caller.
+//! 5. Otherwise keep `HELD`. The last sharer has no `HELD` to keep and sets it, unless another
+//!    caller takes the lock first; that caller comes here when it releases the lock. The state is
+//!    now ours: with `HELD` nothing else takes the lock, and with the queue locked `QUEUED` does
+//!    not change.
+//! 6. Lock the queue and serve it. The waiters to serve are the first and, if that wants to share,
+//!    all behind it up to the first that does not. If the first has waited for more than
+//!    [`GRANT_AFTER_MICROS`], they are granted the lock. Otherwise the lock becomes free, and they
+//!    are woken to try again, with `WOKEN` set.
+//! 7. Unlock the queue, and wake them.
 //!
-//! There is somebody to serve the line at any time: if a party enters it in 2, the lock is held or shared, and whoever
-//! releases it sees `QUEUED`; or some are on their way, of whom the first will take the lock or see that another has it.
-//! It takes `WOKEN` away, even if that was set for others, who are on their way all the same: so the next release serves
-//! the line, perhaps earlier than it had to.
+//! At any time something will serve the queue. When a waiter enters it in 2, either the lock is
+//! held or shared, and the release sees `QUEUED`; or waiters have been woken, and the first of them
+//! takes the lock or sees that it is taken. That one resets `WOKEN`, even if the flag was set for
+//! other waiters that have yet to try. Then the next release serves the queue, perhaps earlier than
+//! necessary.
 //!
-//! Nobody starves. The line is first in, first out, nobody joins sharers ahead of it but those who were taken out of it
-//! before, and every release that is not a mere detour of one already woken takes at least one out of it. A party that
-//! tries again and fails keeps the time since when it waits; after its patience it does not have to try any more.
+//! No waiter starves. The queue is first in, first out. Only waiters that were taken out of the
+//! queue before join sharers ahead of it. A release that makes the lock free takes at least one
+//! waiter out of the queue, unless a woken waiter has yet to try; such a release only delays that
+//! waiter. A waiter that tries again and fails keeps the time at which it began to wait; after
+//! `GRANT_AFTER_MICROS` it does not have to try any more.
 //!
-//! A lock is granted only to the impatient because it is then held by parties that do not run yet. If all who would share
-//! were granted it, then the party that lets them in meets them when it wants the lock for itself, a moment later, and
-//! waits; each of them finds it in the line the next time, and waits as well; and so it goes on, a switch for every three
-//! operations, on one processor, where nobody need ever meet (seven times the cost, with eight parties of which each
-//! twentieth operation is one for itself).
+//! A lock is granted only to waiters that have waited for so long, because a granted lock is held
+//! by a waiter that does not run yet. Suppose that all waiting sharers were granted it. The holder
+//! that lets them in then finds them there when it wants the lock for itself, a moment later, and
+//! waits; each of them finds it in the queue the next time, and waits as well. That goes on, with a
+//! switch for every three operations, on one processor, where no two of them would have to meet at
+//! all. (That made seven times the cost, with eight goroutines of which each twentieth operation
+//! was exclusive.)
 //!
-//! Orderings: taking acquires and releasing releases, so that what was done under the lock is seen by the next.
-//! Between sharers nothing needs to be ordered, but the next to hold the lock alone comes after all of them: their
-//! releases are one release sequence. The exchange of step 2 publishes nothing; the line's lock orders what follows.
+//! Orderings: taking acquires and releasing releases, so that the next holder sees what was done
+//! under the lock. Sharers need no order between each other, but the next exclusive holder comes
+//! after all of them: their releases are one release sequence. The exchange of step 2 publishes
+//! nothing; the lock of the queue orders what follows.
 
-use crate::lot::{At, Cause, Entered, Line, Parties, Party, Ticket, Told, describer};
+use crate::lot::{At, Cause, Dequeued, DequeuedList, Enqueued, LockedQueue, Ticket, WakeReason, describer};
 use crate::poison::Flag;
 use crate::shim::{AtomicU32, Ordering, const_fn, micros};
 use narrowboat_runtime::park::{self, Reason, checkpoint};
@@ -55,56 +68,60 @@ const HELD: u32 = 1;
 const QUEUED: u32 = 2;
 const WOKEN: u32 = 4;
 const SHARER: u32 = 8;
-/// From here on one sharer more would not fit.
-const MOST: u32 = u32::MAX - SHARER;
+/// From this state on, one more sharer would not fit.
+const FULL: u32 = u32::MAX - SHARER;
 
-/// How many microseconds a party may be overtaken before it is granted the lock. Go's figure: long enough that a lock
-/// under load is mostly taken by parties that run anyway, short enough not to be felt.
-const PATIENCE: usize = 1000;
+/// After how many microseconds a waiter is granted the lock instead of being woken to try again.
+/// Go's figure: long enough that under load most acquisitions are by callers that already run, and
+/// short enough not to be felt.
+const GRANT_AFTER_MICROS: usize = 1000;
 
 pub(crate) struct RawLock {
     state: AtomicU32,
-    /// The [tag](park::tag) of the party that has had the lock for itself last. For diagnostics: it takes no part in the protocol.
+    /// The [tag](park::tag) of the last exclusive holder. For diagnostics: it takes no part in the
+    /// protocol.
     holder: AtomicU16,
-    /// What the lock guards was left behind by a panic. It is here, and not beside the lock, because here is room for it.
+    /// Whether a panic has poisoned what the lock guards. It is here, and not beside the lock,
+    /// because there is room for it here.
     #[cfg_attr(loom, allow(dead_code, reason = "no model has guards"))]
     pub(crate) poison: Flag,
 }
 
 const CAUSE: Cause = Cause { reason: Reason::Lock, describe: describer!(RawLock, RawLock::describe) };
 
-/// The time, for a party that begins to wait. Not zero, which would mean that it has not waited, and not in the future,
-/// which would be long ago.
+/// The time, for a caller that begins to wait. Not zero, which would mean that it has not waited,
+/// and not in the future, which would wrap round to a very long wait.
 fn now_waiting() -> usize {
     micros().wrapping_sub(1) | 1
 }
 
-/// What a party wants of the lock; its ticket says it.
+/// How a caller wants to have the lock; the ticket of a waiter says it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mode {
-    Alone = 0,
+    Exclusive = 0,
     Shared = 1,
 }
 
 impl Mode {
-    /// Step 1: the state after this party has taken the lock, if it can. `woken`: it was told to try again.
+    /// Step 1: the state after the caller has taken the lock, if it can. `woken`: the caller is a
+    /// waiter that was woken to try again.
     #[inline]
     fn take(self, state: u32, woken: bool) -> Option<u32> {
         let (shared, waited_for) = (state >= SHARER, state & (QUEUED | WOKEN) != 0);
         let rest = if woken { state & !WOKEN } else { state };
         match self {
             _ if state & HELD != 0 => None,
-            Mode::Alone => (!shared).then_some(rest | HELD),
+            Mode::Exclusive => (!shared).then_some(rest | HELD),
             Mode::Shared if shared && waited_for && !woken => None,
             Mode::Shared => {
-                assert!(state < MOST, "too many active read locks on RwLock");
+                assert!(state < FULL, "too many active read locks on RwLock");
                 Some(rest + SHARER)
             }
         }
     }
 
     fn is_shared(ticket: Ticket) -> bool {
-        ticket.what == Mode::Shared as usize
+        ticket.value == Mode::Shared as usize
     }
 }
 
@@ -115,9 +132,9 @@ impl RawLock {
         }
     }
 
-    /// The calling party, which has just taken the lock for itself, leaves its name.
+    /// Notes the caller, which has just taken the lock for itself, as its holder.
     #[inline]
-    pub(crate) fn sign(&self) {
+    pub(crate) fn record_holder(&self) {
         self.holder.store(park::tag(), Relaxed);
     }
 
@@ -135,22 +152,22 @@ impl RawLock {
     pub(crate) fn lock(&self, at: At) {
         checkpoint();
         if self.state.compare_exchange(0, HELD, Ordering::Acquire, Ordering::Relaxed).is_err() {
-            self.contend(Mode::Alone, 0, at);
+            self.contend(Mode::Exclusive, 0, at);
         }
     }
 
-    /// As [`lock`](RawLock::lock), for the party that was told to try again.
+    /// As [`lock`](RawLock::lock), for a waiter that was woken to try again.
     #[cold]
     pub(crate) fn lock_woken(&self, at: At) {
-        self.contend(Mode::Alone, now_waiting(), at);
+        self.contend(Mode::Exclusive, now_waiting(), at);
     }
 
-    /// `since`: when the party began to wait, or 0 if it has not been woken.
+    /// `since`: when the caller began to wait, or 0 if it has not been woken.
     #[cold]
     #[inline(never)]
     fn contend(&self, mode: Mode, mut since: usize, at: At) {
-        while let Some(entered) = self.take_or_enter(mode, &mut since, at) {
-            if entered.sleep() == Told::Granted {
+        while let Some(enqueued) = self.take_or_enqueue(mode, &mut since, at) {
+            if enqueued.sleep() == WakeReason::Granted {
                 return;
             }
         }
@@ -158,17 +175,17 @@ impl RawLock {
 
     /// Steps 1 and 2.
     #[inline(never)]
-    fn take_or_enter(&self, mode: Mode, since: &mut usize, at: At) -> Option<Entered> {
+    fn take_or_enqueue(&self, mode: Mode, since: &mut usize, at: At) -> Option<Enqueued> {
         let woken = *since != 0;
-        let mut line = None;
+        let mut queue = None;
         let mut state = self.state.load(Ordering::Relaxed);
         loop {
             let taken = mode.take(state, woken);
             let next = match taken {
                 Some(taken) => taken,
-                None if line.is_none() => {
+                None if queue.is_none() => {
                     park::assert_may_park();
-                    line = Some(Line::of(self));
+                    queue = Some(LockedQueue::of(self));
                     state = self.state.load(Ordering::Relaxed);
                     continue;
                 }
@@ -184,14 +201,14 @@ impl RawLock {
         if !woken {
             *since = now_waiting();
         }
-        let ticket = Ticket { what: mode as usize, since: *since };
+        let ticket = Ticket { value: mode as usize, since: *since };
         // SAFETY: the caller sleeps at once.
-        line.map(|line| unsafe { line.enter(ticket, false, &CAUSE, at) })
+        queue.map(|queue| unsafe { queue.enqueue(ticket, false, &CAUSE, at) })
     }
 
     #[inline]
     pub(crate) fn try_lock(&self) -> bool {
-        self.try_take(Mode::Alone)
+        self.try_take(Mode::Exclusive)
     }
 
     #[inline]
@@ -206,7 +223,7 @@ impl RawLock {
         false
     }
 
-    /// The caller holds the lock alone.
+    /// The caller holds the lock exclusively.
     #[inline]
     pub(crate) fn unlock(&self) {
         if self.state.compare_exchange(HELD, 0, Ordering::Release, Ordering::Relaxed).is_err() {
@@ -217,13 +234,14 @@ impl RawLock {
     #[cold]
     #[inline(never)]
     fn unlock_contended(&self) {
-        if !self.leave_if_nobody_waits(0) {
+        if !self.release_unless_queued(0) {
             self.serve(0);
         }
     }
 
-    /// Step 4: exchanges `HELD` for `rest` (a sharer, or nothing), unless there is a line to be served.
-    fn leave_if_nobody_waits(&self, rest: u32) -> bool {
+    /// Step 4: exchanges `HELD` for `rest` (a sharer, or nothing), unless there is a queue to be
+    /// served.
+    fn release_unless_queued(&self, rest: u32) -> bool {
         let mut state = self.state.load(Ordering::Relaxed);
         while state & (QUEUED | WOKEN) != QUEUED {
             let left = (state & !HELD) + rest;
@@ -235,44 +253,46 @@ impl RawLock {
         false
     }
 
-    /// Steps 6 and 7. The state is `HELD` and `QUEUED`, by the caller, who goes on with `rest`: with nothing, or as a
-    /// sharer, who lets others in at once.
+    /// Steps 6 and 7. The state is `HELD` and `QUEUED`, and the caller is the holder. Of the
+    /// caller, `rest` remains in the state: nothing, or one sharer, which lets other sharers in at
+    /// once.
     fn serve(&self, rest: u32) {
-        let mut line = Line::of(self);
-        let mut front = Parties::new();
+        let mut queue = LockedQueue::of(self);
+        let mut front = DequeuedList::new();
         let mut sharers = 0;
-        while let Some(sharer) = line.pop_if(Mode::is_shared) {
+        while let Some(sharer) = queue.pop_if(Mode::is_shared) {
             front.push(sharer);
             sharers += SHARER;
         }
         if sharers == 0
             && rest == 0
-            && let Some(first) = line.pop()
+            && let Some(first) = queue.pop()
         {
             front.push(first);
         }
-        let (mut state, mut told) = (rest, Told::Granted);
+        let (mut state, mut reason) = (rest, WakeReason::Granted);
         if let Some(first) = front.ticket() {
-            if rest == 0 && micros().wrapping_sub(first.since) <= PATIENCE {
+            if rest == 0 && micros().wrapping_sub(first.since) <= GRANT_AFTER_MICROS {
                 state = WOKEN;
-                told = Told::Retry;
+                reason = WakeReason::Retry;
             } else {
                 state += if sharers == 0 { HELD } else { sharers };
             }
         }
-        if !line.is_empty() {
+        if !queue.is_empty() {
             state |= QUEUED;
         }
         self.state.store(state, Ordering::Release);
-        drop(line);
-        front.wake(told);
+        drop(queue);
+        front.wake(reason);
     }
 
     #[inline]
     pub(crate) fn lock_shared(&self, at: At) {
         checkpoint();
         let state = self.state.load(Ordering::Relaxed);
-        // A sharer that finds others there is as usual as one that finds nobody, so this much of step 1 is here.
+        // For a sharer it is as common to find other sharers as to find a free lock, so both cases
+        // of step 1 are handled here.
         let taken = Mode::Shared.take(state, false);
         if taken.is_none_or(|taken| {
             self.state.compare_exchange(state, taken, Ordering::Acquire, Ordering::Relaxed).is_err()
@@ -286,41 +306,49 @@ impl RawLock {
         self.try_take(Mode::Shared)
     }
 
-    /// The caller is one of those who share the lock.
+    /// The caller is a sharer.
     #[inline]
     pub(crate) fn unlock_shared(&self) {
         let left = self.state.fetch_sub(SHARER, Ordering::Release) - SHARER;
         if left == QUEUED {
-            self.pass_on();
+            self.release_last_share();
         }
     }
 
-    /// Step 5 for the last sharer. Acquire: what is released next has to come after all the sharers.
+    /// Step 5 for the last sharer. Acquire: the next release has to come after those of all
+    /// sharers.
     #[cold]
     #[inline(never)]
-    fn pass_on(&self) {
+    fn release_last_share(&self) {
         if self.state.compare_exchange(QUEUED, QUEUED | HELD, Ordering::Acquire, Ordering::Relaxed).is_ok() {
             self.serve(0);
         }
     }
 
-    /// The caller holds the lock alone, and goes on as one who shares it; others who want to share it come in.
+    /// The caller holds the lock exclusively, and becomes a sharer. Waiting sharers at the front
+    /// come in.
     pub(crate) fn downgrade(&self) {
-        if !self.leave_if_nobody_waits(SHARER) {
+        if !self.release_unless_queued(SHARER) {
             self.serve(SHARER);
         }
     }
 
-    /// Takes over `first`, and of `others` those up to the first that is not one of `theirs`. They were taken out of
-    /// another line and now want this lock, each for itself. They wait in its line; but if nobody would serve that,
-    /// `first` is woken to try, and is on its way.
+    /// Takes over `first`, and from `others` all up to the first that is not for this lock
+    /// (`same_lock`). They were taken out of another queue and now want this lock exclusively. They
+    /// enter the queue of the lock. But if the lock is free and no woken waiter has yet to try,
+    /// nothing would serve that queue; then `first` is woken to try.
     #[cold]
-    pub(crate) fn adopt(&self, first: Party, others: &mut Parties, theirs: impl Fn(Ticket) -> bool) {
-        let ticket = Ticket { what: Mode::Alone as usize, since: now_waiting() };
-        let mut line = Line::of(self);
-        let more = others.ticket().is_some_and(&theirs);
+    pub(crate) fn requeue(
+        &self,
+        first: Dequeued,
+        others: &mut DequeuedList,
+        same_lock: impl Fn(Ticket) -> bool,
+    ) {
+        let ticket = Ticket { value: Mode::Exclusive as usize, since: now_waiting() };
+        let mut queue = LockedQueue::of(self);
+        let more = others.ticket().is_some_and(&same_lock);
         let mut state = self.state.load(Ordering::Relaxed);
-        let on_its_way = loop {
+        let lock_was_free = loop {
             let free = state & (HELD | WOKEN) == 0 && state < SHARER;
             let next = state | if free { WOKEN } else { 0 } | if more || !free { QUEUED } else { 0 };
             match self.state.compare_exchange_weak(state, next, Ordering::Relaxed, Ordering::Relaxed) {
@@ -328,20 +356,20 @@ impl RawLock {
                 Err(now) => state = now,
             }
         };
-        let first = if on_its_way {
+        let first = if lock_was_free {
             Some(first)
         } else {
-            line.adopt(first, ticket);
+            queue.requeue(first, ticket);
             None
         };
-        while others.ticket().is_some_and(&theirs)
-            && let Some(party) = others.pop()
+        while others.ticket().is_some_and(&same_lock)
+            && let Some(waiter) = others.pop()
         {
-            line.adopt(party, ticket);
+            queue.requeue(waiter, ticket);
         }
-        drop(line);
+        drop(queue);
         if let Some(first) = first {
-            first.wake(Told::Retry);
+            first.wake(WakeReason::Retry);
         }
     }
 }

@@ -1,6 +1,8 @@
-//! The protocols: what the types of this crate do, without the values they guard, the poison and the names of std.
+//! The protocols: what the types of this crate do, without the guarded values, poisoning and std's
+//! names.
 //!
-//! Each is a word of state, an address in the [parking lot](crate::lot), numbered steps, and a model.
+//! Each protocol is a state word, a queue in the [parking lot](crate::lot), numbered steps, and a
+//! loom model.
 
 pub(crate) mod condvar;
 pub(crate) mod lock;

@@ -1,7 +1,9 @@
-//! The protocols under loom: plain threads run whole operations, down to the park of the runtime, in every order.
+//! The protocols under loom: plain threads run whole operations, down to the park of the runtime,
+//! in every order.
 //!
-//! What a lock guards is a cell that loom watches: two who are at it at the same time, or one after the other without
-//! order between them, are an error. A party that sleeps on is a deadlock.
+//! What a lock guards is a cell that loom watches. Two accesses at the same time are an error, and
+//! so are two accesses in succession that nothing orders. A thread that is never woken is a
+//! deadlock.
 
 use super::condvar::RawCondvar;
 use super::lock::RawLock;
@@ -14,21 +16,21 @@ use loom::thread::{self, JoinHandle};
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-/// Runs a model over all schedules, or, if they are too many, those with at most so many preemptions: switches away
-/// from a thread that could have run on.
+/// Runs a model over all schedules. If these are too many, `preemptions` bounds them: the model
+/// then runs the schedules with at most so many switches away from a thread that could have run on.
 fn model(preemptions: Option<usize>, body: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = preemptions;
     builder.check(body);
 }
 
-/// Something to wait on, and a cell that is guarded by it.
+/// An object to wait on, and a cell that it guards.
 struct Guarded<R> {
     raw: R,
     cell: UnsafeCell<usize>,
 }
 
-// SAFETY: who may touch the cell is what the models test.
+// SAFETY: the models test which thread may touch the cell.
 unsafe impl<R: Sync> Sync for Guarded<R> {}
 // SAFETY: as above.
 unsafe impl<R: Send> Send for Guarded<R> {}
@@ -39,7 +41,7 @@ impl<R: Send + Sync + 'static> Guarded<R> {
     }
 
     fn get(&self) -> usize {
-        // SAFETY: loom fails here if somebody writes meanwhile, or wrote without order.
+        // SAFETY: loom fails here if another thread writes meanwhile, or wrote without order.
         self.cell.with(|cell| unsafe { *cell })
     }
 
@@ -57,7 +59,8 @@ fn beside<R: Send + Sync + 'static>(
     thread::spawn(move || f(&shared))
 }
 
-/// A deadline that is not reached by itself. In a model it passes whenever somebody sleeps until it.
+/// A deadline that real time does not reach. In a model it may pass whenever a thread sleeps until
+/// it.
 fn later() -> Instant {
     Instant::now() + Duration::from_secs(3600)
 }
@@ -77,7 +80,8 @@ impl Guarded<RawLock> {
     }
 }
 
-/// `patient`: no party ever waits for so long that it is granted the lock. Otherwise every party does.
+/// `patient`: no thread ever waits for so long that it is granted the lock. Otherwise every thread
+/// does.
 fn lockers(patient: bool, preemptions: Option<usize>, others: usize, rounds: usize) {
     model(preemptions, move || {
         model_time::set_stride(if patient { 0 } else { 10_000 });
@@ -86,10 +90,10 @@ fn lockers(patient: bool, preemptions: Option<usize>, others: usize, rounds: usi
             .map(|_| beside(&lock, move |lock| (0..rounds).for_each(|_| lock.add_alone())))
             .collect();
         (0..rounds).for_each(|_| lock.add_alone());
-        let parties = others.len() + 1;
+        let threads = others.len() + 1;
         others.into_iter().for_each(|other| other.join().unwrap());
         assert!(lock.raw.try_lock());
-        assert_eq!(lock.get(), parties * rounds);
+        assert_eq!(lock.get(), threads * rounds);
     });
 }
 
@@ -176,10 +180,10 @@ fn loom_a_downgrade_lets_readers_in() {
     }
 }
 
-type Told = Guarded<(RawLock, RawCondvar)>;
+type Signalled = Guarded<(RawLock, RawCondvar)>;
 
-impl Told {
-    /// Takes one out, as soon as there is one.
+impl Signalled {
+    /// Takes one item, as soon as there is one.
     fn take(&self) {
         let (lock, condvar) = &self.raw;
         lock.lock(Location::caller());
@@ -209,9 +213,9 @@ fn loom_a_notification_is_not_lost() {
     for held in [false, true] {
         model(None, move || {
             model_time::set_stride(0);
-            let told = Guarded::new((RawLock::new(), RawCondvar::new()));
-            let putting = beside(&told, move |told| told.put(1, held, RawCondvar::notify_one));
-            told.take();
+            let shared = Guarded::new((RawLock::new(), RawCondvar::new()));
+            let putting = beside(&shared, move |shared| shared.put(1, held, RawCondvar::notify_one));
+            shared.take();
             putting.join().unwrap();
         });
     }
@@ -222,38 +226,39 @@ fn loom_all_are_told() {
     for (held, stride) in [(false, 0), (true, 0), (true, 10_000)] {
         model(Some(3), move || {
             model_time::set_stride(stride);
-            let told = Guarded::new((RawLock::new(), RawCondvar::new()));
-            let taking = [(); 2].map(|()| beside(&told, |told| told.take()));
-            told.put(2, held, RawCondvar::notify_all);
+            let shared = Guarded::new((RawLock::new(), RawCondvar::new()));
+            let taking = [(); 2].map(|()| beside(&shared, |shared| shared.take()));
+            shared.put(2, held, RawCondvar::notify_all);
             taking.into_iter().for_each(|taking| taking.join().unwrap());
         });
     }
 }
 
-/// One who gives up, one who does not, and one notification: it goes to who has not given up.
+/// One thread times out, one does not, and there is one notification: it reaches the thread that
+/// has not timed out.
 #[test]
 fn loom_a_timeout_does_not_eat_a_notification() {
     model(Some(3), || {
         model_time::set_stride(0);
-        let told = Guarded::new((RawLock::new(), RawCondvar::new()));
-        let patient = beside(&told, |told| told.take());
-        let hurried = beside(&told, |told| {
-            let (lock, condvar) = &told.raw;
+        let shared = Guarded::new((RawLock::new(), RawCondvar::new()));
+        let patient = beside(&shared, |shared| shared.take());
+        let hurried = beside(&shared, |shared| {
+            let (lock, condvar) = &shared.raw;
             lock.lock(Location::caller());
-            if told.get() == 0 && condvar.wait(lock, Some(later()), Location::caller()) {
-                // It was for us, and we have no use for it.
+            if shared.get() == 0 && condvar.wait(lock, Some(later()), Location::caller()) {
+                // The notification was for this thread, which has no use for it.
                 condvar.notify_one();
             }
             lock.unlock();
         });
-        told.put(1, false, RawCondvar::notify_one);
+        shared.put(1, false, RawCondvar::notify_one);
         patient.join().unwrap();
         hurried.join().unwrap();
     });
 }
 
 impl Guarded<RawOnce> {
-    /// Runs, if nobody has. `works`: to the end.
+    /// Runs, if no run has succeeded. `works`: the run succeeds.
     fn call(&self, works: bool) {
         if let Some(run) = self.raw.begin(true, Location::caller()) {
             assert_eq!(run.is_after_panic(), self.get() != 0);
@@ -331,12 +336,12 @@ fn loom_a_timeout_and_a_release_end_a_wait_once() {
         releasing.join().unwrap();
         assert_eq!(semaphore.raw.available(), 0);
         semaphore.raw.release(1);
-        assert!(semaphore.raw.try_acquire(1), "nobody waits");
+        assert!(semaphore.raw.try_acquire(1), "there is no waiter");
     });
 }
 
-/// One who releases may serve with the permits of another, who has added them and has yet to lock the line. What that one
-/// did before is then seen, too.
+/// A release may serve a waiter with permits of another release, which has added them and has yet
+/// to lock the queue. What the thread of the other release did before is then visible, too.
 #[test]
 fn loom_permits_of_two_come_together() {
     model(Some(3), || {
@@ -353,7 +358,8 @@ fn loom_permits_of_two_come_together() {
     });
 }
 
-/// A request for two gives up, or is served: in any case the one for one behind it gets its permit.
+/// A request for two permits times out or is served. In both cases the request for one behind it
+/// gets its permit.
 #[test]
 fn loom_a_large_request_that_gives_up_lets_the_next_in() {
     model(Some(3), || {

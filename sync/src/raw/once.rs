@@ -1,27 +1,30 @@
-//! What is under [`Once`](crate::Once), [`OnceLock`](crate::OnceLock) and [`LazyLock`](crate::LazyLock).
+//! The protocol of [`Once`](crate::Once), [`OnceLock`](crate::OnceLock) and
+//! [`LazyLock`](crate::LazyLock).
 //!
 //! The state word is one of four phases, and the flag `QUEUED`:
 //!
-//! - `INCOMPLETE`: nobody has tried.
-//! - `POISONED`: somebody tried, and panicked.
-//! - `RUNNING`: somebody tries now.
-//! - `COMPLETE`: it is done, for good.
+//! - `INCOMPLETE`: no run has begun.
+//! - `POISONED`: the last run panicked.
+//! - `RUNNING`: a run is under way.
+//! - `COMPLETE`: a run has succeeded. This phase is final.
 //!
 //! A call, step by step:
 //!
-//! 1. `COMPLETE`: go on. `POISONED`: panic, if the caller minds.
-//! 2. `INCOMPLETE` or `POISONED`: exchange it for `RUNNING`, keeping the flag; the winner runs, then comes to 4.
-//! 3. `RUNNING`: lock the line, look again, set the flag, enter the line, sleep, and go back to 1. Those who only wait
-//!    do so in the phases before `RUNNING`, too.
-//! 4. The one who has run exchanges the state for `COMPLETE`, or for `POISONED` if it panicked, without the flag. If
-//!    there was a flag, it locks the line and wakes everybody.
+//! 1. `COMPLETE`: return. `POISONED`: panic, unless the caller ignores poison.
+//! 2. `INCOMPLETE` or `POISONED`: exchange the phase for `RUNNING`, keeping the flag. If the
+//!    exchange succeeds, the caller runs, then continues with 4.
+//! 3. `RUNNING`: lock the queue, look again, set the flag, enter the queue, sleep, and go back to
+//!    1. A caller that only waits does so in the phases before `RUNNING`, too.
+//! 4. After the run, exchange the state for `COMPLETE`, or for `POISONED` if the run panicked,
+//!    without the flag. If the flag was set, lock the queue and wake all waiters.
 //!
-//! A party enters in 3 only if it has set the flag on a phase that is not the last, and the exchange that ends the
-//! phase sees that. Somebody who comes after the exchange and is woken with the others for nothing goes back to 1.
+//! A caller enters the queue in 3 only if it has set the flag on a phase that is not `COMPLETE`,
+//! and the exchange that ends the phase sees the flag. A caller that enters the queue after the
+//! exchange may be woken with the other waiters, before its own phase has ended; it goes back to 1.
 //!
-//! Orderings: the exchange in 4 releases what was initialised, looks at the state acquire.
+//! Orderings: the exchange in 4 releases what was initialised, and loads of the phase acquire.
 
-use crate::lot::{At, Cause, Entered, Line, Ticket, Told, describer};
+use crate::lot::{At, Cause, Enqueued, LockedQueue, Ticket, WakeReason, describer};
 use crate::shim::{AtomicU32, Ordering, const_fn};
 use narrowboat_runtime::park::{self, Reason};
 
@@ -32,7 +35,7 @@ pub(crate) const COMPLETE: u32 = 3;
 const PHASE: u32 = 3;
 pub(crate) const QUEUED: u32 = 4;
 
-/// In memory just the state word: [`OnceLock`](crate::OnceLock) makes use of that.
+/// It consists of the state word alone: [`OnceLock`](crate::OnceLock) relies on that.
 #[repr(transparent)]
 pub(crate) struct RawOnce {
     state: AtomicU32,
@@ -41,32 +44,32 @@ pub(crate) struct RawOnce {
 const CAUSE: Cause =
     Cause { reason: Reason::Once, describe: describer!(RawOnce, |_| ("once", String::new(), None)) };
 
-/// The right and the duty to run, of one party at a time. If it is dropped before it is [done](Run::done), the run has
-/// failed.
+/// The right and the obligation to run, which one caller at a time has. If it is dropped before it
+/// is [done](Run::done), the run has failed.
 pub(crate) struct Run<'a> {
     once: &'a RawOnce,
     after_panic: bool,
-    ends_with: u32,
+    final_phase: u32,
 }
 
 impl Run<'_> {
-    /// Whether somebody has tried before, and panicked.
+    /// Whether the run before this one panicked.
     pub(crate) fn is_after_panic(&self) -> bool {
         self.after_panic
     }
 
     pub(crate) fn done(mut self) {
-        self.ends_with = COMPLETE;
+        self.final_phase = COMPLETE;
     }
 }
 
 impl Drop for Run<'_> {
     /// Step 4.
     fn drop(&mut self) {
-        let before = self.once.state.swap(self.ends_with, Ordering::Release);
+        let before = self.once.state.swap(self.final_phase, Ordering::Release);
         if before & QUEUED != 0 {
-            let waiting = Line::of(self.once).pop_all();
-            waiting.wake(Told::Retry);
+            let waiting = LockedQueue::of(self.once).pop_all();
+            waiting.wake(WakeReason::Retry);
         }
     }
 }
@@ -96,7 +99,7 @@ impl RawOnce {
                 POISONED if !ignore_poison => poisoned(),
                 RUNNING => self.sleep_while(|phase| phase == RUNNING, at),
                 phase => {
-                    // Acquire: a failed run may have left something behind, too.
+                    // Acquire: a failed run may have changed something, too.
                     let running = state - phase + RUNNING;
                     if self
                         .state
@@ -104,7 +107,7 @@ impl RawOnce {
                         .is_ok()
                     {
                         let after_panic = phase == POISONED;
-                        return Some(Run { once: self, after_panic, ends_with: POISONED });
+                        return Some(Run { once: self, after_panic, final_phase: POISONED });
                     }
                 }
             }
@@ -127,16 +130,16 @@ impl RawOnce {
     }
 
     fn sleep_while(&self, must_wait: impl Fn(u32) -> bool, at: At) {
-        if let Some(entered) = self.enter(must_wait, at) {
-            entered.sleep();
+        if let Some(enqueued) = self.enqueue(must_wait, at) {
+            enqueued.sleep();
         }
     }
 
     /// Step 3.
     #[inline(never)]
-    fn enter(&self, must_wait: impl Fn(u32) -> bool, at: At) -> Option<Entered> {
+    fn enqueue(&self, must_wait: impl Fn(u32) -> bool, at: At) -> Option<Enqueued> {
         park::assert_may_park();
-        let line = Line::of(self);
+        let queue = LockedQueue::of(self);
         let mut state = self.state.load(Ordering::Relaxed);
         loop {
             if !must_wait(state & PHASE) {
@@ -149,7 +152,7 @@ impl RawOnce {
             }
         }
         // SAFETY: the caller sleeps at once.
-        Some(unsafe { line.enter(Ticket { what: 0, since: 0 }, false, &CAUSE, at) })
+        Some(unsafe { queue.enqueue(Ticket { value: 0, since: 0 }, false, &CAUSE, at) })
     }
 }
 

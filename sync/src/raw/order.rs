@@ -1,56 +1,59 @@
-//! Who comes in which order. Tests from inside, because only here can be seen that a party stands in a line.
+//! The order in which waiters are served. These tests are inside the crate, because only here a
+//! test can see that a waiter is in a queue.
 //!
-//! Every second party is a thread, the others are goroutines.
+//! The waiters are alternately threads and goroutines.
 
 use super::lock::RawLock;
 use super::semaphore::RawSemaphore;
-use crate::lot::Line;
+use crate::lot::LockedQueue;
 use narrowboat_runtime::{sleep, spawn};
 use std::panic::Location;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Parties that wait for `raw` in a known order, and a log of what they did.
-struct Queue<R> {
+/// Waiters that wait for `raw` in a known order, and a log of what they did.
+struct Scenario<R> {
     raw: Arc<R>,
     log: Arc<Mutex<Vec<&'static str>>>,
     length: usize,
     ends: Vec<Box<dyn FnOnce()>>,
 }
 
-impl<R: Send + Sync + 'static> Queue<R> {
-    fn new(raw: R) -> Queue<R> {
-        Queue { raw: Arc::new(raw), log: Arc::default(), length: 0, ends: Vec::new() }
+impl<R: Send + Sync + 'static> Scenario<R> {
+    fn new(raw: R) -> Scenario<R> {
+        Scenario { raw: Arc::new(raw), log: Arc::default(), length: 0, ends: Vec::new() }
     }
 
-    /// Starts a party that waits in `wait`, logs its name and goes on to `leave`. Returns when it stands in the line.
-    fn arrives(&mut self, name: &'static str, wait: fn(&R), leave: fn(&R)) {
+    /// Starts a waiter that calls `wait`, logs its name and calls `leave`. Returns when it is in
+    /// the queue.
+    fn add_waiter(&mut self, name: &'static str, wait: fn(&R), leave: fn(&R)) {
         let (raw, log) = (self.raw.clone(), self.log.clone());
-        let party = move || {
+        let waiter = move || {
             wait(&raw);
             log.lock().unwrap().push(name);
             leave(&raw);
         };
         if self.length & 1 == 0 {
-            let thread = std::thread::spawn(party);
+            let thread = std::thread::spawn(waiter);
             self.ends.push(Box::new(|| thread.join().unwrap()));
         } else {
-            let goroutine = spawn(party);
+            let goroutine = spawn(waiter);
             self.ends.push(Box::new(|| goroutine.join().unwrap()));
         }
         self.length += 1;
-        while Line::of(&*self.raw).len() < self.length {
+        while LockedQueue::of(&*self.raw).len() < self.length {
             sleep(Duration::from_millis(1));
         }
     }
 
-    /// Waits for longer than anybody has to be patient; then `release`s what they wait for, waits for all of them, and
-    /// says in which order they came in.
-    fn released_by(self, release: fn(&R)) -> Vec<&'static str> {
+    /// Waits until all waiters have waited long enough to be granted what they wait for. Then calls
+    /// `release`, waits for all of them, and returns their names in the order in which they were
+    /// served.
+    fn run_after(self, release: fn(&R)) -> Vec<&'static str> {
         sleep(Duration::from_millis(5));
         release(&self.raw);
         self.ends.into_iter().for_each(|end| end());
-        assert!(Line::of(&*self.raw).is_empty());
+        assert!(LockedQueue::of(&*self.raw).is_empty());
         self.log.lock().unwrap().clone()
     }
 }
@@ -73,50 +76,51 @@ fn release<const N: usize>(raw: &RawSemaphore) {
 
 #[test]
 fn turns_are_in_the_order_of_arrival() {
-    let mut queue = Queue::new(RawLock::new());
-    lock(&queue.raw);
+    let mut scenario = Scenario::new(RawLock::new());
+    lock(&scenario.raw);
     for name in ["one", "two", "three", "four", "five"] {
-        queue.arrives(name, lock, RawLock::unlock);
+        scenario.add_waiter(name, lock, RawLock::unlock);
     }
-    assert_eq!(queue.released_by(RawLock::unlock), ["one", "two", "three", "four", "five"]);
+    assert_eq!(scenario.run_after(RawLock::unlock), ["one", "two", "three", "four", "five"]);
 }
 
-/// Those who share the lock come in together, so their order among themselves is not known.
+/// Sharers come in together, so their order among themselves is not known.
 #[test]
 fn sharers_do_not_overtake_and_are_not_overtaken() {
-    let mut queue = Queue::new(RawLock::new());
-    lock(&queue.raw);
+    let mut scenario = Scenario::new(RawLock::new());
+    lock(&scenario.raw);
     for name in ["sharers", "sharers", "alone", "others", "others", "others", "alone too", "last"] {
         if name.starts_with("alone") {
-            queue.arrives(name, lock, RawLock::unlock);
+            scenario.add_waiter(name, lock, RawLock::unlock);
         } else {
-            queue.arrives(name, lock_shared, RawLock::unlock_shared);
+            scenario.add_waiter(name, lock_shared, RawLock::unlock_shared);
         }
     }
-    assert!(!queue.raw.try_lock_shared());
-    let order = queue.released_by(RawLock::unlock);
+    assert!(!scenario.raw.try_lock_shared());
+    let order = scenario.run_after(RawLock::unlock);
     assert_eq!(order, ["sharers", "sharers", "alone", "others", "others", "others", "alone too", "last"]);
 }
 
 #[test]
 fn a_downgrade_lets_those_in_front_share() {
-    let mut queue = Queue::new(RawLock::new());
-    lock(&queue.raw);
+    let mut scenario = Scenario::new(RawLock::new());
+    lock(&scenario.raw);
     for name in ["sharer", "sharer", "alone", "late"] {
         if name == "alone" {
-            queue.arrives(name, lock, RawLock::unlock);
+            scenario.add_waiter(name, lock, RawLock::unlock);
         } else {
-            queue.arrives(name, lock_shared, RawLock::unlock_shared);
+            scenario.add_waiter(name, lock_shared, RawLock::unlock_shared);
         }
     }
-    let order = queue.released_by(|raw| {
+    let order = scenario.run_after(|raw| {
         raw.downgrade();
-        // The sharers come and go while we share; the others wait until we do not.
-        while Line::of(raw).len() > 2 {
+        // The sharers come and go while this thread shares the lock; the other waiters wait until
+        // it does not.
+        while LockedQueue::of(raw).len() > 2 {
             sleep(Duration::from_millis(1));
         }
         assert!(!raw.try_lock() && !raw.try_lock_shared());
-        assert_eq!(Line::of(raw).len(), 2);
+        assert_eq!(LockedQueue::of(raw).len(), 2);
         raw.unlock_shared();
     });
     assert_eq!(order, ["sharer", "sharer", "alone", "late"]);
@@ -124,17 +128,17 @@ fn a_downgrade_lets_those_in_front_share() {
 
 #[test]
 fn permits_go_to_the_first_however_many_it_wants() {
-    let mut queue = Queue::new(RawSemaphore::new(1));
-    queue.arrives("two", acquire::<2>, release::<2>);
-    queue.arrives("three", acquire::<3>, release::<3>);
-    queue.arrives("one", acquire::<1>, release::<1>);
-    assert!(!queue.raw.try_acquire(1), "there is one, but somebody waits");
-    let order = queue.released_by(|raw| {
+    let mut scenario = Scenario::new(RawSemaphore::new(1));
+    scenario.add_waiter("two", acquire::<2>, release::<2>);
+    scenario.add_waiter("three", acquire::<3>, release::<3>);
+    scenario.add_waiter("one", acquire::<1>, release::<1>);
+    assert!(!scenario.raw.try_acquire(1), "there is one, but there is a waiter");
+    let order = scenario.run_after(|raw| {
         raw.release(1);
-        while Line::of(raw).len() > 2 {
+        while LockedQueue::of(raw).len() > 2 {
             sleep(Duration::from_millis(1));
         }
-        assert!(Line::of(raw).len() == 2, "three are too many, and one waits behind");
+        assert!(LockedQueue::of(raw).len() == 2, "three are too many, and one waits behind");
         raw.release(1);
     });
     assert_eq!(order, ["two", "three", "one"]);

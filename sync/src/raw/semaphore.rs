@@ -1,26 +1,31 @@
-//! What is under [`Semaphore`](crate::Semaphore).
+//! The protocol of [`Semaphore`](crate::Semaphore).
 //!
-//! The state word is the number of free permits, and the flag `QUEUED`. While the flag is set, permits are taken only
-//! by those who have locked the line, and in the order of the line. To acquire, step by step:
+//! The state word is the number of free permits, and the flag `QUEUED`. While the flag is set,
+//! permits are taken only by callers that have locked the queue, and in the order of the queue. To
+//! acquire, step by step:
 //!
-//! 1. If the flag is not set and there are enough permits: exchange the state for one with so many less.
-//! 2. Otherwise lock the line and look again. If 1 is still not possible, exchange the state for the same with the
-//!    flag, enter the line with the number on the ticket, and sleep.
-//! 3. Who is woken has its permits. If the deadline comes first, the party leaves the line, and serves it (5): it may
-//!    have stood in front of others that need less.
+//! 1. If the flag is not set and there are enough permits: subtract them from the state.
+//! 2. Otherwise lock the queue and look again. If 1 is still not possible, exchange the state for
+//!    the same with the flag, enter the queue with the number of permits on the ticket, and sleep.
+//! 3. A waiter that is woken has its permits. If the deadline passes first, the waiter leaves the
+//!    queue, and serves it (5), because it may have been in front of waiters that need fewer
+//!    permits.
 //!
 //! To release, step by step:
 //!
 //! 4. Add the permits. If the flag was not set, that is all.
-//! 5. Otherwise lock the line and serve it: as long as the free permits suffice for the first party, take them away
-//!    and the party out. If nobody is left, reset the flag. Unlock the line, and wake the parties.
+//! 5. Otherwise lock the queue and serve it: while there are enough free permits for the first
+//!    waiter, subtract them and take the waiter out. If no waiter is left, reset the flag. Unlock
+//!    the queue, and wake the waiters that were taken out.
 //!
-//! A party in the line is served as soon as it is the first and there are enough permits: who adds some, or takes the
-//! first out, looks after that. Nobody is overtaken, however much it wants.
+//! A waiter is served as soon as it is the first and there are enough permits: every caller that
+//! adds permits, or takes the first waiter out, serves the queue. No waiter is overtaken, however
+//! many permits it wants.
 //!
-//! Orderings: adding releases and taking acquires, in 5 on behalf of those who are woken.
+//! Orderings: adding releases and taking acquires; in 5 the taking is on behalf of the woken
+//! waiters.
 
-use crate::lot::{At, Cause, Entered, Line, Parties, Ticket, Told, describer};
+use crate::lot::{At, Cause, DequeuedList, Enqueued, LockedQueue, Ticket, WakeReason, describer};
 use crate::shim::{AtomicUsize, Ordering, const_fn};
 use narrowboat_runtime::park::{self, Reason, checkpoint};
 use std::time::Instant;
@@ -35,7 +40,7 @@ pub(crate) struct RawSemaphore {
 const CAUSE: Cause =
     Cause { reason: Reason::Permit, describe: describer!(RawSemaphore, RawSemaphore::describe) };
 
-/// Step 1: the state after `permits` have been taken, if that is possible.
+/// Step 1: the state after `permits` have been taken, if they can be.
 #[inline]
 fn take(state: usize, permits: usize) -> Option<usize> {
     if state & QUEUED != 0 || state / PERMIT < permits { None } else { Some(state - permits * PERMIT) }
@@ -45,7 +50,7 @@ impl RawSemaphore {
     pub(crate) const MAX_PERMITS: usize = usize::MAX / PERMIT;
 
     const_fn! {
-        /// `permits` are [`MAX_PERMITS`](RawSemaphore::MAX_PERMITS) or fewer.
+        /// `permits` is at most [`MAX_PERMITS`](RawSemaphore::MAX_PERMITS).
         pub(crate) fn new(permits: usize) -> RawSemaphore {
             RawSemaphore { state: AtomicUsize::new(permits * PERMIT) }
         }
@@ -86,12 +91,12 @@ impl RawSemaphore {
     #[cold]
     #[inline(never)]
     fn acquire_contended(&self, permits: usize, at: At) {
-        if let Some(entered) = self.take_or_enter(permits, false, at) {
-            entered.sleep();
+        if let Some(enqueued) = self.take_or_enqueue(permits, false, at) {
+            enqueued.sleep();
         }
     }
 
-    /// False if the deadline came first.
+    /// False if the deadline passed first.
     pub(crate) fn acquire_until(&self, permits: usize, deadline: Instant, at: At) -> bool {
         if self.try_acquire(permits) {
             return true;
@@ -99,23 +104,23 @@ impl RawSemaphore {
         if deadline <= Instant::now() {
             return false;
         }
-        let Some(entered) = self.take_or_enter(permits, true, at) else {
+        let Some(enqueued) = self.take_or_enqueue(permits, true, at) else {
             return true;
         };
-        match entered.sleep_until(deadline) {
+        match enqueued.sleep_until(deadline) {
             Ok(_) => true,
-            Err(late) => {
-                self.serve(late.leave());
+            Err(timed_out) => {
+                self.serve(timed_out.dequeue());
                 false
             }
         }
     }
 
-    /// Steps 1 and 2, with the line locked.
+    /// Steps 1 and 2, with the queue locked.
     #[inline(never)]
-    fn take_or_enter(&self, permits: usize, deadline: bool, at: At) -> Option<Entered> {
+    fn take_or_enqueue(&self, permits: usize, deadline: bool, at: At) -> Option<Enqueued> {
         park::assert_may_park();
-        let line = Line::of(self);
+        let queue = LockedQueue::of(self);
         let mut state = self.state.load(Ordering::Relaxed);
         loop {
             let taken = take(state, permits);
@@ -127,7 +132,7 @@ impl RawSemaphore {
             }
         }
         // SAFETY: both callers sleep at once.
-        Some(unsafe { line.enter(Ticket { what: permits, since: 0 }, deadline, &CAUSE, at) })
+        Some(unsafe { queue.enqueue(Ticket { value: permits, since: 0 }, deadline, &CAUSE, at) })
     }
 
     /// # Panics
@@ -139,7 +144,7 @@ impl RawSemaphore {
         });
         match added {
             Ok(before) if before & QUEUED == 0 => {}
-            Ok(_) => self.serve(Line::of(self)),
+            Ok(_) => self.serve(LockedQueue::of(self)),
             Err(_) => panic!("a semaphore cannot have more than {} permits", Self::MAX_PERMITS),
         }
     }
@@ -147,21 +152,22 @@ impl RawSemaphore {
     /// Step 5.
     #[cold]
     #[inline(never)]
-    fn serve(&self, mut line: Line) {
-        let mut served = Parties::new();
+    fn serve(&self, mut queue: LockedQueue) {
+        let mut served = DequeuedList::new();
         loop {
-            // Nobody else takes permits now; that some are added meanwhile does no harm, as who adds them comes here
-            // too.
+            // Nothing else takes permits now. Other callers may add some meanwhile, which does no
+            // harm: they come here, too.
             let free = self.state.load(Ordering::Acquire) / PERMIT;
-            let Some(party) = line.pop_if(|ticket| ticket.what <= free) else { break };
-            self.state.fetch_sub(party.ticket().what * PERMIT, Ordering::Relaxed);
-            served.push(party);
+            let Some(waiter) = queue.pop_if(|ticket| ticket.value <= free) else { break };
+            self.state.fetch_sub(waiter.ticket().value * PERMIT, Ordering::Relaxed);
+            served.push(waiter);
         }
-        if line.is_empty() {
-            // Relaxed: it stands in the release sequences of those who have added permits, and ends none.
+        if queue.is_empty() {
+            // Relaxed: it continues the release sequences of the callers that have added permits,
+            // and ends none.
             self.state.fetch_and(!QUEUED, Ordering::Relaxed);
         }
-        drop(line);
-        served.wake(Told::Granted);
+        drop(queue);
+        served.wake(WakeReason::Granted);
     }
 }

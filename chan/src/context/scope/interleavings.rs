@@ -1,20 +1,21 @@
 //! Every interleaving of cancels, new children and drops on a small tree.
 //!
-//! All that the parties share is under locks of which nobody holds two, so their critical sections are the steps of
-//! the protocol, and here they are carried out one by one in every possible order, on one thread.
+//! All state that the operations share is under locks, and no operation holds two. So their
+//! critical sections are the steps of the protocol. These tests carry them out one by one in every
+//! possible order, on one thread.
 
 use super::*;
 
-/// A party, which does its next step at each call, and returns false after its last.
-type Party = Box<dyn FnMut(&mut World) -> bool>;
+/// An operation. Each call carries out its next step, and the call for the last step returns false.
+type Operation = Box<dyn FnMut(&mut World) -> bool>;
 
-/// The scopes that somebody still has, by name, each with the name of its parent.
+/// The scopes that still have a handle, by name, each with the name of its parent.
 #[derive(Default)]
 struct World {
     scopes: Vec<(&'static str, Option<&'static str>, Arc<Scope>)>,
-    /// Those that a cancel which has returned was called on.
+    /// The scopes for which a call of cancel has returned.
     cancelled: Vec<&'static str>,
-    everyone: Vec<Weak<Scope>>,
+    all: Vec<Weak<Scope>>,
 }
 
 impl World {
@@ -23,15 +24,15 @@ impl World {
     }
 
     fn add(&mut self, name: &'static str, parent: Option<&'static str>) {
-        let above = parent.map(|parent| self.get(parent).expect("its owner has it"));
+        let above = parent.map(|parent| self.get(parent).expect("the test has a handle"));
         let scope = Scope::new(above.as_ref(), None);
-        self.everyone.push(Arc::downgrade(&scope));
+        self.all.push(Arc::downgrade(&scope));
         self.scopes.push((name, parent, scope));
     }
 
     fn take(&mut self, name: &str) -> Arc<Scope> {
-        let place = self.scopes.iter().position(|(n, ..)| *n == name).expect("its owner has it");
-        self.scopes.swap_remove(place).2
+        let index = self.scopes.iter().position(|(n, ..)| *n == name).expect("the test has a handle");
+        self.scopes.swap_remove(index).2
     }
 
     fn is_below(&self, name: &str, top: &str) -> bool {
@@ -42,22 +43,23 @@ impl World {
     fn check(&self) {
         for top in &self.cancelled {
             for (name, _, scope) in &self.scopes {
-                assert!(!self.is_below(name, top) || scope.is_over(), "{name} runs on below {top}");
+                assert!(!self.is_below(name, top) || scope.is_over(), "{name} is not over below {top}");
             }
         }
     }
 }
 
-fn cancel(name: &'static str) -> Party {
+fn cancel(name: &'static str) -> Operation {
     let mut walk = None;
     Box::new(move |world| {
         let current = walk.get_or_insert_with(|| {
-            Walk::from(world.get(name).unwrap(), End { error: Error::Canceled, cause: None })
+            CancelWalk::from(world.get(name).unwrap(), End { error: Error::Canceled, cause: None })
         });
         if current.visit_next() {
-            // Children are found in the order of their addresses' hashes; every run shall go the same way.
+            // The map returns children in an order that depends on their addresses. Sorting makes
+            // every run take the same path.
             let age = |scope: &Arc<Scope>| {
-                world.everyone.iter().position(|one| std::ptr::eq(one.as_ptr(), Arc::as_ptr(scope)))
+                world.all.iter().position(|one| std::ptr::eq(one.as_ptr(), Arc::as_ptr(scope)))
             };
             current.scopes[current.next..].sort_by_key(age);
             return true;
@@ -68,25 +70,26 @@ fn cancel(name: &'static str) -> Party {
     })
 }
 
-fn child(name: &'static str, parent: &'static str) -> Party {
+fn child(name: &'static str, parent: &'static str) -> Operation {
     Box::new(move |world| {
         world.add(name, Some(parent));
         false
     })
 }
 
-/// The two halves of a drop: the last reference goes, then the parent is told.
-fn lose(name: &'static str) -> Party {
+/// The two steps of a drop: the last reference is dropped, then the child is removed from its
+/// parent.
+fn drop_scope(name: &'static str) -> Operation {
     let mut half: Option<(Scope, usize)> = None;
     Box::new(move |world| {
         if let Some((mut scope, address)) = half.take() {
-            scope.parent.take().unwrap().forget(address);
+            scope.parent.take().unwrap().remove_child(address);
             return false;
         }
         let scope = world.take(name);
         let address = address(&scope);
         match Arc::into_inner(scope) {
-            // A cancel has a reference for the moment, and will be the last.
+            // A running cancel has a reference, and will drop the last one.
             None => false,
             Some(scope) => {
                 half = Some((scope, address));
@@ -96,14 +99,17 @@ fn lose(name: &'static str) -> Party {
     })
 }
 
-/// Runs the parties in every order. `tree` is what there is at first.
-fn in_every_order(tree: &[(&'static str, Option<&'static str>)], parties: &[&dyn Fn() -> Party]) -> usize {
+/// Runs the operations in every order. `tree` has the scopes at the start.
+fn in_every_order(
+    tree: &[(&'static str, Option<&'static str>)],
+    operations: &[&dyn Fn() -> Operation],
+) -> usize {
     let mut choices: Vec<(usize, usize)> = Vec::new();
     let mut runs = 0;
     loop {
         let mut world = World::default();
         tree.iter().for_each(|(name, parent)| world.add(name, *parent));
-        let mut running: Vec<Party> = parties.iter().map(|make| make()).collect();
+        let mut running: Vec<Operation> = operations.iter().map(|make| make()).collect();
         let mut depth = 0;
         while !running.is_empty() {
             if depth == choices.len() {
@@ -120,10 +126,10 @@ fn in_every_order(tree: &[(&'static str, Option<&'static str>)], parties: &[&dyn
         for (name, _, scope) in &world.scopes {
             assert!(!scope.is_over() || scope.lock().children.is_empty(), "{name} keeps children");
             let children = scope.lock().children.values().filter(|child| child.strong_count() == 0).count();
-            assert_eq!(children, 0, "{name} remembers the dead");
+            assert_eq!(children, 0, "{name} keeps dropped children");
         }
         world.scopes.clear();
-        assert!(world.everyone.iter().all(|scope| scope.strong_count() == 0), "something leaks");
+        assert!(world.all.iter().all(|scope| scope.strong_count() == 0), "a scope leaks");
 
         runs += 1;
         while let Some((choice, of)) = choices.pop() {
@@ -151,7 +157,7 @@ fn two_cancels_and_new_children() {
 
 #[test]
 fn two_cancels_of_one_scope_and_a_drop() {
-    in_every_order(CHAIN, &[&|| cancel("top"), &|| cancel("top"), &|| lose("low")]);
+    in_every_order(CHAIN, &[&|| cancel("top"), &|| cancel("top"), &|| drop_scope("low")]);
 }
 
 #[test]
@@ -159,7 +165,7 @@ fn cancels_above_and_below_a_drop_and_a_new_child() {
     let tree = [CHAIN, &[("other", Some("middle"))]].concat();
     in_every_order(
         &tree,
-        &[&|| cancel("top"), &|| cancel("low"), &|| lose("other"), &|| child("new", "middle")],
+        &[&|| cancel("top"), &|| cancel("low"), &|| drop_scope("other"), &|| child("new", "middle")],
     );
 }
 
@@ -189,6 +195,6 @@ fn a_child_that_was_cancelled_leaves_its_parent() {
     let child = Scope::new(Some(&parent), None);
     child.cancel(None);
     assert!(parent.lock().children.is_empty());
-    let born_later = Scope::new(Some(&child), None);
-    assert!(born_later.is_over() && child.lock().children.is_empty());
+    let created_later = Scope::new(Some(&child), None);
+    assert!(created_later.is_over() && child.lock().children.is_empty());
 }

@@ -1,12 +1,13 @@
-//! From the processor's counter, which costs an event the least, to the system's monotonic clock.
+//! Converts the CPU's counter, which costs an event the least, to the system's monotonic clock.
 //!
-//! Both are looked at together before and after whatever is converted, so no rate has to be known or trusted: what lies between
-//! two such looks is placed in proportion. The counter runs at a constant rate and alike on all cores, as on every x86-64 of
-//! the last decade; where it does not (the kernel then prefers another clock), a trace may show things in a wrong order.
+//! Both are read together before and after whatever is converted, so no rate has to be known or
+//! trusted: a time between two such readings is interpolated. The counter runs at a constant rate
+//! and alike on all cores, as on every x86-64 of the last decade. Where it does not (the kernel
+//! then prefers another clock), a trace may show events in a wrong order.
 
 use crate::arch;
 
-/// One look at both.
+/// One reading of both.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Look {
     ticks: u64,
@@ -30,7 +31,7 @@ impl Look {
     }
 }
 
-/// What a clock of the system shows.
+/// The time of one of the system's clocks.
 pub(super) fn nanos(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: there is a place for the answer.
@@ -38,7 +39,7 @@ pub(super) fn nanos(clock: libc::clockid_t) -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// Converts what has happened between two looks, or a little before or after.
+/// Converts times between two readings, or a little before or after.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
     from: Look,

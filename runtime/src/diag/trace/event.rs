@@ -1,10 +1,11 @@
-//! One event of the scheduler: four words, written by whoever does it, understood later by [`super::picture`].
+//! One event of the scheduler: four words, written by the thread that causes it, decoded later by
+//! [`super::picture`].
 //!
 //! | kind | detail | number | a | b |
 //! |---|---|---|---|---|
 //! | `Name` | which part, from 0 | length of the whole in bytes | 8 bytes | 8 bytes of the name of what the next event is about |
-//! | `Thread` | | its kernel id | 8 bytes | 8 bytes of its name; it has done what the next event says |
-//! | `Carries`, `PutsDown` | | | | |
+//! | `Thread` | | its kernel id | 8 bytes | 8 bytes of its name; it is the actor of the next event |
+//! | `Carries`, `StopsCarrying` | | | | |
 //! | `Phase` | a [`Phase`](crate::diag::counters::Phase) | | | |
 //! | `Steals` | | | | |
 //! | `Polls` | | events found | | |
@@ -16,15 +17,16 @@
 //! | `Ends` | a [`Reason`](crate::park::Reason), or [`GAVE_WAY`], [`FINISHED`] | | what it waits for, or 0 | the line that waits, a [`Location`], or 0 |
 //! | `Stuck` | | milliseconds so far | | |
 //!
-//! `processor` is the one that the event is about, or on which its doer is; where there is none, it is the doer's own.
+//! `processor` is the one that the event is about, or the one that its actor is on; if there is
+//! none, it is the actor's own.
 
 use std::panic::Location;
 
 pub(super) const WORDS: usize = 4;
-/// Bytes of a name that one event holds, and parts that are written at most.
+/// Bytes of a name that one event holds, and the maximum number of parts.
 pub(super) const NAME_PART: usize = 16;
 pub(super) const NAME_PARTS: usize = 4;
-/// Of [`Event::processor`]: none.
+/// No processor, in [`Event::processor`].
 pub(super) const NOWHERE: u16 = u16::MAX;
 /// Ends of a turn that are not a wait.
 pub(super) const GAVE_WAY: u8 = 254;
@@ -36,7 +38,7 @@ pub(super) enum Kind {
     Name,
     Thread,
     Carries,
-    PutsDown,
+    StopsCarrying,
     Phase,
     Steals,
     Polls,
@@ -56,7 +58,7 @@ impl Kind {
         Kind::Name,
         Kind::Thread,
         Kind::Carries,
-        Kind::PutsDown,
+        Kind::StopsCarrying,
         Kind::Phase,
         Kind::Steals,
         Kind::Polls,
@@ -72,7 +74,7 @@ impl Kind {
     ];
 }
 
-/// What has brought a goroutine to its turn.
+/// Why a goroutine has its turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(super) enum From {
@@ -117,12 +119,13 @@ impl Event {
     /// The source line that the event names.
     pub(super) fn line(&self) -> Option<&'static Location<'static>> {
         debug_assert!(matches!(self.kind, Kind::Spawns | Kind::Begins | Kind::Ends));
-        // SAFETY: in these kinds `b` is null or was made of such a reference (`super::hooks`), and rings give events back whole.
+        // SAFETY: in these kinds `b` is null or was made of such a reference (`super::hooks`), and
+        // rings return events whole.
         unsafe { (self.b as *const Location<'static>).as_ref() }
     }
 }
 
-/// The parts of a name, for events that go before the one that it belongs to.
+/// The parts of a name, for events that precede the one that they belong to.
 pub(super) fn name_parts(name: &str) -> impl Iterator<Item = (u8, u64, u64)> {
     name.as_bytes().chunks(NAME_PART).take(NAME_PARTS).zip(0..).map(|(bytes, part)| {
         let mut padded = [0; NAME_PART];

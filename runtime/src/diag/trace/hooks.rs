@@ -1,9 +1,11 @@
-//! What the scheduler calls where something happens. While nothing is recorded each call is one load of a word that hardly ever
-//! changes, and a branch; turns of goroutines do not even have that, since a processor decides once for a whole batch.
+//! The functions that the scheduler calls where something happens. While nothing is recorded, each
+//! call is one load of a word that hardly ever changes, and a branch. Turns of goroutines do not
+//! even have that, since a processor decides once for a whole batch.
 //!
-//! Whatever a worker does, in its own code or in that of a processor which it carries, goes to the worker's ring: one kernel
-//! thread writes it. Plain threads and the runtime's helpers have one ring together, and write it under a lock. Nothing here switches
-//! stacks, and nothing is held across a switch. The ring of a worker is reached through the processor or the worker at hand.
+//! All that a worker does, in its own code or in that of a processor which it carries, goes to the
+//! worker's ring: one kernel thread writes it. Plain threads and the runtime's helpers share one
+//! ring, and write it under a lock. Nothing here switches stacks, and nothing is held across a
+//! switch. The ring of a worker is reached through the processor or the worker at hand.
 
 use super::event::{self, Event, From, Kind, NOWHERE};
 use super::ring::Ring;
@@ -12,7 +14,7 @@ use crate::diag::counters::Phase;
 use crate::goroutine::record::Record;
 use crate::locals::ours;
 use crate::lock::{Mutex, OnceLock};
-use crate::sched::processor::{Processor, Wish, current_processor};
+use crate::sched::processor::{Processor, SwitchReason, current_processor};
 use crate::sched::worker::{self, Worker};
 use crate::stack::slots::Slots;
 use crate::sys;
@@ -25,7 +27,8 @@ use std::time::Duration;
 
 pub(super) type Events = Ring<{ event::WORDS }>;
 
-/// Whether events are recorded. On a line of its own, which stays in every core's cache: it is written when recording begins and ends.
+/// Whether events are recorded. On a line of its own, which stays in every core's cache: it is only
+/// written when recording begins and ends.
 static ON: CachePadded<AtomicBool> = CachePadded::new(AtomicBool::new(false));
 
 /// Relaxed: an event more or less at the edges does no harm.
@@ -38,17 +41,17 @@ pub(crate) fn set_on(on: bool) {
     ON.store(on, Ordering::Relaxed);
 }
 
-/// Who writes a ring.
+/// Which threads write a ring.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Owner {
     Worker(usize),
-    /// Everybody else.
+    /// All other threads.
     Threads,
 }
 
-/// Every ring there is. They are made at the first event of their owner, and never freed.
+/// All rings. A ring is made at the first event of its owner, and never freed.
 static RINGS: Mutex<Vec<(Owner, &'static Events)>> = Mutex::new(Vec::new());
-/// The ring of all that is no worker; the lock makes them one writer.
+/// The ring of all threads that are not workers; the lock makes them one writer.
 static THREADS: Mutex<Option<&'static Events>> = Mutex::new(None);
 
 pub(super) fn rings() -> Vec<(Owner, &'static Events)> {
@@ -72,8 +75,8 @@ impl Worker {
     #[inline]
     unsafe fn record(&self, event: Event) {
         let ring = self.trace.0.get_or_init(|| make(Owner::Worker(self.index)));
-        // SAFETY: by contract. Only the worker's thread writes this ring; a worker that is started anew is started after its last
-        // thread has ended.
+        // SAFETY: by contract. Only the worker's thread writes this ring; a worker that is started
+        // again is started after its last thread has ended.
         unsafe { ring.push(event.pack()) }
     }
 }
@@ -82,7 +85,8 @@ fn now(kind: Kind) -> Event {
     Event { ticks: arch::ticks(), kind, detail: 0, processor: NOWHERE, number: 0, a: 0, b: 0 }
 }
 
-/// Records what the calling code does, whatever it is: a goroutine, a processor's loop, a worker, or another thread.
+/// Records an event of the calling code, which may be a goroutine, a processor's loop, a worker, or
+/// another thread.
 fn record(event: Event) {
     if let Some(processor) = current_processor() {
         // SAFETY: the caller runs on this processor.
@@ -110,7 +114,7 @@ fn record_of_thread(event: Event) {
     let label = Event { number: id as u32, a, b, ..Event { kind: Kind::Thread, ..event } };
     let mut ring = THREADS.lock().unwrap_or_else(PoisonError::into_inner);
     let ring = ring.get_or_insert_with(|| make(Owner::Threads));
-    // SAFETY: whoever holds the lock is the only writer.
+    // SAFETY: the thread that holds the lock is the only writer.
     unsafe {
         ring.push(label.pack());
         ring.push(event.pack());
@@ -125,11 +129,11 @@ pub(crate) fn carries(worker: &Worker, processor: &Processor) {
     }
 }
 
-/// A worker is back from a processor.
+/// A worker has stopped carrying a processor.
 #[inline(always)]
-pub(crate) fn puts_down(worker: &Worker, processor: &Processor) {
+pub(crate) fn stops_carrying(worker: &Worker, processor: &Processor) {
     if on() {
-        of_worker(worker, Event { processor: processor.index as u16, ..now(Kind::PutsDown) });
+        of_worker(worker, Event { processor: processor.index as u16, ..now(Kind::StopsCarrying) });
     }
 }
 
@@ -156,27 +160,30 @@ fn of_worker(worker: &Worker, event: Event) {
     unsafe { worker.record(event) };
 }
 
-/// Somebody has looked into the netpoller, and found so many events.
+/// The calling code has polled, and found this many events.
 #[inline(always)]
 pub(crate) fn polls(events: usize) {
     if on() {
-        whatever(Event { number: events as u32, ..now(Kind::Polls) });
+        record_cold(Event { number: events as u32, ..now(Kind::Polls) });
     }
 }
 
-/// Somebody starts a goroutine on a processor. Call it before the goroutine can be found there.
+/// The calling code starts a goroutine on a processor. Call this before the goroutine can be found
+/// there.
 #[cold]
 pub(crate) fn spawns(goroutine: u64, at: &'static Location<'static>, to: &Processor) {
     let b = std::ptr::from_ref(at).addr() as u64;
     record(Event { number: to.index as u32, a: goroutine, b, ..now(Kind::Spawns) });
 }
 
-/// Somebody ends a goroutine's wait. Call it before the goroutine can be found, so that its turn comes later in time.
+/// The calling code ends a goroutine's wait. Call this before the goroutine can be found, so that
+/// its turn comes later in time.
 ///
 /// # Safety
 /// The caller owes the goroutine the wake-up.
 pub(crate) unsafe fn wakes(goroutine: NonNull<Record>) {
-    // SAFETY: until it is woken it cannot end, so the record is live, and the field does not change.
+    // SAFETY: until it is woken it cannot end, so the record is live, and the field does not
+    // change.
     record(Event { a: unsafe { (*goroutine.as_ptr()).id }, ..now(Kind::Wakes) });
 }
 
@@ -188,15 +195,15 @@ pub(crate) unsafe fn wakes(goroutine: NonNull<Record>) {
 pub(crate) unsafe fn wakes_in_time(record: NonNull<Record>) {
     if on() {
         // SAFETY: by contract.
-        whatever(Event { detail: 1, a: unsafe { (*record.as_ptr()).id }, ..now(Kind::Wakes) });
+        record_cold(Event { detail: 1, a: unsafe { (*record.as_ptr()).id }, ..now(Kind::Wakes) });
     }
 }
 
-/// Somebody ends the wait of a plain thread with this record.
+/// The calling code ends the wait of a plain thread with this record.
 #[inline(always)]
 pub(crate) fn wakes_thread(waiter: usize) {
     if on() {
-        whatever(Event { a: waiter as u64, ..now(Kind::WakesThread) });
+        record_cold(Event { a: waiter as u64, ..now(Kind::WakesThread) });
     }
 }
 
@@ -204,7 +211,7 @@ pub(crate) fn wakes_thread(waiter: usize) {
 #[inline(always)]
 pub(crate) fn thread_waits(waiter: usize) {
     if on() {
-        whatever(Event { a: waiter as u64, ..now(Kind::ThreadWaits) });
+        record_cold(Event { a: waiter as u64, ..now(Kind::ThreadWaits) });
     }
 }
 
@@ -212,15 +219,15 @@ pub(crate) fn thread_waits(waiter: usize) {
 #[inline(always)]
 pub(crate) fn thread_goes_on(waiter: usize) {
     if on() {
-        whatever(Event { a: waiter as u64, ..now(Kind::ThreadGoesOn) });
+        record_cold(Event { a: waiter as u64, ..now(Kind::ThreadGoesOn) });
     }
 }
 
-/// The monitor has seen a goroutine keep this processor for so long.
+/// The monitor has seen a goroutine keep this processor for `kept`.
 #[inline(always)]
 pub(crate) fn stuck(processor: &Processor, kept: Duration) {
     if on() {
-        whatever(Event {
+        record_cold(Event {
             processor: processor.index as u16,
             number: kept.as_millis() as u32,
             ..now(Kind::Stuck)
@@ -230,15 +237,16 @@ pub(crate) fn stuck(processor: &Processor, kept: Duration) {
 
 #[cold]
 #[inline(never)]
-fn whatever(event: Event) {
+fn record_cold(event: Event) {
     record(event);
 }
 
-/// What a processor's loop notes before it brings a goroutine's stack in.
+/// What a processor's loop remembers before it brings a goroutine's stack in.
 pub(crate) struct Turn {
     begins: u64,
     from: From,
-    /// Bytes that the goroutine's stack has to be copied in for, whom it replaces, and the bytes copied out until now.
+    /// Bytes that have to be copied in for the goroutine, the goroutine that it replaces, and the
+    /// bytes copied out until now.
     into: usize,
     replaces: u64,
     copied: usize,
@@ -268,7 +276,8 @@ impl Turn {
     /// # Safety
     /// As for `prepare`, after the goroutine has been brought in.
     pub(crate) unsafe fn begins(self, processor: &Processor, slots: &Slots, record: &Record) {
-        // SAFETY: the loop of a processor runs on the kernel thread of its carrier, which is set as long.
+        // SAFETY: the loop of a processor runs on the kernel thread of its carrier, which stays set
+        // meanwhile.
         let Some(worker) = (unsafe { processor.carrier() }) else { return };
         let processor = processor.index as u16;
         let begins = Event {
@@ -307,16 +316,16 @@ impl Turn {
 /// A goroutine has switched back to its processor's loop.
 ///
 /// # Safety
-/// Called by that loop, as soon as the goroutine has.
-pub(crate) unsafe fn turn_ends(processor: &Processor, record: &Record, wish: Wish) {
-    let (detail, line) = match wish {
-        Wish::Park => (record.reason as u8, Some(record.waits_at)),
-        Wish::Yield => (event::GAVE_WAY, None),
-        Wish::Finish => (event::FINISHED, None),
+/// Called by that loop, right after the goroutine has switched.
+pub(crate) unsafe fn turn_ends(processor: &Processor, record: &Record, switch_reason: SwitchReason) {
+    let (detail, line) = match switch_reason {
+        SwitchReason::Park => (record.reason as u8, Some(record.waits_at)),
+        SwitchReason::Yield => (event::GAVE_WAY, None),
+        SwitchReason::Finish => (event::FINISHED, None),
     };
     // Read before the claim is looked at: see `Record::object`.
     let object = record.object() as u64;
-    let a = if wish == Wish::Park && record.head.claim.is_waiting() { object } else { 0 };
+    let a = if switch_reason == SwitchReason::Park && record.head.claim.is_waiting() { object } else { 0 };
     let b = line.map_or(0, |line| std::ptr::from_ref(line).addr() as u64);
     let event = Event { detail, processor: processor.index as u16, a, b, ..now(Kind::Ends) };
     // SAFETY: the loop of a processor runs on the kernel thread of its carrier.

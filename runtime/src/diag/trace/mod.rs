@@ -1,18 +1,22 @@
-//! Traces of the scheduler: what every worker and every processor did, and who woke whom, as a file for a trace viewer.
+//! Traces of the scheduler: what every worker and every processor did, and what woke what, as a
+//! file for a trace viewer.
 //!
-//! The file is in the format of [Perfetto](https://perfetto.dev); its viewer opens it in a browser. There is a track for each processor
-//! with the turns of its goroutines, one for each worker with the processors that it carries, and one for each other thread that
-//! starts or wakes goroutines; arrows lead from whoever spawned or woke a goroutine to its next turn.
+//! The file is in the format of [Perfetto](https://perfetto.dev); its viewer opens it in a browser.
+//! There is a track for each processor with the turns of its goroutines, one for each worker with
+//! the processors that it carries, and one for each other thread that starts or wakes goroutines.
+//! An arrow leads from each spawn or wake-up to the next turn of the goroutine.
 //!
 //! There are two ways to record:
-//! - [`start`] and [`stop`], or `NARROWBOAT_TRACE=FILE` ([`Config::trace`](crate::Config::trace)) for the whole life of the process, write
-//!   everything to a file as it happens.
-//! - The *flight recorder* keeps what happened last in memory, and writes it when it is asked ([`start_recorder`], [`write_recorded`]),
-//!   or when a goroutine or a thread panics, all are asleep for ever, or SIGQUIT comes (`NARROWBOAT_FLIGHT_RECORDER=FILE`,
+//! - [`start`] and [`stop`], or `NARROWBOAT_TRACE=FILE` ([`Config::trace`](crate::Config::trace))
+//!   for the whole life of the process, write everything to a file as it happens.
+//! - The *flight recorder* keeps the latest events in memory, and writes them on request
+//!   ([`start_recorder`], [`write_recorded`]), or when a goroutine or a thread panics, all are
+//!   asleep for ever, or SIGQUIT comes (`NARROWBOAT_FLIGHT_RECORDER=FILE`,
 //!   [`Config::flight_recorder`](crate::Config::flight_recorder)).
 //!
-//! Recording takes some tens of nanoseconds an event, on the worker; the files are made by a thread of their own. What cannot be written as fast
-//! as it happens is left out, and counted, in the file as well. When nothing is recorded, nothing measurable is paid.
+//! Recording takes some tens of nanoseconds an event, on the worker; a thread of its own makes the
+//! files. What cannot be written as fast as it happens is left out, and counted, in the file as
+//! well. When nothing is recorded, the cost is not measurable.
 //!
 //! ```
 //! use narrowboat::{run, spawn, trace};
@@ -26,9 +30,10 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
-// - `hooks`: what the scheduler calls; `event`: what is noted of it; `ring`: where.
+// - `hooks`: what the scheduler calls; `event`: one recorded event; `ring`: where events are
+//   stored.
 // - `timeline`: all rings in one order; `clock`: their time; `picture`, `proto`: the file's format.
-// - `session`: what is recorded at the moment, and the thread that writes it.
+// - `session`: what is recorded at present, and the thread that writes it.
 
 mod clock;
 mod event;
@@ -43,26 +48,30 @@ use crate::{blocking, park, sched};
 use std::io;
 use std::path::Path;
 
-/// What a trace has come to.
+/// The result of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {
     /// Events that are in the file.
     pub events: u64,
-    /// Events that are not, because they were overwritten before the file's writer came to them. The file says where they are
-    /// missing. Larger buffers help ([`Config::trace_buffers`](crate::Config::trace_buffers)).
+    /// Events that are not, because they were overwritten before the file's writer came to them.
+    /// The file says where they are missing. Larger buffers help
+    /// ([`Config::trace_buffers`](crate::Config::trace_buffers)).
     pub lost: u64,
     /// The size of the file.
     pub bytes: u64,
 }
 
-/// Begins to write a trace to the file `path`, which is made anew. Starts the runtime if it does not run yet.
+/// Begins to write a trace to the file `path`, which is created anew. Starts the runtime if it does
+/// not run yet.
 ///
-/// The trace goes on until [`stop`], or until the process ends. However it ends, the file can be read: up to the end if the
-/// process returns from `main` or calls `exit`, and if it is killed up to some milliseconds before. A forked child does not write to it.
+/// The trace goes on until [`stop`], or until the process ends. However it ends, the file can be
+/// read: up to the end if the process returns from `main` or calls `exit`, and if it is killed up
+/// to some milliseconds before. A forked child does not write to it.
 ///
 /// # Errors
-/// If a trace is being written already; if the file cannot be made or written, or the runtime not started.
+/// If a trace is being written already; if the file cannot be made or written, or the runtime not
+/// started.
 ///
 /// ```
 /// use narrowboat::trace;
@@ -80,11 +89,11 @@ pub fn start(path: impl AsRef<Path>) -> io::Result<()> {
     blocking(move || session::start(&path, false))
 }
 
-/// Ends the trace that is being written, and says what has come of it.
+/// Ends the trace that is being written, and returns its summary.
 ///
 /// # Errors
-/// If no trace is being written; if the file could not be written to the end, for want of space for example. It can be read
-/// as far as it goes then.
+/// If no trace is being written; if the file could not be written to the end, for want of space for
+/// example. It can be read as far as it goes then.
 ///
 /// ```
 /// use narrowboat::trace;
@@ -95,9 +104,10 @@ pub fn stop() -> io::Result<Summary> {
     blocking(session::stop)
 }
 
-/// Begins to keep what happens in memory, for [`write_recorded`]: as much as the buffers hold
-/// ([`Config::trace_buffers`](crate::Config::trace_buffers)), which is a second or some at a million events a second, and all of it if
-/// little happens. Does nothing if that is done already. Starts the runtime if it does not run yet.
+/// Begins to keep events in memory, for [`write_recorded`]: as much as the buffers hold
+/// ([`Config::trace_buffers`](crate::Config::trace_buffers)), which is about a second at a million
+/// events a second, and all events if few happen. Does nothing if the recorder already runs. Starts
+/// the runtime if it does not run yet.
 ///
 /// # Errors
 /// If the runtime cannot be started.
@@ -113,7 +123,8 @@ pub fn start_recorder() -> io::Result<()> {
     session::start_recorder(None)
 }
 
-/// Writes what the flight recorder holds to the file `path`, which is made anew, and goes on recording.
+/// Writes what the flight recorder holds to the file `path`, which is created anew, and goes on
+/// recording.
 ///
 /// # Errors
 /// If the recorder has not been started; if the file cannot be written.
@@ -134,7 +145,7 @@ pub fn write_recorded(path: impl AsRef<Path>) -> io::Result<Summary> {
     blocking(move || session::write_recorded(&path))
 }
 
-/// Ends the flight recorder, and forgets what it holds.
+/// Ends the flight recorder, and discards what it holds.
 ///
 /// ```
 /// use narrowboat::trace;

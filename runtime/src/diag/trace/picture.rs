@@ -1,13 +1,15 @@
-//! From events to a trace as Perfetto reads it: a stream of packets, each complete in itself, so that a file is valid however early it ends.
+//! Converts events to a trace in Perfetto's format: a stream of packets, each complete in itself,
+//! so that a file is valid wherever it ends.
 //!
-//! The numbers are those of the fields in Perfetto's published schema (`perfetto_trace.proto`). Slices nest by construction: what begins on
-//! a track ends what is still open there, and what ends without having begun is left out. (That happens at the edges of a
-//! recording, and where events were lost.)
+//! The numbers are those of the fields in Perfetto's published schema (`perfetto_trace.proto`).
+//! Slices nest by construction: a slice that begins on a track ends what is still open there, and
+//! an end without a beginning is left out. (That happens at the edges of a recording, and where
+//! events were lost.)
 
 use super::clock::{self, Clock};
 use super::event::{self, Event, From, Kind, NOWHERE};
 use super::proto::Message;
-use super::timeline::{Doer, Item, What};
+use super::timeline::{Actor, Item, What};
 use crate::diag::counters::Phase;
 use crate::park::Reason;
 use std::collections::HashMap;
@@ -29,7 +31,8 @@ mod packet {
     pub(super) const TRACK: u64 = 60;
 }
 
-/// Values of `TracePacket.sequence_flags`: what was interned so far is forgotten; what is interned is needed.
+/// Values of `TracePacket.sequence_flags`: the interned texts so far are forgotten; interned texts
+/// are needed.
 const CLEARED: u64 = 1;
 const NEEDED: u64 = 2;
 
@@ -69,7 +72,7 @@ mod interned {
     pub(super) const TEXTS: u64 = 29;
 }
 
-/// The tracks. Processors and workers follow their first one.
+/// The tracks. Processors and workers are numbered from their first one.
 const PROCESS: u64 = 1;
 const PROCESSORS: u64 = 2;
 const WORKERS: u64 = 3;
@@ -110,7 +113,7 @@ const NAMES: [&str; 12] = [
     "goes on",
 ];
 
-/// What is noted with slices.
+/// The kinds of notes on slices.
 #[derive(Clone, Copy)]
 enum Note {
     Goroutine = 1,
@@ -146,35 +149,38 @@ const NOTES: [&str; 14] = [
     "first turn",
 ];
 
-/// Interned texts: how a turn ended (by [`Event::detail`]), then source lines in the order of their appearance. Slices are named by lines, too.
+/// Interned texts: how a turn ended (by [`Event::detail`]), then source lines in the order of their
+/// appearance. Slices are named by lines, too.
 const ENDS: u64 = 1;
 const FIRST_LINE: u64 = 0x1000;
 /// Interned names of processors.
 const FIRST_PROCESSOR_NAME: u64 = 0x100;
 
-/// What a track shows at the moment.
+/// What a track shows at present.
 #[derive(Clone, Copy)]
 struct Open {
     since: u64,
-    /// Who shows it: the worker, also on the track of the processor that it carries.
-    by: Doer,
+    /// What it is shown for: the worker, also on the track of the processor that it carries.
+    by: Actor,
     /// The processor that it is about, if any.
     processor: u16,
 }
 
-/// An arrow that has begun: its number, and when.
+/// An arrow that has begun: its number, and its time.
 type Arrow = (u64, u64);
 
-/// A trace in the making.
+/// A trace under construction.
 pub(super) struct Picture {
     out: Message,
-    /// The tracks that have been described, each with the time of its latest event. Nothing is placed before that: a
-    /// worker that was interrupted between taking the time and writing its event comes late.
+    /// The tracks that have been described, each with the time of its latest event. Nothing is
+    /// placed before that: if a worker is interrupted between taking the time and writing its
+    /// event, the event comes late.
     tracks: HashMap<u64, u64>,
     lines: HashMap<*const Location<'static>, u64>,
     open: HashMap<u64, Open>,
-    /// Arrows that have begun and not ended: by goroutine, or by a waiting thread's record. Numbered, so that none is taken
-    /// for a later one of the same goroutine whose beginning was lost.
+    /// Arrows that have begun and not ended: by goroutine, or by a waiting thread's record. They
+    /// are numbered, so that none is mistaken for a later one of the same goroutine if the
+    /// beginning of that one was lost.
     goroutines: HashMap<u64, Arrow>,
     threads: HashMap<u64, Arrow>,
     arrows: u64,
@@ -186,7 +192,7 @@ pub(super) struct Picture {
 unsafe impl Send for Picture {}
 
 impl Picture {
-    /// Begins with what every trace begins with.
+    /// Begins with the packets that every trace begins with.
     pub(super) fn new() -> Picture {
         let mut picture = Picture {
             out: Message::default(),
@@ -203,7 +209,7 @@ impl Picture {
         picture
     }
 
-    /// What has been drawn since the last call of `clear`: whole packets.
+    /// The packets drawn since the last call of `clear`.
     pub(super) fn bytes(&self) -> &[u8] {
         self.out.bytes()
     }
@@ -222,7 +228,7 @@ impl Picture {
     }
 
     fn write_header(&mut self) {
-        /// `BuiltinClock`, and the system's names for the same.
+        /// `BuiltinClock`, and the system's constants for the same clocks.
         const CLOCKS: [(u64, libc::clockid_t); 3] =
             [(1, libc::CLOCK_REALTIME), (3, libc::CLOCK_MONOTONIC), (6, libc::CLOCK_BOOTTIME)];
         const MONOTONIC: u64 = 3;
@@ -298,14 +304,14 @@ impl Picture {
         uuid
     }
 
-    fn doer(&mut self, doer: Doer) -> u64 {
-        match doer {
-            Doer::Worker(index) => {
+    fn actor(&mut self, actor: Actor) -> u64 {
+        match actor {
+            Actor::Worker(index) => {
                 let uuid = FIRST_WORKER + index as u64;
                 self.track(uuid, WORKERS, index as u64, &format!("worker {index}"));
                 uuid
             }
-            Doer::Thread { id, name } => {
+            Actor::Thread { id, name } => {
                 let uuid = FIRST_THREAD + u64::from(id);
                 if !self.tracks.contains_key(&uuid) {
                     let name = String::from_utf8_lossy(&name);
@@ -322,7 +328,7 @@ impl Picture {
         let known = self.lines.len() as u64;
         let id = *self.lines.entry(line).or_insert(FIRST_LINE + known);
         if id == FIRST_LINE + known {
-            // Enough of the path to tell files apart.
+            // Enough of the path to distinguish files.
             let short = line.file().rsplit('/').take(2).collect::<Vec<_>>();
             let short = short.into_iter().rev().collect::<Vec<_>>().join("/");
             self.packet(NEEDED, |packet| {
@@ -335,7 +341,7 @@ impl Picture {
         id
     }
 
-    /// When something that happened at `at` is shown.
+    /// The time at which an event that happened at `at` is shown.
     fn shown(&self, track: u64, at: u64) -> u64 {
         at.max(self.tracks.get(&track).copied().unwrap_or_default())
     }
@@ -360,7 +366,7 @@ impl Picture {
         });
     }
 
-    fn begin(&mut self, track: u64, at: u64, by: Doer, processor: u16, write: impl FnOnce(&mut Message)) {
+    fn begin(&mut self, track: u64, at: u64, by: Actor, processor: u16, write: impl FnOnce(&mut Message)) {
         self.end(track, at, |_| ());
         self.open.insert(track, Open { since: at, by, processor });
         self.event(BEGIN, track, at, write);
@@ -372,7 +378,7 @@ impl Picture {
         }
     }
 
-    /// Draws what comes next.
+    /// Draws the next item.
     pub(super) fn draw(&mut self, item: &Item, clock: &Clock) {
         let at = clock.nanos(item.ticks());
         match item.what {
@@ -382,43 +388,44 @@ impl Picture {
             }
             What::Lost { events, .. } => {
                 self.lost += events;
-                self.draw_loss(item.doer, events, at);
+                self.draw_loss(item.actor, events, at);
             }
         }
     }
 
-    /// What the doer had begun ends here, as far as is known.
-    fn draw_loss(&mut self, doer: Doer, events: u64, at: u64) {
+    /// Ends everything that the actor had begun, as far as is known.
+    fn draw_loss(&mut self, actor: Actor, events: u64, at: u64) {
         let mut tracks: Vec<u64> =
-            self.open.iter().filter(|(_, open)| open.by == doer).map(|(track, _)| *track).collect();
+            self.open.iter().filter(|(_, open)| open.by == actor).map(|(track, _)| *track).collect();
         tracks.sort_unstable();
         for track in tracks {
             self.end(track, at, |_| ());
         }
-        let track = self.doer(doer);
+        let track = self.actor(actor);
         self.instant(track, at, Name::Lost, |event| number(event, Note::Events, events));
     }
 
     fn draw_event(&mut self, item: &Item, event: Event, at: u64) {
-        let by = item.doer;
+        let by = item.actor;
         let Event { kind, processor, a, b, .. } = event;
-        let doer = match kind {
+        let actor = match kind {
             Kind::Spawns | Kind::Wakes | Kind::Polls | Kind::WakesThread if processor != NOWHERE => {
                 self.processor(processor)
             }
             Kind::Begins | Kind::Copies | Kind::Ends => self.processor(processor),
-            _ => self.doer(by),
+            _ => self.actor(by),
         };
         match kind {
             Kind::Name | Kind::Thread => {}
             Kind::Carries => {
                 self.processor(processor);
                 let name = FIRST_PROCESSOR_NAME + u64::from(processor);
-                self.begin(doer, at, by, processor, |event| event.number(slice::NAME_ID, name));
+                self.begin(actor, at, by, processor, |event| event.number(slice::NAME_ID, name));
             }
-            Kind::PutsDown => {
-                // A worker may have taken up the next one before it puts this one down.
-                for track in [doer, self.processor(processor)] {
+            Kind::StopsCarrying => {
+                // A worker may have begun to carry the next processor before it records the end of
+                // this one.
+                for track in [actor, self.processor(processor)] {
                     if self.open.get(&track).is_some_and(|open| open.by == by && open.processor == processor)
                     {
                         self.end(track, at, |_| ());
@@ -426,27 +433,27 @@ impl Picture {
                 }
             }
             Kind::Phase => {
-                self.end(doer, at, |_| ());
+                self.end(actor, at, |_| ());
                 let name = [(Phase::Searching, Name::Searches), (Phase::Sleeping, Name::Sleeps)]
                     .into_iter()
                     .find(|(phase, _)| *phase as u8 == event.detail);
                 if let Some((_, name)) = name {
-                    self.begin(doer, at, by, processor, |event| event.number(slice::NAME_ID, name as u64));
+                    self.begin(actor, at, by, processor, |event| event.number(slice::NAME_ID, name as u64));
                 }
             }
             Kind::Steals => {
-                self.instant(doer, at, Name::Steals, |event| {
+                self.instant(actor, at, Name::Steals, |event| {
                     number(event, Note::Processor, processor.into())
                 });
             }
             Kind::Polls => {
-                self.instant(doer, at, Name::Polls, |slice| number(slice, Note::Found, event.number.into()));
+                self.instant(actor, at, Name::Polls, |slice| number(slice, Note::Found, event.number.into()));
             }
             Kind::Spawns => {
                 let line = event.line().map(|line| self.line(line));
-                let arrow = self.arrow(doer, at);
+                let arrow = self.arrow(actor, at);
                 self.goroutines.insert(a, arrow);
-                self.instant(doer, at, Name::Spawns, |slice| {
+                self.instant(actor, at, Name::Spawns, |slice| {
                     slice.fixed(slice::FLOW, arrow.0);
                     number(slice, Note::Goroutine, a);
                     number(slice, Note::Processor, event.number.into());
@@ -454,32 +461,34 @@ impl Picture {
                 });
             }
             Kind::Wakes => {
-                let arrow = self.arrow(doer, at);
+                let arrow = self.arrow(actor, at);
                 self.goroutines.insert(a, arrow);
                 let name = if event.detail == 1 { Name::DeadlinePasses } else { Name::Wakes };
-                self.instant(doer, at, name, |slice| {
+                self.instant(actor, at, name, |slice| {
                     slice.fixed(slice::FLOW, arrow.0);
                     number(slice, Note::Goroutine, a);
                 });
             }
             Kind::WakesThread => {
-                let arrow = self.arrow(doer, at);
+                let arrow = self.arrow(actor, at);
                 self.threads.insert(a, arrow);
-                self.instant(doer, at, Name::Wakes, |slice| slice.fixed(slice::FLOW, arrow.0));
+                self.instant(actor, at, Name::Wakes, |slice| slice.fixed(slice::FLOW, arrow.0));
             }
             Kind::ThreadWaits => {
-                self.begin(doer, at, by, processor, |slice| slice.number(slice::NAME_ID, Name::Waits as u64));
+                self.begin(actor, at, by, processor, |slice| {
+                    slice.number(slice::NAME_ID, Name::Waits as u64)
+                });
             }
             Kind::ThreadGoesOn => {
-                let arrow = self.threads.remove(&a).filter(|arrow| arrow.1 <= self.shown(doer, at));
-                self.end(doer, at, |_| ());
-                self.instant(doer, at, Name::GoesOn, |slice| end_of(slice, arrow));
+                let arrow = self.threads.remove(&a).filter(|arrow| arrow.1 <= self.shown(actor, at));
+                self.end(actor, at, |_| ());
+                self.instant(actor, at, Name::GoesOn, |slice| end_of(slice, arrow));
             }
             Kind::Begins => {
                 let line = event.line().map(|line| self.line(line));
-                let arrow = self.goroutines.remove(&a).filter(|arrow| arrow.1 <= self.shown(doer, at));
+                let arrow = self.goroutines.remove(&a).filter(|arrow| arrow.1 <= self.shown(actor, at));
                 let first = event.detail == From::Spawn as u8;
-                self.begin(doer, at, by, processor, |slice| {
+                self.begin(actor, at, by, processor, |slice| {
                     match &item.name {
                         Some(name) => slice.text(slice::NAME, name),
                         None => slice.number(slice::NAME_ID, line.unwrap_or_default()),
@@ -493,9 +502,9 @@ impl Picture {
                 });
             }
             Kind::Copies => {
-                // It began with the turn that it is for.
-                let Some(Open { since, .. }) = self.open.get(&doer).copied() else { return };
-                self.event(BEGIN, doer, since, |slice| {
+                // The copy began together with the turn that it is for.
+                let Some(Open { since, .. }) = self.open.get(&actor).copied() else { return };
+                self.event(BEGIN, actor, since, |slice| {
                     slice.number(slice::NAME_ID, Name::Copies as u64);
                     number(slice, Note::BytesIn, event.number.into());
                     number(slice, Note::BytesOut, a);
@@ -503,11 +512,11 @@ impl Picture {
                         number(slice, Note::CopiedOut, b);
                     }
                 });
-                self.event(END, doer, at, |_| ());
+                self.event(END, actor, at, |_| ());
             }
             Kind::Ends => {
                 let line = event.line().map(|line| self.line(line));
-                self.end(doer, at, |slice| {
+                self.end(actor, at, |slice| {
                     text(slice, Note::Then, Some(ENDS + u64::from(event.detail)));
                     text(slice, Note::At, line);
                     if a != 0 {
@@ -516,7 +525,7 @@ impl Picture {
                 });
             }
             Kind::Stuck => {
-                self.instant(doer, at, Name::Stuck, |slice| {
+                self.instant(actor, at, Name::Stuck, |slice| {
                     number(slice, Note::Processor, processor.into());
                     number(slice, Note::Milliseconds, event.number.into());
                 });
@@ -524,7 +533,7 @@ impl Picture {
         }
     }
 
-    /// An arrow from this track.
+    /// Begins an arrow from this track.
     fn arrow(&mut self, track: u64, at: u64) -> Arrow {
         self.arrows += 1;
         (self.arrows, self.shown(track, at))
@@ -559,7 +568,7 @@ fn pointer(event: &mut Message, note: Note, value: u64) {
     });
 }
 
-/// A text that is interned.
+/// Adds an interned text.
 fn text(event: &mut Message, note: Note, id: Option<u64>) {
     if let Some(id) = id {
         event.message(slice::NOTE, |annotation| {

@@ -1,4 +1,5 @@
-//! As much of the protocol buffers' wire format as a trace needs: fields appended to a buffer, messages with their length in front.
+//! The part of the protocol buffers' wire format that a trace needs: fields appended to a buffer,
+//! and messages with their length in front.
 
 /// A buffer of fields.
 #[derive(Default)]
@@ -41,7 +42,8 @@ impl Message {
         self.0.extend(text.as_bytes());
     }
 
-    /// A message inside of this one. The length in front of it mostly takes one byte; the content is moved where it takes more.
+    /// A message inside of this one. The length in front of it mostly takes one byte; if it takes
+    /// more, the content is moved.
     pub(super) fn message(&mut self, field: u64, write: impl FnOnce(&mut Message)) {
         self.varint(field << 3 | BYTES);
         let length_at = self.0.len();

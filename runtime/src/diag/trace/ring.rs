@@ -1,21 +1,26 @@
-//! A ring of events with one writer that never waits and never looks who reads: when the ring is full it overwrites the oldest.
+//! A ring of events with one writer, which never waits and knows nothing of readers: when the ring
+//! is full it overwrites the oldest event.
 //!
-//! So one ring serves both uses. A trace is read as it is written, and what was overwritten before it was read is
-//! counted as lost; the flight recorder reads only when it is asked, and finds what there is room for.
+//! So one ring serves both uses. A trace is read as it is written, and what was overwritten before
+//! it was read is counted as lost; the flight recorder reads only on request, and finds as much as
+//! fits.
 //!
-//! The protocol. Events are numbered from zero; the event with number `n` stands in slot `n` modulo the capacity.
+//! The protocol. Events are numbered from zero; the event with number `n` stands in slot `n` modulo
+//! the capacity.
 //!
 //! 1. The writer takes its own count of events, `n`, as the number of the new one.
 //! 2. Fence (release), then it writes the words of the slot.
 //! 3. It stores the count `n + 1` (release).
-//! 4. A reader loads the count (acquire). It copies the events below it that the ring can still hold.
-//! 5. Fence (acquire), then the reader loads the count once more. Of what it has copied, it keeps the events that
-//!    cannot have been touched meanwhile: with a count of `n`, the writer may be at work on number `n`, which replaces
-//!    the one a whole capacity earlier.
+//! 4. A reader loads the count (acquire). It copies the events below it that the ring can still
+//!    hold.
+//! 5. Fence (acquire), then the reader loads the count once more. Of what it has copied, it keeps
+//!    the events that cannot have been touched meanwhile: with a count of `n`, the writer may be at
+//!    work on number `n`, which replaces the one a whole capacity earlier.
 //!
-//! Why what is kept is whole: by 3 and 4 all its words are seen, at least as they were written. If a reader has copied a
-//! word of a later event `m` instead, then by the fences of 2 and 5 its second look sees a count of `m` at least, and
-//! step 5 throws the copy away. Words are stored and loaded one by one, relaxed: the fences order them.
+//! Why the kept events are whole: by 3 and 4 all words of an event are seen, at least as they were
+//! written. If a reader has copied a word of a later event `m` instead, then by the fences of 2 and
+//! 5 its second look sees a count of `m` at least, and step 5 discards the copy. Words are stored
+//! and loaded one by one, relaxed: the fences order them.
 
 use crate::shim::{AtomicU64, Ordering, fence};
 use crossbeam_utils::CachePadded;
@@ -27,7 +32,7 @@ pub(super) struct Ring<const WORDS: usize> {
 }
 
 impl<const WORDS: usize> Ring<WORDS> {
-    /// A ring for so many events, a power of two.
+    /// A ring for `capacity` events, a power of two.
     pub(super) fn new(capacity: usize) -> Ring<WORDS> {
         assert!(capacity.is_power_of_two());
         Ring { slots: zeroed(capacity), count: CachePadded::new(AtomicU64::new(0)) }
@@ -57,8 +62,9 @@ impl<const WORDS: usize> Ring<WORDS> {
         self.count.load(Ordering::Acquire)
     }
 
-    /// Steps 4 and 5: shows the events from `next` on, and returns how many of them were overwritten before they could be read,
-    /// all of them older than those that are shown, and the number to go on with.
+    /// Steps 4 and 5: appends the events from `next` on to `to`. Returns how many events were
+    /// overwritten before they could be read, all of them older than those appended, and the number
+    /// to go on with.
     pub(super) fn read(&self, next: u64, to: &mut Vec<[u64; WORDS]>) -> Read {
         let capacity = self.slots.len() as u64;
         let end = self.count();
@@ -75,7 +81,7 @@ impl<const WORDS: usize> Ring<WORDS> {
     }
 }
 
-/// What came of reading.
+/// The result of reading.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Read {
     pub(super) lost: u64,
@@ -114,7 +120,8 @@ mod tests {
         }
         assert_eq!(lost, 81 - seen.len() as u64);
         assert!(seen.iter().all(|[a, b]| *a == !*b));
-        // All of the first fifty, then the last seven that a ring of eight can show: the eighth may be under way.
+        // All of the first fifty, then the last seven that a ring of eight can return: the eighth
+        // may be under way.
         let numbers: Vec<u64> = seen.iter().map(|[number, _]| *number).collect();
         assert_eq!(numbers, (0..50).chain(74..81).collect::<Vec<_>>());
     }
@@ -126,7 +133,8 @@ mod models {
     use loom::sync::Arc;
     use loom::thread;
 
-    /// A writer that laps the reader: what the reader keeps is whole, in order, and with what it counts as lost all there is.
+    /// A writer laps the reader: the kept events are whole and in order, and together with the lost
+    /// ones they are all there is.
     #[test]
     fn loom_what_is_kept_of_a_ring_is_whole() {
         loom::model(|| {

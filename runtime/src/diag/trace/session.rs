@@ -1,11 +1,12 @@
-//! What is recorded at the moment, and who turns it into files: a helper thread, never a worker.
+//! What is recorded at present, and the helper thread, never a worker, that turns it into files.
 //!
-//! A trace is drawn in rounds, some milliseconds apart: the faster the rings fill, the more often. Each round appends whole packets to
-//! the file, so a process that is killed leaves a valid trace that lacks the last round. The last round is done by
-//! whoever ends the trace: `stop`, on a thread of the pool for calls that block, or the C library's exit handler.
+//! A trace is drawn in rounds, some milliseconds apart: the faster the rings fill, the more often.
+//! Each round appends whole packets to the file, so a process that is killed leaves a valid trace
+//! that lacks the last round. The code that ends the trace does the last round: `stop`, on a thread
+//! of the pool for calls that block, or the C library's exit handler.
 //!
-//! `STATE` is held for a round. `ORDERS` is held for moments only, and never while waiting for `STATE`, so that a panic
-//! can order the recorder's content from wherever it is.
+//! `STATE` is held for a round. `ORDERS` is held only briefly, and never while waiting for `STATE`,
+//! so that a panic can order the recorder's content from anywhere.
 
 use super::Summary;
 use super::clock::{Clock, Look};
@@ -25,7 +26,7 @@ use std::sync::{Condvar, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// Bytes for all rings together, if nobody says otherwise, and the least and the most for one.
+/// The default number of bytes for all rings together, and the least and the most for one.
 pub(crate) const DEFAULT_BUFFERS: usize = 64 << 20;
 const SMALLEST_RING: usize = 64 << 10;
 const LARGEST_RING: usize = 1 << 30;
@@ -41,7 +42,7 @@ const CHUNK: usize = 1 << 20;
 static EVENTS_PER_RING: AtomicUsize = AtomicUsize::new(SMALLEST_RING / EVENT);
 const EVENT: usize = 8 * super::event::WORDS;
 
-/// What the configuration says of traces.
+/// The configuration of traces.
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
     pub(crate) trace: Option<PathBuf>,
@@ -57,14 +58,14 @@ struct State {
 
 static STATE: Mutex<State> = Mutex::new(State { writing: None, recorder: None });
 
-/// A trace on its way to a file.
+/// A trace that is being written to a file.
 struct Writing {
     file: Output,
     timeline: Timeline,
     picture: Picture,
     began: Look,
     last: Look,
-    /// Nobody calls `stop`, so an error is said when it happens.
+    /// The program does not call `stop`, so an error is reported when it happens.
     unattended: bool,
 }
 
@@ -73,16 +74,16 @@ struct Recorder {
     began: Look,
 }
 
-/// What the helper thread is asked for.
+/// Requests to the helper thread.
 #[derive(Default)]
 struct Orders {
     helper: bool,
     /// Where the recorder's content goes when the program panics, the first time.
     at_panic: Option<PathBuf>,
     write_recorded: Option<PathBuf>,
-    /// The helper is at work on it.
+    /// The helper is writing it.
     under_way: bool,
-    /// Something has begun, so the helper shall look at the state again.
+    /// Something has begun, so the helper must look at the state again.
     look: bool,
 }
 
@@ -90,9 +91,9 @@ static ORDERS: Mutex<Orders> =
     Mutex::new(Orders { helper: false, at_panic: None, write_recorded: None, under_way: false, look: false });
 static BELL: Condvar = Condvar::new();
 static DONE: Condvar = Condvar::new();
-/// The helper's kernel thread: a panic of its own waits for nobody.
+/// The helper's kernel thread: a panic of its own must not wait for it.
 static HELPER: AtomicI32 = AtomicI32::new(0);
-/// The process that records. A fork has a copy of all this, and no helper.
+/// The process that records. A forked child has a copy of all this, but no helper.
 static PROCESS: AtomicU32 = AtomicU32::new(0);
 
 fn state() -> MutexGuard<'static, State> {
@@ -107,9 +108,9 @@ pub(super) fn events_per_ring() -> usize {
     EVENTS_PER_RING.load(Ordering::Relaxed)
 }
 
-/// What the configuration asks for. Called once, when the runtime starts.
+/// Starts what the configuration asks for. Called once, when the runtime starts.
 pub(crate) fn begin(settings: Settings, workers: usize) -> io::Result<()> {
-    // One for the threads that are no workers.
+    // One for the threads that are not workers.
     let bytes = (settings.buffers / (workers + 1)).clamp(SMALLEST_RING, LARGEST_RING);
     EVENTS_PER_RING.store(1 << (bytes / EVENT).ilog2(), Ordering::Relaxed);
     if let Some(path) = settings.recorder {
@@ -120,7 +121,7 @@ pub(crate) fn begin(settings: Settings, workers: usize) -> io::Result<()> {
 
 fn set_on() {
     hooks::set_on(true);
-    // A processor looks once a batch: let it end those that are under way.
+    // A processor looks once per batch: end the batches that are under way.
     if let Some(runtime) = sched::started() {
         runtime.processors.all().for_each(Processor::end_batch);
     }
@@ -141,7 +142,7 @@ pub(super) fn start(path: &Path, unattended: bool) -> io::Result<()> {
     let began = Look::new();
     let timeline = Timeline::from_now();
     let mut writing = Writing { file, timeline, picture: Picture::new(), began, last: began, unattended };
-    // At once, so that a file that cannot be written shows itself here.
+    // At once, so that a file that cannot be written is noticed here.
     writing.save()?;
     state.writing = Some(writing);
     set_on();
@@ -208,7 +209,7 @@ pub(super) fn write_recorded(path: &Path) -> io::Result<Summary> {
     file.finish(&picture)
 }
 
-/// Brings the file up to date, where `run` returns.
+/// Brings the file up to date, when `run` returns.
 pub(crate) fn flush() {
     if hooks::on()
         && let Some(writing) = &mut state().writing
@@ -217,13 +218,14 @@ pub(crate) fn flush() {
     }
 }
 
-/// The program panics, can never go on, or is asked what it does: the recorder's content is written if it was said where. That is done
-/// once, and the caller waits for it, since the process may end next.
-pub(crate) fn in_trouble() {
+/// Writes the recorder's content, if the program has named a file for it. Called when the program
+/// panics, can never go on, or gets SIGQUIT. It is done once, and the caller waits for it, since
+/// the process may end next.
+pub(crate) fn save_recording_at_failure() {
     if !hooks::on() || HELPER.load(Ordering::Relaxed) == sys::kernel_thread_id() {
         return;
     }
-    // The processor stands still meanwhile, so that what is recorded ends with the trouble.
+    // The processor stands still meanwhile, so that the recording ends with the failure.
     let _native = Native::begin();
     let mut orders = orders();
     if let Some(path) = orders.at_panic.take() {
@@ -234,10 +236,11 @@ pub(crate) fn in_trouble() {
     drop(DONE.wait_timeout_while(orders, PATIENCE, busy));
 }
 
-/// Starts the thread that draws, once, and sees to it that a trace is complete when the process ends.
+/// Starts the thread that draws, once, and makes sure that a trace is complete when the process
+/// ends.
 fn start_helper() -> io::Result<()> {
     extern "C" fn at_exit() {
-        // In a fork the lock may be held for ever by a thread that is not there.
+        // In a forked child the lock may be held for ever by a thread that does not exist.
         if PROCESS.load(Ordering::Relaxed) == std::process::id()
             && let Some(mut writing) = state().writing.take()
         {
@@ -248,7 +251,8 @@ fn start_helper() -> io::Result<()> {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         PROCESS.store(std::process::id(), Ordering::Relaxed);
-        // SAFETY: the handler may be called at any time. Refused, the trace lacks what happens in the last milliseconds.
+        // SAFETY: the handler may be called at any time. If it is refused, the trace lacks the
+        // events of the last milliseconds.
         unsafe { libc::atexit(at_exit) };
     });
     let mut orders = orders();
@@ -319,7 +323,7 @@ impl Writing {
     }
 }
 
-/// A file that packets are appended to, and what has become of it.
+/// A file that packets are appended to, and the error that ended it, if any.
 struct Output {
     path: PathBuf,
     file: File,
@@ -335,13 +339,15 @@ impl Output {
         Ok(Output { path: path.into(), file, written: 0, error: None })
     }
 
-    /// Appends what has been drawn. After an error the file ends where it was complete, and takes nothing more.
+    /// Appends what has been drawn. After an error the file ends where it was complete, and nothing
+    /// more is written.
     fn append(&mut self, picture: &mut Picture) {
         if self.error.is_none() {
             match self.file.write_all(picture.bytes()) {
                 Ok(()) => self.written += picture.bytes().len() as u64,
                 Err(e) => {
-                    // What is no file cannot be cut, and its reader sees an incomplete packet at the end.
+                    // If it is not a regular file, it cannot be truncated, and its reader sees an
+                    // incomplete packet at the end.
                     let _ = self.file.set_len(self.written);
                     let text = format!(
                         "the trace in '{}' ends after {} bytes: {e}",

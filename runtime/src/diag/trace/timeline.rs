@@ -1,12 +1,12 @@
-//! The events of all rings in the order of time.
+//! The events of all rings in order of time.
 
 use super::event::{self, Event, Kind, WORDS};
 use super::hooks::{self, Events, Owner};
 use std::time::Duration;
 
-/// Who has done something.
+/// What has caused an event.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) enum Doer {
+pub(super) enum Actor {
     Worker(usize),
     Thread { id: u32, name: [u8; event::NAME_PART] },
 }
@@ -14,17 +14,17 @@ pub(super) enum Doer {
 /// One event, with what the events before it in its ring have told about it.
 #[derive(Clone, Debug)]
 pub(super) struct Item {
-    pub(super) doer: Doer,
+    pub(super) actor: Actor,
     pub(super) what: What,
-    /// Of the goroutine that the event is about.
+    /// The name of the goroutine that the event is about.
     pub(super) name: Option<Box<str>>,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum What {
     Event(Event),
-    /// So many events of the doer's are not here: they were overwritten before they could be read. Those of threads are lost together,
-    /// whichever is named.
+    /// This many events of the actor are missing: they were overwritten before they could be read.
+    /// Those of threads are lost together, whichever is named.
     Lost {
         ticks: u64,
         events: u64,
@@ -48,22 +48,23 @@ struct Reader {
     last_ticks: u64,
     /// Parts of a name, and the thread, that the next event belongs to.
     name: Vec<u8>,
-    doer: Option<Doer>,
+    actor: Option<Actor>,
 }
 
 pub(super) struct Timeline {
     readers: Vec<Reader>,
-    /// What was read and is too young to be shown: the other rings had been read when it happened.
+    /// Events that were read too early to be shown: the other rings had been read when they
+    /// happened.
     young: Vec<Item>,
     raw: Vec<[u64; WORDS]>,
-    /// Whether what has been overwritten counts as lost, or nobody has promised it.
+    /// Whether overwritten events count as lost. For the flight recorder they do not.
     complete: bool,
     /// The most that one ring had to show last time.
     fullest: usize,
 }
 
 impl Timeline {
-    /// Of what happens from now on.
+    /// A timeline of what happens from now on.
     pub(super) fn from_now() -> Timeline {
         let mut timeline = Timeline::new(true);
         timeline.add_rings();
@@ -73,7 +74,7 @@ impl Timeline {
         timeline
     }
 
-    /// Of what the rings still hold.
+    /// A timeline of what the rings still hold.
     pub(super) fn of_the_past() -> Timeline {
         Timeline::new(false)
     }
@@ -86,16 +87,16 @@ impl Timeline {
         // Rings are only ever added, at the end.
         let known = self.readers.len();
         self.readers.extend(hooks::rings().into_iter().skip(known).map(|(owner, ring)| {
-            let doer = match owner {
-                Owner::Worker(index) => Some(Doer::Worker(index)),
+            let actor = match owner {
+                Owner::Worker(index) => Some(Actor::Worker(index)),
                 Owner::Threads => None,
             };
-            Reader { owner, ring, next: 0, last_ticks: 0, name: Vec::new(), doer }
+            Reader { owner, ring, next: 0, last_ticks: 0, name: Vec::new(), actor }
         }));
     }
 
-    /// What has happened up to `until` and has not been returned before, in the order of time. What is older than
-    /// `since` is left out.
+    /// The events up to `until` that have not been returned before, in order of time. Events older
+    /// than `since` are left out.
     pub(super) fn take(&mut self, since: u64, until: u64) -> Vec<Item> {
         self.add_rings();
         let mut items = std::mem::take(&mut self.young);
@@ -113,14 +114,16 @@ impl Timeline {
             }
         }
         items.retain(|item| item.ticks() >= since);
-        // Stable: what happened at one time in one ring stays in its order. The rings are sorted already, or nearly.
+        // Stable: events of one ring with the same time stay in their order. The rings are sorted
+        // already, or nearly.
         items.sort_by_key(Item::ticks);
         let old = items.partition_point(|item| item.ticks() <= until);
         self.young = items.split_off(old);
         items
     }
 
-    /// When to read again, if the last pause was such: a ring should never be more than a quarter full.
+    /// When to read again, if the last pause was `last`: a ring should never be more than a
+    /// quarter full.
     pub(super) fn pause(&self, last: Duration) -> Duration {
         let capacity = super::session::events_per_ring();
         match self.fullest {
@@ -135,11 +138,11 @@ impl Reader {
     fn note_loss(&mut self, events: u64, first_after: u64, to: &mut Vec<Item>) {
         self.name.clear();
         if self.owner == Owner::Threads {
-            self.doer = None;
+            self.actor = None;
         }
-        let doer = self.doer.unwrap_or(Doer::Thread { id: 0, name: *b"other threads\0\0\0" });
+        let actor = self.actor.unwrap_or(Actor::Thread { id: 0, name: *b"other threads\0\0\0" });
         let ticks = if self.last_ticks == 0 { first_after } else { self.last_ticks };
-        to.push(Item { doer, what: What::Lost { ticks, events }, name: None });
+        to.push(Item { actor, what: What::Lost { ticks, events }, name: None });
     }
 
     fn understand(&mut self, event: Event, to: &mut Vec<Item>) {
@@ -152,13 +155,13 @@ impl Reader {
                 self.name.extend(event::bytes(&event));
                 self.name.truncate(event.number as usize);
             }
-            Kind::Thread => self.doer = Some(Doer::Thread { id: event.number, name: event::bytes(&event) }),
+            Kind::Thread => self.actor = Some(Actor::Thread { id: event.number, name: event::bytes(&event) }),
             _ => {
-                // Without its doer, which was lost, the event cannot be placed.
-                let Some(doer) = self.doer else { return };
+                // Without its actor, which was lost, the event cannot be placed.
+                let Some(actor) = self.actor else { return };
                 let name = (!self.name.is_empty()).then(|| String::from_utf8_lossy(&self.name).into());
                 self.name.clear();
-                to.push(Item { doer, what: What::Event(event), name });
+                to.push(Item { actor, what: What::Event(event), name });
             }
         }
     }

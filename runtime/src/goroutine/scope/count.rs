@@ -1,4 +1,5 @@
-//! How a scope knows that it has ended: steps 1 and 3 to 5 of the protocol at the top of [`super`].
+//! Counts the owner and the children of a scope: steps 1 and 3 to 5 of the protocol at the top of
+//! [`super`].
 
 use crate::shim::{AtomicUsize, Ordering};
 
@@ -15,10 +16,10 @@ impl Count {
         Count { running: AtomicUsize::new(1), owner: AtomicUsize::new(0) }
     }
 
-    /// Step 1. Relaxed: the child comes into being after this.
+    /// Step 1. Relaxed: the child is spawned after this.
     pub(super) fn enter(&self) {
         let before = self.running.fetch_add(1, Ordering::Relaxed);
-        debug_assert!(before > 0, "only somebody who is counted adds a child");
+        debug_assert!(before > 0, "only a counted goroutine adds a child");
     }
 
     /// Step 3: the owner's waiter, if the caller must wake it.
@@ -26,13 +27,14 @@ impl Count {
         (self.running.fetch_sub(1, Ordering::AcqRel) == 1).then(|| self.owner.load(Ordering::Relaxed))
     }
 
-    /// Step 4: true if children are left, and the last of them will wake `waiter`.
+    /// Step 4: true if children remain, and the last of them will wake `waiter`.
     pub(super) fn leave_as_owner(&self, waiter: usize) -> bool {
         self.owner.store(waiter, Ordering::Relaxed);
         self.running.fetch_sub(1, Ordering::AcqRel) != 1
     }
 
-    /// Whether step 4 can be left out: nobody is left to add a child. Acquire: as the subtraction.
+    /// Whether step 4 can be left out: no child remains that could add another. Acquire: as the
+    /// subtraction.
     pub(super) fn is_owner_alone(&self) -> bool {
         self.running.load(Ordering::Acquire) == 1
     }
@@ -54,21 +56,21 @@ mod models {
 
     const OWNER: usize = 64;
 
-    /// A scope whose owner lends two values.
+    /// A scope. Its owner lends two values.
     struct Lent {
         count: Count,
         awake: AtomicBool,
         values: [UnsafeCell<u32>; 2],
     }
 
-    // SAFETY: who may touch the values is what the model tests.
+    // SAFETY: the model tests which thread may touch the values.
     unsafe impl Sync for Lent {}
     // SAFETY: as above.
     unsafe impl Send for Lent {}
 
     impl Lent {
         fn write(&self, value: usize) {
-            // SAFETY: each value is one child's until the scope has ended.
+            // SAFETY: each value belongs to one child until the scope has ended.
             self.values[value].with_mut(|v| unsafe { *v += 1 });
         }
 

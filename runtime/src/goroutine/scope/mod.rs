@@ -1,35 +1,39 @@
 //! Goroutines that borrow from the code that spawned them.
 //!
-//! The API is std's, and so is the argument: a child may hold references into its owner's stack because [`scope`] does
-//! not return, not even by a panic, before each child has dropped whatever it had of the owner's. Two things are ours.
-//! The owner's stack must stay where it is while the owner is parked, so [`scope`] refuses to run on a shared slot.
-//! And everything that a child and its owner share (the count, the outcome) is on the heap, since the *child's* stack
-//! does get copied.
+//! The API is std's, and so is the argument: a child may hold references into its owner's stack
+//! because [`scope`] does not return, not even by a panic, before each child has dropped everything
+//! that it had of the owner's. Two things are ours. The owner's stack must stay where it is while
+//! the owner is parked, so [`scope`] refuses to run on a shared slot. And everything that a child
+//! and its owner share (the count, the outcome) is on the heap, since the *child's* stack does get
+//! copied.
 //!
 //! How a scope ends, step by step ([`count`] has the counting, and its model):
 //!
-//! 1. `running` counts the owner, until its closure has ended, and the children. Only somebody who is counted adds a
-//!    child, so the count never comes back from zero.
-//! 2. A child runs its closure, moves the outcome into its packet, and lets go of the packet: if its handle has been
-//!    dropped, the outcome is dropped here.
+//! 1. `running` counts the owner, until its closure has ended, and the children. Only the owner or
+//!    a child that is counted adds a child, so the count never rises again from zero.
+//! 2. A child runs its closure, moves the outcome into its packet, and drops its share of the
+//!    packet: if its handle has been dropped, the outcome is dropped here.
 //! 3. Then, as the last thing that has anything to do with the scope, it subtracts itself.
-//! 4. The owner, when its closure has ended, stores its waiter and subtracts itself. If others are left it parks.
-//! 5. Whoever subtracts the last one, if it is a child, wakes the waiter.
+//! 4. The owner, when its closure has ended, stores its waiter and subtracts itself. If the count
+//!    is not zero then, it parks.
+//! 5. If it is a child that subtracts the last one, it wakes the waiter.
 //!
-//! Handles are the owner's or a child's, since they cannot leave the scope (`'scope` in their type), so an outcome
-//! that is still in its packet after step 3 is taken or dropped before step 4 or another child's step 3; or its handle was
-//! forgotten, and nobody will touch it again.
+//! Only the owner or a child can have a handle, since handles cannot leave the scope (`'scope` in
+//! their type). So an outcome that is still in its packet after step 3 is taken or dropped before
+//! step 4 or another child's step 3; or its handle was forgotten, and the outcome is never touched
+//! again.
 //!
-//! Orderings: each subtraction releases what its party did and acquires what those before it did, so the last has
-//! seen all, the waiter included. The wake-up passes that on to the owner.
+//! Orderings: each subtraction releases what was done before it and acquires what was done before
+//! earlier subtractions. So the last one has seen all, the waiter included. The wake-up passes that
+//! on to the owner.
 
 mod count;
 #[cfg(doctest)]
 mod refused;
 
 use super::join::{GoroutineId, JoinHandle};
+use super::origin::Origin;
 use super::spawn::{Builder, launch};
-use super::task::Origin;
 use crate::lock::Mutex;
 use crate::park::{self, Outcome, Reason, Waiter};
 use crate::sched::processor;
@@ -42,19 +46,23 @@ use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, Location, RefUnwindSafe, UnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
-/// Runs `f`, which may spawn goroutines that borrow from the code around it; returns when all of them have ended.
+/// Runs `f`, which may spawn goroutines that borrow from the code around it; returns when all of
+/// them have ended.
 ///
-/// Works like [`std::thread::scope`], whose documentation explains the two lifetimes, with goroutines for threads.
+/// Works like [`std::thread::scope`], with goroutines for threads. The documentation there explains
+/// the two lifetimes.
 ///
 /// # Where it can be called
-/// The stack that is borrowed from must stay where it is, so a scope can be opened on a plain thread, in the main
-/// goroutine of [`run`](crate::run), and in a goroutine with a [stack of its own](crate::Builder::own_stack). Other
-/// goroutines share their stacks, and are copied out while they are parked. The children may be such goroutines; only
-/// one that wants to open a scope in its turn needs a stack of its own ([`Builder::spawn_scoped`](crate::Builder::spawn_scoped)).
+/// The stack that is borrowed from must stay where it is, so a scope can be opened on a plain
+/// thread, in the main goroutine of [`run`](crate::run), and in a goroutine with a [stack of its
+/// own](crate::Builder::own_stack). Other goroutines share their stacks, and are copied out while
+/// they are parked. The children may be such goroutines; a child needs a stack of its own only if
+/// it opens a scope itself ([`Builder::spawn_scoped`](crate::Builder::spawn_scoped)).
 ///
 /// # Panics
-/// If `f` panics, with its payload, after the children have ended. If a child panicked that was not joined. If it is called
-/// in a goroutine on a shared stack, or inside [`on_system_stack`](crate::stack::on_system_stack).
+/// If `f` panics, with its payload, after the children have ended. If a child panicked that was not
+/// joined. If it is called in a goroutine on a shared stack, or inside
+/// [`on_system_stack`](crate::stack::on_system_stack).
 ///
 /// ```
 /// narrowboat::run(|| {
@@ -101,16 +109,18 @@ const REFUSAL: &str = "cannot open a scope here: this goroutine's stack is copie
     the main goroutine of `run`, or on a plain thread; or use `spawn` with what it needs moved into it, in an `Arc` or \
     through a channel";
 
-/// A place to spawn goroutines that borrow; see [`scope`].
+/// Spawns goroutines that borrow; see [`scope`].
 pub struct Scope<'scope, 'env: 'scope> {
     shared: Arc<Shared>,
-    /// Invariant: if `'scope` could shrink, a child could spawn one that borrows from it and outlives it.
+    /// Invariant: if `'scope` could shrink, a child could spawn one that borrows from it and
+    /// outlives it.
     scope: PhantomData<&'scope mut &'scope ()>,
     env: PhantomData<&'env mut &'env ()>,
 }
 
 impl<'scope, 'env> Scope<'scope, 'env> {
-    /// Starts a goroutine that may borrow whatever lives at least as long as the scope, and ends within it.
+    /// Starts a goroutine that may borrow whatever lives at least as long as the scope, and ends
+    /// within it.
     ///
     /// Dropping the handle does not detach the goroutine from the scope.
     ///
@@ -155,18 +165,19 @@ impl<'scope, 'env> Scope<'scope, 'env> {
                 child.0.panicked.fetch_add(1, Ordering::Relaxed);
             }
             theirs.put(outcome);
-            // If nobody wants the outcome it is dropped here, by destructors that may panic in their turn. That panic's
-            // payload is forgotten, because dropping it might panic again.
+            // If the handle was dropped, the outcome is dropped here, by destructors that may
+            // panic, too. That panic's payload is forgotten, because dropping it might panic again.
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(theirs))) {
                 std::mem::forget(payload);
                 child.0.panicked.fetch_add(1, Ordering::Relaxed);
             }
         };
-        // SAFETY: the goroutine outlives `'scope` at most by what follows step 3 (see the top of this file): then the user's
-        // closure and, unless a handle has it, the outcome are gone, and what is left (`child`'s box of counts, the
-        // goroutine's own record) borrows from nobody. `MayDangle` keeps the compiler from assuming that the captures
-        // stay valid until the closure returns. Until `child` is dropped `scope` does not return; it is `child`'s being
-        // dropped and nothing else that counts, so a body that is leaked would keep the scope waiting for ever.
+        // SAFETY: the goroutine outlives `'scope` at most by what follows step 3 (see the top of
+        // this file). By then the user's closure and, unless a handle has it, the outcome are gone,
+        // and what remains (`child`'s box of counts, the goroutine's own record) borrows nothing.
+        // `MayDangle` keeps the compiler from assuming that the captures stay valid until the
+        // closure returns. `scope` does not return until `child` is dropped. Nothing else counts,
+        // so a leaked body would keep the scope waiting for ever.
         let goroutine = unsafe { launch(origin, body)? };
         Ok(ScopedJoinHandle { goroutine, packet, shared, scope: PhantomData })
     }
@@ -181,7 +192,7 @@ impl fmt::Debug for Scope<'_, '_> {
     }
 }
 
-/// Owns the right to wait for a scoped goroutine and to take what it returned.
+/// Owns the right to wait for a scoped goroutine and to take its result.
 ///
 /// Dropping it does not detach the goroutine from its scope, which still waits for it.
 pub struct ScopedJoinHandle<'scope, T> {
@@ -197,7 +208,7 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// A goroutine that waits here parks; a thread blocks.
     ///
     /// # Errors
-    /// If the goroutine panicked, the panic's payload; [`scope`] then does not panic on its account.
+    /// If the goroutine panicked, the panic's payload; [`scope`] then does not panic because of it.
     ///
     /// ```
     /// narrowboat::scope(|s| {
@@ -209,7 +220,8 @@ impl<T> ScopedJoinHandle<'_, T> {
     #[track_caller]
     pub fn join(self) -> std::thread::Result<T> {
         let ScopedJoinHandle { goroutine, packet, shared, .. } = self;
-        // A child's body catches what its closure and its outcome throw, so it ends well.
+        // A child's body catches the panics of its closure and of its outcome, so the goroutine
+        // itself never panics.
         let _ = goroutine.join();
         let outcome = packet.take();
         if outcome.is_err() {
@@ -308,7 +320,7 @@ impl<T> Packet<T> {
 /// What a scope and its children share.
 struct Shared {
     count: Count,
-    /// Children whose panic nobody has taken.
+    /// Children that have panicked and were not joined.
     panicked: AtomicUsize,
 }
 
@@ -347,7 +359,8 @@ impl Drop for Child {
     /// Steps 3 and 5.
     fn drop(&mut self) {
         if let Some(owner) = self.0.count.leave() {
-            // SAFETY: the owner stored this before it left, and is parked, or about to be, until we wake it: we were the last.
+            // SAFETY: the owner stored this before it left. It is parked, or about to be, until we
+            // wake it, since we were the last.
             unsafe {
                 let owner = Waiter::from_address(owner);
                 let first = owner.try_end(Outcome(Outcome::FIRST));
@@ -358,8 +371,8 @@ impl Drop for Child {
     }
 }
 
-/// A closure whose borrows may end while a function that has it among its arguments still runs. A bare one would be
-/// taken for valid until that function returns.
+/// A closure with borrows that may end while a function that has it among its arguments still runs.
+/// The compiler would assume that a bare closure stays valid until that function returns.
 struct MayDangle<F>(MaybeUninit<F>);
 
 impl<F> MayDangle<F> {

@@ -1,4 +1,5 @@
-//! What the lifetimes of a scope must refuse. Each of these would read or write memory that is gone.
+//! What the lifetimes of a scope must refuse. Each of these would access memory that has been
+//! freed.
 
 /// A grandchild that borrows from a child.
 /// ```compile_fail,E0373
@@ -68,7 +69,7 @@ struct Escapes;
 ///     s.spawn(|| println!("{shared}"));
 /// });
 /// ```
-/// A result that must.
+/// A result that must stay on its thread.
 /// ```compile_fail,E0277
 /// narrowboat::scope(|s| {
 ///     s.spawn(|| std::rc::Rc::new(1));

@@ -1,10 +1,11 @@
-//! Which system call a thread is blocked in, as the kernel shows it to other threads of the process.
+//! Which system call a thread is blocked in, as the kernel shows it to other threads of the
+//! process.
 
 /// A system call that a thread is in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Call {
     pub(crate) number: i64,
-    /// Of the common ones.
+    /// If it is one of the common ones.
     pub(crate) name: Option<&'static str>,
     pub(crate) kind: Kind,
 }

@@ -1,17 +1,17 @@
 //! `pthread_getattr_np` in a goroutine.
 //!
-//! Code that looks for the bounds of the stack it is on asks the C library about its thread. In a
-//! goroutine the thread is the processor's lending one, whose stack is another. So the function of
-//! that name here stands in front of the C library's, and tells a goroutine that asks about itself
-//! of its own stack, or of the segment that it is on. Every other question goes to the C library:
-//! those of plain threads, those about other threads, and those on the system stack.
+//! Code that needs the bounds of its stack asks the C library about its thread. In a goroutine that
+//! thread is the processor's lender, which has another stack. So the function of that name here
+//! replaces the C library's, and answers a goroutine that asks about itself with its own stack, or
+//! the segment that it is on. Every other query goes to the C library: those of plain threads,
+//! those about other threads, and those on the system stack.
 //!
 //! As in [`crate::locals::destructors`] it is protected. A library that is loaded by itself, and
-//! not linked with the program, may find the C library's function first, and hears what that says.
-//! The function works before `main`, where std calls it.
+//! not linked with the program, may find the C library's function first, and gets that function's
+//! answer. The function works before `main`, where std calls it.
 //!
-//! A static program has no other function to pass questions on to, so there the C library's stays:
-//! goroutines hear of their processor's thread.
+//! A static program has no other function to pass queries on to, so the C library's function stays:
+//! goroutines get the bounds of their processor's thread.
 
 use libc::{c_int, pthread_attr_t, pthread_t};
 
@@ -38,9 +38,9 @@ mod in_front {
     /// # Safety
     /// As for `pthread_getattr_np`.
     unsafe extern "C" fn attributes_of(thread: pthread_t, attributes: *mut pthread_attr_t) -> c_int {
-        // SAFETY: by contract. A thread is always there for itself.
+        // SAFETY: by contract. The calling thread always exists.
         unsafe {
-            let error = libcs(thread, attributes);
+            let error = libc_function(thread, attributes);
             if error != 0 || thread != libc::pthread_self() {
                 return error;
             }
@@ -53,11 +53,11 @@ mod in_front {
         }
     }
 
-    /// The function that stands behind this one.
+    /// The C library's function of the same name.
     ///
     /// # Safety
     /// As for `pthread_getattr_np`.
-    pub(super) unsafe fn libcs(thread: pthread_t, attributes: *mut pthread_attr_t) -> c_int {
+    pub(super) unsafe fn libc_function(thread: pthread_t, attributes: *mut pthread_attr_t) -> c_int {
         const UNKNOWN: usize = 0;
         const MISSING: usize = 1;
         static FOUND: AtomicUsize = AtomicUsize::new(UNKNOWN);
@@ -80,7 +80,7 @@ mod in_front {
     }
 }
 
-/// What the C library's function says.
+/// Calls the C library's function.
 ///
 /// # Safety
 /// As for `pthread_getattr_np`.
@@ -88,7 +88,7 @@ pub(super) unsafe fn of_thread(thread: pthread_t, attributes: *mut pthread_attr_
     #[cfg(not(target_feature = "crt-static"))]
     // SAFETY: by contract.
     unsafe {
-        in_front::libcs(thread, attributes)
+        in_front::libc_function(thread, attributes)
     }
     #[cfg(target_feature = "crt-static")]
     // SAFETY: by contract.

@@ -1,6 +1,7 @@
 //! Address space for stacks: reserve it, open parts of it, give pages or all of it back.
 //!
-//! A [`Reservation`] owns its range and nothing else; who may read and write which part is for its owner to say.
+//! A [`Reservation`] owns its range and nothing else; its owner decides which accesses to which
+//! part are allowed.
 
 use std::io;
 use std::ptr;
@@ -20,16 +21,19 @@ pub(crate) fn page_size() -> usize {
 }
 
 impl Reservation {
-    /// Reserves `len` bytes, a multiple of the page size. They cost nothing until opened and touched, and never
-    /// become huge pages: one touched byte shall cost one page, not two megabytes.
+    /// Reserves `len` bytes, a multiple of the page size. They cost nothing until opened and
+    /// touched, and never become huge pages: one touched byte should cost one page, not two
+    /// megabytes.
     pub(crate) fn new(len: usize) -> io::Result<Reservation> {
         let low = map(len, libc::PROT_NONE)?;
-        // SAFETY: the range was just mapped and nobody else knows it. A kernel without huge pages answers EINVAL,
-        // which is fine.
+        // SAFETY: the range was just mapped and is not in use. A kernel without huge pages answers
+        // EINVAL, which is fine.
         unsafe { libc::madvise(low as *mut libc::c_void, len, libc::MADV_NOHUGEPAGE) };
         if LOCKED.load(Ordering::Relaxed) {
-            // Closed memory is not populated. Lock each page when it is first touched, instead of all when it is opened.
-            // SAFETY: as above. A kernel that does not know this call (before 4.4) leaves things as they are.
+            // Closed memory is not populated. Lock each page when it is first touched, instead of
+            // all when it is opened.
+            // SAFETY: as above. A kernel that does not know this call (before 4.4) leaves things as
+            // they are.
             unsafe { libc::syscall(libc::SYS_mlock2, low, len, libc::MLOCK_ONFAULT) };
         }
         Ok(Reservation { low, len })
@@ -54,15 +58,17 @@ impl Reservation {
         if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
-    /// Opens `[low, high)` with `[guard, low)` closed below it. Where guards are [markers](guards_are_markers) this adds no
-    /// mapping if what lies on either side was opened in the same way.
+    /// Opens `[low, high)` with `[guard, low)` closed below it. If guards are
+    /// [markers](guards_are_markers), this adds no mapping where the neighbours were opened in the
+    /// same way.
     pub(crate) fn open_above_guard(&self, guard: usize, low: usize, high: usize) -> io::Result<()> {
         if !guards_are_markers() {
             return self.open(low, high);
         }
         self.open(guard, high)?;
         let (address, len) = (guard as *mut libc::c_void, low - guard);
-        // SAFETY: the range lies inside this mapping, which `open` has checked; nobody uses what was closed until now.
+        // SAFETY: the range is inside this mapping, which `open` has checked; memory that was
+        // closed until now is not in use.
         let closed = unsafe {
             // Locked memory takes no markers in some kernels.
             libc::madvise(address, len, MADV_GUARD_INSTALL) == 0
@@ -72,16 +78,17 @@ impl Reservation {
     }
 }
 
-/// Marks pages in the page tables as closed (Linux 6.13). The C library's headers may not know it yet.
+/// Marks pages in the page tables as closed (Linux 6.13). The C library's headers may not have it
+/// yet.
 const MADV_GUARD_INSTALL: libc::c_int = 102;
 
-/// Whether the system closes pages without making a mapping of them, so that guards do not count against
-/// `vm.max_map_count`.
+/// Whether the system closes pages without making a mapping of them, so that guards do not count
+/// against `vm.max_map_count`.
 pub(crate) fn guards_are_markers() -> bool {
     static MARKERS: LazyLock<bool> = LazyLock::new(|| {
         let page = page_size();
         let Ok(low) = map(page, libc::PROT_READ | libc::PROT_WRITE) else { return false };
-        // SAFETY: the page was just mapped and is known to nobody else.
+        // SAFETY: the page was just mapped and is not in use.
         unsafe {
             let installed = libc::madvise(low as *mut libc::c_void, page, MADV_GUARD_INSTALL) == 0;
             libc::munmap(low as *mut libc::c_void, page);
@@ -98,7 +105,8 @@ impl Drop for Reservation {
     }
 }
 
-/// Memory of its own, not the allocator's: whole pages, zero, readable and writable. Free it with [`free`].
+/// Allocates whole pages, zeroed, readable and writable, without the allocator. Free them with
+/// [`free`].
 pub(crate) fn allocate(len: usize) -> io::Result<usize> {
     map(len, libc::PROT_READ | libc::PROT_WRITE)
 }
@@ -106,42 +114,44 @@ pub(crate) fn allocate(len: usize) -> io::Result<usize> {
 /// Gives memory back to the system at once.
 ///
 /// # Safety
-/// `allocate` gave this address for this length, and nobody uses it any more.
+/// `allocate` gave this address for this length, and the memory is no longer in use.
 pub(crate) unsafe fn free(low: usize, len: usize) {
     // SAFETY: by contract.
     unsafe { libc::munmap(low as *mut libc::c_void, len) };
 }
 
-/// Whether the system would let us open `len` bytes now: strict overcommit and address-space limits say no here.
+/// Whether the system would let us open `len` bytes now. It refuses under strict overcommit and
+/// address-space limits.
 pub(crate) fn would_fit(len: usize) -> bool {
     let fits = Reservation::new(len).and_then(|range| range.open(range.low, range.low + len));
     fits.is_ok()
 }
 
-/// Under a limit on address space, bounds what the C library's allocator reserves of it. Otherwise that takes 64 MiB for each
-/// thread that allocates, up to eight for each core, and the processors' threads use up a small limit before the program has
-/// any memory.
+/// Under a limit on address space, bounds how much of it the C library's allocator reserves.
+/// Otherwise the allocator takes 64 MiB for each thread that allocates, up to eight for each core,
+/// and the processors' threads use up a small limit before the program has any memory.
 ///
-/// What the user says of it (`MALLOC_ARENA_MAX`) goes before. Another allocator has nothing to do with this.
+/// The user's own setting (`MALLOC_ARENA_MAX`) takes precedence. Other allocators are not affected.
 pub(crate) fn share_arenas_under_a_limit() {
     #[cfg(target_env = "gnu")]
     {
-        /// One part in so many of the address space may be for arenas.
+        /// At most this fraction of the address space may be for arenas.
         const ONE_PART_IN: u64 = 4;
         const ARENA: u64 = 64 << 20;
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: a plain query, of which the whole answer is written here.
+        // SAFETY: a plain query; the whole answer is written to `limit`.
         let known = unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) } == 0;
         if known && limit.rlim_cur != libc::RLIM_INFINITY && std::env::var_os("MALLOC_ARENA_MAX").is_none() {
             let arenas = (limit.rlim_cur / ONE_PART_IN / ARENA).clamp(1, 1 << 16);
-            // SAFETY: a setting that the allocator looks at when a thread allocates for the first time.
+            // SAFETY: a setting that the allocator reads when a thread allocates for the first
+            // time.
             unsafe { libc::mallopt(libc::M_ARENA_MAX, arenas as libc::c_int) };
         }
     }
 }
 
-/// Whether the program wants everything that it maps from now on locked in memory (`mlockall` with `MCL_FUTURE`), hence
-/// populated at once.
+/// Whether the program wants everything that it maps from now on locked in memory (`mlockall` with
+/// `MCL_FUTURE`), hence populated at once.
 static LOCKED: AtomicBool = AtomicBool::new(false);
 
 /// Finds out whether mappings are populated when they are made. Called when the runtime starts.
@@ -149,7 +159,7 @@ pub(crate) fn look_for_locking() {
     let page = page_size();
     let Ok(low) = map(page, libc::PROT_READ | libc::PROT_WRITE) else { return };
     let mut resident = 0u8;
-    // SAFETY: the page was just mapped and is known to nobody else; there is one byte of answer for it.
+    // SAFETY: the page was just mapped and is not in use; there is one byte of answer for it.
     unsafe {
         if libc::mincore(low as *mut libc::c_void, page, &mut resident) == 0 {
             LOCKED.store(resident & 1 != 0, Ordering::Relaxed);
@@ -158,19 +168,20 @@ pub(crate) fn look_for_locking() {
     }
 }
 
-/// The lowest page in `[low, high)`, both multiples of the page size, that is in memory. None if there is none, or if the
-/// system does not say.
+/// The lowest page in `[low, high)`, both multiples of the page size, that is in memory. `None` if
+/// there is none, or if the system does not say.
 ///
-/// A page that has been swapped out is not in memory, and yet holds something.
+/// A page that has been swapped out is not in memory, but has contents.
 pub(crate) fn lowest_resident(low: usize, high: usize) -> Option<usize> {
-    /// As many pages as are asked about at once: a byte each, on the stack.
+    /// How many pages one query asks about: a byte each, on the stack.
     const AT_ONCE: usize = 1024;
     let page = page_size();
     let mut pages = [0u8; AT_ONCE];
     let mut at = low;
     while at < high {
         let n = ((high - at) / page).min(AT_ONCE);
-        // SAFETY: the call writes `n` bytes, for which there is room, and looks only at the page tables.
+        // SAFETY: the call writes `n` bytes, for which there is room, and reads only the page
+        // tables.
         if unsafe { libc::mincore(at as *mut libc::c_void, n * page, pages.as_mut_ptr()) } != 0 {
             return None;
         }
@@ -182,11 +193,11 @@ pub(crate) fn lowest_resident(low: usize, high: usize) -> Option<usize> {
     None
 }
 
-/// Gives the pages in `[low, high)`, both multiples of the page size, back to the system; they read as zero afterwards.
-/// If the system refuses, as it does for locked memory, they stay as they are.
+/// Gives the pages in `[low, high)`, both multiples of the page size, back to the system; they read
+/// as zero afterwards. If the system refuses, as it does for locked memory, they stay as they are.
 ///
 /// # Safety
-/// The range lies in an open part of a [`Reservation`], and nobody needs what is there.
+/// The range is in an open part of a [`Reservation`], and its contents are not needed.
 pub(crate) unsafe fn give_back(low: usize, high: usize) {
     // SAFETY: by contract.
     unsafe { libc::madvise(low as *mut libc::c_void, high - low, libc::MADV_DONTNEED) };
@@ -194,7 +205,8 @@ pub(crate) unsafe fn give_back(low: usize, high: usize) {
 
 fn map(len: usize, prot: libc::c_int) -> io::Result<usize> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-    // SAFETY: a fresh anonymous mapping at an address of the kernel's choice touches no existing memory.
+    // SAFETY: a fresh anonymous mapping at an address of the kernel's choice touches no existing
+    // memory.
     let low = unsafe { libc::mmap(ptr::null_mut(), len, prot, flags, -1, 0) };
     if low == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(low as usize) }
 }

@@ -1,12 +1,13 @@
 //! `setuid` and its kin under carried processors.
 //!
-//! The kernel keeps credentials per thread, so glibc's `setuid` signals every thread (real-time signal 33) to make the
-//! same call, and each thread's handler clears a mark in the thread's own structure, which it finds through the thread
-//! pointer. On a worker that carries a processor the thread pointer shows the lending thread's structure: the mark
-//! of the worker would stay, and the caller would wait for ever.
+//! The kernel keeps credentials per thread, so glibc's `setuid` signals every thread (real-time
+//! signal 33) to make the same call. Each thread's handler clears a mark in the thread's own
+//! structure, which it finds through the thread pointer. On a worker that carries a processor the
+//! thread pointer leads to the lender's structure: the mark of the worker would stay, and the
+//! caller would wait for ever.
 //!
-//! So a handler of ours stands in front of glibc's and lends it the worker's own thread pointer while it runs. glibc's
-//! `sigaction` refuses signal 33; the system call does not.
+//! So our handler replaces glibc's. It gives glibc's handler the worker's own thread pointer while
+//! that runs. glibc's `sigaction` refuses signal 33; the system call does not.
 
 use crate::sched::processor;
 use crate::{arch, sys};
@@ -29,7 +30,7 @@ struct KernelAction {
 /// glibc's handler.
 static ORIGINAL: AtomicUsize = AtomicUsize::new(0);
 
-/// Puts our handler in front of glibc's, if there is one: another C library may do this in another way.
+/// Puts our handler in front of glibc's, if there is one: another C library may use another method.
 pub(super) fn guard() {
     let mut action = KernelAction { handler: 0, flags: 0, restorer: 0, mask: 0 };
     // SAFETY: the layout is the kernel's; the restorer and flags that glibc set are kept.
@@ -52,11 +53,11 @@ unsafe fn rt_sigaction(new: *const KernelAction, old: *mut KernelAction) -> c_lo
 
 extern "C" fn on_setxid(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     let original = ORIGINAL.load(Ordering::Acquire);
-    // On a lending thread the thread pointer is its own.
+    // On a lender the thread pointer is its own.
     let carried =
         processor::current_processor().filter(|p| p.is_carried_by_this_thread(sys::kernel_thread_id()));
-    // SAFETY: the original is glibc's handler of this signal, called with what the kernel passed to us, under the
-    // thread pointer of the kernel thread that it runs on.
+    // SAFETY: the original is glibc's handler of this signal, called with what the kernel passed to
+    // us, under the thread pointer of the kernel thread that it runs on.
     unsafe {
         match carried {
             Some(processor) => {

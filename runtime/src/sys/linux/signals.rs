@@ -1,4 +1,5 @@
-//! Signal handlers: a fault in a goroutine's guard is reported as what it is, every other goes to who had it before.
+//! Signal handlers: a fault in a goroutine's guard is reported as a stack overflow, every other one
+//! goes to the previous handler.
 
 use super::memory::page_size;
 use super::{fork, setxid};
@@ -9,8 +10,8 @@ use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-/// Looks at a faulting address, and at what the kernel says of the interrupted code; does not return if it was a stack
-/// overflow. Must be async-signal-safe.
+/// Looks at a faulting address, and at the kernel's context of the interrupted code. Does not
+/// return if it was a stack overflow. Must be async-signal-safe.
 type Report = fn(usize, *const c_void);
 
 /// Bytes of stack for signal handlers on workers.
@@ -21,20 +22,22 @@ const FAULTS: [c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
 static REPORT: OnceLock<Report> = OnceLock::new();
 static PREVIOUS: [OnceLock<libc::sigaction>; 2] = [OnceLock::new(), OnceLock::new()];
 
-/// Installs every handler that the runtime needs. Called once, when the runtime starts, after its first thread has.
+/// Installs every handler that the runtime needs. Called once, when the runtime starts, after it
+/// has started its first thread.
 pub(crate) fn prepare_process(report: Report) {
     handle_faults(report);
     setxid::guard();
 }
 
-/// Installs the handlers of faults, unless they have been.
+/// Installs the fault handlers, unless they are installed.
 pub(crate) fn handle_faults(report: Report) {
     if REPORT.set(report).is_err() {
         return;
     }
     for (signal, previous) in FAULTS.into_iter().zip(&PREVIOUS) {
-        // SAFETY: the action is fully written before it is used; the handler is async-signal-safe. The old action is
-        // stored before the new one can run: a fault in between finds the old one still installed.
+        // SAFETY: the action is fully written before it is used; the handler is async-signal-safe.
+        // The old action is stored before the new one can run: a fault in between finds the old one
+        // still installed.
         unsafe {
             let mut old = MaybeUninit::uninit();
             if libc::sigaction(signal, ptr::null(), old.as_mut_ptr()) != 0 {
@@ -50,7 +53,8 @@ pub(crate) fn handle_faults(report: Report) {
     }
 }
 
-/// Memory for a worker's signal handlers: a goroutine that has run out of stack has none left to handle that on.
+/// Memory for a worker's signal handlers: a goroutine that has run out of stack has no stack left
+/// for the handler.
 pub(crate) fn alternate_stack() -> std::io::Result<OwnStack> {
     OwnStack::new(ALTERNATE_STACK)
 }
@@ -71,8 +75,8 @@ extern "C" fn on_fault(signal: c_int, info: *mut siginfo_t, context: *mut c_void
     }
     let index = FAULTS.iter().position(|&fault| fault == signal);
     let previous = index.and_then(|index| PREVIOUS[index].get());
-    // SAFETY: the previous action is called as it asked to be called. Without one, the default is put back, and the
-    // faulting instruction, tried again when we return, ends the process.
+    // SAFETY: the previous action is called in the way that it requires. Without one, the default
+    // is restored. When we return, the faulting instruction runs again, and ends the process.
     unsafe {
         match previous {
             Some(action) if action.sa_sigaction > libc::SIG_IGN => {
@@ -92,14 +96,14 @@ extern "C" fn on_fault(signal: c_int, info: *mut siginfo_t, context: *mut c_void
     }
 }
 
-/// From now on `handler` is called at any fault of the calling thread, and after so many seconds in any case. It must end the
-/// process.
+/// Makes any fault of the calling thread call `handler`, and calls it after `seconds` seconds in
+/// any case. It must end the process.
 pub(crate) fn last_resort(handler: extern "C" fn(c_int), seconds: u32) {
     // SAFETY: the action and the set are fully written before they are used.
     unsafe {
         let mut action: libc::sigaction = MaybeUninit::zeroed().assume_init();
         action.sa_sigaction = handler as *const () as usize;
-        // On the alternate stack, from its top: what it holds will not be returned to.
+        // On the alternate stack, from its top: nothing returns to what is on it.
         action.sa_flags = libc::SA_ONSTACK | libc::SA_NODEFER;
         libc::sigemptyset(&mut action.sa_mask);
         let mut signals = MaybeUninit::uninit();
@@ -113,15 +117,18 @@ pub(crate) fn last_resort(handler: extern "C" fn(c_int), seconds: u32) {
     }
 }
 
-/// What the handler of questions calls, with what the kernel says of the interrupted code. Async-signal-safe.
+/// What the handler of questions calls, with the kernel's context of the interrupted code.
+/// Async-signal-safe.
 type Listener = fn(*const c_void);
 
 static LISTENER: OnceLock<Listener> = OnceLock::new();
 
-/// From now on a thread that gets a question calls `listener`. False if the program uses the signal itself.
+/// Installs the handler of questions: a thread that gets one calls `listener`. False if the program
+/// uses the signal itself.
 pub(crate) fn listen_for_questions(listener: Listener) -> bool {
     let _ = LISTENER.set(listener);
-    // SAFETY: the actions are fully written before they are used; the handler is async-signal-safe, and what it uses is set.
+    // SAFETY: the actions are fully written before they are used; the handler is async-signal-safe,
+    // and what it uses is set.
     unsafe {
         let mut old: MaybeUninit<libc::sigaction> = MaybeUninit::uninit();
         if libc::sigaction(libc::SIGURG, ptr::null(), old.as_mut_ptr()) != 0
@@ -137,29 +144,28 @@ pub(crate) fn listen_for_questions(listener: Listener) -> bool {
     }
 }
 
-/// A question to a thread of this process: the signal comes when that thread next computes, and not
-/// while it is in a system call, which the signal would interrupt.
+/// A question to a thread of this process: a signal that comes when that thread next computes, and
+/// not while it is in a system call, which the signal would interrupt.
 ///
-/// It is sent by a timer on the thread's own processor time, so a thread that is blocked never gets
-/// it. Since Linux 5.9 (the first to let a worker carry processors) such timers expire when the
-/// thread is about to return to its own code: no call is under way then, even if the thread was in
-/// the kernel when its time came. An older kernel sends the signal out of the timer interrupt. If
-/// that comes while the thread is in a call, and the call then has to wait, it may fail with
-/// `EINTR` in spite of `SA_RESTART`.
+/// A timer on the thread's own CPU time sends it, so a blocked thread never gets it. Since Linux
+/// 5.9 (the first that lets a worker carry processors) such timers expire when the thread is about
+/// to return to its own code: no call is under way then, even if the thread was in the kernel when
+/// its time came. An older kernel sends the signal out of the timer interrupt. If that comes while
+/// the thread is in a call, and the call then has to wait, it may fail with `EINTR` in spite of
+/// `SA_RESTART`.
 pub(crate) struct Question(libc::timer_t);
 
 impl Question {
     /// `None` if the system refuses, or the thread has ended.
     pub(crate) fn to(thread: libc::pid_t) -> Option<Question> {
-        /// What the kernel makes of a thread's number and "time on a processor"
-        /// (`MAKE_THREAD_CPUCLOCK`).
+        /// How the kernel encodes a thread's number and "CPU time" (`MAKE_THREAD_CPUCLOCK`).
         const TIME_ON_PROCESSOR: libc::clockid_t = 2;
         const OF_THREAD: libc::clockid_t = 4;
         let clock = (!thread << 3) | OF_THREAD | TIME_ON_PROCESSOR;
         let soon = libc::timespec { tv_sec: 0, tv_nsec: 1 };
         let once = libc::itimerspec { it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 }, it_value: soon };
-        // SAFETY: all zero is a valid value of this type, and what is used of it is written. The
-        // timer is used only if it was made.
+        // SAFETY: all zero is a valid value of this type, and the fields that are used are written.
+        // The timer is used only if it was made.
         unsafe {
             let mut event: libc::sigevent = MaybeUninit::zeroed().assume_init();
             event.sigev_notify = libc::SIGEV_THREAD_ID;
@@ -188,24 +194,26 @@ extern "C" fn on_question(_signal: c_int, _info: *mut siginfo_t, context: *mut c
     }
 }
 
-/// Where SIGQUIT is heard: an event descriptor, or -1.
+/// The event descriptor that the SIGQUIT handler writes to, or -1.
 static BELL: AtomicI32 = AtomicI32::new(-1);
 
-/// The receiving end of it.
+/// The receiving end of [`BELL`].
 pub(crate) struct Bell(c_int);
 
 impl Bell {
     /// Sleeps until the signal comes.
     pub(crate) fn wait(&self) {
         let mut count = 0u64;
-        // SAFETY: eight bytes, of which the kernel writes all or none. An interrupted wait is tried again.
+        // SAFETY: eight bytes, of which the kernel writes all or none. An interrupted wait is tried
+        // again.
         while unsafe { libc::read(self.0, (&raw mut count).cast(), size_of::<u64>()) } < 0 {}
     }
 }
 
-/// From now on SIGQUIT rings. `None` if the program handles or ignores it.
+/// Makes SIGQUIT ring the bell. `None` if the program handles or ignores it.
 pub(crate) fn ring_at_quit() -> std::io::Result<Option<Bell>> {
-    // SAFETY: the actions and sets are fully written before they are used; the handler is async-signal-safe, and what it uses is stored before.
+    // SAFETY: the actions and sets are fully written before they are used; the handler is
+    // async-signal-safe, and what it uses is stored before.
     unsafe {
         let mut old: MaybeUninit<libc::sigaction> = MaybeUninit::uninit();
         if libc::sigaction(libc::SIGQUIT, ptr::null(), old.as_mut_ptr()) != 0
@@ -229,8 +237,9 @@ pub(crate) fn ring_at_quit() -> std::io::Result<Option<Bell>> {
 
 extern "C" fn on_quit(_signal: c_int) {
     if fork::in_child() {
-        // The bell is the parent's, and the thread that hears it. Here the signal does what it does
-        // by default, when this returns. SAFETY: async-signal-safe calls without pointers.
+        // The bell, and the thread that waits for it, are the parent's. In the child the signal has
+        // its default effect, when this returns.
+        // SAFETY: async-signal-safe calls without pointers.
         unsafe {
             libc::signal(libc::SIGQUIT, libc::SIG_DFL);
             libc::raise(libc::SIGQUIT);
@@ -238,7 +247,8 @@ extern "C" fn on_quit(_signal: c_int) {
         return;
     }
     let one = 1u64;
-    // SAFETY: eight readable bytes. A write to an event descriptor of which nobody has read 2^64 - 1 does not fail, so `errno` stays.
+    // SAFETY: eight readable bytes. The write only fails if 2^64 - 1 rings have not been read, so
+    // `errno` stays.
     unsafe { libc::write(BELL.load(Ordering::Acquire), (&raw const one).cast(), size_of::<u64>()) };
 }
 
@@ -249,7 +259,7 @@ pub(crate) fn write_to_stderr(mut bytes: &[u8]) {
         let n = unsafe { libc::write(libc::STDERR_FILENO, bytes.as_ptr().cast(), bytes.len()) };
         match usize::try_from(n) {
             Ok(n) => bytes = &bytes[n..],
-            // Nobody to tell it to.
+            // The error cannot be reported.
             Err(_) => return,
         }
     }

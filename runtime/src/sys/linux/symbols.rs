@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
 
-/// Where the kernel shows the running program.
+/// The path of the running program.
 const PATH: &CStr = c"/proc/self/exe";
 
 const PROGRAM_HEADER: usize = 56;
@@ -25,9 +25,9 @@ const THREAD_LOCAL_SEGMENT: u32 = 7;
 /// The running program's file, as it is mapped. It is never unmapped: the process is about to end.
 pub(crate) struct Program {
     file: &'static [u8],
-    /// What addresses in the file are off by in memory.
+    /// The difference between addresses in memory and in the file.
     bias: usize,
-    /// What it occupies in memory.
+    /// The range that it occupies in memory.
     occupies: Range<usize>,
     symbols: Range<usize>,
     strings: Range<usize>,
@@ -35,7 +35,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// The running program. `None` if its file cannot be read or is not what it should be.
+    /// The running program. `None` if its file cannot be read or is malformed.
     pub(crate) fn running() -> Option<Program> {
         let file = map_at(PATH)?;
         let (bias, occupies) = loaded()?;
@@ -57,12 +57,12 @@ impl Program {
         std::str::from_utf8(&self.path.0[..self.path.1]).unwrap_or("the program")
     }
 
-    /// An address of the program's in memory as its file counts.
+    /// Converts an address in memory to one of the program's file.
     pub(crate) fn relative(&self, address: usize) -> Option<usize> {
         self.occupies.contains(&address).then(|| address.wrapping_sub(self.bias))
     }
 
-    /// The name, as the linker knows it, of the function that an address (as the file counts) belongs to.
+    /// The name, as the linker knows it, of the function that an address (of the file) belongs to.
     pub(crate) fn name(&self, relative: usize) -> Option<&str> {
         let mut symbols = self.file.get(self.symbols.clone())?.chunks_exact(SYMBOL);
         let symbol = symbols.find(|symbol| {
@@ -97,7 +97,8 @@ pub(super) fn map(path: &Path) -> Option<&'static [u8]> {
 }
 
 fn map_at(path: &CStr) -> Option<&'static [u8]> {
-    // SAFETY: the descriptor is our own and closed once; the mapping is private, read-only and stays for ever.
+    // SAFETY: the descriptor is our own and closed once; the mapping is private, read-only and
+    // stays for ever.
     unsafe {
         let descriptor = libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
         if descriptor < 0 {
@@ -111,9 +112,10 @@ fn map_at(path: &CStr) -> Option<&'static [u8]> {
     }
 }
 
-/// Where the kernel has put the program: what it is off by, and what it occupies.
+/// The program's offset in memory, and the range that it occupies.
 fn loaded() -> Option<(usize, Range<usize>)> {
-    // SAFETY: a plain query; the kernel tells where it has put the program's headers and how many there are.
+    // SAFETY: a plain query; the kernel says where it has put the program's headers and how many
+    // there are.
     let (at, headers) = unsafe {
         let (at, count) = (libc::getauxval(libc::AT_PHDR), libc::getauxval(libc::AT_PHNUM));
         if at == 0 {
@@ -136,7 +138,7 @@ fn loaded() -> Option<(usize, Range<usize>)> {
     Some((bias, low.wrapping_add(bias)..high.wrapping_add(bias)))
 }
 
-/// The symbols and their strings; of a stripped program, those that it exports.
+/// The symbols and their strings; for a stripped program, those that it exports.
 fn symbol_table(file: &[u8]) -> Option<(Range<usize>, Range<usize>)> {
     table_of(file, SYMBOLS).or_else(|| table_of(file, DYNAMIC_SYMBOLS))
 }
@@ -148,8 +150,8 @@ pub(super) fn thread_local_size(file: &[u8]) -> Option<usize> {
     number(headers.find(|header| half(header, 0) == Some(THREAD_LOCAL_SEGMENT))?, 40)
 }
 
-/// All thread-locals: where in the segment, and the name as the linker knows it. `None` if the file
-/// has been stripped.
+/// All thread-locals: the range in the segment, and the name as the linker knows it. `None` if the
+/// file has been stripped.
 pub(super) fn thread_locals(
     file: &'static [u8],
 ) -> Option<impl Iterator<Item = (Range<usize>, &'static str)>> {

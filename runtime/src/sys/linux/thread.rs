@@ -1,4 +1,4 @@
-//! Threads that lend their thread-locals, and what the CPU and kernel let us do with them.
+//! Lenders and other threads, and what the CPU and kernel let us do with them.
 
 use super::getattr;
 use crate::arch;
@@ -17,7 +17,7 @@ pub(crate) fn can_carry() -> bool {
     unsafe { libc::getauxval(libc::AT_HWCAP2) & HWCAP2_FSGSBASE != 0 }
 }
 
-/// Processor time that a thread of this process has used, in nanoseconds, and whether it wants more now.
+/// CPU time that a thread of this process has used, in nanoseconds, and whether it is runnable now.
 pub(crate) fn use_of_processor(thread: libc::pid_t) -> Option<(u64, bool)> {
     let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).ok()?;
     let wants = stat.rsplit_once(") ")?.1.starts_with('R');
@@ -32,19 +32,19 @@ pub(crate) fn threads() -> Option<usize> {
 
 /// Whether the calling kernel thread has child processes.
 ///
-/// The kernel keeps a process with the thread that has made it, by whatever call, and takes the end
-/// of that thread for the end of the parent (`PR_SET_PDEATHSIG`).
+/// The kernel ties a process to the thread that has made it, by whatever call, and treats the end
+/// of that thread as the end of the parent (`PR_SET_PDEATHSIG`).
 pub(crate) fn has_children() -> bool {
     let mut found = MaybeUninit::<libc::siginfo_t>::uninit();
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WALL | libc::__WNOTHREAD;
     // SAFETY: there is room for the answer, which is not read. The call does not wait, and leaves a
     // child that has ended for the program to collect.
     let outcome = unsafe { libc::waitid(libc::P_ALL, 0, found.as_mut_ptr(), options) };
-    // Where the call is not permitted there may be some.
+    // If the call is not permitted, assume that there are some.
     outcome == 0 || std::io::Error::last_os_error().raw_os_error() != Some(libc::ECHILD)
 }
 
-/// The kernel's name for the calling kernel thread. On a carried processor that is the worker's.
+/// The kernel's id of the calling kernel thread. On a carried processor that is the worker's.
 pub(crate) fn kernel_thread_id() -> libc::pid_t {
     // SAFETY: a plain query.
     unsafe { libc::gettid() }
@@ -63,8 +63,8 @@ pub(crate) fn kernel_thread_name() -> [u8; 16] {
     name
 }
 
-/// Blocks every signal for the calling thread: no handler shall run under thread-locals that a worker is using.
-/// (The C library keeps its own two out of the set; see `setxid`.)
+/// Blocks every signal for the calling thread: no handler may run under thread-locals that a worker
+/// is using. (The C library keeps its own two out of the set; see `setxid`.)
 pub(crate) fn block_signals() {
     let mut all = MaybeUninit::uninit();
     // SAFETY: the set is written by sigfillset before it is read; a full mask is always valid.
@@ -74,20 +74,22 @@ pub(crate) fn block_signals() {
     }
 }
 
-/// Sleeps for ever. `pause` and not `park`: the parker word of this thread belongs to the goroutines that run
-/// under its identity, and a sleeper in it would swallow their wake-ups.
-pub(crate) fn lend_for_ever() -> ! {
+/// Sleeps for ever. `pause` and not `park`: the parker word of this thread belongs to the
+/// goroutines that run under its identity, and a thread asleep on it would swallow their wake-ups.
+pub(crate) fn sleep_as_lender() -> ! {
     loop {
         // SAFETY: no arguments; returns only after a signal handler has run.
         unsafe { libc::pause() };
     }
 }
 
-/// The bounds of the native stack of the thread whose thread pointer is in force, as far as the C library knows them.
+/// The bounds of the native stack that belongs to the present thread pointer, as far as the C
+/// library knows them.
 pub(crate) fn native_stack() -> Option<Bounds> {
     let mut attributes = MaybeUninit::uninit();
     let (mut limit, mut size) = (ptr::null_mut(), 0);
-    // SAFETY: the attributes are used only when the first call has written them, and then destroyed once.
+    // SAFETY: the attributes are used only when the first call has written them, and then destroyed
+    // once.
     unsafe {
         if getattr::of_thread(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
             return None;
@@ -98,8 +100,8 @@ pub(crate) fn native_stack() -> Option<Bounds> {
     }
 }
 
-/// Starts a thread that is the C library's alone: std knows nothing of it, so its thread-locals are
-/// as the program's file says until `f` uses them. It is detached.
+/// Starts a thread that only the C library knows: std does not, so its thread-locals are as the
+/// program's file says until `f` uses them. It is detached.
 pub(crate) fn start_bare_thread(
     name: &CStr,
     stack: usize,
@@ -117,7 +119,7 @@ pub(crate) fn on_bare_thread<T: Send + 'static>(name: &CStr, stack: usize, f: fn
     let to = (&raw mut result).expose_provenance();
     let call = move || {
         let result = f();
-        // SAFETY: the place is the caller's, which waits for this thread.
+        // SAFETY: the result belongs to the caller, which waits for this thread.
         unsafe { ptr::with_exposed_provenance_mut::<T>(to).write(result) };
     };
     let thread = bare_thread(name, stack, Box::new(call))?;
@@ -131,7 +133,7 @@ pub(crate) fn on_bare_thread<T: Send + 'static>(name: &CStr, stack: usize, f: fn
 type Body = Box<dyn FnOnce() + Send>;
 
 fn bare_thread(name: &CStr, stack: usize, f: Body) -> io::Result<libc::pthread_t> {
-    /// A panic that gets here ends the process: the function is one of C.
+    /// A panic that gets here ends the process: this is a C function.
     extern "C" fn body(f: *mut c_void) -> *mut c_void {
         // SAFETY: `bare_thread` has given this box away.
         let f = unsafe { Box::from_raw(f.cast::<Body>()) };
@@ -140,8 +142,8 @@ fn bare_thread(name: &CStr, stack: usize, f: Body) -> io::Result<libc::pthread_t
     }
     let f = Box::into_raw(Box::new(f));
     let mut thread = MaybeUninit::uninit();
-    // SAFETY: the attributes are initialised before they are used and destroyed once; the thread takes
-    // the box, unless there is none.
+    // SAFETY: the attributes are initialised before they are used and destroyed once; the thread
+    // takes the box, unless it was not started.
     unsafe {
         let mut attributes = MaybeUninit::uninit();
         libc::pthread_attr_init(attributes.as_mut_ptr());
@@ -157,11 +159,11 @@ fn bare_thread(name: &CStr, stack: usize, f: Body) -> io::Result<libc::pthread_t
     }
 }
 
-/// Where a C++ runtime, if there is one in the process, keeps what the calling thread has caught and
-/// not caught yet: two words.
+/// Where a C++ runtime, if there is one in the process, keeps the calling thread's caught and
+/// uncaught exceptions: two words.
 pub(crate) fn exception_globals() -> Option<*mut u64> {
     let function = match arch::exception_globals_function() {
-        // Perhaps in a library that was loaded later.
+        // It may be in a library that was loaded later.
         // SAFETY: a look-up by name.
         0 => unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__cxa_get_globals".as_ptr()) }.addr(),
         function => function,
@@ -169,8 +171,8 @@ pub(crate) fn exception_globals() -> Option<*mut u64> {
     if function == 0 {
         return None;
     }
-    // SAFETY: the function that the C++ ABI defines under this name: no arguments, and it returns the
-    // address of the thread's own structure, which lives as long as the thread.
+    // SAFETY: the function that the C++ ABI defines under this name: it takes no arguments and
+    // returns the address of the thread's own structure, which lives as long as the thread.
     Some(unsafe {
         let function: extern "C" fn() -> *mut u64 =
             std::mem::transmute(ptr::with_exposed_provenance::<c_void>(function));

@@ -1,17 +1,17 @@
-//! The thread-local segment of the module that this code is part of: where it lies, what a new
-//! thread finds in it, and what its parts are called.
+//! The thread-local segment of the module that this code is part of: its address, its contents on a
+//! new thread, and the names of its parts.
 
 use super::symbols;
 use std::ffi::CStr;
 use std::ops::Range;
 use std::path::PathBuf;
 
-/// The segment, as the calling thread has it.
+/// The segment of the calling thread.
 pub(crate) struct Segment {
-    /// The calling thread's block.
+    /// The address of the calling thread's block.
     pub(crate) base: usize,
     pub(crate) len: usize,
-    /// What a new thread finds at its start; the rest is zero.
+    /// The contents on a new thread at its start; the rest is zero.
     pub(crate) image: &'static [u8],
     file: PathBuf,
 }
@@ -19,13 +19,13 @@ pub(crate) struct Segment {
 /// A named part of the segment.
 pub(crate) struct Part {
     pub(crate) at: Range<usize>,
-    /// As the linker knows it.
+    /// The name, as the linker knows it.
     pub(crate) name: String,
 }
 
 impl Segment {
-    /// That of the module in which `address` lies. `None` if the module has no thread-locals, or the
-    /// system does not say.
+    /// The segment of the module that contains `address`. `None` if the module has no
+    /// thread-locals, or the system does not say.
     pub(crate) fn containing(address: usize) -> Option<Segment> {
         let mut search = Search { address, found: None };
         // SAFETY: the callback gets the address of the search, which outlives the call.
@@ -84,7 +84,7 @@ unsafe extern "C" fn each(
         let image = bias.wrapping_add(header.p_vaddr as usize) as *const u8;
         // SAFETY: the linker keeps the initial image in memory, as it has relocated it.
         let image = unsafe { std::slice::from_raw_parts(image, header.p_filesz as usize) };
-        // SAFETY: the linker's names are strings, and stay.
+        // SAFETY: the linker's names are strings, and are never freed.
         let name = unsafe { (!info.dlpi_name.is_null()).then(|| CStr::from_ptr(info.dlpi_name)) };
         let name = name.and_then(|name| name.to_str().ok()).filter(|name| !name.is_empty());
         Segment {

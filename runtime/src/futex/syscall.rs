@@ -1,14 +1,14 @@
-//! The function that stands in front of libc's `syscall`.
+//! The function that replaces libc's `syscall`.
 //!
 //! It works before `main` and after it, in a signal handler and in a forked child: calls other than
-//! `SYS_futex` go straight to the kernel, and touch nothing of the runtime's.
+//! `SYS_futex` go straight to the kernel, and touch nothing of the runtime.
 
 use super::{Call, futex};
 use libc::{c_int, c_long, timespec};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-// The arguments of a variadic function come in the registers of any other, the seventh on the stack.
-// Protected, so that code of this module calls it even if another module comes first.
+// The arguments of a variadic function are in the same registers as those of any other, the seventh
+// on the stack. Protected, so that code of this module calls it even if another module comes first.
 std::arch::global_asm!(
     ".globl syscall",
     ".protected syscall",
@@ -35,11 +35,11 @@ std::arch::global_asm!(
     failed = sym failed_with,
 );
 
-/// Whether there has been a call about a futex since the probe has reset this.
+/// Whether there has been a futex call since the probe reset this.
 static CALLED: AtomicBool = AtomicBool::new(false);
 
-/// Whether `f` calls this function. Called while nothing of the runtime runs yet; a call of another
-/// thread says the same.
+/// Whether `f` calls this function. Called before anything of the runtime runs. (A call of another
+/// thread gives the same answer.)
 pub(crate) fn is_called_by(f: impl FnOnce()) -> bool {
     CALLED.store(false, Ordering::Relaxed);
     f();
@@ -47,13 +47,14 @@ pub(crate) fn is_called_by(f: impl FnOnce()) -> bool {
 }
 
 fn fail(error: c_int) -> c_long {
-    // SAFETY: the thread's own word. It is looked up now: a goroutine may have parked meanwhile.
+    // SAFETY: the thread's own word. It is looked up now, because a goroutine may have parked
+    // meanwhile.
     unsafe { *libc::__errno_location() = error };
     -1
 }
 
 /// # Safety
-/// As for `syscall`. What it was not called with is not used.
+/// As for `syscall`. Arguments that the caller did not pass are not used.
 unsafe extern "C" fn called_for_futex(
     _number: c_long,
     word: usize,
@@ -63,7 +64,7 @@ unsafe extern "C" fn called_for_futex(
     second: usize,
     mask: u32,
 ) -> c_long {
-    // A look first: the word is in every core's cache.
+    // A load first: the word is in every core's cache.
     if !CALLED.load(Ordering::Relaxed) {
         CALLED.store(true, Ordering::Relaxed);
     }
@@ -74,7 +75,7 @@ unsafe extern "C" fn called_for_futex(
     }
 }
 
-/// The end of a call that has failed: jumped to with the kernel's answer in rax.
+/// The end of a call that has failed. It is jumped to, with the kernel's answer in rax.
 #[unsafe(naked)]
 unsafe extern "C" fn failed_with() -> c_long {
     extern "C" fn failed(answer: c_long) -> c_long {

@@ -1,0 +1,74 @@
+//! Blocking functions of the C library, defined anew: in a goroutine they park it, and its processor
+//! goes on with others.
+//!
+//! A function that is defined in the program comes before libc's of the same name, for all Rust code
+//! and for C libraries that are linked dynamically. So std and crates that know nothing of Narrowboat
+//! park in what they call: `std::thread::sleep`, and `join` of a `std::thread::JoinHandle`.
+//!
+//! # What is guaranteed
+//! - Outside of goroutines, before `main`, in a forked child, on the system stack and in a goroutine
+//!   that must not park now, a call goes to libc's own function.
+//! - The goroutine's stack stays where it is during the wait, because sound code may have lent it.
+//! - Return values, `errno` and what is written are libc's. Differences are named at each function.
+//!
+//! `NARROWBOAT_INTERPOSE=off` turns all of it off when the program starts.
+//!
+//! A program needs only the `narrowboat` crate, which links this one in (feature `interpose`).
+
+mod next;
+mod threads;
+mod time;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether the environment has turned it off. Written once, before `main`.
+static OFF: AtomicBool = AtomicBool::new(false);
+
+/// Whether the caller is a goroutine that may park in a call of the C library's.
+fn may_park() -> bool {
+    !OFF.load(Ordering::Relaxed) && narrowboat_runtime::as_thread::may_park()
+}
+
+/// Reads the environment, and looks up libc's own functions.
+extern "C" fn begin() {
+    // SAFETY: a C string; no thread changes the environment this early.
+    let value = unsafe { libc::getenv(c"NARROWBOAT_INTERPOSE".as_ptr()) };
+    // SAFETY: `getenv` returns nothing, or a C string.
+    let off = !value.is_null() && unsafe { libc::strcmp(value, c"off".as_ptr()) } == 0;
+    OFF.store(off, Ordering::Relaxed);
+    next::find();
+}
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BEGIN: extern "C" fn() = begin;
+
+/// Defines a function of libc's name: a jump to the one given.
+///
+/// Protected, so that code of this module calls it even if another module comes first: a library
+/// that is loaded into a program, say.
+macro_rules! define {
+    ($($name:literal => $function:path),* $(,)?) => {
+        $(
+            std::arch::global_asm!(
+                concat!(".globl ", $name),
+                concat!(".protected ", $name),
+                concat!(".type ", $name, ",@function"),
+                concat!($name, ":"),
+                ".cfi_startproc",
+                "jmp {function}",
+                ".cfi_endproc",
+                concat!(".size ", $name, ", . - ", $name),
+                function = sym $function,
+            );
+        )*
+    };
+}
+use define;
+
+/// Sets the calling thread's `errno`. It is looked up now: a goroutine may have parked meanwhile.
+fn fail(error: libc::c_int) -> libc::c_int {
+    // SAFETY: the thread's own word.
+    unsafe { *libc::__errno_location() = error };
+    -1
+}
