@@ -155,7 +155,7 @@ pub enum Work<T> {
     Thread(std::thread::JoinHandle<T>),
 }
 
-impl<T> Work<T> {
+impl<T: Send + 'static> Work<T> {
     /// Waits for the end of the work. Passes a panic on.
     #[track_caller]
     pub fn join(self) -> T {
@@ -174,7 +174,8 @@ impl<T> Work<T> {
     pub fn try_join(self) -> std::thread::Result<T> {
         match self {
             Work::Goroutine(handle) => handle.join(),
-            Work::Thread(handle) => handle.join(),
+            // On the pool: in a goroutine std's join would block the processor, and what the thread waits for may be there.
+            Work::Thread(handle) => narrowboat_runtime::blocking(move || handle.join()),
         }
     }
 
@@ -189,7 +190,7 @@ impl<T> Work<T> {
 
 /// Waits for the end of each.
 #[track_caller]
-pub fn join_all<T>(works: Vec<Work<T>>) -> Vec<T> {
+pub fn join_all<T: Send + 'static>(works: Vec<Work<T>>) -> Vec<T> {
     works.into_iter().map(Work::join).collect()
 }
 
