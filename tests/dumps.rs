@@ -33,6 +33,16 @@ fn said_of(name: &str, parts: &[&str]) -> String {
     }
 }
 
+/// How many goroutines that this line spawned wait.
+fn waiting(line: u32) -> usize {
+    let dump = dump();
+    let of_line = |goroutine: &&narrowboat::GoroutineInfo| {
+        let at = goroutine.spawned_at();
+        at.file().ends_with("tests/dumps.rs") && at.line() == line
+    };
+    dump.goroutines().iter().filter(of_line).filter(|goroutine| !goroutine.is_woken()).count()
+}
+
 #[test]
 fn a_channel_is_told_from_others() {
     program(|| {
@@ -340,14 +350,12 @@ fn a_crowd_is_a_few_lines() {
     let count = sized(1_000_000, 50_000);
     program(move || {
         let (tx, rx) = bounded::<()>(0);
+        let spawn = line!() + 3;
         for _ in 0..count {
             let rx = rx.clone();
             narrowboat::spawn(move || rx.recv().is_err());
         }
-        let waiting = |dump: &narrowboat::Dump| {
-            dump.goroutines().iter().filter(|goroutine| !goroutine.is_woken()).count()
-        };
-        eventually("all wait", || narrowboat::stats().goroutines() > count && waiting(&dump()) >= count);
+        eventually("all wait", || narrowboat::stats().goroutines() > count && waiting(spawn) == count);
         // On a busy machine a processor may not answer in time, and is named as silent.
         let (dump, stopped, start) = loop {
             let start = Instant::now();
@@ -407,5 +415,48 @@ fn a_wait_for_a_lock_of_stds_is_shown_with_the_callers_line() {
             thread.unpark();
             waiter.join().unwrap();
         }
+    });
+}
+
+/// Where more wait for locks of std's than are looked at one by one, a backtrace stands only for
+/// those that came the same way.
+#[test]
+fn a_backtrace_does_not_stand_for_goroutines_that_came_another_way() {
+    #[inline(never)]
+    fn here(lock: &std::sync::Mutex<()>) {
+        drop(lock.lock());
+        std::hint::black_box(1);
+    }
+    #[inline(never)]
+    fn there(lock: &std::sync::Mutex<()>) {
+        drop(lock.lock());
+        std::hint::black_box(2);
+    }
+    const COUNT: usize = 3000;
+    program(|| {
+        let mutex = Arc::new(std::sync::Mutex::new(()));
+        let guard = mutex.lock();
+        let spawn = line!() + 6;
+        let waiters: Vec<_> = (0..COUNT)
+            .map(|n| {
+                let mutex = mutex.clone();
+                // On stacks of their own, so that none keeps another from running in any mode.
+                let builder = Builder::new().own_stack(1 << 16);
+                builder.spawn(move || if n % 2 == 0 { here(&mutex) } else { there(&mutex) }).unwrap()
+            })
+            .collect();
+        eventually("all wait", || waiting(spawn) == COUNT);
+        let text = dump().to_string();
+        assert!(text.contains("    in      (not looked up"), "{text}");
+        for function in ["here", "there"] {
+            // A debug build names a function with its path.
+            let names = [format!(" {function}  at "), format!("::{function}  at ")];
+            let groups = text.split("\n\n").filter(|group| names.iter().any(|name| group.contains(name)));
+            let counts = groups.map(|group| group.split(' ').next().unwrap().parse::<usize>().unwrap());
+            let counts: Vec<_> = counts.collect();
+            assert!(counts.len() == 1 && counts[0] <= COUNT / 2, "{counts:?} of {function}: {text}");
+        }
+        drop(guard);
+        waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
     });
 }

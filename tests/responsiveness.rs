@@ -22,7 +22,8 @@ fn processor() -> u64 {
     unsafe { libc::pthread_self() }
 }
 
-/// Blocks the calling thread, in a goroutine too: by a system call of its own, which nothing of libc's stands for.
+/// Blocks the calling thread, in a goroutine too: by a system call that is not made by libc's
+/// function.
 fn block_natively(time: Duration) {
     let time = libc::timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) };
     // SAFETY: the time can be read, and the rest is not asked for.

@@ -59,8 +59,8 @@ fn gives_memory_back(count: usize, work: impl Fn(usize) -> usize) {
     let start = Instant::now();
     let height = work(count).saturating_sub(before);
     let took = start.elapsed();
-    // Less than a sleeper's place among the timers. A queue may keep room for the next that come, and so does the table
-    // of places for stacks of their own.
+    // Less than a sleeper's place among the timers. A queue may keep room for the next that come, and
+    // so does the table of places for stacks of their own.
     let own_stacks = std::env::var("NARROWBOAT_STACKS").is_ok_and(|stacks| stacks == "own");
     let most = if own_stacks { 160 } else { 16 } * count;
     let start = Instant::now();

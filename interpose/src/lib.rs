@@ -7,7 +7,8 @@
 //!
 //! # What is guaranteed
 //! - Outside of goroutines, before `main`, in a forked child, on the system stack and in a goroutine
-//!   that must not park now, a call goes to libc's own function.
+//!   that must not park now, a sleep goes to libc's own `clock_nanosleep`, and a join to its
+//!   `pthread_join`.
 //! - The goroutine's stack stays where it is during the wait, because sound code may have lent it.
 //! - Return values, `errno` and what is written are libc's. Differences are named at each function.
 //!
@@ -15,18 +16,25 @@
 //!
 //! A program needs only the `narrowboat` crate, which links this one in (feature `interpose`).
 
+#[cfg(any(not(target_env = "gnu"), target_feature = "crt-static"))]
+compile_error!(
+    "Narrowboat's feature `interpose` needs glibc, linked dynamically; build with `default-features = false`"
+);
+
 mod next;
 mod threads;
 mod time;
 
+use narrowboat_runtime::as_thread;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether the environment has turned it off. Written once, before `main`.
 static OFF: AtomicBool = AtomicBool::new(false);
 
-/// Whether the caller is a goroutine that may park in a call of the C library's.
+/// Whether the caller is a goroutine that may park in a call of the C library's. Before it does,
+/// [`has_usual_signals`](as_thread::has_usual_signals) must say so too, which costs a system call.
 fn may_park() -> bool {
-    !OFF.load(Ordering::Relaxed) && narrowboat_runtime::as_thread::may_park()
+    !OFF.load(Ordering::Relaxed) && as_thread::may_park()
 }
 
 /// Reads the environment, and looks up libc's own functions.
@@ -36,7 +44,8 @@ extern "C" fn begin() {
     // SAFETY: `getenv` returns nothing, or a C string.
     let off = !value.is_null() && unsafe { libc::strcmp(value, c"off".as_ptr()) } == 0;
     OFF.store(off, Ordering::Relaxed);
-    next::find();
+    threads::next::find();
+    time::next::find();
 }
 
 #[used]

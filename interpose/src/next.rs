@@ -1,87 +1,90 @@
 //! libc's own functions, behind those of this crate.
 //!
-//! They are looked up before `main`. A call that comes earlier, and one in a program that is linked
-//! statically, where there is nothing to look up, makes the system call itself.
+//! They are looked up before `main`; a call that comes earlier looks up its own. Each crosses to
+//! libc with the caller's arguments, and leaves `errno` as libc leaves it.
 
-use libc::{c_int, c_void, clockid_t, pthread_t, timespec};
+use libc::c_void;
 use std::ffi::CStr;
-use std::mem::transmute;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// One of libc's functions: null until it is found.
-struct Next(AtomicPtr<c_void>);
-
-static CLOCK_NANOSLEEP: Next = Next::new();
-static PTHREAD_JOIN: Next = Next::new();
-
-/// Looks all of them up.
-pub(crate) fn find() {
-    CLOCK_NANOSLEEP.find(c"clock_nanosleep");
-    PTHREAD_JOIN.find(c"pthread_join");
+pub(crate) struct Next {
+    name: &'static CStr,
+    found: AtomicPtr<c_void>,
 }
 
 impl Next {
-    const fn new() -> Next {
-        Next(AtomicPtr::new(ptr::null_mut()))
+    pub(crate) const fn new(name: &'static CStr) -> Next {
+        Next { name, found: AtomicPtr::new(ptr::null_mut()) }
     }
 
-    fn find(&self, name: &CStr) {
-        // SAFETY: a C string.
-        let found = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) };
+    /// The function of this name that comes after ours.
+    #[inline]
+    pub(crate) fn get(&self) -> *mut c_void {
         // Relaxed: the code that it points to was there before.
-        self.0.store(found, Ordering::Relaxed);
+        let found = self.found.load(Ordering::Relaxed);
+        if found.is_null() { self.find() } else { found }
     }
 
-    fn get(&self) -> *mut c_void {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// # Safety
-/// As for libc's function.
-pub(crate) unsafe fn clock_nanosleep(
-    clock: clockid_t,
-    flags: c_int,
-    request: *const timespec,
-    rest: *mut timespec,
-) -> c_int {
-    type Function = unsafe extern "C" fn(clockid_t, c_int, *const timespec, *mut timespec) -> c_int;
-    let next = CLOCK_NANOSLEEP.get();
-    // SAFETY: by contract; what was found under the name has this type.
-    unsafe {
-        if !next.is_null() {
-            return transmute::<*mut c_void, Function>(next)(clock, flags, request, rest);
-        }
-        let before = *libc::__errno_location();
-        let answer = libc::syscall(libc::SYS_clock_nanosleep, clock, flags, request, rest);
-        if answer == 0 {
-            return 0;
-        }
-        // This function returns its error, and leaves `errno` alone.
-        std::mem::replace(&mut *libc::__errno_location(), before)
-    }
-}
-
-/// # Safety
-/// As for libc's function.
-pub(crate) unsafe fn pthread_join(thread: pthread_t, result: *mut *mut c_void) -> c_int {
-    type Function = unsafe extern "C" fn(pthread_t, *mut *mut c_void) -> c_int;
-    let next = PTHREAD_JOIN.get();
-    if !next.is_null() {
-        // SAFETY: by contract; what was found under the name has this type.
-        return unsafe { transmute::<*mut c_void, Function>(next)(thread, result) };
-    }
-    // A program that is linked statically has no other. The loop is what libc does in the kernel.
-    loop {
-        // SAFETY: by contract.
-        match unsafe { super::threads::pthread_tryjoin_np(thread, result) } {
-            libc::EBUSY => {
-                let pause = timespec { tv_sec: 0, tv_nsec: 100_000 };
-                // SAFETY: the pause can be read.
-                unsafe { clock_nanosleep(libc::CLOCK_MONOTONIC, 0, &pause, ptr::null_mut()) };
+    #[cold]
+    pub(crate) fn find(&self) -> *mut c_void {
+        // SAFETY: a C string.
+        let found = unsafe { libc::dlsym(libc::RTLD_NEXT, self.name.as_ptr()) };
+        if found.is_null() {
+            const WHY: &str = "narrowboat: this program's C library lacks a function that it calls; \
+                build with `default-features = false`\n";
+            // SAFETY: the text is alive, and the process ends.
+            unsafe {
+                libc::syscall(libc::SYS_write, 2, WHY.as_ptr(), WHY.len());
+                libc::abort();
             }
-            answer => return answer,
         }
+        self.found.store(found, Ordering::Relaxed);
+        found
     }
 }
+
+/// Declares libc's functions of these names and types as a module `next`, with a `next::find` that
+/// looks all of them up.
+macro_rules! next {
+    ($(fn $name:ident($($argument:ident: $type:ty),* $(,)?) -> $answer:ty;)*) => {
+        pub(crate) mod next {
+            #![expect(clippy::allow_attributes, reason = "modules differ in which imports they need")]
+            #[allow(unused_imports)]
+            use super::*;
+
+            $(
+                /// # Safety
+                /// As for libc's function.
+                #[inline]
+                pub(crate) unsafe fn $name($($argument: $type),*) -> $answer {
+                    let next = crate::next::Next::get(&statics::$name);
+                    // SAFETY: what was found under the name has this type.
+                    let next = unsafe {
+                        std::mem::transmute::<*mut libc::c_void, unsafe extern "C" fn($($type),*) -> $answer>(next)
+                    };
+                    // SAFETY: by contract.
+                    unsafe { next($($argument),*) }
+                }
+            )*
+
+            pub(crate) fn find() {
+                $(statics::$name.find();)*
+            }
+
+            #[expect(non_upper_case_globals, reason = "each is named as its function")]
+            mod statics {
+                $(
+                    pub(super) static $name: crate::next::Next = crate::next::Next::new(
+                        match std::ffi::CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes()) {
+                            Ok(name) => name,
+                            Err(_) => unreachable!(),
+                        },
+                    );
+                )*
+            }
+        }
+    };
+}
+pub(crate) use next;

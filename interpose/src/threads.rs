@@ -1,11 +1,12 @@
 //! `pthread_join`, in which `join` of a `std::thread::JoinHandle` waits.
 
-use crate::{define, may_park, next};
+use crate::{define, may_park, next::next};
 use libc::{c_int, c_void, pthread_t};
-use narrowboat_runtime::as_thread::sleep_in_place;
+use narrowboat_runtime::as_thread::{has_usual_signals, sleep_in_place};
 use std::time::{Duration, Instant};
 
 define! { "pthread_join" => pthread_join }
+next! { fn pthread_join(thread: pthread_t, result: *mut *mut c_void) -> c_int; }
 
 unsafe extern "C" {
     /// Joins a thread that has ended; `EBUSY` if it has not. Glibc and musl have it.
@@ -24,7 +25,7 @@ const LONGEST: Duration = Duration::from_millis(5);
 unsafe extern "C" fn pthread_join(thread: pthread_t, result: *mut *mut c_void) -> c_int {
     // A thread that would join itself is told so.
     // SAFETY: no arguments.
-    if !may_park() || thread == unsafe { libc::pthread_self() } {
+    if !may_park() || thread == unsafe { libc::pthread_self() } || !has_usual_signals() {
         // SAFETY: by contract.
         return unsafe { next::pthread_join(thread, result) };
     }

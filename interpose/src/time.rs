@@ -4,9 +4,10 @@
 //! and not to a goroutine. A sleep on a clock that is neither the monotonic nor the real one stays
 //! libc's.
 
-use crate::{define, fail, may_park, next};
+use crate::next::next;
+use crate::{define, fail, may_park};
 use libc::{c_int, c_uint, clockid_t, timespec};
-use narrowboat_runtime::as_thread::sleep_in_place;
+use narrowboat_runtime::as_thread::{has_usual_signals, sleep_in_place};
 use std::ptr;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,9 @@ define! {
     "nanosleep" => nanosleep,
     "usleep" => usleep,
     "sleep" => sleep,
+}
+next! {
+    fn clock_nanosleep(clock: clockid_t, flags: c_int, request: *const timespec, rest: *mut timespec) -> c_int;
 }
 
 /// How long a sleep until a time of the real clock may not notice that this has been set.
@@ -32,7 +36,7 @@ unsafe extern "C" fn clock_nanosleep(
 ) -> c_int {
     // SAFETY: a request that is given can be read.
     let asked = match unsafe { request.as_ref() } {
-        Some(asked) if may_park() => asked,
+        Some(asked) if may_park() && has_usual_signals() => asked,
         // SAFETY: by contract.
         _ => return unsafe { next::clock_nanosleep(clock, flags, request, rest) },
     };
@@ -75,15 +79,14 @@ extern "C" fn usleep(micros: c_uint) -> c_int {
     unsafe { nanosleep(&request, ptr::null_mut()) }
 }
 
-/// How many seconds are left, if a signal has ended the sleep.
+/// How many whole seconds are left, if a signal has ended the sleep.
 extern "C" fn sleep(seconds: c_uint) -> c_uint {
     let request = timespec { tv_sec: seconds.into(), tv_nsec: 0 };
     let mut rest = timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the request can be read, and the rest be written.
     match unsafe { nanosleep(&request, &mut rest) } {
         0 => 0,
-        // To the next whole second, as glibc has it.
-        _ => rest.tv_sec as c_uint + c_uint::from(rest.tv_nsec >= 500_000_000),
+        _ => rest.tv_sec as c_uint,
     }
 }
 

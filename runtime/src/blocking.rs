@@ -28,6 +28,7 @@
 use crate::locals::ours;
 use crate::lock::Mutex;
 use crate::park::{self, Outcome, Reason, WaitQueue, Waiter};
+use crate::sched::as_thread::park_in_place;
 use crate::sched::config::DEFAULT_BLOCKING_THREADS;
 use crate::sched::{self, fork};
 use crate::sys;
@@ -123,6 +124,20 @@ pub(crate) fn idle_threads() -> IdleThreads {
     let state = POOL.lock();
     let count = if state.queue.is_empty() { state.free } else { 0 };
     IdleThreads { count, changes: state.changes }
+}
+
+/// [`blocking`] for a function of the C library: the caller's stack stays in place meanwhile.
+///
+/// # Panics
+/// If [`may_park`](crate::sched::as_thread::may_park) would not say so, and if `f` does.
+#[doc(hidden)]
+#[track_caller]
+pub fn on_pool_in_place<F, T>(f: F) -> T
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    waiting_for(Reason::Libc, Location::caller(), f)
 }
 
 fn run_on<F, T>(
@@ -247,11 +262,16 @@ impl<T> Answer<T> {
         if state.0.is_none() {
             // SAFETY: the node is the waiter's own and is in no queue between its waits; it lives
             // until after the wait, and the lock guards it. The waiter is from its latest `begin`.
+            // What waits for libc is a goroutine.
             unsafe {
                 (*node.as_ptr()).prepare(waiter, Outcome(Outcome::FIRST), true);
                 state.1.push(node);
                 drop(state);
-                waiter.park(None);
+                if reason == Reason::Libc {
+                    park_in_place(waiter, None);
+                } else {
+                    waiter.park(None);
+                }
             }
             state = self.lock();
         }

@@ -13,8 +13,8 @@
 //! `thread::current()` of its own, and parks where a thread would block in one of std's locks. The
 //! rules of the `narrowboat` crate have the exceptions.
 
-// The hidden modules are for the crates of Narrowboat that block: channels, locks and sockets wait in `park`, the
-// netpoller plugs into `sched::poller`.
+// The hidden modules are for the crates of Narrowboat that block: channels, locks and sockets wait
+// in `park`, the netpoller plugs into `sched::poller`, and `interpose` uses `as_thread`.
 
 mod arch;
 mod blocking;
@@ -37,7 +37,10 @@ mod time;
 /// For `narrowboat-interpose`, whose functions park where libc's block.
 #[doc(hidden)]
 pub mod as_thread {
-    pub use crate::sched::as_thread::{may_park, sleep_in_place};
+    pub use crate::blocking::on_pool_in_place;
+    pub use crate::sched::as_thread::{
+        begin_in_place, has_usual_signals, may_park, park_in_place, sleep_in_place,
+    };
 }
 
 pub use blocking::blocking;

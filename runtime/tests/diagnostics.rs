@@ -132,6 +132,35 @@ fn dumps_do_not_disturb_goroutines_that_run() {
     workers.into_iter().for_each(|worker| assert_eq!(worker.join().unwrap(), 2100));
 }
 
+/// A goroutine that asks is woken by the last answer, but goes on only if its processor does.
+#[test]
+fn a_dump_whose_asker_has_no_turn_any_more_makes_room_for_the_next() {
+    let name = "a_dump_whose_asker_has_no_turn_any_more_makes_room_for_the_next";
+    let one = [("NARROWBOAT_WORKERS", "1"), ("NARROWBOAT_PROCESSORS", "1")];
+    let Some(output) = in_child_with(name, &one) else {
+        let end = Arc::new(AtomicBool::new(false));
+        let (asking, ends) = (end.clone(), end.clone());
+        let asker = spawn(move || {
+            while !asking.load(Ordering::Relaxed) {
+                drop(dump());
+            }
+        });
+        let (tell, told) = std::sync::mpsc::channel();
+        let busy = spawn(move || {
+            sleep(Duration::from_millis(20));
+            tell.send(()).unwrap();
+            computes(&ends)
+        });
+        told.recv().unwrap();
+        let dump = dump();
+        end.store(true, Ordering::Relaxed);
+        assert_eq!(dump.silent_processors(), [0], "{dump}");
+        busy.join().unwrap();
+        return asker.join().unwrap();
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 #[test]
 fn when_nobody_can_ever_go_on_the_program_says_so_and_ends() {
     let name = "when_nobody_can_ever_go_on_the_program_says_so_and_ends";

@@ -13,6 +13,7 @@ use std::os::fd::FromRawFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 const MIB: usize = 1 << 20;
@@ -121,6 +122,52 @@ fn a_limit_on_address_space_leaves_room_for_memory() {
         }
     });
     works();
+}
+
+/// The waiters need a stack each, and the system has memory for a part of them. The others neither
+/// keep the one that ends all waits from starting, nor the processor from resting.
+#[test]
+fn goroutines_that_find_no_memory_for_a_stack_wait_at_rest_and_hold_up_no_others() {
+    fn cpu_time() -> Duration {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: there is room for the time.
+        assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) }, 0);
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    }
+    let name = "goroutines_that_find_no_memory_for_a_stack_wait_at_rest_and_hold_up_no_others";
+    for processors in ["1", "16"] {
+        let Some(output) = in_child_with(name, &[("NARROWBOAT_PROCESSORS", processors)]) else {
+            limit(libc::RLIMIT_AS, 4 << 30);
+            // What hangs ends here.
+            // SAFETY: no pointers.
+            unsafe { libc::alarm(60) };
+            return run(|| {
+                let state = Arc::new((Mutex::new(0), Mutex::new(false), Condvar::new()));
+                let waiter = |_| {
+                    let state = state.clone();
+                    spawn(move || {
+                        *state.0.lock().unwrap() += 1;
+                        drop(state.2.wait_while(state.1.lock().unwrap(), |ended| !*ended).unwrap());
+                    })
+                };
+                let waiters: Vec<_> = (0..3000).map(waiter).collect();
+                sleep(Duration::from_secs(1));
+                let waiting = *state.0.lock().unwrap();
+                assert!(waiting < 3000, "the test is about memory that does not do for all");
+                let before = cpu_time();
+                sleep(Duration::from_secs(3));
+                let spent = cpu_time() - before;
+                assert!(spent < Duration::from_secs(1), "{spent:?} at rest, {waiting} wait");
+                let end = spawn(move || {
+                    *state.1.lock().unwrap() = true;
+                    state.2.notify_all();
+                });
+                end.join().unwrap();
+                waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
+            });
+        };
+        succeeds(&output);
+    }
 }
 
 #[test]

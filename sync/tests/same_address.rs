@@ -56,7 +56,8 @@ fn share_an_address(start: Start, body: Body) {
     assert_eq!(addresses[0], addresses[1], "the test is about locks of one address");
 }
 
-/// Starts it once. One test at a time uses it: another's goroutine that holds the slot would send ours elsewhere.
+/// Starts it once. One test at a time uses it: another's goroutine that holds the slot would send
+/// ours elsewhere.
 fn start_runtime() -> MutexGuard<'static, ()> {
     static STARTED: Once = Once::new();
     static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
@@ -213,7 +214,8 @@ fn a_dump_tells_locks_of_one_address_apart() {
     assert!(things[0].contains("3 permits") && things[1].contains("4 permits"), "{things:?}");
 }
 
-/// What a goroutine waits for can be on its stack, which is copied out, and in whose place another's has to stay.
+/// What a goroutine waits for can be on its stack, which is copied out, and in whose place another's
+/// has to stay.
 #[test]
 fn a_dump_leaves_a_slot_that_is_held_to_its_holder() {
     static WAITS: AtomicUsize = AtomicUsize::new(0);

@@ -174,7 +174,8 @@ impl<T: Send + 'static> Work<T> {
     pub fn try_join(self) -> std::thread::Result<T> {
         match self {
             Work::Goroutine(handle) => handle.join(),
-            // On the pool: in a goroutine std's join would block the processor, and what the thread waits for may be there.
+            // On the pool: in a goroutine std's join would block the processor, and what the thread
+            // waits for may be there.
             Work::Thread(handle) => narrowboat_runtime::blocking(move || handle.join()),
         }
     }

@@ -76,11 +76,8 @@ fn is_dead(runtime: &'static Runtime) -> bool {
     });
     for processor in &held {
         dead = dead && processor.deadline.load(Ordering::Relaxed) == clock::NEVER;
-        // A goroutine that waits for a stack can start only when another goroutine ends.
-        // SAFETY: we hold the processor, so its local part is ours to read.
-        let without_stack = unsafe { processor.is_without_stack() };
-        let nothing_to_start = || processor.unstarted.is_empty() && processor.arrivals.is_empty();
-        dead = dead && (without_stack || nothing_to_start());
+        // Those that wait for a stack are in neither: they start only when another goroutine ends.
+        dead = dead && processor.unstarted.is_empty() && processor.arrivals.is_empty();
         // SAFETY: we hold the processor, so nothing runs on it and its records are ours to read.
         dead = dead
             && unsafe {

@@ -35,15 +35,6 @@ impl Frames {
         Frames(addresses)
     }
 
-    /// The address where a function was interrupted, and the return addresses above it.
-    pub(super) fn of_interrupted(mut addresses: Vec<usize>) -> Frames {
-        // All are looked up as return addresses, which belong to the instruction before.
-        if let Some(interrupted) = addresses.first_mut() {
-            *interrupted += 1;
-        }
-        Frames(addresses)
-    }
-
     /// A hash: the same number for the same call path.
     pub(super) fn path(&self) -> u64 {
         let mut hasher = DefaultHasher::new();

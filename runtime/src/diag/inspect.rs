@@ -12,6 +12,9 @@
 //! 3. The asker waits, like any waiter, until all have answered or its time limit has passed. It
 //!    withdraws the inspection: an answer that comes later finds none, or one that does not expect
 //!    it, and is dropped.
+//! 4. An asker that finds an inspection under way waits for its end. If the time limit of that one
+//!    has passed, it replaces it: the asker of that one may be a goroutine that does not run again,
+//!    and drops an inspection that is not the current one any more.
 //!
 //! An answer is given under the inspection's lock, and the wait is ended under it, too. An asker
 //! that has given up removes its handle under the lock, so the handle is not used after that.
@@ -86,8 +89,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Makes all processors look at their goroutines. Waits for `limit` at most. The result is empty if
-/// another inspection is under way that does not end in that time.
+/// Makes all processors look at their goroutines. Waits for `limit` at most, and before that until
+/// another inspection under way has ended or outlived its limit. The result is empty if others come
+/// first for a few limits.
 pub(crate) fn inspect(
     runtime: &'static Runtime,
     limit: Duration,
@@ -108,7 +112,7 @@ pub(crate) fn inspect(
             break current.insert(Arc::new(inspection)).clone();
         }
         drop(current);
-        // Others were faster, again and again.
+        // Other askers came first, again and again.
         if now > begun + 4 * limit {
             return Findings::default();
         }

@@ -18,7 +18,6 @@
 //! The frames are walked only if the signal has interrupted the program's own code, not a library:
 //! so neither the allocator nor the dynamic linker nor the unwinder itself is interrupted halfway.
 
-use super::frames::{self, Frames};
 use super::say;
 use crate::sched::processor;
 use crate::stack::frames::walk;
@@ -107,7 +106,7 @@ impl Reports {
         if blocked {
             say(format_args!("{}", text_of_blocked(thread, site, kept).trim_end()));
         } else if !self.ask(thread, site, kept) {
-            say_with_frames(text(site, kept, false));
+            say(format_args!("{}", text(site, kept, false).trim_end()));
         }
         true
     }
@@ -145,7 +144,7 @@ impl Reports {
         // By the time of the answer another goroutine may have been running there.
         let spawned_at = ANSWER.spawned_at.load(Ordering::Relaxed).cast_const();
         let answered = answered && std::ptr::eq(spawned_at, asked.site);
-        say_with_frames(text(asked.site, asked.kept, answered));
+        say(format_args!("{}", text(asked.site, asked.kept, answered).trim_end()));
         state.store(IDLE, Ordering::Relaxed);
         self.asked = None;
     }
@@ -227,7 +226,7 @@ fn text_of_blocked(thread: i32, site: &Location<'_>, kept: Duration) -> String {
 }
 
 /// The report about a goroutine that computes. `answered` if the answer is about it.
-fn text(site: &Location<'_>, kept: Duration, answered: bool) -> (String, Frames) {
+fn text(site: &Location<'_>, kept: Duration, answered: bool) -> String {
     let answer = &ANSWER;
     let name: Vec<u8> = answer.name[..answer.name_len.load(Ordering::Relaxed)]
         .iter()
@@ -245,26 +244,27 @@ fn text(site: &Location<'_>, kept: Duration, answered: bool) -> (String, Frames)
          block in blocking() or on a std::thread\n  {ONCE}\n",
     );
     let found = if answered { answer.found.load(Ordering::Relaxed) } else { 0 };
-    let addresses = answer.frames[..found].iter().map(|frame| frame.load(Ordering::Relaxed)).collect();
-    let frames = Frames::of_interrupted(addresses);
+    let program = PROGRAM.get().and_then(Option::as_ref);
+    for (index, frame) in answer.frames[..found].iter().enumerate() {
+        // A caller's frame has the return address, which can already belong to the next function.
+        let address = frame.load(Ordering::Relaxed) - usize::from(index > 0);
+        let relative = program.and_then(|program| Some((program, program.relative(address)?)));
+        let name = relative.and_then(|(program, relative)| program.name(relative));
+        match (relative, name) {
+            (Some((_, relative)), Some(name)) => {
+                text += &format!("  {index:>4}: {relative:#x} {:#}\n", rustc_demangle::demangle(name));
+            }
+            (Some((_, relative)), None) => text += &format!("  {index:>4}: {relative:#x}\n"),
+            _ => text += &format!("  {index:>4}: {address:#x} (absolute)\n"),
+        }
+    }
+    if let (Some(program), 1..) = (program, found) {
+        text += &format!("        `addr2line -ife {} ADDRESS` tells the lines\n", program.path());
+    }
     if !answered {
         text += "        it did not say in time where it is, so its frames were not looked at\n";
     } else if found == 0 {
         text += "        it is in a library now, so its frames were not looked at\n";
     }
-    (text, frames)
-}
-
-/// Says it, with names for the frames. That takes a lock, which a goroutine can hold while it is
-/// parked, so a thread of its own waits for that and not the monitor.
-fn say_with_frames((mut text, frames): (String, Frames)) {
-    let without = text.clone();
-    let named = move || {
-        frames::write_up_to_the_root(&mut text, &frames.named()).expect("a string takes what is written");
-        say(format_args!("{}", text.trim_end()));
-        frames::forget_symbols();
-    };
-    if std::thread::Builder::new().name("narrowboat-report".into()).spawn(named).is_err() {
-        say(format_args!("{}", without.trim_end()));
-    }
+    text
 }

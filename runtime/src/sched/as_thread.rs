@@ -12,6 +12,7 @@ use crate::locals::private::Destructor;
 use crate::lock::Native;
 use crate::park::{Outcome, Reason, Waiter};
 use crate::stack::sharing;
+use crate::sys;
 use std::panic::Location;
 use std::ptr::NonNull;
 use std::time::Instant;
@@ -66,14 +67,32 @@ pub fn may_park() -> bool {
         && current_goroutine().is_some_and(|goroutine| unsafe { may_suspend(goroutine) })
 }
 
+/// Whether the calling thread blocks the signals that a worker blocks, and no others.
+///
+/// The mask belongs to the kernel's thread. So a goroutine that has changed it, and a signal handler,
+/// which runs with its signal blocked, must not park.
+pub fn has_usual_signals() -> bool {
+    sys::signals::has_mask_of_workers()
+}
+
+/// Begins a wait of the calling goroutine in a function of the C library. `object` is for
+/// diagnostics: the descriptor and one, the address of a lock, or 0.
+///
+/// # Panics
+/// If [`may_park`] would not say so.
+#[track_caller]
+pub fn begin_in_place(object: usize) -> Waiter {
+    assert!(may_park(), "this code cannot park");
+    Waiter::begin(Reason::Libc, object, Location::caller())
+}
+
 /// Parks the calling goroutine until then, with its stack left in place.
 ///
 /// # Panics
 /// If [`may_park`] would not say so.
 #[track_caller]
 pub fn sleep_in_place(deadline: Instant) {
-    assert!(may_park(), "this code cannot park");
-    let waiter = Waiter::begin(Reason::Libc, 0, Location::caller());
+    let waiter = begin_in_place(0);
     // SAFETY: the wait has just begun, and the caller is a goroutine. Nothing but the deadline ends it.
     unsafe { park_in_place(waiter, Some(deadline)) };
 }
@@ -83,7 +102,7 @@ pub fn sleep_in_place(deadline: Instant) {
 ///
 /// # Safety
 /// As for [`Waiter::park`]; the caller is a goroutine.
-pub(crate) unsafe fn park_in_place(waiter: Waiter, deadline: Option<Instant>) -> Outcome {
+pub unsafe fn park_in_place(waiter: Waiter, deadline: Option<Instant>) -> Outcome {
     // SAFETY: by contract, and the caller runs on this processor. References end before the switch.
     unsafe {
         let goroutine = current_goroutine().unwrap_unchecked();

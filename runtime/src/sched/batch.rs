@@ -252,6 +252,12 @@ impl Processor {
             // SAFETY: as above.
             return unsafe { self.house(starting) };
         }
+        if local.slots.may_have_stack()
+            && let Some(starting) = local.without_stack.pop_front()
+        {
+            // SAFETY: as above.
+            return unsafe { self.house(starting) };
+        }
         let task = match local.unstarted.pop() {
             Some(task) => task,
             None if self.arrivals.is_empty() => return None,
@@ -268,7 +274,7 @@ impl Processor {
         let (id, origin) = unsafe { task.begin() };
         let decided = self.switches.get().wrapping_add(local.ready.len());
         // SAFETY: as above.
-        unsafe { self.house(Starting { task, id, origin, since: local.now, decided, lacks: None }) }
+        unsafe { self.house(Starting { task, id, origin, since: local.now, decided }) }
     }
 
     /// Gives a goroutine a home and a record. If it cannot have one, keeps it for later.
@@ -279,7 +285,7 @@ impl Processor {
     unsafe fn house(&'static self, starting: Starting) -> Option<NonNull<Record>> {
         // SAFETY: the loop owns the local part.
         let local = unsafe { &mut *self.local.get() };
-        let Starting { task, id, mut origin, since, decided, .. } = starting;
+        let Starting { task, id, mut origin, since, decided } = starting;
         // How other goroutines of its spawn site behave is known once they have run.
         let decide = local.has_nothing_to_run()
             || self.switches.get().wrapping_sub(decided) as isize >= 0
@@ -287,14 +293,14 @@ impl Processor {
         match local.slots.settle(&mut origin.take_own_stack(), origin.spawned_at(), decide) {
             Ok(home) => Some(local.slab.insert(self, Record::new(task, id, origin, home))),
             Err(lack) => {
-                if lack == Lack::Stack {
-                    report_no_stacks();
-                    // What has arrived stands behind it, and is no reason to run again.
-                    while !self.arrivals.is_empty() {
-                        let _ = self.arrivals.steal_batch(&local.unstarted);
+                let starting = Starting { task, id, origin, since, decided };
+                match lack {
+                    Lack::SiteKnowledge => local.starting = Some(starting),
+                    Lack::Stack => {
+                        report_no_stacks();
+                        local.without_stack.push_back(starting);
                     }
                 }
-                local.starting = Some(Starting { task, id, origin, since, decided, lacks: Some(lack) });
                 None
             }
         }
@@ -447,12 +453,11 @@ impl super::processor::Local {
     }
 
     fn has_work(&self) -> bool {
-        // One that waits for a stack comes before those behind it.
-        let may_start = match &self.starting {
-            Some(starting) => !starting.waits_for_a_stack(),
-            None => !self.unstarted.is_empty(),
-        };
-        !self.has_nothing_to_run() || may_start
+        let may_have_stack = || !self.without_stack.is_empty() && self.slots.may_have_stack();
+        !self.has_nothing_to_run()
+            || self.starting.is_some()
+            || !self.unstarted.is_empty()
+            || may_have_stack()
     }
 }
 
@@ -527,14 +532,6 @@ pub(super) struct Starting {
     /// was ready then has had one.
     since: u64,
     decided: usize,
-    /// What was missing when it last tried to start.
-    lacks: Option<Lack>,
-}
-
-impl Starting {
-    pub(super) fn waits_for_a_stack(&self) -> bool {
-        self.lacks == Some(Lack::Stack)
-    }
 }
 
 #[cold]

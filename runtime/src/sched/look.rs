@@ -2,7 +2,6 @@
 //! loop, between two goroutines, or a thread that has claimed the processor because it was idle.
 
 use super::Runtime;
-use super::batch::Starting;
 use super::processor::Processor;
 use crate::arch;
 use crate::diag::Frames;
@@ -49,15 +48,6 @@ impl Processor {
             return;
         }
         runtime.deadlines.announce(self.deadline.load(Ordering::Relaxed));
-    }
-
-    /// Whether a goroutine here cannot start for want of a stack.
-    ///
-    /// # Safety
-    /// As for `all_goroutines`.
-    pub(crate) unsafe fn is_without_stack(&self) -> bool {
-        // SAFETY: by contract.
-        unsafe { (*self.local.get()).starting.as_ref().is_some_and(Starting::waits_for_a_stack) }
     }
 
     /// Whether all goroutines that have started are as `wanted`.

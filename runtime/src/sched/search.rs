@@ -10,7 +10,6 @@
 use super::Runtime;
 use super::processor::Processor;
 use super::worker::Worker;
-use crate::stack::housing::memory_is_short;
 use crate::{arch, clock, sys};
 use crossbeam_deque::Steal;
 use std::ptr;
@@ -95,7 +94,7 @@ impl Runtime {
             return Some(processor);
         }
         let sightings: Vec<Sighting> = self.other_workers(worker).filter_map(sight).collect();
-        let newcomers = !memory_is_short() && self.processors.all().any(Processor::has_newcomers);
+        let newcomers = self.processors.all().any(Processor::has_newcomers);
         if sightings.is_empty() && !newcomers {
             return None;
         }
@@ -131,9 +130,6 @@ impl Runtime {
 
     /// Takes newcomers from a processor that does not get to them, for an idle one.
     fn take_newcomers(&'static self, worker: &'static Worker) -> Option<&'static Processor> {
-        if memory_is_short() {
-            return None;
-        }
         let victim = self.processors.all().find(|p| p.has_newcomers())?;
         let taker = worker.pinned.or_else(|| self.idle_processor()).filter(|p| p.inbox.claim())?;
         // SAFETY: we have claimed the taker, so we hold it and its local part is ours.

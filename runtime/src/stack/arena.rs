@@ -17,7 +17,8 @@ fn stagger(index: usize, most: usize) -> usize {
     const PAGES: usize = 512;
     const LINES: usize = 32;
     let pages = PAGES.min(most / 4096).max(1);
-    index % pages * 4096 + index % LINES * 64
+    let lines = LINES.min(most / 64).max(1);
+    index % pages * 4096 + index % lines * 64
 }
 
 pub(crate) struct Arena {
@@ -67,5 +68,23 @@ impl Arena {
                 Err(e) => return Err(e),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn bases_are_staggered_over_pages_and_lines_and_by_no_more_than_was_said() {
+        for size in [64 << 10, 256 << 10, 1 << 20, 16 << 20, 256 << 20_usize] {
+            let most = size / 64;
+            assert!((0..2000).all(|index| stagger(index, most) <= most), "{size}");
+        }
+        let places: Vec<usize> = (0..512).map(|index| stagger(index, 4 << 20)).collect();
+        let distinct =
+            |part: fn(usize) -> usize| places.iter().map(|&at| part(at)).collect::<HashSet<_>>().len();
+        assert_eq!((distinct(|at| at / 4096), distinct(|at| at % 4096)), (512, 32));
     }
 }

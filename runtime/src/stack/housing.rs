@@ -11,22 +11,12 @@ use super::slots::{Live, Own, Slots, live_bytes};
 use crate::sys::memory;
 use std::panic::Location;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How many slots of the reserve are opened for goroutines that are only plump.
 const RESERVED_FOR_PLUMP: usize = 64;
 
 /// The minimum size of a stack apart from the slots.
 const MIN_APART: usize = 256 << 10;
-
-/// Whether the system had no memory for the last stack that was wanted. A hint: it spares idle
-/// processors the newcomers of others, which they could not start either.
-static MEMORY_IS_SHORT: AtomicBool = AtomicBool::new(false);
-
-/// Whether the system has lately had no memory for a stack.
-pub(crate) fn memory_is_short() -> bool {
-    MEMORY_IS_SHORT.load(Ordering::Relaxed)
-}
 
 /// Why a goroutine cannot start yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,7 +33,8 @@ impl Slots {
     /// the goroutine cannot start, unless `decide` is set: then it shares.
     ///
     /// # Errors
-    /// What the goroutine lacks. The caller can try again.
+    /// What the goroutine lacks. The caller can try again; for a stack, once [`Slots::may_have_stack`]
+    /// says so.
     pub(crate) fn settle(
         &mut self,
         own: &mut Option<OwnStack>,
@@ -51,10 +42,8 @@ impl Slots {
         decide: bool,
     ) -> Result<Home, Lack> {
         let settled = self.find_home(own, spawned_at, decide);
-        let lacks_stack = settled == Err(Lack::Stack);
-        if lacks_stack != self.lacks_stack {
-            self.lacks_stack = lacks_stack;
-            MEMORY_IS_SHORT.store(lacks_stack, Ordering::Relaxed);
+        if settled == Err(Lack::Stack) {
+            self.lacks_stack = true;
         }
         settled
     }
@@ -68,6 +57,9 @@ impl Slots {
         if let Some(own) = own.take() {
             return Ok(self.settle_own(own));
         }
+        if self.all_alone && self.lacks_stack {
+            return Err(Lack::Stack);
+        }
         if self.all_alone {
             let alone = self.choose_alone().map(|index| Home::of_slot_alone(index, true));
             return alone.ok_or(Lack::Stack);
@@ -75,6 +67,9 @@ impl Slots {
         let housing = sharing::housing(spawned_at, self.probation, decide);
         if housing == Housing::Undecided {
             return Err(Lack::SiteKnowledge);
+        }
+        if housing == Housing::Alone && self.lacks_stack {
+            return Err(Lack::Stack);
         }
         if housing != Housing::Shared {
             if let Some(index) = self.choose_alone() {

@@ -49,25 +49,59 @@ struct SiteEntry {
     ended: AtomicU32,
 }
 
-static TABLE: [SiteEntry; SITES] = [const {
-    SiteEntry { site: AtomicPtr::new(ptr::null_mut()), known: AtomicU32::new(0), ended: AtomicU32::new(0) }
-}; SITES];
+struct Table([SiteEntry; SITES]);
+
+static TABLE: Table = Table::new();
 /// How many times a shared slot has been held.
 static HELD: AtomicUsize = AtomicUsize::new(0);
 
-fn entry(at: &'static Location<'static>) -> Option<&'static SiteEntry> {
-    let site = ptr::from_ref(at).cast_mut();
-    // Fibonacci hashing: the upper bits depend on all bits of the address.
-    let spread = (site.addr() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let first = (spread >> (64 - SITES.ilog2())) as usize;
-    (0..PROBES).map(|step| &TABLE[(first + step) % SITES]).find(|entry| {
-        let there = entry.site.load(Relaxed);
-        let taken = || match entry.site.compare_exchange(ptr::null_mut(), site, Relaxed, Relaxed) {
-            Ok(_) => true,
-            Err(other) => other == site,
-        };
-        there == site || (there.is_null() && taken())
-    })
+impl Table {
+    const fn new() -> Table {
+        Table(
+            [const {
+                SiteEntry {
+                    site: AtomicPtr::new(ptr::null_mut()),
+                    known: AtomicU32::new(0),
+                    ended: AtomicU32::new(0),
+                }
+            }; SITES],
+        )
+    }
+
+    /// The entry of a site, a new one if need be; none if all where it could be are taken.
+    fn entry(&self, at: &'static Location<'static>) -> Option<&SiteEntry> {
+        let site = ptr::from_ref(at).cast_mut();
+        // Fibonacci hashing: the upper bits depend on all bits of the address.
+        let spread = (site.addr() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let first = (spread >> (64 - SITES.ilog2())) as usize;
+        (0..PROBES).map(|step| &self.0[(first + step) % SITES]).find(|entry| {
+            let there = entry.site.load(Relaxed);
+            let taken = || match entry.site.compare_exchange(ptr::null_mut(), site, Relaxed, Relaxed) {
+                Ok(_) => true,
+                Err(other) => other == site,
+            };
+            there == site || (there.is_null() && taken())
+        })
+    }
+
+    /// As the function of that name.
+    #[inline]
+    fn housing(&self, at: &'static Location<'static>, probation: u32, decide: bool) -> Housing {
+        let Some(entry) = self.entry(at) else { return Housing::Alone };
+        match entry.known.load(Relaxed) {
+            known if known & WAITS != 0 => Housing::Alone,
+            known if known & SHARES != 0 => Housing::Shared,
+            known if known < probation => {
+                entry.known.fetch_add(1, Relaxed);
+                Housing::OnProbation
+            }
+            _ if decide || entry.ended.load(Relaxed) >= probation => {
+                entry.known.fetch_or(SHARES, Relaxed);
+                Housing::Shared
+            }
+            _ => Housing::Undecided,
+        }
+    }
 }
 
 /// Where a goroutine should live.
@@ -87,26 +121,13 @@ pub(crate) enum Housing {
 /// Called once for each that starts.
 #[inline]
 pub(crate) fn housing(at: &'static Location<'static>, probation: u32, decide: bool) -> Housing {
-    let Some(entry) = entry(at) else { return Housing::Alone };
-    match entry.known.load(Relaxed) {
-        known if known & WAITS != 0 => Housing::Alone,
-        known if known & SHARES != 0 => Housing::Shared,
-        known if known < probation => {
-            entry.known.fetch_add(1, Relaxed);
-            Housing::OnProbation
-        }
-        _ if decide || entry.ended.load(Relaxed) >= probation => {
-            entry.known.fetch_or(SHARES, Relaxed);
-            Housing::Shared
-        }
-        _ => Housing::Undecided,
-    }
+    TABLE.housing(at, probation, decide)
 }
 
 /// Notes that a goroutine from this site has ended that lived alone by chance.
 #[inline]
 pub(crate) fn note_end(at: &'static Location<'static>) {
-    if let Some(entry) = entry(at)
+    if let Some(entry) = TABLE.entry(at)
         && entry.known.load(Relaxed) & (WAITS | SHARES) == 0
     {
         entry.ended.fetch_add(1, Relaxed);
@@ -115,7 +136,7 @@ pub(crate) fn note_end(at: &'static Location<'static>) {
 
 /// Notes that a goroutine from this site waits with its stack in place; in a shared slot if `held`.
 pub(crate) fn note_wait_in_place(at: &'static Location<'static>, held: bool) {
-    if let Some(entry) = entry(at)
+    if let Some(entry) = TABLE.entry(at)
         && entry.known.load(Relaxed) & WAITS == 0
     {
         entry.known.fetch_or(WAITS, Relaxed);
@@ -158,6 +179,18 @@ mod tests {
         );
         note_wait_in_place(other, false);
         assert_eq!(housing(other, PROBATION, false), Housing::Alone);
+    }
+
+    /// Nothing is learned of a site without an entry, so its goroutines may wait in any way.
+    #[test]
+    fn the_goroutines_of_sites_that_find_no_entry_live_alone() {
+        let table: &'static Table = Box::leak(Box::new(Table::new()));
+        let sites: &'static [Location<'static>] = vec![*here(); 2 * SITES].leak();
+        let alone = sites.iter().filter(|at| table.housing(at, PROBATION, true) == Housing::Alone).count();
+        assert!(alone >= SITES, "{alone}");
+        for at in sites.iter().filter(|at| table.entry(at).is_none()) {
+            assert_eq!(table.housing(at, PROBATION, true), Housing::Alone);
+        }
     }
 
     #[test]

@@ -142,8 +142,8 @@ pub(crate) struct Slots {
     pub(super) all_alone: bool,
     /// How many goroutines of a spawn site live alone before they share.
     pub(super) probation: u32,
-    /// Whether the last goroutine that was to start found no memory for a stack. Then the monitor
-    /// has the processor try again, as often as it has it look at its stacks.
+    /// Whether a goroutine has found no memory for a stack since the processor last gave one back
+    /// or looked at all of them. The system is not asked again until then.
     pub(super) lacks_stack: bool,
     /// Goroutines that had their turn while their slot was held.
     pub(super) deferred: Vec<NonNull<Record>>,
@@ -428,6 +428,7 @@ impl Slots {
     /// Called on the processor's own stack, once, with the home of a goroutine that will not run
     /// again and is its slot's occupant.
     pub(crate) unsafe fn vacate(&mut self, home: Home) {
+        self.lacks_stack = false;
         match home.own() {
             Some(own) => {
                 if let Some(own) = self.own[own].take() {
@@ -449,6 +450,11 @@ impl Slots {
         }
     }
 
+    /// Whether it is worth to try again for a goroutine that found no memory for a stack.
+    pub(crate) fn may_have_stack(&self) -> bool {
+        !self.lacks_stack
+    }
+
     /// Makes a pass over all stacks, or a part of it. It visits only a few, and stops after the
     /// first that is shrunk, because goroutines wait meanwhile.
     ///
@@ -465,7 +471,10 @@ impl Slots {
         for _ in 0..PART {
             // SAFETY: by contract.
             let Some(verdict) = (unsafe { self.visit(pass.next, pass.ran) }) else {
+                // What other processors and the program give back, this one does not see: so it
+                // tries again with each pass, and wants another.
                 agreement.end(pass.settled && !self.lacks_stack);
+                self.lacks_stack = false;
                 return;
             };
             pass.next += 1;

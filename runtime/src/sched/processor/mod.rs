@@ -124,8 +124,10 @@ pub(super) struct Local {
     pub(super) admission: Admission,
     pub(super) ready: VecDeque<NonNull<Record>>,
     pub(super) unstarted: crossbeam_deque::Worker<TaskPtr>,
-    /// A newcomer that had its turn, but could not start yet.
+    /// A newcomer that had its turn, but whose spawn site is not known well enough yet.
     pub(super) starting: Option<Starting>,
+    /// Newcomers that had their turn, and found no memory for a stack.
+    pub(super) without_stack: VecDeque<Starting>,
     pub(super) slots: Slots,
     pub(super) slab: Slab,
     pub(super) timers: Timers<Record>,
@@ -206,6 +208,7 @@ impl Processor {
                 ready: VecDeque::new(),
                 unstarted,
                 starting: None,
+                without_stack: VecDeque::new(),
                 slots,
                 slab: Slab::new(),
                 timers: Timers::new(),

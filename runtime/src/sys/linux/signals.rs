@@ -8,7 +8,7 @@ use libc::{c_int, c_void, siginfo_t};
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 /// Looks at a faulting address, and at the kernel's context of the interrupted code. Does not
 /// return if it was a stack overflow. Must be async-signal-safe.
@@ -18,6 +18,10 @@ type Report = fn(usize, *const c_void);
 const ALTERNATE_STACK: usize = 64 << 10;
 
 const FAULTS: [c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
+
+/// The signals that workers block, as the kernel writes them: those that the thread blocked which
+/// started the runtime, because a thread begins with the mask of the one that has made it.
+static MASK_OF_WORKERS: AtomicU64 = AtomicU64::new(0);
 
 static REPORT: OnceLock<Report> = OnceLock::new();
 static PREVIOUS: [OnceLock<libc::sigaction>; 2] = [OnceLock::new(), OnceLock::new()];
@@ -66,6 +70,23 @@ pub(crate) fn prepare_worker(stack: &'static OwnStack) {
     let stack = libc::stack_t { ss_sp: bounds.limit as *mut c_void, ss_flags: 0, ss_size: bounds.size() };
     // SAFETY: the memory is open, unused by anything else, and never freed.
     unsafe { libc::sigaltstack(&stack, ptr::null_mut()) };
+    MASK_OF_WORKERS.store(signal_mask(), Ordering::Relaxed);
+}
+
+/// Whether the calling thread blocks what workers block.
+pub(crate) fn has_mask_of_workers() -> bool {
+    signal_mask() == MASK_OF_WORKERS.load(Ordering::Relaxed)
+}
+
+/// The signals that the calling thread blocks.
+fn signal_mask() -> u64 {
+    let mut mask = 0u64;
+    let none = ptr::null::<u64>();
+    // SAFETY: nothing is set, and there is room for the kernel's mask of 64 signals.
+    unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_BLOCK, none, &raw mut mask, size_of::<u64>())
+    };
+    mask
 }
 
 extern "C" fn on_fault(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
