@@ -484,8 +484,8 @@ fn child_prints_under_the_lock_of_stdout() {
 #[test]
 fn child_names_a_deadlock_on_locks_of_std() {
     let Some(output) = in_child("child_names_a_deadlock_on_locks_of_std") else {
-        // In a fork, where no thread of the harness might wake something. Nothing of the runtime has started here, and the
-        // other thread waits for this one without a lock.
+        // In a fork, where no thread of the harness might wake something. Nothing of the runtime
+        // has started here, and the other thread waits for this one without a lock.
         let (status, text) = fork(|| narrowboat::run(wait_for_each_other));
         assert_eq!(status.code(), Some(2), "{text}");
         for part in [

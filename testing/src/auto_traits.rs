@@ -2,7 +2,8 @@
 
 use std::marker::PhantomData;
 
-/// Its associated constants are those of the type itself if there are any, and else those of [`Neither`].
+/// Its associated constants are those of the type itself if there are any, and else those of
+/// [`Neither`].
 pub struct Probe<T: ?Sized>(PhantomData<T>);
 
 /// What holds if a type does not have an auto trait.

@@ -50,7 +50,8 @@ impl Census {
     }
 }
 
-/// A value of a [`Census`]. A second drop fails the test; it would also free the value's memory twice.
+/// A value of a [`Census`]. A second drop fails the test; it would also free the value's memory
+/// twice.
 #[derive(Debug)]
 pub struct Counted {
     census: &'static Census,

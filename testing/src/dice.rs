@@ -1,7 +1,7 @@
 //! Random numbers that are the same in every run.
 
-/// A small random generator (SplitMix64). Its state is one word, without a pointer: a test that failed can be repeated
-/// from its seed.
+/// A small random generator (SplitMix64). Its state is one word, without a pointer: a test that
+/// failed can be repeated from its seed.
 #[derive(Clone, Debug)]
 pub struct Dice(u64);
 

@@ -1,5 +1,5 @@
-//! Closures that run in a forked process. A test binary that forks has one test, or runs each in its own process: the
-//! child has a copy of whatever locks other threads hold at that time.
+//! Closures that run in a forked process. A test binary that forks has one test, or runs each in
+//! its own process: the child has a copy of whatever locks other threads hold at that time.
 
 use std::io::Read;
 use std::os::fd::AsRawFd;
@@ -12,8 +12,8 @@ pub const FORKED: &str = "this process was forked from one in which Narrowboat h
 
 /// Runs `f` in a forked process. Returns how that ended, and what it wrote to stderr.
 ///
-/// The child ends as a program does: with 0 if `f` returns, with 101 if `f` panics. A child that hangs is ended by a
-/// signal after a minute.
+/// The child ends as a program does: with 0 if `f` returns, with 101 if `f` panics. A child that
+/// hangs is ended by a signal after a minute.
 pub fn fork(f: impl FnOnce()) -> (ExitStatus, String) {
     let (mut reader, writer) = std::io::pipe().expect("a pipe");
     // SAFETY: the child uses nothing of its parent but what `f` has, and ends here.

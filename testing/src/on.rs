@@ -15,8 +15,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 /// | `Goroutines` | a goroutine | goroutines |
 /// | `Mixed` | a thread | threads and goroutines by turns |
 ///
-/// A test gets its value in one of two ways: [`suite!`](crate::suite) takes that of the environment, and
-/// [`suite_on_each!`](crate::suite_on_each) makes one test for each value but `Both`.
+/// A test gets its value in one of two ways: [`suite!`](crate::suite) takes that of the
+/// environment, and [`suite_on_each!`](crate::suite_on_each) makes one test for each value but
+/// `Both`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum On {
     /// Everything is a thread.
@@ -54,8 +55,8 @@ impl On {
 
     /// Starts work beside the caller.
     ///
-    /// All work of a process has one spawn site, so it earns shared stacks after the first thousand goroutines, even if
-    /// each test starts few.
+    /// All work of a process has one spawn site, so it earns shared stacks after the first thousand
+    /// goroutines, even if each test starts few.
     pub fn go<T: Send + 'static>(self, f: impl FnOnce() -> T + Send + 'static) -> Work<T> {
         self.go_from_the_callers_line(f)
     }
@@ -116,7 +117,8 @@ pub fn body(test: impl FnOnce() + Send + 'static, stack: Stack) {
     on().body(test, stack);
 }
 
-/// Starts work beside the caller, on what `NARROWBOAT_TEST_ON` says. The spawn site is the caller's line, as in a program.
+/// Starts work beside the caller, on what `NARROWBOAT_TEST_ON` says. The spawn site is the caller's
+/// line, as in a program.
 #[track_caller]
 pub fn go<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Work<T> {
     on().go_from_the_callers_line(f)
@@ -132,8 +134,8 @@ pub mod one_site {
     }
 }
 
-/// As [`go`], for work that soon waits for the caller's next step: returns when the work runs and has had the time to
-/// begin its wait.
+/// As [`go`], for work that soon waits for the caller's next step: returns when the work runs and
+/// has had the time to begin its wait.
 #[track_caller]
 pub fn waits<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Work<T> {
     let started = Arc::new(AtomicBool::new(false));
@@ -200,11 +202,11 @@ pub fn own_stacks() -> bool {
     std::env::var_os("NARROWBOAT_STACKS").is_some_and(|stacks| stacks == "own")
 }
 
-/// Makes tests of functions, which run on what `NARROWBOAT_TEST_ON` says. A function that is not listed is dead code,
-/// which the compiler reports.
+/// Makes tests of functions, which run on what `NARROWBOAT_TEST_ON` says. A function that is not
+/// listed is dead code, which the compiler reports.
 ///
-/// The functions after `scoped:` lend their locals to scoped threads. As goroutines they need their own stack; all
-/// others share theirs.
+/// The functions after `scoped:` lend their locals to scoped threads. As goroutines they need their
+/// own stack; all others share theirs.
 #[macro_export]
 macro_rules! suite {
     ($($(#[$attribute:meta])* $name:ident),* $(; scoped: $($scoped:ident),*)? $(,)?) => {
@@ -227,7 +229,8 @@ macro_rules! suite {
 }
 
 /// Makes three tests of each function of an [`On`]: on threads, on goroutines, and mixed. Those on
-/// goroutines run once more in a process with one worker and one processor, where a wait that blocks the thread hangs.
+/// goroutines run once more in a process with one worker and one processor, where a wait that
+/// blocks the thread hangs.
 #[macro_export]
 macro_rules! suite_on_each {
     ($($name:ident),* $(,)?) => {

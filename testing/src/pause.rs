@@ -13,7 +13,8 @@ pub fn pause(duration: Duration) {
     narrowboat_runtime::sleep(duration);
 }
 
-/// Gives other goroutines and threads time to block. If it is too short, a test is less sharp but still right.
+/// Gives other goroutines and threads time to block. If it is too short, a test is less sharp but
+/// still right.
 #[track_caller]
 pub fn settle() {
     pause(ms(20));

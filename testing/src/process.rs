@@ -1,7 +1,8 @@
 //! Tests that run in another process, and tools.
 //!
-//! The runtime is one per process and reads its environment when it starts. A test of another mode, of how a process
-//! ends, or of what a whole process uses needs its own process: it runs the calling test binary again.
+//! The runtime is one per process and reads its environment when it starts. A test of another mode,
+//! of how a process ends, or of what a whole process uses needs its own process: it runs the
+//! calling test binary again.
 
 use std::io::Write;
 use std::process::{Command, Output};
@@ -32,15 +33,16 @@ pub fn assert_passed(output: &Output, count: usize) {
     );
 }
 
-/// Runs the test `test` of the calling binary again, in its own process with `variables` set, and passes if that does.
+/// Runs the test `test` of the calling binary again, in its own process with `variables` set, and
+/// passes if that does.
 #[track_caller]
 pub fn again(test: &str, variables: &[(&str, &str)]) {
     let output = alone(test).envs(variables.iter().copied()).output().expect("the test binary runs");
     assert_passed(&output, 1);
 }
 
-/// Runs the tests of the calling binary whose names contain `filter` again, in one process with `variables` set, and
-/// passes if they do and are `count`.
+/// Runs the tests of the calling binary whose names contain `filter` again, in one process with
+/// `variables` set, and passes if they do and are `count`.
 #[track_caller]
 pub fn all_again(filter: &str, count: usize, variables: &[(&str, &str)]) {
     let output =
@@ -48,8 +50,8 @@ pub fn all_again(filter: &str, count: usize, variables: &[(&str, &str)]) {
     assert_passed(&output, count);
 }
 
-/// In the parent: runs the calling test `test` alone in a new process and returns how that ended. In that process:
-/// `None`, and the caller does what is to be observed.
+/// In the parent: runs the calling test `test` alone in a new process and returns how that ended.
+/// In that process: `None`, and the caller does what is to be observed.
 pub fn in_child(test: &str) -> Option<Output> {
     in_child_with(test, &[])
 }
