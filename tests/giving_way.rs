@@ -11,8 +11,8 @@ use narrowboat::sync::{
     Barrier, Condvar, Group, LazyLock, Mutex, Once, OnceLock, RwLock, RwLockWriteGuard, Semaphore, WaitGroup,
 };
 use narrowboat::time::{Ticker, Timer, after, after_func};
-use narrowboat::{Config, chan, dump, go, goroutine_local, num_goroutines, scope, select, stats, trace};
-use narrowboat_testing::program;
+use narrowboat::{chan, dump, go, goroutine_local, num_goroutines, scope, select, stats, trace};
+use narrowboat_testing::program_on_one_processor;
 use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown};
@@ -59,11 +59,7 @@ macro_rules! calls {
 
 #[track_caller]
 fn alone(test: impl FnOnce(&mut Stuck) + Send + 'static) {
-    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
-    // Fails after the first time.
-    let _ = Config::new().processors(1).workers(1).start();
-    program(|| {
+    program_on_one_processor(|| {
         let mut stuck = Stuck::default();
         test(&mut stuck);
         stuck.check();

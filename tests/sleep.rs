@@ -2,16 +2,8 @@
 //! of the process is its own.
 
 use narrowboat::{Builder, go};
-use narrowboat_testing::program;
+use narrowboat_testing::{cpu_time, program};
 use std::time::{Duration, Instant};
-
-/// CPU time that the process has used.
-fn cpu_time() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: writes to the structure it is given.
-    assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) }, 0);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
 
 fn at_once() {
     let now = Instant::now();

@@ -5,7 +5,7 @@
 
 use narrowboat::chan::bounded;
 use narrowboat::{Builder, go};
-use narrowboat_testing::{assert_passed, eventually, in_child_with, program, sized};
+use narrowboat_testing::{assert_passed, eventually, in_child_with, memory, program, sized};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -492,13 +492,6 @@ fn a_handle_outlives_its_goroutine() {
     });
 }
 
-/// Bytes of the process that are in memory and not of a file.
-fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
-}
-
 /// Everything that std and others keep for each thread.
 fn uses_all(n: usize) -> usize {
     use rand::Rng;
@@ -538,7 +531,8 @@ fn nothing_is_left_of_those_that_have_ended() {
                 let panicked = some.into_iter().filter_map(|one| one.join().err()).count();
                 assert!((7..=8).contains(&panicked), "{panicked} of 500");
             }
-            resident()
+            // What is not of a file.
+            memory("RssAnon")
         };
         round(count);
         // A leak shows each time; what is read in once, such as the names of functions, shows once.

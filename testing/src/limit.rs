@@ -1,7 +1,7 @@
 //! How long a test may take. A program that hangs fails its test.
 
 use crate::{On, Stack, ms, on, pause};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 /// So long that only a lost wake-up reaches it.
@@ -24,10 +24,22 @@ pub fn within<T: Send + 'static>(limit: Duration, f: impl FnOnce() -> T + Send +
     }
 }
 
-/// Runs `f` as the main goroutine of the program, as a user's `main` would, for at most four minutes.
+/// Runs `f` as the main goroutine of the program, as a user's `main` would, for at most four
+/// minutes.
 #[track_caller]
 pub fn program<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
     within(Duration::from_secs(240), move || narrowboat_runtime::run(f))
+}
+
+/// As [`program`], with one worker and one processor. Tests that use this take turns; in their
+/// binary, nothing else starts the runtime.
+#[track_caller]
+pub fn program_on_one_processor<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    // Fails after the first time.
+    let _ = narrowboat_runtime::Config::new().processors(1).workers(1).start();
+    program(f)
 }
 
 /// Runs `f` as the body of a test, on what `NARROWBOAT_TEST_ON` says, for at most two minutes.
