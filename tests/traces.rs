@@ -5,7 +5,7 @@
 #[path = "../examples/trace_picture/reader.rs"]
 mod reader;
 use narrowboat::{Builder, Config, chan, go, sleep, trace, yield_now};
-use narrowboat_testing::{eventually, in_child, in_child_with, sized};
+use narrowboat_testing::{eventually, in_child, in_child_with, limit_resource, sized, works_in_fork};
 use reader::{Slice, Trace};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -255,16 +255,8 @@ fn a_fork_does_not_write_into_its_parents_trace() {
     let path = place("fork");
     let Some(output) = in_child_with(name, &[("NARROWBOAT_TRACE", path.to_str().unwrap())]) else {
         story();
-        // SAFETY: the child only leaves, by way of the exit handlers.
-        unsafe {
-            let child = libc::fork();
-            if child == 0 {
-                libc::exit(0);
-            }
-            let mut status = 0;
-            assert_eq!(libc::waitpid(child, &mut status, 0), child);
-            assert_eq!(status, 0);
-        }
+        // By way of the exit handlers.
+        works_in_fork(|| std::process::exit(0));
         return;
     };
     assert!(output.status.success(), "{output:?}");
@@ -277,12 +269,10 @@ fn a_full_disk_ends_the_trace_and_not_the_program() {
     let Some(output) = in_child(name) else {
         // What this file system takes, then no more: the limit on the size of files.
         let path = place("full");
-        let limit = libc::rlimit { rlim_cur: 16 << 10, rlim_max: 16 << 10 };
-        // SAFETY: plain calls. Without the signal, a write beyond the limit fails as on a full disk.
-        unsafe {
-            libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
-            assert_eq!(libc::setrlimit(libc::RLIMIT_FSIZE, &limit), 0);
-        }
+        // Without the signal, a write beyond the limit fails as on a full disk.
+        // SAFETY: ignoring a signal needs no handler.
+        unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+        limit_resource(libc::RLIMIT_FSIZE, 16 << 10);
         trace::start(&path).unwrap();
         narrowboat::run(|| go!(|| (0..2_000).for_each(|_| yield_now())).join().unwrap());
         let error = trace::stop().unwrap_err().to_string();
