@@ -21,11 +21,21 @@ compile_error!(
     "Narrowboat's feature `interpose` needs glibc, linked dynamically; build with `default-features = false`"
 );
 
+mod connections;
+mod descriptors;
+mod dumps;
+mod epoll;
+mod error;
+mod input;
 mod next;
+mod output;
+mod poll;
 mod threads;
 mod time;
+mod wait;
 
 use narrowboat_runtime::as_thread;
+use poll::ready;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether the environment has turned it off. Written once, before `main`.
@@ -44,6 +54,11 @@ extern "C" fn begin() {
     // SAFETY: `getenv` returns nothing, or a C string.
     let off = !value.is_null() && unsafe { libc::strcmp(value, c"off".as_ptr()) } == 0;
     OFF.store(off, Ordering::Relaxed);
+    connections::next::find();
+    epoll::next::find();
+    input::next::find();
+    output::next::find();
+    poll::next::find();
     threads::next::find();
     time::next::find();
 }
@@ -74,10 +89,3 @@ macro_rules! define {
     };
 }
 use define;
-
-/// Sets the calling thread's `errno`. It is looked up now: a goroutine may have parked meanwhile.
-fn fail(error: libc::c_int) -> libc::c_int {
-    // SAFETY: the thread's own word.
-    unsafe { *libc::__errno_location() = error };
-    -1
-}
