@@ -1,9 +1,9 @@
 //! What goes out: `write`, `writev`, `send`, `sendto`, `sendmsg`.
 //!
 //! Contracts are libc's: a call on a stream or a pipe returns when all is out, unless an error, or
-//! `SO_SNDTIMEO`, comes after a part; then it returns the length of that part. Two differences: a
-//! signal does not end a wait; and output to a terminal or a named pipe waits in libc if other
-//! writers took the room that was there.
+//! `SO_SNDTIMEO`, comes after a part; then it returns the length of that part. Differences: a signal
+//! does not end a wait; output to a terminal or a named pipe waits in libc if other writers took the
+//! room that was there, and to an eventfd if its counter is at its limit.
 
 use crate::descriptors::{self, Kind};
 use crate::error::{errno, fail, would_block};
@@ -165,12 +165,12 @@ unsafe extern "C" fn write(fd: c_int, buffer: *const c_void, len: usize) -> ssiz
                 // SAFETY: by contract.
                 return unsafe { write(fd, buffer, len) };
             }
-            Some(kind @ (Kind::Pipe | Kind::Device | Kind::Other)) => {
+            Some(kind @ (Kind::Pipe | Kind::Device)) => {
                 let buffers = iovec { iov_base: buffer.cast_mut(), iov_len: len };
                 // SAFETY: by contract.
                 return unsafe { give_to_file(fd, kind, &buffers, 1) };
             }
-            Some(Kind::Regular) | None => {}
+            Some(Kind::Regular | Kind::Other) | None => {}
         }
     }
     // SAFETY: by contract.
@@ -196,11 +196,11 @@ unsafe extern "C" fn writev(fd: c_int, buffers: *const iovec, count: c_int) -> s
                 // SAFETY: by contract.
                 return unsafe { writev(fd, buffers, count) };
             }
-            Some(kind @ (Kind::Pipe | Kind::Device | Kind::Other)) => {
+            Some(kind @ (Kind::Pipe | Kind::Device)) => {
                 // SAFETY: by contract.
                 return unsafe { give_to_file(fd, kind, buffers, count) };
             }
-            Some(Kind::Regular) | None => {}
+            Some(Kind::Regular | Kind::Other) | None => {}
         }
     }
     // SAFETY: by contract.
