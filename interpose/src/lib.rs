@@ -3,14 +3,13 @@
 //!
 //! A function that is defined in the program comes before libc's of the same name, for all Rust code
 //! and for C libraries that are linked dynamically. So std and crates that know nothing of Narrowboat
-//! park in what they call: `std::thread::sleep`, and `join` of a `std::thread::JoinHandle`.
+//! park in what they call. `docs/design/blocking.md` has the rules that all functions keep.
 //!
 //! # What is guaranteed
-//! - Outside of goroutines, before `main`, in a forked child, on the system stack and in a goroutine
-//!   that must not park now, a sleep goes to libc's own `clock_nanosleep`, and a join to its
-//!   `pthread_join`.
+//! - Outside of goroutines, before `main`, in a forked child, on the system stack, under a changed
+//!   signal mask and in a goroutine that must not park now, a call goes to libc's own function.
 //! - The goroutine's stack stays where it is during the wait, because sound code may have lent it.
-//! - Return values, `errno` and what is written are libc's. Differences are named at each function.
+//! - Return values, `errno` and what is written are libc's. Differences are named at each module.
 //!
 //! `NARROWBOAT_INTERPOSE=off` turns all of it off when the program starts.
 //!
