@@ -7,7 +7,8 @@
 //! clients soak SECONDS [goroutines|threads [NAME...]]
 //!                                 all at once, while the servers restart
 //! ```
-//! `--callers N`, `--calls N`, `--limit SECONDS` and `--mode goroutines|threads` go with the first two.
+//! `--callers N`, `--calls N`, `--limit SECONDS`, `--mode goroutines|threads` and `--times N` (the run with the
+//! middle rate counts) go with `run` and `check`.
 
 mod crates;
 mod measure;
@@ -84,6 +85,7 @@ fn report(arguments: &[String], callers: usize, calls: usize, limit: u64) -> Res
         limit: Duration::from_secs(limit),
         names: Vec::new(),
         modes: vec![Mode::Goroutines, Mode::Threads],
+        times: 1,
     };
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
@@ -92,6 +94,7 @@ fn report(arguments: &[String], callers: usize, calls: usize, limit: u64) -> Res
             "--callers" => scale.callers = value()?.parse()?,
             "--calls" => scale.calls = value()?.parse()?,
             "--limit" => scale.limit = Duration::from_secs(value()?.parse()?),
+            "--times" => scale.times = value()?.parse()?,
             "--mode" => scale.modes = vec![value()?.parse()?],
             name if crates::find(name).is_some() => scale.names.push(name.to_string()),
             other => return Err(format!("there is no client {other}").into()),

@@ -52,6 +52,8 @@ pub struct Client {
     pub library: &'static str,
 }
 
+const R2D2: &str = "waits by parking_lot, so natively, and keeps those that have connections from running";
+
 const PLAIN: Client = Client {
     name: "",
     package: "",
@@ -175,6 +177,7 @@ pub const ALL: &[Client] = &[
         package: "r2d2",
         work: "SELECT by libsqlite3 on a pool of 10 connections",
         calls: 500,
+        fails: Some(R2D2),
         prepare: with!("libsqlite3", r2d2::sqlite),
         library: "libsqlite3",
         ..PLAIN
@@ -186,7 +189,7 @@ pub const ALL: &[Client] = &[
         needs: &[Server::Postgres],
         callers: 200,
         calls: 5,
-        fails: Some("waits by parking_lot, so natively, and keeps those that have connections from running"),
+        fails: Some(R2D2),
         prepare: Some(r2d2::postgres),
         ..PLAIN
     },
