@@ -3,12 +3,12 @@
 //!
 //! A function that is defined in the program comes before libc's of the same name, for all Rust code
 //! and for C libraries that are linked dynamically. So std and crates that know nothing of Narrowboat
-//! park in what they call: `std::thread::sleep`, and `join` of a `std::thread::JoinHandle`.
+//! park in what they call: `std::thread::sleep`, `join` of a `std::thread::JoinHandle`, and the locks
+//! of the C library, `pthread_mutex_lock` for one.
 //!
 //! # What is guaranteed
 //! - Outside of goroutines, before `main`, in a forked child, on the system stack and in a goroutine
-//!   that must not park now, a sleep goes to libc's own `clock_nanosleep`, and a join to its
-//!   `pthread_join`.
+//!   that must not park now, each call goes to libc's own function.
 //! - The goroutine's stack stays where it is during the wait, because sound code may have lent it.
 //! - Return values, `errno` and what is written are libc's. Differences are named at each function.
 //!
@@ -21,6 +21,7 @@ compile_error!(
     "Narrowboat's feature `interpose` needs glibc, linked dynamically; build with `default-features = false`"
 );
 
+mod locks;
 mod next;
 mod threads;
 mod time;
@@ -46,6 +47,7 @@ extern "C" fn begin() {
     OFF.store(off, Ordering::Relaxed);
     threads::next::find();
     time::next::find();
+    locks::find();
 }
 
 #[used]
