@@ -3,7 +3,7 @@
 mod support;
 
 use libc::{c_int, clockid_t, pthread_cond_t, pthread_mutex_t, pthread_rwlock_t, sem_t, timespec};
-use narrowboat::{Builder, go};
+use narrowboat::{Builder, go, spawn};
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -387,13 +387,7 @@ fn take_turns(mutex: &Arc<Mutex>, condition: &Arc<Condition>, both: [bool; 2], r
         }
     };
     let threads: Vec<_> = (0..2).filter(|me| !both[*me]).map(|me| thread::spawn(player(me))).collect();
-    let goroutines: Vec<_> = (0..2)
-        .filter(|me| both[*me])
-        .map(|me| {
-            let play = player(me);
-            go!(move || play())
-        })
-        .collect();
+    let goroutines: Vec<_> = (0..2).filter(|me| both[*me]).map(|me| spawn(player(me))).collect();
     goroutines.into_iter().for_each(|player| player.join().unwrap());
     threads.into_iter().for_each(|player| player.join().unwrap());
     assert_eq!(turn.load(SeqCst), 2 * rounds);
