@@ -7,28 +7,13 @@
 
 use narrowboat::net::{TcpListener, TcpStream};
 use narrowboat::{chan, go};
-use narrowboat_testing::{number_from_env, program};
+use narrowboat_testing::{block_natively, number_from_env, processor, program};
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// Tells processors apart: goroutines of one have the same. It is the C library's name for the thread
-/// that the processor has its thread-local block from.
-fn processor() -> u64 {
-    // SAFETY: no arguments, and no thread is needed for it.
-    unsafe { libc::pthread_self() }
-}
-
-/// Blocks the calling thread, in a goroutine too: by a system call that is not made by libc's
-/// function.
-fn block_natively(time: Duration) {
-    let time = libc::timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) };
-    // SAFETY: the time can be read, and the rest is not asked for.
-    unsafe { libc::syscall(libc::SYS_nanosleep, &time, std::ptr::null_mut::<libc::timespec>()) };
-}
 
 const HOGS_FOR: Duration = Duration::from_secs(1);
 const AT_MOST: Duration = Duration::from_millis(400);

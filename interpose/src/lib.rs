@@ -26,6 +26,7 @@ mod dumps;
 mod epoll;
 mod error;
 mod input;
+mod locks;
 mod next;
 mod output;
 mod poll;
@@ -60,6 +61,7 @@ extern "C" fn begin() {
     poll::next::find();
     threads::next::find();
     time::next::find();
+    locks::find();
 }
 
 #[used]

@@ -40,4 +40,4 @@ pub use on::{On, Stack, Work, body, go, join_all, on, one_site, own_stacks, wait
 pub use pause::{ms, pause, settle};
 pub use process::{again, all_again, assert_passed, in_child, in_child_with, this_binary, tool};
 pub use size::{number_from_env, scaled, sized};
-pub use usage::{cpu_time, cpu_time_of_thread, limit_resource, memory};
+pub use usage::{block_natively, cpu_time, cpu_time_of_thread, limit_resource, memory, processor};

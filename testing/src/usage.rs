@@ -1,4 +1,4 @@
-//! What a process uses, and limits on it.
+//! What a process uses, limits on it, and the threads below goroutines.
 
 use std::time::Duration;
 
@@ -35,4 +35,19 @@ pub fn limit_resource(resource: u32, value: u64) {
     // SAFETY: the call reads a live structure.
     let result = unsafe { libc::setrlimit(resource, &limit) };
     assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// Tells processors apart: goroutines of one have the same. It is the C library's name for the thread
+/// that the processor has its thread-local block from.
+pub fn processor() -> u64 {
+    // SAFETY: no arguments, and no thread is needed for it.
+    unsafe { libc::pthread_self() }
+}
+
+/// Blocks the calling thread, in a goroutine too: by a system call that is not made by libc's
+/// function.
+pub fn block_natively(time: Duration) {
+    let time = libc::timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) };
+    // SAFETY: the time can be read, and the rest is not asked for.
+    unsafe { libc::syscall(libc::SYS_nanosleep, &time, std::ptr::null_mut::<libc::timespec>()) };
 }
