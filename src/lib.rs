@@ -42,10 +42,10 @@
 //! | settings | [`Config`] |
 //! | what the program is doing | [`dump()`], [`stats()`], [`trace`] |
 //!
-//! Pages to read: [a tour](crate::tour); [Narrowboat, tokio, or threads?](crate::choosing);
-//! [Go's constructs beside ours](crate::from_go); [settings](crate::settings);
-//! [diagnostics](crate::diagnostics); [limits](crate::limits); and below, what a goroutine may and
-//! may not do.
+//! Pages to read: [a tour](crate::tour); [Narrowboat, tokio, or threads?](crate::choosing); [your
+//! blocking crates, unchanged](crate::blocking_crates); [Go's constructs beside
+//! ours](crate::from_go); [settings](crate::settings); [diagnostics](crate::diagnostics);
+//! [limits](crate::limits); and below, what a goroutine may and may not do.
 //!
 //! # Stacks
 //!
@@ -63,6 +63,8 @@
 //! For recursion beyond any limit there is [`stack::maybe_grow`]. For code that needs its thread's
 //! own stack there is [`stack::on_system_stack`]. If a goroutine overflows its stack, a report
 //! gives its name, the line that spawned it and its last frames.
+//!
+//! [blocking_crates]: crate::blocking_crates
 //!
 #![doc = include_str!("../docs/rules.md")]
 
@@ -93,8 +95,15 @@ pub mod tour {}
 
 /// [rules]: crate#what-a-goroutine-may-and-may-not-do
 /// [limits]: crate::limits
+/// [blocking_crates]: crate::blocking_crates
 #[doc = include_str!("../docs/choosing.md")]
 pub mod choosing {}
+
+/// [rules]: crate#what-a-goroutine-may-and-may-not-do
+/// [settings]: crate::settings
+/// [limits]: crate::limits
+#[doc = include_str!("../docs/blocking_crates.md")]
+pub mod blocking_crates {}
 
 /// [rules]: crate#what-a-goroutine-may-and-may-not-do
 #[doc = include_str!("../docs/from_go.md")]
@@ -104,6 +113,7 @@ pub mod from_go {}
 pub mod settings {}
 
 /// [rules]: crate#what-a-goroutine-may-and-may-not-do
+/// [blocking_crates]: crate::blocking_crates
 #[doc = include_str!("../docs/limits.md")]
 pub mod limits {}
 
