@@ -47,13 +47,19 @@ fn may_park() -> bool {
     !OFF.load(Ordering::Relaxed) && as_thread::may_park()
 }
 
+/// The same for a wait until the object at this address changes.
+fn may_park_for(object: usize) -> bool {
+    !OFF.load(Ordering::Relaxed) && as_thread::may_park_for_object(object)
+}
+
 /// Reads the environment, and looks up libc's own functions.
 extern "C" fn begin() {
     // SAFETY: a C string; no thread changes the environment this early.
     let value = unsafe { libc::getenv(c"NARROWBOAT_INTERPOSE".as_ptr()) };
     // SAFETY: `getenv` returns nothing, or a C string.
     let off = !value.is_null() && unsafe { libc::strcmp(value, c"off".as_ptr()) } == 0;
-    OFF.store(off, Ordering::Relaxed);
+    // Loom's locks, in the tables of goroutines that wait, do not work outside of a model.
+    OFF.store(off || cfg!(loom), Ordering::Relaxed);
     connections::next::find();
     epoll::next::find();
     input::next::find();

@@ -41,7 +41,7 @@ pub mod as_thread {
     pub use crate::futex::Shard;
     pub use crate::sched::as_thread::{
         begin_in_place, checkpoint_in_place, goroutine, has_usual_signals, is_forked_child, may_park,
-        natively, park_in_place, sleep_in_place,
+        may_park_for_object, natively, park_in_place, sleep_in_place,
     };
     pub use crate::sys::symbols::{Caller, function_at};
 }
