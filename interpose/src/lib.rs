@@ -21,7 +21,10 @@ compile_error!(
     "Narrowboat's feature `interpose` needs glibc, linked dynamically; build with `default-features = false`"
 );
 
+mod children;
+mod names;
 mod next;
+mod pool;
 mod threads;
 mod time;
 
@@ -44,6 +47,8 @@ extern "C" fn begin() {
     // SAFETY: `getenv` returns nothing, or a C string.
     let off = !value.is_null() && unsafe { libc::strcmp(value, c"off".as_ptr()) } == 0;
     OFF.store(off, Ordering::Relaxed);
+    children::next::find();
+    names::next::find();
     threads::next::find();
     time::next::find();
 }
@@ -74,6 +79,12 @@ macro_rules! define {
     };
 }
 use define;
+
+/// The calling thread's `errno`.
+fn errno() -> libc::c_int {
+    // SAFETY: the thread's own word.
+    unsafe { *libc::__errno_location() }
+}
 
 /// Sets the calling thread's `errno`. It is looked up now: a goroutine may have parked meanwhile.
 fn fail(error: libc::c_int) -> libc::c_int {
