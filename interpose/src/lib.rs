@@ -22,6 +22,8 @@ compile_error!(
 );
 
 mod children;
+mod file_locks;
+mod files;
 mod names;
 mod next;
 mod pool;
@@ -48,6 +50,8 @@ extern "C" fn begin() {
     let off = !value.is_null() && unsafe { libc::strcmp(value, c"off".as_ptr()) } == 0;
     OFF.store(off, Ordering::Relaxed);
     children::next::find();
+    file_locks::next::find();
+    files::next::find();
     names::next::find();
     threads::next::find();
     time::next::find();

@@ -3,8 +3,7 @@
 //! Nothing that such a call writes lies in the parked goroutine's stack: what it reads and writes
 //! moves into the closure, and comes back as the closure's value.
 //!
-//! Some calls end only when another goroutine does something: when it releases a lock, or reads from
-//! a pipe. If they had all threads of the pool, that goroutine might wait for a thread itself, in an
+//! Some calls end only when another goroutine does something: when it releases a lock, say. If they had all threads of the pool, that goroutine might wait for a thread itself, in an
 //! `fsync`, and the program would hang. So such calls have at most half of the threads, and each
 //! needs a [`Place`]. Without one, a goroutine looks in pauses.
 
@@ -46,7 +45,10 @@ pub(crate) fn wait_on_pool<T: Send + 'static>(
     let mut pauses = Pauses::begin();
     loop {
         if let Some(place) = Place::take() {
-            return place.run(call);
+            return on_pool_in_place(move || {
+                let _place = place;
+                call()
+            });
         }
         pauses.sleep();
         if let Some(answer) = attempt() {
@@ -56,24 +58,16 @@ pub(crate) fn wait_on_pool<T: Send + 'static>(
 }
 
 /// The right to have a thread of the pool for a call that may need another goroutine's help.
-pub(crate) struct Place(());
+struct Place(());
 
 static TAKEN: AtomicUsize = AtomicUsize::new(0);
 
 impl Place {
-    pub(crate) fn take() -> Option<Place> {
+    fn take() -> Option<Place> {
         let most = most_threads() / 2;
         let one_more = |taken| (taken < most).then_some(taken + 1);
         // Relaxed: a count, which orders nothing else.
         TAKEN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).ok().map(|_| Place(()))
-    }
-
-    #[track_caller]
-    pub(crate) fn run<T: Send + 'static>(self, call: impl FnOnce() -> T + Send + 'static) -> T {
-        on_pool_in_place(move || {
-            let _place = self;
-            call()
-        })
     }
 }
 
