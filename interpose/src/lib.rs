@@ -29,6 +29,7 @@ mod next;
 mod pool;
 mod threads;
 mod time;
+mod transfer;
 
 use narrowboat_runtime::as_thread;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,6 +56,7 @@ extern "C" fn begin() {
     names::next::find();
     threads::next::find();
     time::next::find();
+    transfer::next::find();
 }
 
 #[used]
