@@ -17,12 +17,14 @@
 //! Pointers must be valid: where the kernel would return `EFAULT`, a wait on the pool has a fault.
 
 use crate::next::next;
-use crate::pool::{Answer, Pauses, answer, give, wait_on_pool};
-use crate::{define, may_park};
+use crate::pool::{Pauses, Returned, give, returned, wait_on_pool};
+use crate::wait::{Wait, is_nonblocking};
+use crate::{define, may_park, ready};
 use libc::{c_int, c_uint, id_t, idtype_t, pid_t, rusage, siginfo_t};
+use narrowboat_net::watch::Direction;
 use narrowboat_runtime::as_thread::has_usual_signals;
 use std::mem;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -84,7 +86,7 @@ unsafe extern "C" fn wait4(pid: pid_t, status: *mut c_int, options: c_int, usage
         // SAFETY: by contract, and the status is ours or the caller's. If there is nothing yet, the
         // kernel writes nothing.
         let found = unsafe { next::wait4(pid, status, options | libc::WNOHANG, usage) };
-        (found != 0).then(|| answer(found))
+        (found != 0).then(|| returned(found))
     };
     let found = match look() {
         Some(found) => found,
@@ -100,7 +102,7 @@ unsafe extern "C" fn wait4(pid: pid_t, status: *mut c_int, options: c_int, usage
                     let mut usage: rusage = unsafe { mem::zeroed() };
                     // SAFETY: there is room for both.
                     let found = unsafe { next::wait4(pid, &mut status, options, &mut usage) };
-                    answer(found).map(|pid| (pid, Some((status, usage))))
+                    returned(found).map(|pid| (pid, Some((status, usage))))
                 },
             )
             .map(|(pid, results)| {
@@ -139,13 +141,13 @@ unsafe extern "C" fn waitid(kind: idtype_t, id: id_t, info: *mut siginfo_t, opti
         // zeros if there is nothing yet.
         let answered = unsafe { next::waitid(kind, id, info, options | libc::WNOHANG) };
         // SAFETY: written by the kernel.
-        (answered != 0 || unsafe { (*info).si_signo } != 0).then(|| answer(answered))
+        (answered != 0 || unsafe { (*info).si_signo } != 0).then(|| returned(answered))
     };
     let others = options & (libc::WSTOPPED | libc::WCONTINUED);
     let found = match look_at(id) {
         Some(found) => found,
         // SAFETY: by contract.
-        None if (kind == libc::P_PIDFD && is_non_blocking(id)) || !has_usual_signals() => unsafe {
+        None if (kind == libc::P_PIDFD && is_nonblocking(id as c_int)) || !has_usual_signals() => unsafe {
             return next::waitid(kind, id, info, options);
         },
         None => {
@@ -167,7 +169,7 @@ unsafe extern "C" fn waitid(kind: idtype_t, id: id_t, info: *mut siginfo_t, opti
                         let mut info: siginfo_t = unsafe { mem::zeroed() };
                         // SAFETY: there is room for it.
                         let answered = unsafe { next::waitid(kind, id, &mut info, options) };
-                        answer(answered).map(|_| Some(Information(info)))
+                        returned(answered).map(|_| Some(Information(info)))
                     },
                 )
                 .map(|found| {
@@ -215,16 +217,10 @@ fn owned(descriptor: c_int) -> Option<OwnedFd> {
     (descriptor >= 0).then(|| unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
-fn is_non_blocking(descriptor: id_t) -> bool {
-    // SAFETY: no pointers.
-    let flags = unsafe { libc::fcntl(descriptor as c_int, libc::F_GETFL) };
-    flags >= 0 && flags & libc::O_NONBLOCK != 0
-}
-
 /// Waits until `look` finds something. The first look after the descriptor was opened tells whether
 /// the process is still the child that was meant.
 #[track_caller]
-fn wait_by_descriptor<T>(pidfd: &OwnedFd, look: impl Fn() -> Option<Answer<T>>) -> Answer<T> {
+fn wait_by_descriptor<T>(pidfd: &OwnedFd, look: impl Fn() -> Option<Returned<T>>) -> Returned<T> {
     let mut pauses = Pauses::begin();
     let mut ended = false;
     loop {
@@ -235,21 +231,20 @@ fn wait_by_descriptor<T>(pidfd: &OwnedFd, look: impl Fn() -> Option<Answer<T>>) 
             // Another process traces it, and has it first.
             pauses.sleep();
         }
-        ended = wait_for_pidfd(pidfd.as_fd(), Instant::now() + LOOK_AGAIN);
+        ended = wait_for_pidfd(pidfd, &mut pauses);
     }
 }
 
-/// Parks until the process has ended, and until then at most. Whether it has ended.
+/// Parks until the process has ended, and for [`LOOK_AGAIN`] at most. Whether it has ended.
 #[track_caller]
-fn wait_for_pidfd(pidfd: BorrowedFd<'_>, deadline: Instant) -> bool {
-    let mut pauses = Pauses::begin();
-    loop {
-        let mut asked = libc::pollfd { fd: pidfd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        // SAFETY: there is one entry, and the call does not wait.
-        let ready = unsafe { libc::syscall(libc::SYS_poll, &raw mut asked, 1, 0) };
-        if ready == 1 || Instant::now() >= deadline {
-            return ready == 1;
+fn wait_for_pidfd(pidfd: &OwnedFd, pauses: &mut Pauses) -> bool {
+    let pidfd = pidfd.as_raw_fd();
+    match Wait::begin_until(pidfd, Direction::Input, Some(Instant::now() + LOOK_AGAIN)) {
+        Some(wait) => wait.until(|| ready(pidfd, libc::POLLIN).then_some(())).is_ok(),
+        // The kernel has no room to watch one more.
+        None => {
+            pauses.sleep();
+            false
         }
-        pauses.sleep();
     }
 }

@@ -6,7 +6,7 @@
 //! (`F_SETLKW`, `lockf`). So the kernel finds a deadlock between processes as ever.
 
 use crate::next::next;
-use crate::pool::{answer, give, wait_on_pool};
+use crate::pool::{give, returned, wait_on_pool};
 use crate::{define, may_park};
 use libc::{c_int, off_t};
 use narrowboat_runtime::as_thread::has_usual_signals;
@@ -33,14 +33,14 @@ extern "C" fn flock(descriptor: c_int, operation: c_int) -> c_int {
     if operation & (libc::LOCK_NB | libc::LOCK_UN) != 0 || !may_park() {
         return native(operation);
     }
-    let attempt = || match answer(native(operation | libc::LOCK_NB)) {
+    let attempt = || match returned(native(operation | libc::LOCK_NB)) {
         Err(libc::EWOULDBLOCK) => None,
         answer => Some(answer),
     };
     match attempt() {
         Some(answer) => give(answer),
         None if !has_usual_signals() => native(operation),
-        None => give(wait_on_pool(attempt, move || answer(native(operation)))),
+        None => give(wait_on_pool(attempt, move || returned(native(operation)))),
     }
 }
 
@@ -58,7 +58,7 @@ unsafe extern "C" fn fcntl(descriptor: c_int, command: c_int, argument: usize) -
         return unsafe { next::fcntl(descriptor, command, argument) };
     }
     // SAFETY: by contract.
-    let attempt = || match answer(unsafe { next::fcntl(descriptor, without_wait, argument) }) {
+    let attempt = || match returned(unsafe { next::fcntl(descriptor, without_wait, argument) }) {
         Err(libc::EAGAIN | libc::EACCES) => None,
         answer => Some(answer),
     };
@@ -71,7 +71,7 @@ unsafe extern "C" fn fcntl(descriptor: c_int, command: c_int, argument: usize) -
             let lock = unsafe { *ptr::with_exposed_provenance::<libc::flock>(argument) };
             give(wait_on_pool(attempt, move || {
                 // SAFETY: the lock's description can be read.
-                answer(unsafe { next::fcntl(descriptor, command, (&raw const lock).expose_provenance()) })
+                returned(unsafe { next::fcntl(descriptor, command, (&raw const lock).expose_provenance()) })
             }))
         }
     }

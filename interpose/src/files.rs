@@ -5,7 +5,7 @@
 //! the way to the pool and back costs.
 
 use crate::next::next;
-use crate::pool::{answer, give, on_pool};
+use crate::pool::{give, on_pool, returned};
 use crate::{define, may_park};
 use libc::{c_int, c_uint, c_void, off_t, size_t};
 use narrowboat_runtime::as_thread::has_usual_signals;
@@ -31,7 +31,7 @@ next! {
 /// Runs the call on the pool if the caller may park, and here if not.
 #[track_caller]
 fn beside(call: impl FnOnce() -> c_int + Send + 'static) -> c_int {
-    if may_park() && has_usual_signals() { give(on_pool(|| answer(call()))) } else { call() }
+    if may_park() && has_usual_signals() { give(on_pool(|| returned(call()))) } else { call() }
 }
 
 extern "C" fn fsync(descriptor: c_int) -> c_int {

@@ -22,16 +22,26 @@ compile_error!(
 );
 
 mod children;
+mod connections;
+mod descriptors;
+mod dumps;
+mod epoll;
+mod error;
 mod file_locks;
 mod files;
+mod input;
 mod names;
 mod next;
+mod output;
+mod poll;
 mod pool;
 mod threads;
 mod time;
 mod transfer;
+mod wait;
 
 use narrowboat_runtime::as_thread;
+use poll::ready;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether the environment has turned it off. Written once, before `main`.
@@ -51,9 +61,14 @@ extern "C" fn begin() {
     let off = !value.is_null() && unsafe { libc::strcmp(value, c"off".as_ptr()) } == 0;
     OFF.store(off, Ordering::Relaxed);
     children::next::find();
+    connections::next::find();
+    epoll::next::find();
     file_locks::next::find();
     files::next::find();
+    input::next::find();
     names::next::find();
+    output::next::find();
+    poll::next::find();
     threads::next::find();
     time::next::find();
     transfer::next::find();
@@ -85,16 +100,3 @@ macro_rules! define {
     };
 }
 use define;
-
-/// The calling thread's `errno`.
-fn errno() -> libc::c_int {
-    // SAFETY: the thread's own word.
-    unsafe { *libc::__errno_location() }
-}
-
-/// Sets the calling thread's `errno`. It is looked up now: a goroutine may have parked meanwhile.
-fn fail(error: libc::c_int) -> libc::c_int {
-    // SAFETY: the thread's own word.
-    unsafe { *libc::__errno_location() = error };
-    -1
-}

@@ -4,9 +4,10 @@
 //! What belongs to a thread is that of the pool's thread: a `_res` that the caller has changed, and
 //! a locale that it has chosen for itself.
 
+use crate::error::{errno, fail};
 use crate::next::next;
 use crate::pool::on_pool;
-use crate::{define, errno, fail, may_park};
+use crate::{define, may_park};
 use libc::{addrinfo, c_char, c_int, sockaddr, socklen_t};
 use narrowboat_runtime::as_thread::has_usual_signals;
 use std::ffi::CStr;
@@ -70,7 +71,7 @@ unsafe extern "C" fn getaddrinfo(
         // SAFETY: by contract. The list is on the heap, and the caller's now.
         unsafe { *found = ptr::with_exposed_provenance_mut(list) };
     } else if answer == libc::EAI_SYSTEM {
-        fail(error);
+        let _: c_int = fail(error);
     }
     answer
 }
@@ -185,7 +186,7 @@ unsafe extern "C" fn getnameinfo(
             }
         }
     } else if answer == libc::EAI_SYSTEM {
-        fail(error);
+        let _: c_int = fail(error);
     }
     answer
 }

@@ -7,26 +7,23 @@
 //! `fsync`, and the program would hang. So such calls have at most half of the threads, and each
 //! needs a [`Place`]. Without one, a goroutine looks in pauses.
 
-use crate::{errno, fail};
+use crate::error::{errno, fail};
 use libc::c_int;
 use narrowboat_runtime::as_thread::{most_threads, on_pool_in_place, sleep_in_place};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// What a function of libc's returns: its value, or the `errno` that came with -1.
-pub(crate) type Answer<T> = Result<T, c_int>;
+/// What a function of libc's has returned: its value, or the `errno` that came with -1.
+pub(crate) type Returned<T> = Result<T, c_int>;
 
-/// The answer that a function has just returned.
-pub(crate) fn answer<T: PartialEq + From<i8>>(value: T) -> Answer<T> {
+/// What a function has just returned.
+pub(crate) fn returned<T: PartialEq + From<i8>>(value: T) -> Returned<T> {
     if value == T::from(-1) { Err(errno()) } else { Ok(value) }
 }
 
 /// What the function of libc's name returns to its caller.
-pub(crate) fn give<T: From<i8>>(answer: Answer<T>) -> T {
-    answer.unwrap_or_else(|error| {
-        fail(error);
-        T::from(-1)
-    })
+pub(crate) fn give<T: From<i8>>(returned: Returned<T>) -> T {
+    returned.unwrap_or_else(fail)
 }
 
 /// Runs a call that ends without the help of another goroutine.

@@ -4,8 +4,9 @@
 //! and not to a goroutine. A sleep on a clock that is neither the monotonic nor the real one stays
 //! libc's.
 
+use crate::error::fail;
 use crate::next::next;
-use crate::{define, fail, may_park};
+use crate::{define, may_park};
 use libc::{c_int, c_uint, clockid_t, timespec};
 use narrowboat_runtime::as_thread::{has_usual_signals, sleep_in_place};
 use std::ptr;

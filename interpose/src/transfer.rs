@@ -15,12 +15,15 @@
 //! `vmsplice` stays libc's: it gives away the memory itself, which may be the goroutine's stack.
 
 use crate::next::next;
-use crate::pool::{answer, give, on_pool, wait_on_pool};
-use crate::{define, may_park};
+use crate::pool::{give, on_pool, returned, wait_on_pool};
+use crate::wait::{Ended, Wait, timeout_of};
+use crate::{define, may_park, ready};
 use libc::{c_int, c_short, c_uint, loff_t, off_t, size_t, ssize_t};
-use narrowboat_runtime::as_thread::has_usual_signals;
+use narrowboat_net::watch::Direction;
+use narrowboat_runtime::as_thread::{checkpoint_in_place, has_usual_signals};
 use std::mem;
 use std::ptr;
+use std::time::Instant;
 
 define! {
     "sendfile" => sendfile,
@@ -144,7 +147,7 @@ unsafe fn transfer(
             let (answered, values) = on_pool(move || {
                 let offsets =
                     values.each_mut().map(|value| value.as_mut().map_or(ptr::null_mut(), ptr::from_mut));
-                (answer(call(offsets, count)), values)
+                (returned(call(offsets, count)), values)
             });
             for (offset, value) in offsets.into_iter().zip(values) {
                 if let Some(value) = value {
@@ -156,17 +159,20 @@ unsafe fn transfer(
         }
         _ if !(ends.waits)(input.kind, output.kind) => call(offsets, count),
         _ => {
-            let wait = |end: End, descriptor, events| {
-                let waits =
-                    end.blocks && (end.kind == Kind::Socket || end.kind == Kind::Pipe && ends.pipes_wait);
-                (if waits { descriptor } else { -1 }, events)
+            let waits = |end: &End| {
+                end.blocks && (end.kind == Kind::Socket || end.kind == Kind::Pipe && ends.pipes_wait)
             };
-            let waits = [wait(input, ends.input, libc::POLLIN), wait(output, ends.output, libc::POLLOUT)];
+            let waits = [
+                waits(&input).then_some((input, Direction::Input)),
+                waits(&output).then_some((output, Direction::Output)),
+            ];
             if output.kind == Kind::Socket && output.blocks {
-                return send(waits, ends.output, count, of_all, |count| call(offsets, count));
+                return send(&waits, output.descriptor, count, of_all, |count| call(offsets, count));
             }
-            become_ready(waits);
-            call(offsets, count)
+            match become_ready(&waits) {
+                Became::Ready | Became::Natively => call(offsets, count),
+                Became::Over(ended) => ended.answer(libc::EAGAIN),
+            }
         }
     }
 }
@@ -174,7 +180,7 @@ unsafe fn transfer(
 /// Sends in parts for which the socket has room.
 #[track_caller]
 fn send(
-    waits: [Wait; 2],
+    waits: &[Option<(End, Direction)>; 2],
     socket: c_int,
     count: usize,
     all: bool,
@@ -183,13 +189,18 @@ fn send(
     let mut sent = 0;
     loop {
         let rest = count - sent;
-        let part = if become_ready(waits) { rest.min(room(socket)) } else { rest };
-        let done = call(part);
+        let done = match become_ready(waits) {
+            Became::Ready => call(rest.min(room(socket))),
+            Became::Natively => call(rest),
+            Became::Over(_) if sent > 0 => -1,
+            Became::Over(ended) => ended.answer(libc::EAGAIN),
+        };
         if done <= 0 {
-            // As the kernel has it, an error is told by the next call.
+            // As the kernel has it, an error after a part is not told.
             return if sent > 0 { sent as ssize_t } else { done };
         }
         sent += done as usize;
+        checkpoint_in_place();
         if !all || sent >= count {
             return sent as ssize_t;
         }
@@ -230,6 +241,7 @@ enum Kind {
 
 #[derive(Clone, Copy)]
 struct End {
+    descriptor: c_int,
     kind: Kind,
     /// Whether it is not in non-blocking mode.
     blocks: bool,
@@ -249,7 +261,7 @@ impl End {
         let kind = match found.st_mode & libc::S_IFMT {
             libc::S_IFREG => {
                 let size = usize::try_from(found.st_size).ok();
-                return Some(End { kind: Kind::Other, blocks: false, size });
+                return Some(End { descriptor, kind: Kind::Other, blocks: false, size });
             }
             libc::S_IFIFO => Kind::Pipe,
             libc::S_IFSOCK => Kind::Socket,
@@ -259,6 +271,7 @@ impl End {
         let flags = unsafe { libc::fcntl(descriptor, libc::F_GETFL) };
         let refused = if is_output { libc::O_RDONLY } else { libc::O_WRONLY };
         (flags & libc::O_ACCMODE != refused).then_some(End {
+            descriptor,
             kind,
             blocks: flags & libc::O_NONBLOCK == 0,
             size: None,
@@ -266,30 +279,56 @@ impl End {
     }
 }
 
-/// A descriptor, and what to wait for; a negative one needs no wait.
-type Wait = (c_int, c_short);
+enum Became {
+    /// The ends that make the call wait are ready, or in a state in which it fails or ends.
+    Ready,
+    /// The goroutine must not park.
+    Natively,
+    Over(Ended),
+}
 
-/// Waits until both are ready, or in a state in which the call fails or ends. Whether they are: if
-/// not, the goroutine must not park.
 #[track_caller]
-fn become_ready(waits: [Wait; 2]) -> bool {
-    while let Some(wait) = waits.into_iter().find(|&wait| wait.0 >= 0 && !poll(wait, 0)) {
+fn become_ready(waits: &[Option<(End, Direction)>; 2]) -> Became {
+    let not_yet = |(end, direction): &&(End, Direction)| !ready(end.descriptor, events(*direction));
+    while let Some((end, direction)) = waits.iter().flatten().find(not_yet) {
         if !has_usual_signals() {
-            return false;
+            return Became::Natively;
         }
-        wait_for_descriptor(wait);
+        if let Err(ended) = wait_for(end, *direction) {
+            return Became::Over(ended);
+        }
     }
-    true
+    Became::Ready
 }
 
-/// Parks until a descriptor is ready.
+fn events(direction: Direction) -> c_short {
+    match direction {
+        Direction::Input => libc::POLLIN,
+        Direction::Output => libc::POLLOUT,
+    }
+}
+
+/// Parks until it is ready.
 #[track_caller]
-fn wait_for_descriptor(wait: Wait) {
-    wait_on_pool(|| poll(wait, 0).then_some(()), move || _ = poll(wait, -1));
-}
-
-fn poll((fd, events): Wait, milliseconds: c_int) -> bool {
-    let mut asked = libc::pollfd { fd, events, revents: 0 };
-    // SAFETY: there is one entry.
-    unsafe { libc::syscall(libc::SYS_poll, &raw mut asked, 1, milliseconds) != 0 }
+fn wait_for(end: &End, direction: Direction) -> Result<(), Ended> {
+    let option = match direction {
+        Direction::Input => libc::SO_RCVTIMEO,
+        Direction::Output => libc::SO_SNDTIMEO,
+    };
+    // Of a pipe there is none.
+    let deadline = timeout_of(end.descriptor, option).map(|timeout| Instant::now() + timeout);
+    let (descriptor, events) = (end.descriptor, events(direction));
+    let is_ready = move || ready(descriptor, events).then_some(());
+    match Wait::begin_until(descriptor, direction, deadline) {
+        Some(wait) => wait.until(is_ready),
+        // The kernel has no room to watch one more.
+        None => {
+            wait_on_pool(is_ready, move || {
+                let mut asked = libc::pollfd { fd: descriptor, events, revents: 0 };
+                // SAFETY: there is one entry.
+                unsafe { libc::poll(&mut asked, 1, -1) };
+            });
+            Ok(())
+        }
+    }
 }

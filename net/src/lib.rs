@@ -99,6 +99,8 @@ mod tcp;
 mod transfer;
 mod udp;
 pub mod unix;
+#[doc(hidden)]
+pub mod watch;
 
 pub use context::WithContext;
 pub use halves::{ReadHalf, ReuniteError, WriteHalf};

@@ -39,7 +39,7 @@ mod time;
 pub mod as_thread {
     pub use crate::blocking::{most_threads, on_pool_in_place};
     pub use crate::sched::as_thread::{
-        begin_in_place, has_usual_signals, may_park, park_in_place, sleep_in_place,
+        begin_in_place, checkpoint_in_place, has_usual_signals, may_park, park_in_place, sleep_in_place,
     };
 }
 

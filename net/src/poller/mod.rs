@@ -33,6 +33,7 @@ use slab::{Slab, SlabEntry};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 pub(crate) struct NetPoller {
@@ -42,6 +43,11 @@ pub(crate) struct NetPoller {
 
 /// Set when the scheduler has the poller, so that a poller that is found here is being polled.
 static INSTALLED: OnceLock<&'static NetPoller> = OnceLock::new();
+
+/// The poller that [`NetPoller::of_others`] made, and its key in the netpoller. No registration has
+/// this key: its generation half has more bits set than a generation has.
+static OF_OTHERS: OnceLock<&'static NetPoller> = OnceLock::new();
+const KEY_OF_OTHERS: u64 = u64::MAX - 1;
 
 impl NetPoller {
     /// The netpoller of the process, which the scheduler has been given.
@@ -99,10 +105,37 @@ impl NetPoller {
             self.slab.release(index);
             return Err(error);
         }
-        Ok(Registration { poller: self, entry, index, generation, fd: fd.as_raw_fd() })
+        let removed = AtomicBool::new(false);
+        Ok(Registration { poller: self, entry, index, generation, fd: fd.as_raw_fd(), removed })
+    }
+
+    /// The poller of descriptors that belong to other code: see [`crate::watch`]. It stands in the
+    /// netpoller as a descriptor that can be read while it has events.
+    ///
+    /// # Errors
+    /// As for [`get`](NetPoller::get).
+    pub(crate) fn of_others() -> io::Result<&'static NetPoller> {
+        static CREATED: Mutex<()> = Mutex::new(());
+        let netpoller = NetPoller::get()?;
+        if let Some(poller) = OF_OTHERS.get() {
+            return Ok(poller);
+        }
+        let _created = CREATED.lock().unwrap_or_else(PoisonError::into_inner);
+        if OF_OTHERS.get().is_none() {
+            let poller = NetPoller { selector: Selector::new()?, slab: Slab::new() };
+            netpoller.selector.add_selector(&poller.selector, KEY_OF_OTHERS)?;
+            let _ = OF_OTHERS.set(Box::leak(Box::new(poller)));
+        }
+        Ok(OF_OTHERS.get().expect("set above"))
     }
 
     fn dispatch(&self, event: Event) {
+        if event.key == KEY_OF_OTHERS {
+            if let Some(poller) = OF_OTHERS.get() {
+                poller.poll(Some(Duration::ZERO));
+            }
+            return;
+        }
         let (generation, index) = split_key(event.key);
         let Some(entry) = self.slab.get(index) else { return };
         if let Some(signal) = event.read {
@@ -140,6 +173,7 @@ pub(crate) struct Registration {
     index: u32,
     generation: u32,
     fd: RawFd,
+    removed: AtomicBool,
 }
 
 impl Registration {
@@ -161,22 +195,46 @@ impl Registration {
     pub(crate) fn inject_event(&self, direction: Direction, signal: Signal) {
         self.direction(direction).signal(self.generation, signal);
     }
+
+    /// Whether the poller still watches this file under the number of the descriptor. If so, it
+    /// reports the present state once more.
+    pub(crate) fn confirm(&self) -> io::Result<()> {
+        // SAFETY: for this call alone; a number that stands for no file is an error.
+        let fd = unsafe { BorrowedFd::borrow_raw(self.fd) };
+        self.poller.selector.confirm(fd, key(self.generation, self.index))
+    }
+
+    /// Removes the descriptor from the poller; dropping the registration does not do so again. False
+    /// in a process that is a fork: the parent has the same open file and the same poller instance,
+    /// and what is removed here would be removed there.
+    pub(crate) fn remove(&self) -> bool {
+        let polled = check_polled().is_ok();
+        // AcqRel: the code that sees the mark comes after the call that has set it, and one call
+        // removes.
+        if !self.removed.swap(true, Ordering::AcqRel) && polled {
+            // SAFETY: the caller of `register` promised that the descriptor outlives the
+            // registration.
+            let fd = unsafe { BorrowedFd::borrow_raw(self.fd) };
+            // It fails only if other code has closed the descriptor, which its owner did not
+            // expect; then the poller has dropped it as well.
+            let _ = self.poller.selector.delete(fd.as_fd());
+        }
+        polled
+    }
+
+    /// Whether it was removed.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Acquire)
+    }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        if check_polled().is_err() {
-            // This process is a fork. The parent has the same open file and the same poller
-            // instance: what is removed here would be removed there. The entry is of no use any
-            // more, and a thread that does not exist here may hold its lock.
-            return;
+        // In a fork the entry is of no use any more, and a thread that does not exist there may hold
+        // its lock.
+        if self.remove() {
+            self.poller.slab.release(self.index);
         }
-        // SAFETY: the caller of `register` promised that the descriptor outlives the registration.
-        let fd = unsafe { BorrowedFd::borrow_raw(self.fd) };
-        // It fails only if other code has closed the descriptor, which its owner did not expect;
-        // then the poller has dropped it as well.
-        let _ = self.poller.selector.delete(fd.as_fd());
-        self.poller.slab.release(self.index);
     }
 }
 

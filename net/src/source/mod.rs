@@ -32,8 +32,10 @@ use std::time::{Duration, Instant};
 
 /// A direction of a descriptor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Direction {
+pub enum Direction {
+    /// What comes in: data, connections.
     Input,
+    /// What goes out.
     Output,
 }
 

@@ -70,6 +70,17 @@ impl Selector {
         self.control(libc::EPOLL_CTL_ADD, fd.as_raw_fd(), INPUT | OUTPUT | EDGE, key)
     }
 
+    /// Whether this file is registered under this number, and key. The next wait reports its present
+    /// state.
+    pub(crate) fn confirm(&self, fd: BorrowedFd<'_>, key: u64) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_MOD, fd.as_raw_fd(), INPUT | OUTPUT | EDGE, key)
+    }
+
+    /// Registers another selector: each wait reports it, as input, for as long as it has events.
+    pub(crate) fn add_selector(&self, other: &Selector, key: u64) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, other.poller.as_raw_fd(), libc::EPOLLIN as u32, key)
+    }
+
     pub(crate) fn delete(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_DEL, fd.as_raw_fd(), 0, 0)
     }

@@ -1,8 +1,8 @@
 //! Everything that depends on the operating system: waiting for events, and the system calls of
 //! sockets.
 //!
-//! A selector offers `new`, `add` (both directions, edge-triggered), `delete`, `wait` and
-//! `interrupt`, and promises:
+//! A selector offers `new`, `add` (both directions, edge-triggered), `confirm`, `add_selector`,
+//! `delete`, `wait` and `interrupt`, and promises:
 //!
 //! - A later `wait` reports an edge that comes after `add`; the next `wait` reports one that was
 //!   there before.

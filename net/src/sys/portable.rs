@@ -45,6 +45,19 @@ impl Selector {
         unsafe { self.poller.add_with_mode(fd.as_raw_fd(), interest, PollMode::Edge) }
     }
 
+    /// Whether this file is registered under this number, and key. The next wait reports its present
+    /// state.
+    pub(crate) fn confirm(&self, fd: BorrowedFd<'_>, key: u64) -> io::Result<()> {
+        self.poller.modify_with_mode(fd, polling::Event::all(key as usize), PollMode::Edge)
+    }
+
+    /// Registers another selector: each wait reports it, as input, for as long as it has events.
+    pub(crate) fn add_selector(&self, other: &Selector, key: u64) -> io::Result<()> {
+        let interest = polling::Event::readable(key as usize);
+        // SAFETY: selectors that stand in others are never dropped.
+        unsafe { self.poller.add_with_mode(other.poller.as_raw_fd(), interest, PollMode::Level) }
+    }
+
     pub(crate) fn delete(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         self.poller.delete(fd)
     }

@@ -5,7 +5,7 @@
 //! The running goroutine calls these functions; it is the carrier's code.
 
 use super::fork;
-use super::processor::{current_goroutine, may_suspend};
+use super::processor::{current_goroutine, current_processor, may_suspend};
 use crate::goroutine::record::Record;
 use crate::locals::map;
 use crate::locals::private::Destructor;
@@ -15,6 +15,7 @@ use crate::stack::sharing;
 use crate::sys;
 use std::panic::Location;
 use std::ptr::NonNull;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// Adds a destructor that the calling goroutine registers to its list, if it belongs to one of the
@@ -95,6 +96,18 @@ pub fn sleep_in_place(deadline: Instant) {
     let waiter = begin_in_place(0);
     // SAFETY: the wait has just begun, and the caller is a goroutine. Nothing but the deadline ends it.
     unsafe { park_in_place(waiter, Some(deadline)) };
+}
+
+/// Gives way if the monitor has asked for it, with the stack left in place. Called in a goroutine that
+/// [may park](may_park) when a call has not had to wait, as [`crate::park::checkpoint`] elsewhere.
+#[track_caller]
+pub fn checkpoint_in_place() {
+    if current_processor().is_some_and(|processor| processor.yield_flag.load(Ordering::Relaxed))
+        && has_usual_signals()
+    {
+        // A time that has come: the others of the processor have their turns first.
+        sleep_in_place(Instant::now());
+    }
 }
 
 /// Parks the calling goroutine and keeps its stack in place until it goes on, even if other
