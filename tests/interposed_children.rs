@@ -226,8 +226,8 @@ fn a_descriptor_of_a_process_is_waited_for() {
             });
             assert_eq!(libc::waitid(libc::P_PIDFD, blocking, &mut info, libc::WEXITED), 0);
             assert_eq!((info.si_pid(), info.si_status()), (pid as i32, 4));
-            assert_eq!(libc::waitid(libc::P_PIDFD, blocking, &mut info, libc::WEXITED), -1);
-            assert_eq!(errno(), Some(libc::EBADF));
+            assert_eq!(libc::waitid(libc::P_PIDFD, non_blocking, &mut info, libc::WEXITED), -1);
+            assert_eq!(errno(), Some(libc::ECHILD));
             libc::close(non_blocking as i32);
         }
     });

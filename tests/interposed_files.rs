@@ -295,7 +295,8 @@ fn sends_all(
     input: impl Read + AsRawFd + Send + 'static,
     whole: bool,
 ) {
-    let data = bytes(sized(8 << 20, 2 << 20));
+    // More than any buffer takes.
+    let data = bytes(8 << 20);
     let path = Path::with(&data);
     let length = data.len();
     let reader = go!(move || read_slowly(input));
@@ -326,7 +327,7 @@ fn sends_all(
     drop(output);
     assert!(reader.join().unwrap() == data, "bytes differ");
     neighbour.join().unwrap();
-    assert!(ticks.load(Ordering::SeqCst) > 10);
+    assert!(ticks.load(Ordering::SeqCst) > 1);
 }
 
 fn tcp() -> (TcpStream, TcpStream) {
@@ -586,7 +587,8 @@ fn so_it_is_in_every_mode() {
     if number_from_env("NARROWBOAT_WORKERS").is_some() {
         return;
     }
-    for test in ["locks_of_whole_files_exclude", "locks_of_open_files_exclude", "names_are_found_or_not"] {
+    again("names_are_found_or_not", &[("NARROWBOAT_WORKERS", "2"), ("NARROWBOAT_STRESS", "evict")]);
+    for test in ["locks_of_whole_files_exclude", "locks_of_open_files_exclude"] {
         for workers in ["1", "2", "16"] {
             again(test, &[("NARROWBOAT_WORKERS", workers)]);
         }
