@@ -1,5 +1,7 @@
 //! Goroutines that wait for child processes park, and get what the kernel says of them.
 
+#![expect(clippy::zombie_processes, reason = "children are waited for by libc's functions")]
+
 mod support;
 
 use narrowboat::{chan, dump, go};

@@ -152,6 +152,7 @@ fn locks_of_stds_exclude() {
 #[test]
 fn waits_for_locks_leave_threads_of_the_pool() {
     if number_from_env("NARROWBOAT_BLOCKING_THREADS").is_some() {
+        // SAFETY: no pointers.
         return excludes(|file| unsafe { libc::flock(file, libc::LOCK_EX) }, |_| 0);
     }
     for threads in ["1", "2", "5"] {

@@ -7,8 +7,8 @@
 //!
 //! # What is guaranteed
 //! - Outside of goroutines, before `main`, in a forked child, on the system stack and in a goroutine
-//!   that must not park now, a sleep goes to libc's own `clock_nanosleep`, and a join to its
-//!   `pthread_join`.
+//!   that must not park now, a call goes to libc's own function: a sleep to `clock_nanosleep`, a wait
+//!   for a child to `wait4` or `waitid`, a join to `pthread_join`.
 //! - The goroutine's stack stays where it is during the wait, because sound code may have lent it.
 //! - Return values, `errno` and what is written are libc's. Differences are named at each function.
 //!

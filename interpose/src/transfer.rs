@@ -48,7 +48,7 @@ next! {
 /// So many bytes a socket takes that is ready, without waiting.
 const SMALL: usize = 4096;
 /// A copy from file to file of so many bytes takes longer than the way to the pool and back.
-const LARGE: usize = 256 << 10;
+const LARGE: usize = 1 << 20;
 
 /// # Safety
 /// As for libc's function.
@@ -208,7 +208,7 @@ fn send(
 }
 
 /// How much a socket that is ready takes without waiting. What is sent needs more memory than its
-/// bytes, so a part of what is free.
+/// bytes, so half of what is free.
 fn room(socket: c_int) -> usize {
     let (mut most, mut used): (c_int, c_int) = (0, 0);
     let mut length = size_of::<c_int>() as libc::socklen_t;
@@ -218,7 +218,7 @@ fn room(socket: c_int) -> usize {
             == 0
             && libc::ioctl(socket, libc::TIOCOUTQ, &raw mut used) == 0
     };
-    if known { usize::try_from((most - used) / 4).unwrap_or(0).max(SMALL) } else { SMALL }
+    if known { usize::try_from((most - used) / 2).unwrap_or(0).max(SMALL) } else { SMALL }
 }
 
 /// The two descriptors of a transfer.
