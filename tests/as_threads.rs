@@ -6,8 +6,7 @@
 //! order, or in a way in which the order does not show. So the logs and totals must be the same.
 //! `NARROWBOAT_TEST_SEED` runs one program alone.
 
-mod support;
-
+use narrowboat_testing::{Dice, number_from_env, sized, within};
 use rand::Rng;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
@@ -17,7 +16,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Condvar, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
-use support::{Dice, number_from_env, sized, within};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -55,12 +53,12 @@ type Actor = (Vec<Step>, End);
 
 fn generate(seed: u64) -> Vec<Actor> {
     let mut dice = Dice::new(seed + 1);
-    let count = 2 + dice.below(4);
+    let count = 2 + dice.roll(4);
     let mut actors: Vec<Actor> = (0..count).map(|_| (Vec::new(), End::Returns)).collect();
     let mut turns = 0;
-    for _ in 0..10 + dice.below(30) {
-        let number = dice.below(count);
-        match dice.below(12) {
+    for _ in 0..10 + dice.roll(30) {
+        let number = dice.roll(count);
+        match dice.roll(12) {
             0 => actors.iter_mut().for_each(|actor| actor.0.push(Step::Meet)),
             1 | 2 => {
                 actors[number].0.push(Step::Turn(turns));
@@ -73,27 +71,27 @@ fn generate(seed: u64) -> Vec<Actor> {
         }
     }
     for actor in &mut actors {
-        actor.1 = [End::Returns, End::Returns, End::Panics, End::PanicsQuietly][dice.below(4)];
+        actor.1 = [End::Returns, End::Returns, End::Panics, End::PanicsQuietly][dice.roll(4)];
     }
     actors
 }
 
 /// One that no other actor has to take part in.
 fn own_step(dice: &mut Dice, depth: usize) -> Step {
-    match dice.below(if depth > 0 { 17 } else { 15 }) {
-        0 => Step::Pause(dice.below(4)),
-        1..=4 => Step::Local(dice.below(LOCALS), dice.below(4)),
-        5 => Step::Lock(dice.below(3), dice.below(100)),
-        6 => Step::Write(dice.below(100)),
+    match dice.roll(if depth > 0 { 17 } else { 15 }) {
+        0 => Step::Pause(dice.roll(4)),
+        1..=4 => Step::Local(dice.roll(LOCALS), dice.roll(4)),
+        5 => Step::Lock(dice.roll(3), dice.roll(100)),
+        6 => Step::Write(dice.roll(100)),
         7 => Step::Read,
-        8 | 9 => Step::Panic(dice.below(3), dice.below(3)),
+        8 | 9 => Step::Panic(dice.roll(3), dice.roll(3)),
         10 => Step::Poison,
-        11 => Step::Once(dice.below(3)),
-        12 => Step::Map(dice.below(20)),
-        13 => Step::Draw(dice.below(100)),
+        11 => Step::Once(dice.roll(3)),
+        12 => Step::Map(dice.roll(20)),
+        13 => Step::Draw(dice.roll(100)),
         14 => Step::Identity,
         15 => Step::ParkForChild,
-        _ => Step::Child((0..1 + dice.below(5)).map(|_| own_step(dice, depth - 1)).collect()),
+        _ => Step::Child((0..1 + dice.roll(5)).map(|_| own_step(dice, depth - 1)).collect()),
     }
 }
 
@@ -348,7 +346,7 @@ fn run_step(step: &Step) {
             let two: [u64; 2] = [std.random(), std.random()];
             pause(*limit);
             say(format!("{}", two[0] != two[1] && two[1] != std.random::<u64>()));
-            say(format!("{}", GENERATOR.with_borrow_mut(|dice| dice.below(limit + 1))));
+            say(format!("{}", GENERATOR.with_borrow_mut(|dice| dice.roll(limit + 1))));
         }
         Step::ParkForChild => {
             let set = Arc::new(AtomicBool::new(false));

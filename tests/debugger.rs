@@ -1,13 +1,11 @@
 //! Goroutines in gdb, of a real process and of a core file of it.
 
-mod support;
-
 use narrowboat::chan::{Receiver, Sender, bounded};
 use narrowboat::{Builder, JoinHandle};
+use narrowboat_testing::{cpu_time_of_thread, eventually, tool};
 use std::io::Write;
 use std::process::Command;
 use std::time::Duration;
-use support::tool;
 
 const SLEEPERS: u64 = 6;
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/gdb/narrowboat.py");
@@ -47,20 +45,12 @@ fn runs_meanwhile(gate: Sender<()>) -> u64 {
 #[inline(never)]
 fn computes() -> u64 {
     // Half a second of its own, however busy the machine and whatever the build: a hundred samples.
-    let end = cpu_time() + Duration::from_millis(500);
+    let end = cpu_time_of_thread() + Duration::from_millis(500);
     let mut n = 1;
-    while cpu_time() < end {
+    while cpu_time_of_thread() < end {
         n = (0..1_000_000).fold(n, |n, m| std::hint::black_box(n ^ m));
     }
     n | 1
-}
-
-/// What the kernel's thread has computed for.
-fn cpu_time() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: there is a place for the answer.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 fn go(name: String, f: impl FnOnce() -> u64 + Send + 'static) -> JoinHandle<u64> {
@@ -84,7 +74,7 @@ fn the_program() {
             go(format!("sleeper {n}"), move || goes_down(n, &rx))
         })
         .collect();
-    support::eventually("they wait", || {
+    eventually("they wait", || {
         narrowboat::dump().goroutines().iter().filter(|goroutine| !goroutine.is_woken()).count() as u64
             == SLEEPERS
     });

@@ -1,16 +1,14 @@
 //! What a dump says of channels, selects, locks, sockets and the rest.
 
-mod support;
-
 use narrowboat::chan::{self, Select, after, bounded, never, unbounded};
 use narrowboat::context::{background, with_cancel, with_timeout};
 use narrowboat::net::{TcpListener, TcpStream, UdpSocket, unix::UnixStream};
 use narrowboat::sync::{Barrier, Condvar, Mutex, RwLock, Semaphore, WaitGroup};
 use narrowboat::{Builder, JoinHandle, dump, select};
+use narrowboat_testing::{eventually, program, sized};
 use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use support::program;
 
 fn go<T: Send + 'static>(name: &str, f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     Builder::new().name(name).spawn(f).unwrap()
@@ -349,7 +347,7 @@ fn threads_that_wait_are_shown_as_well() {
 
 #[test]
 fn a_crowd_is_a_few_lines() {
-    let count = support::sized(1_000_000, 50_000);
+    let count = sized(1_000_000, 50_000);
     program(move || {
         let (tx, rx) = bounded::<()>(0);
         let spawn = line!() + 3;
@@ -357,9 +355,7 @@ fn a_crowd_is_a_few_lines() {
             let rx = rx.clone();
             narrowboat::spawn(move || rx.recv().is_err());
         }
-        support::eventually("all wait", || {
-            narrowboat::stats().goroutines() > count && waiting(spawn) == count
-        });
+        eventually("all wait", || narrowboat::stats().goroutines() > count && waiting(spawn) == count);
         // On a busy machine a processor may not answer in time, and is named as silent.
         let (dump, stopped, start) = loop {
             let start = Instant::now();
@@ -449,7 +445,7 @@ fn a_backtrace_does_not_stand_for_goroutines_that_came_another_way() {
                 builder.spawn(move || if n % 2 == 0 { here(&mutex) } else { there(&mutex) }).unwrap()
             })
             .collect();
-        support::eventually("all wait", || waiting(spawn) == COUNT);
+        eventually("all wait", || waiting(spawn) == COUNT);
         let text = dump().to_string();
         assert!(text.contains("    in      (not looked up"), "{text}");
         for function in ["here", "there"] {

@@ -1,17 +1,15 @@
 //! Crates that were written for blocking streams run over ours unchanged: TLS, WebSocket, an HTTP client.
 
-mod support;
-
 use narrowboat::chan;
 use narrowboat::go;
 use narrowboat::net::{TcpListener, TcpStream};
+use narrowboat_testing::{program, sized, within};
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use support::{program, sized};
 use tungstenite::Message;
 use ureq::Agent;
 use ureq::unversioned::resolver::DefaultResolver;
@@ -296,7 +294,7 @@ fn the_same_crates_run_on_plain_threads() {
         stream.conn.send_close_notify();
         stream.flush().unwrap();
     });
-    support::within(Duration::from_secs(60), move || {
+    within(Duration::from_secs(60), move || {
         let text = agent().get(format!("http://{address}/")).call().unwrap().into_body().read_to_string();
         assert!(text.unwrap().starts_with("GET / HTTP/1.1 with 0 bytes"));
         let mut text = String::new();

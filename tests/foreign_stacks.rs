@@ -1,17 +1,15 @@
 //! Goroutines on stacks of other libraries: `stacker`, which puts a call on one, and coroutines of
 //! `corosensei`.
 
-mod support;
-
 use corosensei::{Coroutine, CoroutineResult};
 use narrowboat::{Builder, JoinHandle, chan, go, sleep, stack, yield_now};
+use narrowboat_testing::{again, eventually, program, sized};
 use std::cell::Cell;
 use std::hint::black_box;
 use std::mem::MaybeUninit;
 use std::os::unix::thread::JoinHandleExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
-use support::{again, eventually, program, sized};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;

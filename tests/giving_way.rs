@@ -3,8 +3,6 @@
 //! One worker and one processor. The main goroutine makes a call over and over until another
 //! goroutine, which can only run when that gives way, says that it is enough.
 
-mod support;
-
 use narrowboat::context::{self, background, with_cancel};
 use narrowboat::net::fd::Async;
 use narrowboat::net::unix::{UnixDatagram, UnixListener, UnixStream};
@@ -13,14 +11,14 @@ use narrowboat::sync::{
     Barrier, Condvar, Group, LazyLock, Mutex, Once, OnceLock, RwLock, RwLockWriteGuard, Semaphore, WaitGroup,
 };
 use narrowboat::time::{Ticker, Timer, after, after_func};
-use narrowboat::{Config, chan, dump, go, goroutine_local, num_goroutines, scope, select, stats, trace};
+use narrowboat::{chan, dump, go, goroutine_local, num_goroutines, scope, select, stats, trace};
+use narrowboat_testing::program_on_one_processor;
 use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use support::program;
 
 /// A goroutine that never gives way never lets the other run; this is for a busy machine.
 const AT_MOST: Duration = Duration::from_secs(20);
@@ -61,11 +59,7 @@ macro_rules! calls {
 
 #[track_caller]
 fn alone(test: impl FnOnce(&mut Stuck) + Send + 'static) {
-    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
-    // Fails after the first time.
-    let _ = Config::new().processors(1).workers(1).start();
-    program(|| {
+    program_on_one_processor(|| {
         let mut stuck = Stuck::default();
         test(&mut stuck);
         stuck.check();

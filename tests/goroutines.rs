@@ -1,13 +1,11 @@
 //! What a program relies on in goroutines and their handles: joins, results, names, `go!`, own stacks, yields and sleeps.
 
-mod support;
-
 use narrowboat::chan::{self, Receiver};
 use narrowboat::go;
+use narrowboat_testing::{Census, Dice, eventually, program, sized};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use support::{Counter, Dice, eventually, program, sized};
 
 #[test]
 fn join_from_a_goroutine_and_from_a_thread() {
@@ -49,11 +47,10 @@ fn joiner_sees_what_the_goroutine_wrote() {
 
 #[test]
 fn results_are_dropped_exactly_once() {
-    let counter = Counter::default();
-    let values = counter.clone();
+    let census = Census::leaked();
     program(move || {
         for n in 0..sized(3_000, 600) {
-            let (value, also) = (values.value(), values.value());
+            let (value, also) = (census.value(), census.value());
             let handle = go!(move || {
                 if n % 5 == 0 {
                     narrowboat::yield_now();
@@ -76,9 +73,9 @@ fn results_are_dropped_exactly_once() {
             }
         }
     });
-    eventually("every value is dropped", || counter.dropped() == counter.made());
+    eventually("every value is dropped", || census.dropped() == census.made());
     std::thread::sleep(Duration::from_millis(20));
-    assert_eq!(counter.dropped(), counter.made(), "and none twice");
+    assert_eq!(census.dropped(), census.made(), "and none twice");
 }
 
 #[test]
@@ -260,7 +257,7 @@ fn sleep_is_never_early_and_orders_by_length() {
         let mut dice = Dice::new(9);
         let sleeping: Vec<_> = (0..sized(5_000, 1_000))
             .map(|_| {
-                let duration = Duration::from_micros(dice.roll() % 50_000);
+                let duration = Duration::from_micros(dice.bits() % 50_000);
                 go!(move || sleeper(duration))
             })
             .collect();

@@ -1,18 +1,12 @@
 //! Blocking functions of the C library, called by code that knows nothing of Narrowboat, park.
 
-mod support;
-
 use narrowboat::{Builder, chan, dump, go};
+use narrowboat_testing::{again, ms, number_from_env, program, sized, within, works_in_fork};
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::{again, number_from_env, program, sized, within};
-
-fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
 
 /// Sleeps in `count` goroutines, and says how many were asleep at once at most.
 fn most_asleep(count: usize, sleep: fn(Duration)) -> usize {
@@ -243,17 +237,5 @@ fn elsewhere_nothing_changes() {
         thread::spawn(|| thread::sleep(ms(1))).join().unwrap();
         assert!(start.elapsed() >= ms(20));
     });
-    program(|| {
-        // SAFETY: the child calls nothing that needs another thread.
-        unsafe {
-            let child = libc::fork();
-            if child == 0 {
-                thread::sleep(ms(10));
-                libc::_exit(7);
-            }
-            let mut status = 0;
-            assert_eq!(libc::waitpid(child, &mut status, 0), child);
-            assert_eq!(libc::WEXITSTATUS(status), 7);
-        }
-    });
+    program(|| works_in_fork(|| thread::sleep(ms(10))));
 }

@@ -2,9 +2,8 @@
 
 #![expect(clippy::zombie_processes, reason = "children are waited for by libc's functions")]
 
-mod support;
-
 use narrowboat::{chan, dump, go};
+use narrowboat_testing::{again, eventually, number_from_env, program, sized, within};
 use std::io;
 use std::mem;
 use std::os::unix::process::ExitStatusExt;
@@ -14,7 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
-use support::{again, eventually, number_from_env, program, sized, within};
 
 /// A child that ends with this code when its standard input ends.
 fn child(code: i32) -> Child {

@@ -1,9 +1,8 @@
 //! Calls on files, locks of files, transfers in the kernel and names of hosts park the goroutine that
 //! makes them, where they would wait.
 
-mod support;
-
 use narrowboat::{dump, go};
+use narrowboat_testing::{again, eventually, number_from_env, program, sized};
 use std::ffi::CStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -16,7 +15,6 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
-use support::{again, eventually, number_from_env, program, sized};
 
 fn errno() -> Option<i32> {
     io::Error::last_os_error().raw_os_error()

@@ -1,8 +1,7 @@
 //! std's sockets and pipes, and C's ways to wait for descriptors, park a goroutine.
 
-mod support;
-
 use narrowboat::{Builder, JoinHandle, dump, go};
+use narrowboat_testing::{again, eventually, ms, number_from_env, program, sized};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -11,12 +10,7 @@ use std::process::{Command, Stdio};
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
-use std::time::{Duration, Instant};
-use support::{again, eventually, number_from_env, program, sized};
-
-fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
+use std::time::Instant;
 
 /// Bytes that differ with their place.
 fn pattern(len: usize, seed: usize) -> Vec<u8> {

@@ -1,14 +1,12 @@
 //! A wake-up that goes to a goroutine also reaches a worker that waits in the kernel for the same word.
 
-mod support;
-
 use narrowboat::go;
 use narrowboat::stack::on_system_stack;
+use narrowboat_testing::{again, program};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
-use support::{again, program};
 
 static LOCK: Mutex<()> = Mutex::new(());
 static WAITING: AtomicUsize = AtomicUsize::new(0);

@@ -1,21 +1,10 @@
 //! How goroutines that have not started, and those that have, share one processor.
 
-mod support;
-
-use narrowboat::{Config, chan, spawn, yield_now};
+use narrowboat::{chan, spawn, yield_now};
+use narrowboat_testing::program_on_one_processor as alone;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use support::program;
-
-/// One worker and one processor for all tests of this file, which take turns.
-fn alone(test: impl FnOnce() + Send + 'static) {
-    static TURN: Mutex<()> = Mutex::new(());
-    let _turn = TURN.lock().unwrap_or_else(|e| e.into_inner());
-    // Fails after the first time.
-    let _ = Config::new().processors(1).workers(1).start();
-    program(test);
-}
 
 fn long_turn() {
     let start = Instant::now();

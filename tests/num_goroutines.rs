@@ -1,9 +1,7 @@
 //! Counting goroutines: alone in its process, so that nobody else's are counted.
 
-mod support;
-
 use narrowboat::{chan, go, num_goroutines};
-use support::{eventually, program, sized};
+use narrowboat_testing::{eventually, program, sized};
 
 #[test]
 fn number_of_goroutines_goes_up_and_back() {

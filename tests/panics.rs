@@ -1,12 +1,10 @@
 //! A panic ends one goroutine and reaches whoever joins it, and nobody else; not even if it parks half-way.
 
-mod support;
-
 use narrowboat::chan::{self, Sender};
 use narrowboat::go;
+use narrowboat_testing::{Census, program, sized};
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::time::Duration;
-use support::{Counter, program, sized};
 
 #[test]
 fn panic_reaches_its_joiner_and_nobody_else() {
@@ -56,8 +54,8 @@ fn detached_panics_are_harmless() {
 
 #[test]
 fn panic_drops_what_the_goroutine_held() {
-    let counter = Counter::default();
-    let (held, seen) = (counter.value(), counter.clone());
+    let census = Census::leaked();
+    let held = census.value();
     program(move || {
         let goroutine = go!(move || {
             let _held = held;
@@ -65,7 +63,7 @@ fn panic_drops_what_the_goroutine_held() {
             std::panic::resume_unwind(Box::new(()));
         });
         assert!(goroutine.join().is_err());
-        assert_eq!(seen.dropped(), 1);
+        assert_eq!(census.dropped(), 1);
     });
 }
 

@@ -1,11 +1,9 @@
 //! Whole programs through the facade: the classics of channel programming.
 
-mod support;
-
 use narrowboat::chan::{self, Receiver, Sender};
 use narrowboat::{go, select};
+use narrowboat_testing::{program, sized, within};
 use std::time::{Duration, Instant};
-use support::{program, sized, within};
 
 #[test]
 fn sieve_in_one_process() {

@@ -5,17 +5,15 @@
 //! would wait for the whole second; the bound leaves room for a busy machine, and the figure is
 //! printed.
 
-mod support;
-
 use narrowboat::net::{TcpListener, TcpStream};
 use narrowboat::{chan, go};
+use narrowboat_testing::{block_natively, number_from_env, processor, program};
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::{block_natively, number_from_env, processor, program};
 
 const HOGS_FOR: Duration = Duration::from_secs(1);
 const AT_MOST: Duration = Duration::from_millis(400);

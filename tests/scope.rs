@@ -1,15 +1,13 @@
 //! Goroutines that borrow: a scope ends after its children, whatever they or their owner do.
 
-mod support;
-
 use narrowboat::chan;
 use narrowboat::{Builder, go, scope};
+use narrowboat_testing::{Census, own_stacks, program, sized, within};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, resume_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
-use support::{Counter, own_stacks, program, sized, within};
 
 /// Runs `f` wherever a scope may be opened: in the main goroutine, in one with an own stack, and on a plain thread.
 #[track_caller]
@@ -451,10 +449,9 @@ fn a_child_may_take_a_mutable_borrow_of_what_is_not_sync() {
 #[test]
 fn many_scopes_at_once_end_on_their_own() {
     program(|| {
-        let counter = Counter::default();
+        let census = Census::leaked();
         let owners: Vec<_> = (0..sized(64, 16))
             .map(|n| {
-                let counter = counter.clone();
                 Builder::new()
                     .own_stack(128 << 10)
                     .spawn(move || {
@@ -462,7 +459,7 @@ fn many_scopes_at_once_end_on_their_own() {
                         for round in 0..20 {
                             scope(|s| {
                                 for k in 0..n % 7 {
-                                    let value = counter.value();
+                                    let value = census.value();
                                     let shared = &shared;
                                     s.spawn(move || {
                                         if (k + round) % 3 == 0 {
@@ -479,6 +476,6 @@ fn many_scopes_at_once_end_on_their_own() {
             })
             .collect();
         owners.into_iter().for_each(|owner| owner.join().unwrap());
-        assert_eq!(counter.dropped(), counter.made());
+        assert_eq!(census.dropped(), census.made());
     });
 }

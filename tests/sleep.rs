@@ -1,19 +1,9 @@
 //! Sleeping for no time, until a time that has passed, and for longer than anybody lives. One test, so that the CPU time
 //! of the process is its own.
 
-mod support;
-
 use narrowboat::{Builder, go};
+use narrowboat_testing::{cpu_time, program};
 use std::time::{Duration, Instant};
-use support::program;
-
-/// CPU time that the process has used.
-fn cpu_time() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: writes to the structure it is given.
-    assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) }, 0);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
 
 fn at_once() {
     let now = Instant::now();

@@ -1,30 +1,26 @@
 //! Stacks that were deep once give their memory back, also when nothing else happens any more; and then nothing at all
 //! happens. Memory and threads are counted for the whole process, so each body runs in a process of its own.
 
-mod support;
-
 use narrowboat::{Builder, Config, chan, go};
+use narrowboat_testing::{assert_passed, in_child_with, memory};
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::again;
 
-const BODY: &str = "NARROWBOAT_TEST_BODY";
 const MIB: usize = 1 << 20;
 
 /// Runs the calling test again in a new process; there it returns false, and the caller goes on.
+#[track_caller]
 fn in_a_process_of_its_own(test: &str) -> bool {
-    let outside = std::env::var_os(BODY).is_none();
-    if outside {
-        // Stacks of 256 KiB, which goroutines have of their own, are never deep. And a report of a
-        // goroutine that keeps its processor, on a busy machine, leaves memory of its own behind.
-        let only_stacks = [(BODY, "1"), ("NARROWBOAT_STACKS", "shared"), ("NARROWBOAT_STUCK", "0")];
-        again(test, &only_stacks);
-    }
-    outside
+    // Stacks of 256 KiB, which goroutines have of their own, are never deep. And a report of a
+    // goroutine that keeps its processor, on a busy machine, leaves memory of its own behind.
+    let only_stacks = [("NARROWBOAT_STACKS", "shared"), ("NARROWBOAT_STUCK", "0")];
+    let Some(output) = in_child_with(test, &only_stacks) else { return false };
+    assert_passed(&output, 1);
+    true
 }
 
 /// Whether the runtime is told to give everything back at every park, which leaves nothing to see here.
@@ -32,15 +28,8 @@ fn stressed() -> bool {
     std::env::var_os("NARROWBOAT_STRESS").is_some_and(|stress| stress == "scavenge")
 }
 
-/// A line of /proc/self/status, in bytes.
-fn status(field: &str) -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux has /proc");
-    let line = status.lines().find_map(|line| line.strip_prefix(field)).expect(field);
-    line.split_whitespace().next().unwrap().parse::<usize>().unwrap() << 10
-}
-
 fn resident() -> usize {
-    status("VmRSS:")
+    memory("VmRSS")
 }
 
 /// Recurses until `bytes` of stack are in use, and calls `f` there.
@@ -128,7 +117,7 @@ fn a_thousand_that_were_deep_once_cost_what_a_thousand_that_never_were_cost() {
     let _deep = a_thousand(|| {
         deep(MIB, &|| ());
     });
-    assert!(stressed() || status("VmHWM:") > before + 16 * MIB, "they were never deep");
+    assert!(stressed() || memory("VmHWM") > before + 16 * MIB, "they were never deep");
     eventually("the cost of those that never were deep", || resident() <= before + cost);
     nothing_happens_any_more();
 }
@@ -143,7 +132,7 @@ fn a_thousand_that_parked_deep_once_cost_little_more() {
     let _deep = a_thousand(|| {
         deep(MIB / 2, &|| narrowboat::sleep(Duration::from_millis(100)));
     });
-    assert!(status("VmHWM:") > before + 100 * MIB, "they never parked deep");
+    assert!(memory("VmHWM") > before + 100 * MIB, "they never parked deep");
     // Some had slots of their own by then, which stay warm.
     eventually("16 KiB for each", || resident() <= before + 16 * MIB);
 }
@@ -184,7 +173,7 @@ fn own_stacks_and_stacks_of_ended_goroutines_are_given_back_too() {
         assert_eq!(black_box(&local), &[7; 4096]);
     });
     go!(|| deep(32 * MIB, &|| ())).join().unwrap();
-    assert!(status("VmHWM:") > before + 32 * MIB);
+    assert!(memory("VmHWM") > before + 32 * MIB);
     eventually("what they do not need", || resident() < before + 2 * MIB);
     nothing_happens_any_more();
     drop(hold);

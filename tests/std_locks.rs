@@ -1,19 +1,16 @@
 //! std's locks between goroutines, and between goroutines and threads: they exclude, wake and time
 //! out as between threads.
 
-mod support;
-
 use narrowboat::chan::bounded;
 use narrowboat::{Builder, go, sleep, yield_now};
+use narrowboat_testing::{assert_passed, fork, in_child, number_from_env, program, sized, this_binary};
 use std::io::Write;
 use std::panic::resume_unwind;
-use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Barrier, Condvar, LazyLock, Mutex, Once, OnceLock, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::{number_from_env, program, sized};
 
 const BRIEF: Duration = Duration::from_micros(50);
 /// Longer than any wait that ends in time, on a machine that does much else.
@@ -456,21 +453,9 @@ fn a_panic_poisons_what_its_own_goroutine_held() {
     }
 }
 
-const CHILD: &str = "NARROWBOAT_TEST_CHILD";
-
-/// In the parent: how the test `name` ends in a process of its own. In that process: nothing.
-fn in_a_child(name: &str) -> Option<Output> {
-    if std::env::var_os(CHILD).is_some() {
-        return None;
-    }
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", name, "--nocapture", "--test-threads=1"]).env(CHILD, "1");
-    Some(command.output().unwrap())
-}
-
 #[test]
 fn child_prints_under_the_lock_of_stdout() {
-    let Some(output) = in_a_child("child_prints_under_the_lock_of_stdout") else {
+    let Some(output) = in_child("child_prints_under_the_lock_of_stdout") else {
         println!();
         Mix::Half.crowd(40, |party| {
             for round in 0..5 {
@@ -498,32 +483,23 @@ fn child_prints_under_the_lock_of_stdout() {
 
 #[test]
 fn child_names_a_deadlock_on_locks_of_std() {
-    let Some(output) = in_a_child("child_names_a_deadlock_on_locks_of_std") else {
-        // In a fork, where there is no thread of the harness that might wake something. SAFETY:
-        // nothing of the runtime has started here, and the other thread waits for this one without
-        // a lock.
-        unsafe {
-            let child = libc::fork();
-            if child == 0 {
-                narrowboat::run(wait_for_each_other);
-                libc::_exit(0);
-            }
-            let mut status = 0;
-            assert_eq!(libc::waitpid(child, &mut status, 0), child);
-            libc::_exit(libc::WEXITSTATUS(status));
+    let Some(output) = in_child("child_names_a_deadlock_on_locks_of_std") else {
+        // In a fork, where no thread of the harness might wake something. Nothing of the runtime
+        // has started here, and the other thread waits for this one without a lock.
+        let (status, text) = fork(|| narrowboat::run(wait_for_each_other));
+        assert_eq!(status.code(), Some(2), "{text}");
+        for part in [
+            "fatal: all goroutines are asleep - deadlock!",
+            "'left'",
+            "'right'",
+            "'forgotten'",
+            "waiting for a lock of std's, or an unpark",
+        ] {
+            assert!(text.contains(part), "{part:?} is said: {text}");
         }
+        return;
     };
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{text}");
-    for part in [
-        "fatal: all goroutines are asleep - deadlock!",
-        "'left'",
-        "'right'",
-        "'forgotten'",
-        "waiting for a lock of std's, or an unpark",
-    ] {
-        assert!(text.contains(part), "{part:?} is said: {text}");
-    }
+    assert_passed(&output, 1);
 }
 
 fn wait_for_each_other() {
@@ -551,7 +527,7 @@ fn all_with_processors(processors: &str) {
     if number_from_env("NARROWBOAT_PROCESSORS").is_some() {
         return;
     }
-    let mut command = Command::new(std::env::current_exe().unwrap());
+    let mut command = this_binary();
     command.args(["--skip", "child_", "--skip", "processors_", "--test-threads=4"]);
     let output = command.env("NARROWBOAT_PROCESSORS", processors).output().unwrap();
     let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());

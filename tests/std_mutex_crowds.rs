@@ -1,14 +1,12 @@
 //! Many goroutines that hold one of std's mutexes across parks all come through, whatever their
 //! spawn site has done before.
 
-mod support;
-
 use narrowboat::chan::unbounded;
 use narrowboat::{JoinHandle, blocking, go, sleep, yield_now};
+use narrowboat_testing::{again, program, sized};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use support::{again, program, sized};
 
 const BRIEF: Duration = Duration::from_micros(50);
 /// Longer than any wait that ends in time, on a machine that does much else.

@@ -3,10 +3,9 @@
 //! Most tests are scenarios: each writes a log, once on a plain thread and then on every kind of
 //! goroutine with neighbours that do the same, and all logs must be the thread's.
 
-mod support;
-
 use narrowboat::chan::bounded;
 use narrowboat::{Builder, go};
+use narrowboat_testing::{assert_passed, eventually, in_child_with, memory, program, sized};
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -15,7 +14,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, LocalKey};
 use std::time::{Duration, Instant};
-use support::{eventually, program};
 
 /// What an actor says, and how many of its values live.
 #[derive(Default)]
@@ -455,7 +453,7 @@ fn what_an_outcomes_destructor_makes_is_dropped() {
 
 #[test]
 fn each_goroutine_is_a_thread_of_its_own() {
-    let count = support::sized(5_000, 1_000);
+    let count = sized(5_000, 1_000);
     let ids = program(move || {
         let one = move || {
             let me = thread::current();
@@ -494,13 +492,6 @@ fn a_handle_outlives_its_goroutine() {
     });
 }
 
-/// Bytes of the process that are in memory and not of a file.
-fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
-}
-
 /// Everything that std and others keep for each thread.
 fn uses_all(n: usize) -> usize {
     use rand::Rng;
@@ -526,15 +517,12 @@ fn uses_all(n: usize) -> usize {
 
 #[test]
 fn nothing_is_left_of_those_that_have_ended() {
-    const ALONE: &str = "NARROWBOAT_TEST_ALONE";
-    if std::env::var_os(ALONE).is_none() {
-        return support::again(
-            "nothing_is_left_of_those_that_have_ended",
-            &[(ALONE, "1"), ("NARROWBOAT_STUCK", "0")],
-        );
+    let name = "nothing_is_left_of_those_that_have_ended";
+    if let Some(output) = in_child_with(name, &[("NARROWBOAT_STUCK", "0")]) {
+        return assert_passed(&output, 1);
     }
     std::panic::set_hook(Box::new(|_| ()));
-    let count = support::sized(50_000, 20_000);
+    let count = sized(50_000, 20_000);
     let grown = program(move || {
         let round = |goroutines: usize| {
             for first in (0..goroutines).step_by(500) {
@@ -543,7 +531,8 @@ fn nothing_is_left_of_those_that_have_ended() {
                 let panicked = some.into_iter().filter_map(|one| one.join().err()).count();
                 assert!((7..=8).contains(&panicked), "{panicked} of 500");
             }
-            resident()
+            // What is not of a file.
+            memory("RssAnon")
         };
         round(count);
         // A leak shows each time; what is read in once, such as the names of functions, shows once.

@@ -7,10 +7,9 @@
 //!
 //! One runtime per process, so this file has one body; its second test runs that again under forced eviction.
 
-mod support;
-
 use narrowboat::chan::{self, Receiver, Sender};
 use narrowboat::{Builder, Config, go};
+use narrowboat_testing::{Dice, again, number_from_env, program, sized};
 use rand::Rng;
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
@@ -22,7 +21,6 @@ use std::process::Command;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
-use support::{Dice, again, number_from_env, program, sized};
 
 thread_local! {
     /// Counted up without atomics by every goroutine of the thread. A second thread at it at once would lose counts.
@@ -140,7 +138,7 @@ impl Tortured {
 
     /// Passes a message on and waits for the other's. The memory is freed by whoever receives it.
     fn exchange(&mut self) {
-        let length = self.dice.below(200) + 1;
+        let length = self.dice.roll(200) + 1;
         // A partner that failed has dropped its end; its joiner says why.
         let _ = self.partner.send(vec![length as u64; length]);
         let message = self.inbox.recv().expect("the partner lives");
@@ -149,7 +147,7 @@ impl Tortured {
 
     /// Something that reaches under the runtime.
     fn disturb(&mut self) {
-        match self.dice.below(40) {
+        match self.dice.roll(40) {
             0 => assert!(Command::new("true").status().expect("starts").success()),
             1 => {
                 let echo = Command::new("echo").arg(self.number.to_string()).output().expect("starts");
@@ -181,7 +179,7 @@ impl Tortured {
             }
             15 => assert!(std::fs::read_to_string("/proc/self/stat").is_ok_and(|stat| !stat.is_empty())),
             _ => {
-                let blocks: Vec<_> = (0..50).map(|_| vec![1_u8; self.dice.below(5_000)]).collect();
+                let blocks: Vec<_> = (0..50).map(|_| vec![1_u8; self.dice.roll(5_000)]).collect();
                 black_box(blocks);
             }
         }

@@ -6,14 +6,14 @@
 //! park and the vacated bytes poisoned, with all memory given back that no stack needs at the moment, and under valgrind.
 //! `NARROWBOAT_TORTURE_SECONDS` repeats it with other random numbers for at least so long.
 
-mod support;
-
 use narrowboat::chan::{self, Receiver, Sender};
 use narrowboat::{Config, go, select, stack};
+use narrowboat_testing::{
+    Census, Counted, Dice, again, assert_passed, number_from_env, program, sized, tool,
+};
 use std::hint::black_box;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
-use support::{Counted, Counter, Dice, again, number_from_env, program, sized, tool};
 
 const MAX_DEPTH: usize = 40;
 /// How far down a plunge goes at most, in bytes.
@@ -28,9 +28,9 @@ struct Pinned<const N: usize> {
 }
 
 impl<const N: usize> Pinned<N> {
-    fn new(seed: u64, counter: &Counter) -> Pinned<N> {
+    fn new(seed: u64, census: &'static Census) -> Pinned<N> {
         let words = std::array::from_fn(|i| seed.wrapping_add(i as u64));
-        Pinned { seed, address: 0, words, counted: counter.value() }
+        Pinned { seed, address: 0, words, counted: census.value() }
     }
 }
 
@@ -86,7 +86,7 @@ impl Chain<'_> {
 struct Tortured {
     dice: Dice,
     parks_left: usize,
-    counter: Counter,
+    census: &'static Census,
     to_next: Sender<Box<[u64; 8]>>,
     from_previous: Receiver<Box<[u64; 8]>>,
 }
@@ -95,21 +95,21 @@ impl Tortured {
     /// Parks in one of the ways there are. Nobody waits for a partner that might not come.
     fn park(&mut self) {
         self.parks_left = self.parks_left.saturating_sub(1);
-        match self.dice.below(40) {
-            0 => narrowboat::sleep(Duration::from_micros(self.dice.roll() % 500)),
+        match self.dice.roll(40) {
+            0 => narrowboat::sleep(Duration::from_micros(self.dice.bits() % 500)),
             1 => {
-                let (number, there) = (self.dice.roll(), chan::bounded(0));
+                let (number, there) = (self.dice.bits(), chan::bounded(0));
                 let (reply_to, reply) = there;
                 go!(move || reply_to.send(number).unwrap());
                 assert_eq!(reply.recv(), Ok(number));
             }
             2 => {
-                let number = self.dice.roll();
+                let number = self.dice.bits();
                 assert_eq!(go!(move || number + 1).join().unwrap(), number + 1);
             }
             3..=19 => {
-                let _ = self.to_next.try_send(Box::new([self.dice.roll(); 8]));
-                let patience = Duration::from_micros(self.dice.roll() % 200);
+                let _ = self.to_next.try_send(Box::new([self.dice.bits(); 8]));
+                let patience = Duration::from_micros(self.dice.bits() % 200);
                 select! {
                     recv(self.from_previous) -> message => {
                         if let Ok(message) = message {
@@ -126,8 +126,8 @@ impl Tortured {
     /// One frame with `N` words of its own: parks, goes deeper, parks, and returns.
     #[inline(never)]
     fn frame<const N: usize>(&mut self, below: Option<&Chain<'_>>, depth: usize) -> u64 {
-        let seed = self.dice.roll();
-        let mut own = Pinned::<N>::new(seed, &self.counter);
+        let seed = self.dice.bits();
+        let mut own = Pinned::<N>::new(seed, self.census);
         own.address = std::ptr::from_ref(&own).addr();
         let chain = Chain { own: &own, below, length: below.map_or(1, |below| below.length + 1) };
         self.park();
@@ -137,11 +137,11 @@ impl Tortured {
             sum = sum.wrapping_add(self.deeper(Some(&chain), depth - 1));
             self.park();
             chain.check();
-            if self.dice.below(3) > 0 {
+            if self.dice.roll(3) > 0 {
                 break;
             }
         }
-        if self.dice.below(200) == 0 {
+        if self.dice.roll(200) == 0 {
             // Unwinds through frames that have been copied out and in, to a catch somewhere below.
             resume_unwind(Box::new(Unwound(seed)));
         }
@@ -152,7 +152,7 @@ impl Tortured {
     #[inline(never)]
     fn plunge(&mut self, bytes: usize) {
         let mut frame = [0u64; 512];
-        let mark = self.dice.roll();
+        let mark = self.dice.bits();
         black_box(&mut frame)[mark as usize % 512] = mark;
         if bytes > size_of_val(&frame) {
             self.plunge(bytes - size_of_val(&frame));
@@ -168,25 +168,25 @@ impl Tortured {
 
     /// A frame of random size; now and then one that catches what unwinds from above it, or one on a segment.
     fn deeper(&mut self, below: Option<&Chain<'_>>, depth: usize) -> u64 {
-        match self.dice.below(4_000) {
+        match self.dice.roll(4_000) {
             0 => {
                 // Half of them shallower than a sixteenth of the deepest.
-                let most = DEEPEST >> self.dice.below(8);
-                let bytes = most - self.dice.below(most / 2);
+                let most = DEEPEST >> self.dice.roll(8);
+                let bytes = most - self.dice.roll(most / 2);
                 // Without optimisation frames are larger than what is in them.
                 stack::maybe_grow(3 * bytes, 3 * bytes, || self.plunge(bytes));
             }
             1..100 => return stack::grow(MAX_DEPTH * (32 << 10), || self.any_frame(below, depth)),
             _ => {}
         }
-        if self.dice.below(8) == 0 {
+        if self.dice.roll(8) == 0 {
             return self.catching(|this| this.any_frame(below, depth));
         }
         self.any_frame(below, depth)
     }
 
     fn any_frame(&mut self, below: Option<&Chain<'_>>, depth: usize) -> u64 {
-        match self.dice.below(64) {
+        match self.dice.roll(64) {
             0 => self.frame::<1024>(below, depth),
             1..=4 => self.frame::<200>(below, depth),
             5..=20 => self.frame::<33>(below, depth),
@@ -209,7 +209,7 @@ impl Tortured {
     fn run(mut self) -> usize {
         let planned = self.parks_left;
         while self.parks_left > 0 {
-            let depth = self.dice.below(MAX_DEPTH);
+            let depth = self.dice.roll(MAX_DEPTH);
             self.catching(|this| this.any_frame(None, depth));
         }
         planned
@@ -241,8 +241,7 @@ fn locals_survive_sharing_a_few_slots() {
 /// One round; says which random numbers are next.
 fn torture(seed: u64) -> u64 {
     let (goroutines, parks) = (sized(3_000, 1_000), sized(400, 200));
-    let counter = Counter::default();
-    let values = counter.clone();
+    let census = Census::leaked();
     let parked: usize = program(move || {
         let (mut senders, mut receivers): (Vec<_>, Vec<_>) =
             (0..goroutines).map(|_| chan::bounded(2)).unzip();
@@ -253,7 +252,7 @@ fn torture(seed: u64) -> u64 {
                 let tortured = Tortured {
                     dice: Dice::new(seed + n as u64),
                     parks_left: parks,
-                    counter: values.clone(),
+                    census,
                     to_next: senders.pop().expect("one for each"),
                     from_previous: receivers.pop().expect("one for each"),
                 };
@@ -263,8 +262,8 @@ fn torture(seed: u64) -> u64 {
         handles.into_iter().map(|handle| handle.join().unwrap_or_else(|failure| resume_unwind(failure))).sum()
     });
     assert_eq!(parked, goroutines * parks);
-    assert!(counter.made() > goroutines * parks / 4, "only {} frames were made", counter.made());
-    assert_eq!(counter.dropped(), counter.made(), "every frame's value is dropped once");
+    assert!(census.made() > goroutines * parks / 4, "only {} frames were made", census.made());
+    assert_eq!(census.dropped(), census.made(), "every frame's value is dropped once");
     seed + goroutines as u64
 }
 
@@ -297,6 +296,5 @@ fn memcheck_has_nothing_to_object() {
         ])
         .output()
         .expect("valgrind runs");
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && out.contains("1 passed"), "{}\n{out}\n{err}", output.status);
+    assert_passed(&output, 1);
 }

@@ -4,34 +4,20 @@
 
 #[path = "../examples/trace_picture/reader.rs"]
 mod reader;
-mod support;
-
 use narrowboat::{Builder, Config, chan, go, sleep, trace, yield_now};
+use narrowboat_testing::{eventually, in_child, in_child_with, limit_resource, sized, works_in_fork};
 use reader::{Slice, Trace};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 use std::time::Duration;
-use support::{eventually, sized};
 
 /// Longer than what is kept of it.
 const LONG_NAME: &str = "a sender with a name that is longer than the four events which hold names";
-const MARK: &str = "NARROWBOAT_TRACED";
 
 /// A place for a trace, free of what an earlier run has left.
 fn place(name: &str) -> PathBuf {
     let path = std::env::temp_dir().join(format!("narrowboat-{}-{name}.perfetto-trace", std::process::id()));
     let _ = std::fs::remove_file(&path);
     path
-}
-
-/// Runs the test `name` in a process of its own, with variables; there it is `None`, and the caller does what is to be traced.
-fn traced(name: &str, variables: &[(&str, &str)]) -> Option<Output> {
-    if std::env::var_os(MARK).is_some() {
-        return None;
-    }
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", name, "--nocapture", "--test-threads=1"]).env(MARK, "1");
-    Some(command.envs(variables.iter().copied()).output().unwrap())
 }
 
 #[track_caller]
@@ -136,7 +122,9 @@ fn check_story(trace: &Trace) {
 fn a_trace_of_a_whole_process_has_every_event() {
     let path = place("process");
     let name = "a_trace_of_a_whole_process_has_every_event";
-    let Some(output) = traced(name, &[("NARROWBOAT_TRACE", path.to_str().unwrap())]) else { return story() };
+    let Some(output) = in_child_with(name, &[("NARROWBOAT_TRACE", path.to_str().unwrap())]) else {
+        return story();
+    };
     assert!(output.status.success(), "{output:?}");
     check_story(&read(&path));
 }
@@ -144,7 +132,7 @@ fn a_trace_of_a_whole_process_has_every_event() {
 #[test]
 fn a_trace_can_be_begun_and_ended() {
     let name = "a_trace_can_be_begun_and_ended";
-    let Some(output) = traced(name, &[]) else {
+    let Some(output) = in_child(name) else {
         let path = place("begun");
         story();
         trace::start(&path).unwrap();
@@ -178,7 +166,7 @@ fn what_is_overwritten_is_counted_in_the_file() {
     let name = "what_is_overwritten_is_counted_in_the_file";
     let path = place("lost");
     let variables = [("NARROWBOAT_TRACE", path.to_str().unwrap()), ("NARROWBOAT_TRACE_BUFFERS", "1")];
-    let Some(output) = traced(name, &variables) else {
+    let Some(output) = in_child_with(name, &variables) else {
         return narrowboat::run(|| {
             let yields: Vec<_> =
                 (0..4).map(|_| go!(|| (0..sized(200_000, 50_000)).for_each(|_| yield_now()))).collect();
@@ -199,7 +187,7 @@ fn what_is_overwritten_is_counted_in_the_file() {
 fn the_flight_recorder_writes_the_last_events_at_a_panic() {
     let name = "the_flight_recorder_writes_the_last_events_at_a_panic";
     let path = place("panic");
-    let Some(output) = traced(name, &[("NARROWBOAT_FLIGHT_RECORDER", path.to_str().unwrap())]) else {
+    let Some(output) = in_child_with(name, &[("NARROWBOAT_FLIGHT_RECORDER", path.to_str().unwrap())]) else {
         return narrowboat::run(|| {
             (0..20).for_each(|_| go!(yield_now).join().unwrap());
             let unlucky = Builder::new().name("unlucky").spawn(|| {
@@ -223,7 +211,7 @@ fn the_flight_recorder_writes_the_last_events_at_a_panic() {
 #[test]
 fn the_flight_recorder_keeps_the_last_events_and_is_written_on_demand() {
     let name = "the_flight_recorder_keeps_the_last_events_and_is_written_on_demand";
-    let Some(output) = traced(name, &[("NARROWBOAT_TRACE_BUFFERS", "1")]) else {
+    let Some(output) = in_child_with(name, &[("NARROWBOAT_TRACE_BUFFERS", "1")]) else {
         let none = trace::write_recorded("nowhere").unwrap_err().to_string();
         assert!(none.contains("start_recorder") && none.contains("NARROWBOAT_FLIGHT_RECORDER"), "{none}");
         trace::start_recorder().unwrap();
@@ -249,7 +237,7 @@ fn the_flight_recorder_keeps_the_last_events_and_is_written_on_demand() {
 fn a_process_that_is_killed_leaves_a_trace_that_can_be_read() {
     let name = "a_process_that_is_killed_leaves_a_trace_that_can_be_read";
     let path = place("killed");
-    let Some(output) = traced(name, &[("NARROWBOAT_TRACE", path.to_str().unwrap())]) else {
+    let Some(output) = in_child_with(name, &[("NARROWBOAT_TRACE", path.to_str().unwrap())]) else {
         return narrowboat::run(|| {
             Builder::new().name("seen").spawn(yield_now).unwrap().join().unwrap();
             sleep(Duration::from_millis(300));
@@ -265,18 +253,10 @@ fn a_process_that_is_killed_leaves_a_trace_that_can_be_read() {
 fn a_fork_does_not_write_into_its_parents_trace() {
     let name = "a_fork_does_not_write_into_its_parents_trace";
     let path = place("fork");
-    let Some(output) = traced(name, &[("NARROWBOAT_TRACE", path.to_str().unwrap())]) else {
+    let Some(output) = in_child_with(name, &[("NARROWBOAT_TRACE", path.to_str().unwrap())]) else {
         story();
-        // SAFETY: the child only leaves, by way of the exit handlers.
-        unsafe {
-            let child = libc::fork();
-            if child == 0 {
-                libc::exit(0);
-            }
-            let mut status = 0;
-            assert_eq!(libc::waitpid(child, &mut status, 0), child);
-            assert_eq!(status, 0);
-        }
+        // By way of the exit handlers.
+        works_in_fork(|| std::process::exit(0));
         return;
     };
     assert!(output.status.success(), "{output:?}");
@@ -286,15 +266,13 @@ fn a_fork_does_not_write_into_its_parents_trace() {
 #[test]
 fn a_full_disk_ends_the_trace_and_not_the_program() {
     let name = "a_full_disk_ends_the_trace_and_not_the_program";
-    let Some(output) = traced(name, &[]) else {
+    let Some(output) = in_child(name) else {
         // What this file system takes, then no more: the limit on the size of files.
         let path = place("full");
-        let limit = libc::rlimit { rlim_cur: 16 << 10, rlim_max: 16 << 10 };
-        // SAFETY: plain calls. Without the signal, a write beyond the limit fails as on a full disk.
-        unsafe {
-            libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
-            assert_eq!(libc::setrlimit(libc::RLIMIT_FSIZE, &limit), 0);
-        }
+        // Without the signal, a write beyond the limit fails as on a full disk.
+        // SAFETY: ignoring a signal needs no handler.
+        unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+        limit_resource(libc::RLIMIT_FSIZE, 16 << 10);
         trace::start(&path).unwrap();
         narrowboat::run(|| go!(|| (0..2_000).for_each(|_| yield_now())).join().unwrap());
         let error = trace::stop().unwrap_err().to_string();
@@ -310,7 +288,7 @@ fn a_full_disk_ends_the_trace_and_not_the_program() {
 fn the_configuration_can_ask_for_a_trace() {
     let name = "the_configuration_can_ask_for_a_trace";
     let path = place("config");
-    let Some(output) = traced(name, &[("TRACE_GOES_TO", path.to_str().unwrap())]) else {
+    let Some(output) = in_child_with(name, &[("TRACE_GOES_TO", path.to_str().unwrap())]) else {
         Config::new().trace(std::env::var("TRACE_GOES_TO").unwrap()).trace_buffers(16 << 20).start().unwrap();
         return story();
     };
@@ -330,7 +308,7 @@ fn stacks_that_are_copied_show_with_their_bytes() {
         ("NARROWBOAT_STRESS", "0"),
         ("NARROWBOAT_STACKS", "shared"),
     ];
-    let Some(output) = traced(name, &variables) else {
+    let Some(output) = in_child_with(name, &variables) else {
         return narrowboat::run(|| {
             // The first 1,024 of a spawn site have stacks of their own.
             let some: Vec<_> = (0..1032).map(|_| go!(|| (0..10).for_each(|_| yield_now()))).collect();
@@ -351,7 +329,7 @@ fn stacks_that_are_copied_show_with_their_bytes() {
 fn a_goroutine_that_keeps_its_processor_shows() {
     let name = "a_goroutine_that_keeps_its_processor_shows";
     let path = place("stuck");
-    let Some(output) = traced(name, &[("NARROWBOAT_TRACE", path.to_str().unwrap())]) else {
+    let Some(output) = in_child_with(name, &[("NARROWBOAT_TRACE", path.to_str().unwrap())]) else {
         let stuck = || narrowboat::stats().stuck;
         let before = stuck();
         let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));

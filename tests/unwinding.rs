@@ -5,16 +5,14 @@
 //! unwinds after each. The second unwinds when a timer says so, as profilers do, on several
 //! workers.
 
-mod support;
-
 use libc::{c_int, c_void, siginfo_t};
 use narrowboat::{chan, go, sleep, stack, yield_now};
+use narrowboat_testing::{assert_passed, in_child, in_child_with, program, sized};
 use std::hint::black_box;
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-use support::{again, program, sized};
 
 // Part of the unwinder that every Rust program is linked with.
 unsafe extern "C" {
@@ -270,25 +268,24 @@ fn everything() {
     echo.join().unwrap();
 }
 
-/// Set in the process that is looked at.
-const CHILD: &str = "NARROWBOAT_TEST_CHILD";
-
 #[test]
 fn every_instruction_of_a_switch_can_be_unwound() {
-    if std::env::var_os(CHILD).is_none() {
-        // All on one kernel thread, since a step is a thread's own.
-        for pinned in ["0", "1"] {
-            let variables = [
-                (CHILD, "1"),
-                ("NARROWBOAT_WORKERS", "1"),
-                ("NARROWBOAT_PROCESSORS", "2"),
-                ("NARROWBOAT_PIN", pinned),
-                ("NARROWBOAT_STUCK", "0"),
-            ];
-            again("every_instruction_of_a_switch_can_be_unwound", &variables);
-        }
-        return;
+    // All on one kernel thread, since a step is a thread's own.
+    for pinned in ["0", "1"] {
+        let variables = [
+            ("NARROWBOAT_WORKERS", "1"),
+            ("NARROWBOAT_PROCESSORS", "2"),
+            ("NARROWBOAT_PIN", pinned),
+            ("NARROWBOAT_STUCK", "0"),
+        ];
+        let Some(output) = in_child_with("every_instruction_of_a_switch_can_be_unwound", &variables) else {
+            return unwind_every_instruction();
+        };
+        assert_passed(&output, 1);
     }
+}
+
+fn unwind_every_instruction() {
     handle(libc::SIGTRAP, on_step);
     program(|| {
         switches();
@@ -318,8 +315,8 @@ fn sample_every(period: Duration) {
 
 #[test]
 fn a_profiler_that_unwinds_in_its_signal_finds_every_stack_whole() {
-    if std::env::var_os(CHILD).is_none() {
-        return again("a_profiler_that_unwinds_in_its_signal_finds_every_stack_whole", &[(CHILD, "1")]);
+    if let Some(output) = in_child("a_profiler_that_unwinds_in_its_signal_finds_every_stack_whole") {
+        return assert_passed(&output, 1);
     }
     handle(libc::SIGPROF, on_sample);
     program(|| {

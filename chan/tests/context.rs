@@ -1,14 +1,11 @@
 //! Contexts, in the order of Go's own tests of its package: what they say, what ends them, what they carry.
 
-#[macro_use]
-mod common;
-
-use common::{Census, LONG, Work, eventually, go, ms, pause, settle, sized};
 use narrowboat_chan::context::{
     Cause, Context, Error, after_func, background, todo, with_cancel, with_cancel_cause, with_deadline,
     with_deadline_cause, with_timeout, with_timeout_cause, with_value, without_cancel,
 };
 use narrowboat_chan::{Receiver, RecvTimeoutError, Select, TryRecvError, bounded, never, select};
+use narrowboat_testing::{Census, LONG, Work, eventually, go, ms, pause, settle, sized, suite};
 use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -282,16 +279,16 @@ fn a_stopped_function_does_not_run_and_is_dropped_at_once() {
     static CENSUS: Census = Census::new();
     let (ctx, cancel) = with_cancel(&background());
     for ctx in [&ctx, &background()] {
-        let citizen = CENSUS.citizen();
+        let counted = CENSUS.value();
         let handle = after_func(ctx, move || {
-            let _ = &citizen;
+            let _ = &counted;
             panic!("it was stopped")
         });
         assert!(handle.stop() && !handle.stop());
         assert_eq!(CENSUS.alive(), 0);
     }
-    let citizen = CENSUS.citizen();
-    drop(after_func(&background(), move || drop(citizen)));
+    let counted = CENSUS.value();
+    drop(after_func(&background(), move || drop(counted)));
     assert_eq!(CENSUS.alive(), 0, "it could never have run");
     cancel.cancel();
     settle();

@@ -1,12 +1,9 @@
 //! Large trees of contexts, and trees that many change at a time.
 
-#[macro_use]
-mod common;
-
-use common::{Census, Dice, LONG, Work, go, sized};
 use narrowboat_chan::context::{
     Cancel, Context, Error, background, with_cancel, with_deadline, with_timeout, with_value,
 };
+use narrowboat_testing::{Census, Dice, LONG, Work, go, sized, suite};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::Instant;
@@ -63,7 +60,7 @@ fn a_long_chain_is_dropped_from_its_end_with_all_its_values() {
         for cancelled in [false, true] {
             let (mut ctx, cancel) = with_cancel(&background());
             for n in 0..count() {
-                ctx = with_value(&ctx, CENSUS.citizen());
+                ctx = with_value(&ctx, CENSUS.value());
                 if n % 2 == 0 {
                     ctx = with_cancel(&ctx).0;
                 }
@@ -126,7 +123,7 @@ fn a_tree_under_attack() {
     }
 
     for round in 0..sized(1_000, 200) {
-        let (top, cancel) = with_cancel(&with_value(&background(), CENSUS.citizen()));
+        let (top, cancel) = with_cancel(&with_value(&background(), CENSUS.value()));
         let nodes = Arc::new(Mutex::new(vec![Some(Node { ctx: top, cancel, above: Vec::new() })]));
         let ended = Arc::new(AtomicBool::new(false));
         let woken = Arc::new(AtomicUsize::new(0));
@@ -143,7 +140,7 @@ fn a_tree_under_attack() {
                 (node.ctx.clone(), above)
             };
             let was_done = parent.is_done();
-            let (ctx, cancel) = with_cancel(&with_value(&parent, CENSUS.citizen()));
+            let (ctx, cancel) = with_cancel(&with_value(&parent, CENSUS.value()));
             assert!(!was_done || ctx.is_done(), "born alive below the dead");
             above.sort_unstable();
             nodes.lock().unwrap().push(Some(Node { ctx, cancel, above }));

@@ -1,13 +1,10 @@
 //! Waiting until an operation is possible without carrying it out: `Select::ready` and its relatives.
 
-#[macro_use]
-mod common;
-
-use common::{LONG, Work, go, ms, settle};
 use narrowboat_chan::{
     ReadyTimeoutError, Receiver, Select, Sender, TryReadyError, TryRecvError, after, bounded, never, select,
     tick, unbounded,
 };
+use narrowboat_testing::{LONG, Work, go, ms, settle, suite};
 use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

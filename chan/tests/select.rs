@@ -1,14 +1,11 @@
 //! Selects over lists of operations, and what a select leaves behind.
 
-#[macro_use]
-mod common;
-
-use common::{Census, Dice, go, ms, scaled, settle};
 use narrowboat_chan::{
     Receiver, RecvError, Select, SelectTimeoutError, SendError, Sender, TrySelectError, bounded, select,
     unbounded,
 };
 use narrowboat_runtime::yield_now;
+use narrowboat_testing::{Census, Dice, go, ms, scaled, settle, suite};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
@@ -220,7 +217,7 @@ fn an_operation_that_is_dropped_panics_and_is_undone() {
         let (tx, rx) = bounded(capacity);
         let sender = {
             let tx = tx.clone();
-            go(move || tx.send((CENSUS.citizen(), [0_u64; 9])).unwrap())
+            go(move || tx.send((CENSUS.value(), [0_u64; 9])).unwrap())
         };
         settle();
         let mut select = Select::new();
@@ -241,7 +238,7 @@ fn an_operation_that_is_dropped_panics_and_is_undone() {
         let chosen = select.select();
         assert!(catch_unwind(AssertUnwindSafe(|| drop(chosen))).is_err());
         settle();
-        tx.send((CENSUS.citizen(), [0; 9])).unwrap();
+        tx.send((CENSUS.value(), [0; 9])).unwrap();
         receiver.join();
         assert_eq!(CENSUS.alive(), 0);
     }
@@ -396,7 +393,7 @@ fn a_message_that_must_not_change_threads_does_not_die_on_another() {
     struct Local(#[allow(dead_code)] *const (), &'static Census);
     impl Drop for Local {
         fn drop(&mut self) {
-            drop(self.1.citizen());
+            drop(self.1.value());
         }
     }
     static DROPS: Census = Census::new();

@@ -1,12 +1,9 @@
 //! `select!` and `select_biased!`: what may be written, what is evaluated when, and who is chosen.
 
-#[macro_use]
-mod common;
-
-use common::{LONG, go, ms, settle};
 use narrowboat_chan::{
     Receiver, RecvError, SendError, Sender, after, bounded, never, select, select_biased, tick, unbounded,
 };
+use narrowboat_testing::{LONG, go, ms, settle, suite};
 use std::cell::Cell;
 use std::ops::Deref;
 use std::time::Duration;

@@ -2,11 +2,8 @@
 //!
 //! The message takes `SLOW`, and everything else has to be over in half of that.
 
-#[macro_use]
-mod common;
-
-use common::{Census, Dice, LONG, Work, go, ms, pause, scaled, settle};
 use narrowboat_chan::{Receiver, SendError, Sender, after, bounded, select, unbounded};
+use narrowboat_testing::{Census, Dice, LONG, Work, go, ms, pause, scaled, settle, suite};
 use std::time::{Duration, Instant};
 
 suite! {
@@ -216,7 +213,7 @@ fn a_crowd_loses_and_doubles_nothing() {
                     // Some messages take longer than anything is patient for.
                     let message = |time| {
                         pause(Duration::from_micros(time));
-                        (number, census.citizen())
+                        (number, census.value())
                     };
                     match dice.roll(3) {
                         0 => tx.send(message(0)).unwrap(),
@@ -248,7 +245,7 @@ fn a_crowd_loses_and_doubles_nothing() {
                 let mut dice = Dice::new(seed);
                 let (mut open, mut other_open) = (true, true);
                 let take = |result: Option<Result<_, bool>>, open: &mut bool| match result {
-                    Some(Ok((number, _citizen))) => got.send(number).unwrap(),
+                    Some(Ok((number, _counted))) => got.send(number).unwrap(),
                     Some(Err(true)) => *open = false,
                     Some(Err(false)) | None => {}
                 };

@@ -1,12 +1,9 @@
 //! Timers that can be set, tickers, functions at a point in time, limits. Nothing is asserted to be fast; never to be early
 //! is.
 
-#[macro_use]
-mod common;
-
-use common::{Census, Dice, LONG, Work, eventually, go, ms, pause, settle, sized};
 use narrowboat_chan::time::{Elapsed, Ticker, Timer, after, after_func, sleep, sleep_until, timeout};
 use narrowboat_chan::{Receiver, Select, TryRecvError, bounded, never, select, unbounded};
+use narrowboat_testing::{Census, Dice, LONG, Work, eventually, go, ms, pause, settle, sized, suite};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -261,9 +258,9 @@ fn a_function_runs_when_its_time_has_come() {
 fn a_stopped_function_does_not_run_and_is_dropped() {
     static CENSUS: Census = Census::new();
     for _ in 0..100 {
-        let citizen = CENSUS.citizen();
+        let counted = CENSUS.value();
         let handle = after_func(LONG, move || {
-            let _ = &citizen;
+            let _ = &counted;
             panic!("it was stopped")
         });
         assert!(handle.stop());
@@ -301,10 +298,10 @@ fn what_ends_in_time_gives_its_result() {
 fn what_does_not_end_in_time_runs_on_and_its_result_is_dropped() {
     static CENSUS: Census = Census::new();
     let (tx, rx) = bounded::<()>(0);
-    let citizen = CENSUS.citizen();
+    let counted = CENSUS.value();
     let work = move || {
         let _ = rx.recv();
-        citizen
+        counted
     };
     assert_eq!(timeout(ms(5), work).err(), Some(Elapsed(ms(5))));
     assert_eq!(CENSUS.alive(), 1, "it runs on");

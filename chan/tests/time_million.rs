@@ -1,11 +1,8 @@
 //! A million sleepers at once. Alone in its process, because it counts the memory that is in use.
 
-#[macro_use]
-mod common;
-
-use common::{Dice, LONG, sized};
 use narrowboat_chan::{Receiver, Sender, bounded, time};
 use narrowboat_runtime::spawn;
+use narrowboat_testing::{Dice, LONG, sized, suite};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};

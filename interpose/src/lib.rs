@@ -3,14 +3,13 @@
 //!
 //! A function that is defined in the program comes before libc's of the same name, for all Rust code
 //! and for C libraries that are linked dynamically. So std and crates that know nothing of Narrowboat
-//! park in what they call: `std::thread::sleep`, and `join` of a `std::thread::JoinHandle`.
+//! park in what they call. `docs/design/blocking.md` has the rules that all functions keep.
 //!
 //! # What is guaranteed
-//! - Outside of goroutines, before `main`, in a forked child, on the system stack and in a goroutine
-//!   that must not park now, a call goes to libc's own function: a sleep to `clock_nanosleep`, a wait
-//!   for a child to `wait4` or `waitid`, a join to `pthread_join`.
+//! - Outside of goroutines, before `main`, in a forked child, on the system stack, under a changed
+//!   signal mask and in a goroutine that must not park now, a call goes to libc's own function.
 //! - The goroutine's stack stays where it is during the wait, because sound code may have lent it.
-//! - Return values, `errno` and what is written are libc's. Differences are named at each function.
+//! - Return values, `errno` and what is written are libc's. Differences are named at each module.
 //!
 //! `NARROWBOAT_INTERPOSE=off` turns all of it off when the program starts.
 //!
@@ -30,6 +29,7 @@ mod error;
 mod file_locks;
 mod files;
 mod input;
+mod locks;
 mod names;
 mod next;
 mod output;
@@ -53,13 +53,19 @@ fn may_park() -> bool {
     !OFF.load(Ordering::Relaxed) && as_thread::may_park()
 }
 
+/// The same for a wait until the object at this address changes.
+fn may_park_for(object: usize) -> bool {
+    !OFF.load(Ordering::Relaxed) && as_thread::may_park_for_object(object)
+}
+
 /// Reads the environment, and looks up libc's own functions.
 extern "C" fn begin() {
     // SAFETY: a C string; no thread changes the environment this early.
     let value = unsafe { libc::getenv(c"NARROWBOAT_INTERPOSE".as_ptr()) };
     // SAFETY: `getenv` returns nothing, or a C string.
     let off = !value.is_null() && unsafe { libc::strcmp(value, c"off".as_ptr()) } == 0;
-    OFF.store(off, Ordering::Relaxed);
+    // Loom's locks, in the tables of goroutines that wait, do not work outside of a model.
+    OFF.store(off || cfg!(loom), Ordering::Relaxed);
     children::next::find();
     connections::next::find();
     epoll::next::find();
@@ -72,6 +78,7 @@ extern "C" fn begin() {
     threads::next::find();
     time::next::find();
     transfer::next::find();
+    locks::find();
 }
 
 #[used]

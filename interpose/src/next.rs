@@ -1,7 +1,8 @@
 //! libc's own functions, behind those of this crate.
 //!
 //! They are looked up before `main`; a call that comes earlier looks up its own. Each crosses to
-//! libc with the caller's arguments, and leaves `errno` as libc leaves it.
+//! libc with the caller's arguments, and leaves `errno` as libc leaves it. A thread that is cancelled
+//! in one is unwound through it, so they and what calls them may unwind.
 
 use libc::c_void;
 use std::ffi::CStr;
@@ -11,12 +12,14 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 /// One of libc's functions: null until it is found.
 pub(crate) struct Next {
     name: &'static CStr,
+    /// The version to look for, if there are older functions of the name that do something else.
+    version: Option<&'static CStr>,
     found: AtomicPtr<c_void>,
 }
 
 impl Next {
-    pub(crate) const fn new(name: &'static CStr) -> Next {
-        Next { name, found: AtomicPtr::new(ptr::null_mut()) }
+    pub(crate) const fn new(name: &'static CStr, version: Option<&'static CStr>) -> Next {
+        Next { name, version, found: AtomicPtr::new(ptr::null_mut()) }
     }
 
     /// The function of this name that comes after ours.
@@ -29,8 +32,13 @@ impl Next {
 
     #[cold]
     pub(crate) fn find(&self) -> *mut c_void {
-        // SAFETY: a C string.
-        let found = unsafe { libc::dlsym(libc::RTLD_NEXT, self.name.as_ptr()) };
+        // SAFETY: C strings.
+        let found = unsafe {
+            match self.version {
+                Some(version) => libc::dlvsym(libc::RTLD_NEXT, self.name.as_ptr(), version.as_ptr()),
+                None => libc::dlsym(libc::RTLD_NEXT, self.name.as_ptr()),
+            }
+        };
         if found.is_null() {
             const WHY: &str = "narrowboat: this program's C library lacks a function that it calls; \
                 build with `default-features = false`\n";
@@ -46,10 +54,13 @@ impl Next {
 }
 
 /// Declares libc's functions of these names and types as a module `next`, with a `next::find` that
-/// looks all of them up.
+/// looks all of them up. Or as a module of another name, and of a version of libc's symbols.
 macro_rules! next {
-    ($(fn $name:ident($($argument:ident: $type:ty),* $(,)?) -> $answer:ty;)*) => {
-        pub(crate) mod next {
+    ($(fn $name:ident $arguments:tt -> $answer:ty;)*) => {
+        crate::next::next! { mod next: None; $(fn $name $arguments -> $answer;)* }
+    };
+    (mod $module:ident: $version:expr; $(fn $name:ident($($argument:ident: $type:ty),* $(,)?) -> $answer:ty;)*) => {
+        pub(crate) mod $module {
             #![expect(clippy::allow_attributes, reason = "modules differ in which imports they need")]
             #[allow(unused_imports)]
             use super::*;
@@ -62,13 +73,14 @@ macro_rules! next {
                     let next = crate::next::Next::get(&statics::$name);
                     // SAFETY: what was found under the name has this type.
                     let next = unsafe {
-                        std::mem::transmute::<*mut libc::c_void, unsafe extern "C" fn($($type),*) -> $answer>(next)
+                        std::mem::transmute::<*mut libc::c_void, unsafe extern "C-unwind" fn($($type),*) -> $answer>(next)
                     };
                     // SAFETY: by contract.
                     unsafe { next($($argument),*) }
                 }
             )*
 
+            #[allow(dead_code)]
             pub(crate) fn find() {
                 $(statics::$name.find();)*
             }
@@ -81,6 +93,7 @@ macro_rules! next {
                             Ok(name) => name,
                             Err(_) => unreachable!(),
                         },
+                        $version,
                     );
                 )*
             }

@@ -4,8 +4,8 @@
 //! something has happened to one of the descriptors, and asks again. A call that changes the signal
 //! mask for its wait stays libc's, since the mask is the kernel thread's.
 
+use crate::dumps::object;
 use crate::next::next;
-use crate::wait::object;
 use crate::{define, descriptors, may_park};
 use libc::{c_int, c_short, fd_set, nfds_t, pollfd, sigset_t, timespec, timeval};
 use narrowboat_net::watch::{self, Direction, Watch};

@@ -13,6 +13,7 @@
 //! A signal does not end a wait, since it goes to some thread of the process and not to a goroutine.
 
 use crate::descriptors;
+use crate::dumps::object;
 use crate::error::fail;
 use libc::{c_int, timeval};
 use narrowboat_net::watch::{self, Direction, Watch};
@@ -93,11 +94,6 @@ impl Ended {
             Ended::Closed => libc::EBADF,
         })
     }
-}
-
-/// What a dump calls a descriptor that is waited for.
-pub(crate) fn object(fd: RawFd) -> usize {
-    fd as usize + 1
 }
 
 /// Whether calls on this descriptor do not wait.

@@ -2,10 +2,8 @@
 //! whole process.
 #![cfg(target_os = "linux")]
 
-mod common;
-
-use common::{bounded, go, listener, scaled};
-use narrowboat_net::TcpStream;
+use narrowboat_net::{TcpListener, TcpStream};
+use narrowboat_testing::{bounded, one_site::go, scaled};
 use socket2::SockRef;
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
@@ -19,7 +17,7 @@ fn a_hundred_thousand_connections_leave_nothing_behind() {
     bounded(|| {
         const CLIENTS: usize = 4;
         let each = scaled(100_000) / CLIENTS;
-        let listener = listener();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let accepting = listener.try_clone().unwrap();
         let server = go(move || {
@@ -53,7 +51,7 @@ fn a_hundred_thousand_connections_leave_nothing_behind() {
             })
             .collect();
         for client in clients {
-            client.join().unwrap();
+            client.join();
         }
         talk();
         let start = Instant::now();
@@ -62,6 +60,6 @@ fn a_hundred_thousand_connections_leave_nothing_behind() {
             std::thread::sleep(Duration::from_millis(10));
         }
         listener.close();
-        server.join().unwrap();
+        server.join();
     });
 }

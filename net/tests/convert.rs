@@ -1,9 +1,10 @@
 //! To and from std's types and bare descriptors.
 
-mod common;
+mod loopback;
 
-use common::{bounded, go, listener, moment, pair};
+use loopback::{listener, pair};
 use narrowboat_net::{TcpListener, TcpStream};
+use narrowboat_testing::{bounded, one_site::go, settle};
 use socket2::SockRef;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
@@ -37,7 +38,7 @@ fn std_gets_a_blocking_socket_and_gives_one() {
             one.read_exact(&mut text).unwrap();
             (one, text)
         });
-        moment();
+        settle();
         (&other).write_all(b"text").unwrap();
         let (one, text) = blocked.join().unwrap();
         assert_eq!(&text, b"text");
@@ -49,9 +50,9 @@ fn std_gets_a_blocking_socket_and_gives_one() {
             one.read_exact(&mut text).unwrap();
             text
         });
-        moment();
+        settle();
         (&other).write_all(b"back").unwrap();
-        assert_eq!(&blocked.join().unwrap(), b"back");
+        assert_eq!(&blocked.join(), b"back");
     });
 }
 
@@ -86,9 +87,9 @@ fn a_listener_goes_to_std_and_comes_back() {
         listener.accept().unwrap();
         let listener = TcpListener::from(listener);
         let acceptor = go(move || listener.accept().unwrap().1);
-        moment();
+        settle();
         let second = TcpStream::connect(address).unwrap();
-        assert_eq!(acceptor.join().unwrap(), second.local_addr().unwrap());
+        assert_eq!(acceptor.join(), second.local_addr().unwrap());
     });
 }
 
@@ -121,11 +122,11 @@ fn a_clone_keeps_the_connection_when_the_other_handle_is_converted() {
             clone.read_exact(&mut text).unwrap();
             (clone, text)
         });
-        moment();
+        settle();
         let converted = OwnedFd::from(one);
         // The description is blocking now, and the clone still waits in the poller, not in the kernel.
         other.write_all(b"text").unwrap();
-        let (clone, text) = blocked.join().unwrap();
+        let (clone, text) = blocked.join();
         assert_eq!(&text, b"text");
         assert_ne!(clone.as_raw_fd(), converted.as_raw_fd());
         clone.set_read_timeout(Some(Duration::from_millis(10))).unwrap();

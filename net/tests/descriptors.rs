@@ -1,8 +1,9 @@
 //! Out of descriptors. A program of its own, because the limit belongs to the whole process.
 
-mod common;
+mod loopback;
 
-use common::{bounded, go, listener, pair};
+use loopback::{listener, pair};
+use narrowboat_testing::{bounded, one_site::go};
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
@@ -55,6 +56,6 @@ fn a_connection_that_could_not_be_taken_is_taken_later() {
             assert_eq!(peer, client.local_addr().unwrap());
         }
         drop(one);
-        echo.join().unwrap();
+        echo.join();
     });
 }

@@ -1,20 +1,14 @@
-//! Nothing happens, and nothing is done. A program of its own, because processor time is counted for the
-//! whole process.
+//! Nothing happens, and nothing is done. A program of its own, because processor time is counted
+//! for the whole process.
 
-mod common;
+mod loopback;
 
-use common::{bounded, go, moment, pair};
+use loopback::pair;
 use narrowboat_net::unix::UnixDatagram;
+use narrowboat_testing::{bounded, cpu_time, one_site::go, settle};
 use std::io::Read;
 use std::net::Shutdown;
 use std::time::Duration;
-
-fn processor_time() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the call fills in a live structure.
-    assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) }, 0);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
 
 /// Half of the connections have been closed in one direction, which some event loops never hear the end of.
 #[test]
@@ -43,10 +37,10 @@ fn idle_connections_cost_no_processor_time() {
                 assert_eq!((&mut &*other).read(&mut [0; 8]).unwrap(), 0);
             }
         }
-        moment();
-        let before = processor_time();
+        settle();
+        let before = cpu_time();
         std::thread::sleep(Duration::from_secs(1));
-        let used = processor_time() - before;
+        let used = cpu_time() - before;
         assert!(used < Duration::from_millis(100), "{used:?} in a second");
         drop(
             pairs
@@ -58,7 +52,7 @@ fn idle_connections_cost_no_processor_time() {
                 .collect::<Vec<_>>(),
         );
         for reader in readers {
-            assert_eq!(reader.join().unwrap(), 0);
+            assert_eq!(reader.join(), 0);
         }
     });
 }
@@ -76,13 +70,13 @@ fn a_datagram_that_waits_for_room_costs_no_processor_time() {
         let blocked = sender.try_clone().unwrap();
         let to = path.clone();
         let waiting = go(move || blocked.send_to(b"x", to));
-        moment();
-        let before = processor_time();
+        settle();
+        let before = cpu_time();
         std::thread::sleep(Duration::from_secs(1));
-        let used = processor_time() - before;
+        let used = cpu_time() - before;
         assert!(used < Duration::from_millis(100), "{used:?} in a second");
         receiver.recv(&mut [0; 1]).unwrap();
-        assert_eq!(waiting.join().unwrap().unwrap(), 1);
+        assert_eq!(waiting.join().unwrap(), 1);
         std::fs::remove_file(&path).unwrap();
     });
 }

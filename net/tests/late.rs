@@ -1,8 +1,9 @@
 //! The first socket comes when the runtime has been idle for long. A program of its own, because there is one runtime in each.
 
-mod common;
+mod loopback;
 
-use common::{bounded, pair};
+use loopback::pair;
+use narrowboat_testing::bounded;
 use std::io::{Read, Write};
 use std::time::Duration;
 

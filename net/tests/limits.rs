@@ -1,8 +1,9 @@
 //! Timeouts as std has them, deadlines as Go has them.
 
-mod common;
+mod loopback;
 
-use common::{bounded, go, listener, moment, pair};
+use loopback::{listener, pair};
+use narrowboat_testing::{bounded, one_site::go, settle};
 use socket2::SockRef;
 use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
@@ -44,7 +45,7 @@ fn a_write_times_out_and_the_next_one_works() {
         let writer = go(move || one.write_all(&[8; 100_000]).unwrap());
         let mut all = Vec::new();
         other.read_to_end(&mut all).unwrap();
-        writer.join().unwrap();
+        writer.join();
         assert_eq!(all.len(), written + 100_000);
         assert!(all[..written].iter().all(|&byte| byte == 7) && all[written..].iter().all(|&byte| byte == 8));
     });
@@ -101,7 +102,7 @@ fn timeouts_race_with_data_and_nothing_is_lost() {
                 Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
             }
         }
-        writer.join().unwrap();
+        writer.join();
         let expected: Vec<u8> = (0..ROUNDS).flat_map(u32::to_ne_bytes).collect();
         assert!(bytes == expected);
     });
@@ -132,17 +133,17 @@ fn a_deadline_ends_what_is_under_way() {
         let writer = go(move || {
             std::iter::repeat_with(|| blocked.write(&[0; 65_536])).find_map(Result::err).unwrap().kind()
         });
-        moment();
+        settle();
         one.set_deadline(Some(Instant::now() + SHORT)).unwrap();
-        assert_eq!(reader.join().unwrap(), ErrorKind::TimedOut);
-        assert_eq!(writer.join().unwrap(), ErrorKind::TimedOut);
+        assert_eq!(reader.join(), ErrorKind::TimedOut);
+        assert_eq!(writer.join(), ErrorKind::TimedOut);
 
         let listener = listener();
         let blocked = listener.try_clone().unwrap();
         let acceptor = go(move || blocked.accept().unwrap_err().kind());
-        moment();
+        settle();
         listener.set_deadline(Some(Instant::now())).unwrap();
-        assert_eq!(acceptor.join().unwrap(), ErrorKind::TimedOut);
+        assert_eq!(acceptor.join(), ErrorKind::TimedOut);
     });
 }
 
@@ -156,7 +157,7 @@ fn a_deadline_set_at_any_moment_is_seen() {
             let reader = go(move || blocked.read(&mut [0; 8]).unwrap_err().kind());
             std::thread::sleep(Duration::from_micros(round % 100));
             one.set_read_deadline(Some(Instant::now())).unwrap();
-            assert_eq!(reader.join().unwrap(), ErrorKind::TimedOut);
+            assert_eq!(reader.join(), ErrorKind::TimedOut);
         }
     });
 }
@@ -168,13 +169,13 @@ fn a_deadline_put_off_or_taken_away_lets_the_read_wait_on() {
         let mut blocked = other.try_clone().unwrap();
         other.set_read_deadline(Some(Instant::now() + LONG)).unwrap();
         let reader = go(move || blocked.read(&mut [0; 8]).unwrap());
-        moment();
+        settle();
         other.set_read_deadline(Some(Instant::now() + LONG + LONG)).unwrap();
-        moment();
+        settle();
         other.set_read_deadline(None).unwrap();
-        moment();
+        settle();
         one.write_all(b"at last").unwrap();
-        assert_eq!(reader.join().unwrap(), 7);
+        assert_eq!(reader.join(), 7);
     });
 }
 

@@ -2,11 +2,9 @@
 //! waits for them, nothing else notices. A program of its own, and one test, because it changes its
 //! standard input.
 
-mod common;
-
-use common::{bounded, go, moment};
 use narrowboat_net::fd::Async;
 use narrowboat_net::unix::{UnixDatagram, UnixStream};
+use narrowboat_testing::{bounded, one_site::go, settle};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -65,10 +63,10 @@ fn read_from_stdin(kind: &str, (there, here): (OwnedFd, OwnedFd)) {
         reading.read_exact(&mut text).unwrap();
         text
     });
-    moment();
+    settle();
     assert!(!waiting.is_finished());
     there.write_all(b"line\n").unwrap();
-    assert_eq!(&waiting.join().unwrap(), b"line\n", "{kind}");
+    assert_eq!(&waiting.join(), b"line\n", "{kind}");
     assert!(!is_nonblocking(&here), "{kind}");
     drop(stdin);
 
@@ -81,11 +79,11 @@ fn read_from_stdin(kind: &str, (there, here): (OwnedFd, OwnedFd)) {
         })
         .collect();
     for round in 1..=4 {
-        moment();
+        settle();
         assert!(many.iter().filter(|reader| reader.is_finished()).count() < round, "{kind}");
         there.write_all(b"line\n").unwrap();
     }
-    assert_eq!(many.into_iter().map(|reader| reader.join().unwrap()).sum::<usize>(), 20, "{kind}");
+    assert_eq!(many.into_iter().map(|reader| reader.join()).sum::<usize>(), 20, "{kind}");
     assert!(!is_nonblocking(&here) && !is_nonblocking(&duplicate), "{kind}");
     let file = duplicate.into_inner().unwrap();
     assert!(!is_nonblocking(&file), "{kind}");
@@ -113,12 +111,12 @@ fn write_to_inherited(kind: &str, (here, there): (OwnedFd, OwnedFd)) {
     assert_eq!(error.kind(), ErrorKind::TimedOut, "{kind} after {written}");
     writer.set_write_deadline(None).unwrap();
     let writing = go(move || writer.write_all(&[b'x'; 300_000]).unwrap());
-    moment();
+    settle();
     let mut there = Async::new(File::from(there)).unwrap();
     let mut all = vec![0; written + 300_000];
     there.read_exact(&mut all).unwrap();
     assert!(all.iter().all(|byte| *byte == b'x'));
-    writing.join().unwrap();
+    writing.join();
     assert!(!is_nonblocking(&here), "{kind}");
 }
 
@@ -127,9 +125,9 @@ fn adopt() {
     let (here, there) = sockets();
     let (mut one, mut other) = (UnixStream::from(inherited(&here)), File::from(there));
     let reading = go(move || one.read(&mut [0; 8]).map(|n| (one, n)).unwrap());
-    moment();
+    settle();
     other.write_all(b"text").unwrap();
-    let (one, n) = reading.join().unwrap();
+    let (one, n) = reading.join();
     assert!(n == 4 && !is_nonblocking(&here));
     one.set_write_timeout(Some(Duration::from_millis(50))).unwrap();
     let error = std::iter::repeat_with(|| (&one).write(&[0; 65_536])).find_map(Result::err).unwrap();
@@ -139,9 +137,9 @@ fn adopt() {
     let (here, other) = std::os::unix::net::UnixDatagram::pair().unwrap();
     let one = UnixDatagram::from(inherited(&here));
     let reading = go(move || one.recv(&mut [0; 8]).unwrap());
-    moment();
+    settle();
     other.send(b"text").unwrap();
-    assert!(reading.join().unwrap() == 4 && !is_nonblocking(&here));
+    assert!(reading.join() == 4 && !is_nonblocking(&here));
 }
 
 /// What is this program's alone becomes non-blocking, and what was so before stays so.

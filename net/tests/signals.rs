@@ -1,9 +1,10 @@
 //! Writing to a connection that is gone, in a process that would die of `SIGPIPE`. A program of its own,
 //! because the disposition of a signal belongs to the whole process.
 
-mod common;
+mod loopback;
 
-use common::{bounded, pair};
+use loopback::pair;
+use narrowboat_testing::bounded;
 use std::io::{ErrorKind, IoSlice, Write};
 
 #[test]

@@ -1,9 +1,10 @@
 //! Much at once: nothing is lost, doubled, delayed for ever, or delivered to somebody else.
 
-mod common;
+mod loopback;
 
-use common::{Random, bounded, go, listener, pair};
+use loopback::{listener, pair};
 use narrowboat_net::TcpStream;
+use narrowboat_testing::{Dice, bounded, one_site::go};
 use socket2::SockRef;
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -16,11 +17,11 @@ fn give_up_later(stream: &TcpStream) {
     stream.set_deadline(Some(Instant::now() + Duration::from_secs(60))).unwrap();
 }
 
-fn pause(random: &mut Random) {
-    match random.below(8) {
-        0 => std::thread::sleep(Duration::from_micros(random.below(100))),
+fn pause(dice: &mut Dice) {
+    match dice.roll(8) {
+        0 => std::thread::sleep(Duration::from_micros(dice.roll(100))),
         1 => std::thread::yield_now(),
-        2 => (0..random.below(2_000)).for_each(|_| std::hint::spin_loop()),
+        2 => (0..dice.roll(2_000)).for_each(|_| std::hint::spin_loop()),
         _ => {}
     }
 }
@@ -42,10 +43,10 @@ fn a_thousand_connections_echo_at_once() {
                 go(move || {
                     let mut stream = TcpStream::connect(address).unwrap();
                     give_up_later(&stream);
-                    let mut random = Random(number);
+                    let mut dice = Dice::new(number);
                     for _ in 0..20 {
-                        let mut sent = vec![0; 1 + random.below(300) as usize];
-                        random.fill(&mut sent);
+                        let mut sent = vec![0; 1 + dice.roll(300) as usize];
+                        dice.fill(&mut sent);
                         stream.write_all(&sent).unwrap();
                         let mut got = vec![0; sent.len()];
                         stream.read_exact(&mut got).unwrap();
@@ -57,9 +58,9 @@ fn a_thousand_connections_echo_at_once() {
             })
             .collect();
         for client in clients {
-            client.join().unwrap();
+            client.join();
         }
-        server.join().unwrap();
+        server.join();
     });
 }
 
@@ -96,17 +97,17 @@ fn connections_that_come_and_go_never_get_what_is_not_theirs() {
             .collect();
 
         let stop = Arc::new(AtomicBool::new(false));
-        let steady: Vec<_> = (0..4)
+        let steady: Vec<_> = (0..4_u64)
             .map(|number| {
                 let (mut one, other) = pair();
                 let stop = Arc::clone(&stop);
                 go(move || std::io::copy(&mut &other, &mut &other).unwrap());
                 go(move || {
                     give_up_later(&one);
-                    let mut random = Random(1 << 40 | number);
+                    let mut dice = Dice::new(1 << 40 | number);
                     let (mut sent, mut got) = ([0; 64], [0; 64]);
                     while !stop.load(Ordering::Relaxed) {
-                        random.fill(&mut sent);
+                        dice.fill(&mut sent);
                         one.write_all(&sent).unwrap();
                         one.read_exact(&mut got).unwrap();
                         assert_eq!(sent, got);
@@ -118,7 +119,7 @@ fn connections_that_come_and_go_never_get_what_is_not_theirs() {
         let clients: Vec<_> = (0..CLIENTS)
             .map(|client| {
                 go(move || {
-                    let mut random = Random(client);
+                    let mut dice = Dice::new(client);
                     for round in 0..EACH {
                         let mut stream = TcpStream::connect(address).unwrap();
                         give_up_later(&stream);
@@ -126,7 +127,7 @@ fn connections_that_come_and_go_never_get_what_is_not_theirs() {
                         SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
                         let mut sent = [0; 16];
                         sent[..8].copy_from_slice(&(client << 32 | round).to_ne_bytes());
-                        match random.below(16) {
+                        match dice.roll(16) {
                             0 => continue,
                             1 => {
                                 stream.write_all(&sent).unwrap();
@@ -142,17 +143,17 @@ fn connections_that_come_and_go_never_get_what_is_not_theirs() {
             })
             .collect();
         for client in clients {
-            client.join().unwrap();
+            client.join();
         }
         stop.store(true, Ordering::Relaxed);
         for one in steady {
-            one.join().unwrap();
+            one.join();
         }
         for _ in &servers {
             TcpStream::connect(address).unwrap().write_all(&[0xff; 16]).unwrap();
         }
         for server in servers {
-            server.join().unwrap();
+            server.join();
         }
     });
 }
@@ -168,11 +169,11 @@ fn a_large_transfer_arrives_whole() {
             bytes.iter().fold(sum, |sum, &byte| (sum ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
         };
         let writer = go(move || {
-            let mut random = Random(1);
+            let mut dice = Dice::new(1);
             let mut block = vec![0; 1 << 20];
             let mut sent = 0;
             for _ in 0..BYTES >> 20 {
-                random.fill(&mut block);
+                dice.fill(&mut block);
                 sent = sum(sent, &block);
                 one.write_all(&block).unwrap();
             }
@@ -189,7 +190,7 @@ fn a_large_transfer_arrives_whole() {
             count += read;
         }
         assert_eq!(count, BYTES);
-        assert_eq!(got, writer.join().unwrap());
+        assert_eq!(got, writer.join());
     });
 }
 
@@ -205,32 +206,32 @@ fn a_slow_reader_gets_fragments_in_order() {
         give_up_later(&other);
         let data: Arc<Vec<u8>> = Arc::new({
             let mut data = vec![0; BYTES];
-            Random(2).fill(&mut data);
+            Dice::new(2).fill(&mut data);
             data
         });
         let sent = Arc::clone(&data);
         let writer = go(move || {
-            let mut random = Random(3);
+            let mut dice = Dice::new(3);
             let mut rest = &sent[..];
             while !rest.is_empty() {
-                let end = (1 + random.below(40_000) as usize).min(rest.len());
+                let end = (1 + dice.roll(40_000) as usize).min(rest.len());
                 one.write_all(&rest[..end]).unwrap();
                 rest = &rest[end..];
-                pause(&mut random);
+                pause(&mut dice);
             }
         });
-        let mut random = Random(4);
+        let mut dice = Dice::new(4);
         let mut got = Vec::new();
         let mut part = vec![0; 20_000];
         loop {
-            let end = 1 + random.below(20_000) as usize;
+            let end = 1 + dice.roll(20_000) as usize;
             match other.read(&mut part[..end]).unwrap() {
                 0 => break,
                 count => got.extend_from_slice(&part[..count]),
             }
-            pause(&mut random);
+            pause(&mut dice);
         }
-        writer.join().unwrap();
+        writer.join();
         assert!(got == *data);
     });
 }
@@ -246,17 +247,17 @@ fn a_read_left_out_after_a_short_one_never_misses_data_or_the_end() {
         let address = listener.local_addr().unwrap();
         let writer = go(move || {
             for round in 0..ROUNDS {
-                let mut random = Random(round);
+                let mut dice = Dice::new(round);
                 let mut stream = TcpStream::connect(address).unwrap();
                 SockRef::from(&stream).set_tcp_nodelay(true).unwrap();
-                let pieces = random.below(12);
+                let pieces = dice.roll(12);
                 for _ in 0..pieces {
-                    let mut piece = vec![0; 1 + random.below(200) as usize];
-                    random.fill(&mut piece);
+                    let mut piece = vec![0; 1 + dice.roll(200) as usize];
+                    dice.fill(&mut piece);
                     stream.write_all(&piece).unwrap();
-                    pause(&mut random);
+                    pause(&mut dice);
                 }
-                if random.below(2) == 0 {
+                if dice.roll(2) == 0 {
                     stream.shutdown(Shutdown::Write).unwrap();
                     // The other side closes first, and answers with how much it got.
                     stream.read_exact(&mut [0; 8]).unwrap();
@@ -267,41 +268,41 @@ fn a_read_left_out_after_a_short_one_never_misses_data_or_the_end() {
         for round in 0..ROUNDS {
             // The same numbers in the same order tell what must come.
             let mut expected = Vec::new();
-            let mut random = Random(round);
-            for _ in 0..random.below(12) {
-                let mut piece = vec![0; 1 + random.below(200) as usize];
-                random.fill(&mut piece);
+            let mut dice = Dice::new(round);
+            for _ in 0..dice.roll(12) {
+                let mut piece = vec![0; 1 + dice.roll(200) as usize];
+                dice.fill(&mut piece);
                 expected.extend_from_slice(&piece);
-                skip_pause(&mut random);
+                skip_pause(&mut dice);
             }
-            let answer = random.below(2) == 0;
+            let answer = dice.roll(2) == 0;
 
             let mut stream = listener.accept().unwrap().0;
             give_up_later(&stream);
-            let mut random = Random(!round);
+            let mut dice = Dice::new(!round);
             let mut got = Vec::new();
             let mut part = [0; 512];
             loop {
-                let end = 1 + random.below(part.len() as u64) as usize;
+                let end = 1 + dice.roll(part.len() as u64) as usize;
                 match stream.read(&mut part[..end]) {
                     Ok(0) => break,
                     Ok(count) => got.extend_from_slice(&part[..count]),
                     Err(error) => panic!("round {round}, after {} of {}: {error}", got.len(), expected.len()),
                 }
-                pause(&mut random);
+                pause(&mut dice);
             }
             assert!(got == expected, "round {round}");
             if answer {
                 stream.write_all(&[0; 8]).unwrap();
             }
         }
-        writer.join().unwrap();
+        writer.join();
     });
 }
 
 /// Takes as many numbers as [`pause`] does.
-fn skip_pause(random: &mut Random) {
-    if matches!(random.below(8), 0 | 2) {
-        random.next();
+fn skip_pause(dice: &mut Dice) {
+    if matches!(dice.roll(8), 0 | 2) {
+        dice.bits();
     }
 }

@@ -1,9 +1,7 @@
 //! What a program says about itself when it is asked, or when it can never go on: read from real processes.
 
-mod common;
-
-use common::{in_child, in_child_with};
 use narrowboat_runtime::{Builder, dump, park, run, sleep, spawn, stats};
+use narrowboat_testing::{eventually, fork, in_child, in_child_with};
 use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::panic::Location;
@@ -31,16 +29,6 @@ fn says(output: &Output, parts: &[&str]) -> String {
     text
 }
 
-/// Until something is so; a minute at most.
-#[track_caller]
-fn until(so: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
-    while !so() {
-        assert!(Instant::now() < end, "a minute has passed");
-        sleep(Duration::from_millis(2));
-    }
-}
-
 #[test]
 fn the_figures_count_what_has_happened() {
     let before = stats();
@@ -48,10 +36,12 @@ fn the_figures_count_what_has_happened() {
         let ended: Vec<_> = (0..100).map(|_| spawn(narrowboat_runtime::yield_now)).collect();
         ended.into_iter().for_each(|handle| handle.join().unwrap());
     });
-    until(|| stats().finished() >= before.finished() + 101);
+    eventually("101 more have finished", || stats().finished() >= before.finished() + 101);
     let after = stats();
     assert!(after.spawned() >= before.spawned() + 101);
-    until(|| stats().processors.iter().map(|p| p.yields).sum::<usize>() >= 100);
+    eventually("a hundred have yielded", || {
+        stats().processors.iter().map(|p| p.yields).sum::<usize>() >= 100
+    });
     assert!(after.workers.iter().any(|w| w.carried > 0 && w.running > Duration::ZERO));
     assert!(after.to_string().contains("processor 0:") && after.to_string().contains("worker 0:"));
 }
@@ -65,7 +55,9 @@ fn goroutines_are_counted_by_what_they_do() {
             let sum = |of: fn(&narrowboat_runtime::ProcessorStats) -> usize| {
                 stats().processors.iter().map(of).sum::<usize>()
             };
-            until(|| sum(|p| p.waiting) == 20 && sum(|p| p.running) == 1 && sum(|p| p.goroutines) == 21);
+            eventually("20 wait and one runs", || {
+                sum(|p| p.waiting) == 20 && sum(|p| p.running) == 1 && sum(|p| p.goroutines) == 21
+            });
             assert_eq!(sum(|p| p.unstarted) + sum(|p| p.ready), 0);
             println!("{}", stats().prometheus());
         });
@@ -95,7 +87,9 @@ fn a_dump_shows_what_each_goroutine_waits_for_and_where() {
     let is_sleeper = |goroutine: &narrowboat_runtime::GoroutineInfo| {
         goroutine.name().is_some_and(|name| name.starts_with("sleeper")) && !goroutine.is_woken()
     };
-    until(|| dump().goroutines().iter().filter(|goroutine| is_sleeper(goroutine)).count() == 10);
+    eventually("all sleep", || {
+        dump().goroutines().iter().filter(|goroutine| is_sleeper(goroutine)).count() == 10
+    });
     let dump = dump();
     for goroutine in dump.goroutines().iter().filter(|goroutine| is_sleeper(goroutine)) {
         assert_eq!(goroutine.reason(), park::Reason::Sleep);
@@ -177,20 +171,13 @@ fn when_nobody_can_ever_go_on_the_program_says_so_and_ends() {
     assert_eq!(output.status.code(), Some(2), "{text}");
 }
 
-/// Runs `f` in a process whose only other threads are the runtime's: a fork of this one.
+/// Runs `f` in a process whose only other threads are the runtime's: a fork of this one, which then
+/// ends as the fork did. Nothing of the runtime has started in this process, and the harness holds
+/// no lock that `f` needs: it waits for the thread of this test, which goes on in the fork.
 fn alone(f: fn()) {
-    // SAFETY: nothing of the runtime has started in this process, and the harness holds no lock that `f` needs: it waits for
-    // the thread of this test, which goes on in the fork.
-    unsafe {
-        let child = libc::fork();
-        if child == 0 {
-            f();
-            libc::_exit(0);
-        }
-        let mut status = 0;
-        assert_eq!(libc::waitpid(child, &mut status, 0), child);
-        libc::_exit(libc::WEXITSTATUS(status));
-    }
+    let (status, text) = fork(f);
+    eprint!("{text}");
+    std::process::exit(status.code().expect("no signal ends it"));
 }
 
 #[test]

@@ -1,9 +1,7 @@
 //! How a process ends, or does not: stack overflows, panics, foreign faults, credentials.
 
-mod common;
-
-use common::{in_child, in_child_with};
 use narrowboat_runtime::{Builder, Config, run, sleep, spawn, stack, yield_now};
+use narrowboat_testing::{in_child, in_child_with, limit_resource};
 use std::hint::black_box;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Output;
@@ -238,9 +236,7 @@ fn a_second_start_and_senseless_variables_are_errors_that_say_what_to_do() {
 #[test]
 fn a_small_address_space_halves_the_stacks_and_works() {
     let Some(output) = in_child("a_small_address_space_halves_the_stacks_and_works") else {
-        let limit = libc::rlimit { rlim_cur: 4 << 30, rlim_max: 4 << 30 };
-        // SAFETY: a valid limit.
-        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) }, 0);
+        limit_resource(libc::RLIMIT_AS, 4 << 30);
         let all: Vec<_> = (0..1000).map(|n| spawn(move || (sleep(Duration::from_millis(1)), n).1)).collect();
         assert_eq!(all.into_iter().map(|h| h.join().unwrap()).sum::<i32>(), 499_500);
         return;

@@ -3,15 +3,14 @@
 //! Each runs in a process of its own. What the system does not let the test set up is said on the real stderr, which
 //! the test harness does not capture.
 
-mod common;
-
 use narrowboat_runtime::{Builder, Config, num_goroutines, run, sleep, spawn, stack, yield_now};
+use narrowboat_testing::{assert_passed, cpu_time, fork, limit_resource, memory, sized};
 use std::fs;
 use std::hint::black_box;
 use std::io::{Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::FromRawFd;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -21,10 +20,10 @@ const MIB: usize = 1 << 20;
 
 #[track_caller]
 fn succeeds(output: &Output) {
-    assert!(output.status.success(), "{}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(out.contains("1 passed"), "{out}");
-    if let Some(skipped) = err.lines().find(|line| line.starts_with("SKIPPED")) {
+    assert_passed(output, 1);
+    if let Some(skipped) =
+        String::from_utf8_lossy(&output.stderr).lines().find(|line| line.starts_with("SKIPPED"))
+    {
         let _ = writeln!(std::io::stderr(), "{skipped}");
     }
 }
@@ -32,23 +31,11 @@ fn succeeds(output: &Output) {
 /// What the environment does to stacks is seen where goroutines share them.
 fn in_child_with(name: &str, variables: &[(&str, &str)]) -> Option<std::process::Output> {
     let all = [&[("NARROWBOAT_STACKS", "shared")], variables].concat();
-    common::in_child_with(name, &all)
+    narrowboat_testing::in_child_with(name, &all)
 }
 
 fn in_child(name: &str) -> Option<std::process::Output> {
     in_child_with(name, &[])
-}
-
-/// `release` with optimisation, `debug` without, both times `NARROWBOAT_TEST_SCALE` per cent.
-fn sized(release: usize, debug: usize) -> usize {
-    let percent = std::env::var("NARROWBOAT_TEST_SCALE").map_or(100, |text| text.parse().unwrap());
-    (if cfg!(debug_assertions) { debug } else { release } * percent / 100).max(1)
-}
-
-fn limit(resource: u32, value: u64) {
-    let limit = libc::rlimit { rlim_cur: value, rlim_max: value };
-    // SAFETY: a valid limit.
-    assert_eq!(unsafe { libc::setrlimit(resource as _, &limit) }, 0, "{}", std::io::Error::last_os_error());
 }
 
 /// Goroutines on all processors, parked at the same time, some deep in their stacks.
@@ -73,18 +60,11 @@ fn dig(bytes: usize) -> usize {
     deeper + frame[bytes % 4096] as usize
 }
 
-/// A line of /proc/self/status, in KiB.
-fn status(name: &str) -> usize {
-    let text = fs::read_to_string("/proc/self/status").unwrap();
-    let line = text.lines().find(|line| line.starts_with(name)).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
 /// What strict overcommit (`vm.overcommit_memory=2`) does to slots: bytes count when they are opened, touched or not.
 #[test]
 fn a_limit_on_data_halves_the_stacks_and_works() {
     let Some(output) = in_child("a_limit_on_data_halves_the_stacks_and_works") else {
-        limit(libc::RLIMIT_DATA, 512 << 20);
+        limit_resource(libc::RLIMIT_DATA, 512 << 20);
         return works();
     };
     succeeds(&output);
@@ -94,7 +74,7 @@ fn a_limit_on_data_halves_the_stacks_and_works() {
 fn a_limit_that_not_even_the_smallest_stacks_fit_is_an_error_that_says_so() {
     let Some(output) = in_child("a_limit_that_not_even_the_smallest_stacks_fit_is_an_error_that_says_so")
     else {
-        limit(libc::RLIMIT_DATA, 256 << 20);
+        limit_resource(libc::RLIMIT_DATA, 256 << 20);
         // Pinned, there is a processor for each worker.
         let error = Config::new().workers(256).processors(256).stack_slots(16).start().unwrap_err();
         assert!(error.to_string().contains("no address space for goroutine stacks"), "{error}");
@@ -113,7 +93,7 @@ fn a_limit_on_address_space_leaves_room_for_memory() {
         }
         return;
     };
-    limit(libc::RLIMIT_AS, ((status("VmSize:") << 10) + room.parse::<usize>().unwrap() * MIB) as u64);
+    limit_resource(libc::RLIMIT_AS, (memory("VmSize") + room.parse::<usize>().unwrap() * MIB) as u64);
     static PARKED: AtomicUsize = AtomicUsize::new(0);
     run(|| {
         // What they take in all fits easily.
@@ -135,16 +115,10 @@ fn a_limit_on_address_space_leaves_room_for_memory() {
 /// keep the one that ends all waits from starting, nor the processor from resting.
 #[test]
 fn goroutines_that_find_no_memory_for_a_stack_wait_at_rest_and_hold_up_no_others() {
-    fn cpu_time() -> Duration {
-        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: there is room for the time.
-        assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) }, 0);
-        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-    }
     let name = "goroutines_that_find_no_memory_for_a_stack_wait_at_rest_and_hold_up_no_others";
     for processors in ["1", "16"] {
         let Some(output) = in_child_with(name, &[("NARROWBOAT_PROCESSORS", processors)]) else {
-            limit(libc::RLIMIT_AS, 4 << 30);
+            limit_resource(libc::RLIMIT_AS, 4 << 30);
             // What hangs ends here.
             // SAFETY: no pointers.
             unsafe { libc::alarm(60) };
@@ -180,13 +154,13 @@ fn goroutines_that_find_no_memory_for_a_stack_wait_at_rest_and_hold_up_no_others
 #[test]
 fn segments_give_way_when_memory_is_short() {
     let Some(output) = in_child("segments_give_way_when_memory_is_short") else {
-        limit(libc::RLIMIT_AS, 2 << 30);
+        limit_resource(libc::RLIMIT_AS, 2 << 30);
         // Kept for the next call, and in the way of a larger one.
-        let before = status("VmSize:");
+        let before = memory("VmSize");
         stack::grow(48 * MIB, || ());
-        assert!(status("VmSize:") >= before + (48 << 10));
-        let room = (2 << 20) - status("VmSize:");
-        stack::grow((room + (24 << 10)) << 10, || dig(4096));
+        assert!(memory("VmSize") >= before + 48 * MIB);
+        let room = (2 << 30) - memory("VmSize");
+        stack::grow(room + 24 * MIB, || dig(4096));
         return;
     };
     succeeds(&output);
@@ -256,14 +230,14 @@ fn locked_memory_takes_only_the_pages_that_are_used() {
             let _ = writeln!(std::io::stderr(), "SKIPPED: {name}: mlockall: {error}");
             return;
         }
-        let before = status("VmHWM:");
+        let before = memory("VmHWM");
         Config::new().processors(2).stack_slots(8).max_stack(64 * MIB).start().unwrap();
         works();
         run(|| assert_eq!(dig(8 * MIB), 0));
-        let after = status("VmHWM:");
-        assert!(after - before < 200 << 10, "{before} KiB before, {after} KiB after");
+        let after = memory("VmHWM");
+        assert!(after - before < 200 * MIB, "{before} bytes before, {after} bytes after");
         // What has been touched is locked.
-        assert!(status("VmLck:") > 8 << 10);
+        assert!(memory("VmLck") > 8 * MIB);
         return;
     };
     succeeds(&output);
@@ -314,19 +288,9 @@ fn child_processes_run_and_end_while_goroutines_do() {
 #[test]
 fn a_fork_of_a_goroutine_can_leave() {
     let Some(output) = in_child("a_fork_of_a_goroutine_can_leave") else {
-        let status = run(|| {
-            // SAFETY: the child only leaves.
-            unsafe {
-                let child = libc::fork();
-                if child == 0 {
-                    libc::_exit(7);
-                }
-                let mut status = 0;
-                assert_eq!(libc::waitpid(child, &mut status, 0), child);
-                std::process::ExitStatus::from_raw(status)
-            }
-        });
-        assert_eq!(status.code(), Some(7));
+        // SAFETY: the child only leaves.
+        let (status, text) = run(|| fork(|| unsafe { libc::_exit(7) }));
+        assert_eq!(status.code(), Some(7), "{text}");
         return;
     };
     succeeds(&output);
@@ -501,7 +465,7 @@ fn fewer_threads_than_processors_will_do() {
         }
         let threads = fs::read_dir("/proc/self/task").unwrap().count() as u64;
         // A lending thread, a worker, the monitor, and two more.
-        limit(libc::RLIMIT_NPROC, threads + 5);
+        limit_resource(libc::RLIMIT_NPROC, threads + 5);
         assert!(std::thread::Builder::new().spawn(|| ()).is_ok());
         works();
         assert_eq!(run(|| dig(MIB)), 0);
@@ -521,7 +485,7 @@ fn no_threads_at_all_is_an_error_that_says_so() {
             let _ = writeln!(std::io::stderr(), "SKIPPED: {name}: setuid: {error}");
             return;
         }
-        limit(libc::RLIMIT_NPROC, 1);
+        limit_resource(libc::RLIMIT_NPROC, 1);
         let error = Config::new().start().unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock, "{error}");
         return;

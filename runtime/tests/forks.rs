@@ -1,10 +1,8 @@
 //! Forks without exec, by plain threads and by goroutines: the child has none of the runtime's
 //! threads. What needs none works there, and the rest ends with a sentence, at once.
 
-mod common;
-
-use common::in_child;
 use narrowboat_runtime::{Builder, Config, blocking, park, run, sleep, spawn, stack, yield_now};
+use narrowboat_testing::{FORKED, fork, in_child, works_in_fork};
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
@@ -13,58 +11,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-const SENTENCE: &str = "this process was forked from one in which Narrowboat had started its threads";
-/// A child that hangs is ended by the alarm after so many seconds.
-const LIMIT: u32 = 60;
-
-/// Forks, runs `f` in the child, and returns how that ended and what it wrote to its standard error
-/// stream.
-fn fork(f: impl FnOnce()) -> (ExitStatus, String) {
-    let (mut reader, writer) = std::io::pipe().unwrap();
-    // SAFETY: in the child nothing of the parent's is used but `f`, and it ends here.
-    let child = unsafe { libc::fork() };
-    if child == 0 {
-        use std::os::fd::AsRawFd;
-        // SAFETY: plain system calls.
-        unsafe {
-            libc::alarm(LIMIT);
-            libc::dup2(writer.as_raw_fd(), 2);
-            f();
-            libc::_exit(0);
-        }
-    }
-    assert!(child > 0, "{}", std::io::Error::last_os_error());
-    drop(writer);
-    let mut text = String::new();
-    reader.read_to_string(&mut text).unwrap();
-    let mut status = 0;
-    // SAFETY: a child of ours, and a live integer.
-    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
-    (ExitStatus::from_raw(status), text)
-}
-
-/// `f` does what it should.
-#[track_caller]
-fn works(f: impl FnOnce()) {
-    let (status, text) = fork(f);
-    assert!(status.success(), "{status}: {text}");
-}
-
 /// `f` ends the process with one sentence.
 #[track_caller]
 fn ends(f: impl FnOnce(), words: &str) {
     let (status, text) = fork(f);
     assert_eq!(status.code(), Some(2), "{status}: {text}");
-    assert!(text.contains(SENTENCE) && text.contains(words), "{text}");
+    assert!(text.contains(FORKED) && text.contains(words), "{text}");
 }
 
 /// `f` panics with the sentence.
 #[track_caller]
 fn panics(f: impl FnOnce()) {
-    works(|| {
+    works_in_fork(|| {
         let panic = catch_unwind(AssertUnwindSafe(f)).expect_err("it panics");
         let text = panic.downcast_ref::<String>().expect("with a text");
-        assert!(text.contains(SENTENCE), "{text}");
+        assert!(text.contains(FORKED), "{text}");
     });
 }
 
@@ -77,54 +38,54 @@ fn wait(deadline: Option<Instant>) -> park::Outcome {
 
 /// What can be tried on a thread and in a goroutine alike.
 fn try_everything() {
-    works(|| ());
-    works(|| {
+    works_in_fork(|| ());
+    works_in_fork(|| {
         let start = Instant::now();
         sleep(Duration::from_millis(20));
         sleep(Duration::from_millis(20));
         assert!(start.elapsed() >= Duration::from_millis(40));
     });
-    works(|| {
+    works_in_fork(|| {
         let start = Instant::now();
         let deadline = start + Duration::from_millis(20);
         assert_eq!(wait(Some(deadline)), park::Outcome::TIMED_OUT);
         assert!(start.elapsed() >= Duration::from_millis(20));
     });
-    works(|| (0..3).for_each(|_| yield_now()));
-    works(|| (0..3).for_each(|_| park::checkpoint()));
-    works(|| assert_eq!(blocking(|| 5), 5));
-    works(|| assert!(catch_unwind(|| blocking(|| panic!("over there"))).is_err()));
-    works(|| assert!(catch_unwind(|| panic!("here")).is_err()));
-    works(|| assert_eq!(stack::grow(1 << 20, || (sleep(Duration::from_millis(1)), 7).1), 7));
-    works(|| assert_eq!(stack::on_system_stack(|| 7), 7));
-    works(|| {
+    works_in_fork(|| (0..3).for_each(|_| yield_now()));
+    works_in_fork(|| (0..3).for_each(|_| park::checkpoint()));
+    works_in_fork(|| assert_eq!(blocking(|| 5), 5));
+    works_in_fork(|| assert!(catch_unwind(|| blocking(|| panic!("over there"))).is_err()));
+    works_in_fork(|| assert!(catch_unwind(|| panic!("here")).is_err()));
+    works_in_fork(|| assert_eq!(stack::grow(1 << 20, || (sleep(Duration::from_millis(1)), 7).1), 7));
+    works_in_fork(|| assert_eq!(stack::on_system_stack(|| 7), 7));
+    works_in_fork(|| {
         let thread = std::thread::spawn(|| sleep(Duration::from_millis(1)));
         thread.join().unwrap();
     });
-    works(|| {
+    works_in_fork(|| {
         let (status, text) = fork(|| sleep(Duration::from_millis(1)));
         assert!(status.success(), "{text}");
     });
-    works(|| assert!(Command::new("true").status().unwrap().success()));
-    works(|| {
+    works_in_fork(|| assert!(Command::new("true").status().unwrap().success()));
+    works_in_fork(|| {
         use std::os::unix::process::CommandExt;
         panic!("{}", Command::new("true").exec());
     });
-    works(|| {
+    works_in_fork(|| {
         let dump = narrowboat_runtime::dump();
         assert_eq!((dump.goroutines().len(), narrowboat_runtime::stats().goroutines()), (0, 0));
     });
 
     panics(|| drop(spawn(|| ())));
     panics(|| run(|| ()));
-    works(|| {
+    works_in_fork(|| {
         let error = Builder::new().spawn(|| ()).unwrap_err();
-        assert!(error.to_string().contains(SENTENCE), "{error}");
+        assert!(error.to_string().contains(FORKED), "{error}");
         let error = Config::new().start().unwrap_err();
-        assert!(error.to_string().contains(SENTENCE), "{error}");
+        assert!(error.to_string().contains(FORKED), "{error}");
         let path = std::env::temp_dir().join("not-written");
         let error = narrowboat_runtime::trace::start(path).unwrap_err();
-        assert!(error.to_string().contains(SENTENCE), "{error}");
+        assert!(error.to_string().contains(FORKED), "{error}");
     });
     ends(|| assert_eq!(wait(None), park::Outcome::TIMED_OUT), "forks.rs:");
     // SAFETY: a signal to ourselves.
@@ -183,7 +144,7 @@ fn a_fork_of_a_goroutine_works_or_says_a_sentence() {
             unsafe {
                 let child = libc::fork();
                 if child == 0 {
-                    libc::alarm(LIMIT);
+                    libc::alarm(60);
                     libc::dup2(writer.as_raw_fd(), 2);
                     return;
                 }
@@ -194,7 +155,7 @@ fn a_fork_of_a_goroutine_works_or_says_a_sentence() {
         });
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
-        assert!(text.contains(SENTENCE) && text.contains("has ended"), "{text}");
+        assert!(text.contains(FORKED) && text.contains("has ended"), "{text}");
         return;
     };
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -203,7 +164,7 @@ fn a_fork_of_a_goroutine_works_or_says_a_sentence() {
 #[test]
 fn a_fork_before_the_first_use_is_a_program_like_any_other() {
     let Some(output) = in_child("a_fork_before_the_first_use_is_a_program_like_any_other") else {
-        works(|| run(|| spawn(|| sleep(Duration::from_millis(1))).join().unwrap()));
+        works_in_fork(|| run(|| spawn(|| sleep(Duration::from_millis(1))).join().unwrap()));
         return;
     };
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -1,7 +1,5 @@
 //! Which goroutine is unwinding, among those that share a processor: each has its own count of panics.
 
-mod common;
-
 use narrowboat_runtime::{Config, panicking, spawn, yield_now};
 use std::panic::{catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -225,7 +223,7 @@ fn on_a_plain_thread_it_is_what_std_says() {
 #[test]
 fn a_joined_panic_has_the_goroutines_own_trace() {
     let name = "a_joined_panic_has_the_goroutines_own_trace";
-    let Some(output) = common::in_child_with(name, &[("RUST_BACKTRACE", "1")]) else {
+    let Some(output) = narrowboat_testing::in_child_with(name, &[("RUST_BACKTRACE", "1")]) else {
         #[inline(never)]
         fn goes_wrong(n: i32) -> i32 {
             panic!("{n} is too much");

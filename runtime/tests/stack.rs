@@ -1,9 +1,7 @@
 //! `stack`: what is left of it, segments, and calls on the system stack.
 
-mod common;
-
-use common::{in_child, in_child_with};
 use narrowboat_runtime::{Builder, Config, current, run, sleep, spawn, stack, yield_now};
+use narrowboat_testing::{in_child, in_child_with};
 use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
 use std::hint::black_box;

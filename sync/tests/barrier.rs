@@ -1,21 +1,18 @@
 //! The barrier: nobody passes before all are there.
 
-#[macro_use]
-mod common;
-
-use common::{Way, join_all, sized};
 use narrowboat_runtime::yield_now;
 use narrowboat_sync::Barrier;
+use narrowboat_testing::{On, join_all, send_and_sync, sized, suite_on_each};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-ways! { nobody_passes_before_all_are_there, one_of_them_leads, a_crowd_passes }
+suite_on_each! { nobody_passes_before_all_are_there, one_of_them_leads, a_crowd_passes }
 
-fn nobody_passes_before_all_are_there(way: Way) {
+fn nobody_passes_before_all_are_there(on: On) {
     const PARTIES: usize = 7;
     let barrier = Arc::new(Barrier::new(PARTIES));
     let arrived = Arc::new(AtomicUsize::new(0));
-    let parties = way.many(PARTIES, move |me| {
+    let parties = on.many(PARTIES, move |me| {
         for round in 1..=sized(1_000, 200) {
             if (round + me) % 5 == 0 {
                 yield_now();
@@ -31,19 +28,19 @@ fn nobody_passes_before_all_are_there(way: Way) {
     join_all(parties);
 }
 
-fn one_of_them_leads(way: Way) {
+fn one_of_them_leads(on: On) {
     let barrier = Arc::new(Barrier::new(10));
     for _ in 0..20 {
         let barrier = barrier.clone();
-        let leaders = join_all(way.many(10, move |_| barrier.wait().is_leader()));
+        let leaders = join_all(on.many(10, move |_| barrier.wait().is_leader()));
         assert_eq!(leaders.into_iter().filter(|leads| *leads).count(), 1);
     }
 }
 
-fn a_crowd_passes(way: Way) {
-    let parties = way.crowd(5_000);
+fn a_crowd_passes(on: On) {
+    let parties = on.crowd(5_000);
     let barrier = Arc::new(Barrier::new(parties));
-    let leaders = join_all(way.many(parties, move |_| barrier.wait().is_leader()));
+    let leaders = join_all(on.many(parties, move |_| barrier.wait().is_leader()));
     assert_eq!(leaders.into_iter().filter(|leads| *leads).count(), 1);
 }
 

@@ -1,17 +1,14 @@
 //! The condition variable: no notification is lost, and none counts twice.
 
-#[macro_use]
-mod common;
-
-use common::{Dice, LONG, Way, join_all, ms, pause, settle, sized};
 use narrowboat_sync::{Condvar, Mutex, OnceLock};
+use narrowboat_testing::{Dice, LONG, On, join_all, ms, pause, send_and_sync, settle, sized, suite_on_each};
 use std::collections::VecDeque;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-ways! {
+suite_on_each! {
     notify_one_wakes_one, notify_all_wakes_all, what_nobody_waits_for_is_not_remembered,
     wait_while_waits_for_the_condition, it_times_out, a_notification_comes_before_its_timeout,
     a_timeout_does_not_eat_a_notification, those_notified_by_the_holder_wait_for_it,
@@ -32,10 +29,10 @@ fn expect_waiters(mutex: &Mutex<usize>, n: usize) {
     }
 }
 
-fn notify_one_wakes_one(way: Way) {
+fn notify_one_wakes_one(on: On) {
     let shared = pair(0);
     let woken = Arc::new(AtomicUsize::new(0));
-    let waiting = way.many(5, {
+    let waiting = on.many(5, {
         let (shared, woken) = (shared.clone(), woken.clone());
         move |_| {
             let mut guard = shared.0.lock().unwrap();
@@ -56,10 +53,10 @@ fn notify_one_wakes_one(way: Way) {
     join_all(waiting);
 }
 
-fn notify_all_wakes_all(way: Way) {
+fn notify_all_wakes_all(on: On) {
     for held in [false, true] {
         let shared = pair(0);
-        let waiting = way.many(20, {
+        let waiting = on.many(20, {
             let shared = shared.clone();
             move |_| {
                 let mut guard = shared.0.lock().unwrap();
@@ -75,7 +72,7 @@ fn notify_all_wakes_all(way: Way) {
     }
 }
 
-fn what_nobody_waits_for_is_not_remembered(_: Way) {
+fn what_nobody_waits_for_is_not_remembered(_: On) {
     let shared = pair(());
     shared.1.notify_one();
     shared.1.notify_all();
@@ -83,11 +80,11 @@ fn what_nobody_waits_for_is_not_remembered(_: Way) {
     assert!(result.timed_out());
 }
 
-fn wait_while_waits_for_the_condition(way: Way) {
+fn wait_while_waits_for_the_condition(on: On) {
     let shared = pair(0);
     let waiting = {
         let shared = shared.clone();
-        way.go(move || *shared.1.wait_while(shared.0.lock().unwrap(), |n| *n < 3).unwrap())
+        on.go(move || *shared.1.wait_while(shared.0.lock().unwrap(), |n| *n < 3).unwrap())
     };
     for _ in 0..3 {
         settle();
@@ -99,7 +96,7 @@ fn wait_while_waits_for_the_condition(way: Way) {
     assert_eq!((*guard, result.timed_out()), (3, false));
 }
 
-fn it_times_out(_: Way) {
+fn it_times_out(_: On) {
     let shared = pair(());
     let start = Instant::now();
     let (guard, result) = shared.1.wait_timeout(shared.0.lock().unwrap(), ms(20)).unwrap();
@@ -112,12 +109,12 @@ fn it_times_out(_: Way) {
     assert!(result.timed_out() && start.elapsed() >= ms(20));
 }
 
-fn a_notification_comes_before_its_timeout(way: Way) {
+fn a_notification_comes_before_its_timeout(on: On) {
     for timeout in [LONG, Duration::MAX] {
         let shared = pair(0);
         let waiting = {
             let shared = shared.clone();
-            way.go(move || {
+            on.go(move || {
                 let mut guard = shared.0.lock().unwrap();
                 *guard = 1;
                 shared.1.wait_timeout(guard, timeout).unwrap().1.timed_out()
@@ -130,12 +127,12 @@ fn a_notification_comes_before_its_timeout(way: Way) {
 }
 
 /// Two wait, one with a timeout that passes just when the one notification comes. Whoever gets it, it is not nobody.
-fn a_timeout_does_not_eat_a_notification(way: Way) {
+fn a_timeout_does_not_eat_a_notification(on: On) {
     for round in 0..sized(200, 60) {
         let shared = pair(0);
         let wait = |timeout| {
             let shared = shared.clone();
-            way.go(move || {
+            on.go(move || {
                 let mut guard = shared.0.lock().unwrap();
                 *guard += 1;
                 shared.1.wait_timeout(guard, timeout).unwrap().1.timed_out()
@@ -152,11 +149,11 @@ fn a_timeout_does_not_eat_a_notification(way: Way) {
     }
 }
 
-fn those_notified_by_the_holder_wait_for_it(way: Way) {
+fn those_notified_by_the_holder_wait_for_it(on: On) {
     let shared = pair(0);
     let released = Arc::new(AtomicBool::new(false));
     let notified = Arc::new(OnceLock::new());
-    let waiting = way.many(10, {
+    let waiting = on.many(10, {
         let (shared, released, notified) = (shared.clone(), released.clone(), notified.clone());
         move |n| {
             let mut guard = shared.0.lock().unwrap();
@@ -187,10 +184,10 @@ fn those_notified_by_the_holder_wait_for_it(way: Way) {
     assert_eq!(*shared.0.lock().unwrap(), 1_010);
 }
 
-fn those_of_several_mutexes_go_to_their_own(way: Way) {
+fn those_of_several_mutexes_go_to_their_own(on: On) {
     let mutexes: Arc<Vec<Mutex<usize>>> = Arc::new((0..3).map(|_| Mutex::new(0)).collect());
     let condvar = Arc::new(Condvar::new());
-    let waiting = way.many(12, {
+    let waiting = on.many(12, {
         let (mutexes, condvar) = (mutexes.clone(), condvar.clone());
         move |n| {
             let mut guard = mutexes[n % 3].lock().unwrap();
@@ -210,7 +207,7 @@ fn those_of_several_mutexes_go_to_their_own(way: Way) {
     assert!(mutexes.iter().all(|mutex| *mutex.lock().unwrap() == 44));
 }
 
-fn a_queue_of_limited_length(way: Way) {
+fn a_queue_of_limited_length(on: On) {
     struct Queue {
         items: Mutex<VecDeque<usize>>,
         filled: Condvar,
@@ -218,7 +215,7 @@ fn a_queue_of_limited_length(way: Way) {
     }
     let each = sized(3_000, 500);
     let queue = Arc::new(Queue { items: Mutex::default(), filled: Condvar::new(), emptied: Condvar::new() });
-    let makers = way.many(4, {
+    let makers = on.many(4, {
         let queue = queue.clone();
         move |me| {
             for n in 0..each {
@@ -230,7 +227,7 @@ fn a_queue_of_limited_length(way: Way) {
             }
         }
     });
-    let takers = way.many(4, move |_| {
+    let takers = on.many(4, move |_| {
         let take = || {
             let items = queue.items.lock().unwrap();
             let mut items = queue.filled.wait_while(items, |items| items.is_empty()).unwrap();
@@ -247,9 +244,9 @@ fn a_queue_of_limited_length(way: Way) {
 }
 
 /// Parties with and without timeouts, notified one at a time and all at once, with the mutex held and without.
-fn timeouts_and_notifications_race_cleanly(way: Way) {
+fn timeouts_and_notifications_race_cleanly(on: On) {
     let shared = pair(0_usize);
-    let waiting = way.many(8, {
+    let waiting = on.many(8, {
         let shared = shared.clone();
         move |me| {
             let mut dice = Dice::new(me + 1);
@@ -289,10 +286,10 @@ fn timeouts_and_notifications_race_cleanly(way: Way) {
     assert_eq!(*shared.0.lock().unwrap(), 0);
 }
 
-fn thousands_are_told_at_once(way: Way) {
-    let parties = way.crowd(sized(10_000, 3_000));
+fn thousands_are_told_at_once(on: On) {
+    let parties = on.crowd(sized(10_000, 3_000));
     let shared = pair(0);
-    let waiting = way.many(parties, {
+    let waiting = on.many(parties, {
         let shared = shared.clone();
         move |_| {
             let mut guard = shared.0.lock().unwrap();
@@ -305,9 +302,9 @@ fn thousands_are_told_at_once(way: Way) {
     join_all(waiting);
 }
 
-fn a_poisoned_mutex_is_told_after_the_wait(way: Way) {
+fn a_poisoned_mutex_is_told_after_the_wait(on: On) {
     let shared = pair(0);
-    let waiting = way.many(2, {
+    let waiting = on.many(2, {
         let shared = shared.clone();
         move |n| {
             let mut guard = shared.0.lock().unwrap();
@@ -320,7 +317,7 @@ fn a_poisoned_mutex_is_told_after_the_wait(way: Way) {
         }
     });
     expect_waiters(&shared.0, 2);
-    let clumsy = way.go(move || {
+    let clumsy = on.go(move || {
         let _guard = shared.0.lock().unwrap();
         shared.1.notify_all();
         resume_unwind(Box::new(()));

@@ -4,34 +4,16 @@ use narrowboat_chan::context::{self, Error, background};
 use narrowboat_chan::{bounded, unbounded};
 use narrowboat_runtime::{sleep, spawn, yield_now};
 use narrowboat_sync::Group;
+use narrowboat_testing::{Census, Counted, LONG, On, settle};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-const LONG: Duration = Duration::from_secs(60);
-
-/// Gives others the time to block. Tests stay right, if less sharp, when it is too short.
-fn settle() {
-    sleep(Duration::from_millis(20));
-}
-
-/// Runs `f` as a goroutine and on a thread, and fails if one of them hangs.
+/// Runs `f` on a thread and as a goroutine, and fails if one of them hangs.
 fn everywhere(f: fn()) {
-    let (done, ended) = bounded(2);
-    let other = done.clone();
-    let thread = std::thread::spawn(move || {
-        f();
-        done.send(()).unwrap();
-    });
-    ended.recv_timeout(LONG).expect("on a thread: not finished");
-    thread.join().unwrap();
-    let goroutine = spawn(move || {
-        f();
-        other.send(()).unwrap();
-    });
-    ended.recv_timeout(LONG).expect("as a goroutine: not finished");
-    goroutine.join().unwrap();
+    On::Threads.bounded(f);
+    On::Goroutines.bounded(f);
 }
 
 #[test]
@@ -325,17 +307,10 @@ fn several_may_wait_and_one_gets_the_error() {
 
 #[test]
 fn errors_and_captures_are_dropped_once() {
-    #[derive(Debug)]
-    struct Counted(Arc<AtomicUsize>);
-    impl Drop for Counted {
-        fn drop(&mut self) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-    let dropped = Arc::new(AtomicUsize::new(0));
+    let census = Census::leaked();
     let group = Group::new();
     for n in 0..100 {
-        let (error, capture) = (Counted(dropped.clone()), Counted(dropped.clone()));
+        let (error, capture) = (census.value(), census.value());
         group.spawn(move || {
             let _capture = capture;
             match n % 3 {
@@ -348,11 +323,11 @@ fn errors_and_captures_are_dropped_once() {
     let panic = catch_unwind(AssertUnwindSafe(|| group.wait())).unwrap_err();
     let start = Instant::now();
     // The payload is here, and later failures are dropped by goroutines that have been waited for.
-    while dropped.load(Ordering::Relaxed) < 199 {
-        assert!(start.elapsed() < LONG, "{} of 199", dropped.load(Ordering::Relaxed));
+    while census.dropped() < 199 {
+        assert!(start.elapsed() < LONG, "{} of 199", census.dropped());
         yield_now();
     }
     assert!(panic.is::<Counted>());
     drop(panic);
-    assert_eq!(dropped.load(Ordering::Relaxed), 200);
+    assert_eq!(census.dropped(), 200);
 }

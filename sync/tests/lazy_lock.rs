@@ -1,19 +1,16 @@
 //! The value that is computed at first use.
 
-#[macro_use]
-mod common;
-
-use common::{Census, Way, join_all, settle};
 use narrowboat_sync::LazyLock;
+use narrowboat_testing::{Census, On, join_all, send_and_sync, settle, suite_on_each};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-ways! { it_is_computed_once, a_panic_is_for_good }
+suite_on_each! { it_is_computed_once, a_panic_is_for_good }
 
-fn it_is_computed_once(way: Way) {
+fn it_is_computed_once(on: On) {
     let computed = Arc::new(AtomicUsize::new(0));
     let count = computed.clone();
     let lazy = Arc::new(LazyLock::new(move || {
@@ -22,7 +19,7 @@ fn it_is_computed_once(way: Way) {
     }));
     assert_eq!(LazyLock::get(&lazy), None);
     assert_eq!(computed.load(Ordering::Relaxed), 0);
-    let parties = way.many(10, {
+    let parties = on.many(10, {
         let lazy = lazy.clone();
         move |_| **lazy
     });
@@ -31,12 +28,12 @@ fn it_is_computed_once(way: Way) {
     assert_eq!(computed.load(Ordering::Relaxed), 1);
 }
 
-fn a_panic_is_for_good(way: Way) {
+fn a_panic_is_for_good(on: On) {
     let lazy: Arc<LazyLock<u32, _>> = Arc::new(LazyLock::new(|| {
         settle();
         resume_unwind(Box::new(()))
     }));
-    let parties = way.many(5, {
+    let parties = on.many(5, {
         let lazy = lazy.clone();
         move |_| catch_unwind(AssertUnwindSafe(|| **lazy)).is_err()
     });
@@ -67,16 +64,16 @@ fn its_owner_may_change_it() {
 #[test]
 fn closure_and_value_are_dropped_once() {
     static CENSUS: Census = Census::new();
-    let captured = CENSUS.citizen();
+    let captured = CENSUS.value();
     drop(LazyLock::new(move || captured));
     assert_eq!(CENSUS.alive(), 0, "never used");
-    let captured = CENSUS.citizen();
-    let lazy = LazyLock::new(move || (captured, CENSUS.citizen()).1);
+    let captured = CENSUS.value();
+    let lazy = LazyLock::new(move || (captured, CENSUS.value()).1);
     LazyLock::force(&lazy);
     assert_eq!(CENSUS.alive(), 1, "the closure is gone");
     drop(lazy);
     assert_eq!(CENSUS.alive(), 0);
-    let captured = CENSUS.citizen();
+    let captured = CENSUS.value();
     let lazy: LazyLock<u32, _> = LazyLock::new(move || {
         let _captured = captured;
         resume_unwind(Box::new(()))

@@ -1,19 +1,16 @@
 //! The mutex: one at a time, nobody for ever.
 
-#[macro_use]
-mod common;
-
-use common::{Census, Way, join_all, ms, pause, settle, sized};
 use narrowboat_chan::bounded;
 use narrowboat_runtime::{sleep, spawn, yield_now};
 use narrowboat_sync::{Mutex, MutexGuard, TryLockError};
+use narrowboat_testing::{Census, On, join_all, ms, pause, send_and_sync, settle, sized, suite_on_each};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-ways! {
+suite_on_each! {
     one_holds_it_at_a_time, a_party_that_waits_gets_it, try_lock_fails_only_while_it_is_held,
     a_hog_cannot_keep_others_out, thousands_wait_for_one_mutex,
     it_may_be_held_across_calls_that_block, a_panic_of_its_holder_poisons_it,
@@ -21,12 +18,12 @@ ways! {
     many_mutexes_do_not_disturb_each_other,
 }
 
-fn one_holds_it_at_a_time(way: Way) {
+fn one_holds_it_at_a_time(on: On) {
     let rounds = sized(10_000, 1_000);
     // Two words that are equal whenever nobody holds the mutex, and a witness that is no part of it.
     let mutex = Arc::new(Mutex::new((0, 0)));
     let inside = Arc::new(AtomicUsize::new(0));
-    let parties = way.many(8, {
+    let parties = on.many(8, {
         let mutex = mutex.clone();
         move |me| {
             for round in 0..rounds {
@@ -46,27 +43,27 @@ fn one_holds_it_at_a_time(way: Way) {
     assert_eq!(*mutex.lock().unwrap(), (8 * rounds, 8 * rounds));
 }
 
-fn a_party_that_waits_gets_it(way: Way) {
+fn a_party_that_waits_gets_it(on: On) {
     let mutex = Arc::new(Mutex::new(1));
     let mut guard = mutex.lock().unwrap();
     let other = mutex.clone();
-    let waiting = way.go(move || *other.lock().unwrap());
+    let waiting = on.go(move || *other.lock().unwrap());
     settle();
     *guard = 2;
     drop(guard);
     assert_eq!(waiting.join(), 2);
 }
 
-fn try_lock_fails_only_while_it_is_held(way: Way) {
+fn try_lock_fails_only_while_it_is_held(on: On) {
     let mutex = Arc::new(Mutex::new(0));
     let guard = mutex.try_lock().unwrap();
     assert!(matches!(mutex.try_lock(), Err(TryLockError::WouldBlock)));
     let other = mutex.clone();
-    assert!(way.go(move || other.try_lock().is_err()).join());
+    assert!(on.go(move || other.try_lock().is_err()).join());
     drop(guard);
     assert!(mutex.try_lock().is_ok());
     // Whoever tries until it works does not keep the holder from going on.
-    let parties = way.many(4, {
+    let parties = on.many(4, {
         let mutex = mutex.clone();
         move |_| {
             for _ in 0..5 {
@@ -85,10 +82,10 @@ fn try_lock_fails_only_while_it_is_held(way: Way) {
 }
 
 /// A hog never leaves the mutex alone for longer than it takes to lock it again, and never gives way.
-fn a_hog_cannot_keep_others_out(way: Way) {
+fn a_hog_cannot_keep_others_out(on: On) {
     let mutex = Arc::new(Mutex::new(0_u64));
     let stop = Arc::new(AtomicBool::new(false));
-    let hogs = way.many(2, {
+    let hogs = on.many(2, {
         let (mutex, stop) = (mutex.clone(), stop.clone());
         move |_| {
             while !stop.load(Ordering::Relaxed) {
@@ -96,7 +93,7 @@ fn a_hog_cannot_keep_others_out(way: Way) {
             }
         }
     });
-    let others = way.many(4, {
+    let others = on.many(4, {
         let mutex = mutex.clone();
         move |_| {
             for _ in 0..10 {
@@ -109,11 +106,11 @@ fn a_hog_cannot_keep_others_out(way: Way) {
     join_all(hogs);
 }
 
-fn thousands_wait_for_one_mutex(way: Way) {
-    let parties = way.crowd(10_000);
+fn thousands_wait_for_one_mutex(on: On) {
+    let parties = on.crowd(10_000);
     let mutex = Arc::new(Mutex::new(0));
     let guard = mutex.lock().unwrap();
-    let waiting = way.many(parties, {
+    let waiting = on.many(parties, {
         let mutex = mutex.clone();
         move |n| {
             let mut count = mutex.lock().unwrap();
@@ -130,10 +127,10 @@ fn thousands_wait_for_one_mutex(way: Way) {
     assert_eq!(*mutex.lock().unwrap(), parties);
 }
 
-fn it_may_be_held_across_calls_that_block(way: Way) {
+fn it_may_be_held_across_calls_that_block(on: On) {
     let mutex = Arc::new(Mutex::new(Vec::new()));
     let (tx, rx) = bounded(0);
-    let holders = way.many(4, {
+    let holders = on.many(4, {
         let mutex = mutex.clone();
         move |me| {
             let mut got = mutex.lock().unwrap();
@@ -151,10 +148,10 @@ fn it_may_be_held_across_calls_that_block(way: Way) {
     assert!(got.chunks(2).all(|pair| pair[0].0 == pair[1].0), "those who hold it do not mix: {got:?}");
 }
 
-fn a_panic_of_its_holder_poisons_it(way: Way) {
+fn a_panic_of_its_holder_poisons_it(on: On) {
     let mutex = Arc::new(Mutex::new(1));
     let (other, waiter) = (mutex.clone(), mutex.clone());
-    let clumsy = way.go(move || {
+    let clumsy = on.go(move || {
         let mut guard = other.lock().unwrap();
         *guard = 2;
         settle();
@@ -163,7 +160,7 @@ fn a_panic_of_its_holder_poisons_it(way: Way) {
     while mutex.try_lock().is_ok_and(|value| *value == 1) {
         pause(ms(1));
     }
-    let waiting = way.go(move || waiter.lock().is_err());
+    let waiting = on.go(move || waiter.lock().is_err());
     assert!(clumsy.try_join().is_err());
     assert!(waiting.join(), "it was held by the clumsy one when this one came");
     assert!(mutex.is_poisoned());
@@ -184,10 +181,10 @@ impl Drop for LockOnDrop {
     }
 }
 
-fn a_guard_made_while_unwinding_does_not_poison(way: Way) {
+fn a_guard_made_while_unwinding_does_not_poison(on: On) {
     let mutex = Arc::new(Mutex::new(1));
     let other = mutex.clone();
-    let party = way.go(move || {
+    let party = on.go(move || {
         let _locks = LockOnDrop(other);
         resume_unwind(Box::new(()));
     });
@@ -196,13 +193,12 @@ fn a_guard_made_while_unwinding_does_not_poison(way: Way) {
 }
 
 /// Who unlocks it may be the last to know it, as soon as another has locked and unlocked it.
-fn it_may_go_with_its_last_user(way: Way) {
-    static CENSUS: [Census; 3] = [const { Census::new() }; 3];
-    let census = &CENSUS[way as usize];
+fn it_may_go_with_its_last_user(on: On) {
+    let census = Census::leaked();
     for _ in 0..sized(2_000, 300) {
-        let mutex = Arc::new(Mutex::new(census.citizen()));
+        let mutex = Arc::new(Mutex::new(census.value()));
         let other = mutex.clone();
-        let party = way.go(move || drop(other.lock().unwrap()));
+        let party = on.go(move || drop(other.lock().unwrap()));
         drop(mutex.lock().unwrap());
         drop(mutex);
         party.join();
@@ -210,10 +206,10 @@ fn it_may_go_with_its_last_user(way: Way) {
     assert_eq!(census.alive(), 0);
 }
 
-fn many_mutexes_do_not_disturb_each_other(way: Way) {
+fn many_mutexes_do_not_disturb_each_other(on: On) {
     let mutexes: Arc<Vec<Mutex<usize>>> = Arc::new((0..500).map(Mutex::new).collect());
     let guards: Vec<_> = mutexes.iter().map(|mutex| mutex.lock().unwrap()).collect();
-    let waiting = way.many(way.crowd(500), {
+    let waiting = on.many(on.crowd(500), {
         let mutexes = mutexes.clone();
         move |n| *mutexes[n].lock().unwrap()
     });
@@ -234,13 +230,13 @@ fn a_static_mutex_needs_no_making() {
 #[test]
 fn values_come_out_of_it() {
     static CENSUS: Census = Census::new();
-    let mut mutex = Mutex::new(CENSUS.citizen());
-    *mutex.get_mut().unwrap() = CENSUS.citizen();
+    let mut mutex = Mutex::new(CENSUS.value());
+    *mutex.get_mut().unwrap() = CENSUS.value();
     assert_eq!(CENSUS.alive(), 1);
-    let citizen = mutex.into_inner().unwrap();
+    let counted = mutex.into_inner().unwrap();
     assert_eq!(CENSUS.alive(), 1);
-    drop(citizen);
-    drop(Mutex::new(CENSUS.citizen()));
+    drop(counted);
+    drop(Mutex::new(CENSUS.value()));
     assert_eq!(CENSUS.alive(), 0);
 
     let mut mutex = Mutex::from(5);

@@ -1,25 +1,22 @@
 //! Once: done by one, seen by all.
 
-#[macro_use]
-mod common;
-
-use common::{Way, join_all, settle, sized};
 use narrowboat_runtime::yield_now;
 use narrowboat_sync::Once;
+use narrowboat_testing::{On, join_all, send_and_sync, settle, sized, suite_on_each};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-ways! {
+suite_on_each! {
     of_many_who_come_one_does_it, those_who_come_meanwhile_wait_for_its_end, a_panic_poisons_it,
     a_forced_call_heals_it, a_panic_lets_one_who_waits_try, some_only_wait,
 }
 
-fn of_many_who_come_one_does_it(way: Way) {
+fn of_many_who_come_one_does_it(on: On) {
     for _ in 0..sized(200, 30) {
         let once = Arc::new(Once::new());
         let calls = Arc::new(AtomicUsize::new(0));
-        let parties = way.many(10, {
+        let parties = on.many(10, {
             let (once, calls) = (once.clone(), calls.clone());
             move |n| {
                 if n % 2 == 0 {
@@ -37,10 +34,10 @@ fn of_many_who_come_one_does_it(way: Way) {
     }
 }
 
-fn those_who_come_meanwhile_wait_for_its_end(way: Way) {
+fn those_who_come_meanwhile_wait_for_its_end(on: On) {
     let once = Arc::new(Once::new());
     let done = Arc::new(AtomicBool::new(false));
-    let parties = way.many(10, {
+    let parties = on.many(10, {
         let (once, done) = (once.clone(), done.clone());
         move |_| {
             once.call_once(|| {
@@ -59,9 +56,9 @@ fn fails(f: impl FnOnce()) -> bool {
     catch_unwind(AssertUnwindSafe(f)).is_err()
 }
 
-fn a_panic_poisons_it(way: Way) {
+fn a_panic_poisons_it(on: On) {
     let once = Arc::new(Once::new());
-    let parties = way.many(5, {
+    let parties = on.many(5, {
         let once = once.clone();
         move |_| {
             fails(|| {
@@ -78,7 +75,7 @@ fn a_panic_poisons_it(way: Way) {
     assert!(fails(|| once.wait()));
 }
 
-fn a_forced_call_heals_it(way: Way) {
+fn a_forced_call_heals_it(on: On) {
     let once = Arc::new(Once::new());
     assert!(fails(|| once.call_once(|| resume_unwind(Box::new(())))));
     assert!(fails(|| once.call_once_force(|state| {
@@ -86,7 +83,7 @@ fn a_forced_call_heals_it(way: Way) {
         resume_unwind(Box::new(()));
     })));
     let called = Arc::new(AtomicUsize::new(0));
-    let parties = way.many(5, {
+    let parties = on.many(5, {
         let (once, called) = (once.clone(), called.clone());
         move |_| {
             once.call_once_force(|state| {
@@ -102,11 +99,11 @@ fn a_forced_call_heals_it(way: Way) {
     Once::new().call_once_force(|state| assert!(!state.is_poisoned()));
 }
 
-fn a_panic_lets_one_who_waits_try(way: Way) {
+fn a_panic_lets_one_who_waits_try(on: On) {
     let once = Arc::new(Once::new());
     let clumsy = {
         let once = once.clone();
-        way.go(move || {
+        on.go(move || {
             once.call_once_force(|_| {
                 settle();
                 resume_unwind(Box::new(()));
@@ -114,7 +111,7 @@ fn a_panic_lets_one_who_waits_try(way: Way) {
         })
     };
     let calls = Arc::new(AtomicUsize::new(0));
-    let others = way.many(5, {
+    let others = on.many(5, {
         let (once, calls) = (once.clone(), calls.clone());
         move |_| {
             yield_now();
@@ -129,9 +126,9 @@ fn a_panic_lets_one_who_waits_try(way: Way) {
     assert!(once.is_completed() || !clumsy_came_first);
 }
 
-fn some_only_wait(way: Way) {
+fn some_only_wait(on: On) {
     let once = Arc::new(Once::new());
-    let waiting = way.many(6, {
+    let waiting = on.many(6, {
         let once = once.clone();
         move |n| {
             if n % 2 == 0 {

@@ -1,23 +1,20 @@
 //! The value that is set once.
 
-#[macro_use]
-mod common;
-
-use common::{Census, Way, join_all, settle, sized};
 use narrowboat_runtime::{spawn, yield_now};
 use narrowboat_sync::OnceLock;
+use narrowboat_testing::{Census, On, join_all, send_and_sync, settle, sized, suite_on_each};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-ways! { all_get_the_same_value, of_many_who_set_it_one_does, a_panic_leaves_it_to_the_next, some_only_wait }
+suite_on_each! { all_get_the_same_value, of_many_who_set_it_one_does, a_panic_leaves_it_to_the_next, some_only_wait }
 
-fn all_get_the_same_value(way: Way) {
+fn all_get_the_same_value(on: On) {
     for _ in 0..sized(200, 30) {
         let lock = Arc::new(OnceLock::new());
-        let parties = way.many(10, {
+        let parties = on.many(10, {
             let lock = lock.clone();
             move |me| {
                 let before = lock.get().copied();
@@ -35,9 +32,9 @@ fn all_get_the_same_value(way: Way) {
     }
 }
 
-fn of_many_who_set_it_one_does(way: Way) {
+fn of_many_who_set_it_one_does(on: On) {
     let lock = Arc::new(OnceLock::new());
-    let parties = way.many(10, {
+    let parties = on.many(10, {
         let lock = lock.clone();
         move |me| lock.set(me)
     });
@@ -49,10 +46,10 @@ fn of_many_who_set_it_one_does(way: Way) {
     );
 }
 
-fn a_panic_leaves_it_to_the_next(way: Way) {
+fn a_panic_leaves_it_to_the_next(on: On) {
     let lock = Arc::new(OnceLock::new());
     let other = lock.clone();
-    let clumsy = way.go(move || {
+    let clumsy = on.go(move || {
         other.get_or_init(|| {
             settle();
             resume_unwind(Box::new(()))
@@ -64,9 +61,9 @@ fn a_panic_leaves_it_to_the_next(way: Way) {
     assert_eq!(lock.get(), Some(&2));
 }
 
-fn some_only_wait(way: Way) {
+fn some_only_wait(on: On) {
     let lock = Arc::new(OnceLock::new());
-    let waiting = way.many(5, {
+    let waiting = on.many(5, {
         let lock = lock.clone();
         move |_| *lock.wait()
     });
@@ -100,16 +97,16 @@ fn a_static_lock_needs_no_making() {
 fn values_are_dropped_once() {
     static CENSUS: Census = Census::new();
     let mut lock = OnceLock::new();
-    assert!(lock.set(CENSUS.citizen()).is_ok());
-    assert!(lock.set(CENSUS.citizen()).is_err());
+    assert!(lock.set(CENSUS.value()).is_ok());
+    assert!(lock.set(CENSUS.value()).is_err());
     assert_eq!(CENSUS.alive(), 1);
     assert!(lock.take().is_some());
     assert_eq!(CENSUS.alive(), 0);
     assert!(lock.take().is_none());
-    lock.get_or_init(|| CENSUS.citizen());
+    lock.get_or_init(|| CENSUS.value());
     drop(lock);
     assert_eq!(CENSUS.alive(), 0);
-    assert!(OnceLock::from(CENSUS.citizen()).into_inner().is_some());
+    assert!(OnceLock::from(CENSUS.value()).into_inner().is_some());
     assert!(OnceLock::<u32>::new().into_inner().is_none());
     assert_eq!((CENSUS.alive(), CENSUS.made()), (0, 4));
 }

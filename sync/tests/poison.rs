@@ -1,12 +1,10 @@
 //! Whose panic it is. A binary of its own, because the goroutines that are parked half-way through their unwinding
 //! are everybody's neighbours.
 
-mod common;
-
-use common::settle;
 use narrowboat_chan::bounded;
 use narrowboat_runtime::{spawn, yield_now};
 use narrowboat_sync::{Mutex, RwLock};
+use narrowboat_testing::settle;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,30 +1,29 @@
 //! The reader-writer lock: many read or one writes, and neither side keeps the other out.
 
-#[macro_use]
-mod common;
-
-use common::{Census, Dice, Way, join_all, ms, pause, settle, sized};
 use narrowboat_runtime::yield_now;
 use narrowboat_sync::{Barrier, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
+use narrowboat_testing::{
+    Census, Dice, On, join_all, ms, pause, send_and_sync, settle, sized, suite_on_each,
+};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
 
-ways! {
+suite_on_each! {
     many_read_or_one_writes, readers_share_it, a_waiting_writer_keeps_new_readers_out,
     readers_in_the_line_enter_together, a_writer_is_not_starved_by_readers,
     a_reader_is_not_starved_by_writers, a_downgraded_lock_is_read, writers_poison_and_readers_do_not,
     it_may_be_held_across_calls_that_block,
 }
 
-fn many_read_or_one_writes(way: Way) {
+fn many_read_or_one_writes(on: On) {
     let rounds = sized(5_000, 1_000);
     // Positive: so many readers. -1: a writer.
     let inside = Arc::new(AtomicIsize::new(0));
     let lock = Arc::new(RwLock::new(0));
-    let parties = way.many(8, {
+    let parties = on.many(8, {
         let lock = lock.clone();
         move |me| {
             let mut dice = Dice::new(me + 1);
@@ -67,10 +66,10 @@ fn many_read_or_one_writes(way: Way) {
     assert_eq!(*lock.read().unwrap(), wrote);
 }
 
-fn readers_share_it(way: Way) {
+fn readers_share_it(on: On) {
     let lock = Arc::new(RwLock::new(7));
     let all_in = Arc::new(Barrier::new(10));
-    let readers = way.many(10, move |_| {
+    let readers = on.many(10, move |_| {
         let guard = lock.read().unwrap();
         // Nobody gets past this point before all are here, with their guards.
         all_in.wait();
@@ -79,18 +78,18 @@ fn readers_share_it(way: Way) {
     assert_eq!(join_all(readers), [7; 10]);
 }
 
-fn a_waiting_writer_keeps_new_readers_out(way: Way) {
+fn a_waiting_writer_keeps_new_readers_out(on: On) {
     let lock = Arc::new(RwLock::new(0));
     let reading = lock.read().unwrap();
     assert!(lock.try_read().is_ok());
     let other = lock.clone();
-    let writer = way.go(move || *other.write().unwrap() = 1);
+    let writer = on.go(move || *other.write().unwrap() = 1);
     while lock.try_read().is_ok() {
         yield_now();
     }
     assert!(matches!(lock.try_read(), Err(TryLockError::WouldBlock)));
     let other = lock.clone();
-    let reader = way.go(move || *other.read().unwrap());
+    let reader = on.go(move || *other.read().unwrap());
     settle();
     assert_eq!(*reading, 0);
     drop(reading);
@@ -98,11 +97,11 @@ fn a_waiting_writer_keeps_new_readers_out(way: Way) {
     writer.join();
 }
 
-fn readers_in_the_line_enter_together(way: Way) {
+fn readers_in_the_line_enter_together(on: On) {
     let lock = Arc::new(RwLock::new(0));
     let writing = lock.write().unwrap();
     let all_in = Arc::new(Barrier::new(5));
-    let readers = way.many(5, {
+    let readers = on.many(5, {
         let lock = lock.clone();
         move |_| {
             let _guard = lock.read().unwrap();
@@ -114,11 +113,11 @@ fn readers_in_the_line_enter_together(way: Way) {
     join_all(readers);
 }
 
-fn a_writer_is_not_starved_by_readers(way: Way) {
+fn a_writer_is_not_starved_by_readers(on: On) {
     let lock = Arc::new(RwLock::new(0));
     let stop = Arc::new(AtomicBool::new(false));
     // Four that overlap, so that there is nearly always one in.
-    let readers = way.many(4, {
+    let readers = on.many(4, {
         let (lock, stop) = (lock.clone(), stop.clone());
         move |_| {
             while !stop.load(Ordering::Relaxed) {
@@ -135,10 +134,10 @@ fn a_writer_is_not_starved_by_readers(way: Way) {
     assert_eq!(*lock.read().unwrap(), 20);
 }
 
-fn a_reader_is_not_starved_by_writers(way: Way) {
+fn a_reader_is_not_starved_by_writers(on: On) {
     let lock = Arc::new(RwLock::new(0_u64));
     let stop = Arc::new(AtomicBool::new(false));
-    let writers = way.many(4, {
+    let writers = on.many(4, {
         let (lock, stop) = (lock.clone(), stop.clone());
         move |_| {
             while !stop.load(Ordering::Relaxed) {
@@ -153,16 +152,16 @@ fn a_reader_is_not_starved_by_writers(way: Way) {
     join_all(writers);
 }
 
-fn a_downgraded_lock_is_read(way: Way) {
+fn a_downgraded_lock_is_read(on: On) {
     let lock = Arc::new(RwLock::new(0));
     let mut writing = lock.write().unwrap();
     *writing = 1;
     let reading = RwLockWriteGuard::downgrade(writing);
     assert!(lock.try_write().is_err());
     let other = lock.clone();
-    assert_eq!(way.go(move || *other.read().unwrap()).join(), 1, "others may read, too");
+    assert_eq!(on.go(move || *other.read().unwrap()).join(), 1, "others may read, too");
     let other = lock.clone();
-    let writer = way.go(move || *other.write().unwrap() = 2);
+    let writer = on.go(move || *other.write().unwrap() = 2);
     settle();
     assert_eq!(*reading, 1);
     drop(reading);
@@ -170,10 +169,10 @@ fn a_downgraded_lock_is_read(way: Way) {
     assert_eq!(*lock.read().unwrap(), 2);
 }
 
-fn writers_poison_and_readers_do_not(way: Way) {
+fn writers_poison_and_readers_do_not(on: On) {
     let lock = Arc::new(RwLock::new(1));
     let other = lock.clone();
-    let reader = way.go(move || {
+    let reader = on.go(move || {
         let _guard = other.read().unwrap();
         resume_unwind(Box::new(()));
     });
@@ -181,7 +180,7 @@ fn writers_poison_and_readers_do_not(way: Way) {
     assert!(!lock.is_poisoned() && lock.try_write().is_ok());
 
     let other = lock.clone();
-    let writer = way.go(move || {
+    let writer = on.go(move || {
         let mut guard = other.write().unwrap();
         *guard = 2;
         resume_unwind(Box::new(()));
@@ -196,7 +195,7 @@ fn writers_poison_and_readers_do_not(way: Way) {
     assert_eq!(*lock.read().unwrap(), 3);
 
     let other = lock.clone();
-    let reader = way.go(move || {
+    let reader = on.go(move || {
         let _reading = RwLockWriteGuard::downgrade(other.write().unwrap());
         resume_unwind(Box::new(()));
     });
@@ -204,9 +203,9 @@ fn writers_poison_and_readers_do_not(way: Way) {
     assert!(!lock.is_poisoned(), "it only read");
 }
 
-fn it_may_be_held_across_calls_that_block(way: Way) {
+fn it_may_be_held_across_calls_that_block(on: On) {
     let lock = Arc::new(RwLock::new(0));
-    let parties = way.many(10, {
+    let parties = on.many(10, {
         let lock = lock.clone();
         move |n| {
             if n % 2 == 0 {
@@ -236,8 +235,8 @@ fn a_static_lock_needs_no_making() {
 #[test]
 fn values_come_out_of_it() {
     static CENSUS: Census = Census::new();
-    let mut lock = RwLock::new(CENSUS.citizen());
-    *lock.get_mut().unwrap() = CENSUS.citizen();
+    let mut lock = RwLock::new(CENSUS.value());
+    *lock.get_mut().unwrap() = CENSUS.value();
     drop(lock.into_inner().unwrap());
     assert_eq!(CENSUS.alive(), 0);
 

@@ -4,14 +4,11 @@
 
 use narrowboat_runtime::{Config, JoinHandle, Stacks, dump, sleep, spawn, stats, yield_now};
 use narrowboat_sync::{Condvar, Mutex, Semaphore};
+use narrowboat_testing::ms;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{MutexGuard, Once, PoisonError};
 use std::time::Duration;
-
-fn ms(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
 
 type Body = fn(usize) -> usize;
 type Start = fn(Body, usize) -> JoinHandle<usize>;

@@ -1,28 +1,25 @@
 //! The semaphore: no more than so many at a time, and nobody is passed.
 
-#[macro_use]
-mod common;
-
-use common::{Dice, LONG, Way, join_all, ms, pause, settle, sized};
 use narrowboat_runtime::yield_now;
 use narrowboat_sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use narrowboat_testing::{Dice, LONG, On, join_all, ms, pause, send_and_sync, settle, sized, suite_on_each};
 use std::panic::catch_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-ways! {
+suite_on_each! {
     no_more_than_so_many_at_a_time, a_large_request_is_not_passed_by_small_ones,
     a_large_request_is_not_starved, it_times_out, a_permit_comes_before_the_timeout,
     a_large_request_that_gives_up_lets_those_behind_it_in, timeouts_and_releases_race_cleanly, permits_can_be_added,
     permits_travel, thousands_wait_for_permits,
 }
 
-fn no_more_than_so_many_at_a_time(way: Way) {
+fn no_more_than_so_many_at_a_time(on: On) {
     const PERMITS: usize = 5;
     let semaphore = Arc::new(Semaphore::new(PERMITS));
     let inside = Arc::new(AtomicUsize::new(0));
-    let parties = way.many(10, {
+    let parties = on.many(10, {
         let semaphore = semaphore.clone();
         move |me| {
             let mut dice = Dice::new(me + 1);
@@ -47,11 +44,11 @@ fn no_more_than_so_many_at_a_time(way: Way) {
     assert_eq!(semaphore.available_permits(), PERMITS);
 }
 
-fn a_large_request_is_not_passed_by_small_ones(way: Way) {
+fn a_large_request_is_not_passed_by_small_ones(on: On) {
     let semaphore = Arc::new(Semaphore::new(3));
     let held = semaphore.acquire();
     let other = semaphore.clone();
-    let large = way.go(move || drop(other.acquire_many(3)));
+    let large = on.go(move || drop(other.acquire_many(3)));
     while semaphore.try_acquire().is_ok() {
         yield_now();
     }
@@ -63,10 +60,10 @@ fn a_large_request_is_not_passed_by_small_ones(way: Way) {
     assert!(semaphore.try_acquire_many(3).is_ok());
 }
 
-fn a_large_request_is_not_starved(way: Way) {
+fn a_large_request_is_not_starved(on: On) {
     let semaphore = Arc::new(Semaphore::new(4));
     let stop = Arc::new(AtomicBool::new(false));
-    let small = way.many(8, {
+    let small = on.many(8, {
         let (semaphore, stop) = (semaphore.clone(), stop.clone());
         move |_| {
             while !stop.load(Ordering::Relaxed) {
@@ -82,7 +79,7 @@ fn a_large_request_is_not_starved(way: Way) {
     join_all(small);
 }
 
-fn it_times_out(_: Way) {
+fn it_times_out(_: On) {
     let semaphore = Semaphore::new(1);
     let start = Instant::now();
     assert!(semaphore.acquire_many_timeout(2, ms(20)).is_err());
@@ -93,9 +90,9 @@ fn it_times_out(_: Way) {
     assert!(semaphore.acquire_deadline(start).is_ok(), "no time is enough if there is one");
 }
 
-fn a_permit_comes_before_the_timeout(way: Way) {
+fn a_permit_comes_before_the_timeout(on: On) {
     let semaphore = Arc::new(Semaphore::new(0));
-    let parties = way.many(2, {
+    let parties = on.many(2, {
         let semaphore = semaphore.clone();
         move |n| {
             let timeout = if n == 0 { LONG } else { Duration::MAX };
@@ -108,27 +105,27 @@ fn a_permit_comes_before_the_timeout(way: Way) {
     assert_eq!(semaphore.available_permits(), 0);
 }
 
-fn a_large_request_that_gives_up_lets_those_behind_it_in(way: Way) {
+fn a_large_request_that_gives_up_lets_those_behind_it_in(on: On) {
     let semaphore = Arc::new(Semaphore::new(2));
     let (one, two) = (semaphore.clone(), semaphore.clone());
     let start = Instant::now();
-    let large = way.go(move || one.acquire_many_timeout(3, ms(60)).is_err());
+    let large = on.go(move || one.acquire_many_timeout(3, ms(60)).is_err());
     // Until it waits, or may have given up already.
     while semaphore.try_acquire().is_ok() && start.elapsed() < ms(50) {
         yield_now();
     }
-    let small = way.many(2, move |_| two.acquire().forget());
+    let small = on.many(2, move |_| two.acquire().forget());
     assert!(large.join());
     join_all(small);
     assert_eq!(semaphore.available_permits(), 0);
 }
 
 /// Permits come one by one just when the time of those who want them is up. None is lost, none made.
-fn timeouts_and_releases_race_cleanly(way: Way) {
+fn timeouts_and_releases_race_cleanly(on: On) {
     let semaphore = Arc::new(Semaphore::new(0));
     let got = Arc::new(AtomicUsize::new(0));
     let stop = Arc::new(AtomicBool::new(false));
-    let parties = way.many(6, {
+    let parties = on.many(6, {
         let (semaphore, got, stop) = (semaphore.clone(), got.clone(), stop.clone());
         move |me| {
             let mut dice = Dice::new(me + 1);
@@ -155,9 +152,9 @@ fn timeouts_and_releases_race_cleanly(way: Way) {
     assert!(semaphore.try_acquire_many(semaphore.available_permits()).is_ok(), "nobody waits");
 }
 
-fn permits_can_be_added(way: Way) {
+fn permits_can_be_added(on: On) {
     let semaphore = Arc::new(Semaphore::new(0));
-    let waiting = way.many(5, {
+    let waiting = on.many(5, {
         let semaphore = semaphore.clone();
         move |_| semaphore.acquire().forget()
     });
@@ -167,14 +164,14 @@ fn permits_can_be_added(way: Way) {
     assert_eq!(semaphore.available_permits(), 2);
 }
 
-fn permits_travel(way: Way) {
+fn permits_travel(on: On) {
     let semaphore = Arc::new(Semaphore::new(2));
     let inside = Arc::new(AtomicUsize::new(0));
     let workers: Vec<_> = (0..20)
         .map(|_| {
             let permit = semaphore.clone().acquire_owned();
             let inside = inside.clone();
-            way.go(move || {
+            on.go(move || {
                 assert!(inside.fetch_add(1, Ordering::SeqCst) < 2);
                 yield_now();
                 inside.fetch_sub(1, Ordering::SeqCst);
@@ -190,10 +187,10 @@ fn permits_travel(way: Way) {
     assert_eq!((semaphore.available_permits(), Arc::strong_count(&semaphore)), (0, 1));
 }
 
-fn thousands_wait_for_permits(way: Way) {
-    let parties = way.crowd(10_000);
+fn thousands_wait_for_permits(on: On) {
+    let parties = on.crowd(10_000);
     let semaphore = Arc::new(Semaphore::new(0));
-    let waiting = way.many(parties, {
+    let waiting = on.many(parties, {
         let semaphore = semaphore.clone();
         move |n| {
             let _permit = semaphore.acquire_many(1 + n % 3);

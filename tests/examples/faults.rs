@@ -4,7 +4,7 @@
 use crate::http::{HELLO, read_reply};
 use crate::redis;
 use crate::server::Server;
-use crate::support::{Dice, eventually, number_from_env, sized};
+use narrowboat_testing::{Dice, eventually, number_from_env, sized};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -268,8 +268,7 @@ fn soak_for(subjects: &[Subject], duration: Duration) -> usize {
                 let mut dice = Dice::new(seed as u64);
                 while !over.load(Ordering::Relaxed) {
                     // Mostly short lives; the others cost more.
-                    let (_, misbehave) =
-                        FAULTS[if dice.below(4) == 0 { dice.below(FAULTS.len()) } else { 0 }];
+                    let (_, misbehave) = FAULTS[if dice.roll(4) == 0 { dice.roll(FAULTS.len()) } else { 0 }];
                     misbehave(subject);
                     connections.fetch_add(1, Ordering::Relaxed);
                 }

@@ -2,8 +2,8 @@
 
 use crate::reader::{Slice, Trace};
 use crate::server::Server;
-use crate::support::{eventually, tool};
 use crate::{example, output_of};
+use narrowboat_testing::{eventually, tool};
 use std::io::{BufRead, BufReader, Write};
 use std::time::{Duration, Instant};
 

@@ -11,15 +11,13 @@ mod relays;
 mod resolver;
 mod server;
 mod stuck;
-#[path = "../support/mod.rs"]
-mod support;
 
+use narrowboat_testing::{own_stacks, sized};
 use server::Server;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use support::{own_stacks, sized};
 
 /// The example, as a command. It stands beside the directory of this test binary.
 fn example(name: &str) -> Command {

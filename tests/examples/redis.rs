@@ -2,7 +2,7 @@
 
 use crate::output_of;
 use crate::server::Server;
-use crate::support::{eventually, sized, tool};
+use narrowboat_testing::{eventually, sized, tool};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};

@@ -2,8 +2,8 @@
 
 use crate::http::{HELLO, assert_hello, read_reply};
 use crate::server::Server;
-use crate::support::{eventually, tool};
 use crate::{example, output_of};
+use narrowboat_testing::{eventually, tool};
 use std::io::{BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::Stdio;

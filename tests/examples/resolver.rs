@@ -2,7 +2,7 @@
 
 use crate::example;
 use crate::server::Server;
-use crate::support::tool;
+use narrowboat_testing::tool;
 use std::net::UdpSocket;
 use std::process::Command;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Examples that listen, as processes that the tests start, look into and end.
 
 use crate::example;
-use crate::support::eventually;
+use narrowboat_testing::eventually;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};

@@ -1,7 +1,7 @@
 //! Channels that deliver one message, after a while. Nothing here is asserted to be fast; never to be early is.
 
-use crate::common::{LONG, ms};
 use narrowboat_chan::{Receiver, RecvTimeoutError, Select, TryRecvError, after, bounded, never, select};
+use narrowboat_testing::{LONG, ms, suite};
 use std::time::{Duration, Instant};
 
 suite! {

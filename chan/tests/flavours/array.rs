@@ -1,7 +1,7 @@
 //! Channels with a buffer of fixed size.
 
-use crate::common::{eventually, go, settle, waits};
 use narrowboat_chan::{Select, TryRecvError, TrySendError, bounded, select};
+use narrowboat_testing::{eventually, go, settle, suite, waits};
 
 suite! {
     blocked_senders_move_up_at_once,

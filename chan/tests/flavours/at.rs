@@ -1,7 +1,7 @@
 //! Channels that deliver one message, at an instant.
 
-use crate::common::{LONG, ms, pause};
 use narrowboat_chan::{RecvTimeoutError, TryRecvError, at, never, select};
+use narrowboat_testing::{LONG, ms, pause, suite};
 use std::time::{Duration, Instant};
 
 suite! {

@@ -18,14 +18,14 @@ macro_rules! catalogue {
             $(#[$attribute])*
             fn $name() {
                 let test = || super::$name(crate::flavour::$kind::$flavour);
-                crate::common::body(test, crate::common::Stack::Shared);
+                narrowboat_testing::body(test, narrowboat_testing::Stack::Shared);
             }
         )*
         $($(
             #[test]
             fn $scoped() {
                 let test = || super::$scoped(crate::flavour::$kind::$flavour);
-                crate::common::body(test, crate::common::Stack::Own);
+                narrowboat_testing::body(test, narrowboat_testing::Stack::Own);
             }
         )*)?
     };

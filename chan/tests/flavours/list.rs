@@ -1,7 +1,7 @@
 //! Channels without a limit.
 
-use crate::common::go;
 use narrowboat_chan::unbounded;
+use narrowboat_testing::{go, suite};
 
 suite! {
     sends_never_wait,

@@ -1,9 +1,6 @@
 //! What each flavour of channel does: the same catalogue of tests for all, and a file for each with what is special to it.
 
 #[macro_use]
-#[path = "../common/mod.rs"]
-mod common;
-#[macro_use]
 mod flavour;
 
 mod catalogue {

@@ -1,7 +1,7 @@
 //! The channel that delivers nothing.
 
-use crate::common::{LONG, ms};
 use narrowboat_chan::{after, never, select, tick, unbounded};
+use narrowboat_testing::{LONG, ms, suite};
 use std::time::Duration;
 
 suite! {

@@ -1,7 +1,7 @@
 //! Channels with one place: the smallest buffer has the most contention.
 
-use crate::common::{go, settle, waits};
 use narrowboat_chan::{TryRecvError, TrySendError, bounded};
+use narrowboat_testing::{go, settle, suite, waits};
 
 suite! {
     the_place_goes_to_whoever_waited_longest,

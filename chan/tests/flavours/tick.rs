@@ -1,7 +1,7 @@
 //! Channels that deliver a message every so often.
 
-use crate::common::{go, ms, pause};
 use narrowboat_chan::{RecvTimeoutError, TryRecvError, select, tick};
+use narrowboat_testing::{go, ms, pause, suite};
 use std::time::{Duration, Instant};
 
 suite! {

@@ -1,7 +1,7 @@
 //! Channels without a buffer: a send and a receive meet.
 
-use crate::common::{LONG, go, ms, settle, waits};
 use narrowboat_chan::{Select, SendError, TryRecvError, TrySendError, bounded, select};
+use narrowboat_testing::{LONG, go, ms, settle, suite, waits};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

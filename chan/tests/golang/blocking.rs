@@ -1,7 +1,7 @@
 //! Go's table of what blocks: every state of a channel against every form of an operation.
 
-use crate::common::{LONG, Work, eventually, go, ms, settle};
 use narrowboat_chan::{Receiver, Select, Sender, bounded, never, select, unbounded};
+use narrowboat_testing::{LONG, Work, eventually, go, ms, settle, suite};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};

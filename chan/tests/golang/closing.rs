@@ -1,7 +1,7 @@
 //! What a close means, in Go's order: who may, who notices, what is left.
 
-use crate::common::{Census, Citizen, Dice, Work, go, ms, pause, scaled, settle};
 use narrowboat_chan::{Receiver, SendError, Sender, bounded, never, select, unbounded};
+use narrowboat_testing::{Census, Counted, Dice, Work, go, ms, pause, scaled, settle, suite};
 use std::time::Duration;
 
 suite! {
@@ -44,11 +44,11 @@ fn closing_lets_everybody_go() {
 fn blocked_senders_get_their_messages_back() {
     static CENSUS: Census = Census::new();
     for capacity in [0, 1, 3] {
-        let (tx, rx) = bounded::<(usize, Citizen)>(capacity);
+        let (tx, rx) = bounded::<(usize, Counted)>(capacity);
         let senders: Vec<_> = (0..10)
             .map(|n| {
                 let tx = tx.clone();
-                go(move || match tx.send((n, CENSUS.citizen())) {
+                go(move || match tx.send((n, CENSUS.value())) {
                     Ok(()) => None,
                     Err(SendError((same, _))) => Some(same == n),
                 })

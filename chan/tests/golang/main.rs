@@ -4,10 +4,6 @@
 //! Go's nil channel is [`never`](narrowboat_chan::never) for a receive. A nil channel to send into is one without buffer
 //! whose receiver is kept and never used.
 
-#[path = "../common/mod.rs"]
-#[macro_use]
-mod common;
-
 mod blocking;
 mod closing;
 mod order;

@@ -1,7 +1,7 @@
 //! Who is served when: first come, first served in each queue; chance among the arms of a select; nobody starved.
 
-use crate::common::{LONG, go, ms, scaled, settle, waits};
 use narrowboat_chan::{Receiver, RecvTimeoutError, Select, Sender, bounded, select, unbounded};
+use narrowboat_testing::{LONG, go, ms, scaled, settle, suite, waits};
 
 suite! {
     blocked_senders_are_served_in_their_order,

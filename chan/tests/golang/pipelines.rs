@@ -1,7 +1,7 @@
 //! Pipelines that are left before their end: with a channel that says so, every stage ends, and nothing leaks.
 
-use crate::common::{Work, eventually, go, ms, scaled};
 use narrowboat_chan::{Receiver, bounded, select, unbounded};
+use narrowboat_testing::{Work, eventually, go, ms, scaled, suite};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,7 +1,7 @@
 //! Small programs of the kind that Go is taught and tested with.
 
-use crate::common::{On, Work, go, on, scaled};
 use narrowboat_chan::{Receiver, Sender, bounded, select, unbounded};
+use narrowboat_testing::{On, Work, go, on, scaled, suite};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

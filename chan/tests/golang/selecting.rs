@@ -1,7 +1,7 @@
 //! Select, in the ways that have been got wrong somewhere.
 
-use crate::common::{Dice, LONG, Work, go, ms, scaled};
 use narrowboat_chan::{Receiver, RecvError, Select, Sender, bounded, never, select, unbounded};
+use narrowboat_testing::{Dice, LONG, Work, go, ms, scaled, suite};
 use std::time::Duration;
 
 suite! {

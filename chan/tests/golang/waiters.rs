@@ -1,7 +1,7 @@
 //! Great numbers of waiting parties: how they leave, and that nothing of them stays.
 
-use crate::common::{Dice, On, Work, go, ms, on, scaled};
 use narrowboat_chan::{Receiver, Sender, bounded, select};
+use narrowboat_testing::{Dice, On, Work, go, ms, on, scaled, suite};
 use std::time::Duration;
 
 suite! {

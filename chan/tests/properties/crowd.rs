@@ -3,11 +3,11 @@
 //! A watcher looks on. As long as somebody could go on, somebody has to. When all that are left wait for each other, it
 //! closes the channels, and then everybody has to come to an end.
 
-use crate::common::{LONG, On, Work, ms, on};
 use crate::history::{self, Event, Outcome};
 use crate::holds_for;
 use crate::ledger::{Ledger, Value};
 use narrowboat_chan::{Receiver, Select, Sender, bounded, unbounded};
+use narrowboat_testing::{LONG, On, Work, ms, on, suite};
 use proptest::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -227,11 +227,8 @@ fn live(arms: &[(usize, bool)], has: impl Fn(usize) -> (bool, bool), channels: u
 }
 
 fn start<T: Send + 'static>(goroutine: bool, f: impl FnOnce() -> T + Send + 'static) -> Work<T> {
-    match on() {
-        On::Goroutines => Work::Goroutine(narrowboat_runtime::spawn(f)),
-        On::Both if goroutine => Work::Goroutine(narrowboat_runtime::spawn(f)),
-        On::Both | On::Threads => Work::Thread(std::thread::spawn(f)),
-    }
+    let on = if on() == On::Both && !goroutine { On::Threads } else { on() };
+    on.go(f)
 }
 
 /// Whether a program has failed. Then the test does, whatever comes after: the program is only to be made smaller.

@@ -3,16 +3,13 @@
 //! Those of one party run step by step beside a model, which says what each step has to come to. Those of several
 //! parties run as they like, and their history is judged afterwards. A program that fails is shrunk, and printed.
 
-#[path = "../common/mod.rs"]
-#[macro_use]
-mod common;
-
 mod crowd;
 mod history;
 mod ledger;
 mod model;
 mod solo;
 
+use narrowboat_testing::scaled;
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, TestRunner};
 use std::fmt::Debug;
@@ -28,7 +25,7 @@ where
     let wanted =
         std::env::var("NARROWBOAT_TEST_CASES").ok().map(|text| text.parse().expect("a number of cases"));
     let config = Config {
-        cases: wanted.unwrap_or(common::scaled(cases) as u32),
+        cases: wanted.unwrap_or(scaled(cases) as u32),
         max_shrink_iters: 20_000,
         max_shrink_time: 60_000,
         failure_persistence: None,

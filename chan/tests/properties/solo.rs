@@ -4,6 +4,7 @@ use crate::holds_for;
 use crate::ledger::{Ledger, Value};
 use crate::model::{Model, Refusal};
 use narrowboat_chan::{Receiver, Select, Sender, bounded, select, unbounded};
+use narrowboat_testing::suite;
 use proptest::prelude::*;
 use std::time::{Duration, Instant};
 

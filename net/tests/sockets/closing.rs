@@ -1,9 +1,10 @@
 //! Closing while others use the socket, and what becomes of the descriptor's number.
 
 use crate::TestPath;
-use crate::common::{bounded, go, moment, pair, scaled};
+use crate::loopback::pair;
 use narrowboat_net::unix::{UnixDatagram, UnixListener, UnixStream};
 use narrowboat_net::{TcpListener, TcpStream, UdpSocket};
+use narrowboat_testing::{bounded, one_site::go, scaled, settle};
 use std::io::{Error, ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
@@ -28,13 +29,13 @@ fn closing_a_listener_ends_every_accept_and_refuses_who_comes() {
         let looping = listener.try_clone().unwrap();
         let looping = go(move || looping.incoming().filter_map(Result::ok).count());
         let _client = TcpStream::connect(address).unwrap();
-        moment();
+        settle();
         listener.close();
-        let ended = acceptors.into_iter().map(|acceptor| acceptor.join());
+        let ended = acceptors.into_iter().map(|acceptor| acceptor.try_join());
         // One of the five has got the client; if it was an acceptor it has panicked.
         let kinds: Vec<_> = ended.flatten().collect();
         assert!(kinds.len() >= 3 && kinds.iter().all(|kind| *kind == ErrorKind::NotConnected));
-        assert_eq!(4 - kinds.len() + looping.join().unwrap(), 1);
+        assert_eq!(4 - kinds.len() + looping.join(), 1);
         // Later ones fail at once, the deadline notwithstanding, and closing again changes nothing.
         listener.set_deadline(Some(Instant::now() + Duration::from_secs(60))).unwrap();
         listener.close();
@@ -47,9 +48,9 @@ fn closing_a_listener_ends_every_accept_and_refuses_who_comes() {
         let listener = UnixListener::bind(&path).unwrap();
         let blocked = listener.try_clone().unwrap();
         let acceptor = go(move || kind_of(blocked.accept().unwrap_err()));
-        moment();
+        settle();
         listener.close();
-        assert_eq!(acceptor.join().unwrap(), ErrorKind::NotConnected);
+        assert_eq!(acceptor.join(), ErrorKind::NotConnected);
         assert_eq!(listener.into_iter().count(), 0);
     });
 }
@@ -70,10 +71,10 @@ fn closing_a_stream_ends_what_is_under_way_and_the_peer_reads_the_end() {
         });
         // The writer has begun, and soon there is no more room.
         peer.read_exact(&mut [0; 1]).unwrap();
-        moment();
+        settle();
         close(&socket);
-        assert_eq!(reader.join().unwrap(), ErrorKind::NotConnected);
-        assert_eq!(writer.join().unwrap(), ErrorKind::NotConnected);
+        assert_eq!(reader.join(), ErrorKind::NotConnected);
+        assert_eq!(writer.join(), ErrorKind::NotConnected);
         std::io::copy(&mut peer, &mut std::io::sink()).unwrap();
     }
     bounded(|| {
@@ -93,11 +94,11 @@ fn closing_a_datagram_socket_ends_its_receives() {
         let (one, _other) = UnixDatagram::pair().unwrap();
         let blocked = one.try_clone().unwrap();
         let unix = go(move || kind_of(blocked.recv(&mut [0; 8]).unwrap_err()));
-        moment();
+        settle();
         socket.close();
         one.close();
-        assert_eq!(receiver.join().unwrap(), ErrorKind::NotConnected);
-        assert_eq!(unix.join().unwrap(), ErrorKind::NotConnected);
+        assert_eq!(receiver.join(), ErrorKind::NotConnected);
+        assert_eq!(unix.join(), ErrorKind::NotConnected);
         assert_eq!(one.send(b"x").unwrap_err().kind(), ErrorKind::NotConnected);
     });
 }
@@ -123,7 +124,7 @@ fn a_close_at_any_moment_is_seen() {
             }
             std::thread::sleep(Duration::from_micros(round * 7 % 100));
             one.close();
-            match reader.join() {
+            match reader.try_join() {
                 Ok(error) => assert_eq!(error.kind(), ErrorKind::NotConnected, "round {round}: {error:?}"),
                 // A call that was under way in the kernel when the socket was shut down sees the end itself.
                 Err(panic) => assert_eq!(panic.downcast_ref(), Some(&"the peer has not gone")),
@@ -147,7 +148,7 @@ fn a_number_that_is_reused_at_once_is_not_confused_with_its_predecessor() {
             one.close();
             drop(one);
             // The reader is still about to leave, or has left; then the number is free, and usually the next.
-            let old = if round % 4 < 2 { Err(old) } else { Ok(old.join()) };
+            let old = if round % 4 < 2 { Err(old) } else { Ok(old.try_join()) };
             let (mut new, mut peer) = UnixStream::pair().unwrap();
             let reader = go(move || {
                 let mut text = [0; 8];
@@ -156,8 +157,8 @@ fn a_number_that_is_reused_at_once_is_not_confused_with_its_predecessor() {
             });
             drop(other);
             peer.write_all(b"new").unwrap();
-            assert_eq!(reader.join().unwrap(), b"new");
-            if let Ok(kind) = old.unwrap_or_else(|old| old.join()) {
+            assert_eq!(reader.join(), b"new");
+            if let Ok(kind) = old.unwrap_or_else(|old| old.try_join()) {
                 assert_eq!(kind, ErrorKind::NotConnected);
             }
         }

@@ -1,9 +1,10 @@
 //! Operations that end when a context does.
 
-use crate::common::{bounded, go, listener, moment, pair, scaled};
+use crate::loopback::{listener, pair};
 use narrowboat_chan::context::{self, background, with_cancel, with_deadline, with_timeout};
 use narrowboat_net::UdpSocket;
 use narrowboat_net::unix::UnixStream;
+use narrowboat_testing::{bounded, one_site::go, scaled, settle};
 use std::io::{Error, ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
@@ -25,10 +26,10 @@ fn a_cancel_ends_reads_writes_accepts_and_receives_under_way() {
             go(move || accepting.accept().unwrap_err()),
             go(move || receiving.recv_from(&mut [0; 8]).unwrap_err()),
         ];
-        moment();
+        settle();
         cancel.cancel();
         for ended in ended {
-            let error = ended.join().unwrap();
+            let error = ended.join();
             assert_eq!(reason(&error), Some(context::Error::Canceled));
             assert_eq!((error.kind(), error.to_string()), (ErrorKind::Other, "context canceled".into()));
         }
@@ -78,9 +79,9 @@ fn timeouts_and_deadlines_of_the_socket_count_as_well() {
         assert_eq!(tied.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::TimedOut);
         one.set_read_deadline(None).unwrap();
         let blocked = go(move || tied.read(&mut [0; 8]).unwrap_err().kind());
-        moment();
+        settle();
         one.close();
-        assert_eq!(blocked.join().unwrap(), ErrorKind::NotConnected);
+        assert_eq!(blocked.join(), ErrorKind::NotConnected);
     });
 }
 
@@ -117,7 +118,7 @@ fn traffic_flows_until_the_cancel() {
             std::thread::sleep(Duration::from_micros(round * 37 % 2_000));
             cancel.cancel();
             for ended in [echo, client] {
-                assert_eq!(reason(&ended.join().unwrap().unwrap_err()), Some(context::Error::Canceled));
+                assert_eq!(reason(&ended.join().unwrap_err()), Some(context::Error::Canceled));
             }
         }
     });

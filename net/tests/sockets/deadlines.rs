@@ -1,10 +1,10 @@
 //! Deadlines on every kind of socket; `limits.rs` has what TCP streams do beyond that.
 
 use crate::TestPath;
-use crate::common::{bounded, go, moment};
 use narrowboat_net::fd::Async;
 use narrowboat_net::unix::{UnixDatagram, UnixListener, UnixStream};
 use narrowboat_net::{TcpListener, UdpSocket};
+use narrowboat_testing::{bounded, one_site::go, settle};
 use std::io::{ErrorKind, Read, Result, Write};
 use std::time::{Duration, Instant};
 
@@ -19,9 +19,9 @@ fn check(
         let operate = operate.clone();
         move || operate().unwrap_err()
     });
-    moment();
+    settle();
     set_deadline(Some(Instant::now() + Duration::from_millis(5))).unwrap();
-    let error = blocked.join().unwrap();
+    let error = blocked.join();
     assert_eq!(error.kind(), ErrorKind::TimedOut);
     assert!(error.to_string().contains("deadline"), "{error}");
     make_ready();
@@ -97,8 +97,8 @@ fn a_write_deadline_ends_a_write_that_waits_for_room() {
         let writer = go(move || {
             std::iter::repeat_with(|| blocked.send(&[0; 512])).find_map(Result::err).unwrap().kind()
         });
-        moment();
+        settle();
         one.set_write_deadline(Some(Instant::now())).unwrap();
-        assert_eq!(writer.join().unwrap(), ErrorKind::TimedOut);
+        assert_eq!(writer.join(), ErrorKind::TimedOut);
     });
 }

@@ -1,7 +1,7 @@
 //! Descriptors that are no sockets of ours.
 
-use crate::common::{bounded, go, moment};
 use narrowboat_net::fd::Async;
+use narrowboat_testing::{bounded, one_site::go, settle};
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -12,10 +12,10 @@ fn a_pipe_carries_bytes_both_ends_waiting() {
         let (reader, writer) = std::io::pipe().unwrap();
         let (mut reader, mut writer) = (Async::new(reader).unwrap(), Async::new(writer).unwrap());
         let writing = go(move || writer.write_all(&[7; BYTES]).unwrap());
-        moment();
+        settle();
         let mut all = Vec::new();
         reader.read_to_end(&mut all).unwrap();
-        writing.join().unwrap();
+        writing.join();
         assert!(all.len() == BYTES && all.iter().all(|&byte| byte == 7));
     });
 }
@@ -32,9 +32,9 @@ fn a_borrowed_descriptor_is_given_back_as_it_was() {
             let library = library.try_clone().unwrap();
             move || library.readable().recv()
         });
-        moment();
+        settle();
         other.write_all(b"x").unwrap();
-        assert_eq!(waiting.join().unwrap(), Ok(()));
+        assert_eq!(waiting.join(), Ok(()));
         let borrowed = library.into_inner().unwrap();
         assert!(!socket2::SockRef::from(&borrowed).nonblocking().unwrap());
         assert_eq!((&one).read(&mut [0; 8]).unwrap(), 1);
@@ -56,11 +56,11 @@ fn an_event_counter_wakes_those_who_wait_for_it() {
                 go(move || counter.read_with(take).unwrap())
             })
             .collect();
-        moment();
+        settle();
         for _ in 0..10 {
             counter.write_with(put).unwrap();
         }
-        assert_eq!(takers.into_iter().map(|taker| taker.join().unwrap()).sum::<u64>(), 10);
+        assert_eq!(takers.into_iter().map(|taker| taker.join()).sum::<u64>(), 10);
     });
 }
 

@@ -1,7 +1,8 @@
 //! Halves of streams, and copying between streams.
 
-use crate::common::{bounded, go, moment, pair, scaled};
+use crate::loopback::pair;
 use narrowboat_net::unix::UnixStream;
+use narrowboat_testing::{bounded, one_site::go, scaled, settle};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 
@@ -33,10 +34,10 @@ fn halves_work_at_the_same_time_and_find_together_again() {
             reader.read_exact(&mut text).unwrap();
             (reader, text)
         });
-        moment();
+        settle();
         writer.write_all(b"out").unwrap();
         (&other).write_all(b"back").unwrap();
-        let (reader, text) = reading.join().unwrap();
+        let (reader, text) = reading.join();
         assert_eq!(&text, b"back");
         let (stranger, _other) = UnixStream::pair().unwrap();
         let (strange_reader, strange_writer) = stranger.into_split();
@@ -76,9 +77,9 @@ fn a_relay_passes_on_bytes_and_each_end_by_itself() {
         let mut answer = Vec::new();
         (&client).read_to_end(&mut answer).unwrap();
         assert!(answer.len() == size && answer.iter().all(|&byte| byte == 7));
-        sender.join().unwrap();
-        assert_eq!(serving.join().unwrap(), size);
-        assert_eq!((there.join().unwrap(), back.join().unwrap()), (size as u64, size as u64));
+        sender.join();
+        assert_eq!(serving.join(), size);
+        assert_eq!((there.join(), back.join()), (size as u64, size as u64));
     });
 }
 

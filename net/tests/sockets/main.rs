@@ -1,7 +1,7 @@
 //! Sockets of every kind, and what all of them have in common.
 
-#[path = "../common/mod.rs"]
-mod common;
+#[path = "../loopback/mod.rs"]
+mod loopback;
 
 mod closing;
 mod connecting;

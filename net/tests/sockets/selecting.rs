@@ -1,14 +1,13 @@
 //! Sockets as arms of a `select!`.
 
 use crate::TestPath;
-use crate::common::{bounded, go, moment, pair, scaled};
+use crate::loopback::pair;
 use narrowboat_chan::{Select, after, bounded as channel, select, unbounded};
 use narrowboat_net::unix::{UnixDatagram, UnixListener, UnixStream};
 use narrowboat_net::{TcpStream, UdpSocket};
+use narrowboat_testing::{LONG, bounded, one_site::go, scaled, settle};
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
-
-const LONG: Duration = Duration::from_secs(60);
 
 #[test]
 fn whichever_comes_first_is_chosen() {
@@ -33,16 +32,16 @@ fn whichever_comes_first_is_chosen() {
                 }
             }
         });
-        moment();
+        settle();
         tx.send(b'1').unwrap();
         one.write_all(b"a").unwrap();
-        moment();
+        settle();
         tx.send(b'2').unwrap();
-        moment();
+        settle();
         one.write_all(b"bc").unwrap();
-        moment();
+        settle();
         drop(one);
-        assert_eq!(chooser.join().unwrap(), b"1a2bc");
+        assert_eq!(chooser.join(), b"1a2bc");
     });
 }
 
@@ -92,12 +91,12 @@ fn listeners_and_datagrams_and_room_can_be_waited_for() {
         let client = go(move || UnixStream::connect(client).unwrap());
         assert_eq!(ready(LONG), Some(0));
         listener.accept().unwrap();
-        client.join().unwrap();
+        client.join();
         let to = udp.local_addr().unwrap();
         let sender = go(move || UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"x", to).unwrap());
         assert_eq!(ready(LONG), Some(1));
         udp.recv(&mut [0; 1]).unwrap();
-        sender.join().unwrap();
+        sender.join();
         unix.1.send(b"x").unwrap();
         assert_eq!(ready(LONG), Some(2));
         unix.0.recv(&mut [0; 1]).unwrap();
@@ -108,7 +107,7 @@ fn listeners_and_datagrams_and_room_can_be_waited_for() {
             drain
         });
         assert_eq!(ready(LONG), Some(3));
-        draining.join().unwrap();
+        draining.join();
     });
 }
 
@@ -121,9 +120,9 @@ fn deadlines_and_closing_count_as_ready() {
             let readable = readable.clone();
             move || readable.recv_timeout(LONG)
         });
-        moment();
+        settle();
         one.set_read_deadline(Some(Instant::now() + Duration::from_millis(5))).unwrap();
-        assert_eq!(waiting.join().unwrap(), Ok(()));
+        assert_eq!(waiting.join(), Ok(()));
         assert!((&one).read(&mut [0; 1]).is_err());
         one.set_read_deadline(None).unwrap();
         assert!(readable.recv_timeout(Duration::from_millis(5)).is_err());
@@ -131,9 +130,9 @@ fn deadlines_and_closing_count_as_ready() {
             let readable = readable.clone();
             move || readable.recv_timeout(LONG)
         });
-        moment();
+        settle();
         one.close();
-        assert_eq!(waiting.join().unwrap(), Ok(()));
+        assert_eq!(waiting.join(), Ok(()));
     });
 }
 
@@ -174,8 +173,8 @@ fn nothing_is_lost_when_the_other_arm_wins() {
                 },
             }
         }
-        drop(writer.join().unwrap());
-        sender.join().unwrap();
+        drop(writer.join());
+        sender.join();
     });
 }
 
@@ -219,7 +218,7 @@ fn selects_and_reads_wait_at_one_socket_together() {
             }
         }
         drop::<TcpStream>(one);
-        assert_eq!(readers.into_iter().map(|reader| reader.join().unwrap()).sum::<u32>(), rounds);
-        watchers.into_iter().for_each(|watcher| watcher.join().unwrap());
+        assert_eq!(readers.into_iter().map(|reader| reader.join()).sum::<u32>(), rounds);
+        watchers.into_iter().for_each(|watcher| watcher.join());
     });
 }

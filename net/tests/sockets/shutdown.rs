@@ -3,9 +3,10 @@
 //!
 //! Each case runs twice, on std's type and on the type of this crate, and both must say the same.
 
-use crate::common::{bounded, go, moment, pair};
+use crate::loopback::pair;
 use narrowboat_net::unix::{self, UnixDatagram, UnixStream};
 use narrowboat_net::{TcpStream, UdpSocket};
+use narrowboat_testing::{bounded, one_site::go, settle};
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
@@ -36,7 +37,7 @@ fn theirs<S: Send + Sync + 'static>(
     let socket = Arc::new(socket);
     let waiting = Arc::clone(&socket);
     let waiting = std::thread::spawn(move || operation(&waiting));
-    moment();
+    settle();
     end(&socket);
     (waiting.join().unwrap(), operation(&socket))
 }
@@ -50,9 +51,9 @@ fn ours<S: Send + Sync + 'static>(
     let socket = Arc::new(socket);
     let waiting = Arc::clone(&socket);
     let waiting = go(move || operation(&waiting));
-    moment();
+    settle();
     end(&socket);
-    (waiting.join().unwrap(), operation(&socket))
+    (waiting.join(), operation(&socket))
 }
 
 fn fill(writer: impl Fn() -> std::io::Result<usize>) -> Said {

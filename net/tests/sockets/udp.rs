@@ -1,7 +1,7 @@
 //! What std promises of its UDP socket, asked of ours.
 
-use crate::common::{bounded, go, moment};
 use narrowboat_net::UdpSocket;
+use narrowboat_testing::{bounded, one_site::go, settle};
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -40,9 +40,9 @@ fn a_datagram_comes_from_its_sender() {
                 assert_eq!(receiver.peek(&mut text).unwrap(), 8);
                 (peeked, receiver.recv_from(&mut text).unwrap(), text[..8].to_vec())
             });
-            moment();
+            settle();
             assert_eq!(sender.send_to(b"datagram", to).unwrap(), 8);
-            assert_eq!(receiving.join().unwrap(), ((8, from), (8, from), b"datagram".to_vec()));
+            assert_eq!(receiving.join(), ((8, from), (8, from), b"datagram".to_vec()));
         }
     });
 }
@@ -83,10 +83,10 @@ fn clones_share_the_socket_and_work_at_the_same_time() {
             let (length, from) = other.recv_from(&mut [0; 8]).unwrap();
             other.send_to(&[7; 8][..length], from).unwrap()
         });
-        moment();
+        settle();
         assert_eq!(one.send_to(b"xyz", theirs).unwrap(), 3);
-        assert_eq!(echo.join().unwrap(), 3);
-        assert_eq!(reading.join().unwrap(), (3, theirs));
+        assert_eq!(echo.join(), 3);
+        assert_eq!(reading.join(), (3, theirs));
         assert_eq!(one.local_addr().unwrap(), mine);
     });
 }
@@ -114,12 +114,12 @@ fn several_receivers_get_each_datagram_once() {
             // UDP may lose what nobody takes in time; so few at a time never fill the buffer.
             std::thread::yield_now();
         }
-        moment();
+        settle();
         // An empty datagram is no end, but here it is agreed to be one.
         for _ in 0..4 {
             one.send(b"").unwrap();
         }
-        let counts: usize = receivers.into_iter().map(|receiver| receiver.join().unwrap()).sum();
+        let counts: usize = receivers.into_iter().map(|receiver| receiver.join()).sum();
         assert_eq!(counts, COUNT);
     });
 }

@@ -1,9 +1,9 @@
 //! What std promises of its Unix sockets, asked of ours.
 
 use crate::TestPath;
-use crate::common::{bounded, go, moment};
 use narrowboat_chan::context::{background, with_cancel};
 use narrowboat_net::unix::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
+use narrowboat_testing::{bounded, one_site::go, settle};
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
@@ -42,7 +42,7 @@ fn a_message_goes_there_and_back() {
         let mut text = Vec::new();
         stream.read_to_end(&mut text).unwrap();
         assert_eq!(text, b"world!");
-        server.join().unwrap();
+        server.join();
     });
 }
 
@@ -55,10 +55,10 @@ fn a_pair_is_connected_and_vectored_calls_use_all_their_buffers() {
             let count = other.read_vectored(&mut [IoSliceMut::new(&mut a), IoSliceMut::new(&mut b)]).unwrap();
             (count, a, b[..4].to_vec(), other)
         });
-        moment();
+        settle();
         let parts = [IoSlice::new(b"one"), IoSlice::new(b""), IoSlice::new(b"two")];
         assert_eq!(one.write_vectored(&parts).unwrap(), 6);
-        let (count, a, b, mut other) = waiting.join().unwrap();
+        let (count, a, b, mut other) = waiting.join();
         assert_eq!((count, &a, &b[..]), (6, b"on", &b"etwo"[..]));
         drop(one);
         assert_eq!(other.read(&mut [0; 8]).unwrap(), 0);
@@ -131,7 +131,7 @@ fn descriptors_sent_along_do_not_hide_what_follows_them() {
             });
             send_with_descriptor(one.as_raw_fd(), b"with");
             (&one).write_all(b"after").unwrap();
-            assert_eq!(waiting.join().unwrap(), b"withafter");
+            assert_eq!(waiting.join(), b"withafter");
         }
     });
 }
@@ -171,7 +171,7 @@ fn a_listener_without_room_makes_connections_wait() {
                 go(move || UnixStream::connect(path).unwrap().write_all(&[n]).unwrap())
             })
             .collect();
-        moment();
+        settle();
         let listener = UnixListener::from(OwnedFd::from(socket));
         let mut got: Vec<u8> = (0..12)
             .map(|_| {
@@ -182,7 +182,7 @@ fn a_listener_without_room_makes_connections_wait() {
             .collect();
         got.sort_unstable();
         assert!(got.into_iter().eq(0..12));
-        clients.into_iter().for_each(|client| client.join().unwrap());
+        clients.into_iter().for_each(|client| client.join());
     });
 }
 
@@ -224,11 +224,11 @@ fn datagrams_keep_their_bounds_and_say_where_they_come_from() {
             let unnamed = socket.recv_from(&mut [0; 2]).unwrap();
             (peeked, text[..length].to_vec(), named, unnamed)
         });
-        moment();
+        settle();
         let sender = UnixDatagram::bind(&from).unwrap();
         assert_eq!(sender.send_to(b"first", &path).unwrap(), 5);
         assert_eq!(UnixDatagram::unbound().unwrap().send_to(b"second", &path).unwrap(), 6);
-        let (peeked, text, named, (length, unnamed)) = receiving.join().unwrap();
+        let (peeked, text, named, (length, unnamed)) = receiving.join();
         assert_eq!((peeked, &text[..]), (5, &b"first"[..]));
         assert_eq!(named.as_pathname(), Some(&*from));
         // What does not fit is lost.
@@ -244,13 +244,13 @@ fn a_datagram_waits_for_room() {
         const COUNT: u32 = 2_000;
         let (one, other) = UnixDatagram::pair().unwrap();
         let sending = go(move || (0..COUNT).for_each(|n| assert_eq!(one.send(&n.to_ne_bytes()).unwrap(), 4)));
-        moment();
+        settle();
         for n in 0..COUNT {
             let mut bytes = [0; 4];
             assert_eq!(other.recv(&mut bytes).unwrap(), 4);
             assert_eq!(u32::from_ne_bytes(bytes), n);
         }
-        sending.join().unwrap();
+        sending.join();
     });
 }
 
@@ -268,13 +268,13 @@ fn a_datagram_to_an_address_waits_for_room() {
         let address = receiver.local_addr().unwrap();
         let sending =
             go(move || UnixDatagram::unbound().unwrap().send_to_addr(b"patient", &address).unwrap());
-        moment();
+        settle();
         assert!(!sending.is_finished());
         for _ in 0..taken {
             assert_eq!(receiver.recv(&mut [0; 8]).unwrap(), 5);
         }
         assert_eq!(receiver.recv(&mut [0; 8]).unwrap(), 7);
-        assert_eq!(sending.join().unwrap(), 7);
+        assert_eq!(sending.join(), 7);
 
         // Those who wait there can be told to stop.
         let socket = UnixDatagram::unbound().unwrap();
@@ -287,11 +287,11 @@ fn a_datagram_to_an_address_waits_for_room() {
         let cancelled = go(move || tied.send_to(b"x", to).unwrap_err().kind());
         let (blocked, to) = (socket.try_clone().unwrap(), path.to_path_buf());
         let closed = go(move || blocked.send_to(b"x", to).unwrap_err().kind());
-        moment();
+        settle();
         cancel.cancel();
-        assert_eq!(cancelled.join().unwrap(), ErrorKind::Other);
+        assert_eq!(cancelled.join(), ErrorKind::Other);
         socket.close();
-        assert_eq!(closed.join().unwrap(), ErrorKind::NotConnected);
+        assert_eq!(closed.join(), ErrorKind::NotConnected);
     });
 }
 
@@ -304,10 +304,10 @@ fn a_shutdown_wakes_those_who_are_blocked() {
         let mut blocked = one.try_clone().unwrap();
         let writer =
             go(move || std::iter::repeat_with(|| blocked.write(&[0; 65_536])).find_map(Result::err).unwrap());
-        moment();
+        settle();
         one.shutdown(Shutdown::Both).unwrap();
-        assert_eq!(reader.join().unwrap(), 0);
-        assert_eq!(writer.join().unwrap().kind(), ErrorKind::BrokenPipe);
+        assert_eq!(reader.join(), 0);
+        assert_eq!(writer.join().kind(), ErrorKind::BrokenPipe);
     });
 }
 

@@ -61,6 +61,7 @@ use std::time::{Duration, Instant};
 use workers::workers;
 
 pub(crate) use syscall::is_called_by;
+pub use table::Shard;
 
 /// What `syscall(SYS_futex, ...)` was called with.
 #[derive(Clone, Copy)]

@@ -1,4 +1,5 @@
-//! The goroutines that wait for words of memory. See the protocol in [`super`].
+//! The goroutines that wait for words of memory, or for other objects that have an address. See the
+//! protocol in [`super`]. `narrowboat-interpose` has a table of its own for the C library's locks.
 //!
 //! As in the kernel, words share queues: each node holds the word that it waits for. Nothing is
 //! allocated under the lock, because an allocator may itself wake what waits for a word.
@@ -14,7 +15,7 @@ const WOKEN: Outcome = Outcome(Outcome::FIRST);
 
 /// One queue, on a cache line of its own.
 #[repr(align(64))]
-pub(super) struct Shard {
+pub struct Shard {
     /// How many nodes are in the queue, or are about to be.
     waiting: AtomicUsize,
     queue: Mutex<WaitQueue>,
@@ -35,14 +36,16 @@ pub(super) fn shard_of(_word: usize) -> &'static Shard {
     unreachable!("a model has a shard of its own")
 }
 
+#[expect(clippy::new_without_default, reason = "shards are in static tables")]
 impl Shard {
+    /// A shard without waiters.
     #[cfg(not(loom))]
-    const fn new() -> Shard {
+    pub const fn new() -> Shard {
         Shard { waiting: AtomicUsize::new(0), queue: Mutex::new(WaitQueue::new()) }
     }
 
     #[cfg(loom)]
-    fn new() -> Shard {
+    pub(super) fn new() -> Shard {
         Shard { waiting: AtomicUsize::new(0), queue: Mutex::new(WaitQueue::new()) }
     }
 
@@ -58,12 +61,20 @@ impl Shard {
         self.queue.lock().unwrap()
     }
 
-    /// Steps 1 and 2: true if the caller is now in the queue and must park.
+    /// How many waiters there may be. Not ordered with anything: see [`wake`](Shard::wake).
+    #[inline]
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Steps 1 and 2: true if the caller is now in the queue and must park. It has its place in the
+    /// queue only if `expected` says so, which is called under the shard's lock. `deadline` says
+    /// whether anything but a waker may end the wait.
     ///
     /// # Safety
     /// The waiter is the caller's, from its latest `begin`. The caller parks next if this returns
     /// true.
-    pub(super) unsafe fn enter(
+    pub unsafe fn enter(
         &self,
         waiter: Waiter,
         word: usize,
@@ -79,22 +90,42 @@ impl Shard {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
             return false;
         }
-        let mut node = waiter.node();
-        // SAFETY: a waiter that has just begun a wait is in no queue, so the node is its own; it
-        // lives until after the wait, and from here on the lock guards it.
-        unsafe {
-            node.as_mut().prepare(waiter, WOKEN, !deadline);
-            node.as_mut().cell().write([word, mask as usize]);
-            queue.push(node);
-        }
+        // SAFETY: by contract.
+        unsafe { push(&mut queue, waiter, [word, mask as usize], !deadline) };
         true
+    }
+
+    /// Enters the queue again after a deadline, with `begin` for the new wait. False if a waker has
+    /// skipped the waiter because the deadline came first: then the caller is in no queue, has
+    /// begun no wait, and counts as woken.
+    ///
+    /// # Safety
+    /// The waiter is the caller's. It was entered here, and its deadline came first. The caller
+    /// parks next if this returns true; the new wait is its latest.
+    pub unsafe fn stay(
+        &self,
+        waiter: Waiter,
+        word: usize,
+        mask: u32,
+        begin: impl FnOnce() -> Waiter,
+    ) -> bool {
+        let mut queue = self.lock();
+        // SAFETY: by contract its node was pushed here, or a waker has skipped it. A waiter that
+        // has begun a wait is in no queue.
+        unsafe {
+            let is_there = queue.remove(waiter.node());
+            if is_there {
+                push(&mut queue, begin(), [word, mask as usize], false);
+            }
+            is_there
+        }
     }
 
     /// Step 6.
     ///
     /// # Safety
     /// The waiter is the caller's. It was entered here, and its deadline came first.
-    pub(super) unsafe fn leave(&self, waiter: Waiter) {
+    pub unsafe fn leave(&self, waiter: Waiter) {
         let mut queue = self.lock();
         // SAFETY: by contract its node was pushed here, or a waker has skipped it.
         if unsafe { queue.remove(waiter.node()) } {
@@ -103,7 +134,7 @@ impl Shard {
     }
 
     /// Steps 3 and 4: how many were woken.
-    pub(super) fn wake(&self, word: usize, mask: u32, most: usize) -> usize {
+    pub fn wake(&self, word: usize, mask: u32, most: usize) -> usize {
         fence(Ordering::SeqCst);
         // Relaxed: the fence orders it after the change of the word.
         if self.waiting.load(Ordering::Relaxed) == 0 {
@@ -131,6 +162,21 @@ impl Shard {
             }
         }
         count
+    }
+}
+
+/// Enters a waiter at the end of the queue.
+///
+/// # Safety
+/// The waiter has just begun a wait. The lock of the queue is held.
+unsafe fn push(queue: &mut WaitQueue, waiter: Waiter, cell: [usize; 2], sole: bool) {
+    let mut node = waiter.node();
+    // SAFETY: a waiter that has just begun a wait is in no queue, so the node is its own; it lives
+    // until after the wait, and from here on the lock guards it.
+    unsafe {
+        node.as_mut().prepare(waiter, WOKEN, sole);
+        node.as_mut().cell().write(cell);
+        queue.push(node);
     }
 }
 
@@ -183,6 +229,23 @@ mod models {
             true
         }
 
+        /// Waits for a wake-up, and not for the word: its deadline comes once before the wait is
+        /// over, and it stays.
+        fn wait_for_a_call(&self, entered: impl FnOnce()) {
+            let begin = || Waiter::begin(Reason::Futex, ADDRESS, Location::caller());
+            let waiter = begin();
+            // SAFETY: the steps of the module.
+            unsafe {
+                assert!(self.shard.enter(waiter, ADDRESS, EVERY_BIT, true, || true));
+                entered();
+                if waiter.park(Some(Instant::now())) == Outcome::TIMED_OUT
+                    && self.shard.stay(waiter, ADDRESS, EVERY_BIT, begin)
+                {
+                    waiter.park(None);
+                }
+            }
+        }
+
         /// Sets the word, and wakes.
         fn set(&self, value: u32, most: usize) -> usize {
             self.word.store(value, Ordering::Relaxed);
@@ -220,6 +283,22 @@ mod models {
             let woken = waker.join().unwrap();
             // Either the waker has woken it, or its deadline has passed, or it saw the change.
             assert!(in_time || woken == 0);
+            assert_eq!(shared.shard.waiting.load(Ordering::Relaxed), 0);
+        });
+    }
+
+    /// A waiter whose deadline comes stays in the queue, and a wake-up that comes while it does so
+    /// is not lost, as that of a condition variable must not be.
+    #[test]
+    fn loom_a_waiter_that_stays_is_woken() {
+        loom::model(|| {
+            let shared = Shared::new();
+            let mut waker = None;
+            shared.wait_for_a_call(|| {
+                let shared = shared.clone();
+                waker = Some(thread::spawn(move || shared.set(1, 1)));
+            });
+            waker.unwrap().join().unwrap();
             assert_eq!(shared.shard.waiting.load(Ordering::Relaxed), 0);
         });
     }

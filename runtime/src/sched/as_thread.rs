@@ -5,7 +5,7 @@
 //! The running goroutine calls these functions; it is the carrier's code.
 
 use super::fork;
-use super::processor::{current_goroutine, current_processor, may_suspend};
+use super::processor::{calling_goroutine, current_goroutine, current_processor, may_suspend};
 use crate::goroutine::record::Record;
 use crate::locals::map;
 use crate::locals::private::Destructor;
@@ -68,6 +68,12 @@ pub fn may_park() -> bool {
         && current_goroutine().is_some_and(|goroutine| unsafe { may_suspend(goroutine) })
 }
 
+/// The same for a wait until an object changes, which something else writes to meanwhile. So the
+/// object must not be in the goroutine's thread-locals: their bytes are exchanged while it is parked.
+pub fn may_park_for_object(address: usize) -> bool {
+    may_park() && may_park_for(address)
+}
+
 /// Whether the calling thread blocks the signals that a worker blocks, and no others.
 ///
 /// The mask belongs to the kernel's thread. So a goroutine that has changed it, and a signal handler,
@@ -76,8 +82,27 @@ pub fn has_usual_signals() -> bool {
     sys::signals::has_mask_of_workers()
 }
 
+/// The number of the goroutine that the calling code belongs to, also on the system stack, or 0.
+#[inline]
+pub fn goroutine() -> u64 {
+    // SAFETY: the running goroutine's record is live, and its number never changes.
+    calling_goroutine().map_or(0, |record| unsafe { (*record.as_ptr()).id })
+}
+
+/// Whether this process was forked from one in which the runtime had started. Locks of ours may be
+/// held in it by threads that it does not have.
+pub fn is_forked_child() -> bool {
+    fork::in_child()
+}
+
+/// Calls `f`, in which nothing parks: a wait blocks the thread.
+pub fn natively<R>(f: impl FnOnce() -> R) -> R {
+    let _native = Native::begin();
+    f()
+}
+
 /// Begins a wait of the calling goroutine in a function of the C library. `object` is for
-/// diagnostics: the descriptor and one, the address of a lock, or 0.
+/// diagnostics; 0 is none.
 ///
 /// # Panics
 /// If [`may_park`] would not say so.

@@ -1,8 +1,8 @@
 //! What channels have in common: order, identity, what may travel through them.
 
-use crate::common::{LONG, On, go, on, scaled, settle};
 use crate::flavour::Flavour;
 use narrowboat_chan::{RecvError, select};
+use narrowboat_testing::{LONG, On, go, on, scaled, settle};
 
 catalogue! {
     on Flavour: [zero, one, array, list];

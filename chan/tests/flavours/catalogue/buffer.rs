@@ -1,8 +1,8 @@
 //! Channels that hold messages without a receiver.
 
-use crate::common::{Census, go, scaled};
 use crate::flavour::Flavour;
 use narrowboat_chan::{Select, select};
+use narrowboat_testing::{Census, go, scaled};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 catalogue! {
@@ -19,12 +19,12 @@ fn panicking_destructors_stop_nothing(flavour: Flavour) {
     let census = Census::leaked();
     let (tx, rx) = flavour.make();
     for left in (0..flavour.holds()).rev() {
-        tx.send(if left % 2 == 0 { census.explosive() } else { census.citizen() }).unwrap();
+        tx.send(if left % 2 == 0 { census.explosive() } else { census.value() }).unwrap();
     }
     let panic = catch_unwind(AssertUnwindSafe(|| drop(rx))).unwrap_err();
     assert_eq!(*panic.downcast_ref::<&str>().unwrap(), "explosive");
     assert_eq!(census.alive(), 0);
-    assert!(tx.send(census.citizen()).is_err(), "the channel is closed all the same");
+    assert!(tx.send(census.value()).is_err(), "the channel is closed all the same");
     assert_eq!(census.alive(), 0);
 }
 

@@ -1,11 +1,11 @@
 //! Channels that are closed, or that one side has left.
 
-use crate::common::{LONG, go, scaled, settle};
 use crate::flavour::Flavour;
 use narrowboat_chan::{
     Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError,
     bounded, select,
 };
+use narrowboat_testing::{LONG, go, scaled, settle};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};

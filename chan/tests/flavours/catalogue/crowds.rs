@@ -1,8 +1,8 @@
 //! Many senders and many receivers.
 
-use crate::common::{Dice, go, scaled};
 use crate::flavour::Flavour;
 use narrowboat_chan::{bounded, select};
+use narrowboat_testing::{Dice, go, scaled};
 use std::time::Duration;
 
 catalogue! {

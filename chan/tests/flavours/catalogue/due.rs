@@ -1,8 +1,8 @@
 //! Receivers whose message comes in its time: `make(delay)` has one after that delay.
 
-use crate::common::{LONG, go, ms, pause, settle};
 use crate::flavour::Timed;
 use narrowboat_chan::{Select, bounded, select, unbounded};
+use narrowboat_testing::{LONG, go, ms, pause, settle};
 use std::time::{Duration, Instant};
 
 catalogue! {

@@ -1,10 +1,10 @@
 //! Channels that can be full.
 
-use crate::common::{LONG, go, ms, settle};
 use crate::flavour::Flavour;
 use narrowboat_chan::{
     Receiver, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError, bounded, select,
 };
+use narrowboat_testing::{LONG, go, ms, settle};
 use std::time::{Duration, Instant};
 
 catalogue! {

@@ -1,7 +1,7 @@
 //! Iterating over messages.
 
-use crate::common::{go, settle};
 use crate::flavour::Flavour;
+use narrowboat_testing::{go, settle};
 
 catalogue! {
     on Flavour: [zero, one, array, list];

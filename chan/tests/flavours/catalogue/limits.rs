@@ -1,8 +1,8 @@
 //! Operations that wait not at all, or not for long.
 
-use crate::common::{Dice, LONG, eventually, go, ms, scaled, settle};
 use crate::flavour::Flavour;
 use narrowboat_chan::{RecvTimeoutError, TryRecvError};
+use narrowboat_testing::{Dice, LONG, eventually, go, ms, scaled, settle};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

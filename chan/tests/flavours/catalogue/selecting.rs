@@ -1,9 +1,9 @@
 //! Selects over channels of one kind.
 
-use crate::common::{LONG, go, scaled, settle};
 use crate::flavour::Flavour;
 use narrowboat_chan::{RecvError, Select, SendError, select};
 use narrowboat_runtime::yield_now;
+use narrowboat_testing::{LONG, go, scaled, settle};
 use std::time::Duration;
 
 catalogue! {

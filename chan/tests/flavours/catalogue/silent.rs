@@ -1,10 +1,10 @@
 //! Receivers without senders, before their time: `make(LONG)` has nothing to give while a test lasts.
 
-use crate::common::{LONG, go, ms, pause, settle};
 use crate::flavour::Timed;
 use narrowboat_chan::{
     RecvTimeoutError, Select, SelectTimeoutError, TryRecvError, TrySelectError, select, unbounded,
 };
+use narrowboat_testing::{LONG, go, ms, pause, settle};
 use std::time::{Duration, Instant};
 
 catalogue! {

@@ -1,8 +1,8 @@
 //! What becomes of the messages that nobody receives.
 
-use crate::common::{Census, Dice, go, settle};
 use crate::flavour::Flavour;
 use narrowboat_chan::Sender;
+use narrowboat_testing::{Census, Dice, go, settle};
 
 catalogue! {
     on Flavour: [zero, one, array, list];
@@ -23,14 +23,14 @@ fn every_value_is_dropped_once(flavour: Flavour) {
         let (taken, left) = (dice.roll(100), dice.roll(20).min(flavour.holds() as u64));
         let sender = {
             let tx = tx.clone();
-            go(move || (0..taken).for_each(|_| tx.send(census.citizen()).unwrap()))
+            go(move || (0..taken).for_each(|_| tx.send(census.value()).unwrap()))
         };
         for _ in 0..taken {
             rx.recv().unwrap();
         }
         sender.join();
         for _ in 0..left {
-            tx.send(census.citizen()).unwrap();
+            tx.send(census.value()).unwrap();
         }
         assert_eq!(census.alive(), left as usize);
         if dice.roll(2) == 0 {
@@ -50,11 +50,11 @@ fn every_value_is_dropped_once(flavour: Flavour) {
 fn failed_sends_drop_nothing_twice(flavour: Flavour) {
     let census = Census::leaked();
     let (tx, rx) = flavour.make();
-    while flavour.capacity().is_some() && tx.try_send((census.citizen(), [0_u8; 100])).is_ok() {}
+    while flavour.capacity().is_some() && tx.try_send((census.value(), [0_u8; 100])).is_ok() {}
     let blocked: Vec<_> = (0..4)
         .map(|_| {
             let tx = tx.clone();
-            go(move || tx.send((census.citizen(), [1_u8; 100])).is_err())
+            go(move || tx.send((census.value(), [1_u8; 100])).is_err())
         })
         .collect();
     settle();

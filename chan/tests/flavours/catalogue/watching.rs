@@ -1,8 +1,8 @@
 //! `Select::ready` over channels of one kind: told that an operation is possible, the party attempts it.
 
-use crate::common::{LONG, go, ms, scaled};
 use crate::flavour::Flavour;
 use narrowboat_chan::{Receiver, Select, Sender, TryRecvError, bounded};
+use narrowboat_testing::{LONG, go, ms, scaled};
 use std::time::Duration;
 
 catalogue! {

@@ -4,8 +4,8 @@
 mod rational;
 mod series;
 
-use crate::common::Work;
 use narrowboat_chan::{bounded, unbounded};
+use narrowboat_testing::{Work, suite};
 use rational::{Rational, ratio, whole};
 use series::{Algebra, Series};
 

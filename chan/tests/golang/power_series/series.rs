@@ -5,8 +5,8 @@
 //! defined in terms of themselves.
 
 use super::rational::{Rational, ratio, whole};
-use crate::common::{Work, go};
 use narrowboat_chan::{Receiver, Sender, bounded, never, select};
+use narrowboat_testing::{Work, go};
 use std::collections::VecDeque;
 
 /// The end of a series where it is read.

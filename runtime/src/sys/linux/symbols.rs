@@ -1,6 +1,7 @@
 //! The names in a program's own file: of functions, without allocation or locks, so that a signal
 //! handler can ask; and of thread-locals.
 
+use crate::lock::OnceLock;
 use std::ffi::CStr;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
@@ -22,7 +23,8 @@ const FUNCTION: u8 = 2;
 const THREAD_LOCAL: u8 = 6;
 const THREAD_LOCAL_SEGMENT: u32 = 7;
 
-/// The running program's file, as it is mapped. It is never unmapped: the process is about to end.
+/// The running program's file, as it is mapped. It is never unmapped.
+#[derive(Debug)]
 pub(crate) struct Program {
     file: &'static [u8],
     /// The difference between addresses in memory and in the file.
@@ -72,6 +74,28 @@ impl Program {
         })?;
         let name = self.file.get(self.strings.clone())?.get(half(symbol, 0)? as usize..)?;
         CStr::from_bytes_until_nul(name).ok()?.to_str().ok()
+    }
+}
+
+/// Where an address in code is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Caller {
+    /// In a function of the program with this name, as the linker knows it.
+    Function(&'static str),
+    /// In the program, in a function without a name.
+    Unnamed,
+    /// In a library that is loaded.
+    Elsewhere,
+}
+
+/// The function that an address belongs to. Allocates nothing. It reads all symbols, so its answer
+/// is worth keeping.
+pub fn function_at(address: usize) -> Caller {
+    static PROGRAM: OnceLock<Option<Program>> = OnceLock::new();
+    let Some(program) = PROGRAM.get_or_init(Program::running) else { return Caller::Unnamed };
+    match program.relative(address) {
+        None => Caller::Elsewhere,
+        Some(relative) => program.name(relative).map_or(Caller::Unnamed, Caller::Function),
     }
 }
 
@@ -196,6 +220,15 @@ mod tests {
         let local = 0u8;
         assert_eq!(program.relative(&raw const local as usize), None);
         assert_eq!(program.name(0), None);
+    }
+
+    #[test]
+    fn finds_the_function_of_an_address() {
+        let here = finds_the_function_of_an_address as *const () as usize;
+        let Caller::Function(name) = function_at(here) else { panic!("{:?}", function_at(here)) };
+        assert!(name.contains("finds_the_function_of_an_address"), "{name}");
+        let local = 0u8;
+        assert_eq!(function_at(&raw const local as usize), Caller::Elsewhere);
     }
 
     #[test]
