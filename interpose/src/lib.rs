@@ -20,18 +20,24 @@ compile_error!(
     "Narrowboat's feature `interpose` needs glibc, linked dynamically; build with `default-features = false`"
 );
 
+mod children;
 mod connections;
 mod descriptors;
 mod dumps;
 mod epoll;
 mod error;
+mod file_locks;
+mod files;
 mod input;
 mod locks;
+mod names;
 mod next;
 mod output;
 mod poll;
+mod pool;
 mod threads;
 mod time;
+mod transfer;
 mod wait;
 
 use narrowboat_runtime::as_thread;
@@ -60,13 +66,18 @@ extern "C" fn begin() {
     let off = !value.is_null() && unsafe { libc::strcmp(value, c"off".as_ptr()) } == 0;
     // Loom's locks, in the tables of goroutines that wait, do not work outside of a model.
     OFF.store(off || cfg!(loom), Ordering::Relaxed);
+    children::next::find();
     connections::next::find();
     epoll::next::find();
+    file_locks::next::find();
+    files::next::find();
     input::next::find();
+    names::next::find();
     output::next::find();
     poll::next::find();
     threads::next::find();
     time::next::find();
+    transfer::next::find();
     locks::find();
 }
 
