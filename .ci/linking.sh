@@ -32,7 +32,7 @@ pass() {
 
 # run COMMAND...: what it writes is left in the scratch directory.
 run() {
-    timeout --kill-after=5 60 "$@" >"$scratch/out" 2>"$scratch/err"
+    timeout --kill-after=5 "${limit-60}" "$@" >"$scratch/out" 2>"$scratch/err"
 }
 
 # private WHAT COMMAND...: all checks hold, goroutines have thread-locals of their own, and nothing is said about it.
@@ -96,7 +96,16 @@ strip "$scratch/stripped"
 private "stripped afterwards" "$scratch/stripped"
 built --profile abort --bin linking
 private 'lto = "fat", panic = "abort"' "$CARGO_TARGET_DIR/abort/linking"
-RUSTFLAGS='-C target-feature=+crt-static' built --release --target $target --bin linking
+# libc's functions cannot be defined anew where libc is a part of the program.
+static=(--release --target $target --bin linking)
+if RUSTFLAGS='-C target-feature=+crt-static' limit=600 run cargo build -q "${static[@]}"; then
+    fail "static-pie with interpose" "it was built"
+elif ! grep -q 'needs glibc, linked dynamically; build with `default-features = false`' "$scratch/err"; then
+    fail "static-pie with interpose" "not told what to do"
+else
+    pass "static-pie with interpose is refused"
+fi
+RUSTFLAGS='-C target-feature=+crt-static' built "${static[@]}" --no-default-features
 private static-pie "$CARGO_TARGET_DIR/$target/release/linking"
 
 # --- Other ways to link it.

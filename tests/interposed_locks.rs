@@ -1,4 +1,5 @@
-//! The C library's locks, taken by code that knows nothing of Narrowboat, in goroutines and threads.
+//! The C library's locks, taken by code that knows nothing of Narrowboat, in goroutines and
+//! threads.
 
 use libc::{c_int, clockid_t, pthread_cond_t, pthread_mutex_t, pthread_rwlock_t, sem_t, timespec};
 use narrowboat::{Builder, go, spawn};
@@ -522,8 +523,8 @@ fn a_reader_writer_lock_lets_in_readers_together_and_writers_alone() {
                         assert_eq!(libc::pthread_rwlock_wrlock(lock.get()), 0);
                         assert_eq!(writers.fetch_add(1, SeqCst), 0);
                         assert_eq!(readers.load(SeqCst), 0);
-                        // The writer would wait for itself; its neighbours, the same thread to the C
-                        // library, wait for it.
+                        // The writer would wait for itself; its neighbours, the same thread to the
+                        // C library, wait for it.
                         assert_eq!(libc::pthread_rwlock_rdlock(lock.get()), libc::EDEADLK);
                         let before = written.load(SeqCst);
                         thread::sleep(Duration::from_micros(30));

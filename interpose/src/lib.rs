@@ -20,18 +20,24 @@ compile_error!(
     "Narrowboat's feature `interpose` needs glibc, linked dynamically; build with `default-features = false`"
 );
 
+mod children;
 mod connections;
 mod descriptors;
 mod dumps;
 mod epoll;
 mod error;
+mod file_locks;
+mod files;
 mod input;
 mod locks;
+mod names;
 mod next;
 mod output;
 mod poll;
+mod pool;
 mod threads;
 mod time;
+mod transfer;
 mod wait;
 
 use narrowboat_runtime::as_thread;
@@ -47,20 +53,31 @@ fn may_park() -> bool {
     !OFF.load(Ordering::Relaxed) && as_thread::may_park()
 }
 
+/// The same for a wait until the object at this address changes.
+fn may_park_for(object: usize) -> bool {
+    !OFF.load(Ordering::Relaxed) && as_thread::may_park_for_object(object)
+}
+
 /// Reads the environment, and looks up libc's own functions.
 extern "C" fn begin() {
     // SAFETY: a C string; no thread changes the environment this early.
     let value = unsafe { libc::getenv(c"NARROWBOAT_INTERPOSE".as_ptr()) };
     // SAFETY: `getenv` returns nothing, or a C string.
     let off = !value.is_null() && unsafe { libc::strcmp(value, c"off".as_ptr()) } == 0;
-    OFF.store(off, Ordering::Relaxed);
+    // Loom's locks, in the tables of goroutines that wait, do not work outside of a model.
+    OFF.store(off || cfg!(loom), Ordering::Relaxed);
+    children::next::find();
     connections::next::find();
     epoll::next::find();
+    file_locks::next::find();
+    files::next::find();
     input::next::find();
+    names::next::find();
     output::next::find();
     poll::next::find();
     threads::next::find();
     time::next::find();
+    transfer::next::find();
     locks::find();
 }
 

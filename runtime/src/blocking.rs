@@ -107,8 +107,13 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let most = sched::started().map_or(DEFAULT_BLOCKING_THREADS, |runtime| runtime.sizes.blocking_threads);
-    run_on(&POOL, most, reason, at, f).unwrap_or_else(|panic| resume_unwind(panic))
+    run_on(&POOL, most_threads(), reason, at, f).unwrap_or_else(|panic| resume_unwind(panic))
+}
+
+/// How many threads the pool may have.
+#[doc(hidden)]
+pub fn most_threads() -> usize {
+    sched::started().map_or(DEFAULT_BLOCKING_THREADS, |runtime| runtime.sizes.blocking_threads)
 }
 
 /// Threads of the pool that wait for work: they wake nothing by themselves.

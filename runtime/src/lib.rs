@@ -37,11 +37,11 @@ mod time;
 /// For `narrowboat-interpose`, whose functions park where libc's block.
 #[doc(hidden)]
 pub mod as_thread {
-    pub use crate::blocking::on_pool_in_place;
+    pub use crate::blocking::{most_threads, on_pool_in_place};
     pub use crate::futex::Shard;
     pub use crate::sched::as_thread::{
         begin_in_place, checkpoint_in_place, goroutine, has_usual_signals, is_forked_child, may_park,
-        natively, park_in_place, sleep_in_place,
+        may_park_for_object, natively, park_in_place, sleep_in_place,
     };
     pub use crate::sys::symbols::{Caller, function_at};
 }

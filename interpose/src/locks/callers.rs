@@ -2,14 +2,14 @@
 //!
 //! An allocator of C takes a lock in the middle of an allocation, and what it keeps for each thread
 //! stays with the processor. If the goroutine parked there, another one of its processor would find
-//! the allocator half-way through a change. So a lock that an allocator waits for blocks the thread,
-//! which is brief: what holds it never parks.
+//! the allocator half-way through a change. So a lock that an allocator waits for blocks the
+//! thread, which is brief: what holds it never parks.
 //!
-//! - An allocator that is a library of its own (preloaded, mostly) is the library that `malloc` comes
-//!   from. libc's own allocator takes no lock of this module.
-//! - One that is linked into the program is known by the names of its functions: those that wait for
-//!   pthread mutexes are jemalloc and mimalloc. In a program without names whose allocator keeps
-//!   something for each thread no goroutine parks in a call of libc's at all.
+//! - An allocator that is a library of its own (preloaded, mostly) is the library that `malloc`
+//!   comes from. libc's own allocator takes no lock of this module.
+//! - One that is linked into the program is known by the names of its functions: those that wait
+//!   for pthread mutexes are jemalloc and mimalloc. In a program without names whose allocator
+//!   keeps something for each thread no goroutine parks in a call of libc's at all.
 
 use libc::{Dl_info, c_void};
 use narrowboat_runtime::as_thread::{Caller, function_at};
@@ -58,4 +58,18 @@ fn base_of(address: *const c_void) -> Option<*mut c_void> {
         (found != 0).then(|| info.assume_init())
     };
     info.map(|info| info.dli_fbase).filter(|base| !ptr::eq(*base, ptr::null()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_program_is_no_allocator_and_what_has_malloc_is() {
+        let here = this_program_is_no_allocator_and_what_has_malloc_is as *const () as usize;
+        // From the table the second time.
+        assert!(!is_allocator(here) && !is_allocator(here));
+        let malloc = libc::malloc as *const () as usize;
+        assert!(is_allocator(malloc) && is_allocator(malloc));
+    }
 }

@@ -3,30 +3,31 @@
 //! libc has no operation on a condition variable that does not block. So goroutines wait for one in
 //! the module's table alone, by its address, and threads wait in libc:
 //!
-//! 1. A goroutine enters the table; only then it unlocks the mutex, parks, and locks the mutex again.
-//!    What changes the condition locks the mutex after that, so a signal that follows finds the
-//!    waiter counted: the mutex orders the two, and no fence is needed.
-//! 2. A signal wakes the first goroutine in the table. If there is none, libc wakes a thread. To wake
-//!    neither while one waits is not possible: each look comes after the waiter has entered. So that
-//!    threads do not starve, every eighth signal while goroutines wait is libc's as well, and may wake
-//!    one of each: POSIX allows that a wait ends without a reason.
+//! 1. A goroutine enters the table; only then it unlocks the mutex, parks, and locks the mutex
+//!    again. What changes the condition locks the mutex after that, so a signal that follows finds
+//!    the waiter counted: the mutex orders the two, and no fence is needed.
+//! 2. A signal wakes the first goroutine in the table. If there is none, libc wakes a thread. To
+//!    wake neither while one waits is not possible: each look comes after the waiter has entered.
+//!    So that threads do not starve, every eighth signal while goroutines wait is libc's as well,
+//!    and may wake one of each: POSIX allows that a wait ends without a reason.
 //! 3. A broadcast wakes all goroutines, and all threads.
-//! 4. A wait that ends by its deadline leaves the table. If a signal comes just then, one of the two
-//!    ends the wait. A wait until a time of the real clock looks at that clock now and then, and stays
-//!    in the table; a signal that comes in between counts.
+//! 4. A wait that ends by its deadline leaves the table. If a signal comes just then, one of the
+//!    two ends the wait. A wait until a time of the real clock looks at that clock now and then,
+//!    and stays in the table; a signal that comes in between counts.
 //!
 //! Signals of other processes cannot be seen. So where processes share the condition variable, the
-//! wait ends without a reason after a pause, as POSIX allows, and its caller looks at the condition.
+//! wait ends without a reason after a pause, as POSIX allows, and its caller looks at the
+//! condition.
 //!
-//! Which clock a condition variable uses and whether processes share it is in a word that versions of
-//! glibc keep in different places: a look at new ones tells where.
+//! Which clock a condition variable uses and whether processes share it is in a word that versions
+//! of glibc keep in different places: a look at new ones tells where.
 
 use super::deadline::{self, Deadline};
 use super::mutex::{note_hidden_unlock, owner_in, pthread_mutex_lock, pthread_mutex_unlock};
 use super::owners::{Kind, Mutex};
 use super::{ANYTHING, FIRST, LONGEST, is_waited_for, shard_of, wake_waiting};
 use crate::next::next;
-use crate::{define, may_park};
+use crate::{define, may_park_for};
 use libc::{c_int, clockid_t, pthread_cond_t, pthread_condattr_t, pthread_mutex_t, timespec};
 use narrowboat_runtime::as_thread::{begin_in_place, has_usual_signals, natively, park_in_place};
 use narrowboat_runtime::park::{Outcome, Waiter};
@@ -76,7 +77,7 @@ unsafe extern "C-unwind" fn pthread_cond_wait(
 ) -> c_int {
     // SAFETY: by contract.
     unsafe {
-        match flags_of(condition).filter(|_| may_wait(mutex)) {
+        match flags_of(condition).filter(|_| may_wait(condition, mutex)) {
             Some(flags) => wait(condition, mutex, flags, None),
             None => wait_in_libc(mutex, || next::pthread_cond_wait(condition, mutex)),
         }
@@ -92,7 +93,7 @@ unsafe extern "C-unwind" fn pthread_cond_timedwait(
 ) -> c_int {
     // SAFETY: by contract.
     unsafe {
-        match flags_of(condition).filter(|_| may_wait(mutex)) {
+        match flags_of(condition).filter(|_| may_wait(condition, mutex)) {
             Some(flags) => wait_until(condition, mutex, flags, flags.clock, time),
             None => wait_in_libc(mutex, || next::pthread_cond_timedwait(condition, mutex, time)),
         }
@@ -109,7 +110,7 @@ unsafe extern "C-unwind" fn pthread_cond_clockwait(
 ) -> c_int {
     // SAFETY: by contract.
     unsafe {
-        match flags_of(condition).filter(|_| deadline::is_usable(clock) && may_wait(mutex)) {
+        match flags_of(condition).filter(|_| deadline::is_usable(clock) && may_wait(condition, mutex)) {
             Some(flags) => wait_until(condition, mutex, flags, clock, time),
             None => wait_in_libc(mutex, || newer::pthread_cond_clockwait(condition, mutex, clock, time)),
         }
@@ -152,9 +153,12 @@ unsafe extern "C-unwind" fn pthread_cond_broadcast(condition: *mut pthread_cond_
 ///
 /// # Safety
 /// The mutex is one.
-unsafe fn may_wait(mutex: *mut pthread_mutex_t) -> bool {
+unsafe fn may_wait(condition: *mut pthread_cond_t, mutex: *mut pthread_mutex_t) -> bool {
     // SAFETY: by contract.
-    may_park() && unsafe { Mutex::at(mutex).kind() } != Kind::Libc && has_usual_signals()
+    may_park_for(condition.addr())
+        && may_park_for(mutex.addr())
+        && unsafe { Mutex::at(mutex).kind() } != Kind::Libc
+        && has_usual_signals()
 }
 
 /// Waits in libc, which frees the mutex meanwhile and does not tell.
@@ -240,8 +244,8 @@ unsafe fn park(
     loop {
         let look = deadline.map(Deadline::instant);
         let until = pause.into_iter().chain(look).min();
-        // SAFETY: by contract; after the first time, the waiter has just entered again. It leaves, if
-        // a waker has not taken it out.
+        // SAFETY: by contract; after the first time, the waiter has just entered again. It leaves,
+        // if a waker has not taken it out.
         unsafe {
             if park_in_place(waiter, until) != Outcome::TIMED_OUT {
                 return 0;
@@ -269,8 +273,8 @@ unsafe fn park(
 /// # Safety
 /// The waiter has entered the table, and has not parked.
 unsafe fn withdraw(waiter: Waiter, object: usize) {
-    // SAFETY: by contract. If the wait was ended already, its wake-up is on its way, and is taken. The
-    // signal is for another.
+    // SAFETY: by contract. If the wait was ended already, its wake-up is on its way, and is taken.
+    // The signal is for another.
     unsafe {
         if waiter.try_end(Outcome::TIMED_OUT) {
             shard_of(object).leave(waiter);

@@ -11,8 +11,8 @@
 //! 2. Otherwise it locks the shard of the object's address in the table and counts itself as
 //!    waiting there. It fences, and attempts again. If that succeeds, it subtracts itself.
 //! 3. Otherwise it enters the shard's queue, unlocks the shard, and parks with its stack in place.
-//! 4. What may let a waiter in (an unlock, a post) calls libc's function first, goroutine or thread.
-//!    Then it looks at the shard's count. If that is zero, it is done.
+//! 4. What may let a waiter in (an unlock, a post) calls libc's function first, goroutine or
+//!    thread. Then it looks at the shard's count. If that is zero, it is done.
 //! 5. Otherwise it locks the shard, takes out the first waiters of the address (one, for a mutex),
 //!    ends their waits, unlocks the shard and unparks them.
 //! 6. A goroutine that was woken, or that has waited for a pause, attempts again. If it fails, it
@@ -20,39 +20,42 @@
 //!
 //! No wake-up is lost between 2 and 4. The waiter writes the count, then reads the lock; the unlock
 //! writes the lock, then reads the count; each with a full fence between the two. So either the
-//! waiter's attempt sees the lock free, or the unlock sees the count. Then it finds the waiter in the
-//! queue, which it entered under the same lock as the count.
+//! waiter's attempt sees the lock free, or the unlock sees the count. Then it finds the waiter in
+//! the queue, which it entered under the same lock as the count.
 //! - The fence of 2 is a sequentially consistent one, and the count is relaxed ([`Shard::enter`]).
-//! - The fence of 4 is in libc's function: on x86-64 the read-modify-write by which it frees the lock
-//!   is a locked instruction, which is a full fence. Only the compiler has to be told, which cannot
-//!   move a load across a call of unknown code. So an unlock pays for a load and a compare. A process
-//!   where libc leaves the `lock` prefix out has one thread, and so no goroutine.
-//! - The queue is guarded by the shard's lock. A waiter that was woken is ordered after its waker by
-//!   the unpark.
+//! - The fence of 4 is in libc's function: on x86-64 the read-modify-write by which it frees the
+//!   lock is a locked instruction, which is a full fence. Only the compiler has to be told, which
+//!   cannot move a load across a call of unknown code. So an unlock pays for a load and a compare.
+//!   A process where libc leaves the `lock` prefix out has one thread, and so no goroutine.
+//! - The queue is guarded by the shard's lock. A waiter that was woken is ordered after its waker
+//!   by the unpark.
 //!
-//! No wake-up is lost at 6 either. A waiter that was woken attempts once more before it gives up. If
-//! it fails then, something else holds the lock, and will come to 4 and find the next waiter counted.
+//! No wake-up is lost at 6 either. A waiter that was woken attempts once more before it gives up.
+//! If it fails then, something else holds the lock, and will come to 4 and find the next waiter
+//! counted.
 //!
 //! # Unlocks that are not seen
-//! Some unlocks do not come by 4: that in libc's own `pthread_cond_wait` on a plain thread, those of
-//! other processes for a lock that these share, and those of libraries that do not use the program's
-//! symbols (`RTLD_DEEPBIND`). So every park of 3 ends after a pause: a quarter of the time waited so
-//! far, at least [`FIRST`] and at most [`LONGEST`] for each goroutine that waits in the shard, so that
-//! crowds cost no more than a few. For a lock that processes share it is `LONGEST` at most. A plain
-//! thread that is about to wait for a condition wakes the first waiter of its mutex, which then begins
-//! anew with short pauses.
+//! Some unlocks do not come by 4: that in libc's own `pthread_cond_wait` on a plain thread, those
+//! of other processes for a lock that these share, and those of libraries that do not use the
+//! program's symbols (`RTLD_DEEPBIND`). So every park of 3 ends after a pause: a quarter of the
+//! time waited so far, at least [`FIRST`] and at most [`LONGEST`] for each goroutine that waits in
+//! the shard, so that crowds cost no more than a few. For a lock that processes share it is
+//! `LONGEST` at most. A plain thread that is about to wait for a condition wakes the first waiter
+//! of its mutex, which then begins anew with short pauses.
 //!
 //! # What is not allocated, and where nothing parks
-//! A waiter's node is in its record, and nothing is allocated on the way. libc's functions, and what
-//! a preloaded library has in their place, are called under the shard's lock and between the begin of
-//! a wait and its park only in a section where nothing parks. An allocator's own locks block the
-//! thread ([`callers`]). So they do in signal handlers, forked children and before `main`.
+//! A waiter's node is in its record, and nothing is allocated on the way. libc's functions, and
+//! what a preloaded library has in their place, are called under the shard's lock and between the
+//! begin of a wait and its park only in a section where nothing parks. An allocator's own locks
+//! block the thread ([`callers`]). So do all in signal handlers, forked children and before `main`,
+//! and one that is in the goroutine's own thread-locals, whose bytes are exchanged while it is
+//! parked.
 //!
 //! # Differences from libc
 //! - A wait in a goroutine is not ended by a signal, and is no cancellation point.
 //! - A reader-writer lock that prefers writers does so among threads only.
-//! - Priority-inheriting and priority-protecting mutexes, and robust ones that are recursive or check
-//!   errors, stay libc's: they belong to the kernel's thread.
+//! - Priority-inheriting and priority-protecting mutexes, and robust ones that are recursive or
+//!   check errors, stay libc's: they belong to the kernel's thread.
 
 mod callers;
 mod condvar;
@@ -90,6 +93,7 @@ pub(crate) fn find() {
     condvar::read_layout();
 }
 
+#[cfg(not(loom))]
 #[inline]
 fn shard_of(object: usize) -> &'static Shard {
     /// Enough that unlocks rarely meet the waiters of another lock.
@@ -98,6 +102,11 @@ fn shard_of(object: usize) -> &'static Shard {
     // Fibonacci hashing: the upper bits depend on all bits of the address.
     let spread = (object as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     &TABLE[(spread >> (64 - SHARDS.ilog2())) as usize]
+}
+
+#[cfg(loom)]
+fn shard_of(_object: usize) -> &'static Shard {
+    unreachable!("nothing parks outside of a model")
 }
 
 /// Whether processes share an object, so that others may change it without a call of ours.
@@ -166,7 +175,7 @@ fn wake(object: usize, offers: u32, most: usize) {
 /// Whether a goroutine may be waiting for the object, or for another of its shard.
 #[inline]
 fn is_waited_for(object: usize) -> bool {
-    shard_of(object).waiting() != 0
+    !cfg!(loom) && shard_of(object).waiting() != 0
 }
 
 /// Step 5: how many were woken.

@@ -4,7 +4,7 @@ use super::deadline::{self, Deadline};
 use super::owners::{Kind, Mutex, Owner};
 use super::{ANYTHING, callers, wait, wake};
 use crate::next::next;
-use crate::{define, may_park};
+use crate::{define, may_park_for};
 use libc::{c_int, clockid_t, pthread_mutex_t, timespec};
 use narrowboat_runtime::as_thread::has_usual_signals;
 use std::ptr;
@@ -213,7 +213,7 @@ unsafe fn lock_contended(
                 read => read,
             },
         };
-        if may_park() && !callers::is_allocator(caller) && has_usual_signals() {
+        if may_park_for(mutex.addr()) && !callers::is_allocator(caller) && has_usual_signals() {
             let again = || attempt(mutex, me);
             return wait(mutex.addr(), ANYTHING, parts.shared(), read.as_ref(), again)
                 .unwrap_or(libc::ETIMEDOUT);

@@ -1,12 +1,12 @@
 //! `pthread_once`, whose initialisation may park.
 //!
-//! libc's function starts an initialisation and marks its end. Only a goroutine that finds one under
-//! way waits here. (One that loses the race for the start waits in libc, and blocks its thread until
-//! the end.)
+//! libc's function starts an initialisation and marks its end. Only a goroutine that finds one
+//! under way waits here. (One that loses the race for the start waits in libc, and blocks its
+//! thread until the end.)
 
 use super::{ANYTHING, Shared, wait, wake};
 use crate::next::next;
-use crate::{define, may_park};
+use crate::{define, may_park_for};
 use libc::{c_int, pthread_once_t};
 use narrowboat_runtime::as_thread::has_usual_signals;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -31,7 +31,7 @@ unsafe extern "C-unwind" fn pthread_once(
     if state() & DONE != 0 {
         return 0;
     }
-    while state() & (BEGUN | DONE) == BEGUN && may_park() && has_usual_signals() {
+    while state() & (BEGUN | DONE) == BEGUN && may_park_for(control.addr()) && has_usual_signals() {
         let begun = || (state() & (BEGUN | DONE) != BEGUN).then_some(0);
         wait(control.addr(), ANYTHING, Shared::No, None, begun);
     }

@@ -1,12 +1,12 @@
 //! Which goroutine holds a mutex that is recursive or checks errors.
 //!
 //! libc compares the thread that owns such a mutex with the calling one, and goroutines of one
-//! processor are one thread to it. So this module keeps the goroutine, beside libc's owner and count:
-//! where goroutines are concerned a mutex is held if either says so.
+//! processor are one thread to it. So this module keeps the goroutine, beside libc's owner and
+//! count: where goroutines are concerned a mutex is held if either says so.
 //!
-//! The goroutine's number is in the mutex itself, in the links by which libc chains *robust* mutexes.
-//! libc neither reads nor writes them in others, and an initializer clears them. Only goroutines use
-//! the word, so a plain thread that holds the mutex pays nothing and leaves it at 0.
+//! The goroutine's number is in the mutex itself, in the links by which libc chains *robust*
+//! mutexes. libc neither reads nor writes them in others, and an initializer clears them. Only
+//! goroutines use the word, so a plain thread that holds the mutex pays nothing and leaves it at 0.
 //!
 //! 1. A goroutine that finds its own number calls libc's function, which counts or refuses: libc's
 //!    owner is this processor's thread.
@@ -20,8 +20,8 @@
 //! of another processor that is seen late makes the goroutine wait, and its look of step 2 of the
 //! module's protocol comes after the fence.
 //!
-//! A mutex that processes share can show the number of a goroutine of another process. So numbers are
-//! made different by the process that gives them.
+//! A mutex that processes share can show the number of a goroutine of another process. So numbers
+//! are made different by the process that gives them.
 
 use super::Shared;
 use crate::OFF;

@@ -1,16 +1,16 @@
 //! Reader-writer locks.
 //!
 //! As with a mutex, libc takes goroutines of one processor for one thread. It asks for the thread
-//! that writes in two places: a lock by that thread is refused (`EDEADLK`), which its functions that
-//! do not block leave out; and an unlock by that thread frees the lock for writing, which is right,
-//! because no goroutine reads while one writes. For the first the goroutine that writes leaves its
-//! number in a word of the lock that libc does not use.
+//! that writes in two places: a lock by that thread is refused (`EDEADLK`), which its functions
+//! that do not block leave out; and an unlock by that thread frees the lock for writing, which is
+//! right, because no goroutine reads while one writes. For the first the goroutine that writes
+//! leaves its number in a word of the lock that libc does not use.
 
 use super::deadline::Deadline;
 use super::owners::Owner;
 use super::{Shared, wait, wake};
 use crate::next::next;
-use crate::{define, may_park};
+use crate::{define, may_park_for};
 use libc::{c_int, clockid_t, pthread_rwlock_t, timespec};
 use narrowboat_runtime::as_thread::has_usual_signals;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
@@ -203,7 +203,7 @@ unsafe fn acquire(
         };
         let answer = match attempt() {
             Some(answer) => answer,
-            None if may_park() && has_usual_signals() => {
+            None if may_park_for(lock.addr()) && has_usual_signals() => {
                 let wants = if access == Read { READ } else { WRITE };
                 wait(lock.addr(), wants, shared(lock), deadline.as_ref(), attempt).unwrap_or(libc::ETIMEDOUT)
             }

@@ -1,17 +1,17 @@
 //! Semaphores.
 //!
-//! `sem_post` is allowed in a signal handler, which may have interrupted the runtime in the middle of
-//! anything. So it wakes a goroutine only on a thread that blocks the signals that workers block, and
-//! no others: a handler runs with its own signal blocked. (One that is installed with `SA_NODEFER`
-//! and an empty mask cannot be told from other code, and must not post while goroutines wait.)
-//! Elsewhere it leaves the goroutine to its next look, at most [`LONGEST`](super::LONGEST) later
-//! where few wait.
+//! `sem_post` is allowed in a signal handler, which may have interrupted the runtime in the middle
+//! of anything. So it wakes a goroutine only on a thread that blocks the signals that workers
+//! block, and no others: a handler runs with its own signal blocked. (One that is installed with
+//! `SA_NODEFER` and an empty mask cannot be told from other code, and must not post while
+//! goroutines wait.) Elsewhere it leaves the goroutine to its next look, at most
+//! [`LONGEST`](super::LONGEST) later where few wait.
 
 use super::deadline::{self, Deadline};
 use super::{ANYTHING, Shared, is_waited_for, wait, wake_waiting};
 use crate::error::fail;
 use crate::next::next;
-use crate::{define, may_park};
+use crate::{define, may_park_for};
 use libc::{c_int, clockid_t, sem_t, timespec};
 use narrowboat_runtime::as_thread::has_usual_signals;
 use std::sync::atomic::{Ordering, compiler_fence};
@@ -75,7 +75,7 @@ unsafe fn take(
     deadline: Option<(clockid_t, *const timespec)>,
     by_libc: impl Fn() -> c_int,
 ) -> c_int {
-    if !may_park() {
+    if !may_park_for(semaphore.addr()) {
         return by_libc();
     }
     // SAFETY: by contract. The word is written when the semaphore is made.

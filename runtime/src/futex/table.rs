@@ -96,8 +96,8 @@ impl Shard {
     }
 
     /// Enters the queue again after a deadline, with `begin` for the new wait. False if a waker has
-    /// skipped the waiter because the deadline came first: then the caller is in no queue, has begun
-    /// no wait, and counts as woken.
+    /// skipped the waiter because the deadline came first: then the caller is in no queue, has
+    /// begun no wait, and counts as woken.
     ///
     /// # Safety
     /// The waiter is the caller's. It was entered here, and its deadline came first. The caller
@@ -110,8 +110,8 @@ impl Shard {
         begin: impl FnOnce() -> Waiter,
     ) -> bool {
         let mut queue = self.lock();
-        // SAFETY: by contract its node was pushed here, or a waker has skipped it. A waiter that has
-        // begun a wait is in no queue.
+        // SAFETY: by contract its node was pushed here, or a waker has skipped it. A waiter that
+        // has begun a wait is in no queue.
         unsafe {
             let is_there = queue.remove(waiter.node());
             if is_there {
@@ -287,8 +287,8 @@ mod models {
         });
     }
 
-    /// A waiter whose deadline comes stays in the queue, and a wake-up that comes while it does so is
-    /// not lost, as that of a condition variable must not be.
+    /// A waiter whose deadline comes stays in the queue, and a wake-up that comes while it does so
+    /// is not lost, as that of a condition variable must not be.
     #[test]
     fn loom_a_waiter_that_stays_is_woken() {
         loom::model(|| {

@@ -68,6 +68,12 @@ pub fn may_park() -> bool {
         && current_goroutine().is_some_and(|goroutine| unsafe { may_suspend(goroutine) })
 }
 
+/// The same for a wait until an object changes, which something else writes to meanwhile. So the
+/// object must not be in the goroutine's thread-locals: their bytes are exchanged while it is parked.
+pub fn may_park_for_object(address: usize) -> bool {
+    may_park() && may_park_for(address)
+}
+
 /// Whether the calling thread blocks the signals that a worker blocks, and no others.
 ///
 /// The mask belongs to the kernel's thread. So a goroutine that has changed it, and a signal handler,
