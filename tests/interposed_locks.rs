@@ -674,6 +674,31 @@ fn an_initialisation_that_parks_happens_once() {
     });
 }
 
+/// A goroutine's own thread-locals are exchanged while it is parked, and what others write there would
+/// be lost. So it waits in the C library for what lies in them.
+#[test]
+fn a_wait_for_what_is_in_a_thread_local_is_not_lost() {
+    thread_local! {
+        static MINE: UnsafeCell<MaybeUninit<sem_t>> = const { UnsafeCell::new(MaybeUninit::zeroed()) };
+    }
+    program(|| {
+        together(8, 0, |_| {
+            // SAFETY: the semaphore is alive until the thread has posted it.
+            unsafe {
+                let semaphore = MINE.with(|mine| mine.get().cast::<sem_t>());
+                assert_eq!(libc::sem_init(semaphore, 0, 0), 0);
+                let at = semaphore.addr();
+                let poster = thread::spawn(move || {
+                    thread::sleep(ms(5));
+                    assert_eq!(libc::sem_post(at as *mut sem_t), 0);
+                });
+                assert_eq!(libc::sem_wait(semaphore), 0);
+                poster.join().unwrap();
+            }
+        });
+    });
+}
+
 /// How many of six goroutines wait at once for a semaphore that nothing posts for a while.
 fn most_waiting() -> usize {
     program(|| {
