@@ -672,6 +672,64 @@ fn an_initialisation_that_parks_happens_once() {
     });
 }
 
+/// A goroutine's own thread-locals are exchanged while it is parked, and what others write there would
+/// be lost. So it waits in the C library for what lies in them.
+#[test]
+fn a_wait_for_what_is_in_a_thread_local_is_not_lost() {
+    thread_local! {
+        static MINE: UnsafeCell<MaybeUninit<sem_t>> = const { UnsafeCell::new(MaybeUninit::zeroed()) };
+    }
+    program(|| {
+        together(8, 0, |_| {
+            // SAFETY: the semaphore is alive until the thread has posted it.
+            unsafe {
+                let semaphore = MINE.with(|mine| mine.get().cast::<sem_t>());
+                assert_eq!(libc::sem_init(semaphore, 0, 0), 0);
+                let at = semaphore.addr();
+                let poster = thread::spawn(move || {
+                    thread::sleep(ms(5));
+                    assert_eq!(libc::sem_post(at as *mut sem_t), 0);
+                });
+                assert_eq!(libc::sem_wait(semaphore), 0);
+                poster.join().unwrap();
+            }
+        });
+    });
+}
+
+/// A goroutine that has blocked a signal cannot park, and waits all the same for the goroutine that
+/// owns a lock, on another processor or until its deadline.
+#[test]
+fn a_goroutine_that_cannot_park_is_kept_out() {
+    program(|| {
+        let mutex = mutex_of(libc::PTHREAD_MUTEX_RECURSIVE);
+        let lock: Arc<Shared<pthread_rwlock_t>> = Shared::new(libc::PTHREAD_RWLOCK_INITIALIZER);
+        for _ in 0..8 {
+            // SAFETY: a lock, as in all that follows; the mask is restored.
+            unsafe {
+                assert_eq!((mutex.lock(), libc::pthread_rwlock_wrlock(lock.get())), (0, 0));
+                let (mutex_of_mine, lock_of_mine) = (mutex.clone(), lock.clone());
+                let other = go!(move || {
+                    let (mut mask, mut before) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+                    libc::sigemptyset(mask.as_mut_ptr());
+                    libc::sigaddset(mask.as_mut_ptr(), libc::SIGUSR2);
+                    libc::pthread_sigmask(libc::SIG_BLOCK, mask.as_ptr(), before.as_mut_ptr());
+                    let at = after(libc::CLOCK_REALTIME, ms(2));
+                    let answers = [
+                        libc::pthread_mutex_timedlock(mutex_of_mine.get(), &at),
+                        mutex_of_mine.try_lock(),
+                        pthread_rwlock_timedrdlock(lock_of_mine.get(), &at),
+                    ];
+                    libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), ptr::null_mut());
+                    assert_eq!(answers, [libc::ETIMEDOUT, libc::EBUSY, libc::ETIMEDOUT]);
+                });
+                other.join().unwrap();
+                assert_eq!((libc::pthread_rwlock_unlock(lock.get()), mutex.unlock()), (0, 0));
+            }
+        }
+    });
+}
+
 /// How many of six goroutines wait at once for a semaphore that nothing posts for a while.
 fn most_waiting() -> usize {
     program(|| {

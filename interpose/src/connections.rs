@@ -3,11 +3,12 @@
 
 use crate::error::{errno, fail};
 use crate::next::next;
+use crate::pool::{give, returned, wait_on_pool};
 use crate::wait::{Ended, Wait, is_nonblocking, socket_option, timeout_of};
 use crate::{define, descriptors, may_park, ready};
 use libc::{c_int, c_uint, c_void, sockaddr, socklen_t, timeval};
 use narrowboat_net::watch::Direction;
-use narrowboat_runtime::as_thread::{has_usual_signals, on_pool_in_place};
+use narrowboat_runtime::as_thread::has_usual_signals;
 use std::time::Instant;
 
 define! {
@@ -96,8 +97,8 @@ unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, size: socklen_
         _ if answer == 0 => return 0,
         libc::EINPROGRESS => {}
         // A Unix socket: the queue of the listener is full.
-        // SAFETY: by contract.
-        libc::EAGAIN => return unsafe { connect_on_pool(fd, address, size) },
+        // SAFETY: by contract the address can be read; the kernel has accepted its size.
+        libc::EAGAIN => return unsafe { connect_on_pool(fd, address, size, attempt) },
         _ => return answer,
     }
     let Some(wait) = Wait::begin_until(fd, Direction::Output, deadline) else {
@@ -118,17 +119,20 @@ unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, size: socklen_
 /// Connects on a thread that waits for it: no event says that there is room in the queue of a listener.
 ///
 /// # Safety
-/// As for `connect`.
-unsafe fn connect_on_pool(fd: c_int, address: *const sockaddr, size: socklen_t) -> c_int {
-    // A copy: the thread must not read the stack of a goroutine that is parked.
-    // SAFETY: by contract the address can be read; the kernel has accepted its size.
+/// The address can be read, and is so long.
+unsafe fn connect_on_pool(
+    fd: c_int,
+    address: *const sockaddr,
+    size: socklen_t,
+    attempt: impl Fn() -> c_int,
+) -> c_int {
+    // SAFETY: by contract.
     let address = unsafe { std::slice::from_raw_parts(address.cast::<u8>(), size as usize) }.to_vec();
-    let (answer, error) = on_pool_in_place(move || {
+    let attempt = || Some(returned(attempt())).filter(|returned| *returned != Err(libc::EAGAIN));
+    give(wait_on_pool(attempt, move || {
         // SAFETY: the address can be read, and is so long.
-        let answer = unsafe { next::connect(fd, address.as_ptr().cast(), size) };
-        (answer, errno())
-    });
-    if answer < 0 { fail(error) } else { answer }
+        returned(unsafe { next::connect(fd, address.as_ptr().cast(), size) })
+    }))
 }
 
 fn set_send_timeout(fd: c_int, timeout: timeval) {

@@ -3,9 +3,10 @@
 //! Nothing that such a call writes lies in the parked goroutine's stack: what it reads and writes
 //! moves into the closure, and comes back as the closure's value.
 //!
-//! Some calls end only when another goroutine does something: when it releases a lock, say. If they had all threads of the pool, that goroutine might wait for a thread itself, in an
-//! `fsync`, and the program would hang. So such calls have at most half of the threads, and each
-//! needs a [`Place`]. Without one, a goroutine looks in pauses.
+//! Some calls end only when another goroutine does something: when it releases a lock, say. If they
+//! had all threads of the pool, that goroutine might wait for a thread itself, in an `fsync`, and the
+//! program would hang. So such calls have at most half of the threads, and each needs a [`Place`].
+//! Without one, a goroutine looks in pauses.
 
 use crate::error::{errno, fail};
 use libc::c_int;

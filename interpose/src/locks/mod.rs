@@ -68,9 +68,10 @@ mod semaphore;
 
 use crate::dumps;
 use deadline::Deadline;
-use libc::c_int;
+use libc::{c_int, timespec};
 use narrowboat_runtime::as_thread::{Shard, begin_in_place, is_forked_child, natively, park_in_place};
 use narrowboat_runtime::park::Outcome;
+use std::ptr;
 use std::sync::atomic::{Ordering, compiler_fence};
 use std::time::{Duration, Instant};
 
@@ -183,4 +184,19 @@ fn is_waited_for(object: usize) -> bool {
 fn wake_waiting(object: usize, offers: u32, most: usize) -> usize {
     // The child has none of those that wait, and a lock of the table may be held for ever.
     if is_forked_child() { 0 } else { natively(|| shard_of(object).wake(object, offers, most)) }
+}
+
+/// Blocks the thread while another goroutine has what the caller wants, and the caller cannot park.
+/// False if the deadline has passed first.
+#[cold]
+fn block_while(deadline: Option<&Deadline>, is_taken: impl Fn() -> bool) -> bool {
+    let time = timespec { tv_sec: 0, tv_nsec: 200_000 };
+    while is_taken() {
+        if deadline.is_some_and(Deadline::has_passed) {
+            return false;
+        }
+        // SAFETY: the time can be read, and the rest is not asked for.
+        unsafe { libc::syscall(libc::SYS_nanosleep, &raw const time, ptr::null_mut::<timespec>()) };
+    }
+    true
 }

@@ -2,12 +2,11 @@
 
 use super::deadline::{self, Deadline};
 use super::owners::{Kind, Mutex, Owner};
-use super::{ANYTHING, callers, wait, wake};
+use super::{ANYTHING, block_while, callers, wait, wake};
 use crate::next::next;
 use crate::{define, may_park_for};
 use libc::{c_int, clockid_t, pthread_mutex_t, timespec};
 use narrowboat_runtime::as_thread::has_usual_signals;
-use std::ptr;
 
 define! {
     "pthread_mutex_trylock" => pthread_mutex_trylock,
@@ -220,11 +219,8 @@ unsafe fn lock_contended(
         }
         let Some(me) = me else { return by_libc() };
         // libc would let it in if the owner is of the same processor.
-        while parts.is_owned_by_other(me) {
-            if read.as_ref().is_some_and(Deadline::has_passed) {
-                return libc::ETIMEDOUT;
-            }
-            block_for_a_moment();
+        if !block_while(read.as_ref(), || parts.is_owned_by_other(me)) {
+            return libc::ETIMEDOUT;
         }
         let answer = by_libc();
         if answer == 0 {
@@ -232,11 +228,4 @@ unsafe fn lock_contended(
         }
         answer
     }
-}
-
-/// Blocks the thread.
-fn block_for_a_moment() {
-    let time = timespec { tv_sec: 0, tv_nsec: 200_000 };
-    // SAFETY: the time can be read, and the rest is not asked for.
-    unsafe { libc::syscall(libc::SYS_nanosleep, &raw const time, ptr::null_mut::<timespec>()) };
 }

@@ -8,7 +8,7 @@
 
 use super::deadline::Deadline;
 use super::owners::Owner;
-use super::{Shared, wait, wake};
+use super::{Shared, block_while, wait, wake};
 use crate::next::next;
 use crate::{define, may_park_for};
 use libc::{c_int, clockid_t, pthread_rwlock_t, timespec};
@@ -207,7 +207,13 @@ unsafe fn acquire(
                 let wants = if access == Read { READ } else { WRITE };
                 wait(lock.addr(), wants, shared(lock), deadline.as_ref(), attempt).unwrap_or(libc::ETIMEDOUT)
             }
-            None => by_libc(),
+            // libc would refuse it if the goroutine that writes is of the same processor.
+            None => {
+                if !block_while(deadline.as_ref(), || writer_of(lock).load(Ordering::Relaxed) != 0) {
+                    return libc::ETIMEDOUT;
+                }
+                by_libc()
+            }
         };
         if answer == 0 && access == Write {
             writer_of(lock).store(me, Ordering::Relaxed);

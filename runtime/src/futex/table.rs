@@ -44,7 +44,7 @@ impl Shard {
         Shard { waiting: AtomicUsize::new(0), queue: Mutex::new(WaitQueue::new()) }
     }
 
-    #[cfg(loom)]
+    #[cfg(all(test, loom))]
     pub(super) fn new() -> Shard {
         Shard { waiting: AtomicUsize::new(0), queue: Mutex::new(WaitQueue::new()) }
     }
