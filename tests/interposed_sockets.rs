@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::{Command, Stdio};
 use std::ptr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::Instant;
 
@@ -465,6 +465,46 @@ fn children_are_read_from_side_by_side() {
             })
             .collect();
         children.into_iter().for_each(|child| child.join().unwrap());
+    });
+}
+
+/// The handler runs in the middle of a goroutine, with its signal blocked: if it parked, others would
+/// run under its mask.
+#[test]
+fn in_a_signal_handler_calls_are_libcs() {
+    const NAME: &str = "in_a_signal_handler_calls_are_libcs";
+    static ENDS: [AtomicI32; 2] = [const { AtomicI32::new(-1) }; 2];
+    static ANSWERS: [AtomicI32; 3] = [const { AtomicI32::new(-2) }; 3];
+    static OTHER_RAN: AtomicBool = AtomicBool::new(false);
+    static RAN_MEANWHILE: AtomicBool = AtomicBool::new(false);
+    extern "C" fn handler(_: libc::c_int) {
+        let [input, output] = [&ENDS[0], &ENDS[1]].map(|end| end.load(Ordering::Relaxed));
+        let mut byte = 5u8;
+        let mut asked = ask(input, libc::POLLIN);
+        // SAFETY: a byte and an entry can be read and written.
+        unsafe {
+            ANSWERS[0].store(libc::poll(&mut asked, 1, 30), Ordering::Relaxed);
+            ANSWERS[1].store(libc::write(output, (&raw const byte).cast(), 1) as i32, Ordering::Relaxed);
+            ANSWERS[2].store(libc::read(input, (&raw mut byte).cast(), 1) as i32, Ordering::Relaxed);
+        }
+        RAN_MEANWHILE.store(OTHER_RAN.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+    if number_from_env("NARROWBOAT_PROCESSORS") != Some(1) {
+        return again(NAME, &[("NARROWBOAT_PROCESSORS", "1")]);
+    }
+    program(|| {
+        let (input, output) = pipe();
+        ENDS[0].store(input.as_raw_fd(), Ordering::Relaxed);
+        ENDS[1].store(output.as_raw_fd(), Ordering::Relaxed);
+        let other = go!(|| OTHER_RAN.store(true, Ordering::Relaxed));
+        // SAFETY: the handler calls what a handler may call.
+        unsafe {
+            libc::signal(libc::SIGUSR1, handler as *const () as libc::sighandler_t);
+            libc::raise(libc::SIGUSR1);
+        }
+        other.join().unwrap();
+        assert_eq!(ANSWERS.each_ref().map(|answer| answer.load(Ordering::Relaxed)), [0, 1, 1]);
+        assert!(!RAN_MEANWHILE.load(Ordering::Relaxed), "another goroutine ran during the handler");
     });
 }
 

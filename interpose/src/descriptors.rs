@@ -58,9 +58,15 @@ impl Kind {
     }
 }
 
+/// As many as a process can have descriptors by default (`fs.nr_open`); higher ones stay libc's.
+const NUMBERS: usize = 1 << 20;
+
+/// A [`Kind`] for each number, or 0: then nothing is known, and there is no watch. In place from the
+/// start, because a signal handler may write, and must not allocate.
+static KINDS: [AtomicU8; NUMBERS] = [const { AtomicU8::new(0) }; NUMBERS];
+
+/// What else there is for a number that was waited for.
 struct Entry {
-    /// A [`Kind`], or 0: then nothing is known, and there is no watch.
-    kind: AtomicU8,
     watch: Mutex<Option<Arc<Watch>>>,
     /// Held from the look whether there is a connection until it is accepted, so that goroutines do
     /// not wait in `accept` because another one was faster.
@@ -68,26 +74,29 @@ struct Entry {
 }
 
 const ROW: usize = 256;
-/// As many as a process can have descriptors by default (`fs.nr_open`); higher ones stay libc's.
-const ROWS: usize = (1 << 20) / ROW;
-
 type Row = [Entry; ROW];
-static TABLE: [AtomicPtr<Row>; ROWS] = [const { AtomicPtr::new(ptr::null_mut()) }; ROWS];
+static ROWS: [AtomicPtr<Row>; NUMBERS / ROW] = [const { AtomicPtr::new(ptr::null_mut()) }; NUMBERS / ROW];
+
+/// The place of a number's kind; `None` for one that is too high.
+#[inline]
+fn place_of_kind(fd: RawFd) -> Option<&'static AtomicU8> {
+    KINDS.get(usize::try_from(fd).ok()?)
+}
 
 /// The entry of a number, if its row was made.
 fn existing(fd: RawFd) -> Option<&'static Entry> {
     let number = usize::try_from(fd).ok()?;
     // Acquire pairs with the release in `entry`: the row is seen whole.
-    let row = TABLE.get(number / ROW)?.load(Ordering::Acquire);
+    let row = ROWS.get(number / ROW)?.load(Ordering::Acquire);
     // SAFETY: null, or a row, which is never freed.
     unsafe { row.as_ref() }.map(|row| &row[number % ROW])
 }
 
 fn entry(fd: RawFd) -> Option<&'static Entry> {
     let number = usize::try_from(fd).ok()?;
-    let place = TABLE.get(number / ROW)?;
+    let place = ROWS.get(number / ROW)?;
     if place.load(Ordering::Relaxed).is_null() {
-        let new = || Entry { kind: AtomicU8::new(0), watch: Mutex::new(None), accept: Mutex::new(()) };
+        let new = || Entry { watch: Mutex::new(None), accept: Mutex::new(()) };
         let row: Box<Row> = Box::new(std::array::from_fn(|_| new()));
         let row = Box::into_raw(row);
         if place.compare_exchange(ptr::null_mut(), row, Ordering::Release, Ordering::Relaxed).is_err() {
@@ -101,19 +110,17 @@ fn entry(fd: RawFd) -> Option<&'static Entry> {
 /// The kind of a descriptor. `None` if it is not open, or its number is too high.
 #[inline]
 pub(crate) fn kind(fd: RawFd) -> Option<Kind> {
-    let known = existing(fd).and_then(|entry| Kind::from_byte(entry.kind.load(Ordering::Relaxed)));
-    match known {
-        Some(kind) => Some(kind),
-        None => learn(fd),
-    }
+    let known = place_of_kind(fd)?.load(Ordering::Relaxed);
+    Kind::from_byte(known).or_else(|| learn(fd))
 }
 
 /// Looks what the descriptor is now.
 #[cold]
 pub(crate) fn learn(fd: RawFd) -> Option<Kind> {
+    let place = place_of_kind(fd)?;
     let kind = Kind::of(fd)?;
     // Relaxed: a wrong kind is tolerated.
-    entry(fd)?.kind.store(kind as u8, Ordering::Relaxed);
+    place.store(kind as u8, Ordering::Relaxed);
     Some(kind)
 }
 
@@ -140,32 +147,24 @@ pub(crate) fn watch(fd: RawFd) -> io::Result<Arc<Watch>> {
 /// Forgets what is known of a number that is about to be closed, or to stand for another file, and
 /// ends the waits for it.
 pub(crate) fn forget(fd: RawFd) {
-    let Some(entry) = existing(fd) else { return };
-    // Relaxed: whoever closes a descriptor knows that it was used.
-    if entry.kind.load(Ordering::Relaxed) == 0 {
-        return;
-    }
+    // Relaxed: what closes a descriptor knows that it was used.
+    let Some(kind) = place_of_kind(fd).filter(|kind| kind.load(Ordering::Relaxed) != 0) else { return };
+    kind.store(0, Ordering::Relaxed);
     // In a fork the locks may be held by threads that are not there.
-    if check_polled().is_err() {
-        return;
-    }
-    entry.kind.store(0, Ordering::Relaxed);
-    let watch = entry.watch.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(watch) = watch {
-        watch.end();
+    if let Some(entry) = existing(fd)
+        && check_polled().is_ok()
+    {
+        let watch = entry.watch.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(watch) = watch {
+            watch.end();
+        }
     }
 }
 
 /// [`forget`] for all numbers from `first` to `last`.
 pub(crate) fn forget_range(first: u32, last: u32) {
-    for (row, place) in TABLE.iter().enumerate() {
-        if !place.load(Ordering::Relaxed).is_null() {
-            let numbers = (row * ROW) as u32..((row + 1) * ROW) as u32;
-            numbers
-                .filter(|number| (first..=last).contains(number))
-                .for_each(|number| forget(number as RawFd));
-        }
-    }
+    let end = NUMBERS.min((last as usize).saturating_add(1));
+    (first as usize..end).for_each(|number| forget(number as RawFd));
 }
 
 /// Calls `f` while no other goroutine is in here for this descriptor.

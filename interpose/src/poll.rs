@@ -93,9 +93,13 @@ impl Several {
     }
 }
 
-/// Waits for these descriptors: `ask` asks the kernel without waiting. `None` if the caller must wait
-/// natively.
-fn wait(asked: &[pollfd], timeout: Option<Duration>, mut ask: impl FnMut() -> c_int) -> Option<c_int> {
+/// Waits for the descriptors that `asked` names: `ask` asks the kernel without waiting. `None` if the
+/// caller must wait natively. Nothing is allocated before it is known that no signal handler calls.
+fn wait(
+    timeout: Option<Duration>,
+    mut ask: impl FnMut() -> c_int,
+    asked: impl FnOnce() -> Vec<pollfd>,
+) -> Option<c_int> {
     let answer = ask();
     if answer > 0 {
         checkpoint_in_place();
@@ -110,13 +114,14 @@ fn wait(asked: &[pollfd], timeout: Option<Duration>, mut ask: impl FnMut() -> c_
         return None;
     }
     let deadline = timeout.map(|timeout| Instant::now() + timeout.min(FOR_EVER));
-    let several = Several::watch(asked)?;
+    let asked = asked();
+    let several = Several::watch(&asked)?;
     if several.0.is_empty() {
         // A sleep. One without an end is libc's.
         sleep_in_place(deadline?);
         return Some(ask());
     }
-    let object = match asked {
+    let object = match asked[..] {
         [one] => object(one.fd),
         _ => 0,
     };
@@ -161,15 +166,17 @@ unsafe extern "C" fn ppoll(
 /// # Safety
 /// As for `poll`.
 unsafe fn poll_parked(descriptors: *mut pollfd, count: nfds_t, limit: Option<Duration>) -> Option<c_int> {
-    let asked: Vec<pollfd> = match count {
-        0 => Vec::new(),
-        // The kernel refuses so many.
-        _ if descriptors.is_null() || count > (1 << 20) => return None,
-        // SAFETY: by contract there are so many.
-        _ => unsafe { std::slice::from_raw_parts(descriptors, count as usize).to_vec() },
-    };
+    // The kernel refuses so many.
+    if count > (1 << 20) {
+        return None;
+    }
     // SAFETY: by contract.
-    wait(&asked, limit, || unsafe { next::poll(descriptors, count, 0) })
+    let ask = || unsafe { next::poll(descriptors, count, 0) };
+    wait(limit, ask, || match count {
+        0 => Vec::new(),
+        // SAFETY: by contract there are so many, and the kernel has just read them.
+        _ => unsafe { std::slice::from_raw_parts(descriptors, count as usize).to_vec() },
+    })
 }
 
 /// The time that a structure says: without limit where there is none. `None` for what the kernel
@@ -255,14 +262,14 @@ unsafe fn select_parked(count: c_int, sets: [*mut fd_set; 3], limit: Option<Dura
     // What is asked; the sets themselves say the answer.
     // SAFETY: by contract.
     let asked = sets.map(|set| unsafe { Set::copy(set, count) });
-    let descriptors: Vec<pollfd> = (0..count)
-        .filter_map(|fd| {
+    let descriptors = || {
+        let events_of = |fd| {
             let events = [libc::POLLIN, libc::POLLOUT, libc::POLLPRI];
-            let events =
-                asked.iter().zip(events).filter(|(set, _)| set.has(fd)).fold(0, |all, (_, one)| all | one);
-            (events != 0).then_some(pollfd { fd, events, revents: 0 })
-        })
-        .collect();
+            asked.iter().zip(events).filter(|(set, _)| set.has(fd)).fold(0, |all, (_, one)| all | one)
+        };
+        let all = (0..count).map(|fd| pollfd { fd, events: events_of(fd), revents: 0 });
+        all.filter(|one| one.events != 0).collect()
+    };
     let ask = || {
         for (set, asked) in sets.iter().zip(&asked) {
             // SAFETY: by contract.
@@ -273,7 +280,7 @@ unsafe fn select_parked(count: c_int, sets: [*mut fd_set; 3], limit: Option<Dura
         // SAFETY: by contract.
         unsafe { next::select(count, read, write, except, &mut now) }
     };
-    let answer = wait(&descriptors, limit, ask);
+    let answer = wait(limit, ask, descriptors);
     if answer.is_none() {
         // The caller asks natively.
         for (set, asked) in sets.iter().zip(&asked) {
@@ -284,26 +291,31 @@ unsafe fn select_parked(count: c_int, sets: [*mut fd_set; 3], limit: Option<Dura
     answer
 }
 
-/// The words of a set that the kernel reads and writes.
-struct Set(Vec<u64>);
+/// The words of a set that the kernel reads and writes: so many.
+struct Set([u64; libc::FD_SETSIZE / 64], usize);
 
 impl Set {
     /// # Safety
-    /// Null, or a set that can be read for so many descriptors.
+    /// Null, or a set that can be read for so many descriptors, which are no more than the largest set
+    /// has.
     unsafe fn copy(set: *const fd_set, count: c_int) -> Set {
         let words = if set.is_null() { 0 } else { (count as usize).div_ceil(64) };
-        // SAFETY: by contract; sets are words of 64 bits.
-        Set((0..words).map(|at| unsafe { *set.cast::<u64>().add(at) }).collect())
+        let mut copy = Set([0; libc::FD_SETSIZE / 64], words);
+        for (at, word) in copy.0[..words].iter_mut().enumerate() {
+            // SAFETY: by contract; sets are words of 64 bits.
+            *word = unsafe { *set.cast::<u64>().add(at) };
+        }
+        copy
     }
 
     fn has(&self, fd: c_int) -> bool {
-        self.0.get(fd as usize / 64).is_some_and(|word| word >> (fd % 64) & 1 != 0)
+        self.0[fd as usize / 64] >> (fd % 64) & 1 != 0
     }
 
     /// # Safety
     /// The set that this is a copy of, which can be written.
     unsafe fn write(&self, set: *mut fd_set) {
-        for (at, word) in self.0.iter().enumerate() {
+        for (at, word) in self.0[..self.1].iter().enumerate() {
             // SAFETY: by contract.
             unsafe { *set.cast::<u64>().add(at) = *word };
         }

@@ -77,12 +77,13 @@ impl Watch {
 #[track_caller]
 pub fn wait(on: &[(&Watch, Direction, Look)], object: usize, deadline: Option<Instant>) -> bool {
     const WOKEN: Outcome = Outcome(Outcome::FIRST);
-    let waiter = begin_in_place(object);
     // A node is never on the stack: an event that comes late would find another goroutine there.
     let mut several: Box<[WaitNode]> = match on {
         [_] => Box::default(),
         _ => on.iter().map(|_| WaitNode::new()).collect(),
     };
+    // After the allocation, which may wait for a lock.
+    let waiter = begin_in_place(object);
     let one = on.len() == 1;
     let first = several.as_mut_ptr();
     let node = |index: usize| match one {
