@@ -3,7 +3,7 @@
 use narrowboat_runtime::{Config, Stacks, num_goroutines, spawn, yield_now};
 use std::collections::HashSet;
 use std::hint::black_box;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 const GOROUTINES: usize = 200;
@@ -23,16 +23,20 @@ fn places(start: impl Fn(Box<dyn Fn(usize) + Send>)) -> usize {
         yield_now();
     }
     let (seen, all) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+    let count = Arc::new(AtomicUsize::new(0));
     for _ in 0..GOROUTINES {
-        let (seen, all) = (seen.clone(), all.clone());
+        let (seen, all, count) = (seen.clone(), all.clone(), count.clone());
         start(Box::new(move |address| {
+            // Nothing waits for the lock, since goroutines of one processor hold it in turn: those of a
+            // line that has waited like that would not share.
             seen.lock().unwrap().push(address >> 20);
+            count.fetch_add(1, Ordering::Release);
             while !all.load(Ordering::Relaxed) {
                 yield_now();
             }
         }));
     }
-    while seen.lock().unwrap().len() < GOROUTINES {
+    while count.load(Ordering::Acquire) < GOROUTINES {
         yield_now();
     }
     all.store(true, Ordering::Relaxed);
