@@ -4,10 +4,15 @@
 //! libc with the caller's arguments, and leaves `errno` as libc leaves it. A thread that is cancelled
 //! in one is unwound through it, so they and what calls them may unwind.
 
-use libc::c_void;
+use libc::{c_char, c_void};
 use std::ffi::CStr;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
+
+unsafe extern "C" {
+    /// Older versions of the `libc` crate lack it.
+    fn dlvsym(handle: *mut c_void, name: *const c_char, version: *const c_char) -> *mut c_void;
+}
 
 /// One of libc's functions: null until it is found.
 pub(crate) struct Next {
@@ -35,7 +40,7 @@ impl Next {
         // SAFETY: C strings.
         let found = unsafe {
             match self.version {
-                Some(version) => libc::dlvsym(libc::RTLD_NEXT, self.name.as_ptr(), version.as_ptr()),
+                Some(version) => dlvsym(libc::RTLD_NEXT, self.name.as_ptr(), version.as_ptr()),
                 None => libc::dlsym(libc::RTLD_NEXT, self.name.as_ptr()),
             }
         };

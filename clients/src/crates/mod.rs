@@ -52,8 +52,6 @@ pub struct Client {
     pub library: &'static str,
 }
 
-const R2D2: &str = "waits by parking_lot, so natively, and keeps those that have connections from running";
-
 const PLAIN: Client = Client {
     name: "",
     package: "",
@@ -177,7 +175,6 @@ pub const ALL: &[Client] = &[
         package: "r2d2",
         work: "SELECT by libsqlite3 on a pool of 10 connections",
         calls: 500,
-        fails: Some(R2D2),
         prepare: with!("libsqlite3", r2d2::sqlite),
         library: "libsqlite3",
         ..PLAIN
@@ -189,17 +186,7 @@ pub const ALL: &[Client] = &[
         needs: &[Server::Postgres],
         callers: 200,
         calls: 5,
-        fails: Some(R2D2),
         prepare: Some(r2d2::postgres),
-        ..PLAIN
-    },
-    Client {
-        name: "r2d2-blocking",
-        package: "r2d2",
-        work: "the same, with `get` in `narrowboat::blocking` on goroutines",
-        needs: &[Server::Postgres],
-        callers: 200,
-        prepare: Some(r2d2::blocking),
         ..PLAIN
     },
     Client {
@@ -278,7 +265,6 @@ pub const ALL: &[Client] = &[
         work: "a mutex for ten callers that is held across a sleep of 1 ms, within a second",
         callers: 100,
         calls: 2,
-        fails: Some("waits for a word in a thread-local, so natively, and keeps its holder from running"),
         prepare: Some(locks::held),
         ..PLAIN
     },

@@ -2,7 +2,7 @@
 
 use super::Setting;
 use crate::servers::Server;
-use crate::work::{Failure, Mode, Open, PATIENCE, expect};
+use crate::work::{Failure, Open, PATIENCE, expect};
 use postgres::{Client, Config, NoTls};
 use r2d2::{ManageConnection, Pool};
 use std::sync::Arc;
@@ -58,23 +58,5 @@ pub fn postgres(setting: &Setting) -> Result<Open, Failure> {
     Ok(Arc::new(move |_| {
         let pool = pool.clone();
         Ok(Box::new(move |n| ask(&mut *pool.get()?, n)))
-    }))
-}
-
-/// The same, but a goroutine asks for its connection on the pool of threads behind
-/// `narrowboat::blocking`.
-pub fn blocking(setting: &Setting) -> Result<Open, Failure> {
-    let (pool, mode) = (pool(setting)?, setting.mode);
-    Ok(Arc::new(move |_| {
-        let pool = pool.clone();
-        Ok(Box::new(move |n| {
-            let mut client = if mode == Mode::Goroutines {
-                let pool = pool.clone();
-                narrowboat::blocking(move || pool.get())?
-            } else {
-                pool.get()?
-            };
-            ask(&mut client, n)
-        }))
     }))
 }

@@ -10,6 +10,7 @@
 //! code of the goroutine. A destructor may park, spawn, and make other thread-locals; their
 //! destructors then run, too. If one panics, std ends the process, as it does on a thread.
 
+use super::ours;
 use super::private::Destructor;
 use crate::goroutine::record::Record;
 use crate::sched::{as_thread, processor};
@@ -35,20 +36,17 @@ std::arch::global_asm!(
     register = sym register,
 );
 
-/// The number of calls so far, for the probe.
-static CALLS: AtomicUsize = AtomicUsize::new(0);
-
-/// Whether `f` registers a destructor here. Called before anything of the runtime runs.
-pub(super) fn is_called_by(f: impl FnOnce()) -> bool {
-    let before = CALLS.load(Ordering::Relaxed);
+/// The last destructor that `f` registers here, if it does, for the probe's thread.
+pub(super) fn registered_by(f: impl FnOnce()) -> Option<Destructor> {
+    ours::with(|ours| ours.registered.set(None));
     f();
-    CALLS.load(Ordering::Relaxed) != before
+    ours::with(|ours| ours.registered.take())
 }
 
 /// # Safety
 /// As for libc's function: `run` may be called with `object` when the thread ends.
 unsafe extern "C" fn register(run: Run, object: *mut c_void, module: *mut c_void) -> c_int {
-    CALLS.fetch_add(1, Ordering::Relaxed);
+    ours::with(|ours| ours.registered.set(Some(Destructor { run, object })));
     if let Some(goroutine) = processor::calling_goroutine() {
         // SAFETY: the caller is this goroutine.
         let taken = unsafe { as_thread::add_destructor(goroutine, Destructor { run, object }) };

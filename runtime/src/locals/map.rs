@@ -23,7 +23,7 @@ pub(super) struct Word {
     pub(super) at: usize,
     /// Which of its bits belong to goroutines.
     pub(super) mask: u64,
-    /// The value on a new thread.
+    /// The value on a new goroutine: that on a new thread, but for what is [`super::absent`].
     pub(super) pristine: u64,
 }
 
@@ -110,8 +110,9 @@ impl Map {
         }
         let own = found.ours..found.ours + size_of::<super::ours::Ours>();
         let parts = found.segment.parts();
-        let theirs = match parts.filter(|parts| parts.iter().any(|part| part.at.contains(&own.start))) {
-            Some(parts) => of_rust(found, &parts, leave),
+        let parts = parts.filter(|parts| parts.iter().any(|part| part.at.contains(&own.start)));
+        let theirs = match &parts {
+            Some(parts) => of_rust(found, parts, leave),
             None if !leave.is_empty() => {
                 return Err("the program has no symbols (build it without `strip`)".into());
             }
@@ -119,6 +120,9 @@ impl Map {
         };
         let mut image = found.segment.image.to_vec();
         image.resize(found.segment.len.next_multiple_of(WORD), 0);
+        if let (Some(parts), Some(mark)) = (&parts, found.absent) {
+            parts.iter().for_each(|part| mark.apply(&part.name, &mut image[part.at.clone()]));
+        }
         let mut words = Vec::new();
         for at in (0..found.segment.len).step_by(WORD) {
             let bit = |i: usize| {

@@ -11,10 +11,12 @@
 //! - `private` is a goroutine's part: the bytes that differ from those of a new thread.
 //! - `destructors` catches what std registers for the end of a thread, and runs it at the end of
 //!   the goroutine.
+//! - `absent` marks thread-locals as destroyed that code does better without.
 //! - `ours` holds the thread-locals of the runtime itself, which stay with the processor.
 //!
 //! A goroutine that has touched no thread-local costs a comparison at each switch, and no memory.
 
+mod absent;
 pub(crate) mod destructors;
 pub(crate) mod map;
 pub(crate) mod ours;

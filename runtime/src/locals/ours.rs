@@ -5,6 +5,7 @@
 //! read at any time, even in a signal handler and in the last destructors of a thread. One guard,
 //! [`END`], does what is needed at the end of a plain thread.
 
+use super::private::Destructor;
 use crate::goroutine::local::{self, Locals};
 use crate::goroutine::record::Record;
 use crate::sched::processor::Processor;
@@ -47,6 +48,8 @@ pub(crate) struct Ours {
     pub(crate) label: Cell<(i32, [u64; 2])>,
     /// The state of a small random generator, 0 until its first use.
     pub(crate) random: Cell<u64>,
+    /// The last destructor that was registered here.
+    pub(super) registered: Cell<Option<Destructor>>,
 }
 
 thread_local! {
@@ -66,6 +69,7 @@ thread_local! {
             shelf: Cell::new(ptr::null()),
             label: Cell::new((0, [0; 2])),
             random: Cell::new(0),
+            registered: Cell::new(None),
         }
     };
 

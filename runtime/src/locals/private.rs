@@ -19,6 +19,15 @@ pub(crate) struct Destructor {
 }
 
 impl Destructor {
+    /// Calls it.
+    ///
+    /// # Safety
+    /// The object is as it was when it was registered, and takes what happens to it.
+    pub(super) unsafe fn run(self) {
+        // SAFETY: by contract.
+        unsafe { (self.run)(self.object) };
+    }
+
     /// Adds it to the list of the goroutine with this origin.
     pub(crate) fn add_to(self, origin: &mut Origin) {
         if !origin.has_private() {

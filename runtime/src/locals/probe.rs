@@ -4,6 +4,7 @@
 //!
 //! The thread is the C library's, not std's, so that its block begins as the program's file says.
 
+use super::absent::{self, Mark};
 use super::{destructors, ours};
 use crate::sys::tls::Segment;
 use crate::{futex, sys};
@@ -26,6 +27,8 @@ pub(super) struct Findings {
     pub(super) handle: Vec<bool>,
     /// Whether a C++ runtime keeps a state of exceptions for each thread.
     pub(super) exceptions: bool,
+    /// How a thread-local is marked that goroutines find destroyed.
+    pub(super) absent: Option<Mark>,
     pub(super) catches_destructors: bool,
     pub(super) catches_waits: bool,
 }
@@ -53,7 +56,9 @@ fn look() -> Option<Findings> {
     let after_queue = now();
     drop(black_box(std::thread::current()));
     let after_handle = now();
+    let absent = absent::probe(segment.base, now);
     let found = Findings {
+        absent,
         ours: own - segment.base,
         allocator: differ(&pristine, &after_allocation),
         queue: differ(&after_allocation, &after_queue),
@@ -103,7 +108,7 @@ fn catches_destructors() -> bool {
         }
     }
     thread_local!(static NOISY: Noisy = const { Noisy(Cell::new(1)) });
-    destructors::is_called_by(|| NOISY.with(|noisy| noisy.0.set(black_box(3))))
+    destructors::registered_by(|| NOISY.with(|noisy| noisy.0.set(black_box(3)))).is_some()
 }
 
 /// Whether calls of `syscall` reach the runtime's function.
