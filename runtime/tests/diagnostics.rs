@@ -320,8 +320,8 @@ fn sigquit_prints_all_goroutines_and_ends_the_program() {
     assert_eq!(output.status.code(), Some(2), "{text}");
 }
 
-/// True from when the runtime has counted so many goroutines that do not give way, or never does. A
-/// plain thread looks, since a goroutine would give way at that call.
+/// True some time after the runtime has counted so many goroutines that do not give way, or never
+/// does. A plain thread looks, since a goroutine would give way at that call.
 fn counted(stuck: usize) -> Arc<AtomicBool> {
     let seen = Arc::new(AtomicBool::new(false));
     let says = seen.clone();
@@ -330,6 +330,8 @@ fn counted(stuck: usize) -> Arc<AtomicBool> {
         while stats().stuck < stuck && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(1));
         }
+        // It counts first, and then asks the goroutine where it is.
+        std::thread::sleep(Duration::from_millis(200));
         says.store(true, Ordering::Relaxed);
     });
     seen
