@@ -46,7 +46,11 @@ static SHARED: OnceLock<String> = OnceLock::new();
 const WORD: usize = size_of::<u64>();
 /// Modules of the runtime with thread-locals that no goroutine touches: comparing them would be
 /// useless.
-const OF_THREADS: [&str; 2] = ["narrowboat_runtime::locals::ours", "narrowboat_runtime::locals::probe"];
+const OF_THREADS: [&str; 3] = [
+    "narrowboat_runtime::locals::ours",
+    "narrowboat_runtime::locals::probe",
+    "narrowboat_runtime::locals::absent",
+];
 /// The number of words of a C++ runtime.
 pub(super) const EXCEPTION_WORDS: usize = 2;
 
