@@ -95,7 +95,8 @@ unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, size: socklen_
     let answer = attempt();
     match errno() {
         _ if answer == 0 => return 0,
-        libc::EINPROGRESS => {}
+        // A call before this one has begun it, and gave up.
+        libc::EINPROGRESS | libc::EALREADY => {}
         // A Unix socket: the queue of the listener is full.
         // SAFETY: by contract the address can be read; the kernel has accepted its size.
         libc::EAGAIN => return unsafe { connect_on_pool(fd, address, size, attempt) },
@@ -157,15 +158,21 @@ extern "C" fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int {
 }
 
 extern "C" fn dup2(from: c_int, to: c_int) -> c_int {
-    if from != to {
+    // SAFETY: as for `close`.
+    let answer = unsafe { next::dup2(from, to) };
+    // Only now: a call that fails leaves the number as it was.
+    if answer >= 0 && from != to {
         descriptors::forget(to);
     }
-    // SAFETY: as for `close`.
-    unsafe { next::dup2(from, to) }
+    answer
 }
 
 extern "C" fn dup3(from: c_int, to: c_int, flags: c_int) -> c_int {
-    descriptors::forget(to);
     // SAFETY: as for `close`.
-    unsafe { next::dup3(from, to, flags) }
+    let answer = unsafe { next::dup3(from, to, flags) };
+    // As above.
+    if answer >= 0 {
+        descriptors::forget(to);
+    }
+    answer
 }

@@ -144,7 +144,7 @@ pub(crate) fn watch(fd: RawFd) -> io::Result<Arc<Watch>> {
     Ok(Arc::clone(place.insert(Arc::new(Watch::new(fd)?))))
 }
 
-/// Forgets what is known of a number that is about to be closed, or to stand for another file, and
+/// Forgets what is known of a number that is about to be closed, or stands for another file now, and
 /// ends the waits for it.
 pub(crate) fn forget(fd: RawFd) {
     // Relaxed: what closes a descriptor knows that it was used.

@@ -5,7 +5,9 @@
 
 use crate::error::fail;
 use crate::next::next;
-use crate::wait::Wait;
+use crate::poll::limit;
+use crate::time::FOR_EVER;
+use crate::wait::{Ended, Wait};
 use crate::{define, may_park};
 use libc::{c_int, epoll_event, sigset_t, timespec};
 use narrowboat_net::watch::Direction;
@@ -23,9 +25,6 @@ next! {
         epoll: c_int, events: *mut epoll_event, most: c_int, timeout: c_int, mask: *const sigset_t,
     ) -> c_int;
 }
-
-/// Longer than any program runs, and short enough to be added to any instant.
-const FOR_EVER: Duration = Duration::from_secs(1 << 32);
 
 /// # Safety
 /// As for libc's function.
@@ -76,16 +75,11 @@ unsafe extern "C" fn epoll_pwait2(
     mask: *const sigset_t,
 ) -> c_int {
     // SAFETY: by contract a timeout that is given can be read.
-    let time = unsafe { timeout.as_ref() };
-    let limit = time.map(|time| {
-        let nanos = u32::try_from(time.tv_nsec).ok().filter(|nanos| *nanos < 1_000_000_000)?;
-        Some(Duration::new(u64::try_from(time.tv_sec).ok()?, nanos))
-    });
-    if mask.is_null()
-        && limit != Some(None)
+    if let Some(limit) = unsafe { limit(timeout) }
+        && mask.is_null()
         && may_park()
         // SAFETY: by contract.
-        && let Some(answer) = unsafe { wait(epoll, events, most, limit.flatten()) }
+        && let Some(answer) = unsafe { wait(epoll, events, most, limit) }
     {
         return answer;
     }
@@ -117,7 +111,7 @@ unsafe fn wait(
     let deadline = limit.map(|limit| Instant::now() + limit.min(FOR_EVER));
     let wait = Wait::begin_until(epoll, Direction::Input, deadline)?;
     Some(wait.until(attempt).unwrap_or_else(|ended| match ended {
-        crate::wait::Ended::TimedOut => 0,
-        crate::wait::Ended::Closed => fail(libc::EBADF),
+        Ended::TimedOut => 0,
+        Ended::Closed => fail(libc::EBADF),
     }))
 }

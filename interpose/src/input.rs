@@ -1,7 +1,7 @@
 //! What comes in: `read`, `readv`, `recv`, `recvfrom`, `recvmsg`.
 //!
-//! Contracts are libc's, `SO_RCVTIMEO` and `MSG_WAITALL` included. Two differences: a signal does not
-//! end a wait; and if a goroutine reads from a terminal or a named pipe beside other readers, and one
+//! Contracts are libc's, `SO_RCVTIMEO` and `MSG_WAITALL` included. Differences: a signal does not end a
+//! wait; a `recvmsg` with `MSG_WAITALL`, and a look (`MSG_PEEK`) at all of it, wait in libc; and if a goroutine reads from a terminal or a named pipe beside other readers, and one
 //! of these takes what was there, the goroutine waits in libc until more comes.
 
 use crate::descriptors::{self, Kind};

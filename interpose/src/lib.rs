@@ -85,12 +85,13 @@ extern "C" fn begin() {
 #[unsafe(link_section = ".init_array")]
 static BEGIN: extern "C" fn() = begin;
 
-/// Defines a function of libc's name: a jump to the one given.
+/// Defines a function of libc's name: a jump to the one given. With a register, that one gets the
+/// address to which it returns as one argument more, in that register.
 ///
 /// Protected, so that code of this module calls it even if another module comes first: a library
 /// that is loaded into a program, say.
 macro_rules! define {
-    ($($name:literal => $function:path),* $(,)?) => {
+    ($($name:literal $(, $register:literal)? => $function:path),* $(,)?) => {
         $(
             std::arch::global_asm!(
                 concat!(".globl ", $name),
@@ -98,6 +99,7 @@ macro_rules! define {
                 concat!(".type ", $name, ",@function"),
                 concat!($name, ":"),
                 ".cfi_startproc",
+                concat!("", $("mov ", $register, ", [rsp]")?),
                 "jmp {function}",
                 ".cfi_endproc",
                 concat!(".size ", $name, ", . - ", $name),

@@ -6,6 +6,7 @@
 
 use crate::dumps::object;
 use crate::next::next;
+use crate::time::{FOR_EVER, span};
 use crate::{define, descriptors, may_park};
 use libc::{c_int, c_short, fd_set, nfds_t, pollfd, sigset_t, timespec, timeval};
 use narrowboat_net::watch::{self, Direction, Watch};
@@ -39,9 +40,6 @@ next! {
         descriptors: *mut pollfd, count: nfds_t, timeout: *const timespec, mask: *const sigset_t, room: usize,
     ) -> c_int;
 }
-
-/// Longer than any program runs, and short enough to be added to any instant.
-const FOR_EVER: Duration = Duration::from_secs(1 << 32);
 
 const INPUT: c_short = libc::POLLIN | libc::POLLPRI | libc::POLLRDHUP | libc::POLLRDNORM | libc::POLLRDBAND;
 const OUTPUT: c_short = libc::POLLOUT | libc::POLLWRNORM | libc::POLLWRBAND;
@@ -184,11 +182,10 @@ unsafe fn poll_parked(descriptors: *mut pollfd, count: nfds_t, limit: Option<Dur
 ///
 /// # Safety
 /// A structure that is given can be read.
-unsafe fn limit(time: *const timespec) -> Option<Option<Duration>> {
+pub(crate) unsafe fn limit(time: *const timespec) -> Option<Option<Duration>> {
     // SAFETY: by contract.
     let Some(time) = (unsafe { time.as_ref() }) else { return Some(None) };
-    let nanos = u32::try_from(time.tv_nsec).ok().filter(|nanos| *nanos < 1_000_000_000)?;
-    Some(Some(Duration::new(u64::try_from(time.tv_sec).ok()?, nanos)))
+    span(time).map(Some)
 }
 
 /// As the kernel has it, the timeout says afterwards what was left of it.

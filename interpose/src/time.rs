@@ -25,7 +25,7 @@ next! {
 /// How long a sleep until a time of the real clock may not notice that this has been set.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Longer than any program runs, and short enough to be added to any instant.
-const FOR_EVER: Duration = Duration::from_secs(1 << 32);
+pub(crate) const FOR_EVER: Duration = Duration::from_secs(1 << 32);
 
 /// # Safety
 /// As for libc's function.
@@ -92,7 +92,7 @@ extern "C" fn sleep(seconds: c_uint) -> c_uint {
 }
 
 /// None if the kernel would refuse it.
-fn span(time: &timespec) -> Option<Duration> {
+pub(crate) fn span(time: &timespec) -> Option<Duration> {
     let nanos = u32::try_from(time.tv_nsec).ok().filter(|nanos| *nanos < 1_000_000_000)?;
     Some(Duration::new(u64::try_from(time.tv_sec).ok()?, nanos))
 }

@@ -9,33 +9,11 @@ use libc::{c_int, clockid_t, pthread_mutex_t, timespec};
 use narrowboat_runtime::as_thread::has_usual_signals;
 
 define! {
-    "pthread_mutex_trylock" => pthread_mutex_trylock,
-    "pthread_mutex_unlock" => pthread_mutex_unlock,
-}
-/// As `define`, for functions that are given the address to which they return as one argument more,
-/// in this register.
-macro_rules! define_with_caller {
-    ($($name:literal, $register:literal => $function:path),* $(,)?) => {
-        $(
-            std::arch::global_asm!(
-                concat!(".globl ", $name),
-                concat!(".protected ", $name),
-                concat!(".type ", $name, ",@function"),
-                concat!($name, ":"),
-                ".cfi_startproc",
-                concat!("mov ", $register, ", [rsp]"),
-                "jmp {function}",
-                ".cfi_endproc",
-                concat!(".size ", $name, ", . - ", $name),
-                function = sym $function,
-            );
-        )*
-    };
-}
-define_with_caller! {
     "pthread_mutex_lock", "rsi" => pthread_mutex_lock,
     "pthread_mutex_timedlock", "rdx" => pthread_mutex_timedlock,
     "pthread_mutex_clocklock", "rcx" => pthread_mutex_clocklock,
+    "pthread_mutex_trylock" => pthread_mutex_trylock,
+    "pthread_mutex_unlock" => pthread_mutex_unlock,
 }
 next! {
     fn pthread_mutex_lock(mutex: *mut pthread_mutex_t) -> c_int;
