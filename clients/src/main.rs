@@ -7,8 +7,8 @@
 //! clients soak SECONDS [goroutines|threads [NAME...]]
 //!                                 all at once, while the servers restart
 //! ```
-//! `--callers N`, `--calls N`, `--limit SECONDS`, `--mode goroutines|threads` and `--times N` (the run with the
-//! middle rate counts) go with `run` and `check`.
+//! `--callers N`, `--calls N`, `--limit SECONDS`, `--mode goroutines|threads` and `--times N` (the run
+//! with the middle rate counts) go with `run` and `check`.
 
 mod crates;
 mod measure;

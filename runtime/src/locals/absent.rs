@@ -77,3 +77,9 @@ impl Mark {
         }
     }
 }
+
+/// Where the thread-local of the probe is on the calling thread.
+#[cfg(test)]
+pub(super) fn address_of_probed() -> usize {
+    PROBED.with(|probed| ptr::from_ref(probed).addr())
+}

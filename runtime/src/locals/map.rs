@@ -257,5 +257,6 @@ mod tests {
         thread_local!(static THEIRS: std::cell::Cell<u64> = const { std::cell::Cell::new(7) });
         assert!(THEIRS.with(|theirs| inside(std::ptr::from_ref(theirs).addr())));
         assert!(!super::super::ours::with(|ours| inside(std::ptr::from_ref(ours).addr())));
+        assert!(!inside(super::super::absent::address_of_probed()));
     }
 }
