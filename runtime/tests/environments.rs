@@ -151,6 +151,40 @@ fn goroutines_that_find_no_memory_for_a_stack_wait_at_rest_and_hold_up_no_others
     }
 }
 
+/// No turn of another goroutine has them try again on a processor that has run nothing since the
+/// scavenger last looked at it.
+#[test]
+fn goroutines_that_find_no_memory_on_a_processor_at_rest_start_once_there_is_some() {
+    let name = "goroutines_that_find_no_memory_on_a_processor_at_rest_start_once_there_is_some";
+    let Some(output) = in_child_with(name, &[("NARROWBOAT_PROCESSORS", "64")]) else {
+        // What hangs ends here.
+        // SAFETY: no pointers.
+        unsafe { libc::alarm(60) };
+        let state = Arc::new((AtomicUsize::new(0), Mutex::new(false), Condvar::new()));
+        let waiter = |_| {
+            let state = state.clone();
+            spawn(move || {
+                state.0.fetch_add(1, Ordering::Relaxed);
+                drop(state.2.wait_while(state.1.lock().unwrap(), |ended| !*ended).unwrap());
+            })
+        };
+        (0..256).map(|_| spawn(yield_now)).for_each(|handle| handle.join().unwrap());
+        // From here on, goroutines of this line have stacks of their own.
+        let mut waiters = vec![waiter(0)];
+        std::thread::sleep(Duration::from_secs(2));
+        let limit = limit_resource(libc::RLIMIT_DATA, (memory("VmData") + 8 * MIB) as u64);
+        waiters.extend((0..64).map(waiter));
+        std::thread::sleep(Duration::from_secs(2));
+        let started = state.0.load(Ordering::Relaxed);
+        limit_resource(libc::RLIMIT_DATA, limit);
+        assert!(started < 64, "{started} started, the test is about memory that does not do for all");
+        *state.1.lock().unwrap() = true;
+        state.2.notify_all();
+        return waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
+    };
+    succeeds(&output);
+}
+
 #[test]
 fn segments_give_way_when_memory_is_short() {
     let Some(output) = in_child("segments_give_way_when_memory_is_short") else {

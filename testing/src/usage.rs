@@ -28,13 +28,18 @@ pub fn memory(name: &str) -> usize {
     kibibytes.parse::<usize>().expect("a number") << 10
 }
 
-/// Limits what the process may use of `resource`, one of libc's `RLIMIT_*`, for good.
+/// Sets what the process may use of `resource`, one of libc's `RLIMIT_*`. Returns what it was before.
 #[track_caller]
-pub fn limit_resource(resource: u32, value: u64) {
-    let limit = libc::rlimit { rlim_cur: value, rlim_max: value };
-    // SAFETY: the call reads a live structure.
+pub fn limit_resource(resource: u32, value: u64) -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the calls write and read a live structure.
+    let result = unsafe { libc::getrlimit(resource, &mut limit) };
+    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    let before = std::mem::replace(&mut limit.rlim_cur, value);
+    // SAFETY: as above.
     let result = unsafe { libc::setrlimit(resource, &limit) };
     assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    before
 }
 
 /// Tells processors apart: goroutines of one have the same. It is the C library's name for the thread

@@ -298,6 +298,9 @@ impl Processor {
                     Lack::SiteKnowledge => local.starting = Some(starting),
                     Lack::Stack => {
                         report_no_stacks();
+                        // What other processors and the program give back, this one does not see:
+                        // it tries again with each pass.
+                        self.scavenge.want_another();
                         local.without_stack.push_back(starting);
                     }
                 }

@@ -57,7 +57,8 @@ const MARGIN: usize = 1 << 10;
 pub(crate) struct Scavenge {
     /// Set by the monitor, cleared by the carrier when the pass is over.
     asked: AtomicBool,
-    /// Whether the last pass left nothing for another to do. Written by the carrier.
+    /// Whether the last pass left nothing for another to do, and no goroutine has found no memory for
+    /// a stack since. Written by the carrier.
     settled: AtomicBool,
     /// The processor's count of switches when its last pass began. Written by the carrier.
     switches: OneWriter,
@@ -96,6 +97,11 @@ impl Scavenge {
         let since = switches.wrapping_sub(self.switches.get());
         self.switches.add(since);
         since != 0
+    }
+
+    /// Step 3, ahead of a pass: the processor wants another one. For the carrier.
+    pub(crate) fn want_another(&self) {
+        self.settled.store(false, Ordering::Relaxed);
     }
 
     /// Step 3.

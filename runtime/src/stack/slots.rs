@@ -471,9 +471,8 @@ impl Slots {
         for _ in 0..PART {
             // SAFETY: by contract.
             let Some(verdict) = (unsafe { self.visit(pass.next, pass.ran) }) else {
-                // What other processors and the program give back, this one does not see: so it
-                // tries again with each pass, and wants another.
-                agreement.end(pass.settled && !self.lacks_stack);
+                agreement.end(pass.settled);
+                // A goroutine that finds no memory again asks for the next pass.
                 self.lacks_stack = false;
                 return;
             };
