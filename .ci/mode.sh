@@ -18,15 +18,5 @@ if [[ -d ${1-} ]]; then
 else
     cargo build --workspace --release --examples
 fi
-# The limit, which turns a deadlock into a failure, is for the tests alone.
 cargo test --workspace --release "${tests[@]}" --no-run
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-run() {
-    env "$@" timeout --kill-after=10 400 cargo test --workspace --release --no-fail-fast "${tests[@]}" 2>&1
-}
-if ! run "$@" | tee "$log"; then
-    printf '\n--> what failed, once more\n'
-    sed -n '/^failures:$/,/^test result/p' "$log"
-    exit 1
-fi
+exec env "$@" .ci/twice.sh 400 --release "${tests[@]}"

@@ -3,5 +3,4 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# The limit turns a deadlock into a failure.
-exec timeout --kill-after=10 900 cargo test --workspace "$@"
+exec .ci/twice.sh 900 "$@"

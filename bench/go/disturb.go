@@ -12,7 +12,7 @@ func disturbed(kind string, count int, address string) {
 	lasts, once := 5*time.Millisecond, compute
 	switch kind {
 	case "compute":
-	case "block":
+	case "block", "call":
 		lasts, once = 20*time.Millisecond, blockNatively
 	default:
 		fail("no disturbance: " + kind)

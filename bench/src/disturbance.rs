@@ -16,8 +16,10 @@ const APART: usize = 1_000_003;
 pub enum Disturbance {
     /// It computes for 5 ms.
     Compute,
-    /// It blocks its thread for 20 ms, as a call into a C library does.
+    /// It sleeps for 20 ms by std's function, as blocking code does that calls the C library.
     Block,
+    /// It blocks its thread for 20 ms, by a bare system call that no library sees.
+    Call,
 }
 
 impl Disturbance {
@@ -25,7 +27,7 @@ impl Disturbance {
     pub fn lasts(self) -> Duration {
         match self {
             Disturbance::Compute => Duration::from_millis(5),
-            Disturbance::Block => Duration::from_millis(20),
+            Disturbance::Block | Disturbance::Call => Duration::from_millis(20),
         }
     }
 
@@ -40,6 +42,7 @@ impl Disturbance {
         match self {
             Disturbance::Compute => compute(self.lasts()),
             Disturbance::Block => thread::sleep(self.lasts()),
+            Disturbance::Call => call(self.lasts()),
         }
     }
 
@@ -48,6 +51,7 @@ impl Disturbance {
         match self {
             Disturbance::Compute => "compute",
             Disturbance::Block => "block",
+            Disturbance::Call => "call",
         }
     }
 }
@@ -56,9 +60,16 @@ impl FromStr for Disturbance {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Disturbance, String> {
-        let all = [Disturbance::Compute, Disturbance::Block];
+        let all = [Disturbance::Compute, Disturbance::Block, Disturbance::Call];
         all.into_iter().find(|known| known.word() == word).ok_or_else(|| format!("no disturbance: {word}"))
     }
+}
+
+/// Sleeps in the kernel for that long.
+fn call(length: Duration) {
+    let time = libc::timespec { tv_sec: 0, tv_nsec: length.subsec_nanos().into() };
+    // SAFETY: the time can be read, and the rest is not asked for.
+    unsafe { libc::syscall(libc::SYS_nanosleep, &raw const time, std::ptr::null_mut::<libc::timespec>()) };
 }
 
 /// Computes for that long, and looks at the clock now and then.
@@ -78,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_disturbance_takes_its_time_and_is_read_from_its_word() {
-        for disturbance in [Disturbance::Compute, Disturbance::Block] {
+        for disturbance in [Disturbance::Compute, Disturbance::Block, Disturbance::Call] {
             let begun = Instant::now();
             disturbance.once();
             assert!(begun.elapsed() >= disturbance.lasts());

@@ -378,6 +378,7 @@ pub const CASES: &[Case] = &[
         true,
     ),
     tail("tail-block", "echo at 10,000/s, others block for 20 ms", Some(Disturbance::Block), false),
+    tail("tail-call", "echo at 10,000/s, others in system calls of 20 ms", Some(Disturbance::Call), false),
     tail("tail-block-pool", "echo at 10,000/s, others block on the pool", Some(Disturbance::Block), true),
     most(case(
         "start-reply",

@@ -17,6 +17,9 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(60);
 /// Time for the machine to settle after thousands of connections were closed.
 const SETTLE: Duration = Duration::from_millis(100);
 
+/// How long those that disturb a server do so before its clients come. Runtimes learn meanwhile what they have to do with.
+const SETTLES: Duration = Duration::from_secs(1);
+
 /// Goroutines beside a server that disturb it, for each worker. Each does so for a quarter of the time.
 const DISTURBERS: usize = 2;
 
@@ -60,7 +63,12 @@ fn drive(work: Work, server: &Server, extent: Extent, programs: &Programs) -> Re
             client::closed_loop("http", server, connections, connections, extent, programs)
         }
         Work::Echo { open, busy } => client::closed_loop("echo", server, open, busy, extent, programs),
-        Work::Tail { .. } => client::open_loop(server, extent, programs),
+        Work::Tail { disturbance, .. } => {
+            if disturbance.is_some() {
+                thread::sleep(SETTLES);
+            }
+            client::open_loop(server, extent, programs)
+        }
         Work::Idle { open } => client::idle(server, open, programs),
         Work::Command { .. } | Work::FirstReply | Work::Hello => unreachable!("no client drives these"),
     }
