@@ -15,6 +15,7 @@
 use crate::descriptors;
 use crate::dumps::object;
 use crate::error::fail;
+use crate::poll;
 use libc::{c_int, timeval};
 use narrowboat_net::watch::{self, Direction, Watch};
 use narrowboat_runtime::as_thread;
@@ -102,6 +103,15 @@ pub(crate) fn is_nonblocking(fd: RawFd) -> bool {
     // SAFETY: no pointers.
     let flags = unsafe { libc::syscall(libc::SYS_fcntl, fd, libc::F_GETFL) };
     flags >= 0 && flags as c_int & libc::O_NONBLOCK != 0
+}
+
+/// Whether an error of a socket is pending, which stays so. (Also if something is in its queue of
+/// errors.)
+pub(crate) fn is_in_error(fd: RawFd) -> bool {
+    let mut one = libc::pollfd { fd, events: 0, revents: 0 };
+    // SAFETY: there is one descriptor.
+    unsafe { poll::next::poll(&mut one, 1, 0) };
+    one.revents & libc::POLLERR != 0
 }
 
 /// A timeout of a socket; `None` if there is none.
