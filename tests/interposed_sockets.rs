@@ -337,6 +337,52 @@ fn all_of_it_is_waited_for() {
     });
 }
 
+/// Ends a connection with a reset.
+fn reset(stream: TcpStream) {
+    let at_once = libc::linger { l_onoff: 1, l_linger: 0 };
+    // SAFETY: the value can be read, and is so long.
+    let set = unsafe {
+        let size = size_of::<libc::linger>() as libc::socklen_t;
+        let (level, option) = (libc::SOL_SOCKET, libc::SO_LINGER);
+        libc::setsockopt(stream.as_raw_fd(), level, option, (&raw const at_once).cast(), size)
+    };
+    assert_eq!(set, 0);
+}
+
+/// A call returns the part, and the next one tells of the reset, as on a thread.
+#[test]
+fn an_error_after_a_part_is_kept_for_the_next_call() {
+    program(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let pair = || {
+            let one = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            (one, listener.accept().unwrap().0)
+        };
+        let (mut one, mut other) = pair();
+        other.write_all(&[1; 10]).unwrap();
+        let number = one.as_raw_fd();
+        let reader = named("reads", move || {
+            let mut buffer = [0u8; 300];
+            // SAFETY: there is room for so many.
+            unsafe { libc::recv(number, buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_WAITALL) }
+        });
+        waits_in_libc("reads");
+        reset(other);
+        assert_eq!(reader.join().unwrap(), 10);
+        assert_eq!(one.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+        let (mut one, other) = pair();
+        let writer = named("writes", move || {
+            let written = one.write(&[1; 20_000_000]).unwrap();
+            (written, one.write(&[1; 8]).unwrap_err().kind())
+        });
+        waits_in_libc("writes");
+        reset(other);
+        let (written, error) = writer.join().unwrap();
+        assert!(written > 0 && written < 20_000_000, "{written}");
+        assert_eq!(error, ErrorKind::ConnectionReset);
+    });
+}
+
 fn poll(asked: &mut [libc::pollfd], timeout: i32) -> i32 {
     // SAFETY: there are so many.
     unsafe { libc::poll(asked.as_mut_ptr(), asked.len() as u64, timeout) }

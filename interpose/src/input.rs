@@ -9,7 +9,7 @@ use crate::error::{errno, fail, would_block};
 use crate::next::next;
 use crate::poll::limit;
 use crate::time::time;
-use crate::wait::{Begun, Wait, is_in_error, socket_option};
+use crate::wait::{Begun, Wait, has_failed, is_in_error, socket_option};
 use crate::{define, may_park, ready};
 use libc::{c_int, c_uint, c_void, iovec, mmsghdr, msghdr, sockaddr, socklen_t, ssize_t, timespec};
 use narrowboat_net::watch::Direction;
@@ -84,10 +84,12 @@ fn take_from_socket(
     let attempt = (flags & !libc::MSG_WAITALL) | libc::MSG_DONTWAIT;
     let mut taken = 0;
     loop {
-        let answer = take(fd, libc::SO_RCVTIMEO, || receive(attempt, taken));
+        let answer = take(fd, libc::SO_RCVTIMEO, || {
+            if taken > 0 && has_failed(fd) { 0 } else { receive(attempt, taken) }
+        });
         let answer = answer.unwrap_or_else(|| receive(flags, taken));
         if answer < 0 && taken > 0 {
-            // The next call tells the error.
+            // A time-out, say.
             return taken as ssize_t;
         }
         if answer <= 0 || !all {

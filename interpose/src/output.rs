@@ -8,7 +8,7 @@
 use crate::descriptors::{self, Kind};
 use crate::error::{errno, fail, would_block};
 use crate::next::next;
-use crate::wait::{Begun, Wait};
+use crate::wait::{Begun, Wait, has_failed};
 use crate::{define, may_park, ready};
 use libc::{c_int, c_uint, c_void, iovec, mmsghdr, msghdr, sockaddr, socklen_t, ssize_t};
 use narrowboat_net::watch::Direction;
@@ -53,6 +53,9 @@ impl How {
 /// Gives `len` bytes out. `call` makes the call for what comes behind so many bytes. `timeout` is the
 /// socket option with the timeout of such calls, or 0 for files.
 fn give(fd: c_int, len: usize, timeout: c_int, mut call: impl FnMut(How, usize) -> ssize_t) -> ssize_t {
+    let mut call = |how, given| {
+        if given > 0 && timeout != 0 && has_failed(fd) { 0 } else { call(how, given) }
+    };
     let mut given = 0;
     let mut waiting: Option<Wait> = None;
     loop {
@@ -75,7 +78,7 @@ fn give(fd: c_int, len: usize, timeout: c_int, mut call: impl FnMut(How, usize) 
             answer
         };
         if answer < 0 {
-            // The next call tells an error that comes after a part.
+            // A time-out, say.
             return if given > 0 { given as ssize_t } else { answer };
         }
         given += answer as usize;
