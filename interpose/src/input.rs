@@ -1,8 +1,10 @@
 //! What comes in: `read`, `readv`, `recv`, `recvfrom`, `recvmsg`, `recvmmsg`.
 //!
 //! Contracts are libc's, `SO_RCVTIMEO` and `MSG_WAITALL` included. Differences: a signal does not end a
-//! wait; a `recvmsg` with `MSG_WAITALL`, and a look (`MSG_PEEK`) at all of it, wait in libc; and if a goroutine reads from a terminal or a named pipe beside other readers, and one
-//! of these takes what was there, the goroutine waits in libc until more comes.
+//! wait; `recvmsg` and `recvmmsg` with `MSG_WAITALL`, and a look (`MSG_PEEK`) at all of it, wait in
+//! libc; a `recvmmsg` that has received a message also ends when something comes to the socket's queue
+//! of errors; and if a goroutine reads from a terminal or a named pipe beside other readers, and one of
+//! these takes what was there, the goroutine waits in libc until more comes.
 
 use crate::descriptors::{self, Kind};
 use crate::error::{errno, fail, would_block};
@@ -170,10 +172,10 @@ unsafe extern "C" fn recvmmsg(
     flags: c_int,
     timeout: *mut timespec,
 ) -> c_int {
-    // SAFETY: by contract a timeout that is given can be read.
-    let limit = unsafe { limit(timeout) };
     // A message that is waited for as a whole is libc's, as in `recvmsg`.
-    let (Some(limit), true) = (limit, may_wait(flags) && flags & libc::MSG_WAITALL == 0) else {
+    let waits_here = may_wait(flags) && flags & libc::MSG_WAITALL == 0;
+    // SAFETY: by contract a timeout that is given can be read. The kernel refuses some.
+    let Some(limit) = waits_here.then(|| unsafe { limit(timeout) }).flatten() else {
         // SAFETY: by contract.
         return unsafe { next::recvmmsg(fd, messages, count, flags, timeout) };
     };
@@ -195,7 +197,7 @@ unsafe extern "C" fn recvmmsg(
     let mut received = 0;
     loop {
         let answer = take(fd, libc::SO_RCVTIMEO, || {
-            // The call would tell the error, which is for the next one to tell.
+            // This call would take the error, which is for the caller's next one.
             if received > 0 && is_in_error(fd) { 0 } else { receive(flags | libc::MSG_DONTWAIT, received) }
         });
         let answer = answer.unwrap_or_else(|| receive(flags, received));

@@ -1,4 +1,4 @@
-//! What holds for waits of every kind: deadlines, and where a wait parks and where it is the C library's.
+//! What holds for waits of every kind: deadlines, and where a wait parks.
 
 use crate::objects::{
     CLOCKS, NEVER_A_TIME, Shared, after, condition, condition_with, mutex_of, pthread_cond_clockwait,
