@@ -2,8 +2,8 @@
 
 #![expect(clippy::zombie_processes, reason = "children are waited for by libc's functions")]
 
-use narrowboat::{chan, dump, go};
-use narrowboat_testing::{again, eventually, number_from_env, program, sized, within};
+use narrowboat::{chan, go};
+use narrowboat_testing::{again, eventually, number_from_env, parked_in_libc, program, sized, within};
 use std::io;
 use std::mem;
 use std::os::unix::process::ExitStatusExt;
@@ -22,14 +22,6 @@ fn child(code: i32) -> Child {
 
 fn errno() -> Option<i32> {
     io::Error::last_os_error().raw_os_error()
-}
-
-/// How many goroutines are parked in functions of the C library.
-fn parked() -> usize {
-    let text = dump().to_string();
-    let groups = text.split("\n\n").filter(|group| group.contains("a function of the C library"));
-    let count = |group: &str| group.trim_start().split(' ').find_map(|word| word.parse::<usize>().ok());
-    groups.map(|group| count(group).unwrap_or(1)).sum()
 }
 
 /// All of them live at once, although two workers carry all that wait for them.
@@ -168,7 +160,7 @@ fn waits_for_any_child_leave_threads_of_the_pool() {
             // SAFETY: no status is asked for.
             .map(|_| go!(|| assert!(unsafe { libc::waitpid(-1, ptr::null_mut(), 0) } > 0)))
             .collect();
-        eventually("all wait", || parked() >= 8);
+        eventually("all wait", || parked_in_libc() >= 8);
         assert_eq!(narrowboat::blocking(|| 5), 5);
         children.iter_mut().for_each(|child| drop(child.stdin.take()));
         waiters.into_iter().for_each(|waiter| waiter.join().unwrap());

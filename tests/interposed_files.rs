@@ -1,8 +1,8 @@
 //! Calls on files, locks of files, transfers in the kernel and names of hosts park the goroutine that
 //! makes them, where they would wait.
 
-use narrowboat::{dump, go};
-use narrowboat_testing::{again, eventually, number_from_env, program, sized};
+use narrowboat::go;
+use narrowboat_testing::{again, eventually, number_from_env, parked_in_libc, program, sized};
 use std::ffi::CStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -46,14 +46,6 @@ impl Drop for Path {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
     }
-}
-
-/// How many goroutines are parked in functions of the C library.
-fn parked() -> usize {
-    let text = dump().to_string();
-    let groups = text.split("\n\n").filter(|group| group.contains("a function of the C library"));
-    let count = |group: &str| group.trim_start().split(' ').find_map(|word| word.parse::<usize>().ok());
-    groups.map(|group| count(group).unwrap_or(1)).sum()
 }
 
 fn bytes(count: usize) -> Vec<u8> {
@@ -139,7 +131,7 @@ fn locks_of_stds_exclude() {
         let first = path.open();
         first.lock().unwrap();
         let second = go!(move || path.open().lock().unwrap());
-        eventually("it waits", || parked() >= 1);
+        eventually("it waits", || parked_in_libc() >= 1);
         assert!(!second.is_finished());
         first.unlock().unwrap();
         second.join().unwrap();
@@ -191,7 +183,7 @@ fn locks_of_processes_are_waited_for() {
             assert_eq!(unsafe { libc::lockf(file.as_raw_fd(), libc::F_TLOCK, 0) }, -1);
             assert_eq!(open_file_lock(libc::F_WRLCK, libc::F_SETLK)(file.as_raw_fd()), -1);
             let waiter = go!(move || lock(file.as_raw_fd()));
-            eventually("it waits", || parked() >= 1);
+            eventually("it waits", || parked_in_libc() >= 1);
             end.write_all(b"x").unwrap();
             assert_eq!(waiter.join().unwrap(), 0);
             // SAFETY: no status is asked for.

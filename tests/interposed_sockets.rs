@@ -1,7 +1,7 @@
 //! std's sockets and pipes, and C's ways to wait for descriptors, park a goroutine.
 
-use narrowboat::{Builder, JoinHandle, dump, go};
-use narrowboat_testing::{again, eventually, ms, number_from_env, program, sized};
+use narrowboat::go;
+use narrowboat_testing::{again, eventually, ms, named, number_from_env, program, sized, waits_in_libc};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -15,23 +15,6 @@ use std::time::Instant;
 /// Bytes that differ with their place.
 fn pattern(len: usize, seed: usize) -> Vec<u8> {
     (0..len).map(|at| (at * 7 + at / 251 + seed) as u8).collect()
-}
-
-/// Waits until a dump says of a goroutine of this name that it waits in libc, and returns what it says.
-fn waits(name: &str) -> String {
-    let mut said = String::new();
-    eventually(&format!("{name} waits"), || {
-        let text = dump().to_string();
-        let mut groups = text.split("\n\n").filter(|group| group.contains(&format!("'{name}'")));
-        let group = groups.find(|group| group.contains("a function of the C library"));
-        said = group.unwrap_or_default().to_string();
-        group.is_some()
-    });
-    said
-}
-
-fn named<T: Send + 'static>(name: &str, f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-    Builder::new().name(name).spawn(f).unwrap()
 }
 
 /// A server that is written for threads, but spawns goroutines, and as many clients, all of whom have
@@ -179,14 +162,14 @@ fn datagrams_keep_their_bounds_and_their_senders() {
             let second = receiver.recv(&mut buffer).unwrap();
             (first, second)
         });
-        waits("receives");
+        waits_in_libc("receives");
         sender.send_to(&[1; 3], to).unwrap();
         sender.send_to(&[], to).unwrap();
         assert_eq!(receiving.join().unwrap(), ((3, from), 0));
         let (one, other) = UnixDatagram::pair().unwrap();
         let sending =
             named("sends", move || (0..3000).for_each(|_| assert_eq!(one.send(&[7; 700]).unwrap(), 700)));
-        waits("sends");
+        waits_in_libc("sends");
         let mut buffer = [0; 1000];
         for _ in 0..3000 {
             assert_eq!(other.recv(&mut buffer).unwrap(), 700);
@@ -259,7 +242,7 @@ fn a_dump_names_what_is_waited_for() {
         let (mut one, mut other) = UnixStream::pair().unwrap();
         let number = one.as_raw_fd();
         let reader = named("reads", move || one.read(&mut [0; 8]).unwrap());
-        let said = waits("reads");
+        let said = waits_in_libc("reads");
         assert!(said.contains(&format!("descriptor {number}")), "{said}");
         assert!(said.contains("tests/interposed_sockets.rs:"), "{said}");
         other.write_all(b"ab").unwrap();
@@ -278,7 +261,7 @@ fn a_wait_ends_when_its_descriptor_is_closed() {
             let read = unsafe { libc::read(number, (&raw mut byte).cast(), 1) };
             (read, io::Error::last_os_error().raw_os_error())
         });
-        waits("reads");
+        waits_in_libc("reads");
         drop(one);
         assert_eq!(reader.join().unwrap(), (-1, Some(libc::EBADF)));
     });
@@ -317,7 +300,7 @@ fn a_number_may_stand_for_another_file() {
                 input.read_exact(&mut byte).unwrap();
                 byte
             });
-            waits("reads");
+            waits_in_libc("reads");
             out.write_all(&[100]).unwrap();
             assert_eq!(reader.join().unwrap(), [100]);
         }
@@ -344,13 +327,59 @@ fn all_of_it_is_waited_for() {
         });
         let sent = pattern(300, 9);
         for part in sent.chunks(100) {
-            waits("reads");
+            waits_in_libc("reads");
             other.write_all(part).unwrap();
         }
-        waits("reads");
+        waits_in_libc("reads");
         other.write_all(&[1; 10]).unwrap();
         drop(other);
         assert_eq!(reader.join().unwrap(), 10);
+    });
+}
+
+/// Ends a connection with a reset.
+fn reset(stream: TcpStream) {
+    let at_once = libc::linger { l_onoff: 1, l_linger: 0 };
+    // SAFETY: the value can be read, and is so long.
+    let set = unsafe {
+        let size = size_of::<libc::linger>() as libc::socklen_t;
+        let (level, option) = (libc::SOL_SOCKET, libc::SO_LINGER);
+        libc::setsockopt(stream.as_raw_fd(), level, option, (&raw const at_once).cast(), size)
+    };
+    assert_eq!(set, 0);
+}
+
+/// A call returns the part, and the next one tells of the reset, as on a thread.
+#[test]
+fn an_error_after_a_part_is_kept_for_the_next_call() {
+    program(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let pair = || {
+            let one = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            (one, listener.accept().unwrap().0)
+        };
+        let (mut one, mut other) = pair();
+        other.write_all(&[1; 10]).unwrap();
+        let number = one.as_raw_fd();
+        let reader = named("reads", move || {
+            let mut buffer = [0u8; 300];
+            // SAFETY: there is room for so many.
+            unsafe { libc::recv(number, buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_WAITALL) }
+        });
+        waits_in_libc("reads");
+        reset(other);
+        assert_eq!(reader.join().unwrap(), 10);
+        assert_eq!(one.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+        let (mut one, other) = pair();
+        let writer = named("writes", move || {
+            let written = one.write(&[1; 20_000_000]).unwrap();
+            (written, one.write(&[1; 8]).unwrap_err().kind())
+        });
+        waits_in_libc("writes");
+        reset(other);
+        let (written, error) = writer.join().unwrap();
+        assert!(written > 0 && written < 20_000_000, "{written}");
+        assert_eq!(error, ErrorKind::ConnectionReset);
     });
 }
 
@@ -382,13 +411,13 @@ fn poll_waits_for_any_of_several() {
         assert_eq!(wait(40).join().unwrap(), (0, [0; 4]));
         assert!(start.elapsed() >= ms(40));
         let polling = wait(-1);
-        let said = waits("polls");
+        let said = waits_in_libc("polls");
         assert!(said.contains("tests/interposed_sockets.rs:"), "{said}");
         other.write_all(&[1]).unwrap();
         assert_eq!(polling.join().unwrap(), (1, [libc::POLLIN, 0, 0, 0]));
         (&one).read_exact(&mut [0]).unwrap();
         let polling = wait(60_000);
-        waits("polls");
+        waits_in_libc("polls");
         drop(out);
         assert_eq!(polling.join().unwrap(), (1, [0, 0, libc::POLLHUP, 0]));
         drop(input);
@@ -423,7 +452,7 @@ fn select_and_epoll_wait_as_poll_does() {
                 (answer, answer_without)
             }
         });
-        waits("selects");
+        waits_in_libc("selects");
         other.write_all(&[1]).unwrap();
         assert_eq!(selecting.join().unwrap(), (1, 0));
         (&one).read_exact(&mut [0]).unwrap();
@@ -439,7 +468,7 @@ fn select_and_epoll_wait_as_poll_does() {
             }
         });
         narrowboat::sleep(ms(50));
-        waits("waits for events");
+        waits_in_libc("waits for events");
         other.write_all(&[1]).unwrap();
         assert_eq!(waiting.join().unwrap(), (1, 77));
     });

@@ -35,20 +35,14 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    fn of(fd: RawFd) -> Option<Kind> {
-        // SAFETY: a structure of numbers, for which zeroes are values.
-        let mut status: libc::stat = unsafe { std::mem::zeroed() };
-        // SAFETY: there is room for the status.
-        if unsafe { libc::fstat(fd, &mut status) } != 0 {
-            return None;
-        }
-        Some(match status.st_mode & libc::S_IFMT {
+    fn of(status: &libc::stat) -> Kind {
+        match status.st_mode & libc::S_IFMT {
             libc::S_IFSOCK => Kind::Socket,
             libc::S_IFIFO => Kind::Pipe,
             libc::S_IFCHR => Kind::Device,
             libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK | libc::S_IFLNK => Kind::Regular,
             _ => Kind::Other,
-        })
+        }
     }
 
     fn from_byte(byte: u8) -> Option<Kind> {
@@ -118,10 +112,21 @@ pub(crate) fn kind(fd: RawFd) -> Option<Kind> {
 #[cold]
 pub(crate) fn learn(fd: RawFd) -> Option<Kind> {
     let place = place_of_kind(fd)?;
-    let kind = Kind::of(fd)?;
+    let (kind, _) = look(fd)?;
     // Relaxed: a wrong kind is tolerated.
     place.store(kind as u8, Ordering::Relaxed);
     Some(kind)
+}
+
+/// What the descriptor is now, and the size of its file. `None` if it is not open.
+pub(crate) fn look(fd: RawFd) -> Option<(Kind, usize)> {
+    // SAFETY: a structure of numbers, for which zeroes are values.
+    let mut status: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: there is room for the status.
+    if unsafe { libc::fstat(fd, &mut status) } != 0 {
+        return None;
+    }
+    Some((Kind::of(&status), usize::try_from(status.st_size).unwrap_or(0)))
 }
 
 /// The watch of a descriptor, which stands for the file that the number stands for now.

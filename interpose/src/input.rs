@@ -1,17 +1,24 @@
-//! What comes in: `read`, `readv`, `recv`, `recvfrom`, `recvmsg`.
+//! What comes in: `read`, `readv`, `recv`, `recvfrom`, `recvmsg`, `recvmmsg`.
 //!
 //! Contracts are libc's, `SO_RCVTIMEO` and `MSG_WAITALL` included. Differences: a signal does not end a
-//! wait; a `recvmsg` with `MSG_WAITALL`, and a look (`MSG_PEEK`) at all of it, wait in libc; and if a goroutine reads from a terminal or a named pipe beside other readers, and one
-//! of these takes what was there, the goroutine waits in libc until more comes.
+//! wait; `recvmsg` and `recvmmsg` with `MSG_WAITALL`, and a look (`MSG_PEEK`) at all of it, wait in
+//! libc; a `recvmmsg` that has received a message also ends when something comes to the socket's queue
+//! of errors; and if a goroutine reads from a terminal or a named pipe beside other readers, and one of
+//! these takes what was there, the goroutine waits in libc until more comes.
 
 use crate::descriptors::{self, Kind};
 use crate::error::{errno, fail, would_block};
 use crate::next::next;
-use crate::wait::{Begun, Wait, socket_option};
+use crate::poll::limit;
+use crate::time::time;
+use crate::wait::{Begun, Wait, has_failed, is_in_error, socket_option};
 use crate::{define, may_park, ready};
-use libc::{c_int, c_void, iovec, msghdr, sockaddr, socklen_t, ssize_t};
+use libc::{c_int, c_uint, c_void, iovec, mmsghdr, msghdr, sockaddr, socklen_t, ssize_t, timespec};
 use narrowboat_net::watch::Direction;
 use narrowboat_runtime::as_thread::checkpoint_in_place;
+use std::cell::Cell;
+use std::ptr;
+use std::time::Instant;
 
 define! {
     "read" => read,
@@ -19,6 +26,7 @@ define! {
     "recv" => recv,
     "recvfrom" => recvfrom,
     "recvmsg" => recvmsg,
+    "recvmmsg" => recvmmsg,
     "__read_chk" => read_checked,
     "__recv_chk" => recv_checked,
     "__recvfrom_chk" => recvfrom_checked,
@@ -31,6 +39,9 @@ next! {
         fd: c_int, buffer: *mut c_void, len: usize, flags: c_int, from: *mut sockaddr, size: *mut socklen_t,
     ) -> ssize_t;
     fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t;
+    fn recvmmsg(
+        fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int, timeout: *mut timespec,
+    ) -> c_int;
     fn __read_chk(fd: c_int, buffer: *mut c_void, len: usize, room: usize) -> ssize_t;
     fn __recv_chk(fd: c_int, buffer: *mut c_void, len: usize, room: usize, flags: c_int) -> ssize_t;
     fn __recvfrom_chk(
@@ -75,10 +86,12 @@ fn take_from_socket(
     let attempt = (flags & !libc::MSG_WAITALL) | libc::MSG_DONTWAIT;
     let mut taken = 0;
     loop {
-        let answer = take(fd, libc::SO_RCVTIMEO, || receive(attempt, taken));
+        let answer = take(fd, libc::SO_RCVTIMEO, || {
+            if taken > 0 && has_failed(fd) { 0 } else { receive(attempt, taken) }
+        });
         let answer = answer.unwrap_or_else(|| receive(flags, taken));
         if answer < 0 && taken > 0 {
-            // The next call tells the error.
+            // A time-out, say.
             return taken as ssize_t;
         }
         if answer <= 0 || !all {
@@ -145,6 +158,66 @@ unsafe extern "C" fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> s
     // SAFETY: by contract.
     let receive = |flags| unsafe { next::recvmsg(fd, message, flags) };
     take(fd, libc::SO_RCVTIMEO, || receive(flags | libc::MSG_DONTWAIT)).unwrap_or_else(|| receive(flags))
+}
+
+/// The messages that are there come by one call that does not wait; then the goroutine waits for the
+/// next one. As in the kernel, a timeout is looked at only when a message has come.
+///
+/// # Safety
+/// As for libc's function.
+unsafe extern "C" fn recvmmsg(
+    fd: c_int,
+    messages: *mut mmsghdr,
+    count: c_uint,
+    flags: c_int,
+    timeout: *mut timespec,
+) -> c_int {
+    // A message that is waited for as a whole is libc's, as in `recvmsg`.
+    let waits_here = may_wait(flags) && flags & libc::MSG_WAITALL == 0;
+    // SAFETY: by contract a timeout that is given can be read. The kernel refuses some.
+    let Some(limit) = waits_here.then(|| unsafe { limit(timeout) }).flatten() else {
+        // SAFETY: by contract.
+        return unsafe { next::recvmmsg(fd, messages, count, flags, timeout) };
+    };
+    let limit = limit.map(|limit| (Instant::now(), limit));
+    // What was left of it when the last message came.
+    let left = Cell::new(None);
+    let receive = |flags, received: usize| {
+        let mut now = limit.map(|(start, limit)| time(limit.saturating_sub(start.elapsed())));
+        let timeout = now.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
+        // SAFETY: by contract, and never more than there are.
+        let answer = unsafe {
+            next::recvmmsg(fd, messages.wrapping_add(received), count - received as c_uint, flags, timeout)
+        };
+        if answer > 0 {
+            left.set(now);
+        }
+        answer as ssize_t
+    };
+    let mut received = 0;
+    loop {
+        let answer = take(fd, libc::SO_RCVTIMEO, || {
+            // This call would take the error, which is for the caller's next one.
+            if received > 0 && is_in_error(fd) { 0 } else { receive(flags | libc::MSG_DONTWAIT, received) }
+        });
+        let answer = answer.unwrap_or_else(|| receive(flags, received));
+        if answer <= 0 && received == 0 {
+            return answer as c_int;
+        }
+        received += answer.max(0) as usize;
+        let is_over = left.get().is_some_and(|left| (left.tv_sec, left.tv_nsec) == (0, 0));
+        // SAFETY: there is a last message, which the call has written.
+        let is_urgent = unsafe { (*messages.add(received - 1)).msg_hdr.msg_flags } & libc::MSG_OOB != 0;
+        let is_enough = received == count as usize || flags & libc::MSG_WAITFORONE != 0;
+        if answer <= 0 || is_enough || is_over || is_urgent {
+            break;
+        }
+    }
+    if let Some(left) = left.get() {
+        // SAFETY: by contract a timeout that is given can be written.
+        unsafe { *timeout = left };
+    }
+    received as c_int
 }
 
 /// # Safety

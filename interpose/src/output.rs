@@ -1,4 +1,4 @@
-//! What goes out: `write`, `writev`, `send`, `sendto`, `sendmsg`.
+//! What goes out: `write`, `writev`, `send`, `sendto`, `sendmsg`, `sendmmsg`.
 //!
 //! Contracts are libc's: a call on a stream or a pipe returns when all is out, unless an error, or
 //! `SO_SNDTIMEO`, comes after a part; then it returns the length of that part. Differences: a signal
@@ -8,9 +8,9 @@
 use crate::descriptors::{self, Kind};
 use crate::error::{errno, fail, would_block};
 use crate::next::next;
-use crate::wait::{Begun, Wait};
+use crate::wait::{Begun, Wait, has_failed};
 use crate::{define, may_park, ready};
-use libc::{c_int, c_void, iovec, msghdr, sockaddr, socklen_t, ssize_t};
+use libc::{c_int, c_uint, c_void, iovec, mmsghdr, msghdr, sockaddr, socklen_t, ssize_t};
 use narrowboat_net::watch::Direction;
 use narrowboat_runtime::as_thread::checkpoint_in_place;
 use std::ptr;
@@ -21,6 +21,7 @@ define! {
     "send" => send,
     "sendto" => sendto,
     "sendmsg" => sendmsg,
+    "sendmmsg" => sendmmsg,
 }
 next! {
     fn write(fd: c_int, buffer: *const c_void, len: usize) -> ssize_t;
@@ -30,6 +31,7 @@ next! {
         fd: c_int, buffer: *const c_void, len: usize, flags: c_int, to: *const sockaddr, size: socklen_t,
     ) -> ssize_t;
     fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t;
+    fn sendmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int) -> c_int;
 }
 
 /// How a call is made.
@@ -51,6 +53,9 @@ impl How {
 /// Gives `len` bytes out. `call` makes the call for what comes behind so many bytes. `timeout` is the
 /// socket option with the timeout of such calls, or 0 for files.
 fn give(fd: c_int, len: usize, timeout: c_int, mut call: impl FnMut(How, usize) -> ssize_t) -> ssize_t {
+    let mut call = |how, given| {
+        if given > 0 && timeout != 0 && has_failed(fd) { 0 } else { call(how, given) }
+    };
     let mut given = 0;
     let mut waiting: Option<Wait> = None;
     loop {
@@ -73,7 +78,7 @@ fn give(fd: c_int, len: usize, timeout: c_int, mut call: impl FnMut(How, usize) 
             answer
         };
         if answer < 0 {
-            // The next call tells an error that comes after a part.
+            // A time-out, say.
             return if given > 0 { given as ssize_t } else { answer };
         }
         given += answer as usize;
@@ -132,11 +137,21 @@ unsafe extern "C" fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) ->
         // SAFETY: by contract.
         return unsafe { next::sendmsg(fd, message, flags) };
     };
+    // SAFETY: by contract.
+    unsafe { send_behind(fd, whole, 0, flags) }
+}
+
+/// Sends what comes in a message behind so many bytes, which are out.
+///
+/// # Safety
+/// As for `sendmsg`.
+unsafe fn send_behind(fd: c_int, whole: &msghdr, out: usize, flags: c_int) -> ssize_t {
     // SAFETY: by contract the buffers are so many.
     let mut rest = unsafe { Rest::of(whole.msg_iov, whole.msg_iovlen) };
     // SAFETY: as above.
     let len = unsafe { length(whole.msg_iov, whole.msg_iovlen) };
-    give(fd, len, libc::SO_SNDTIMEO, |how, given| {
+    give(fd, len - out, libc::SO_SNDTIMEO, |how, given| {
+        let given = out + given;
         let buffers = rest.behind(given);
         let mut part = *whole;
         (part.msg_iov, part.msg_iovlen) = (buffers.0.cast_mut(), buffers.1);
@@ -147,6 +162,47 @@ unsafe extern "C" fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) ->
         // SAFETY: by contract, and never more than there is.
         unsafe { next::sendmsg(fd, &part, how.flags(flags)) }
     })
+}
+
+/// Messages for which there is room go by one call that does not wait; then the goroutine waits until
+/// there is room for the next one.
+///
+/// # Safety
+/// As for libc's function.
+unsafe extern "C" fn sendmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int) -> c_int {
+    if count == 0 || !may_wait(flags) {
+        // SAFETY: by contract.
+        return unsafe { next::sendmmsg(fd, messages, count, flags) };
+    }
+    // The kernel takes no more from one call.
+    let count = count.min(libc::UIO_MAXIOV as c_uint);
+    let mut sent = 0;
+    loop {
+        // One message is enough, and each wait is for one.
+        let answer = give(fd, 1, libc::SO_SNDTIMEO, |how, _| {
+            let (rest, flags) = (messages.wrapping_add(sent), how.flags(flags));
+            // SAFETY: by contract, and never more than there are.
+            unsafe { next::sendmmsg(fd, rest, count - sent as c_uint, flags) as ssize_t }
+        });
+        if answer <= 0 {
+            // As in the kernel, an error that comes after a message is not told.
+            return if sent > 0 { sent as c_int } else { answer as c_int };
+        }
+        sent += answer as usize;
+        // SAFETY: there is a last message, whose length the call has written.
+        let last = unsafe { &mut *messages.add(sent - 1) };
+        // SAFETY: by contract the buffers are so many.
+        let len = unsafe { length(last.msg_hdr.msg_iov, last.msg_hdr.msg_iovlen) };
+        if (last.msg_len as usize) < len {
+            // A stream had room for a part of it.
+            // SAFETY: by contract.
+            let more = unsafe { send_behind(fd, &last.msg_hdr, last.msg_len as usize, flags) };
+            last.msg_len += more.max(0) as c_uint;
+        }
+        if (last.msg_len as usize) < len || sent == count as usize {
+            return sent as c_int;
+        }
+    }
 }
 
 /// # Safety

@@ -97,6 +97,14 @@ pub(crate) fn span(time: &timespec) -> Option<Duration> {
     Some(Duration::new(u64::try_from(time.tv_sec).ok()?, nanos))
 }
 
+/// The other way round.
+pub(crate) fn time(span: Duration) -> timespec {
+    timespec {
+        tv_sec: i64::try_from(span.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: span.subsec_nanos().into(),
+    }
+}
+
 /// The time of a clock.
 fn now(clock: clockid_t) -> Duration {
     let mut now = timespec { tv_sec: 0, tv_nsec: 0 };

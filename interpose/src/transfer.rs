@@ -14,6 +14,7 @@
 //!
 //! `vmsplice` stays libc's: it gives away the memory itself, which may be the goroutine's stack.
 
+use crate::descriptors::{self, Kind};
 use crate::next::next;
 use crate::pool::{give, on_pool, returned, wait_on_pool};
 use crate::wait::{Ended, Wait, timeout_of};
@@ -21,7 +22,6 @@ use crate::{define, may_park, ready};
 use libc::{c_int, c_short, c_uint, loff_t, off_t, size_t, ssize_t};
 use narrowboat_net::watch::Direction;
 use narrowboat_runtime::as_thread::{checkpoint_in_place, has_usual_signals};
-use std::mem;
 use std::ptr;
 use std::time::Instant;
 
@@ -53,7 +53,9 @@ const LARGE: usize = 1 << 20;
 /// # Safety
 /// As for libc's function.
 unsafe extern "C" fn sendfile(output: c_int, input: c_int, offset: *mut off_t, count: size_t) -> ssize_t {
-    let waits = |input, output| input == Kind::Other || (input, output) == (Kind::Socket, Kind::Pipe);
+    let waits = |input, output| {
+        !matches!(input, Kind::Pipe | Kind::Socket) || (input, output) == (Kind::Socket, Kind::Pipe)
+    };
     let ends = Ends { input, output, waits, pipes_wait: true };
     let call = move |[offset, _]: [*mut loff_t; 2], count| {
         // SAFETY: by contract, or by that of `transfer`.
@@ -232,13 +234,6 @@ struct Ends<W> {
     pipes_wait: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Pipe,
-    Socket,
-    Other,
-}
-
 #[derive(Clone, Copy)]
 struct End {
     descriptor: c_int,
@@ -252,21 +247,12 @@ struct End {
 impl End {
     /// None if the call refuses it.
     fn of(descriptor: c_int, is_output: bool) -> Option<End> {
-        // SAFETY: plain data, for which zero is a value.
-        let mut found: libc::stat = unsafe { mem::zeroed() };
-        // SAFETY: there is room for the answer.
-        if unsafe { libc::fstat(descriptor, &mut found) } != 0 {
-            return None;
+        // Not what is known of the number: a wrong kind would let the call wait in the kernel, and nothing
+        // would notice it.
+        let (kind, size) = descriptors::look(descriptor)?;
+        if kind == Kind::Regular {
+            return Some(End { descriptor, kind, blocks: false, size: Some(size) });
         }
-        let kind = match found.st_mode & libc::S_IFMT {
-            libc::S_IFREG => {
-                let size = usize::try_from(found.st_size).ok();
-                return Some(End { descriptor, kind: Kind::Other, blocks: false, size });
-            }
-            libc::S_IFIFO => Kind::Pipe,
-            libc::S_IFSOCK => Kind::Socket,
-            _ => Kind::Other,
-        };
         // SAFETY: no pointers.
         let flags = unsafe { libc::fcntl(descriptor, libc::F_GETFL) };
         let refused = if is_output { libc::O_RDONLY } else { libc::O_WRONLY };

@@ -15,7 +15,8 @@
 use crate::descriptors;
 use crate::dumps::object;
 use crate::error::fail;
-use libc::{c_int, timeval};
+use crate::poll;
+use libc::{c_int, c_short, timeval};
 use narrowboat_net::watch::{self, Direction, Watch};
 use narrowboat_runtime::as_thread;
 use std::os::fd::RawFd;
@@ -102,6 +103,27 @@ pub(crate) fn is_nonblocking(fd: RawFd) -> bool {
     // SAFETY: no pointers.
     let flags = unsafe { libc::syscall(libc::SYS_fcntl, fd, libc::F_GETFL) };
     flags >= 0 && flags as c_int & libc::O_NONBLOCK != 0
+}
+
+/// Whether an error of a socket is pending, or something is in its queue of errors. The look leaves it
+/// there.
+pub(crate) fn is_in_error(fd: RawFd) -> bool {
+    state(fd) & libc::POLLERR != 0
+}
+
+/// Whether a TCP connection has ended by an error, of which no call has told yet. After a part, the
+/// kernel leaves the error for the next call. One more attempt would take it.
+pub(crate) fn has_failed(fd: RawFd) -> bool {
+    const FAILED: c_short = libc::POLLERR | libc::POLLHUP;
+    state(fd) & FAILED == FAILED && socket_option::<c_int>(fd, libc::SO_PROTOCOL) == Some(libc::IPPROTO_TCP)
+}
+
+/// What the kernel says of a descriptor in any case.
+fn state(fd: RawFd) -> c_short {
+    let mut one = libc::pollfd { fd, events: 0, revents: 0 };
+    // SAFETY: there is one descriptor.
+    unsafe { poll::next::poll(&mut one, 1, 0) };
+    one.revents
 }
 
 /// A timeout of a socket; `None` if there is none.

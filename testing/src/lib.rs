@@ -5,6 +5,7 @@
 //! | `on` | what a test runs on: threads, goroutines, or both |
 //! | `size` | how large a test is |
 //! | `usage` | what a process uses, and limits on it |
+//! | `in_libc` | goroutines that wait in functions of the C library |
 //! | `limit` | how long a test may take |
 //! | `pause` | waiting for some time |
 //! | `process` | tests that run in another process, and tools |
@@ -23,6 +24,7 @@ mod auto_traits;
 mod census;
 mod dice;
 mod fork;
+mod in_libc;
 mod limit;
 mod on;
 mod pause;
@@ -35,6 +37,7 @@ pub use auto_traits::{Neither, Probe};
 pub use census::{Census, Counted};
 pub use dice::{Dice, Integer};
 pub use fork::{FORKED, fork, works_in_fork};
+pub use in_libc::{named, parked_in_libc, waits_in_libc};
 pub use limit::{LONG, bounded, eventually, program, program_on_one_processor, within};
 pub use on::{On, Stack, Work, body, go, join_all, on, one_site, own_stacks, waits};
 pub use pause::{ms, pause, settle};

@@ -17,6 +17,8 @@ pub enum Section {
     Selects,
     /// Locks and wait groups.
     Locks,
+    /// Blocking functions of the C library.
+    Calls,
     /// Timers and contexts.
     Time,
     /// Requests per second, and what the server takes for them.
@@ -31,11 +33,12 @@ pub enum Section {
 
 impl Section {
     /// All of them, in the order of the output.
-    pub const ALL: [Section; 9] = [
+    pub const ALL: [Section; 10] = [
         Section::Goroutines,
         Section::Channels,
         Section::Selects,
         Section::Locks,
+        Section::Calls,
         Section::Time,
         Section::Network,
         Section::Latency,
@@ -50,6 +53,7 @@ impl Section {
             Section::Channels => "channels",
             Section::Selects => "selects",
             Section::Locks => "locks",
+            Section::Calls => "calls",
             Section::Time => "time",
             Section::Network => "network",
             Section::Latency => "latency",
@@ -65,6 +69,7 @@ impl Section {
             Section::Channels => "Channels",
             Section::Selects => "Selects",
             Section::Locks => "Locks and groups",
+            Section::Calls => "Blocking functions of the C library, where they need not wait",
             Section::Time => "Timers and contexts",
             Section::Network => "Network",
             Section::Latency => "Network, latency in the closed loop",

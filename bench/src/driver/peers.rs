@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use narrowboat_bench::placement;
+use narrowboat_bench::{locks, placement};
 
 use crate::driver::build::Programs;
 use crate::driver::cases::Case;
@@ -118,6 +118,8 @@ const EVERYTHING: &[&str] = &[
     "mutex",
     "rwlock",
     "waitgroup",
+    "calls-pipe",
+    "calls-socket",
     "sleepers",
     "cancelled",
     "timeouts",
@@ -177,9 +179,20 @@ pub const PEERS: &[Peer] = &[
         ..PLAIN
     },
     Peer {
+        key: "narrowboat-std",
+        label: "Narrowboat, std's locks",
+        role: Role::Variant,
+        program: Program::Binary("narrowboat_cases"),
+        commands: &["mutex", "rwlock"],
+        environment: &[(locks::VARIABLE, locks::STD)],
+        ..PLAIN
+    },
+    Peer {
         key: "go",
         label: "Go",
         commands: EVERYTHING,
+        // It does not call the C library.
+        without: &["calls-pipe", "calls-socket"],
         // It has no pool to hand anything to, and needs none.
         instead: Some(("pooled", "disturbed")),
         ..PLAIN

@@ -8,7 +8,7 @@ use narrowboat_bench::placement::Placement;
 
 use crate::driver::cases::Better::{Higher, Lower, Neither};
 use crate::driver::cases::Section::{
-    Channels, Goroutines, Latency, Locks, Network, Selects, Start, Tail, Time,
+    Calls, Channels, Goroutines, Latency, Locks, Network, Selects, Start, Tail, Time,
 };
 use crate::driver::cases::Target::{Absolute, Ratio, Unset};
 use crate::driver::cases::{Better, Case, Metric, Section, Target, Work, Workers};
@@ -134,6 +134,26 @@ const RWLOCK: Case = most(case(
     command("rwlock", &[8], 2_000_000),
     &[headline(cost("rwlock", Locks))],
 ));
+
+/// What a call of ours costs, and how much of that is not the system call's.
+const fn calls(key: &'static str, label: &'static str) -> Case {
+    const fn beyond(name: &'static str, label: &'static str) -> Metric {
+        labelled(label, metric(name, "ns", Lower, Absolute(60.0), Calls))
+    }
+    most(case(
+        key,
+        label,
+        command(key, &[], 1_000_000),
+        const {
+            &[
+                labelled("write", cost("write", Calls)),
+                beyond("write-beyond", "write, beyond the bare call"),
+                labelled("read", cost("read", Calls)),
+                beyond("read-beyond", "read, beyond the bare call"),
+            ]
+        },
+    ))
+}
 
 /// Sleepers wake within this many milliseconds.
 const WINDOW: usize = 1_000;
@@ -277,6 +297,8 @@ pub const CASES: &[Case] = &[
         wake_bound("waitgroup", &[1_000], 500_000),
         &[headline(cost("waitgroup", Locks))],
     )),
+    calls("calls-pipe", "pipe"),
+    calls("calls-socket", "pair of sockets"),
     sleepers("sleepers-1", "1 sleeper, CPU time", &[1, WINDOW], SLEEPERS),
     sleepers("sleepers-100", "100 sleepers, CPU time each", &[100, WINDOW], SLEEPERS),
     sleepers("sleepers-1k", "1,000 sleepers, CPU time each", &[1_000, WINDOW], SLEEPERS),

@@ -1,6 +1,7 @@
 //! Narrowboat. `NARROWBOAT_WORKERS` and `NARROWBOAT_PROCESSORS` configure it, as they do any program;
 //! `BENCH_PLACEMENT` says where the parties of a case sit.
 
+mod calls;
 #[path = "../../blocking/channels.rs"]
 mod channels;
 mod contexts;
@@ -17,6 +18,7 @@ mod mpmc;
 mod seats;
 #[path = "../../blocking/servers.rs"]
 mod servers;
+mod std_locks;
 #[path = "../../blocking/timers.rs"]
 mod timers;
 
@@ -25,6 +27,7 @@ use std::time::Duration;
 use narrowboat::chan::time::Timer;
 use narrowboat_bench::cli::{Arguments, fail, unknown, warmed};
 use narrowboat_bench::disturbance::Disturbance;
+use narrowboat_bench::locks::{STD, VARIABLE};
 use narrowboat_bench::placement::Placement;
 use narrowboat_bench::timing::HOUR;
 
@@ -74,6 +77,7 @@ fn main() {
 }
 
 fn run(arguments: &Arguments) {
+    let stds_locks = std::env::var(VARIABLE).is_ok_and(|whose| whose == STD);
     match arguments.case() {
         "yield" => goroutines::yields(arguments.parse(1), arguments.parse(2)),
         "spawn" => goroutines::spawns(arguments.parse(1)),
@@ -90,8 +94,12 @@ fn run(arguments: &Arguments) {
         "select8" => mpmc::select_eight(arguments.parse(1)),
         "arms" => mpmc::select_arms(arguments.parse(1), arguments.parse(2)),
         "shared" => mpmc::select_shared(arguments.parse(1), arguments.parse(2)),
+        "mutex" if stds_locks => std_locks::mutex(arguments.parse(1), arguments.parse(2)),
+        "rwlock" if stds_locks => std_locks::rwlock(arguments.parse(1), arguments.parse(2)),
         "mutex" => locks::mutex(arguments.parse(1), arguments.parse(2)),
         "rwlock" => locks::rwlock(arguments.parse(1), arguments.parse(2)),
+        "calls-pipe" => calls::pipe(arguments.parse(1)),
+        "calls-socket" => calls::socket(arguments.parse(1)),
         "waitgroup" => group::fan_out(arguments.parse(1), arguments.parse(2)),
         "timeouts" => mpmc::timeouts(arguments.parse(1)),
         "sleepers" => timers::sleepers(arguments.parse(1), Duration::from_millis(arguments.parse(2))),
