@@ -7,8 +7,9 @@
 //! one that is pays only while it is waited for.
 
 use crate::describe;
-use crate::fd::IoSafe;
-use crate::source::{Direction, Source};
+use crate::direction::Direction;
+use crate::io_safe::IoSafe;
+use crate::source::Source;
 use narrowboat_chan::__outside::{EventSource, receiver};
 use narrowboat_chan::Receiver;
 use narrowboat_runtime::park::{Outcome, Thing, WaitNode, Waiter};
