@@ -27,8 +27,8 @@
 //! that has no work any more.
 
 use super::dump::dump;
-use super::say;
 use super::trace::session;
+use crate::hooks::say::say;
 use crate::park::{self, Reason};
 use crate::sched::Runtime;
 use crate::sched::processor::Processor;

@@ -2,10 +2,11 @@
 //! by number.
 
 use super::dump::{Dump, GoroutineInfo};
-use super::frames::{self, Frames};
+use super::frames;
 use super::inspect::{Key, Sample};
 use crate::clock;
-use crate::park::{Identity, Reason, Thing, WaitingThread};
+use crate::park::{GOROUTINE, Identity, Reason, Thing, WaitingThread};
+use crate::stack::backtrace::Frames;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -212,9 +213,6 @@ impl<'a> Text<'a> {
         writeln!(f, "    at      {}", thread.at)
     }
 }
-
-/// The kind of a thing that is a goroutine; its address is the goroutine's number.
-pub(crate) const GOROUTINE: &str = "goroutine";
 
 fn named(goroutine: &GoroutineInfo) -> String {
     match &goroutine.name {

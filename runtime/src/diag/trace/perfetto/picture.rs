@@ -6,11 +6,11 @@
 //! an end without a beginning is left out. (That happens at the edges of a recording, and where
 //! events were lost.)
 
-use super::clock::{self, Clock};
-use super::event::{self, Event, From, Kind, NOWHERE};
 use super::proto::Message;
-use super::timeline::{Actor, Item, What};
-use crate::diag::counters::Phase;
+use crate::diag::trace::clock::{self, Clock};
+use crate::diag::trace::timeline::{Actor, Item, What};
+use crate::hooks::counters::Phase;
+use crate::hooks::trace::event::{self, Event, From, Kind, NOWHERE};
 use crate::park::Reason;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -170,7 +170,7 @@ struct Open {
 type Arrow = (u64, u64);
 
 /// A trace under construction.
-pub(super) struct Picture {
+pub(in crate::diag::trace) struct Picture {
     out: Message,
     /// The tracks that have been described, each with the time of its latest event. Nothing is
     /// placed before that: if a worker is interrupted between taking the time and writing its
@@ -184,8 +184,8 @@ pub(super) struct Picture {
     goroutines: HashMap<u64, Arrow>,
     threads: HashMap<u64, Arrow>,
     arrows: u64,
-    pub(super) events: u64,
-    pub(super) lost: u64,
+    pub(in crate::diag::trace) events: u64,
+    pub(in crate::diag::trace) lost: u64,
 }
 
 // SAFETY: the addresses of lines are those of statics.
@@ -193,7 +193,7 @@ unsafe impl Send for Picture {}
 
 impl Picture {
     /// Begins with the packets that every trace begins with.
-    pub(super) fn new() -> Picture {
+    pub(in crate::diag::trace) fn new() -> Picture {
         let mut picture = Picture {
             out: Message::default(),
             tracks: HashMap::new(),
@@ -210,11 +210,11 @@ impl Picture {
     }
 
     /// The packets drawn since the last call of `clear`.
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(in crate::diag::trace) fn bytes(&self) -> &[u8] {
         self.out.bytes()
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(in crate::diag::trace) fn clear(&mut self) {
         self.out.clear();
     }
 
@@ -379,7 +379,7 @@ impl Picture {
     }
 
     /// Draws the next item.
-    pub(super) fn draw(&mut self, item: &Item, clock: &Clock) {
+    pub(in crate::diag::trace) fn draw(&mut self, item: &Item, clock: &Clock) {
         let at = clock.nanos(item.ticks());
         match item.what {
             What::Event(event) => {
