@@ -29,11 +29,13 @@ impl Note {
 pub(crate) struct NodeRef(NonNull<WaitNode>);
 
 impl NodeRef {
+    #[inline]
     pub(crate) fn new(node: NonNull<WaitNode>) -> NodeRef {
         NodeRef(node)
     }
 
     /// The address of the node.
+    #[inline]
     pub(crate) fn as_ptr(self) -> NonNull<WaitNode> {
         self.0
     }
