@@ -3,8 +3,7 @@
 
 use crate::cell::load;
 use crate::channel::Channel;
-use crate::error::SendError;
-use crate::limit::{At, Limit};
+use crate::limit::At;
 use crate::node::{NodeRef, Note, SINGLE_QUEUE};
 use crate::pairs::{PairKey, ReceiveState};
 use crate::waiters::LazySend;
@@ -29,24 +28,6 @@ pub(crate) enum PairOutcome {
 }
 
 impl<T> Channel<T> {
-    /// Hands over the value of a paired send. If the pair has been dissolved, the value goes to the
-    /// next receive.
-    pub(crate) fn settle(&self, key: PairKey, value: T, at: At) -> Result<(), SendError<T>> {
-        let mut state = self.lock();
-        // SAFETY: the receives of this channel expect a `T`.
-        let settled = unsafe { state.pairs.settle(key, value) };
-        drop(state);
-        match settled {
-            Ok(receiver) => {
-                if let Some(receiver) = receiver {
-                    receiver.wake();
-                }
-                Ok(())
-            }
-            Err(value) => self.send(value, Limit::None, at).map_err(|error| SendError(error.into_inner())),
-        }
-    }
-
     /// Ends a pair because its send gives up.
     #[cold]
     pub(crate) fn give_up(&self, key: PairKey) {

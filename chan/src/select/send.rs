@@ -7,9 +7,10 @@ use crate::channel::{Channel, Guard, Reservation};
 use crate::error::SendError;
 use crate::event::Recheck;
 use crate::info::FULL;
-use crate::limit::At;
+use crate::limit::{At, Limit};
 use crate::node::{NodeRef, Note};
 use crate::pairing::PairOutcome;
+use crate::pairs::PairKey;
 use crate::sender::Sender;
 use crate::waiters::{BlockedRecv, LazySend};
 use narrowboat_runtime::park::Thing;
@@ -24,6 +25,24 @@ impl<T> Channel<T> {
             Reservation::Impossible => return Attempt::NotReady,
         }
         Attempt::Ready
+    }
+
+    /// Hands over the value of a paired send. If the pair has been dissolved, the value goes to the
+    /// next receive.
+    fn settle(&self, key: PairKey, value: T, at: At) -> Result<(), SendError<T>> {
+        let mut state = self.lock();
+        // SAFETY: the receives of this channel expect a `T`.
+        let settled = unsafe { state.pairs.settle(key, value) };
+        drop(state);
+        match settled {
+            Ok(receiver) => {
+                if let Some(receiver) = receiver {
+                    receiver.wake();
+                }
+                Ok(())
+            }
+            Err(value) => self.send(value, Limit::None, at).map_err(|error| SendError(error.into_inner())),
+        }
     }
 }
 
