@@ -12,7 +12,12 @@ use narrowboat_runtime::park::{Outcome, Reason, Thing, Waiter, checkpoint, descr
 use std::time::Instant;
 
 /// What a receiver without senders receives from: messages of type `T`.
-pub(crate) trait Event<T> {
+///
+/// # Safety
+/// [`id`](Event::id) is the address of the value, or 0, and all values with the same
+/// [`reason`](Event::reason) and an id other than 0 have the same type: a dump takes the id for such
+/// a value.
+pub(crate) unsafe trait Event<T> {
     /// The reason of a wait for this event alone.
     fn reason(&self) -> Reason;
 
@@ -56,7 +61,8 @@ pub(crate) enum Recheck {
 /// An event that never happens.
 pub(crate) struct Never;
 
-impl<T> Event<T> for Never {
+// SAFETY: its id is 0.
+unsafe impl<T> Event<T> for Never {
     fn reason(&self) -> Reason {
         Reason::Never
     }
@@ -104,8 +110,8 @@ fn sleep<T, E: Event<T>>(event: &E, limit: Limit, at: At) -> Result<(), RecvTime
         return Err(RecvTimeoutError::Timeout);
     };
     describe_with(event.reason(), |event, each| {
-        // SAFETY: by the contract of `Describe`: the object is the event's id. All events that are
-        // waited for with one reason have the same type. `Never` has no id, and is not described.
+        // SAFETY: by the contracts of `Describe` and of `Event`: the object is the id, not 0, of an
+        // event that is borrowed for the wait.
         each(Thing { operation: "", ..unsafe { borrow::<E>(event) }.thing() });
     });
     let me = Waiter::begin(event.reason(), event.id(), at);

@@ -65,7 +65,9 @@ impl EventChannel<()> {
     }
 }
 
-impl<T> Event<T> for EventChannel<T> {
+// SAFETY: it has the default id, and its reason is that of event channels alone, which all have
+// messages of one type, as `new` is the only constructor.
+unsafe impl<T> Event<T> for EventChannel<T> {
     fn reason(&self) -> Reason {
         Reason::Readiness
     }

@@ -98,7 +98,9 @@ impl<T> Timer<T> {
     }
 }
 
-impl<T> Event<T> for Timer<T> {
+// SAFETY: it has the default id, and its reason is that of timers alone, which all have messages
+// of one type, as `Timer::with` is the only constructor.
+unsafe impl<T> Event<T> for Timer<T> {
     fn reason(&self) -> Reason {
         Reason::Timer
     }

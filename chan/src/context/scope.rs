@@ -214,7 +214,8 @@ impl CancelWalk {
 }
 
 /// The end of the scope, which has no message.
-impl<T> Event<T> for Scope {
+// SAFETY: it has the default id, and its reason is that of scopes alone.
+unsafe impl<T> Event<T> for Scope {
     fn reason(&self) -> Reason {
         Reason::Context
     }

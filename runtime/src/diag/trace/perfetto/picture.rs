@@ -170,7 +170,7 @@ struct Open {
 type Arrow = (u64, u64);
 
 /// A trace under construction.
-pub(in crate::diag::trace) struct Picture {
+pub(crate) struct Picture {
     out: Message,
     /// The tracks that have been described, each with the time of its latest event. Nothing is
     /// placed before that: if a worker is interrupted between taking the time and writing its
@@ -184,8 +184,8 @@ pub(in crate::diag::trace) struct Picture {
     goroutines: HashMap<u64, Arrow>,
     threads: HashMap<u64, Arrow>,
     arrows: u64,
-    pub(in crate::diag::trace) events: u64,
-    pub(in crate::diag::trace) lost: u64,
+    pub(crate) events: u64,
+    pub(crate) lost: u64,
 }
 
 // SAFETY: the addresses of lines are those of statics.
@@ -193,7 +193,7 @@ unsafe impl Send for Picture {}
 
 impl Picture {
     /// Begins with the packets that every trace begins with.
-    pub(in crate::diag::trace) fn new() -> Picture {
+    pub(crate) fn new() -> Picture {
         let mut picture = Picture {
             out: Message::default(),
             tracks: HashMap::new(),
@@ -210,11 +210,11 @@ impl Picture {
     }
 
     /// The packets drawn since the last call of `clear`.
-    pub(in crate::diag::trace) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         self.out.bytes()
     }
 
-    pub(in crate::diag::trace) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.out.clear();
     }
 
@@ -379,7 +379,7 @@ impl Picture {
     }
 
     /// Draws the next item.
-    pub(in crate::diag::trace) fn draw(&mut self, item: &Item, clock: &Clock) {
+    pub(crate) fn draw(&mut self, item: &Item, clock: &Clock) {
         let at = clock.nanos(item.ticks());
         match item.what {
             What::Event(event) => {
