@@ -14,9 +14,9 @@ use std::time::Instant;
 /// What a receiver without senders receives from: messages of type `T`.
 ///
 /// # Safety
-/// [`id`](Event::id) is the address of the value, or 0, and all values with the same
-/// [`reason`](Event::reason) and an id other than 0 have the same type: a dump takes the id for such
-/// a value.
+/// [`id`](Event::id) is the address of the value, or 0. All values with the same
+/// [`reason`](Event::reason) and an id other than 0 have the same type: a dump reads such a value
+/// at the id.
 pub(crate) unsafe trait Event<T> {
     /// The reason of a wait for this event alone.
     fn reason(&self) -> Reason;

@@ -12,7 +12,8 @@
 //!    to the send. The node is in no queue. A send that was asleep checks when it wakes whether the
 //!    pair still exists. If not, its select starts over, because nothing has been done yet. A
 //!    receive that was asleep is woken, to wait again as in step 2.
-//! 2. *Wait.* The receive parks, for [`FIRST_WAIT`](crate::pairing::FIRST_WAIT) at first. Then it looks at the send.
+//! 2. *Wait.* The receive parks, for [`FIRST_WAIT`](crate::pairing::FIRST_WAIT) at first. Then it
+//!    looks at the send.
 //! 3. *Settle.* Under the lock, the send takes the pair out, moves its message into the node, and
 //!    wakes the receive. It does the same, without a message, if it gives up. A close changes
 //!    nothing for a pair.

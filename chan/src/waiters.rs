@@ -1,8 +1,8 @@
 //! The waiters of a channel, with types: what each waits for, what its node holds, and the wake-up
 //! that it must get.
 //!
-//! A [node](crate::node) has a cell of two words and a note of one byte. This module defines what they
-//! mean:
+//! A [node](crate::node) has a cell of two words and a note of one byte. This module defines what
+//! they mean:
 //!
 //! | queue | note while waiting | cell while waiting |
 //! | --- | --- | --- |

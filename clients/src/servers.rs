@@ -1,5 +1,5 @@
-//! The processes of the servers: those of Debian, and this program's own, each a process on a loopback port or a
-//! socket in a folder that is removed in the end.
+//! The processes of the servers: those of Debian, and this program's own, each on a loopback port
+//! or a socket in a folder that is removed in the end.
 
 use crate::server::{FOLDER, Server, find};
 use crate::work::{Failure, PATIENCE};

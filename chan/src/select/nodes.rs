@@ -30,7 +30,7 @@ impl Nodes {
 
 impl Drop for Nodes {
     fn drop(&mut self) {
-        // SAFETY: the slice came from a box; by the contract of `enter` all its nodes have left
+        // SAFETY: the slice came from a box; by the contract of `Handle::enter` all nodes have left
         // their queues.
         drop(unsafe { Box::from_raw(self.others.as_ptr()) });
     }

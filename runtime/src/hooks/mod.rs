@@ -4,9 +4,9 @@
 //! - `counters`: figures, written by their owners and readable by any thread.
 //! - `trace`: writes what happens into rings.
 //! - `say`: a line on the standard error stream.
-//! - Functions that `diag` registers when the runtime starts, below: what to do when a processor has
-//!   been asked for the state of its goroutines, when all workers sleep, when a goroutine does not
-//!   give way, and when the program fails or `run` returns.
+//! - Functions that `diag` registers when the runtime starts, below: what to do when a processor
+//!   has been asked for the state of its goroutines, when all workers sleep, when a goroutine does
+//!   not give way, and when the program fails or `run` returns.
 
 pub(crate) mod counters;
 pub(crate) mod say;
