@@ -1,4 +1,4 @@
-//! Groups: what they wait for, what they return, whom they let in.
+//! Groups: what they wait for, what they return, which they let in.
 
 use narrowboat_chan::context::{self, Error, background};
 use narrowboat_chan::{bounded, unbounded};
@@ -200,7 +200,7 @@ fn spawners_are_served_in_their_order() {
             spawner
         })
         .collect();
-    assert!(group.try_spawn(|| Ok(())).is_err(), "nobody gets past those in line");
+    assert!(group.try_spawn(|| Ok(())).is_err(), "none gets past those in line");
     drop(go_on);
     spawners.into_iter().for_each(|spawner| spawner.join().unwrap());
     group.wait().unwrap();
