@@ -52,6 +52,9 @@ pub struct Stats {
 pub struct ProcessorStats {
     /// Goroutines that live here, those included that have not started.
     pub goroutines: usize,
+    /// Whether it is for goroutines that keep their processor for long:
+    /// [`Config::processors_apart`](crate::Config::processors_apart).
+    pub apart: bool,
     /// Those of them that run: one while a worker carries the processor, else none.
     pub running: usize,
     /// Those that are ready to run, as of the end of the last batch.
@@ -188,7 +191,7 @@ impl fmt::Display for Stats {
             writeln!(
                 f,
                 "  processor {index}: goroutines={} running={} ready={} waiting={} unstarted={} spawned={} finished={} switches={} parks={} \
-                 yields={} copies={} copied={}B slots={} timers={}",
+                 yields={} copies={} copied={}B slots={} timers={}{}",
                 p.goroutines,
                 p.running,
                 p.ready,
@@ -202,7 +205,8 @@ impl fmt::Display for Stats {
                 p.copies,
                 p.copied_bytes,
                 p.slots,
-                p.timers
+                p.timers,
+                if p.apart { " apart" } else { "" }
             )?;
         }
         for (index, w) in self.workers.iter().enumerate() {
@@ -235,6 +239,7 @@ impl sched::Runtime {
             let ready = p.counters.ready.get().min(goroutines.saturating_sub(unstarted + running));
             ProcessorStats {
                 goroutines,
+                apart: p.is_apart(),
                 running,
                 ready,
                 waiting: goroutines.saturating_sub(unstarted + running + ready),

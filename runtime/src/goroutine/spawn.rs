@@ -203,7 +203,7 @@ where
     F: FnOnce() -> T + Send,
     T: Send,
 {
-    let destination = sched::choose_destination()?;
+    let destination = sched::choose_destination(origin.spawned_at())?;
     let id = destination.next_goroutine_id();
     if trace::on() {
         trace::spawns(id, origin.spawned_at(), destination.processor());

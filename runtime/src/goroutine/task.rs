@@ -155,6 +155,15 @@ impl TaskPtr {
         unsafe { self.0.as_ref() }
     }
 
+    /// Where the goroutine was spawned.
+    ///
+    /// # Safety
+    /// Called by the runtime before [`begin`](TaskPtr::begin).
+    pub(crate) unsafe fn spawned_at(self) -> &'static Location<'static> {
+        // SAFETY: the runtime owns its share of the task, and the handle never touches the origin.
+        unsafe { (*self.0.as_ptr()).origin.spawned_at() }
+    }
+
     /// Takes what the goroutine's record needs.
     ///
     /// # Safety

@@ -128,8 +128,8 @@ impl Processor {
                 (*its).worker_thread_pointer = thread_pointer;
                 (*its).predecessor = Some(self);
                 (*local).worker = ptr::null();
-                worker.begin_carrying(next);
                 worker.is_not_stuck();
+                worker.begin_carrying(next);
                 (to, thread_pointer) = ((*its).resting_sp, next.thread_pointer);
             }
             arch::switch_carrying(&raw mut (*local).resting_sp, to, thread_pointer);

@@ -19,6 +19,7 @@ use std::time::Duration;
 pub struct Config {
     workers: Option<usize>,
     processors: Option<usize>,
+    processors_apart: Option<usize>,
     stack_slots: Option<usize>,
     max_stack: Option<usize>,
     blocking_threads: Option<usize>,
@@ -48,6 +49,8 @@ pub enum Stacks {
 pub(crate) struct Sizes {
     pub(crate) workers: usize,
     pub(crate) processors: usize,
+    /// How many processors there may be beyond these, for goroutines that keep them for long.
+    pub(crate) apart: usize,
     pub(crate) geometry: Geometry,
     pub(crate) blocking_threads: usize,
     /// Whether workers carry processors, or each is pinned to one.
@@ -78,6 +81,7 @@ pub(crate) enum Stress {
 const PROCESSORS_PER_CORE: usize = 8;
 const MIN_PROCESSORS: usize = 16;
 const MAX_PROCESSORS: usize = 1024;
+const DEFAULT_APART: usize = 64;
 const DEFAULT_SLOTS: usize = 16;
 const DEFAULT_MAX_STACK: usize = 256 << 20;
 /// The stack size if each goroutine has its own: eight of them share a page of page table, so a
@@ -124,6 +128,25 @@ impl Config {
     /// ```
     pub fn processors(mut self, processors: usize) -> Config {
         self.processors = Some(processors);
+        self
+    }
+
+    /// How many processors there may be beyond [`processors`](Config::processors), for goroutines
+    /// that keep their processor for long: that block their thread in a way that cannot be made to
+    /// park, or compute. Unset: `NARROWBOAT_APART`, else 64. Zero: none.
+    ///
+    /// The runtime learns which lines spawn such goroutines, and places those that follow there, so
+    /// that they hold up only each other. Each that comes into use costs a sleeping thread, and
+    /// while its goroutine blocks another one. None are made where there is one processor in all,
+    /// where processors are pinned to threads, or where the system does not grant the stacks that
+    /// were asked for.
+    ///
+    /// ```
+    /// let config = narrowboat::Config::new().processors_apart(16);
+    /// # let _ = config;
+    /// ```
+    pub fn processors_apart(mut self, processors: usize) -> Config {
+        self.processors_apart = Some(processors);
         self
     }
 
@@ -370,6 +393,13 @@ impl Config {
         } else {
             Geometry::fit(processors, slots, max_stack)?
         };
+        let apart = match (chosen.processors_apart, variable("NARROWBOAT_APART").as_deref()) {
+            (Some(n), _) => n,
+            (None, Some("0")) => 0,
+            (None, _) => number("NARROWBOAT_APART")?.unwrap_or(DEFAULT_APART),
+        };
+        let may_be_apart = carried && processors > 1 && !geometry.tight;
+        let apart = if may_be_apart { apart.min(MAX_PROCESSORS) } else { 0 };
         let schedtrace = number("NARROWBOAT_SCHEDTRACE")?.map(|ms| Duration::from_millis(ms as u64));
         let deadlock = chosen.deadlock.unwrap_or(variable("NARROWBOAT_DEADLOCK").as_deref() != Some("0"));
         let quit_exits = chosen.quit_exits.unwrap_or(true);
@@ -383,6 +413,7 @@ impl Config {
         Ok(Sizes {
             workers,
             processors,
+            apart,
             geometry,
             blocking_threads,
             carried,

@@ -6,13 +6,15 @@
 //!   how it sleeps and is woken.
 //! - `monitor`: the thread that watches for stuck workers; `relief`: how the monitor moves
 //!   goroutines that those workers do not start.
-//! - `placement`: which processor a new goroutine goes to; `deadlines`, `timers`, `pace`: time;
+//! - `placement`: which processor a new goroutine goes to; `apart`: the processors for goroutines
+//!   that keep them for long; `deadlines`, `timers`, `pace`: time;
 //!   [`poller`]: descriptors.
 //! - `fork`: what remains in a forked process.
 //!
 //! There is one runtime per process. It starts at first use and never ends.
 
 mod admission;
+pub(crate) mod apart;
 pub(crate) mod as_thread;
 pub(crate) mod batch;
 pub(crate) mod census;
@@ -40,6 +42,7 @@ use crate::goroutine::task::TaskPtr;
 use crate::locals::map;
 use crate::lock::Mutex;
 use crate::{arch, stack, sys};
+use apart::Apart;
 use config::{Config, Sizes};
 use crossbeam_deque::Injector;
 use deadlines::Deadlines;
@@ -51,6 +54,7 @@ use processor::{Processor, current_processor};
 use sleepers::Sleepers;
 use std::io;
 use std::ops::Range;
+use std::panic::Location;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tables::{ProcessorTable, WorkerTable};
@@ -73,6 +77,7 @@ pub(crate) struct Runtime {
     ids: AtomicU64,
     /// The placement of goroutines that plain threads spawn.
     thread_placement: Mutex<Placement>,
+    apart: Apart,
     /// Goroutine numbers that are reserved for spawns by plain threads.
     thread_ids: Mutex<Range<u64>>,
 }
@@ -127,7 +132,7 @@ fn start_and_get() -> io::Result<&'static Runtime> {
     diag::install(Config::traces()?, sizes.workers)?;
     let runtime = RUNTIME.get_or_init(|| Runtime {
         sizes,
-        processors: ProcessorTable::new(sizes.processors),
+        processors: ProcessorTable::new(sizes.processors, sizes.apart),
         workers: WorkerTable::new(&sizes),
         queue: Injector::new(),
         idle: Idle::new(),
@@ -138,6 +143,7 @@ fn start_and_get() -> io::Result<&'static Runtime> {
         monitor: Monitor::new(),
         ids: AtomicU64::new(0),
         thread_placement: Mutex::new(Placement::default()),
+        apart: Apart::new(sizes.apart),
         thread_ids: Mutex::new(0..0),
     });
     panic::install_hook();
@@ -162,10 +168,16 @@ pub(crate) enum Destination {
     Other(&'static Processor, Option<&'static Processor>),
 }
 
-/// Decides where the next goroutine that the caller spawns goes.
-pub(crate) fn choose_destination() -> io::Result<Destination> {
+/// Decides where the goroutine goes that the caller spawns at this place.
+pub(crate) fn choose_destination(at: &'static Location<'static>) -> io::Result<Destination> {
     fork::check()?;
-    match current_processor() {
+    let here = current_processor();
+    if let Some(runtime) = RUNTIME.get()
+        && let Some(apart) = runtime.apart.home(runtime, at)
+    {
+        return Ok(Destination::Other(apart, here));
+    }
+    match here {
         // SAFETY: the caller runs on this processor, hence is a goroutine of it: the loop never
         // spawns.
         Some(here) => Ok(match unsafe { here.choose_processor() } {

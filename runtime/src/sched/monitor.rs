@@ -8,6 +8,7 @@
 //! this thread for each of its own.
 
 use super::Runtime;
+use super::apart::{Look, Stay};
 use super::census::OneWriter;
 use super::pace;
 use super::processor::Processor;
@@ -29,6 +30,8 @@ const TICK: Duration = Duration::from_millis(2);
 const QUIET_TICKS: u32 = 5;
 /// Stack segments that were not used for this many ticks, about two seconds, are given back.
 const TRIM_TICKS: u32 = 1000;
+/// After this many ticks, about a second, half of what is known of spawn sites is forgotten.
+const FORGET_TICKS: u32 = 500;
 /// How long a goroutine may keep its processor before it is asked to yield, and its worker is
 /// replaced.
 const LONG: u64 = 10_000_000;
@@ -62,6 +65,7 @@ struct Seen {
     used: Option<u64>,
     counted: bool,
     reported: bool,
+    look: Option<Look>,
 }
 
 impl Monitor {
@@ -142,6 +146,9 @@ impl Monitor {
                 runtime.ask_to_scavenge();
             }
             ticks = ticks.wrapping_add(1);
+            if ticks.is_multiple_of(FORGET_TICKS) {
+                runtime.apart.forget(now);
+            }
             if ticks.is_multiple_of(TRIM_TICKS) {
                 cache::trim(Which::Unused);
                 pool::trim(false);
@@ -185,6 +192,7 @@ impl Monitor {
                     used: None,
                     counted: false,
                     reported: false,
+                    look: None,
                 });
             }
             watch(runtime, worker, &mut memory.workers[index], now, &mut memory.reports);
@@ -231,11 +239,20 @@ fn watch(
     };
     let switches = processor.switches.get();
     if seen.processor != carrying || seen.switches != switches {
-        *seen =
-            Seen { processor: carrying, switches, since: now, used: None, counted: false, reported: false };
+        *seen = Seen {
+            processor: carrying,
+            switches,
+            since: now,
+            used: None,
+            counted: false,
+            reported: false,
+            look: None,
+        };
         return;
     }
     let kept = now - seen.since;
+    let thread = worker.kernel_thread.load(Ordering::Relaxed);
+    seen.look = runtime.apart.look(runtime, &Stay { processor, thread, switches, kept, now }, seen.look);
     if kept >= LONG {
         processor.yield_flag.store(true, Ordering::Relaxed);
         watch_longer(runtime, worker, processor, seen, now, reports);

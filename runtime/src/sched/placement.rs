@@ -7,7 +7,8 @@
 //! Beyond that they go to the emptiest, in runs of consecutive spawns, because neighbours in a
 //! pipeline are spawned one after the other and should mostly share a processor. If the running
 //! goroutine of a processor has been asked to give way and has not done so, that processor is never
-//! chosen as the emptiest.
+//! chosen as the emptiest; nor is one that is [apart](super::apart), for the goroutines that keep
+//! their processors for long.
 
 use super::Runtime;
 use super::processor::Processor;
@@ -44,21 +45,22 @@ impl Placement {
     fn choose(&mut self, runtime: &'static Runtime, here: Option<&'static Processor>) {
         // Nothing may park here: the caller changes its processor's state meanwhile.
         let _native = Native::begin();
-        let limit = runtime.processors.allowed();
+        let limit = runtime.processors.ordinary();
         let mut least = (usize::MAX, 0);
         let mut total = 0;
         for index in 0..limit {
             let processor = runtime.processors.get(index);
             let load = processor.map_or(0, |p| p.census.load());
             total += load;
-            if load < least.0 && !processor.is_some_and(Processor::ignores_yield_request) {
+            let unsuitable = |p: &Processor| p.is_apart() || p.ignores_yield_request();
+            if load < least.0 && !processor.is_some_and(unsuitable) {
                 least = (load, index);
             }
         }
         let run = (total / limit / 2).clamp(SHORTEST_RUN, LONGEST_RUN);
         self.left = run;
         self.target = match here {
-            Some(here) if here.census.load() <= least.0.saturating_add(run) => None,
+            Some(here) if !here.is_apart() && here.census.load() <= least.0.saturating_add(run) => None,
             // If the system refuses another processor, an existing one is used.
             _ => runtime.processors.get_or_create(runtime, least.1).ok().or(runtime.processors.get(0)),
         };

@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | a worker is idle, and no goroutine has given way between the ticks | one, or a fair share | idle processors |
 //! | a worker is idle, and two newcomers or more waited although goroutines have given way | a fair share | idle processors |
-//! | the running goroutine was asked to give way two ticks ago and has not done so | all | idle processors, else processors with goroutines that give way |
+//! | the running goroutine was asked to give way two ticks ago and has not done so | all | idle processors, else processors with goroutines that give way, else one [apart](super::apart) |
 //!
 //! The last row needs no idle worker: goroutines that wait behind one that blocks for ever must not
 //! depend on an idle worker. Newcomers are sent like goroutines that are spawned from elsewhere
@@ -44,8 +44,8 @@ impl Runtime {
         let helpers = self.idle_workers();
         let share = now.newcomers.min(MAX_IN_A_TICK).div_ceil(helpers + 1);
         for _ in 0..helpers {
-            let Some(target) = self.idle_processor() else { return };
-            if move_newcomers(processor, target, share) < share {
+            let Some(target) = self.idle_processor_like(processor) else { return };
+            if self.move_newcomers(processor, target, share) < share {
                 return;
             }
         }
@@ -55,8 +55,11 @@ impl Runtime {
     pub(super) fn send_newcomers_away(&'static self, processor: &'static Processor) {
         let mut left = MAX_IN_A_TICK;
         while left > 0 && processor.has_newcomers() {
-            let target = self.idle_processor().or_else(|| self.willing_processor(processor));
-            let moved = target.map_or(0, |target| move_newcomers(processor, target, IN_A_ROW.min(left)));
+            let target = self
+                .idle_processor_like(processor)
+                .or_else(|| self.willing_processor(processor))
+                .or_else(|| self.apart.least_crowded(self).filter(|apart| !apart.ignores_yield_request()));
+            let moved = target.map_or(0, |target| self.move_newcomers(processor, target, IN_A_ROW.min(left)));
             if moved == 0 {
                 return;
             }
@@ -74,23 +77,41 @@ impl Runtime {
         self.workers.limit().saturating_sub(self.awake())
     }
 
-    /// The processor with the fewest goroutines among those where the running goroutine gives way.
-    fn willing_processor(&self, besides: &Processor) -> Option<&'static Processor> {
-        let others =
-            self.processors.all().filter(|p| !std::ptr::eq(*p, besides) && !p.ignores_yield_request());
-        others.min_by_key(|p| p.census.load())
+    /// An idle processor for newcomers of `processor`: one of its own kind.
+    fn idle_processor_like(&'static self, processor: &Processor) -> Option<&'static Processor> {
+        if self.processors.is_ordinary(processor) {
+            return self.idle_processor();
+        }
+        self.apart.least_crowded(self).filter(|other| other.inbox.is_idle())
     }
-}
 
-fn move_newcomers(from: &Processor, to: &'static Processor, most: usize) -> usize {
-    let next = || steal(|| from.unstarted.steal()).or_else(|| steal(|| from.arrivals.steal()));
-    let mut moved = 0;
-    while moved < most
-        && let Some(task) = next()
-    {
-        to.send_task(task, None);
-        from.census.note_given(1);
-        moved += 1;
+    /// The processor with the fewest goroutines among those of the same kind where the running
+    /// goroutine gives way.
+    fn willing_processor(&self, besides: &Processor) -> Option<&'static Processor> {
+        let ordinary = self.processors.is_ordinary(besides);
+        let willing = |p: &&Processor| {
+            let same_kind = self.processors.is_ordinary(p) == ordinary && (!ordinary || !p.is_apart());
+            same_kind && !std::ptr::eq(*p, besides) && !p.ignores_yield_request()
+        };
+        self.processors.all().filter(willing).min_by_key(|p| p.census.load())
     }
-    moved
+
+    /// Moves newcomers to another processor; those whose spawn site is [known](super::apart) go to
+    /// the processors apart instead.
+    fn move_newcomers(&'static self, from: &'static Processor, to: &'static Processor, most: usize) -> usize {
+        let next = || steal(|| from.unstarted.steal()).or_else(|| steal(|| from.arrivals.steal()));
+        let mut moved = 0;
+        while moved < most
+            && let Some(task) = next()
+        {
+            // SAFETY: the task was stolen, so it is ours until it is sent on.
+            let spawned_at = unsafe { task.spawned_at() };
+            let apart =
+                if self.processors.is_ordinary(from) { self.apart.home(self, spawned_at) } else { None };
+            apart.unwrap_or(to).send_task(task, None);
+            from.census.note_given(1);
+            moved += 1;
+        }
+        moved
+    }
 }

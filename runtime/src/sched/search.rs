@@ -94,7 +94,7 @@ impl Runtime {
             return Some(processor);
         }
         let sightings: Vec<Sighting> = self.other_workers(worker).filter_map(sight).collect();
-        let newcomers = self.processors.all().any(Processor::has_newcomers);
+        let newcomers = self.processors.ordinary_ones().any(Processor::has_newcomers);
         if sightings.is_empty() && !newcomers {
             return None;
         }
@@ -130,7 +130,7 @@ impl Runtime {
 
     /// Takes newcomers from a processor that does not get to them, for an idle one.
     fn take_newcomers(&'static self, worker: &'static Worker) -> Option<&'static Processor> {
-        let victim = self.processors.all().find(|p| p.has_newcomers())?;
+        let victim = self.processors.ordinary_ones().find(|p| p.has_newcomers())?;
         let taker = worker.pinned.or_else(|| self.idle_processor()).filter(|p| p.inbox.claim())?;
         // SAFETY: we have claimed the taker, so we hold it and its local part is ours.
         let local = unsafe { &mut *taker.local.get() };
@@ -147,12 +147,16 @@ impl Runtime {
         Some(taker)
     }
 
-    /// An idle processor: the one with the fewest goroutines, or a new one if all have some. Other
+    /// An idle ordinary processor: the one with the fewest goroutines, or a new one if all have some. Other
     /// threads see it, too, so it may not stay idle.
     pub(super) fn idle_processor(&'static self) -> Option<&'static Processor> {
-        let idle = self.processors.all().filter(|p| p.inbox.is_idle()).min_by_key(|p| p.census.load());
+        let idle = self
+            .processors
+            .ordinary_ones()
+            .filter(|p| p.inbox.is_idle() && !p.is_apart())
+            .min_by_key(|p| p.census.load());
         idle.filter(|p| p.census.load() == 0).or_else(|| {
-            let missing = (0..self.processors.allowed()).find(|&index| self.processors.get(index).is_none());
+            let missing = (0..self.processors.ordinary()).find(|&index| self.processors.get(index).is_none());
             missing.and_then(|index| self.processors.get_or_create(self, index).ok()).or(idle)
         })
     }

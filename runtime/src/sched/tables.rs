@@ -33,15 +33,15 @@ fn set<T>(entry: &AtomicPtr<T>, value: &'static T) {
 }
 
 pub(crate) struct ProcessorTable {
+    /// The ordinary ones, then those beyond them, which are [apart](super::apart).
     entries: Box<[AtomicPtr<Processor>]>,
-    /// How many there may be: all, until the system refuses one; then those that exist.
-    allowed: AtomicUsize,
+    ordinary: usize,
     creating: Mutex<()>,
 }
 
 impl ProcessorTable {
-    pub(super) fn new(n: usize) -> ProcessorTable {
-        ProcessorTable { entries: pointers(n), allowed: AtomicUsize::new(n), creating: Mutex::new(()) }
+    pub(super) fn new(ordinary: usize, extra: usize) -> ProcessorTable {
+        ProcessorTable { entries: pointers(ordinary + extra), ordinary, creating: Mutex::new(()) }
     }
 
     /// For a debugger: the address of the table of processors, and its length.
@@ -54,10 +54,27 @@ impl ProcessorTable {
         get(&self.entries[index])
     }
 
-    /// How many processors there may be. They come into being in order, so these are the first
-    /// ones.
-    pub(crate) fn allowed(&self) -> usize {
-        self.allowed.load(Ordering::Relaxed)
+    /// How many ordinary processors there may be.
+    pub(crate) fn ordinary(&self) -> usize {
+        self.ordinary
+    }
+
+    pub(super) fn is_ordinary(&self, processor: &Processor) -> bool {
+        processor.index < self.ordinary
+    }
+
+    /// Whether there may be processors apart.
+    pub(super) fn may_be_apart(&self) -> bool {
+        self.entries.len() > self.ordinary
+    }
+
+    pub(super) fn ordinary_ones(&self) -> impl Iterator<Item = &'static Processor> {
+        self.entries[..self.ordinary].iter().filter_map(get)
+    }
+
+    /// Those beyond the ordinary ones.
+    pub(super) fn extra(&self) -> impl Iterator<Item = &'static Processor> {
+        self.entries[self.ordinary..].iter().filter_map(get)
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &'static Processor> {
@@ -194,7 +211,8 @@ impl WorkerTable {
     pub(super) fn new(sizes: &Sizes) -> WorkerTable {
         // One spare for each processor, since a spare stands in for a worker that is stuck in a
         // processor.
-        let most = if sizes.carried { sizes.workers + sizes.processors } else { sizes.processors };
+        let most =
+            if sizes.carried { sizes.workers + sizes.processors + sizes.apart } else { sizes.processors };
         WorkerTable {
             entries: pointers(most),
             started: AtomicUsize::new(0),

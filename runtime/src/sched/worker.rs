@@ -146,7 +146,25 @@ impl Worker {
         // Release: when the monitor sees this processor, it also sees all that was done to it
         // before.
         self.carrying.store(ptr::from_ref(processor).cast_mut(), Ordering::Release);
+        if processor.is_apart() {
+            self.step_aside();
+        }
         trace::carries(self, processor);
+    }
+
+    /// Lets another worker be awake in place of this one, which carries a processor
+    /// [apart](super::apart), and leaves it all queued work. Otherwise that would have to wait for
+    /// the monitor.
+    #[cold]
+    fn step_aside(&self) {
+        if !self.stuck.swap(true, Ordering::AcqRel) {
+            self.runtime.workers.allow_one_more();
+        }
+        self.move_all_to_shared_queue();
+        // Only now there is room for another one. If it finds nothing to do, it polls.
+        if !self.runtime.queue.is_empty() || self.runtime.poll_turn.is_free() {
+            self.runtime.appoint();
+        }
     }
 
     /// Requeues a processor after its batch, or lets it rest if it has nothing to run.
@@ -192,7 +210,9 @@ impl Worker {
         loop {
             let runtime = self.runtime;
             if self.pinned.is_none() && !*searching && runtime.awake() > runtime.workers.limit() {
-                self.move_all_to_shared_queue();
+                if self.move_all_to_shared_queue() {
+                    runtime.appoint();
+                }
             } else {
                 self.housekeeping();
                 let found = self.take_own().or_else(|| runtime.take_shared(self));
@@ -287,8 +307,12 @@ impl Worker {
 
     /// Makes a processor the next to run, before the queue: code that this worker carries has woken
     /// it. No worker is woken for it, since the waker probably parks soon. If the waker does not
-    /// park, a searcher should take it.
+    /// park, a searcher should take it. From a worker that is stuck another one takes it at once.
     pub(super) fn offer(&self, processor: &'static Processor) {
+        if self.stuck.load(Ordering::Relaxed) {
+            self.runtime.queue.push(processor);
+            return self.runtime.appoint();
+        }
         let taken_over = self.take_next();
         // Release: for the thread that takes it. Only this kernel thread fills `next`, so it is
         // empty now, and a plain store is enough.
@@ -309,16 +333,15 @@ impl Worker {
         }
     }
 
-    /// Moves all queued work to the shared queue, because more workers are awake than should be.
-    fn move_all_to_shared_queue(&self) {
+    /// Moves all queued work to the shared queue: more workers are awake than should be, or this one
+    /// is to be stuck. Returns whether there was any.
+    fn move_all_to_shared_queue(&self) -> bool {
         let mut gave = false;
         while let Some(processor) = self.take_next().or_else(|| self.queue.pop()) {
             self.runtime.queue.push(processor);
             gave = true;
         }
-        if gave {
-            self.runtime.appoint();
-        }
+        gave
     }
 
     /// Does what is due from time to time even if the worker is busy: fires timers of idle

@@ -21,6 +21,11 @@ const STACKS_IN_ALL: usize = 30_000;
 const STACKS_IN_ALL_WITH_MARKERS: usize = 16 << 20;
 const SLOTS_OF_THEIR_OWN: usize = Home::MAX_SLOTS - 1;
 
+/// The reserve of a processor that has few goroutines.
+const SLOTS_OF_FEW: usize = 60;
+/// The same if each goroutine has a stack of its own.
+const STACKS_OF_FEW: usize = 4096;
+
 /// The shape of every processor's arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Geometry {
@@ -69,6 +74,13 @@ impl Geometry {
         geometry.reserve = reserve(processors.max(1), 1, most, geometry.stride, memory::would_fit);
         geometry.all_alone = true;
         Ok(geometry)
+    }
+
+    /// The geometry of a processor that has few goroutines: less address space, and not more of the
+    /// slots that the process may have.
+    pub(crate) fn of_few(self) -> Geometry {
+        let most = if self.all_alone { STACKS_OF_FEW } else { SLOTS_OF_FEW };
+        Geometry { slots: self.slots.min(4), reserve: self.reserve.min(most), ..self }
     }
 
     /// How deep a stack in a slot can get, in bytes.

@@ -80,6 +80,8 @@ pub(crate) struct Processor {
     pub(crate) unstarted: Stealer<TaskPtr>,
     pub(crate) deadline: AtomicU64,
     pub(super) yield_flag: AtomicBool,
+    /// It is [apart](super::apart): for goroutines that keep their processor for long.
+    apart: AtomicBool,
     pub(crate) switches: OneWriter,
     pub(crate) scavenge: Scavenge,
     pub(crate) census: Census,
@@ -171,7 +173,9 @@ impl Processor {
         let base = loop_stack.bounds().base;
         // The stress modes test copying, so no goroutine lives alone there.
         let probation = if runtime.sizes.stress == Stress::Off { PROBATION } else { 0 };
-        let slots = Slots::new(runtime.sizes.geometry, probation)?;
+        let ordinary = index < runtime.sizes.processors;
+        let geometry = runtime.sizes.geometry;
+        let slots = Slots::new(if ordinary { geometry } else { geometry.of_few() }, probation)?;
         let unstarted = crossbeam_deque::Worker::new_fifo();
         let carried = runtime.sizes.carried;
         let thread_pointer = if carried { arch::thread_pointer() } else { arch::SAME_THREAD_POINTER };
@@ -185,6 +189,7 @@ impl Processor {
             unstarted: unstarted.stealer(),
             deadline: AtomicU64::new(clock::NEVER),
             yield_flag: AtomicBool::new(false),
+            apart: AtomicBool::new(!ordinary),
             switches: OneWriter::default(),
             scavenge: Scavenge::new(),
             census: Census::default(),
@@ -227,6 +232,16 @@ impl Processor {
                 arch::prepare(base, batch::processor_loop, processor as *const Processor as usize);
         }
         Ok(processor)
+    }
+
+    /// Whether only goroutines that keep their processor for long are placed here.
+    #[inline]
+    pub(crate) fn is_apart(&self) -> bool {
+        self.apart.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_apart(&self, apart: bool) {
+        self.apart.store(apart, Ordering::Relaxed);
     }
 
     /// Whether its running goroutine has been asked to give way and has not done so yet.
