@@ -8,7 +8,8 @@
 //!   result; `frames`: the names of frames.
 //! - `deadlock`, `stuck`, `quit`: when the program can never go on, when a goroutine does not give
 //!   way, and when the user asks with a signal.
-//! - `trace`: what the scheduler does, event by event, as a file for a viewer.
+//! - `trace`: what the scheduler does, event by event, as a file for a viewer; `proto`: the wire
+//!   format of that file.
 //! - `debugger`: what a debugger needs to find goroutines by itself.
 //!
 //! Nothing here runs unless it is requested or something is wrong: the hot paths only keep plain
@@ -21,6 +22,7 @@ mod frames;
 mod group;
 mod inspect;
 mod prometheus;
+mod proto;
 mod quit;
 mod schedtrace;
 pub(crate) mod stats;

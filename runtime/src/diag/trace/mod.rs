@@ -31,11 +31,11 @@
 //! ```
 
 // - `crate::hooks::trace`: what the scheduler calls, an event, and the rings that events are in.
-// - `timeline`: all rings in one order; `clock`: their time; `perfetto`: the file.
+// - `timeline`: all rings in one order; `clock`: their time; `picture`: the file.
 // - `session`: what is recorded at present, and the thread that writes it.
 
 mod clock;
-mod perfetto;
+mod picture;
 pub(super) mod session;
 mod timeline;
 

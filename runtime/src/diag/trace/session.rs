@@ -10,7 +10,7 @@
 
 use super::Summary;
 use super::clock::{Clock, Look};
-use super::perfetto::Picture;
+use super::picture::Picture;
 use super::timeline::Timeline;
 use crate::diag::deadlock;
 use crate::hooks::say::say;

@@ -6,9 +6,9 @@
 //! an end without a beginning is left out. (That happens at the edges of a recording, and where
 //! events were lost.)
 
-use super::proto::Message;
-use crate::diag::trace::clock::{self, Clock};
-use crate::diag::trace::timeline::{Actor, Item, What};
+use super::clock::{self, Clock};
+use super::timeline::{Actor, Item, What};
+use crate::diag::proto::Message;
 use crate::hooks::counters::Phase;
 use crate::hooks::trace::event::{self, Event, From, Kind, NOWHERE};
 use crate::park::Reason;
@@ -170,7 +170,7 @@ struct Open {
 type Arrow = (u64, u64);
 
 /// A trace under construction.
-pub(crate) struct Picture {
+pub(super) struct Picture {
     out: Message,
     /// The tracks that have been described, each with the time of its latest event. Nothing is
     /// placed before that: if a worker is interrupted between taking the time and writing its
@@ -184,8 +184,8 @@ pub(crate) struct Picture {
     goroutines: HashMap<u64, Arrow>,
     threads: HashMap<u64, Arrow>,
     arrows: u64,
-    pub(crate) events: u64,
-    pub(crate) lost: u64,
+    pub(super) events: u64,
+    pub(super) lost: u64,
 }
 
 // SAFETY: the addresses of lines are those of statics.
@@ -193,7 +193,7 @@ unsafe impl Send for Picture {}
 
 impl Picture {
     /// Begins with the packets that every trace begins with.
-    pub(crate) fn new() -> Picture {
+    pub(super) fn new() -> Picture {
         let mut picture = Picture {
             out: Message::default(),
             tracks: HashMap::new(),
@@ -210,11 +210,11 @@ impl Picture {
     }
 
     /// The packets drawn since the last call of `clear`.
-    pub(crate) fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         self.out.bytes()
     }
 
-    pub(crate) fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.out.clear();
     }
 
@@ -379,7 +379,7 @@ impl Picture {
     }
 
     /// Draws the next item.
-    pub(crate) fn draw(&mut self, item: &Item, clock: &Clock) {
+    pub(super) fn draw(&mut self, item: &Item, clock: &Clock) {
         let at = clock.nanos(item.ticks());
         match item.what {
             What::Event(event) => {
