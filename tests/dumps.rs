@@ -185,7 +185,7 @@ fn a_lock_names_its_holder() {
         drop(let_go);
         holder.join().unwrap();
         other.join().unwrap();
-        // After a wait for a notification it is the one who has the lock again.
+        // After a wait for a notification it is the holder of the lock again.
         let pair = Arc::new((Mutex::new(false), Condvar::new()));
         let (let_go, wait) = bounded::<()>(0);
         let holder = go("notified", {

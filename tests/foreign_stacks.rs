@@ -158,7 +158,7 @@ fn a_stack_that_was_left_in_the_middle_loses_nothing() {
 }
 
 #[test]
-fn where_few_have_started_nobody_has_to_ask_for_a_stack() {
+fn where_few_have_started_none_has_to_ask_for_a_stack() {
     // Under the stress modes the first of a spawn site share, too: they are about copying.
     if std::env::var_os("NARROWBOAT_STRESS").is_some_and(|stress| stress != "0") {
         return;

@@ -291,7 +291,7 @@ fn sleeping_goroutines_do_not_hold_a_thread() {
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 }
 
-/// Deadlines that pass while their processor is busy, about to rest, or at rest: each is somebody's to notice.
+/// Deadlines that pass while their processor is busy, about to rest, or at rest: each is noticed.
 #[test]
 fn sleepers_wake_however_busy_their_processors_are() {
     let rounds = sized(2_000, 400);

@@ -1,4 +1,4 @@
-//! Counting goroutines: alone in its process, so that nobody else's are counted.
+//! Counting goroutines: alone in its process, so that no others are counted.
 
 use narrowboat::{chan, go, num_goroutines};
 use narrowboat_testing::{eventually, program, sized};

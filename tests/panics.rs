@@ -1,4 +1,4 @@
-//! A panic ends one goroutine and reaches whoever joins it, and nobody else; not even if it parks half-way.
+//! A panic ends one goroutine and reaches the one that joins it, and no other; not even if it parks half-way.
 
 use narrowboat::chan::{self, Sender};
 use narrowboat::go;
@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::time::Duration;
 
 #[test]
-fn panic_reaches_its_joiner_and_nobody_else() {
+fn panic_reaches_its_joiner_and_no_other() {
     program(|| {
         let (tx, rx) = chan::bounded::<u32>(0);
         let bystanders: Vec<_> = (0..100)
@@ -42,7 +42,7 @@ fn detached_panics_are_harmless() {
             go!(move || {
                 tx.send(n).unwrap();
                 if n % 4 == 0 {
-                    panic!("nobody joins this one");
+                    panic!("this one is not joined");
                 }
             });
         }
@@ -67,7 +67,7 @@ fn panic_drops_what_the_goroutine_held() {
     });
 }
 
-/// Sends when it is dropped, which parks until somebody receives.
+/// Sends when it is dropped, which parks until another receives.
 struct SendOnDrop(Sender<u32>, u32);
 
 impl Drop for SendOnDrop {

@@ -202,12 +202,12 @@ fn select_waits_for_a_message_a_deadline_or_nothing() {
     program(|| {
         let (tx, rx) = chan::bounded::<u32>(0);
         select! {
-            recv(rx) -> _ => panic!("nobody sends"),
+            recv(rx) -> _ => panic!("nothing sends"),
             default => {}
         }
         let start = Instant::now();
         select! {
-            recv(rx) -> _ => panic!("nobody sends"),
+            recv(rx) -> _ => panic!("nothing sends"),
             recv(chan::after(Duration::from_millis(20))) -> _ => {}
         }
         assert!(start.elapsed() >= Duration::from_millis(20));

@@ -151,7 +151,7 @@ fn others_go_on_beside(what: &'static str, hog: fn()) {
             elsewhere.len(),
             requests.len(),
         );
-        assert!(!elsewhere.is_empty() && !requests.is_empty(), "nobody lives on other processors");
+        assert!(!elsewhere.is_empty() && !requests.is_empty(), "none lives on other processors");
         assert!(pairs < AT_MOST && served < AT_MOST);
     });
 }

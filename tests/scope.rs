@@ -61,7 +61,7 @@ fn a_result_may_borrow_too() {
 }
 
 #[test]
-fn a_scope_waits_for_children_that_nobody_joins() {
+fn a_scope_waits_for_children_that_are_not_joined() {
     everywhere(|| {
         let done = AtomicUsize::new(0);
         scope(|s| {
@@ -211,7 +211,7 @@ fn a_goroutine_on_a_shared_stack_is_told_what_to_write_instead() {
         assert_eq!(
             refusal.as_deref(),
             Some(
-                "cannot open a scope here: this goroutine's stack is copied away while it is parked, so nobody may \
+                "cannot open a scope here: this goroutine's stack is copied away while it is parked, so nothing may \
                  borrow from it. Open the scope in a goroutine spawned with `Builder::new().own_stack(bytes).spawn(..)`, \
                  in the main goroutine of `run`, or on a plain thread; or use `spawn` with what it needs moved into it, \
                  in an `Arc` or through a channel"
@@ -227,12 +227,12 @@ fn a_goroutine_on_a_shared_stack_is_told_what_to_write_instead() {
 }
 
 #[test]
-fn a_panic_that_nobody_takes_comes_out_of_the_scope_after_all_have_ended() {
+fn a_panic_that_is_not_taken_comes_out_of_the_scope_after_all_have_ended() {
     everywhere(|| {
         let done = AtomicBool::new(false);
         let caught = catch_unwind(AssertUnwindSafe(|| {
             scope(|s| {
-                s.spawn(|| resume_unwind(Box::new("nobody takes this")));
+                s.spawn(|| resume_unwind(Box::new("this is not taken")));
                 s.spawn(|| {
                     narrowboat::sleep(Duration::from_millis(20));
                     done.store(true, Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! Sleeping for no time, until a time that has passed, and for longer than anybody lives. One test, so that the CPU time
-//! of the process is its own.
+//! Sleeping for no time, until a time that has passed, and for longer than programs run. One test, so that the CPU time of
+//! the process is its own.
 
 use narrowboat::{Builder, go};
 use narrowboat_testing::{cpu_time, program};

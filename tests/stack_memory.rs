@@ -154,7 +154,7 @@ fn a_resident_goroutine_does_not_keep_the_image_of_a_deep_park() {
     go!(|| ()).join().unwrap();
     assert!(resident() > before + 32 * MIB);
     wake.send(()).unwrap();
-    // From here on it parks shallow, and nobody wants its place.
+    // From here on it parks shallow, and none wants its place.
     eventually("neither its stack nor its image is kept", || resident() < before + 2 * MIB);
     ask.send(()).unwrap();
 }

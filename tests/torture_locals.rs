@@ -76,7 +76,7 @@ impl CheckedMutex {
 
 impl Drop for CheckedMutex {
     fn drop(&mut self) {
-        // SAFETY: `new` initialised the mutex; nobody else has its address.
+        // SAFETY: `new` initialised the mutex; no other has its address.
         unsafe { libc::pthread_mutex_destroy(&mut *self.0) };
     }
 }
@@ -116,7 +116,7 @@ impl Tortured {
 
             assert_eq!(mutex.lock(), libc::EDEADLK, "held by the thread that this still is");
             assert_eq!(mutex.unlock(), 0, "by its owner");
-            assert_eq!(mutex.unlock(), libc::EPERM, "by nobody");
+            assert_eq!(mutex.unlock(), libc::EPERM, "without an owner");
             assert_eq!(thread::current().id(), me, "the thread id changed");
             assert_eq!(SHARED.with(Rc::as_ptr), address, "a thread-local moved");
             assert_eq!(SLOTS.with_borrow_mut(|slots| slots.remove(&self.number)), Some(before));
@@ -136,7 +136,7 @@ impl Tortured {
         seen.reported.insert(me, shared.get());
     }
 
-    /// Passes a message on and waits for the other's. The memory is freed by whoever receives it.
+    /// Passes a message on and waits for the other's. The memory is freed by the one that receives it.
     fn exchange(&mut self) {
         let length = self.dice.roll(200) + 1;
         // A partner that failed has dropped its end; its joiner says why.
@@ -185,7 +185,7 @@ impl Tortured {
         }
     }
 
-    /// Scoped threads borrow the stack of a goroutine while it parks, which needs a stack that it shares with nobody.
+    /// Scoped threads borrow the stack of a goroutine while it parks, which needs a stack of its own.
     fn scoped_threads_in_an_own_stack(&mut self) {
         let number = self.number as u64;
         let own = Builder::new().own_stack(256 * 1024).spawn(move || {

@@ -92,7 +92,7 @@ struct Tortured {
 }
 
 impl Tortured {
-    /// Parks in one of the ways there are. Nobody waits for a partner that might not come.
+    /// Parks in one of the ways there are. None waits for a partner that might not come.
     fn park(&mut self) {
         self.parks_left = self.parks_left.saturating_sub(1);
         match self.dice.roll(40) {
@@ -148,7 +148,7 @@ impl Tortured {
         black_box(sum)
     }
 
-    /// Goes down for so many bytes at once, parks there, and comes back: all of it is copied if somebody else wants the slot.
+    /// Goes down for so many bytes at once, parks there, and comes back: all of it is copied if another wants the slot.
     #[inline(never)]
     fn plunge(&mut self, bytes: usize) {
         let mut frame = [0u64; 512];
@@ -200,7 +200,7 @@ impl Tortured {
             Ok(sum) => sum,
             Err(payload) => match payload.downcast::<Unwound>() {
                 Ok(unwound) => unwound.0,
-                // A failed check: on to whoever joins.
+                // A failed check: on to the one that joins.
                 Err(failure) => resume_unwind(failure),
             },
         }

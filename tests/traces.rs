@@ -42,7 +42,7 @@ fn story() {
     narrowboat::run(|| {
         let (tx, rx) = chan::bounded::<u32>(0);
         let receiver = Builder::new()
-            .name("the one who receives")
+            .name("the one that receives")
             .spawn(move || {
                 yield_now();
                 rx.recv().unwrap()
@@ -64,7 +64,7 @@ fn story() {
 
 /// What a trace of the story has to show.
 fn check_story(trace: &Trace) {
-    let receiver = turns(trace, "the one who receives");
+    let receiver = turns(trace, "the one that receives");
     let number = receiver[0].numbers["goroutine"];
     assert!(trace.tracks[&receiver[0].track].name.starts_with("processor "));
     assert_eq!(receiver[0].numbers.get("first turn"), Some(&1));
@@ -101,7 +101,7 @@ fn check_story(trace: &Trace) {
                 && carried.end.is_none_or(|end| Some(end) >= turn.end)
                 && trace.track_of(carried).starts_with("worker ")
         });
-        assert!(carried, "somebody carried {name} then");
+        assert!(carried, "some worker carried {name} then");
     }
     assert!(trace.named("sleeps").any(|slice| trace.track_of(slice).starts_with("worker ")));
     let group = |slice: &Slice| trace.tracks[&trace.tracks[&slice.track].parent].name.as_str();

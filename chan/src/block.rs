@@ -9,51 +9,12 @@
 use crate::cell::{load, store};
 use crate::channel::{Channel, Found, Guard};
 use crate::error::{RecvTimeoutError, SendTimeoutError};
-use crate::pairs::PairOutcome;
-use crate::waiters::{NodeRef, NodeValue, Note, SINGLE_QUEUE};
+use crate::limit::{At, Limit};
+use crate::node::{NodeRef, Note, SINGLE_QUEUE};
+use crate::pairing::PairOutcome;
+use crate::waiters::NodeValue;
 use narrowboat_runtime::park::{self, Outcome, Reason, Waiter, checkpoint};
-use std::panic::Location;
-use std::time::{Duration, Instant};
-
-/// The source line of the operation, for diagnostics.
-pub(crate) type At = &'static Location<'static>;
-
-/// How long an operation may wait.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Limit {
-    /// Not at all.
-    Now,
-    Until(Instant),
-    None,
-}
-
-impl Limit {
-    /// `timeout` from now.
-    pub(crate) fn within(timeout: Duration) -> Limit {
-        // A deadline past the range of the clock is no deadline.
-        Instant::now().checked_add(timeout).map_or(Limit::None, Limit::Until)
-    }
-
-    /// Whether the operation must not wait (any longer).
-    #[inline]
-    pub(crate) fn is_reached(self) -> bool {
-        match self {
-            Limit::Now => true,
-            Limit::Until(deadline) => Instant::now() >= deadline,
-            Limit::None => false,
-        }
-    }
-
-    /// The deadline of a wait, or `None` if the operation must not wait because the time is already
-    /// up.
-    pub(crate) fn deadline(self) -> Option<Option<Instant>> {
-        match self {
-            Limit::None => Some(None),
-            Limit::Until(deadline) if Instant::now() < deadline => Some(Some(deadline)),
-            Limit::Until(_) | Limit::Now => None,
-        }
-    }
-}
+use std::time::Instant;
 
 /// Why a receive got no message.
 enum Missed {

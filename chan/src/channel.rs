@@ -25,20 +25,17 @@
 //!
 //! No code of the user runs while the lock is held: messages are moved under it, never dropped.
 
-use crate::block::{At, Limit};
-use crate::describe::ChannelInfo;
 use crate::error::SendError;
+use crate::info::{ChannelInfo, UNBOUNDED};
 use crate::lock::Lock;
+use crate::node::Wakeup;
 use crate::pairs::{PairKey, Pairs};
 use crate::ring::Ring;
 use crate::shim::{MutexGuard, Ordering};
-use crate::waiters::{BlockedRecv, BlockedSend, LazySend, NodeValue, Offer, Waiters, WakeList, Wakeup};
+use crate::waiters::{BlockedRecv, BlockedSend, LazySend, NodeValue, Offer, Waiters, WakeList};
 use narrowboat_runtime::park::Waiter;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-
-/// The capacity of a channel without a limit.
-pub(crate) const UNBOUNDED: usize = usize::MAX;
 
 /// What senders and receivers share. All of them together keep it alive; `ChannelInfo` counts the
 /// senders and the receivers.
@@ -235,33 +232,6 @@ impl<T> Channel<T> {
                 receiver.wake();
                 Reservation::Paired(key)
             }
-        }
-    }
-
-    /// Hands over the value of a paired send. If the pair has been dissolved, the value goes to the
-    /// next receive.
-    pub(crate) fn settle(&self, key: PairKey, value: T, at: At) -> Result<(), SendError<T>> {
-        let mut state = self.lock();
-        // SAFETY: the receives of this channel expect a `T`.
-        let settled = unsafe { state.pairs.settle(key, value) };
-        drop(state);
-        match settled {
-            Ok(receiver) => {
-                if let Some(receiver) = receiver {
-                    receiver.wake();
-                }
-                Ok(())
-            }
-            Err(value) => self.send(value, Limit::None, at).map_err(|error| SendError(error.into_inner())),
-        }
-    }
-
-    /// Ends a pair because its send gives up.
-    #[cold]
-    pub(crate) fn give_up(&self, key: PairKey) {
-        let receiver = self.lock().pairs.give_up(key);
-        if let Some(receiver) = receiver {
-            receiver.wake();
         }
     }
 

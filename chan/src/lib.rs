@@ -62,12 +62,17 @@ mod channel;
 pub mod context;
 mod describe;
 mod error;
+mod event;
+mod info;
 mod iter;
+mod limit;
 mod lock;
 mod make;
 #[cfg(all(test, loom))]
 mod models;
+mod node;
 mod outside;
+mod pairing;
 mod pairs;
 mod receiver;
 mod ring;
@@ -98,8 +103,10 @@ pub mod __private {
 }
 
 /// How the other crates of Narrowboat make a [`Receiver`] for an event of their own. Not for
-/// programs. (`narrowboat-net` still imports the trait by its former name.)
+/// programs.
 #[doc(hidden)]
 pub mod __outside {
-    pub use crate::outside::{EventSource as Outside, either, receiver};
+    pub use crate::make::receiver;
+    pub use crate::outside::EventSource;
+    pub use crate::select::ready::either;
 }

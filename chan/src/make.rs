@@ -1,9 +1,12 @@
 //! Making channels.
 
-use crate::channel::{Channel, UNBOUNDED};
-use crate::receiver::Flavor;
+use crate::channel::Channel;
+use crate::info::UNBOUNDED;
+use crate::outside::{EventChannel, EventSource};
+use crate::receiver::{Flavor, Receiver};
+use crate::sender::Sender;
 use crate::timer::Timer;
-use crate::{Receiver, Sender};
+use narrowboat_runtime::park::note_channel_to_outside;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -128,4 +131,11 @@ pub fn tick(duration: Duration) -> Receiver<Instant> {
 /// ```
 pub const fn never<T>() -> Receiver<T> {
     Receiver { flavor: Flavor::Never }
+}
+
+/// A receiver that has a message whenever the condition of the source is true. For the other crates
+/// of Narrowboat.
+pub fn receiver(what: impl EventSource + 'static) -> Receiver<()> {
+    note_channel_to_outside();
+    Receiver { flavor: Flavor::Event(Arc::new(EventChannel::new(what))) }
 }

@@ -1,25 +1,17 @@
 //! Channels for events outside this crate: for example, that a socket can be read.
 //!
-//! Such a channel has a message whenever [`EventSource::is_so`] returns true. A receive changes
+//! Such a channel has a message whenever [`EventSource::is_ready`] returns true. A receive changes
 //! nothing, and the next receive looks again. So a select that takes another arm loses nothing
 //! here. The event source keeps the queue of waiters. Like a timer, it hands them nothing: a woken
 //! waiter looks again.
 //!
 //! This module is for the other crates of Narrowboat. Only they may implement the trait.
 
-use crate::Receiver;
-use crate::block::{At, Limit};
-use crate::error::RecvTimeoutError;
-use crate::receiver::Flavor;
-use crate::select::ready::ready;
-use crate::select::{Arm, Order};
-use crate::timer::{Event, Recheck, sleep};
-use crate::waiters::NodeRef;
-use narrowboat_runtime::park::{
-    Outcome, Reason, Thing, WaitNode, Waiter, checkpoint, note_channel_to_outside,
-};
+use crate::error::RecvError;
+use crate::event::{Event, Recheck};
+use crate::node::NodeRef;
+use narrowboat_runtime::park::{Outcome, Reason, Thing, WaitNode, Waiter};
 use std::ptr::NonNull;
-use std::sync::Arc;
 use std::time::Instant;
 
 /// A condition that becomes true and false again, and that waiters wait for.
@@ -29,7 +21,7 @@ use std::time::Instant;
 /// Taking a node out ends the wait of its waiter, which is then woken, once.
 pub unsafe trait EventSource: Send + Sync {
     /// Whether the condition is true now.
-    fn is_so(&self) -> bool;
+    fn is_ready(&self) -> bool;
 
     /// Looks whether the condition is true, and if not, prepares the node and puts it into the
     /// queue. If the condition is true, or may have become true since the look, this returns false,
@@ -60,19 +52,6 @@ pub unsafe trait EventSource: Send + Sync {
     fn describe(&self) -> Thing;
 }
 
-/// A receiver that has a message whenever the condition of the source is true.
-pub fn receiver(what: impl EventSource + 'static) -> Receiver<()> {
-    note_channel_to_outside();
-    Receiver { flavor: Flavor::Event(Arc::new(EventChannel { what: Box::new(what), message: || () })) }
-}
-
-/// Waits until one of two receivers has a message or is closed, without receiving. False if
-/// `deadline` came first.
-pub fn either(one: &Receiver<()>, other: &Receiver<()>, deadline: Option<Instant>, at: At) -> bool {
-    let mut arms = [Arm::recv(one, 0), Arm::recv(other, 1)];
-    ready(&mut arms, Order::Biased, deadline.map_or(Limit::None, Limit::Until), at).is_some()
-}
-
 /// The channel of an event source.
 pub(crate) struct EventChannel<T> {
     what: Box<dyn EventSource>,
@@ -80,34 +59,32 @@ pub(crate) struct EventChannel<T> {
     message: fn() -> T,
 }
 
-impl<T> EventChannel<T> {
-    pub(crate) fn try_recv(&self) -> Option<T> {
-        self.what.is_so().then(self.message)
-    }
-
-    pub(crate) fn is_ready(&self) -> bool {
-        self.what.is_so()
-    }
-
-    pub(crate) fn thing(&self) -> Thing {
-        self.what.describe()
-    }
-
-    pub(crate) fn recv(&self, limit: Limit, at: At) -> Result<T, RecvTimeoutError> {
-        loop {
-            if let Some(message) = self.try_recv() {
-                checkpoint();
-                return Ok(message);
-            }
-            sleep(self, limit, at)?;
-        }
+impl EventChannel<()> {
+    pub(crate) fn new(what: impl EventSource + 'static) -> EventChannel<()> {
+        EventChannel { what: Box::new(what), message: || () }
     }
 }
 
-// Not inlined, as for timers.
-impl<T> Event for EventChannel<T> {
-    const REASON: Reason = Reason::Readiness;
+// SAFETY: it has the default id, and its reason is that of event channels alone, which all have
+// messages of one type, as `new` is the only constructor.
+unsafe impl<T> Event<T> for EventChannel<T> {
+    fn reason(&self) -> Reason {
+        Reason::Readiness
+    }
 
+    fn try_recv(&self) -> Option<Result<T, RecvError>> {
+        self.what.is_ready().then(|| Ok((self.message)()))
+    }
+
+    fn is_ready(&self) -> bool {
+        self.what.is_ready()
+    }
+
+    fn thing(&self) -> Thing {
+        self.what.describe()
+    }
+
+    // Not inlined, as for timers.
     #[inline(never)]
     unsafe fn enter(&self, node: NodeRef, me: Waiter, outcome: Outcome, sole: bool) -> Recheck {
         let mut until = None;
@@ -129,9 +106,10 @@ impl<T> Event for EventChannel<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::make::receiver;
     use crate::{bounded, select};
     use narrowboat_runtime::park::WaitQueue;
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
     /// A lamp that a test switches on and off.
@@ -161,7 +139,7 @@ mod tests {
     // SAFETY: the queue and its nodes are touched under the lock, and `switch` wakes each waiter
     // that it takes out.
     unsafe impl EventSource for Arc<Lamp> {
-        fn is_so(&self) -> bool {
+        fn is_ready(&self) -> bool {
             self.0.lock().unwrap().0
         }
 

@@ -1,11 +1,12 @@
 //! The receiving side, and the kinds of channel behind it.
 
-use crate::block::{At, Limit};
 use crate::channel::Channel;
-use crate::context::Scope;
+use crate::context::scope::Scope;
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
+use crate::event::{self, Event, Never};
+use crate::limit::{At, Limit};
 use crate::outside::EventChannel;
-use crate::timer::{Timer, recv_never};
+use crate::timer::Timer;
 use narrowboat_runtime::park::checkpoint;
 use std::fmt;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
@@ -44,15 +45,34 @@ pub(crate) enum Flavor<T> {
     Never,
 }
 
+/// A channel that has senders, or an event that has none.
+pub(crate) enum Source<'a, T> {
+    Channel(&'a Channel<T>),
+    Event(&'a dyn Event<T>),
+}
+
+impl<T> Flavor<T> {
+    #[inline]
+    pub(crate) fn source(&self) -> Source<'_, T> {
+        match self {
+            Flavor::Channel(channel) => Source::Channel(channel),
+            Flavor::Timer(timer) => Source::Event(&**timer),
+            Flavor::Done(scope) => Source::Event(&**scope),
+            Flavor::Event(source) => Source::Event(&**source),
+            Flavor::Never => Source::Event(&Never),
+        }
+    }
+}
+
 impl<T> Receiver<T> {
     #[inline]
     fn recv_within(&self, limit: Limit, at: At) -> Result<T, RecvTimeoutError> {
         match &self.flavor {
             Flavor::Channel(channel) => channel.recv(limit, at),
-            Flavor::Timer(timer) => timer.recv(limit, at),
-            Flavor::Done(scope) => Err(scope.recv(limit, at)),
-            Flavor::Event(source) => source.recv(limit, at),
-            Flavor::Never => recv_never(limit, at),
+            Flavor::Timer(timer) => event::recv(&**timer, limit, at),
+            Flavor::Done(scope) => event::recv(&**scope, limit, at),
+            Flavor::Event(source) => event::recv(&**source, limit, at),
+            Flavor::Never => event::recv(&Never, limit, at),
         }
     }
 
@@ -220,7 +240,7 @@ impl<T> Receiver<T> {
         checkpoint();
         match &self.flavor {
             Flavor::Channel(channel) => channel.is_full(),
-            Flavor::Timer(timer) => !timer.is_empty(),
+            Flavor::Timer(timer) => timer.is_ready(),
             Flavor::Event(source) => source.is_ready(),
             Flavor::Done(_) | Flavor::Never => true,
         }
@@ -239,7 +259,7 @@ impl<T> Receiver<T> {
         checkpoint();
         match &self.flavor {
             Flavor::Channel(channel) => channel.len(),
-            Flavor::Timer(timer) => usize::from(!timer.is_empty()),
+            Flavor::Timer(timer) => usize::from(timer.is_ready()),
             Flavor::Event(source) => usize::from(source.is_ready()),
             Flavor::Done(_) | Flavor::Never => 0,
         }

@@ -1,8 +1,8 @@
 //! The sending side.
 
-use crate::block::Limit;
 use crate::channel::Channel;
 use crate::error::{SendError, SendTimeoutError, TrySendError};
+use crate::limit::Limit;
 use narrowboat_runtime::park::checkpoint;
 use std::fmt;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};

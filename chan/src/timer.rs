@@ -1,5 +1,4 @@
-//! Channels that tell the time: `after`, `at`, `tick` and `never`, and those of `Timer` and
-//! `Ticker`.
+//! Channels that tell the time: `after`, `at` and `tick`, and those of `Timer` and `Ticker`.
 //!
 //! They have no sender and no thread, and are in no timer heap. Such a channel is the instant of
 //! its next message. To wait for the message is to park with that instant as the deadline, and the
@@ -22,10 +21,11 @@
 //! Hence no message is early or stale: a receive that takes the lock after step 3 sees only the new
 //! instant, and a receive that takes the lock before it received what was due then.
 
-use crate::block::{At, Limit};
-use crate::describe;
-use crate::error::RecvTimeoutError;
-use crate::waiters::{BlockedRecv, NodeRef, Note, SINGLE_QUEUE, Waiters, WakeList};
+use crate::describe::until;
+use crate::error::RecvError;
+use crate::event::{Event, Recheck};
+use crate::node::{NodeRef, Note};
+use crate::waiters::{BlockedRecv, Waiters, WakeList};
 use narrowboat_runtime::lock::Mutex;
 use narrowboat_runtime::park::{Outcome, Reason, Thing, Waiter, checkpoint};
 use std::sync::{MutexGuard, PoisonError};
@@ -96,8 +96,16 @@ impl<T> Timer<T> {
         checkpoint();
         was
     }
+}
 
-    pub(crate) fn try_recv(&self) -> Option<T> {
+// SAFETY: it has the default id, and its reason is that of timers alone, which all have messages
+// of one type, as `Timer::with` is the only constructor.
+unsafe impl<T> Event<T> for Timer<T> {
+    fn reason(&self) -> Reason {
+        Reason::Timer
+    }
+
+    fn try_recv(&self) -> Option<Result<T, RecvError>> {
         let mut state = self.lock();
         let when = state.next?;
         let now = Instant::now();
@@ -106,61 +114,20 @@ impl<T> Timer<T> {
         }
         state.next = state.period.and_then(|period| next_tick(when, period, now));
         drop(state);
-        Some((self.message)(when))
+        Some(Ok((self.message)(when)))
     }
 
-    pub(crate) fn recv(&self, limit: Limit, at: At) -> Result<T, RecvTimeoutError> {
-        loop {
-            if let Some(message) = self.try_recv() {
-                checkpoint();
-                return Ok(message);
-            }
-            sleep(self, limit, at)?;
-        }
+    fn is_ready(&self) -> bool {
+        self.lock().next.is_some_and(|when| Instant::now() >= when)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.lock().next.is_none_or(|when| Instant::now() < when)
+    fn thing(&self) -> Thing {
+        let details = until(self.lock().next);
+        Thing { operation: "receive from", address: self.id(), kind: "timer", details, held_by: None }
     }
 
-    pub(crate) fn thing(&self, operation: &'static str) -> Thing {
-        let details = describe::until(self.lock().next);
-        Thing { operation, address: (&raw const *self).addr(), kind: "timer", details, held_by: None }
-    }
-}
-
-/// Something that can be waited for without a message from a counterpart. An instant ends the wait,
-/// or a wake-up that tells the waiter to look again.
-pub(crate) trait Event {
-    /// The reason of a wait for this event alone.
-    const REASON: Reason;
-
-    /// Looks whether the event has happened, and if not, enters the queue, in one critical section.
-    ///
-    /// # Safety
-    /// As for [`Waiters::enter`]; `sole` says that there is neither another arm nor a limit. After
-    /// `Later` the node may be in the queue.
-    unsafe fn enter(&self, node: NodeRef, me: Waiter, outcome: Outcome, sole: bool) -> Recheck;
-
-    /// Leaves the queue.
-    ///
-    /// # Safety
-    /// The node was entered here, and is alive.
-    unsafe fn leave(&self, node: NodeRef);
-}
-
-/// When the caller of [`Event::enter`] looks again.
-pub(crate) enum Recheck {
-    /// At once: the event has happened, and the queue was not entered.
-    Now,
-    /// At this instant, or when it is woken.
-    Later(Option<Instant>),
-}
-
-// Not inlined: the frame that sleeps is parked with its goroutine, and should be small.
-impl<T> Event for Timer<T> {
-    const REASON: Reason = Reason::Timer;
-
+    // Not inlined, nor is `leave`: the frame that sleeps is parked with its goroutine, and should
+    // be small.
     #[inline(never)]
     unsafe fn enter(&self, node: NodeRef, me: Waiter, outcome: Outcome, sole: bool) -> Recheck {
         let mut state = self.lock();
@@ -183,65 +150,6 @@ impl<T> Event for Timer<T> {
             // SAFETY: by contract.
             unsafe { sleepers.queue.leave(node) };
         }
-    }
-}
-
-/// An event that never happens.
-struct Never;
-
-impl Event for Never {
-    const REASON: Reason = Reason::Never;
-
-    unsafe fn enter(&self, _: NodeRef, _: Waiter, _: Outcome, _: bool) -> Recheck {
-        Recheck::Later(None)
-    }
-
-    unsafe fn leave(&self, _: NodeRef) {}
-}
-
-/// A receive on a channel that never has a message.
-pub(crate) fn recv_never<T>(limit: Limit, at: At) -> Result<T, RecvTimeoutError> {
-    loop {
-        sleep(&Never, limit, at)?;
-    }
-}
-
-/// Parks until the event may have happened, or until the limit, if that is earlier. Fails if the
-/// limit has already been reached.
-#[inline(never)]
-pub(crate) fn sleep<E: Event>(event: &E, limit: Limit, at: At) -> Result<(), RecvTimeoutError> {
-    let Some(deadline) = limit.deadline() else {
-        checkpoint();
-        return Err(RecvTimeoutError::Timeout);
-    };
-    describe::register_descriptions();
-    let me = Waiter::begin(E::REASON, (&raw const *event).expose_provenance(), at);
-    // SAFETY: our own node, which is in no queue and lives for ever. After the park we take it out,
-    // unless the waker has. `me` is from our latest `begin`. Without a deadline and a queue we
-    // sleep for ever, as intended.
-    unsafe {
-        if let Recheck::Later(until) =
-            event.enter(NodeRef::new(me.node()), me, SINGLE_QUEUE, deadline.is_none())
-            && me.park(earlier(until, deadline)) == Outcome::TIMED_OUT
-        {
-            event.leave(NodeRef::new(me.node()));
-        }
-    }
-    Ok(())
-}
-
-/// `duration` from now; a hundred years from now if that is past the range of the clock.
-pub(crate) fn from_now(duration: Duration) -> Instant {
-    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-    let now = Instant::now();
-    now.checked_add(duration).unwrap_or_else(|| now + CENTURY)
-}
-
-/// The earlier of two instants, where `None` is never.
-pub(crate) fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
     }
 }
 

@@ -1,8 +1,8 @@
 //! The waiters of a channel, with types: what each waits for, what its node holds, and the wake-up
 //! that it must get.
 //!
-//! A [`WaitNode`] has a cell of two words and a note of one byte. This module defines what they
-//! mean:
+//! A [node](crate::node) has a cell of two words and a note of one byte. This module defines what
+//! they mean:
 //!
 //! | queue | note while waiting | cell while waiting |
 //! | --- | --- | --- |
@@ -35,133 +35,10 @@
 //! that looks for a waiter never meets a watcher.
 
 use crate::cell::{load, store};
+use crate::node::{NodeRef, Note, Wakeup};
 use crate::pairs::{PairKey, Pairs, ReceiveState};
-use narrowboat_runtime::park::{Activity, NodeCell, Outcome, WaitNode, WaitQueue, Waiter};
+use narrowboat_runtime::park::{Activity, Outcome, WaitQueue, Waiter};
 use std::marker::PhantomData;
-use std::ptr::NonNull;
-
-/// The byte of a node; see the tables at the top of the module.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Note(u8);
-
-impl Note {
-    pub(crate) const NONE: Note = Note(0);
-    pub(crate) const VALUE: Note = Note(1);
-    pub(crate) const LAZY: Note = Note(2);
-    pub(crate) const DONE: Note = Note(3);
-    pub(crate) const CLOSED: Note = Note(4);
-    pub(crate) const RETRY: Note = Note(5);
-    pub(crate) const RESERVED: Note = Note(6);
-    pub(crate) const PAIRED: Note = Note(7);
-    pub(crate) const MATCHED: Note = Note(8);
-}
-
-/// A pointer to the node of a waiter: the caller's own node, or one that was taken out of a queue
-/// and that must still be woken.
-///
-/// It is `Copy` so that it can be passed on. Each method states when it may be called.
-#[derive(Clone, Copy)]
-pub(crate) struct NodeRef(NonNull<WaitNode>);
-
-impl NodeRef {
-    pub(crate) fn new(node: NonNull<WaitNode>) -> NodeRef {
-        NodeRef(node)
-    }
-
-    /// The address of the node.
-    pub(crate) fn as_ptr(self) -> NonNull<WaitNode> {
-        self.0
-    }
-
-    /// # Safety
-    /// The node is the caller's own and in no queue, or it belongs to the caller because the caller
-    /// took it out.
-    #[inline]
-    unsafe fn get<'a>(self) -> &'a mut WaitNode {
-        // SAFETY: by contract the node is alive and no other code touches it meanwhile; the
-        // reference is used at once.
-        unsafe { &mut *self.0.as_ptr() }
-    }
-
-    /// # Safety
-    /// As for [`get`](NodeRef::get).
-    #[inline]
-    pub(crate) unsafe fn note(self) -> Note {
-        // SAFETY: by contract.
-        Note(unsafe { self.get() }.note())
-    }
-
-    /// # Safety
-    /// As for [`get`](NodeRef::get).
-    #[inline]
-    pub(crate) unsafe fn set_note(self, note: Note) {
-        // SAFETY: by contract.
-        unsafe { self.get() }.set_note(note.0);
-    }
-
-    /// The waiter that this node stands for.
-    ///
-    /// # Safety
-    /// As for [`get`](NodeRef::get); the node has been prepared.
-    pub(crate) unsafe fn waiter(self) -> Waiter {
-        // SAFETY: by contract.
-        unsafe { self.get() }.waiter()
-    }
-
-    /// Prepares the node for a wait that is not in a queue.
-    ///
-    /// # Safety
-    /// As for [`get`](NodeRef::get).
-    pub(crate) unsafe fn prepare(self, me: Waiter) {
-        // SAFETY: by contract.
-        unsafe { self.get() }.prepare(me, SINGLE_QUEUE, false);
-    }
-
-    /// # Safety
-    /// As for [`get`](NodeRef::get).
-    #[inline]
-    pub(crate) unsafe fn cell<'a>(self) -> &'a mut NodeCell {
-        // SAFETY: by contract.
-        unsafe { self.get() }.cell()
-    }
-
-    /// Sets the note that says how the wait ended, and wakes the waiter.
-    ///
-    /// # Safety
-    /// The caller has taken the node out of a queue (or paired with it), and does not use it after
-    /// this call.
-    #[inline]
-    unsafe fn wake_with(self, note: Note) {
-        // SAFETY: the node is ours until the wake-up, which is the last thing we do.
-        unsafe {
-            let waiter = self.get().waiter();
-            self.set_note(note);
-            waiter.unpark();
-        }
-    }
-}
-
-/// The wake-up of a waiter that already has what it waited for.
-#[must_use = "a waiter whose wait was ended sleeps on until it is woken"]
-pub(crate) struct Wakeup(NodeRef);
-
-impl Wakeup {
-    /// # Safety
-    /// The caller has claimed the node's waiter and set its note and cell. This is the only wake-up
-    /// of that wait.
-    pub(crate) unsafe fn of(node: NodeRef) -> Wakeup {
-        Wakeup(node)
-    }
-
-    #[inline]
-    pub(crate) fn wake(self) {
-        // SAFETY: a `Wakeup` stands for one claimed waiter, and this call consumes it.
-        unsafe {
-            let waiter = self.0.get().waiter();
-            waiter.unpark();
-        }
-    }
-}
 
 /// A receive that was taken out of its queue. Only the holder of this value can wake it.
 #[must_use]
@@ -182,14 +59,14 @@ impl<T> BlockedRecv<T> {
     /// Wakes the receive without a value, so that it tries again.
     #[cold]
     pub(crate) fn retry(self) {
-        // SAFETY: as in `give`.
+        // SAFETY: as in `deliver`.
         unsafe { self.0.wake_with(Note::RETRY) }
     }
 
     /// Whether it waits for a message of this channel alone, and without a time limit.
     pub(crate) fn is_sole(&self) -> bool {
-        // SAFETY: as in `give`.
-        unsafe { self.0.get() }.is_sole()
+        // SAFETY: as in `deliver`.
+        unsafe { self.0.is_sole() }
     }
 
     pub(crate) fn into_node(self) -> NodeRef {
@@ -212,7 +89,7 @@ impl<T> BlockedRecv<T> {
             let key = pairs.insert(self.0, ReceiveState::Awake, Some(Activity::of_caller()));
             store(self.0.cell(), key);
             self.0.set_note(Note::PAIRED);
-            (key, Wakeup(self.0))
+            (key, Wakeup::of(self.0))
         }
     }
 }
@@ -285,7 +162,7 @@ impl<T> NodeValue<T> {
         unsafe {
             let value = load::<T, 2>(self.node.cell());
             self.node.set_note(Note::DONE);
-            (value, Wakeup(self.node))
+            (value, Wakeup::of(self.node))
         }
     }
 }
@@ -298,8 +175,10 @@ impl LazySend {
     /// Tells the send that a place in the buffer is reserved for its value.
     pub(crate) fn reserve(self) -> Wakeup {
         // SAFETY: the waiter is claimed, hence its node is ours.
-        unsafe { self.0.set_note(Note::RESERVED) };
-        Wakeup(self.0)
+        unsafe {
+            self.0.set_note(Note::RESERVED);
+            Wakeup::of(self.0)
+        }
     }
 
     /// Tells the send that the receive of this node waits for its value.
@@ -327,9 +206,6 @@ impl LazySend {
         unsafe { self.0.wake_with(Note::RETRY) }
     }
 }
-
-/// The outcome of a wait in a single queue. The note of the node says how the wait ended.
-pub(crate) const SINGLE_QUEUE: Outcome = Outcome(Outcome::FIRST);
 
 /// An operation that waits in a queue: [`BlockedRecv`] or [`BlockedSend`].
 pub(crate) trait BlockedOperation {
@@ -395,7 +271,7 @@ impl<P: BlockedOperation> Waiters<P> {
             return None;
         }
         count_use();
-        self.queue.pop_claim(None).map(|node| P::from_claimed(NodeRef(node)))
+        self.queue.pop_claim(None).map(|node| P::from_claimed(NodeRef::new(node)))
     }
 
     /// Takes out all waiters and watchers, and tells them that the channel is closed.
@@ -425,14 +301,15 @@ impl<P: BlockedOperation> Waiters<P> {
     /// `node` is the caller's own and stands in no queue. Its note and cell are as the module's
     /// table says for this queue. It lives on the heap until [`leave`](Waiters::leave) or an
     /// operation of the other side has taken it out; if this node ended the wait, that is when the
-    /// caller returns from its park. `sole` as in [`WaitNode::prepare`].
+    /// caller returns from its park. `sole` as in
+    /// [`WaitNode::prepare`](narrowboat_runtime::park::WaitNode::prepare).
     #[inline]
     pub(crate) unsafe fn enter(&mut self, node: NodeRef, me: Waiter, outcome: Outcome, sole: bool) {
         count_use();
         // SAFETY: by contract.
         unsafe {
-            node.get().prepare(me, outcome, sole);
-            self.queue.push(node.0);
+            node.prepare(me, outcome, sole);
+            self.queue.push(node.as_ptr());
         }
     }
 
@@ -444,7 +321,7 @@ impl<P: BlockedOperation> Waiters<P> {
     pub(crate) unsafe fn leave(&mut self, node: NodeRef) {
         count_use();
         // SAFETY: by contract.
-        unsafe { self.queue.remove(node.0) };
+        unsafe { self.queue.remove(node.as_ptr()) };
     }
 
     /// Puts the caller's node at the end of the watchers' queue.
@@ -455,8 +332,8 @@ impl<P: BlockedOperation> Waiters<P> {
         count_use();
         // SAFETY: by contract.
         unsafe {
-            node.get().prepare(me, outcome, sole);
-            self.watchers.push(node.0);
+            node.prepare(me, outcome, sole);
+            self.watchers.push(node.as_ptr());
         }
     }
 
@@ -467,7 +344,7 @@ impl<P: BlockedOperation> Waiters<P> {
     pub(crate) unsafe fn unwatch(&mut self, node: NodeRef) {
         count_use();
         // SAFETY: by contract.
-        unsafe { self.watchers.remove(node.0) };
+        unsafe { self.watchers.remove(node.as_ptr()) };
     }
 }
 
@@ -499,7 +376,7 @@ impl WakeList {
             // SAFETY: a claimed node stands in no queue, lives until its waiter is woken, and is
             // ours.
             unsafe {
-                NodeRef(node).set_note(note);
+                NodeRef::new(node).set_note(note);
                 self.0.push(node);
             }
         }
@@ -514,7 +391,7 @@ impl WakeList {
             // that is still asleep, and is therefore alive.
             unsafe {
                 self.0.remove(node);
-                Wakeup(NodeRef(node)).wake();
+                Wakeup::of(NodeRef::new(node)).wake();
             }
         }
     }

@@ -31,7 +31,7 @@ const WAYS: [fn(&Receiver<()>); 5] = [
     },
 ];
 
-/// Somebody waits for the end in each way, as a goroutine and as a thread.
+/// Waits for the end in each way, as a goroutine and as a thread.
 fn waiting(ctx: &Context) -> Vec<Work<Error>> {
     let wait = |way: fn(&Receiver<()>), on_thread| {
         let ctx = ctx.clone();
@@ -53,7 +53,7 @@ fn the_background_is_never_done() {
     }
 }
 
-fn a_cancel_wakes_all_who_wait_below() {
+fn a_cancel_wakes_all_that_wait_below() {
     let (top, cancel) = with_cancel(&background());
     let (middle, _cancel) = with_cancel(&with_value(&top, "x"));
     let (low, _cancel) = with_timeout(&middle, LONG * 2);
@@ -71,7 +71,7 @@ fn a_cancel_wakes_all_who_wait_below() {
     }
 }
 
-fn a_deadline_wakes_all_who_wait_and_not_early() {
+fn a_deadline_wakes_all_that_wait_and_not_early() {
     let deadline = Instant::now() + ms(50);
     let (top, _cancel) = with_deadline(&background(), deadline);
     let (low, _cancel) = with_timeout(&top, LONG);
@@ -110,7 +110,7 @@ fn a_cancel_that_meets_a_wait_as_it_begins_is_not_lost() {
     }
 }
 
-fn an_end_is_seen_without_anybody_waiting_for_it() {
+fn an_end_is_seen_without_a_waiter() {
     let (ctx, _cancel) = with_timeout(&background(), ms(5));
     let (child, _cancel) = with_cancel(&ctx);
     pause(ms(6));
@@ -233,7 +233,7 @@ fn the_channel_outlives_its_context() {
     assert_eq!(done.try_recv(), Err(TryRecvError::Disconnected));
 }
 
-fn nobody_can_close_the_channel_by_hand() {
+fn the_channel_cannot_be_closed_by_hand() {
     let (ctx, _cancel) = with_cancel(&background());
     let done = ctx.done();
     assert!(!done.close() && !done.is_closed());
@@ -272,7 +272,7 @@ fn a_function_runs_when_the_context_is_done() {
     run(&ctx);
     rx.recv_timeout(LONG).expect("it is done already");
     run(&with_timeout(&background(), ms(5)).0);
-    rx.recv_timeout(LONG).expect("also when nobody has the context any more");
+    rx.recv_timeout(LONG).expect("also when the context has no owner any more");
 }
 
 fn a_stopped_function_does_not_run_and_is_dropped_at_once() {
@@ -348,10 +348,10 @@ fn it_prints_what_it_is() {
 
 suite! {
     the_background_is_never_done,
-    a_cancel_wakes_all_who_wait_below,
-    a_deadline_wakes_all_who_wait_and_not_early,
+    a_cancel_wakes_all_that_wait_below,
+    a_deadline_wakes_all_that_wait_and_not_early,
     a_cancel_that_meets_a_wait_as_it_begins_is_not_lost,
-    an_end_is_seen_without_anybody_waiting_for_it,
+    an_end_is_seen_without_a_waiter,
     a_child_does_not_end_its_parent_or_siblings,
     the_earlier_deadline_counts,
     what_ended_a_context_stays,
@@ -361,7 +361,7 @@ suite! {
     values_are_found_by_type_the_innermost_first,
     without_cancel_keeps_only_the_values,
     the_channel_outlives_its_context,
-    nobody_can_close_the_channel_by_hand,
+    the_channel_cannot_be_closed_by_hand,
     a_guard_cancels_however_its_block_is_left,
     a_function_runs_when_the_context_is_done,
     a_stopped_function_does_not_run_and_is_dropped_at_once,

@@ -158,15 +158,15 @@ fn a_tree_under_attack() {
             }));
         }
         let others: Vec<_> = (0..4)
-            .map(|who| {
+            .map(|party| {
                 let (nodes, ended, start) = (nodes.clone(), ended.clone(), start.clone());
-                let mut dice = Dice::new((round * 4 + who) as u64 + 1000);
+                let mut dice = Dice::new((round * 4 + party) as u64 + 1000);
                 let work = move || {
-                    if who == 0 {
+                    if party == 0 {
                         start.wait();
                     }
                     for step in 0..200 {
-                        match who {
+                        match party {
                             0 | 1 => grow(&mut dice, &nodes),
                             2 => {
                                 let place = {
@@ -184,7 +184,7 @@ fn a_tree_under_attack() {
                         }
                     }
                 };
-                if who % 2 == 0 { Work::Thread(std::thread::spawn(work)) } else { go(work) }
+                if party % 2 == 0 { Work::Thread(std::thread::spawn(work)) } else { go(work) }
             })
             .collect();
 

@@ -16,14 +16,14 @@ suite! {
     a_ready_without_operations_panics,
     an_index_is_that_of_the_operation,
     a_biased_ready_finds_the_first,
-    a_message_calls_those_who_watch_for_it,
-    room_calls_those_who_watch_for_it,
+    a_message_calls_its_watchers,
+    room_calls_its_watchers,
     a_blocked_counterpart_calls_watchers_of_a_channel_without_buffer,
-    a_watcher_takes_nobodys_turn,
+    a_watcher_takes_no_waiters_turn,
     watchers_are_no_counterparts,
     a_select_is_not_led_astray_by_watchers,
-    a_close_calls_everybody,
-    a_dropped_side_calls_everybody,
+    a_close_calls_all,
+    a_dropped_side_calls_all,
     a_reserved_place_that_is_given_back_calls_watchers,
     timers_are_ready_when_they_are_due,
     watchers_and_parties_mixed_lose_nothing,
@@ -115,7 +115,7 @@ fn a_biased_ready_finds_the_first() {
     assert!(seen.iter().all(|n| *n > 20), "{seen:?}");
 }
 
-fn a_message_calls_those_who_watch_for_it() {
+fn a_message_calls_its_watchers() {
     for (tx, rx) in [bounded(3), unbounded()] {
         let watchers: Vec<_> = (0..3)
             .map(|_| {
@@ -131,7 +131,7 @@ fn a_message_calls_those_who_watch_for_it() {
     }
 }
 
-fn room_calls_those_who_watch_for_it() {
+fn room_calls_its_watchers() {
     let (tx, rx) = bounded(1);
     tx.send(1).unwrap();
     let watchers: Vec<_> = (0..3)
@@ -149,7 +149,7 @@ fn room_calls_those_who_watch_for_it() {
 fn a_blocked_counterpart_calls_watchers_of_a_channel_without_buffer() {
     let (tx, rx) = bounded(0);
 
-    // A lone send, a selected one, and the message goes to whoever receives it.
+    // A lone send, a selected one, and the message goes to the next receive.
     for selected in [false, true] {
         let watcher = {
             let rx = rx.clone();
@@ -186,7 +186,7 @@ fn a_blocked_counterpart_calls_watchers_of_a_channel_without_buffer() {
     }
 }
 
-fn a_watcher_takes_nobodys_turn() {
+fn a_watcher_takes_no_waiters_turn() {
     // The watcher came first; the receiver gets the message all the same, and the watcher is not told of what is not
     // there.
     let (tx, rx) = bounded(0);
@@ -236,7 +236,7 @@ fn watchers_are_no_counterparts() {
 }
 
 fn a_select_is_not_led_astray_by_watchers() {
-    // Both arms of the select have watchers on the other side, whom it cannot meet.
+    // Both arms of the select have watchers on the other side, which it cannot meet.
     let (tx, rx) = bounded(0);
     let (tx2, rx2) = bounded(0);
     let watchers = {
@@ -258,7 +258,7 @@ fn a_select_is_not_led_astray_by_watchers() {
     assert_eq!(watchers.join(), chosen);
 }
 
-fn a_close_calls_everybody() {
+fn a_close_calls_all() {
     for capacity in [0, 1] {
         for by_receiver in [false, true] {
             let (tx, rx) = bounded::<i32>(capacity);
@@ -282,7 +282,7 @@ fn a_close_calls_everybody() {
     }
 }
 
-fn a_dropped_side_calls_everybody() {
+fn a_dropped_side_calls_all() {
     let (tx, rx) = unbounded::<i32>();
     let watcher = go(move || can_recv(&rx, LONG));
     settle();
@@ -297,7 +297,7 @@ fn a_dropped_side_calls_everybody() {
 }
 
 fn a_reserved_place_that_is_given_back_calls_watchers() {
-    /// Reserves the only place, and changes its mind once somebody watches for it.
+    /// Reserves the only place, and changes its mind once a watcher stands there.
     fn hesitate(tx: &Sender<i32>) -> Result<(), Work<bool>> {
         select! {
             send(tx, {
@@ -334,7 +334,7 @@ fn timers_are_ready_when_they_are_due() {
     assert_eq!(select.try_ready(), Err(TryReadyError));
 }
 
-/// Every message is taken once, and nobody sleeps on beside a message: consumers that only watch and attempt, against
+/// Every message is taken once, and none sleeps on beside a message: consumers that only watch and attempt, against
 /// producers that do the same, or block.
 fn watchers_and_parties_mixed_lose_nothing() {
     const MESSAGES: usize = 3_000;

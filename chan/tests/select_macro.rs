@@ -1,4 +1,4 @@
-//! `select!` and `select_biased!`: what may be written, what is evaluated when, and who is chosen.
+//! `select!` and `select_biased!`: what may be written, what is evaluated when, and which arm is chosen.
 
 use narrowboat_chan::{
     Receiver, RecvError, SendError, Sender, after, bounded, never, select, select_biased, tick, unbounded,

@@ -14,7 +14,7 @@ suite! {
     a_select_takes_another_arm_meanwhile,
     a_close_meanwhile_is_seen,
     a_receive_without_a_limit_waits_for_the_message,
-    a_message_that_is_not_made_after_all_is_missed_by_nobody,
+    a_message_that_is_not_made_after_all_is_missed_by_none,
     attempts_meet_quick_messages,
     a_crowd_loses_and_doubles_nothing,
 }
@@ -144,7 +144,7 @@ fn a_receive_without_a_limit_waits_for_the_message() {
     comes_later(sender, &rx);
 }
 
-fn a_message_that_is_not_made_after_all_is_missed_by_nobody() {
+fn a_message_that_is_not_made_after_all_is_missed_by_none() {
     let (tx, rx) = bounded::<u32>(0);
     let sender = {
         let tx = tx.clone();

@@ -29,7 +29,7 @@ const WAYS: [fn(&Receiver<Instant>) -> Instant; 5] = [
     },
 ];
 
-/// Somebody waits for the timer in each of the ways, with `change` meanwhile; `check` gets what that returned, an instant
+/// Waits for the timer in each of the ways, with `change` meanwhile; `check` gets what that returned, an instant
 /// before it, and when the message was due.
 fn while_blocked(first: Duration, change: fn(&Timer) -> bool, check: fn(bool, Instant, Instant)) {
     let run = |way: fn(&Receiver<Instant>) -> Instant, on_thread: bool| {
@@ -104,7 +104,7 @@ fn a_stopped_timer_keeps_its_party_waiting_until_it_is_set_again() {
     while_blocked(LONG * 2, set_again, |stopped, changed, due| assert!(stopped && due >= changed + ms(26)));
 }
 
-fn who_came_after_a_putting_off_is_brought_forward_too() {
+fn a_waiter_that_came_after_a_putting_off_is_brought_forward_too() {
     fn is_sharp() -> bool {
         let timer = Arc::new(Timer::new(ms(50)));
         // Sleeps until the first instant, and then is gone.
@@ -310,7 +310,7 @@ fn what_does_not_end_in_time_runs_on_and_its_result_is_dropped() {
 }
 
 /// Ten thousand sleepers at random, in every way to sleep.
-fn nobody_wakes_early() {
+fn none_wakes_early() {
     let sleepers: Vec<_> = (0..sized(10_000, 10_000))
         .map(|n| {
             narrowboat_runtime::spawn(move || {
@@ -372,7 +372,7 @@ suite! {
     a_blocked_party_is_brought_forward,
     a_blocked_party_is_put_off,
     a_stopped_timer_keeps_its_party_waiting_until_it_is_set_again,
-    who_came_after_a_putting_off_is_brought_forward_too,
+    a_waiter_that_came_after_a_putting_off_is_brought_forward_too,
     every_message_is_received_or_prevented,
     a_ticker_keeps_time_and_does_not_pile_up,
     a_ticker_stops_and_starts_again,
@@ -383,7 +383,7 @@ suite! {
     a_stop_prevents_a_run_or_says_that_it_did_not,
     what_ends_in_time_gives_its_result,
     what_does_not_end_in_time_runs_on_and_its_result_is_dropped,
-    nobody_wakes_early,
+    none_wakes_early,
     #[ignore = "a measurement, which asserts nothing"]
     lateness,
 }

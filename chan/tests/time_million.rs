@@ -31,7 +31,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// The count is of all, so the tests take turns: whoever has put a message in has its turn. A lock of std's would hold up
+/// The count is of all, so the tests take turns: one with a message in there has its turn. A lock of std's would hold up
 /// the processor of a test that waits for it, and be kept for ever if that is the processor of the one that holds it.
 static TURNS: LazyLock<(Sender<()>, Receiver<()>)> = LazyLock::new(|| bounded(1));
 
@@ -80,7 +80,7 @@ fn a_million_wake_at_their_own_instants() {
     let count = sized(1_000_000, 100_000);
     gives_memory_back(count, |count| {
         let start = Instant::now();
-        // About as long as it takes to start them all; nobody wakes before, and all do within as long again.
+        // About as long as it takes to start them all; none wakes before, and all do within as long again.
         let begin = Duration::from_micros(count as u64 * if cfg!(debug_assertions) { 15 } else { 2 });
         let awake = std::sync::Arc::new(AtomicUsize::new(0));
         let mut dice = Dice::new(count as u64);
@@ -95,7 +95,7 @@ fn a_million_wake_at_their_own_instants() {
         }
         let height = IN_USE.load(Ordering::Relaxed);
         while awake.load(Ordering::Relaxed) < count {
-            assert!(start.elapsed() < LONG * 2, "somebody sleeps for ever");
+            assert!(start.elapsed() < LONG * 2, "one sleeps for ever");
             time::sleep(Duration::from_millis(5));
         }
         height
@@ -120,13 +120,13 @@ fn a_million_are_woken_long_before() {
         }
         let start = Instant::now();
         while asleep.load(Ordering::Relaxed) < count {
-            assert!(start.elapsed() < LONG * 2, "somebody was not started");
+            assert!(start.elapsed() < LONG * 2, "one was not started");
             time::sleep(Duration::from_millis(5));
         }
         let height = IN_USE.load(Ordering::Relaxed);
         drop((tx, rx.close()));
         while woken.load(Ordering::Relaxed) < count {
-            assert!(start.elapsed() < LONG * 2, "somebody sleeps for ever");
+            assert!(start.elapsed() < LONG * 2, "one sleeps for ever");
             time::sleep(Duration::from_millis(5));
         }
         height

@@ -14,6 +14,7 @@ mod crates;
 mod measure;
 mod own;
 mod report;
+mod server;
 mod servers;
 mod soak;
 mod work;

@@ -1,7 +1,7 @@
 //! One client in one mode, in a process of its own: `clients measure NAME MODE CALLERS CALLS`.
 
 use crate::crates::{self, Setting};
-use crate::servers::Addresses;
+use crate::server::Addresses;
 use crate::work::{Failure, Mode, Open};
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -175,9 +175,9 @@ pub fn run(scale: &Scale) -> Result<Counts, Failure> {
 }
 
 /// The servers that these clients need.
-pub fn wanted(clients: &[&Client]) -> Vec<crate::servers::Server> {
+pub fn wanted(clients: &[&Client]) -> Vec<crate::server::Server> {
     let needed = |server: &_| clients.iter().any(|client| client.needs.contains(server));
-    crate::servers::Server::ALL.into_iter().filter(needed).collect()
+    crate::server::Server::ALL.into_iter().filter(needed).collect()
 }
 
 /// Why this client cannot run here.

@@ -3,7 +3,8 @@
 use crate::crates::{ALL, Client, Setting};
 use crate::measure::{raise_descriptors, status};
 use crate::report::{missing, wanted};
-use crate::servers::{Addresses, Servers, ends_within};
+use crate::server::Addresses;
+use crate::servers::{Servers, ends_within};
 use crate::work::{Failure, Mode, Open};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};

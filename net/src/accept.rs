@@ -17,7 +17,8 @@
 //! No descriptor is kept in reserve to take connections with and close them at once: it is better
 //! to serve a connection late.
 
-use crate::source::{Direction, Operation, Source};
+use crate::direction::Direction;
+use crate::source::{Operation, Source};
 use crate::sys::socket;
 use narrowboat_runtime::sleep_until;
 use socket2::SockAddr;

@@ -4,9 +4,10 @@
 //! to wait, it waits for the context beside the socket, as a `select!` would. It needs no goroutine
 //! and no timer of its own.
 
+use crate::direction::Direction;
 use crate::poller::readiness::Waited;
 use crate::ready::ready;
-use crate::source::{Direction, Source};
+use crate::source::Source;
 use narrowboat_chan::__outside::either;
 use narrowboat_chan::Receiver;
 use narrowboat_chan::context::{Context, Error};

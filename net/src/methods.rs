@@ -124,7 +124,7 @@ macro_rules! shared_methods {
             /// ```
             pub fn readable(&self) -> narrowboat_chan::Receiver<()> {
                 narrowboat_runtime::park::checkpoint();
-                $crate::ready::ready(&self.source, $crate::source::Direction::Input)
+                $crate::ready::ready(&self.source, $crate::direction::Direction::Input)
             }
         }
     };
@@ -153,7 +153,7 @@ macro_rules! shared_methods_both_ways {
             /// ```
             pub fn writable(&self) -> narrowboat_chan::Receiver<()> {
                 narrowboat_runtime::park::checkpoint();
-                $crate::ready::ready(&self.source, $crate::source::Direction::Output)
+                $crate::ready::ready(&self.source, $crate::direction::Direction::Output)
             }
 
             /// Sets the longest time that one read may wait; `None` is without limit. A read that
@@ -174,7 +174,7 @@ macro_rules! shared_methods_both_ways {
             /// ```
             pub fn set_read_timeout(&self, dur: Option<std::time::Duration>) -> std::io::Result<()> {
                 narrowboat_runtime::park::checkpoint();
-                self.source.set_timeout($crate::source::Direction::Input, dur)
+                self.source.set_timeout($crate::direction::Direction::Input, dur)
             }
 
             /// Sets the longest time that one write may wait; `None` is without limit. A write that
@@ -195,7 +195,7 @@ macro_rules! shared_methods_both_ways {
             /// ```
             pub fn set_write_timeout(&self, dur: Option<std::time::Duration>) -> std::io::Result<()> {
                 narrowboat_runtime::park::checkpoint();
-                self.source.set_timeout($crate::source::Direction::Output, dur)
+                self.source.set_timeout($crate::direction::Direction::Output, dur)
             }
 
             /// The longest time that one read may wait.
@@ -211,7 +211,7 @@ macro_rules! shared_methods_both_ways {
             /// ```
             pub fn read_timeout(&self) -> std::io::Result<Option<std::time::Duration>> {
                 narrowboat_runtime::park::checkpoint();
-                Ok(self.source.timeout($crate::source::Direction::Input))
+                Ok(self.source.timeout($crate::direction::Direction::Input))
             }
 
             /// The longest time that one write may wait.
@@ -227,7 +227,7 @@ macro_rules! shared_methods_both_ways {
             /// ```
             pub fn write_timeout(&self) -> std::io::Result<Option<std::time::Duration>> {
                 narrowboat_runtime::park::checkpoint();
-                Ok(self.source.timeout($crate::source::Direction::Output))
+                Ok(self.source.timeout($crate::direction::Direction::Output))
             }
         }
 
@@ -276,7 +276,7 @@ macro_rules! deadline_methods {
             /// ```
             pub fn set_read_deadline(&self, deadline: Option<std::time::Instant>) -> std::io::Result<()> {
                 narrowboat_runtime::park::checkpoint();
-                self.source.set_deadline($crate::source::Direction::Input, deadline);
+                self.source.set_deadline($crate::direction::Direction::Input, deadline);
                 Ok(())
             }
 
@@ -295,7 +295,7 @@ macro_rules! deadline_methods {
             /// ```
             pub fn set_write_deadline(&self, deadline: Option<std::time::Instant>) -> std::io::Result<()> {
                 narrowboat_runtime::park::checkpoint();
-                self.source.set_deadline($crate::source::Direction::Output, deadline);
+                self.source.set_deadline($crate::direction::Direction::Output, deadline);
                 Ok(())
             }
         }
@@ -323,7 +323,7 @@ macro_rules! listener_deadline {
             /// ```
             pub fn set_deadline(&self, deadline: Option<std::time::Instant>) -> std::io::Result<()> {
                 narrowboat_runtime::park::checkpoint();
-                self.source.set_deadline($crate::source::Direction::Input, deadline);
+                self.source.set_deadline($crate::direction::Direction::Input, deadline);
                 Ok(())
             }
         }

@@ -7,9 +7,10 @@
 //! one that is pays only while it is waited for.
 
 use crate::describe;
-use crate::fd::IoSafe;
-use crate::source::{Direction, Source};
-use narrowboat_chan::__outside::{Outside, receiver};
+use crate::direction::Direction;
+use crate::io_safe::IoSafe;
+use crate::source::Source;
+use narrowboat_chan::__outside::{EventSource, receiver};
 use narrowboat_chan::Receiver;
 use narrowboat_runtime::park::{Outcome, Thing, WaitNode, Waiter};
 use std::ptr::NonNull;
@@ -34,8 +35,8 @@ pub(crate) fn ready<F: IoSafe + Send + Sync + 'static>(
 }
 
 // SAFETY: the queue is that of `Readiness`, which keeps these rules.
-unsafe impl<F: IoSafe + Send + Sync> Outside for Ready<F> {
-    fn is_so(&self) -> bool {
+unsafe impl<F: IoSafe + Send + Sync> EventSource for Ready<F> {
+    fn is_ready(&self) -> bool {
         self.source.would_wait(self.direction).is_none()
     }
 

@@ -15,7 +15,7 @@
 //! locks serialise such attempts. Against other processes nothing helps: the operation then blocks
 //! its thread until there is something again.
 
-use crate::source::Direction;
+use crate::direction::Direction;
 use crate::sys::socket::is_ready;
 use narrowboat_runtime::yield_now;
 use std::io;

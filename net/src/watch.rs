@@ -14,9 +14,9 @@
 //! 3. [`Watch::look`], the call once more, and [`wait`], which ends after an event that came after
 //!    the look. For further rounds this step is enough.
 
+pub use crate::direction::Direction;
 use crate::poller::readiness::{Seen, Signal};
 use crate::poller::{NetPoller, Registration};
-pub use crate::source::Direction;
 use narrowboat_runtime::as_thread::{begin_in_place, park_in_place};
 use narrowboat_runtime::park::{Outcome, Thing, WaitNode};
 use std::io;

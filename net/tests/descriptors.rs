@@ -25,7 +25,7 @@ fn a_connection_that_could_not_be_taken_is_taken_later() {
     bounded(|| {
         const CLIENTS: usize = 3;
         let listener = listener();
-        // The netpoller opens descriptors of its own, when somebody waits for the first time.
+        // The netpoller opens descriptors of its own, at the first wait.
         let (mut one, mut other) = pair();
         let echo = go(move || {
             let mut byte = [0; 1];

@@ -51,7 +51,7 @@ fn a_write_times_out_and_the_next_one_works() {
     });
 }
 
-/// The kernel reports room late; whoever asks it gets what there is.
+/// The kernel reports room late; one that asks it gets what there is.
 #[test]
 fn a_write_after_one_that_timed_out_uses_whatever_room_there_is() {
     bounded(|| {

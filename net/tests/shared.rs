@@ -159,7 +159,7 @@ fn modes() {
 }
 
 #[test]
-fn nobody_else_notices_who_waits_for_a_shared_open_file() {
+fn no_other_process_notices_a_wait_for_a_shared_open_file() {
     bounded(|| {
         read_from_stdin("terminal", terminal());
         read_from_stdin("pipe", pipe());

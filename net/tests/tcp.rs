@@ -116,7 +116,7 @@ fn a_reset_ends_a_write_that_waits_for_room() {
 }
 
 #[test]
-fn nobody_listens_and_the_connection_is_refused() {
+fn without_a_listener_the_connection_is_refused() {
     bounded(|| {
         let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         assert_eq!(TcpStream::connect(address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
@@ -139,7 +139,7 @@ fn the_second_address_is_tried_when_the_first_refuses() {
 
 /// A listener whose queue is full drops what comes, as a host that is not there would.
 #[test]
-fn a_connection_that_nobody_answers_times_out() {
+fn a_connection_without_an_answer_times_out() {
     bounded(|| {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
@@ -201,7 +201,7 @@ fn addresses_of_both_families_work() {
 }
 
 #[test]
-fn a_shutdown_wakes_those_who_are_blocked() {
+fn a_shutdown_wakes_those_that_are_blocked() {
     bounded(|| {
         for how in [Shutdown::Read, Shutdown::Both] {
             let (one, _other) = pair();
@@ -461,7 +461,7 @@ fn without_blocking_nothing_waits_and_nothing_is_missed() {
             assert_eq!(other.read(&mut text).unwrap_err().kind(), ErrorKind::WouldBlock);
             assert_eq!(other.peek(&mut text).unwrap_err().kind(), ErrorKind::WouldBlock);
             one.write_all(&round.to_ne_bytes()).unwrap();
-            // On loopback what was written is there; nobody needs to have polled.
+            // On loopback what was written is there; no poll is needed.
             assert_eq!(other.read(&mut text).unwrap(), 4);
             assert_eq!(text[..4], round.to_ne_bytes());
         }

@@ -1,4 +1,4 @@
-//! Much at once: nothing is lost, doubled, delayed for ever, or delivered to somebody else.
+//! Much at once: nothing is lost, doubled, delayed for ever, or delivered to another.
 
 mod loopback;
 
@@ -89,7 +89,7 @@ fn connections_that_come_and_go_never_get_what_is_not_theirs() {
                             },
                             Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
                         }
-                        // Whoever asked closes first, by a reset or not.
+                        // The side that asked closes first, by a reset or not.
                         let _ = stream.read(&mut text);
                     }
                 })

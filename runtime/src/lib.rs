@@ -22,6 +22,7 @@ mod clock;
 mod diag;
 mod futex;
 mod goroutine;
+mod hooks;
 mod locals;
 #[doc(hidden)]
 pub mod lock;

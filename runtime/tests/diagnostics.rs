@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 const FOR_EVER: Duration = Duration::from_secs(1 << 30);
 
-/// Waits for what nobody will ever do.
+/// Waits for what never happens.
 #[track_caller]
 fn wait_for_nothing() {
     let me = park::Waiter::begin(park::Reason::Receive, 0, Location::caller());
@@ -158,8 +158,8 @@ fn a_dump_whose_asker_has_no_turn_any_more_makes_room_for_the_next() {
 }
 
 #[test]
-fn when_nobody_can_ever_go_on_the_program_says_so_and_ends() {
-    let name = "when_nobody_can_ever_go_on_the_program_says_so_and_ends";
+fn when_nothing_can_ever_go_on_the_program_says_so_and_ends() {
+    let name = "when_nothing_can_ever_go_on_the_program_says_so_and_ends";
     let Some(output) = in_child(name) else {
         // Not on the thread of the test: the harness waits for that one on a thread that could do anything.
         return alone(|| {
@@ -204,8 +204,8 @@ fn a_thread_that_computes_keeps_it_quiet() {
 }
 
 #[test]
-fn threads_that_come_and_go_and_wake_somebody_keep_it_quiet() {
-    let Some(output) = in_child("threads_that_come_and_go_and_wake_somebody_keep_it_quiet") else {
+fn threads_that_come_and_go_and_wake_others_keep_it_quiet() {
+    let Some(output) = in_child("threads_that_come_and_go_and_wake_others_keep_it_quiet") else {
         return alone(|| {
             run(|| {
                 for round in 0..60u64 {

@@ -142,8 +142,8 @@ fn overflows_at_the_same_time_end_the_process_once() {
 }
 
 #[test]
-fn a_fault_that_is_no_overflow_goes_to_whoever_had_it_before() {
-    let Some(output) = in_child("a_fault_that_is_no_overflow_goes_to_whoever_had_it_before") else {
+fn a_fault_that_is_no_overflow_goes_to_the_former_handler() {
+    let Some(output) = in_child("a_fault_that_is_no_overflow_goes_to_the_former_handler") else {
         let wild = spawn(|| {
             let nowhere = black_box(16usize) as *const u8;
             // SAFETY: none; the fault is the test.
@@ -168,8 +168,8 @@ fn an_overflow_of_a_plain_thread_is_still_reported_by_std() {
 }
 
 #[test]
-fn a_panic_is_printed_once_with_the_goroutine_and_hurts_nobody_else() {
-    let name = "a_panic_is_printed_once_with_the_goroutine_and_hurts_nobody_else";
+fn a_panic_is_printed_once_with_the_goroutine_and_hurts_no_other() {
+    let name = "a_panic_is_printed_once_with_the_goroutine_and_hurts_no_other";
     // Printing a backtrace can keep a processor for longer than is told.
     let Some(output) = in_child_with(name, &[("NARROWBOAT_STUCK", "0")]) else {
         run(|| {
@@ -246,11 +246,11 @@ fn a_small_address_space_halves_the_stacks_and_works() {
 
 /// The words in front of a panic's message must not panic themselves, which would end the process.
 #[test]
-fn a_panic_ends_one_goroutine_also_if_nobody_reads_the_standard_error_stream() {
-    let name = "a_panic_ends_one_goroutine_also_if_nobody_reads_the_standard_error_stream";
+fn a_panic_ends_one_goroutine_also_if_nothing_reads_the_standard_error_stream() {
+    let name = "a_panic_ends_one_goroutine_also_if_nothing_reads_the_standard_error_stream";
     let unread = || {
         let mut ends = [0; 2];
-        // SAFETY: there is room for two descriptors, which then are open and nobody else's.
+        // SAFETY: there is room for two descriptors, which then are open and ours alone.
         unsafe {
             assert_eq!(libc::pipe(ends.as_mut_ptr()), 0);
             assert_eq!(libc::dup2(ends[1], libc::STDERR_FILENO), libc::STDERR_FILENO);
@@ -259,7 +259,7 @@ fn a_panic_ends_one_goroutine_also_if_nobody_reads_the_standard_error_stream() {
     };
     let Some(output) = in_child(name) else {
         unread();
-        assert!(spawn(|| panic!("for nobody to read")).join().is_err());
+        assert!(spawn(|| panic!("for none to read")).join().is_err());
         assert_eq!(spawn(|| 7).join().unwrap(), 7);
         return;
     };

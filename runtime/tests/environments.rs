@@ -83,7 +83,7 @@ fn a_limit_that_not_even_the_smallest_stacks_fit_is_an_error_that_says_so() {
     succeeds(&output);
 }
 
-/// The C library reserves 64 MiB of it for each thread that allocates, if nobody says otherwise.
+/// The C library reserves 64 MiB of it for each thread that allocates, by default.
 #[test]
 fn a_limit_on_address_space_leaves_room_for_memory() {
     let name = "a_limit_on_address_space_leaves_room_for_memory";
@@ -489,7 +489,7 @@ fn the_limit_on_the_main_threads_stack_does_not_matter() {
 fn fewer_threads_than_processors_will_do() {
     let name = "fewer_threads_than_processors_will_do";
     let Some(output) = in_child(name) else {
-        // Its superuser is not limited, and another user may have any number of processes. So: a user who has none.
+        // Its superuser is not limited, and another user may have any number of processes. So: a user without any.
         let nobody = 3_000_000_000 + std::process::id();
         // SAFETY: plain system calls.
         if unsafe { libc::setgid(nobody) != 0 || libc::setuid(nobody) != 0 } {

@@ -112,7 +112,7 @@ fn on_a_thread_they_are_the_threads() {
 }
 
 #[test]
-fn a_destructor_that_panics_ends_nobody() {
+fn a_destructor_that_panics_ends_no_goroutine() {
     struct Panics;
     impl Drop for Panics {
         fn drop(&mut self) {

@@ -1,4 +1,4 @@
-//! What is spawned does not pile up: whoever spawns very many in a row gives way to them now and then.
+//! What is spawned does not pile up: a goroutine that spawns very many in a row gives way to them now and then.
 
 use narrowboat_runtime::{Config, run, spawn};
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -255,8 +255,8 @@ fn a_backtrace_goes_on_in_the_caller() {
 }
 
 #[test]
-fn segments_that_nobody_uses_are_given_back() {
-    let Some(output) = in_child("segments_that_nobody_uses_are_given_back") else {
+fn unused_segments_are_given_back() {
+    let Some(output) = in_child("unused_segments_are_given_back") else {
         let in_goroutine = spawn(|| stack::grow(MIB, here)).join().unwrap();
         let (ended, on_thread) = std::thread::spawn(|| (stack::grow(MIB, here), here())).join().unwrap();
         let here = stack::grow(MIB, here);

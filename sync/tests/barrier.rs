@@ -1,4 +1,4 @@
-//! The barrier: nobody passes before all are there.
+//! The barrier: none passes before all are there.
 
 use narrowboat_runtime::yield_now;
 use narrowboat_sync::Barrier;
@@ -6,9 +6,9 @@ use narrowboat_testing::{On, join_all, send_and_sync, sized, suite_on_each};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-suite_on_each! { nobody_passes_before_all_are_there, one_of_them_leads, a_crowd_passes }
+suite_on_each! { none_passes_before_all_are_there, one_of_them_leads, a_crowd_passes }
 
-fn nobody_passes_before_all_are_there(on: On) {
+fn none_passes_before_all_are_there(on: On) {
     const PARTIES: usize = 7;
     let barrier = Arc::new(Barrier::new(PARTIES));
     let arrived = Arc::new(AtomicUsize::new(0));
@@ -21,7 +21,7 @@ fn nobody_passes_before_all_are_there(on: On) {
             barrier.wait();
             let now = arrived.load(Ordering::Relaxed);
             assert!(now >= round * PARTIES && now < (round + 1) * PARTIES, "{now} in round {round}");
-            // Nobody arrives for the next round before all have looked.
+            // None arrives for the next round before all have looked.
             barrier.wait();
         }
     });
@@ -45,7 +45,7 @@ fn a_crowd_passes(on: On) {
 }
 
 #[test]
-fn nobody_waits_alone() {
+fn none_waits_alone() {
     assert!(Barrier::new(0).wait().is_leader());
     assert!(Barrier::new(1).wait().is_leader());
 }

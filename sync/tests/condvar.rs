@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 suite_on_each! {
-    notify_one_wakes_one, notify_all_wakes_all, what_nobody_waits_for_is_not_remembered,
+    notify_one_wakes_one, notify_all_wakes_all, a_notification_without_waiters_is_not_remembered,
     wait_while_waits_for_the_condition, it_times_out, a_notification_comes_before_its_timeout,
     a_timeout_does_not_eat_a_notification, those_notified_by_the_holder_wait_for_it,
     those_of_several_mutexes_go_to_their_own, a_queue_of_limited_length, timeouts_and_notifications_race_cleanly,
@@ -72,7 +72,7 @@ fn notify_all_wakes_all(on: On) {
     }
 }
 
-fn what_nobody_waits_for_is_not_remembered(_: On) {
+fn a_notification_without_waiters_is_not_remembered(_: On) {
     let shared = pair(());
     shared.1.notify_one();
     shared.1.notify_all();
@@ -126,7 +126,7 @@ fn a_notification_comes_before_its_timeout(on: On) {
     }
 }
 
-/// Two wait, one with a timeout that passes just when the one notification comes. Whoever gets it, it is not nobody.
+/// Two wait, one with a timeout that passes just when the one notification comes. One of them gets it.
 fn a_timeout_does_not_eat_a_notification(on: On) {
     for round in 0..sized(200, 60) {
         let shared = pair(0);
@@ -274,7 +274,7 @@ fn timeouts_and_notifications_race_cleanly(on: On) {
         if dice.roll(2) == 0 {
             shared.1.notify_all();
         } else {
-            // As many as there is something for: one lost would leave something over, and somebody waiting.
+            // As many as there is something for: one lost would leave something over, and a waiter.
             (0..some).for_each(|_| shared.1.notify_one());
         }
         drop(guard);

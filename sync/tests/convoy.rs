@@ -28,7 +28,7 @@ fn after_a_jam(hold: impl FnOnce(), round: impl Fn(usize) + Clone + Send + 'stat
     parks() - before
 }
 
-/// Gives everybody the time to stand in line.
+/// Gives all the time to stand in line.
 fn linger<G>(guard: G) {
     (0..4).for_each(|_| yield_now());
     drop(guard);
@@ -36,7 +36,7 @@ fn linger<G>(guard: G) {
 
 #[test]
 fn a_jam_dissolves() {
-    // On one processor nobody meets anybody in the middle, unless it was stopped there.
+    // On one processor none meets another in the middle, unless that was stopped there.
     Config::new().workers(1).processors(1).start().unwrap();
     narrowboat_runtime::run(|| {
         let lock = Arc::new(RwLock::new(0));

@@ -1,4 +1,4 @@
-//! The mutex: one at a time, nobody for ever.
+//! The mutex: one at a time, none for ever.
 
 use narrowboat_chan::bounded;
 use narrowboat_runtime::{sleep, spawn, yield_now};
@@ -20,7 +20,7 @@ suite_on_each! {
 
 fn one_holds_it_at_a_time(on: On) {
     let rounds = sized(10_000, 1_000);
-    // Two words that are equal whenever nobody holds the mutex, and a witness that is no part of it.
+    // Two words that are equal whenever the mutex is free, and a witness that is no part of it.
     let mutex = Arc::new(Mutex::new((0, 0)));
     let inside = Arc::new(AtomicUsize::new(0));
     let parties = on.many(8, {
@@ -62,7 +62,7 @@ fn try_lock_fails_only_while_it_is_held(on: On) {
     assert!(on.go(move || other.try_lock().is_err()).join());
     drop(guard);
     assert!(mutex.try_lock().is_ok());
-    // Whoever tries until it works does not keep the holder from going on.
+    // One that tries until it works does not keep the holder from going on.
     let parties = on.many(4, {
         let mutex = mutex.clone();
         move |_| {
@@ -116,7 +116,7 @@ fn thousands_wait_for_one_mutex(on: On) {
             let mut count = mutex.lock().unwrap();
             *count += 1;
             if n % 100 == 0 {
-                // Held while others run, who all see that it is.
+                // Held while others run, which all see that it is.
                 yield_now();
             }
         }
@@ -145,7 +145,7 @@ fn it_may_be_held_across_calls_that_block(on: On) {
     join_all(holders);
     let got = mutex.lock().unwrap();
     assert!(got.iter().map(|(_, n)| *n).eq(0..8), "{got:?}");
-    assert!(got.chunks(2).all(|pair| pair[0].0 == pair[1].0), "those who hold it do not mix: {got:?}");
+    assert!(got.chunks(2).all(|pair| pair[0].0 == pair[1].0), "holders do not mix: {got:?}");
 }
 
 fn a_panic_of_its_holder_poisons_it(on: On) {
@@ -192,7 +192,7 @@ fn a_guard_made_while_unwinding_does_not_poison(on: On) {
     assert_eq!(*mutex.lock().unwrap(), 2);
 }
 
-/// Who unlocks it may be the last to know it, as soon as another has locked and unlocked it.
+/// The one that unlocks it may be its last user, as soon as another has locked and unlocked it.
 fn it_may_go_with_its_last_user(on: On) {
     let census = Census::leaked();
     for _ in 0..sized(2_000, 300) {

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 suite_on_each! {
-    of_many_who_come_one_does_it, those_who_come_meanwhile_wait_for_its_end, a_panic_poisons_it,
-    a_forced_call_heals_it, a_panic_lets_one_who_waits_try, some_only_wait,
+    of_many_that_come_one_does_it, those_that_come_meanwhile_wait_for_its_end, a_panic_poisons_it,
+    a_forced_call_heals_it, a_panic_lets_one_that_waits_try, some_only_wait,
 }
 
-fn of_many_who_come_one_does_it(on: On) {
+fn of_many_that_come_one_does_it(on: On) {
     for _ in 0..sized(200, 30) {
         let once = Arc::new(Once::new());
         let calls = Arc::new(AtomicUsize::new(0));
@@ -34,7 +34,7 @@ fn of_many_who_come_one_does_it(on: On) {
     }
 }
 
-fn those_who_come_meanwhile_wait_for_its_end(on: On) {
+fn those_that_come_meanwhile_wait_for_its_end(on: On) {
     let once = Arc::new(Once::new());
     let done = Arc::new(AtomicBool::new(false));
     let parties = on.many(10, {
@@ -99,7 +99,7 @@ fn a_forced_call_heals_it(on: On) {
     Once::new().call_once_force(|state| assert!(!state.is_poisoned()));
 }
 
-fn a_panic_lets_one_who_waits_try(on: On) {
+fn a_panic_lets_one_that_waits_try(on: On) {
     let once = Arc::new(Once::new());
     let clumsy = {
         let once = once.clone();
@@ -151,7 +151,7 @@ fn some_only_wait(on: On) {
 }
 
 #[test]
-fn those_who_only_wait_are_told_of_a_panic() {
+fn those_that_only_wait_are_told_of_a_panic() {
     let once = Arc::new(Once::new());
     let waiting = {
         let once = once.clone();

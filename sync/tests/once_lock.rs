@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-suite_on_each! { all_get_the_same_value, of_many_who_set_it_one_does, a_panic_leaves_it_to_the_next, some_only_wait }
+suite_on_each! { all_get_the_same_value, of_many_that_set_it_one_does, a_panic_leaves_it_to_the_next, some_only_wait }
 
 fn all_get_the_same_value(on: On) {
     for _ in 0..sized(200, 30) {
@@ -32,7 +32,7 @@ fn all_get_the_same_value(on: On) {
     }
 }
 
-fn of_many_who_set_it_one_does(on: On) {
+fn of_many_that_set_it_one_does(on: On) {
     let lock = Arc::new(OnceLock::new());
     let parties = on.many(10, {
         let lock = lock.clone();

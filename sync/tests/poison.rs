@@ -1,5 +1,5 @@
 //! Whose panic it is. A binary of its own, because the goroutines that are parked half-way through their unwinding
-//! are everybody's neighbours.
+//! are neighbours of all others.
 
 use narrowboat_chan::bounded;
 use narrowboat_runtime::{spawn, yield_now};
@@ -59,7 +59,7 @@ fn a_neighbours_panic_poisons_nothing() {
     assert!(locks.iter().all(|(mutex, rwlock)| !mutex.is_poisoned() && !rwlock.is_poisoned()));
     assert_eq!(locks.iter().map(|(mutex, _)| *mutex.lock().unwrap()).sum::<usize>(), 64 * 200);
 
-    // And a panic of one's own counts, whoever else unwinds.
+    // And a panic of one's own counts, whatever else unwinds.
     let own = Arc::new(Mutex::new(()));
     let clumsy = {
         let own = own.clone();

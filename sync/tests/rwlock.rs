@@ -71,7 +71,7 @@ fn readers_share_it(on: On) {
     let all_in = Arc::new(Barrier::new(10));
     let readers = on.many(10, move |_| {
         let guard = lock.read().unwrap();
-        // Nobody gets past this point before all are here, with their guards.
+        // None gets past this point before all are here, with their guards.
         all_in.wait();
         *guard
     });

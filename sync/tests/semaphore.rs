@@ -1,4 +1,4 @@
-//! The semaphore: no more than so many at a time, and nobody is passed.
+//! The semaphore: no more than so many at a time, and none is passed over.
 
 use narrowboat_runtime::yield_now;
 use narrowboat_sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
@@ -52,7 +52,7 @@ fn a_large_request_is_not_passed_by_small_ones(on: On) {
     while semaphore.try_acquire().is_ok() {
         yield_now();
     }
-    assert_eq!(semaphore.available_permits(), 2, "there are some, but somebody waits");
+    assert_eq!(semaphore.available_permits(), 2, "there are some, but one waits");
     assert!(semaphore.try_acquire_many(0).is_err());
     assert!(semaphore.acquire_timeout(ms(5)).is_err());
     drop(held);
@@ -120,7 +120,7 @@ fn a_large_request_that_gives_up_lets_those_behind_it_in(on: On) {
     assert_eq!(semaphore.available_permits(), 0);
 }
 
-/// Permits come one by one just when the time of those who want them is up. None is lost, none made.
+/// Permits come one by one just when the time of those that want them is up. None is lost, none made.
 fn timeouts_and_releases_race_cleanly(on: On) {
     let semaphore = Arc::new(Semaphore::new(0));
     let got = Arc::new(AtomicUsize::new(0));
@@ -149,7 +149,7 @@ fn timeouts_and_releases_race_cleanly(on: On) {
     stop.store(true, Ordering::Relaxed);
     join_all(parties);
     assert_eq!(got.load(Ordering::Relaxed) + semaphore.available_permits(), added);
-    assert!(semaphore.try_acquire_many(semaphore.available_permits()).is_ok(), "nobody waits");
+    assert!(semaphore.try_acquire_many(semaphore.available_permits()).is_ok(), "none waits");
 }
 
 fn permits_can_be_added(on: On) {

@@ -97,7 +97,7 @@ fn a_crowd_is_waited_for(on: On) {
 }
 
 #[test]
-fn nobody_waits_alone() {
+fn none_waits_alone() {
     WaitGroup::new().wait();
     WaitGroup::default().wait();
 }

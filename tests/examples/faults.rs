@@ -160,7 +160,7 @@ const FAULTS: [Fault; 7] = [
 ];
 
 #[test]
-fn clients_that_misbehave_hurt_nobody_and_leave_nothing_behind() {
+fn clients_that_misbehave_hurt_no_other_and_leave_nothing_behind() {
     for subject in [Subject::http(), Subject::redis()] {
         subject.converse(&mut subject.connect());
         let before = subject.holdings();
@@ -170,7 +170,7 @@ fn clients_that_misbehave_hurt_nobody_and_leave_nothing_behind() {
                 misbehave(&subject);
             }
             subject.converse(&mut bystander);
-            println!("one that {what}: nobody noticed");
+            println!("one that {what}: no other noticed");
         }
         drop(bystander);
         let after = subject.holdings();

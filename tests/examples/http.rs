@@ -182,7 +182,7 @@ fn closes_when_it_should_and_only_then() {
 }
 
 #[test]
-fn refuses_an_oversized_head_and_hurts_nobody() {
+fn refuses_an_oversized_head_and_hurts_no_other() {
     let server = Server::start("http_server");
     let mut bystander = BufReader::new(server.connect());
     bystander.get_mut().write_all(&HELLO[..10]).expect("takes half a request");
@@ -358,7 +358,7 @@ fn finishes_what_is_under_way_when_told_to_end() {
 
         server.signal(signal);
         assert!(idle.fill_buf().expect("ends in order").is_empty(), "an idle connection is closed");
-        eventually("nobody listens any more", || std::net::TcpStream::connect(server.address).is_err());
+        eventually("nothing listens any more", || std::net::TcpStream::connect(server.address).is_err());
         sending.get_mut().write_all(b"hello").expect("takes the other half");
         for (stream, body) in [(&mut sending, "dropped 5 bytes\n"), (&mut sleeping, "slept 1s\n")] {
             let reply = read_reply(stream);

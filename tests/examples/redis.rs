@@ -129,7 +129,7 @@ fn strings_counters_and_lists_do_what_redis_says() {
 }
 
 #[test]
-fn keys_expire_whether_or_not_anybody_asks() {
+fn keys_expire_whether_or_not_a_client_asks() {
     let server = Server::start("redis_like");
     let mut client = Client::connect(&server);
     let start = Instant::now();
@@ -190,7 +190,7 @@ fn commands_may_come_in_one_piece_in_bytes_or_as_lines() {
 }
 
 #[test]
-fn garbage_is_refused_and_hurts_nobody() {
+fn garbage_is_refused_and_hurts_no_other() {
     let server = Server::start("redis_like");
     let mut bystander = Client::connect(&server);
     for (garbage, error) in [
@@ -222,7 +222,7 @@ fn a_blocking_pop_waits_for_its_element_or_its_time() {
     first.expect("BLPOP a x", "-ERR timeout is not a float or out of range");
 
     let waiting = |count: usize| {
-        // Nothing outside tells who waits; a moment is enough unless the machine is very busy, and then the order differs.
+        // Nothing outside tells which waits; a moment is enough unless the machine is very busy; then the order differs.
         std::thread::sleep(Duration::from_millis(50 * count as u64));
     };
     first.send("BLPOP a b 0");
@@ -257,10 +257,10 @@ fn a_blocking_pop_waits_for_its_element_or_its_time() {
 }
 
 #[test]
-fn messages_reach_those_who_listen() {
+fn messages_reach_those_that_listen() {
     let server = Server::start("redis_like");
     let mut publisher = Client::connect(&server);
-    publisher.expect("PUBLISH news nobody", "0");
+    publisher.expect("PUBLISH news unheard", "0");
     let mut listeners: Vec<_> = (0..50).map(|_| Client::connect(&server)).collect();
     for listener in &mut listeners {
         listener.expect("SUBSCRIBE news sport", "[subscribe news 1]");
@@ -284,14 +284,14 @@ fn messages_reach_those_who_listen() {
     publisher.expect("PUBLISH news late", "0");
     listeners[0].expect("SUBSCRIBE news", "[subscribe news 1]");
     drop(listeners);
-    eventually("those who left are forgotten", || {
+    eventually("those that left are forgotten", || {
         publisher.send("PUBLISH news late");
         publisher.receive() == "0"
     });
 }
 
 #[test]
-fn a_listener_that_does_not_read_stalls_nobody() {
+fn a_listener_that_does_not_read_stalls_no_other() {
     let server = Server::start("redis_like");
     let (mut publisher, mut slow, mut quick) =
         (Client::connect(&server), Client::connect(&server), Client::connect(&server));

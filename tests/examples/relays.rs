@@ -70,7 +70,7 @@ fn a_proxy_stores_nothing_for_a_side_that_does_not_read() {
     // Until the sockets on the way are full.
     while let Ok(written) = client.write(&block) {
         sent += written;
-        assert!(sent < 1 << 30, "somebody stores it all");
+        assert!(sent < 1 << 30, "something stores it all");
     }
     assert!(proxy.resident() < before + (4 << 10), "{} KiB became {}", before, proxy.resident());
     client.shutdown(Shutdown::Write).expect("half-closes");
@@ -156,7 +156,7 @@ fn tls_echo_talks_to_openssl_with_its_own_certificate_and_with_one_from_files() 
 }
 
 #[test]
-fn tls_echo_survives_those_who_do_not_speak_tls() {
+fn tls_echo_survives_clients_that_do_not_speak_tls() {
     let server = Server::start("tls_echo");
     for garbage in [HELLO, b"", b"\x16\x03\x01"] {
         let mut stream = server.connect();
@@ -186,7 +186,7 @@ fn hear(guest: &mut Guest) -> String {
 }
 
 #[test]
-fn a_chat_tells_everybody() {
+fn a_chat_tells_all_guests() {
     let server = Server::start("websocket_chat");
     let mut guests: Vec<_> = (0..20).map(|_| join(&server)).collect();
     for (i, guest) in guests.iter_mut().enumerate() {
@@ -214,7 +214,7 @@ fn a_chat_tells_everybody() {
 }
 
 #[test]
-fn a_guest_that_does_not_read_stalls_nobody() {
+fn a_guest_that_does_not_read_stalls_no_other() {
     let server = Server::start("websocket_chat");
     let mut talker = join(&server);
     let slow = join(&server);

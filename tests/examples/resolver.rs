@@ -86,7 +86,7 @@ fn more_answers_than_fit_are_cut_and_marked() {
 }
 
 #[test]
-fn garbage_is_refused_or_not_answered_and_hurts_nobody() {
+fn garbage_is_refused_or_not_answered_and_hurts_no_other() {
     let server = resolver(&["boat.test=192.0.2.7"]);
     let socket = client(&server);
     // Too short, and an answer: nothing comes back, or two servers would go on for ever.

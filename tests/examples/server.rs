@@ -44,7 +44,7 @@ impl Server {
         let collected = output.clone();
         std::thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
-                let mut output = collected.lock().expect("nobody panics while holding it");
+                let mut output = collected.lock().expect("nothing panics while holding it");
                 output.push_str(&line);
                 output.push('\n');
             }
@@ -94,7 +94,7 @@ impl Server {
     }
 
     pub fn output(&self) -> String {
-        self.output.lock().expect("nobody panics while holding it").clone()
+        self.output.lock().expect("nothing panics while holding it").clone()
     }
 
     /// Sends it a signal, by its name.

@@ -137,7 +137,7 @@ class Goroutine:
         return view.line(word((self.origin & ~view.extras_tag) + view.extras_spawned_at) if tagged else self.origin)
 
     def place(self):
-        """Base and occupant of its slot; None on a stack of its own, where nobody else runs."""
+        """Base and occupant of its slot; None on a stack of its own, where no other runs."""
         if self.slot is None:
             return None
         slots, _ = self.view.vector(self.processor + self.view.p_slots + self.view.slots_open)

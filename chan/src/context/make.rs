@@ -3,8 +3,8 @@
 use super::scope::{Expiry, Scope};
 use super::values::Values;
 use super::{Cancel, Cause, Context};
+use crate::limit::from_now;
 use crate::receiver::Flavor;
-use crate::timer::from_now;
 use crate::{Receiver, never};
 use std::any::Any;
 use std::error::Error;

@@ -53,39 +53,28 @@
 
 mod after;
 mod cancel;
+mod error;
 mod make;
-mod scope;
+pub(crate) mod scope;
 mod values;
 
 pub use after::{AfterFunc, after_func};
 pub use cancel::{Cancel, CancelOnDrop};
+pub use error::{Cause, Error};
 pub use make::{
     background, todo, with_cancel, with_cancel_cause, with_deadline, with_deadline_cause, with_timeout,
     with_timeout_cause, with_value, without_cancel,
 };
-pub(crate) use scope::Scope;
 
-use crate::Receiver;
-use crate::receiver::Flavor;
+use crate::receiver::{Flavor, Receiver};
 use narrowboat_runtime::park::checkpoint;
+use scope::Scope;
 use std::any::Any;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::Instant;
 use values::Values;
-
-/// The cause of the end of a context: any error, shared.
-///
-/// ```
-/// use narrowboat::context::{Cause, background, with_cancel};
-///
-/// let (ctx, cancel) = with_cancel(&background());
-/// cancel.cancel_with("the cable was cut");
-/// let cause: Cause = ctx.cause().unwrap();
-/// assert_eq!(cause.to_string(), "the cable was cut");
-/// ```
-pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
 
 /// Tells work when to end, and carries values to it.
 ///
@@ -111,23 +100,6 @@ pub struct Context {
     /// The channel of a scope, or the channel that never closes.
     done: Receiver<()>,
     values: Values,
-}
-
-/// Why a context is done.
-///
-/// # Examples
-/// ```
-/// use narrowboat::context::Error;
-///
-/// assert_eq!(Error::Canceled.to_string(), "context canceled");
-/// assert_eq!(Error::DeadlineExceeded.to_string(), "context deadline exceeded");
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Error {
-    /// The context, or one that it was derived from, was cancelled.
-    Canceled,
-    /// The deadline of the context has passed.
-    DeadlineExceeded,
 }
 
 impl Context {
@@ -269,14 +241,3 @@ impl fmt::Debug for Context {
         f.field("err", &self.err_now()).field("deadline", &self.deadline_now()).finish_non_exhaustive()
     }
 }
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Error::Canceled => "context canceled",
-            Error::DeadlineExceeded => "context deadline exceeded",
-        })
-    }
-}
-
-impl std::error::Error for Error {}

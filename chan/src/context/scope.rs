@@ -34,14 +34,15 @@
 //!
 //! The mark is in a `OnceLock`: it never changes, and reading it takes no lock.
 
-use super::{Cause, Error};
-use crate::block::{At, Limit};
+use super::error::{Cause, Error};
 use crate::describe::until;
-use crate::error::RecvTimeoutError;
-use crate::timer::{Event, Recheck, sleep};
-use crate::waiters::{BlockedRecv, NodeRef, Waiters, WakeList};
+use crate::error::RecvError;
+use crate::event::{Event, Recheck};
+use crate::limit::At;
+use crate::node::NodeRef;
+use crate::waiters::{BlockedRecv, Waiters, WakeList};
 use narrowboat_runtime::lock::{Mutex, OnceLock};
-use narrowboat_runtime::park::{Outcome, Reason, Thing, Waiter, checkpoint};
+use narrowboat_runtime::park::{Outcome, Reason, Thing, Waiter};
 use std::collections::HashMap;
 use std::panic::Location;
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
@@ -84,13 +85,6 @@ impl Expiry {
 }
 
 impl Scope {
-    /// Describes the scope for dumps.
-    pub(crate) fn thing(&self, operation: &'static str) -> Thing {
-        let deadline = self.deadline().map(|at| until(Some(at)) + ", ").unwrap_or_default();
-        let details = format!("{deadline}made at {}", self.made_at);
-        Thing { operation, address: (&raw const *self).addr(), kind: "context", details, held_by: None }
-    }
-
     /// Step 1. A parent's earlier deadline replaces `expiry`.
     #[track_caller]
     pub(super) fn new(parent: Option<&Arc<Scope>>, expiry: Option<Expiry>) -> Arc<Scope> {
@@ -169,17 +163,6 @@ impl Scope {
             children.shrink_to(children.len() * 2);
         }
     }
-
-    /// Waits for the end of the scope. The error `Disconnected` says that the scope is over.
-    pub(crate) fn recv(&self, limit: Limit, at: At) -> RecvTimeoutError {
-        while !self.is_over() {
-            if let Err(error) = sleep(self, limit, at) {
-                return error;
-            }
-        }
-        checkpoint();
-        RecvTimeoutError::Disconnected
-    }
 }
 
 /// Identifies a scope among its parent's children for as long as its entry there exists. The
@@ -230,10 +213,29 @@ impl CancelWalk {
     }
 }
 
-// Not inlined: the frame that sleeps is parked with its goroutine, and should be small.
-impl Event for Scope {
-    const REASON: Reason = Reason::Context;
+/// The end of the scope, which has no message.
+// SAFETY: it has the default id, and its reason is that of scopes alone.
+unsafe impl<T> Event<T> for Scope {
+    fn reason(&self) -> Reason {
+        Reason::Context
+    }
 
+    fn try_recv(&self) -> Option<Result<T, RecvError>> {
+        self.is_over().then_some(Err(RecvError))
+    }
+
+    fn is_ready(&self) -> bool {
+        self.is_over()
+    }
+
+    fn thing(&self) -> Thing {
+        let deadline = self.deadline().map(|at| until(Some(at)) + ", ").unwrap_or_default();
+        let details = format!("{deadline}made at {}", self.made_at);
+        let address = (&raw const *self).addr();
+        Thing { operation: "end of", address, kind: "context", details, held_by: None }
+    }
+
+    // Not inlined, as for timers.
     #[inline(never)]
     unsafe fn enter(&self, node: NodeRef, me: Waiter, outcome: Outcome, sole: bool) -> Recheck {
         let mut state = self.lock();

@@ -3,11 +3,12 @@
 
 use super::arm::Arm;
 use super::operation::SelectedOperation;
-use super::run::{Order, choose};
+use super::order::Order;
+use super::run::choose;
 use super::token::Token;
 use crate::Receiver;
-use crate::block::Limit;
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
+use crate::limit::Limit;
 use std::panic::Location;
 use std::time::Duration;
 

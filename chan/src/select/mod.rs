@@ -2,19 +2,24 @@
 
 mod arm;
 pub(crate) mod entry;
+mod handle;
 mod macros;
+mod nodes;
 mod operation;
+mod order;
 pub(crate) mod ready;
+mod recv;
 mod run;
+mod send;
 mod shuffle;
 mod token;
 
 pub use arm::Arm;
 pub use operation::SelectedOperation;
-pub use run::Order;
+pub use order::Order;
 
-use crate::block::Limit;
 use crate::error::{ReadyTimeoutError, SelectTimeoutError, TryReadyError, TrySelectError};
+use crate::limit::Limit;
 use crate::{Receiver, Sender};
 use run::choose;
 use std::fmt;

@@ -1,6 +1,7 @@
 //! The operation that a select has chosen, until it is completed.
 
-use super::arm::{Arm, Handle};
+use super::arm::Arm;
+use super::handle::Handle;
 use super::token::{Holds, Token};
 use crate::error::{RecvError, SendError};
 use crate::{Receiver, Sender};

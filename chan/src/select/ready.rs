@@ -15,11 +15,13 @@
 //! Two selects that watch the two ends of a channel without a buffer wait for each other for ever:
 //! an operation is possible only when a counterpart has begun its own.
 
-use super::arm::{Arm, ArmNode, ENDED_BY_SELECT};
-use super::run::{Nodes, Order};
-use crate::block::{At, Limit};
-use crate::describe;
-use crate::timer::{Recheck, earlier};
+use super::arm::{Arm, register};
+use super::handle::{ArmNode, ENDED_BY_SELECT};
+use super::nodes::Nodes;
+use super::order::Order;
+use crate::event::Recheck;
+use crate::limit::{At, Limit, earlier};
+use crate::receiver::Receiver;
 use narrowboat_runtime::park::{Outcome, Reason, Waiter, checkpoint};
 use std::time::Instant;
 
@@ -41,6 +43,13 @@ pub(crate) fn ready(arms: &mut [Arm<'_>], order: Order, limit: Limit, at: At) ->
             None => {}
         }
     }
+}
+
+/// Waits until one of two receivers has a message or is closed, without receiving. False if
+/// `deadline` came first. For the other crates of Narrowboat.
+pub fn either(one: &Receiver<()>, other: &Receiver<()>, deadline: Option<Instant>, at: At) -> bool {
+    let mut arms = [Arm::recv(one, 0), Arm::recv(other, 1)];
+    ready(&mut arms, Order::Biased, deadline.map_or(Limit::None, Limit::Until), at).is_some()
 }
 
 /// Whether there is a moment at which no operation is possible. Called after each has been found
@@ -89,7 +98,7 @@ fn watch<R>(
     at: At,
     then: impl FnOnce(Waiter, Option<Option<Instant>>) -> R,
 ) -> R {
-    describe::register_descriptions();
+    register();
     let object = (&raw const arms).expose_provenance();
     let waiter = if brief {
         Waiter::begin_brief(Reason::Select, object, at)

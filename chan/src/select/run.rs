@@ -40,37 +40,17 @@
 //! instant when it is entered, under its lock. The deadline of the park is the earliest of these
 //! instants and of the select's own.
 
-use super::arm::{Accepted, Arm, ArmNode, Attempt, ENDED_BY_SELECT, EnterResult};
+use super::arm::{Arm, register};
+use super::handle::{Accepted, ArmNode, Attempt, ENDED_BY_SELECT, EnterResult};
+use super::nodes::Nodes;
+use super::order::Order;
 use super::ready::none_is_possible;
-use super::shuffle::shuffle;
 use super::token::{Holds, Token};
-use crate::block::{At, Limit};
-use crate::describe;
-use crate::pairs::PairOutcome;
-use crate::timer::earlier;
-use crate::waiters::{LazySend, NodeRef};
-use narrowboat_runtime::park::{Outcome, Reason, WaitNode, Waiter, checkpoint};
-use std::ptr::NonNull;
+use crate::limit::{At, Limit, earlier};
+use crate::pairing::PairOutcome;
+use crate::waiters::LazySend;
+use narrowboat_runtime::park::{Outcome, Reason, Waiter, checkpoint};
 use std::time::Instant;
-
-/// In which order operations are tried.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Order {
-    /// At random: each of several possible operations has the same chance.
-    Fair,
-    /// As written.
-    Biased,
-}
-
-impl Order {
-    pub(super) fn arrange(self, arms: &mut [Arm<'_>]) {
-        match self {
-            Order::Fair => shuffle(arms),
-            // A wait may have left them in another order.
-            Order::Biased => arms.sort_unstable_by_key(|arm| arm.index),
-        }
-    }
-}
 
 /// Chooses one of the operations. Reorders the list, fills the token, and returns the index of the
 /// operation in the list; `None` if the limit was reached first.
@@ -136,7 +116,7 @@ pub(super) fn choose(
 #[cold]
 #[inline(never)]
 fn wait(arms: &[Arm<'_>], limit: Option<Instant>, token: &mut Token, at: At) -> Option<usize> {
-    describe::register_descriptions();
+    register();
     let waiter = Waiter::begin(Reason::Select, (&raw const arms).expose_provenance(), at);
     let nodes = Nodes::new(waiter, arms.len());
     match enter(arms, waiter, &nodes, limit, token) {
@@ -280,37 +260,5 @@ fn fill(arm: &Arm<'_>, outcome: PairOutcome, token: &mut Token) -> Filled {
         // `Refused`: the caller is in a context that cannot wait. It tries its other arms, and the
         // runtime refuses it when it waits for them.
         PairOutcome::Dissolved | PairOutcome::Refused => Filled::TookTooLong,
-    }
-}
-
-/// One node for each arm: the waiter's own for the first, a boxed slice for the others.
-pub(super) struct Nodes {
-    own: NodeRef,
-    /// From a box, and back into one at the end. Meanwhile the nodes are only reached through
-    /// pointers.
-    others: NonNull<[WaitNode]>,
-}
-
-impl Nodes {
-    pub(super) fn new(waiter: Waiter, arms: usize) -> Nodes {
-        let others: Box<[WaitNode]> = (1..arms).map(|_| WaitNode::new()).collect();
-        Nodes { own: NodeRef::new(waiter.node()), others: NonNull::from(Box::leak(others)) }
-    }
-
-    pub(super) fn get(&self, arm: usize) -> NodeRef {
-        if arm == 0 {
-            return self.own;
-        }
-        assert!(arm <= self.others.len());
-        // SAFETY: within the slice, by the line above.
-        NodeRef::new(unsafe { self.others.cast::<WaitNode>().add(arm - 1) })
-    }
-}
-
-impl Drop for Nodes {
-    fn drop(&mut self) {
-        // SAFETY: the slice came from a box; by the contract of `enter` all its nodes have left
-        // their queues.
-        drop(unsafe { Box::from_raw(self.others.as_ptr()) });
     }
 }

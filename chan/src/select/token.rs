@@ -1,8 +1,8 @@
 //! What a select holds between choosing an operation and completing it.
 
 use crate::cell::{self, Words};
+use crate::node::NodeRef;
 use crate::pairs::PairKey;
-use crate::waiters::NodeRef;
 
 /// The state of the chosen operation. Only the arm that filled a token reads it, so the type of the
 /// message is known.

@@ -1,7 +1,7 @@
 //! Messages at regular intervals that can be changed.
 
 use crate::Receiver;
-use crate::timer::from_now;
+use crate::limit::from_now;
 use std::fmt;
 use std::time::{Duration, Instant};
 

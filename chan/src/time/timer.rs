@@ -1,7 +1,7 @@
 //! A timer that can be stopped and set again.
 
 use crate::Receiver;
-use crate::timer::from_now;
+use crate::limit::from_now;
 use std::fmt;
 use std::time::{Duration, Instant};
 

@@ -4,11 +4,11 @@ use narrowboat_chan::{TryRecvError, TrySendError, bounded};
 use narrowboat_testing::{go, settle, suite, waits};
 
 suite! {
-    the_place_goes_to_whoever_waited_longest,
+    the_place_goes_to_the_longest_waiter,
     it_is_a_lock_of_goroutines,
 }
 
-fn the_place_goes_to_whoever_waited_longest() {
+fn the_place_goes_to_the_longest_waiter() {
     let (tx, rx) = bounded(1);
     tx.send(0).unwrap();
     let senders: Vec<_> = (1..4)

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 suite! {
     ticks_keep_time_and_do_not_pile_up,
     ticks_without_distance_are_always_there,
-    ticks_go_on_for_whoever_comes,
+    ticks_go_on_for_any_receiver,
     a_loop_between_ticks,
     the_end_of_time_is_never,
 }
@@ -36,7 +36,7 @@ fn ticks_without_distance_are_always_there() {
 }
 
 /// Clones share one clock: each tick goes to one of them, in order, and none comes twice.
-fn ticks_go_on_for_whoever_comes() {
+fn ticks_go_on_for_any_receiver() {
     let rx = tick(ms(3));
     let receivers: Vec<_> = (0..3)
         .map(|_| {

@@ -132,7 +132,7 @@ fn a_selected_send_that_gives_up_sets_its_receiver_free() {
                 let give_up = move || -> Option<()> {
                     select! {
                         send(tx2, make(panics)?) -> _ => Some(()),
-                        default(LONG) => panic!("nobody came"),
+                        default(LONG) => panic!("none came"),
                     }
                 };
                 let (sender, receiver);
@@ -175,7 +175,7 @@ fn two_selects_meet_however_they_start() {
     echo.join();
 }
 
-/// Everybody offers and asks at once, in one select each; who meets whom is left to chance.
+/// All offer and ask at once, in one select each; which meet is left to chance.
 fn offers_and_requests_pair_up() {
     let (tx, rx) = bounded(0);
     let matched = (0..20)
@@ -191,7 +191,7 @@ fn offers_and_requests_pair_up() {
         .collect::<Vec<_>>();
     let pairs: Vec<_> = matched.into_iter().filter_map(|one| one.join()).collect();
     assert_eq!(pairs.len(), 10);
-    assert!(pairs.iter().all(|(a, b)| a != b), "nobody meets itself");
+    assert!(pairs.iter().all(|(a, b)| a != b), "none meets itself");
     let mut all: Vec<_> = pairs.iter().flat_map(|(a, b)| [*a, *b]).collect();
     all.sort();
     assert_eq!(all, (0..20).collect::<Vec<_>>());
@@ -201,8 +201,8 @@ fn a_select_never_meets_itself() {
     let (tx, rx) = bounded(0);
     for _ in 0..100 {
         select! {
-            send(tx, 1) -> _ => panic!("to whom?"),
-            recv(rx) -> _ => panic!("from whom?"),
+            send(tx, 1) -> _ => panic!("to what?"),
+            recv(rx) -> _ => panic!("from what?"),
             default(Duration::from_micros(200)) => {}
         }
     }
@@ -212,7 +212,7 @@ fn a_select_never_meets_itself() {
     };
     select! {
         send(tx, 2) -> res => res.unwrap(),
-        recv(rx) -> _ => panic!("from whom?"),
+        recv(rx) -> _ => panic!("from what?"),
     }
     assert_eq!(receiver.join(), Ok(2));
 }

@@ -24,7 +24,7 @@ use Is::{Blocked, Done, Failed};
 /// What a send that is done comes to: it has no message to show.
 const SENT: Is = Done(0);
 
-/// A channel in some state, and those who keep it there.
+/// A channel in some state, and what keeps it there.
 struct Scene {
     tx: Sender<u32>,
     rx: Receiver<u32>,
@@ -314,7 +314,7 @@ fn what_blocks_goes_on_blocking() {
             is
         })
     };
-    // The nil channel cannot be closed, so nobody could be made to stop waiting for it.
+    // The nil channel cannot be closed, so a wait for it could not be ended.
     for (state, make, receive_is, send_is) in states().into_iter().skip(1) {
         for (form, receive) in WAITING_RECEIVES {
             let scene = make();

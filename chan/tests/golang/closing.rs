@@ -1,4 +1,4 @@
-//! What a close means, in Go's order: who may, who notices, what is left.
+//! What a close means, in Go's order: which side may, which notices, what is left.
 
 use narrowboat_chan::{Receiver, SendError, Sender, bounded, never, select, unbounded};
 use narrowboat_testing::{Census, Counted, Dice, Work, go, ms, pause, scaled, settle, suite};
@@ -6,11 +6,11 @@ use std::time::Duration;
 
 suite! {
     one_of_many_closers_closes,
-    closing_lets_everybody_go,
+    closing_lets_all_go,
     blocked_senders_get_their_messages_back,
     a_receiver_may_close,
     what_is_in_it_can_be_drained_by_many,
-    a_close_in_a_crowd_leaves_every_message_with_somebody,
+    a_close_in_a_crowd_loses_no_message,
     a_loop_over_closed_channels_ends,
 }
 
@@ -28,7 +28,7 @@ fn one_of_many_closers_closes() {
     }
 }
 
-fn closing_lets_everybody_go() {
+fn closing_lets_all_go() {
     let (tx, rx) = bounded::<()>(0);
     let waiting: Vec<_> = (0..scaled(500))
         .map(|_| {
@@ -61,7 +61,7 @@ fn blocked_senders_get_their_messages_back() {
         rx.close();
         let outcomes: Vec<_> = senders.into_iter().map(Work::join).collect();
         assert_eq!(outcomes.iter().filter(|one| **one == Some(true)).count(), 10 - capacity);
-        assert!(!outcomes.contains(&Some(false)), "somebody else's message");
+        assert!(!outcomes.contains(&Some(false)), "another's message");
         assert_eq!(rx.len(), capacity);
         drop(rx);
         assert_eq!(CENSUS.alive(), 0);
@@ -97,7 +97,7 @@ fn what_is_in_it_can_be_drained_by_many() {
 
 /// Senders and receivers of every kind, and a close at some moment. Each message is then with a receiver, in the channel,
 /// or back with its sender: with one of them, and once.
-fn a_close_in_a_crowd_leaves_every_message_with_somebody() {
+fn a_close_in_a_crowd_loses_no_message() {
     fn send(tx: &Sender<u64>, n: u64, how: u64) -> Result<(), u64> {
         match how {
             0 => tx.send(n).map_err(|error| error.into_inner()),

@@ -1,4 +1,4 @@
-//! What Go programs rely on: what blocks, who is served when, what a close means, and programs that have found bugs in
+//! What Go programs rely on: what blocks, what is served when, what a close means, and programs that have found bugs in
 //! channels before.
 //!
 //! Go's nil channel is [`never`](narrowboat_chan::never) for a receive. A nil channel to send into is one without buffer

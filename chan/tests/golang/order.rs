@@ -1,4 +1,4 @@
-//! Who is served when: first come, first served in each queue; chance among the arms of a select; nobody starved.
+//! What is served when: first come, first served in each queue; chance among the arms of a select; none starved.
 
 use narrowboat_chan::{Receiver, RecvTimeoutError, Select, Sender, bounded, select, unbounded};
 use narrowboat_testing::{LONG, go, ms, scaled, settle, suite, waits};
@@ -6,7 +6,7 @@ use narrowboat_testing::{LONG, go, ms, scaled, settle, suite, waits};
 suite! {
     blocked_senders_are_served_in_their_order,
     blocked_receivers_are_served_in_their_order,
-    a_timed_out_party_loses_its_place_and_nobody_else_does,
+    a_timed_out_party_loses_its_place_and_no_other_does,
     two_always_ready_arms_share_the_turns,
     a_rare_message_gets_through_beside_a_busy_channel,
     no_waiting_party_is_starved,
@@ -86,8 +86,8 @@ fn blocked_receivers_are_served_in_their_order() {
     }
 }
 
-fn a_timed_out_party_loses_its_place_and_nobody_else_does() {
-    usually_in_order("receivers among whom some have left", || {
+fn a_timed_out_party_loses_its_place_and_no_other_does() {
+    usually_in_order("receivers of which some have left", || {
         let (tx, rx) = bounded(0);
         let (mut staying, mut leaving) = (Vec::new(), Vec::new());
         for n in 0..6 {
@@ -120,7 +120,7 @@ fn two_always_ready_arms_share_the_turns() {
     assert!(hits.iter().all(|n| *n > 1_700), "{hits:?}");
 }
 
-/// In each round the rare channel has one message and the busy one more than anybody could take.
+/// In each round the rare channel has one message and the busy one more than all could take.
 fn a_rare_message_gets_through_beside_a_busy_channel() {
     let (busy_tx, busy) = unbounded();
     let (rare_tx, rare) = bounded(1);
@@ -157,7 +157,7 @@ fn shares(receive: fn(&Receiver<()>) -> bool) -> Vec<usize> {
 }
 
 /// Of two that receive in a loop from one channel, and were there from the beginning, neither is passed over for good. How
-/// they share is the scheduler's affair: who was served may be a while in coming back.
+/// they share is the scheduler's affair: one that was served may be a while in coming back.
 fn no_waiting_party_is_starved() {
     let counts = shares(|rx| rx.recv().is_ok());
     assert_eq!(counts.iter().sum::<usize>(), 2_000);
@@ -186,7 +186,7 @@ fn a_chain_of_parties_keeps_the_order() {
             go(move || {
                 before.recv().unwrap();
                 tx.send(n).unwrap();
-                // Nobody listens to the last one.
+                // Nothing listens to the last one.
                 let _ = next.send(());
             })
         })

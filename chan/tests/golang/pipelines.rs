@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 suite! {
     stages_end_when_they_are_told_to,
-    stages_end_when_nobody_listens,
+    stages_end_when_none_listens,
     the_sieve_can_be_cancelled,
     a_fan_out_joins_again,
     the_first_answer_wins_and_the_others_end,
@@ -86,14 +86,14 @@ fn stages_end_when_they_are_told_to() {
         rx = stages.filter_map(rx, done.clone(), |n| Some(n + 1));
     }
     assert!(rx.iter().take(30).eq(22..52));
-    assert_eq!(stages.alive.load(Ordering::SeqCst), 21, "they wait for somebody to listen");
+    assert_eq!(stages.alive.load(Ordering::SeqCst), 21, "they wait for a listener");
     done_tx.close();
     // The end of the pipe is still held; it is the word that ends them.
     stages.all_end();
     drop(rx);
 }
 
-fn stages_end_when_nobody_listens() {
+fn stages_end_when_none_listens() {
     let (_never_said, done) = bounded(0);
     let mut stages = Stages::default();
     let mut rx = stages.numbers(done.clone());
@@ -138,7 +138,7 @@ fn a_fan_out_joins_again() {
     stages.all_end();
 }
 
-/// Each asks several servers and takes the first answer; those that come too late find nobody, and end.
+/// Each asks several servers and takes the first answer; those that come too late find no receiver, and end.
 fn the_first_answer_wins_and_the_others_end() {
     let mut stages = Stages::default();
     for question in 0..scaled(100) {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 suite! {
     the_prime_sieve,
-    a_closed_done_channel_tells_everybody,
+    a_closed_done_channel_tells_all,
     a_channel_as_a_semaphore,
     request_and_reply,
     messages_in_line,
@@ -43,7 +43,7 @@ fn the_prime_sieve() {
     );
 }
 
-fn a_closed_done_channel_tells_everybody() {
+fn a_closed_done_channel_tells_all() {
     let (done_tx, done) = bounded::<()>(0);
     let (tx, rx) = bounded::<u32>(0);
     let workers: Vec<_> = (0..16)

@@ -16,7 +16,7 @@ suite! {
     duplicate_arms_compete_with_a_stranger,
     a_send_arm_chosen_by_chance_sends_a_bit,
     a_select_that_lost_leaves_its_place_to_the_next,
-    everybody_selects_over_everything,
+    all_select_over_everything,
 }
 
 /// Four channels, a sender that selects over all of them, and a receiver that does.
@@ -65,7 +65,7 @@ fn a_million_selects() {
     assert_eq!(sum, sent * (sent - 1) / 2);
 }
 
-/// Were a place in the queue of the silent channel left behind, a poll would take it for somebody who waits.
+/// Were a place in the queue of the silent channel left behind, a poll would take it for a waiter.
 fn a_select_beside_a_silent_channel_keeps_nothing() {
     let (silent_tx, silent) = bounded(0);
     let (tx, rx) = bounded(0);
@@ -92,7 +92,7 @@ fn a_poll_that_finds_nothing_has_lost_nothing() {
         tx2.send(1).unwrap();
         let _ = rx1.try_recv();
         let found = poll.join();
-        assert!(found || rx2.try_recv().is_ok(), "the message is gone, and nobody has it");
+        assert!(found || rx2.try_recv().is_ok(), "the message is gone, and none has it");
     }
 }
 
@@ -265,7 +265,7 @@ fn a_send_arm_chosen_by_chance_sends_a_bit() {
     }
 }
 
-/// A party that waits for two channels gets what comes through one, and is not in the way of who waits for the other.
+/// A party that waits for two channels gets what comes through one, and does not hold up one that waits for the other.
 fn a_select_that_lost_leaves_its_place_to_the_next() {
     for _ in 0..scaled(300) {
         let (tx1, rx1) = bounded::<u8>(0);
@@ -286,7 +286,7 @@ fn a_select_that_lost_leaves_its_place_to_the_next() {
 
 /// Go's stress of select: for each of four channels one plain sender and one plain receiver, and beside them one party
 /// that selects over all sends and one that selects over all receives.
-fn everybody_selects_over_everything() {
+fn all_select_over_everything() {
     let each = scaled(5_000);
     let channels: Vec<(Sender<u32>, Receiver<u32>)> = vec![bounded(0), bounded(0), bounded(2), bounded(3)];
     let mut works = Vec::new();
@@ -314,7 +314,7 @@ fn everybody_selects_over_everything() {
             let mut list = Select::new();
             let arms: Vec<_> = (0..4).filter(|i| left[*i] > 0).collect();
             arms.iter().for_each(|i| _ = list.recv(&rxs[*i]));
-            let chosen = list.select_timeout(LONG).expect("somebody sends");
+            let chosen = list.select_timeout(LONG).expect("another sends");
             let i = arms[chosen.index()];
             chosen.recv(&rxs[i]).unwrap();
             left[i] -= 1;

@@ -16,9 +16,9 @@ fn crowd() -> usize {
 }
 
 #[track_caller]
-fn nobody_waits(tx: &Sender<usize>, rx: &Receiver<usize>) {
-    assert!(tx.try_send(0).unwrap_err().is_full(), "somebody seems to receive");
-    assert!(rx.try_recv().unwrap_err().is_empty(), "somebody seems to send");
+fn none_waits(tx: &Sender<usize>, rx: &Receiver<usize>) {
+    assert!(tx.try_send(0).unwrap_err().is_full(), "something seems to receive");
+    assert!(rx.try_recv().unwrap_err().is_empty(), "something seems to send");
 }
 
 /// All wait for one channel, half of them in each direction, and each for a word of its own to leave. If one that leaves
@@ -49,7 +49,7 @@ fn ten_thousand_leave_in_any_order() {
         leave.send(()).unwrap();
         assert!(work.join());
     }
-    nobody_waits(&receiving_tx, &sending_rx);
+    none_waits(&receiving_tx, &sending_rx);
 }
 
 fn a_crowd_times_out_and_nothing_is_left() {
@@ -66,7 +66,7 @@ fn a_crowd_times_out_and_nothing_is_left() {
         })
         .collect();
     assert!(waiting.into_iter().all(Work::join));
-    nobody_waits(&tx, &rx);
+    none_waits(&tx, &rx);
 
     // The other direction, where a message comes back from every one.
     let waiting: Vec<_> = (0..crowd() / 4)
@@ -80,7 +80,7 @@ fn a_crowd_times_out_and_nothing_is_left() {
         })
         .collect();
     assert!(waiting.into_iter().all(Work::join));
-    nobody_waits(&tx, &rx);
+    none_waits(&tx, &rx);
 }
 
 fn a_crowd_shares_what_comes() {

@@ -1,7 +1,7 @@
 //! Several parties, goroutines and threads, that run random programs at once on shared channels.
 //!
-//! A watcher looks on. As long as somebody could go on, somebody has to. When all that are left wait for each other, it
-//! closes the channels, and then everybody has to come to an end.
+//! A watcher looks on. As long as one of them could go on, one has to. When all that are left wait for each other, it
+//! closes the channels, and then all have to come to an end.
 
 use crate::history::{self, Event, Outcome};
 use crate::holds_for;
@@ -234,12 +234,12 @@ fn start<T: Send + 'static>(goroutine: bool, f: impl FnOnce() -> T + Send + 'sta
 /// Whether a program has failed. Then the test does, whatever comes after: the program is only to be made smaller.
 static FAILED: AtomicBool = AtomicBool::new(false);
 
-/// How long nobody may move although somebody could.
+/// How long all may stand still although one could move.
 fn patience() -> Duration {
     if FAILED.load(Ordering::SeqCst) { ms(200) } else { LONG / 4 }
 }
 
-/// How often a program is run. Who comes first is chance, so one run says little.
+/// How often a program is run. Which comes first is chance, so one run says little.
 fn repeats() -> usize {
     if FAILED.load(Ordering::SeqCst) { 40 } else { 4 }
 }
@@ -279,8 +279,8 @@ impl Watcher<'_> {
         (!arms.is_empty()).then_some(arms)
     }
 
-    /// Whether somebody can go on: not if all that have not ended wait for what nobody else does.
-    fn somebody_can_go_on(&self, at: &[usize]) -> bool {
+    /// Whether one can go on: not if all that have not ended wait for what no other does.
+    fn one_can_go_on(&self, at: &[usize]) -> bool {
         let mut waiting = Vec::new();
         for (party, at) in at.iter().enumerate() {
             if *at < self.program.parties[party].1.len() {
@@ -315,10 +315,10 @@ impl Watcher<'_> {
             let at = self.at();
             if at != seen {
                 (seen, since) = (at, Instant::now());
-            } else if self.somebody_can_go_on(&at) {
+            } else if self.one_can_go_on(&at) {
                 if since.elapsed() > patience() {
                     self.receivers.iter().for_each(|rx| _ = rx.close());
-                    panic!("somebody could go on, and nobody does: parties at their steps {at:?}");
+                    panic!("one could go on, and none does: parties at their steps {at:?}");
                 }
             } else {
                 // They wait for each other, which programs drawn by lot may do.
@@ -361,7 +361,7 @@ fn run(program: &Program) {
     history::check(&program.capacities, &events, &left);
     assert!(receivers.iter().all(Receiver::is_closed), "all senders are gone");
     drop((receivers, stage));
-    assert!(ledger.alive().is_empty(), "values that nobody has and nobody has dropped");
+    assert!(ledger.alive().is_empty(), "values that are neither held nor dropped");
 }
 
 /// Marks the party as ended also if it panics, so that the watcher does not wait for it.

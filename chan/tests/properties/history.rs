@@ -24,7 +24,7 @@ pub struct Event {
     pub outcome: Outcome,
 }
 
-/// A message's way through a channel: the operation that sent it, and who received it by which, unless it was left.
+/// A message's way through a channel: the operation that sent it, and the one that received it, unless it was left.
 struct Way {
     sender: usize,
     sent: Event,
@@ -58,7 +58,7 @@ pub fn check(capacities: &[Option<usize>], parties: &[Vec<Event>], left: &[Vec<u
         let mut rest = left[channel].clone();
         lost.sort();
         rest.sort();
-        assert_eq!(lost, rest, "what nobody received, and what was left in channel {channel}");
+        assert_eq!(lost, rest, "what was not received, and what was left in channel {channel}");
         assert!(capacities[channel].is_none_or(|capacity| rest.len() <= capacity));
 
         in_order(&ways.into_values().collect::<Vec<_>>());
@@ -66,7 +66,7 @@ pub fn check(capacities: &[Option<usize>], parties: &[Vec<Event>], left: &[Vec<u
     }
 }
 
-/// Whoever was told of the end of a channel gets nothing more from it, and sends nothing more.
+/// A party that was told of the end of a channel gets nothing more from it, and sends nothing more.
 fn is_over_for_good<'a>(events: impl Iterator<Item = &'a Event>) {
     let (mut closed, mut ended) = (false, false);
     for event in events {
@@ -80,7 +80,7 @@ fn is_over_for_good<'a>(events: impl Iterator<Item = &'a Event>) {
     }
 }
 
-/// The same across parties: a send that begins after somebody has seen the close does not succeed.
+/// The same across parties: a send that begins after a party has seen the close does not succeed.
 fn nothing_new_after_the_end(parties: &[Vec<Event>], channel: usize) {
     let events = || parties.iter().flatten().filter(|event| event.channel == channel);
     let seen = events()

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Who has made which values, and how often each was dropped.
+/// Which party has made which values, and how often each was dropped.
 #[derive(Clone, Default)]
 pub struct Ledger(Arc<Mutex<Vec<u32>>>);
 

@@ -9,7 +9,7 @@ pub enum Refusal {
     Closed,
 }
 
-/// A channel that one party uses alone: nobody ever waits in it.
+/// A channel that one party uses alone: nothing ever waits in it.
 pub struct Model {
     /// `None` is without limit.
     pub capacity: Option<usize>,

@@ -1,7 +1,7 @@
 //! `curl` over libcurl, a library of C.
 
 use super::Setting;
-use crate::servers::Server;
+use crate::server::Server;
 use crate::work::{Failure, Open, PATIENCE, expect};
 use curl::easy::Easy;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! `lettre`: a message by SMTP to a server that answers with its subject.
 
 use super::Setting;
-use crate::servers::Server;
+use crate::server::Server;
 use crate::work::{Failure, Open, PATIENCE};
 use lettre::{Message, SmtpTransport, Transport};
 use std::net::SocketAddr;

@@ -22,14 +22,14 @@ mod tls;
 mod tracing;
 mod ureq;
 
-use crate::servers::Server;
+use crate::server::Server;
 use crate::work::{Failure, Mode, Open};
 
 /// What is the same for all callers of a process.
 pub struct Setting {
     pub mode: Mode,
     /// Where the servers are.
-    pub addresses: crate::servers::Addresses,
+    pub addresses: crate::server::Addresses,
 }
 
 /// What is done once in a process.

@@ -1,7 +1,7 @@
 //! `mysql`, with a connection for each caller, and with its pool, which waits by std's locks.
 
 use super::Setting;
-use crate::servers::Server;
+use crate::server::Server;
 use crate::work::{Failure, Open, PATIENCE, expect};
 use mysql::prelude::Queryable;
 use mysql::{Conn, Opts, OptsBuilder, Pool, PoolConstraints, PoolOpts};

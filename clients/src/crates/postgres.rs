@@ -1,7 +1,7 @@
 //! `postgres`, each of whose connections runs a tokio runtime of its own on the calling thread.
 
 use super::Setting;
-use crate::servers::Server;
+use crate::server::Server;
 use crate::work::{Failure, Open, PATIENCE, expect};
 use postgres::{Client, Config, NoTls};
 use std::sync::Arc;

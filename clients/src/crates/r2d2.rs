@@ -1,7 +1,7 @@
 //! `r2d2`, a pool that waits by the locks of `parking_lot`.
 
 use super::Setting;
-use crate::servers::Server;
+use crate::server::Server;
 use crate::work::{Failure, Open, PATIENCE, expect};
 use postgres::{Client, Config, NoTls};
 use r2d2::{ManageConnection, Pool};

@@ -1,7 +1,7 @@
 //! The blocking client of `redis`.
 
 use super::Setting;
-use crate::servers::Server;
+use crate::server::Server;
 use crate::work::{Failure, Open, PATIENCE, expect};
 use redis::{Client, Connection, cmd};
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! `reqwest::blocking`, whose client has a thread with a tokio runtime; callers wait in `thread::park`.
 
 use super::Setting;
-use crate::servers::Server;
+use crate::server::Server;
 use crate::work::{Failure, Open, PATIENCE, expect};
 use reqwest::blocking::Client;
 use std::sync::Arc;

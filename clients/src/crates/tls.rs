@@ -1,7 +1,7 @@
 //! `native-tls`, by OpenSSL, over a `std::net::TcpStream`.
 
 use super::Setting;
-use crate::servers::Server;
+use crate::server::Server;
 use crate::work::{Failure, Open, PATIENCE, expect};
 use native_tls::{Certificate, TlsConnector};
 use std::io::{BufRead, BufReader, Write};

@@ -1,7 +1,7 @@
 //! `ureq`, by a name that has to be resolved.
 
 use super::Setting;
-use crate::servers::Server;
+use crate::server::Server;
 use crate::work::{Failure, Open, PATIENCE, expect};
 use std::net::SocketAddr;
 use std::sync::Arc;

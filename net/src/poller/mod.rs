@@ -24,7 +24,7 @@ pub(crate) mod readiness;
 mod slab;
 
 use crate::describe;
-use crate::source::Direction;
+use crate::direction::Direction;
 use crate::sys::{Event, Selector};
 use narrowboat_runtime::lock::{Mutex, OnceLock};
 use narrowboat_runtime::sched::poller::{Poller, check_polled, install_poller};

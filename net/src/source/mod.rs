@@ -15,13 +15,13 @@ mod tests;
 
 pub(crate) use operate::Operation;
 
-use crate::fd::IoSafe;
+use crate::direction::Direction;
+use crate::io_safe::IoSafe;
 use crate::limit::Limit;
 use crate::poller::readiness::{Readiness, Seen, Signal};
 use crate::poller::{NetPoller, Registration};
 use crate::sys::socket;
 use narrowboat_runtime::lock::{Mutex, OnceLock};
-use narrowboat_runtime::park::Reason;
 use narrowboat_runtime::sched::poller::check_polled;
 use std::io;
 use std::net::Shutdown;
@@ -29,24 +29,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
-
-/// A direction of a descriptor.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Direction {
-    /// What comes in: data, connections.
-    Input,
-    /// What goes out.
-    Output,
-}
-
-impl Direction {
-    fn of(reason: Reason) -> Direction {
-        match reason {
-            Reason::Read | Reason::Accept => Direction::Input,
-            _ => Direction::Output,
-        }
-    }
-}
 
 /// An open descriptor, owned or as `F` says, and all that operations on it need.
 pub(crate) struct Source<F = OwnedFd> {

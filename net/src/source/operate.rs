@@ -4,10 +4,11 @@
 //! non-blocking, and the kernel copies at once. So a buffer may be on the stack of a goroutine,
 //! which is copied away while the goroutine is parked.
 
-use super::{Direction, Source};
+use super::Source;
 use crate::context::Tied;
 use crate::describe;
-use crate::fd::IoSafe;
+use crate::direction::Direction;
+use crate::io_safe::IoSafe;
 use crate::limit::{self, deadline_passed};
 use crate::poller::readiness::{Readiness, Seen, Waited};
 use narrowboat_runtime::park::{self, Reason};

@@ -1,4 +1,5 @@
 use super::*;
+use narrowboat_runtime::park::Reason;
 use std::cell::Cell;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};

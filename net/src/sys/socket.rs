@@ -5,7 +5,7 @@
 //! Data calls also pass `MSG_DONTWAIT`, so that they do not block if another process makes the
 //! shared open file blocking.
 
-use crate::source::Direction;
+use crate::direction::Direction;
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockRef, Socket, Type};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::{ManuallyDrop, MaybeUninit};

@@ -13,9 +13,10 @@
 //! All of it happens in the calling goroutine, which waits for its sockets as a select would.
 
 use crate::context;
+use crate::direction::Direction;
 use crate::ready::ready;
 use crate::resolve;
-use crate::source::{Direction, Operation, Source};
+use crate::source::{Operation, Source};
 use crate::sys::socket;
 use narrowboat_chan::context::Context;
 use narrowboat_chan::{Receiver, Select};

@@ -16,7 +16,7 @@ fn kind_of(error: Error) -> ErrorKind {
 }
 
 #[test]
-fn closing_a_listener_ends_every_accept_and_refuses_who_comes() {
+fn closing_a_listener_ends_every_accept_and_refuses_what_comes() {
     bounded(|| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

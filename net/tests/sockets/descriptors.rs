@@ -45,7 +45,7 @@ fn a_borrowed_descriptor_is_given_back_as_it_was() {
 
 /// Many wait for one counter; each count goes to one of them.
 #[test]
-fn an_event_counter_wakes_those_who_wait_for_it() {
+fn an_event_counter_wakes_those_that_wait_for_it() {
     bounded(|| {
         // SAFETY: `eventfd` makes a descriptor that is ours alone.
         let counter = unsafe { OwnedFd::from_raw_fd(libc::eventfd(0, libc::EFD_SEMAPHORE)) };

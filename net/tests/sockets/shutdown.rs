@@ -177,7 +177,7 @@ fn a_datagram_socket_shut_down_under_a_waiting_party_says_what_stds_does() {
     });
 }
 
-/// std has no method for it, but descriptors are for everybody.
+/// std has no method for it, but descriptors are for all.
 #[test]
 fn a_udp_socket_shut_down_under_a_waiting_party_says_what_stds_does() {
     bounded(|| {

@@ -63,7 +63,7 @@ fn only_datagrams_of_the_peer_are_received() {
 }
 
 #[test]
-fn nobody_there_is_an_error_of_the_next_call() {
+fn no_receiver_is_an_error_of_the_next_call() {
     bounded(|| {
         let (one, other) = pair();
         drop(other);
@@ -111,7 +111,7 @@ fn several_receivers_get_each_datagram_once() {
             .collect();
         for _ in 0..COUNT {
             one.send(b"x").unwrap();
-            // UDP may lose what nobody takes in time; so few at a time never fill the buffer.
+            // UDP may lose what is not taken in time; so few at a time never fill the buffer.
             std::thread::yield_now();
         }
         settle();

@@ -276,7 +276,7 @@ fn a_datagram_to_an_address_waits_for_room() {
         assert_eq!(receiver.recv(&mut [0; 8]).unwrap(), 7);
         assert_eq!(sending.join(), 7);
 
-        // Those who wait there can be told to stop.
+        // Those that wait there can be told to stop.
         let socket = UnixDatagram::unbound().unwrap();
         socket.set_write_timeout(Some(Duration::from_millis(30))).unwrap();
         let error = std::iter::repeat_with(|| socket.send_to(b"x", &path)).find_map(Result::err).unwrap();
@@ -296,7 +296,7 @@ fn a_datagram_to_an_address_waits_for_room() {
 }
 
 #[test]
-fn a_shutdown_wakes_those_who_are_blocked() {
+fn a_shutdown_wakes_those_that_are_blocked() {
     bounded(|| {
         let (one, _other) = UnixStream::pair().unwrap();
         let mut blocked = one.try_clone().unwrap();

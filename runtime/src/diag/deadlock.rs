@@ -27,9 +27,9 @@
 //! that has no work any more.
 
 use super::dump::dump;
-use super::say;
 use super::trace::session;
-use crate::park::{self, Reason};
+use crate::hooks::say::say;
+use crate::park;
 use crate::sched::Runtime;
 use crate::sched::processor::Processor;
 use crate::{blocking, clock, sys};
@@ -92,19 +92,4 @@ fn is_dead(runtime: &'static Runtime) -> bool {
         processor.release_after_reading(runtime);
     }
     dead
-}
-
-impl Reason {
-    /// Whether something outside of the program's threads can end the wait: a descriptor, or a
-    /// resolver.
-    pub(crate) fn is_external(self) -> bool {
-        use Reason::*;
-        match self {
-            Read | Write | Accept | Connect | Resolve | Blocking | Sleep | Libc | Readiness | Inspection => {
-                true
-            }
-            Select => park::channels_reach_outside(),
-            _ => false,
-        }
-    }
 }

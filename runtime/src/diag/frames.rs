@@ -1,20 +1,13 @@
-//! Where a goroutine is suspended: return addresses, taken on its stack and resolved to names
-//! later, by the reader.
-//!
-//! Taking addresses never locks. std's `Backtrace` locks, and a goroutine that holds that lock may
-//! wait on the very processor that takes the backtrace in its loop.
+//! Where a goroutine is suspended: the [addresses](Frames) taken on its stack, resolved to names by
+//! the reader.
 
 use crate::goroutine::task;
-use crate::stack::frames::walk;
+use crate::stack::backtrace::Frames;
 use std::collections::hash_map::DefaultHasher;
 use std::env;
 use std::ffi::c_void;
 use std::fmt::{self, Write};
 use std::hash::{Hash, Hasher};
-
-/// The addresses of one backtrace, innermost first.
-#[derive(Debug)]
-pub(crate) struct Frames(Vec<usize>);
 
 /// One function, perhaps inlined into the next.
 pub(super) struct Frame {
@@ -24,28 +17,17 @@ pub(super) struct Frame {
 }
 
 impl Frames {
-    /// The backtrace of the caller.
-    pub(crate) fn capture() -> Frames {
-        const MOST: usize = 256;
-        let mut addresses = Vec::with_capacity(32);
-        walk(0, &mut |ip| {
-            addresses.push(ip);
-            addresses.len() < MOST
-        });
-        Frames(addresses)
-    }
-
     /// A hash: the same number for the same call path.
     pub(super) fn path(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        self.0.hash(&mut hasher);
+        self.addresses().hash(&mut hasher);
         hasher.finish()
     }
 
     pub(super) fn named(&self) -> Vec<Frame> {
         let here = env::current_dir().map(|path| path.display().to_string() + "/").unwrap_or_default();
         let mut named = Vec::new();
-        for &address in &self.0 {
+        for &address in self.addresses() {
             let known = named.len();
             backtrace::resolve(address as *mut c_void, |symbol| {
                 let Some(name) = symbol.name() else { return };

@@ -2,10 +2,11 @@
 //! by number.
 
 use super::dump::{Dump, GoroutineInfo};
-use super::frames::{self, Frames};
+use super::frames;
 use super::inspect::{Key, Sample};
 use crate::clock;
-use crate::park::{Identity, Reason, Thing, WaitingThread};
+use crate::park::{GOROUTINE, Identity, Reason, Thing, WaitingThread};
+use crate::stack::backtrace::Frames;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -213,9 +214,6 @@ impl<'a> Text<'a> {
     }
 }
 
-/// The kind of a thing that is a goroutine; its address is the goroutine's number.
-pub(crate) const GOROUTINE: &str = "goroutine";
-
 fn named(goroutine: &GoroutineInfo) -> String {
     match &goroutine.name {
         Some(name) => format!("{} '{name}'", goroutine.id),
@@ -253,39 +251,4 @@ fn frames(f: &mut fmt::Formatter<'_>, backtrace: &Frames, key: &Key) -> fmt::Res
         }
     }
     frames::write_up_to_the_root(f, &frames[first..])
-}
-
-impl Reason {
-    /// The words after "waiting for".
-    pub(crate) fn waits_for(self) -> &'static str {
-        match self {
-            Reason::None => "its turn",
-            Reason::Receive => "a message (receive)",
-            Reason::Send => "room or a receiver (send)",
-            Reason::Select => "one of several channels (select)",
-            Reason::Sleep => "a point in time (sleep)",
-            Reason::Join => "the end of a goroutine (join)",
-            Reason::Read => "input (read)",
-            Reason::Write => "room for output (write)",
-            Reason::Accept => "a connection (accept)",
-            Reason::Connect => "its peer (connect)",
-            Reason::Resolve => "the addresses of a name (resolve)",
-            Reason::Blocking => "a call on a thread of its own (blocking)",
-            Reason::Lock => "a lock",
-            Reason::Notification => "a notification (condition variable)",
-            Reason::Once => "an initialisation elsewhere (once)",
-            Reason::Permit => "a permit (semaphore)",
-            Reason::Others => "the others (barrier)",
-            Reason::Members => "the other members of its group (wait group)",
-            Reason::Scope => "the goroutines of its scope (scope)",
-            Reason::Timer => "the time of a timer (receive)",
-            Reason::Context => "the end of a context (receive)",
-            Reason::Readiness => "a descriptor to be ready (receive)",
-            Reason::Never => "a message that never comes (never)",
-            Reason::Inspection => "this dump",
-            Reason::Futex => "a lock of std's, or an unpark",
-            Reason::Libc => "a function of the C library",
-            Reason::Slot => "its stack slot, which another goroutine holds",
-        }
-    }
 }

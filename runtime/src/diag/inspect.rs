@@ -20,13 +20,13 @@
 //! that has given up removes its handle under the lock, so the handle is not used after that.
 
 use super::dump::GoroutineInfo;
-use super::frames::Frames;
 use crate::clock;
 use crate::goroutine::record::Record;
 use crate::lock::Mutex;
 use crate::park::{self, Identity, Outcome, Reason, Thing, Waiter};
 use crate::sched::Runtime;
 use crate::sched::processor::Processor;
+use crate::stack::backtrace::Frames;
 use std::collections::HashMap;
 use std::panic::Location;
 use std::sync::atomic::{Ordering, fence};

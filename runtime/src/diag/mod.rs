@@ -1,39 +1,57 @@
 //! What the runtime reports about itself: figures, a dump of every goroutine, and warnings.
 //!
-//! - `counters`, `stats`, `prometheus`, `schedtrace`: figures, written by their owners and readable
-//!   by any thread.
+//! This is the top of the crate. Running code calls it through [`crate::hooks`] only; the start of
+//! the runtime calls the three functions below.
+//!
+//! - `stats`, `prometheus`, `schedtrace`: figures.
 //! - `inspect`: makes each processor look at its own goroutines; `dump`, `group`: present the
-//!   result; `frames`: addresses of frames and their names.
+//!   result; `frames`: the names of frames.
 //! - `deadlock`, `stuck`, `quit`: when the program can never go on, when a goroutine does not give
 //!   way, and when the user asks with a signal.
-//! - `trace`: what the scheduler does, event by event, as a file for a viewer.
+//! - `trace`: what the scheduler does, event by event, as a file for a viewer; `proto`: the wire
+//!   format of that file.
 //! - `debugger`: what a debugger needs to find goroutines by itself.
 //!
 //! Nothing here runs unless it is requested or something is wrong: the hot paths only keep plain
 //! words for it.
 
-pub(crate) mod counters;
-pub(crate) mod deadlock;
-pub(crate) mod debugger;
+mod deadlock;
+mod debugger;
 pub(crate) mod dump;
 mod frames;
-pub(crate) mod group;
-pub(crate) mod inspect;
+mod group;
+mod inspect;
 mod prometheus;
-pub(crate) mod quit;
-pub(crate) mod schedtrace;
+mod proto;
+mod quit;
+mod schedtrace;
 pub(crate) mod stats;
-pub(crate) mod stuck;
+mod stuck;
 pub mod trace;
 
-pub(crate) use frames::Frames;
+pub(crate) use debugger::publish;
 
-use crate::sys::signals;
-use std::fmt;
+use crate::hooks::{self, Diagnostics};
+use std::io;
+use std::time::Duration;
+use trace::session;
 
-/// Writes a line to the standard error stream. Unlike `eprintln` it does not panic if the stream is
-/// closed; a panic would end a thread of the runtime's or, in the panic hook, the process. And it
-/// does not wait for the lock of std's stream, which a goroutine may hold while it is parked.
-pub(crate) fn say(words: fmt::Arguments<'_>) {
-    signals::write_to_stderr(format!("{words}\n").as_bytes());
+/// Registers what running code calls, and starts the traces that the configuration asks for. Called
+/// before the runtime starts.
+pub(crate) fn install(traces: hooks::trace::Settings, workers: usize) -> io::Result<()> {
+    hooks::install(Diagnostics {
+        answer: inspect::answer,
+        check_for_deadlock: deadlock::check,
+        reports: || Box::new(stuck::Reports::default()),
+        save_recording: session::save_recording_at_failure,
+        flush_trace: session::flush,
+    });
+    session::begin(traces, workers)
+}
+
+/// Starts the threads that wait for SIGQUIT, and that print figures. Called when the runtime has
+/// started.
+pub(crate) fn start(quit_exits: bool, schedtrace: Option<Duration>) -> io::Result<()> {
+    quit::start(quit_exits)?;
+    schedtrace.map_or(Ok(()), schedtrace::start)
 }

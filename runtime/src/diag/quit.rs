@@ -6,7 +6,8 @@
 //! keeps its own behaviour.
 
 use super::trace::session;
-use super::{deadlock, dump::dump, say};
+use super::{deadlock, dump::dump};
+use crate::hooks::say::say;
 use crate::sys::signals;
 use std::io;
 use std::thread;

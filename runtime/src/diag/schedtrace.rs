@@ -1,8 +1,9 @@
 //! `NARROWBOAT_SCHEDTRACE=MS`: a line of figures on the standard error stream every MS
 //! milliseconds.
 
+use super::deadlock;
 use super::stats::stats;
-use super::{deadlock, say};
+use crate::hooks::say::say;
 use std::io;
 use std::thread;
 use std::time::Duration;

@@ -18,7 +18,8 @@
 //! The frames are walked only if the signal has interrupted the program's own code, not a library:
 //! so neither the allocator nor the dynamic linker nor the unwinder itself is interrupted halfway.
 
-use super::say;
+use crate::hooks::StuckReports;
+use crate::hooks::say::say;
 use crate::sched::processor;
 use crate::stack::frames::walk;
 use crate::sys::blocked::{self, Kind};
@@ -70,7 +71,7 @@ static PROGRAM: OnceLock<Option<Program>> = OnceLock::new();
 
 /// What the monitor remembers of what it has reported.
 #[derive(Default)]
-pub(crate) struct Reports {
+pub(super) struct Reports {
     sites: HashSet<&'static Location<'static>>,
     asked: Option<Asked>,
     /// Whether the signal is ours, once that is known.
@@ -85,11 +86,8 @@ struct Asked {
     _question: Question,
 }
 
-impl Reports {
-    /// Reports that the worker with this kernel thread has run one goroutine, which was spawned at
-    /// `site`, for `kept`. `blocked` means that the thread is not runnable now. False if the report
-    /// has to wait for another: then the caller must repeat it.
-    pub(crate) fn report(
+impl StuckReports for Reports {
+    fn report(
         &mut self,
         thread: i32,
         blocked: bool,
@@ -111,27 +109,8 @@ impl Reports {
         true
     }
 
-    /// Step 1. False if there is no way to ask.
-    fn ask(&mut self, thread: i32, site: &'static Location<'static>, kept: Duration) -> bool {
-        let listens = *self.listens.get_or_insert_with(|| {
-            PROGRAM.get_or_init(Program::running);
-            signals::listen_for_questions(on_question)
-        });
-        if !listens {
-            return false;
-        }
-        ANSWER.thread.store(thread, Ordering::Relaxed);
-        ANSWER.state.store(ASKED, Ordering::Release);
-        let Some(question) = Question::to(thread) else {
-            ANSWER.state.store(IDLE, Ordering::Relaxed);
-            return false;
-        };
-        self.asked = Some(Asked { site, kept, since: Instant::now(), _question: question });
-        true
-    }
-
-    /// Step 3. Called by the monitor at each tick.
-    pub(crate) fn look(&mut self) {
+    /// Step 3.
+    fn look(&mut self) {
         let Some(asked) = &self.asked else { return };
         let state = &ANSWER.state;
         let answered = state.load(Ordering::Acquire) == DONE;
@@ -149,9 +128,29 @@ impl Reports {
         self.asked = None;
     }
 
-    /// Whether an answer is still to come.
-    pub(crate) fn is_waiting(&self) -> bool {
+    fn is_waiting(&self) -> bool {
         self.asked.is_some()
+    }
+}
+
+impl Reports {
+    /// Step 1. False if there is no way to ask.
+    fn ask(&mut self, thread: i32, site: &'static Location<'static>, kept: Duration) -> bool {
+        let listens = *self.listens.get_or_insert_with(|| {
+            PROGRAM.get_or_init(Program::running);
+            signals::listen_for_questions(on_question)
+        });
+        if !listens {
+            return false;
+        }
+        ANSWER.thread.store(thread, Ordering::Relaxed);
+        ANSWER.state.store(ASKED, Ordering::Release);
+        let Some(question) = Question::to(thread) else {
+            ANSWER.state.store(IDLE, Ordering::Relaxed);
+            return false;
+        };
+        self.asked = Some(Asked { site, kept, since: Instant::now(), _question: question });
+        true
     }
 }
 

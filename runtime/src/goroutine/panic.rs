@@ -11,8 +11,8 @@
 
 use super::current::calling;
 use super::failure;
-use crate::diag::say;
-use crate::diag::trace::session;
+use crate::hooks;
+use crate::hooks::say::say;
 use std::panic;
 use std::sync::Once;
 
@@ -37,7 +37,7 @@ pub(crate) fn install_hook() {
                 ));
             }
             previous(info);
-            session::save_recording_at_failure();
+            hooks::save_recording();
         }));
     });
 }

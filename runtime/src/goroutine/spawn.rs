@@ -4,7 +4,7 @@ use super::failure::Panic;
 use super::join::JoinHandle;
 use super::origin::{Extras, Origin};
 use super::task::TaskPtr;
-use crate::diag::trace::{hooks as trace, session};
+use crate::hooks::{self, trace};
 use crate::stack::own::OwnStack;
 use crate::{sched, sys};
 use std::io;
@@ -67,7 +67,7 @@ where
     match main {
         Ok(handle) => {
             let outcome = handle.join_with_trace();
-            session::flush();
+            hooks::flush_trace();
             outcome.unwrap_or_else(|panic| pass_on(panic))
         }
         Err(e) => panic!("cannot start the main goroutine: {e}"),

@@ -24,8 +24,7 @@
 
 use super::failure::Panic;
 use super::origin::Origin;
-use crate::diag::group::GOROUTINE;
-use crate::park::{self, Outcome, Reason, Thing, Waiter};
+use crate::park::{self, GOROUTINE, Outcome, Reason, Thing, Waiter};
 use crate::shim::{AtomicUsize, Ordering};
 use std::cell::UnsafeCell;
 use std::mem::{ManuallyDrop, MaybeUninit};

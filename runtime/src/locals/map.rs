@@ -11,7 +11,7 @@
 //! once on standard error and in [`stats`](crate::stats).
 
 use super::probe::{self, Findings};
-use crate::diag::say;
+use crate::hooks::say::say;
 use crate::sys::tls::Part;
 use std::ops::Range;
 use std::sync::OnceLock;

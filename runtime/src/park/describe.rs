@@ -27,6 +27,9 @@ pub struct Thing {
     pub held_by: Option<u16>,
 }
 
+/// The kind of a thing that is a goroutine; its address is the goroutine's number.
+pub(crate) const GOROUTINE: &str = "goroutine";
+
 /// Calls `each` with everything that a waiter waits for if its wait has this object.
 ///
 /// # Safety

@@ -32,6 +32,7 @@ mod thread;
 pub use activity::Activity;
 pub(crate) use claim::Claim;
 pub use claim::Outcome;
+pub(crate) use describe::GOROUTINE;
 pub(crate) use describe::describe;
 pub use describe::{Describe, Thing, describe_with, tag};
 pub use identity::Identity;

@@ -69,6 +69,52 @@ impl Reason {
         matches!(self, Reason::Futex | Reason::Libc)
     }
 
+    /// Whether something outside of the program's threads can end the wait: a descriptor, or a
+    /// resolver.
+    pub(crate) fn is_external(self) -> bool {
+        use Reason::*;
+        match self {
+            Read | Write | Accept | Connect | Resolve | Blocking | Sleep | Libc | Readiness | Inspection => {
+                true
+            }
+            Select => super::channels_reach_outside(),
+            _ => false,
+        }
+    }
+
+    /// The words after "waiting for".
+    pub(crate) fn waits_for(self) -> &'static str {
+        match self {
+            Reason::None => "its turn",
+            Reason::Receive => "a message (receive)",
+            Reason::Send => "room or a receiver (send)",
+            Reason::Select => "one of several channels (select)",
+            Reason::Sleep => "a point in time (sleep)",
+            Reason::Join => "the end of a goroutine (join)",
+            Reason::Read => "input (read)",
+            Reason::Write => "room for output (write)",
+            Reason::Accept => "a connection (accept)",
+            Reason::Connect => "its peer (connect)",
+            Reason::Resolve => "the addresses of a name (resolve)",
+            Reason::Blocking => "a call on a thread of its own (blocking)",
+            Reason::Lock => "a lock",
+            Reason::Notification => "a notification (condition variable)",
+            Reason::Once => "an initialisation elsewhere (once)",
+            Reason::Permit => "a permit (semaphore)",
+            Reason::Others => "the others (barrier)",
+            Reason::Members => "the other members of its group (wait group)",
+            Reason::Scope => "the goroutines of its scope (scope)",
+            Reason::Timer => "the time of a timer (receive)",
+            Reason::Context => "the end of a context (receive)",
+            Reason::Readiness => "a descriptor to be ready (receive)",
+            Reason::Never => "a message that never comes (never)",
+            Reason::Inspection => "this dump",
+            Reason::Futex => "a lock of std's, or an unpark",
+            Reason::Libc => "a function of the C library",
+            Reason::Slot => "its stack slot, which another goroutine holds",
+        }
+    }
+
     pub(crate) const COUNT: usize = Reason::Slot as usize + 1;
     /// All reasons, each at the index that is its number.
     pub(crate) const ALL: [Reason; Reason::COUNT] = {

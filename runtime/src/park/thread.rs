@@ -7,7 +7,7 @@
 use super::queue::WaitNode;
 use super::{Head, Identity, Kind, Outcome, Reason, Waiter};
 use crate::clock;
-use crate::diag::trace::hooks as trace;
+use crate::hooks::trace;
 #[cfg(not(loom))]
 use crate::locals::ours;
 use crate::lock::Mutex;

@@ -16,13 +16,13 @@ use super::fork;
 use super::processor::{Processor, SwitchReason};
 use super::worker::Worker;
 use crate::arch::{FloatControl, sanitizers};
-use crate::diag::inspect;
-use crate::diag::say;
-use crate::diag::trace::hooks as trace;
 use crate::goroutine::local;
 use crate::goroutine::origin::Origin;
 use crate::goroutine::record::Record;
 use crate::goroutine::task::TaskPtr;
+use crate::hooks;
+use crate::hooks::say::say;
+use crate::hooks::trace;
 use crate::locals::destructors;
 use crate::park::{Outcome, Reason};
 use crate::stack::housing::Lack;
@@ -197,7 +197,7 @@ impl Processor {
             if self.inspect.load(Ordering::Relaxed) {
                 // The answer uses maps, and so std's thread-locals.
                 (*local).resident.install_host();
-                inspect::answer(self);
+                hooks::answer(self);
             }
             self.publish_deadline();
             self.publish_counters();

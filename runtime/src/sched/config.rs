@@ -1,6 +1,6 @@
 //! How the runtime is sized: by the program, else by the environment, else by the machine.
 
-use crate::diag::trace::session;
+use crate::hooks::trace;
 use crate::lock::Mutex;
 use crate::stack::geometry::Geometry;
 use crate::sys;
@@ -357,14 +357,14 @@ impl Config {
     }
 
     /// What to record from the start.
-    pub(super) fn traces() -> io::Result<session::Settings> {
+    pub(super) fn traces() -> io::Result<trace::Settings> {
         let Config { trace, flight_recorder, trace_buffers, .. } = Config::chosen();
         let path = |name| variable(name).map(PathBuf::from);
         let buffers = trace_buffers.or(number("NARROWBOAT_TRACE_BUFFERS")?);
-        Ok(session::Settings {
+        Ok(trace::Settings {
             trace: trace.or_else(|| path("NARROWBOAT_TRACE")),
             recorder: flight_recorder.or_else(|| path("NARROWBOAT_FLIGHT_RECORDER")),
-            buffers: buffers.unwrap_or(session::DEFAULT_BUFFERS),
+            buffers: buffers.unwrap_or(trace::DEFAULT_BUFFERS),
         })
     }
 

@@ -24,8 +24,8 @@
 use super::processor::{self, Processor, SwitchReason};
 use super::timers::HeapIndex;
 use crate::clock;
-use crate::diag::trace::hooks as trace;
 use crate::goroutine::record::Record;
+use crate::hooks::trace;
 use crate::park::{Outcome, Reason};
 use crate::sys::{self, fork, signals};
 use std::fmt;

@@ -4,9 +4,9 @@
 use super::Runtime;
 use super::processor::Processor;
 use crate::arch;
-use crate::diag::Frames;
 use crate::goroutine::record::Record;
 use crate::park::Identity;
+use crate::stack::backtrace::Frames;
 use crate::stack::slots::Live;
 use std::ptr;
 use std::sync::atomic::Ordering;

@@ -36,7 +36,7 @@ pub(crate) mod tables;
 pub(crate) mod timers;
 pub(crate) mod worker;
 
-use crate::diag::{debugger, quit, schedtrace, trace};
+use crate::diag;
 use crate::goroutine::panic;
 use crate::goroutine::task::TaskPtr;
 use crate::locals::map;
@@ -129,7 +129,7 @@ fn start_and_get() -> io::Result<&'static Runtime> {
     arch::valgrind::look();
     let sizes = Config::resolve()?;
     map::make(&Config::crates_with_shared_locals())?;
-    trace::session::begin(Config::traces()?, sizes.workers)?;
+    diag::install(Config::traces()?, sizes.workers)?;
     let runtime = RUNTIME.get_or_init(|| Runtime {
         sizes,
         processors: ProcessorTable::new(sizes.processors, sizes.apart),
@@ -147,7 +147,7 @@ fn start_and_get() -> io::Result<&'static Runtime> {
         thread_ids: Mutex::new(0..0),
     });
     panic::install_hook();
-    debugger::publish(runtime);
+    diag::publish(runtime);
     runtime.processors.get_or_create(runtime, 0)?;
     // The C library installs a signal handler of its own when the process starts its first thread.
     // By now at least one has been started (above).
@@ -156,10 +156,7 @@ fn start_and_get() -> io::Result<&'static Runtime> {
         runtime.workers.start_first(runtime)?;
     }
     runtime.monitor.start(runtime)?;
-    quit::start(sizes.quit_exits)?;
-    if let Some(every) = sizes.schedtrace {
-        schedtrace::start(every)?;
-    }
+    diag::start(sizes.quit_exits, sizes.schedtrace)?;
     Ok(runtime)
 }
 

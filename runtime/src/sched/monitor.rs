@@ -15,9 +15,7 @@ use super::processor::Processor;
 use super::relief::Waiting;
 use super::worker::Worker;
 use crate::clock;
-use crate::diag::deadlock;
-use crate::diag::stuck::Reports;
-use crate::diag::trace::hooks as trace;
+use crate::hooks::{self, Reports, trace};
 use crate::lock::Mutex;
 use crate::stack::cache::{self, Which};
 use crate::stack::{pool, scavenge};
@@ -128,7 +126,7 @@ impl Monitor {
                     cache::trim(Which::All);
                     pool::trim(true);
                     if runtime.sizes.deadlock {
-                        deadlock::check(runtime);
+                        hooks::check_for_deadlock(runtime);
                     }
                     self.sleep(runtime, next_scavenge);
                 }

@@ -142,9 +142,8 @@ mod tests {
     /// One test, in a process of its own, because trimming is for all threads, and other tests'
     /// runtime does it, too.
     #[test]
-    fn a_shelf_keeps_a_few_that_fit_and_loses_those_that_nobody_uses() {
-        const NAME: &str =
-            "stack::cache::tests::a_shelf_keeps_a_few_that_fit_and_loses_those_that_nobody_uses";
+    fn a_shelf_keeps_a_few_that_fit_and_loses_unused_ones() {
+        const NAME: &str = "stack::cache::tests::a_shelf_keeps_a_few_that_fit_and_loses_unused_ones";
         const ALONE: &str = "NARROWBOAT_TEST_ALONE";
         if std::env::var_os(ALONE).is_none() {
             let program = std::env::current_exe().unwrap();

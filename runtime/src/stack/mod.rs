@@ -40,6 +40,7 @@
 // that runs past the end.
 
 pub(crate) mod arena;
+pub(crate) mod backtrace;
 pub(crate) mod cache;
 pub(crate) mod foreign;
 pub(crate) mod frames;

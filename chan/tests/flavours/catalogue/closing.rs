@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 catalogue! {
     on Flavour: [zero, one, array, list];
     {
-        send_to_nobody_returns_the_message,
+        send_without_receivers_returns_the_message,
         what_was_sent_outlives_the_senders,
         closing_drains_then_fails,
         what_a_closed_channel_tells,
@@ -24,7 +24,7 @@ catalogue! {
     }
 }
 
-fn send_to_nobody_returns_the_message(flavour: Flavour) {
+fn send_without_receivers_returns_the_message(flavour: Flavour) {
     let (tx, rx) = flavour.make();
     drop(rx);
     assert!(tx.is_closed());

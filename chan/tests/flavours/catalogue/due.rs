@@ -112,7 +112,7 @@ fn the_earliest_of_several_ends_a_select(flavour: Timed) {
         let start = Instant::now();
         select! {
             recv(late) -> _ => panic!("too early for this one"),
-            recv(quiet) -> _ => panic!("nobody sends"),
+            recv(quiet) -> _ => panic!("nothing sends"),
             recv(early) -> when => assert!(when.unwrap() >= start),
             default(LONG) => panic!("the arm comes first"),
         }
@@ -182,7 +182,7 @@ fn each_message_goes_to_one_clone(flavour: Timed) {
     settle();
     let mut got: Vec<_> = receivers.into_iter().filter_map(|one| one.join()).collect();
     got.sort();
-    // On a machine that stood still meanwhile nobody may have got it.
+    // On a machine that stood still meanwhile none may have got it.
     got.extend(got.is_empty().then(|| rx.try_recv().unwrap()));
     let taken = got.len();
     got.dedup();

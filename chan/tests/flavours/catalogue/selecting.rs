@@ -197,7 +197,7 @@ fn closed_channels_are_always_ready(flavour: Flavour) {
         select! {
             send(tx, n) -> res => { assert_eq!(res, Err(SendError(n))); sends += 1 }
             recv(rx) -> msg => { assert_eq!(msg, Err(RecvError)); receives += 1 }
-            recv(open) -> _ => panic!("nobody sends"),
+            recv(open) -> _ => panic!("nothing sends"),
         }
     }
     assert!(sends > 20 && receives > 20, "{sends} {receives}");
@@ -209,7 +209,7 @@ fn a_select_waits_for_the_end_of_a_channel(flavour: Flavour) {
     let (tx, rx) = flavour.make::<u8>();
     let (_other_tx, other) = flavour.make::<u8>();
     let extra = tx.clone();
-    let waiting = go(move || select! { recv(rx) -> msg => msg, recv(other) -> _ => panic!("nobody sends") });
+    let waiting = go(move || select! { recv(rx) -> msg => msg, recv(other) -> _ => panic!("nothing sends") });
     settle();
     drop(tx.clone());
     drop(extra);

@@ -14,7 +14,7 @@ catalogue! {
         waits_for_it_keep_their_limits,
         a_select_passes_over_it,
         it_does_not_disturb_the_other_arms,
-        nobody_can_close_it,
+        it_cannot_be_closed,
         it_travels_through_channels,
         it_may_be_dropped_while_a_clone_is_waited_for,
         clones_are_the_same_channel,
@@ -77,7 +77,7 @@ fn it_does_not_disturb_the_other_arms(flavour: Timed) {
     sender.join();
 }
 
-fn nobody_can_close_it(flavour: Timed) {
+fn it_cannot_be_closed(flavour: Timed) {
     let rx = flavour.make(LONG);
     assert!(!rx.close() && !rx.is_closed());
     drop(rx.clone());

@@ -1,4 +1,4 @@
-//! What becomes of the messages that nobody receives.
+//! What becomes of the messages that are not received.
 
 use crate::flavour::Flavour;
 use narrowboat_chan::Sender;

@@ -29,7 +29,7 @@ fn the_ready_arm_is_named(flavour: Flavour) {
     select.recv(&silent);
     for n in 0..50 {
         assert_eq!(select.ready_timeout(LONG), Ok(index));
-        assert_eq!(rx.try_recv(), Ok(n), "nobody else receives");
+        assert_eq!(rx.try_recv(), Ok(n), "no other receives");
     }
     sender.join();
 }

@@ -19,7 +19,7 @@ suite! {
     finite_series_end,
 }
 
-/// Computes as many coefficients as are expected and compares them. Then everybody is told to stop, and has to.
+/// Computes as many coefficients as are expected and compares them. Then all are told to stop, and have to.
 #[track_caller]
 fn check(series: impl FnOnce(&Algebra) -> Series, expected: &[Rational]) {
     let (done_tx, done) = bounded(0);

@@ -27,7 +27,7 @@ fn open() -> (Outlet, Series) {
     (Outlet { requests, terms: term }, Series { requests: request, terms })
 }
 
-/// Who computes, and until when.
+/// Which goroutines compute, and until when.
 #[derive(Clone)]
 pub struct Algebra {
     done: Receiver<()>,
@@ -84,7 +84,7 @@ impl Algebra {
         let work = go(move || {
             party(&algebra);
         });
-        // If nobody collects the handles any more, nobody waits for the work either.
+        // If the handles are not collected any more, nothing waits for the work either.
         let _ = self.works.send(work);
     }
 

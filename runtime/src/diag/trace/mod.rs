@@ -30,18 +30,13 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
-// - `hooks`: what the scheduler calls; `event`: one recorded event; `ring`: where events are
-//   stored.
-// - `timeline`: all rings in one order; `clock`: their time; `picture`, `proto`: the file's format.
+// - `crate::hooks::trace`: what the scheduler calls, an event, and the rings that events are in.
+// - `timeline`: all rings in one order; `clock`: their time; `picture`: the file.
 // - `session`: what is recorded at present, and the thread that writes it.
 
 mod clock;
-mod event;
-pub(crate) mod hooks;
 mod picture;
-mod proto;
-mod ring;
-pub(crate) mod session;
+pub(super) mod session;
 mod timeline;
 
 use crate::{blocking, park, sched};

@@ -7,10 +7,10 @@
 //! events were lost.)
 
 use super::clock::{self, Clock};
-use super::event::{self, Event, From, Kind, NOWHERE};
-use super::proto::Message;
 use super::timeline::{Actor, Item, What};
-use crate::diag::counters::Phase;
+use crate::diag::proto::Message;
+use crate::hooks::counters::Phase;
+use crate::hooks::trace::event::{self, Event, From, Kind, NOWHERE};
 use crate::park::Reason;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -10,10 +10,11 @@
 
 use super::Summary;
 use super::clock::{Clock, Look};
-use super::hooks;
 use super::picture::Picture;
 use super::timeline::Timeline;
-use crate::diag::{deadlock, say};
+use crate::diag::deadlock;
+use crate::hooks::say::say;
+use crate::hooks::trace::{self as hooks, Settings};
 use crate::lock::{Mutex, Native};
 use crate::sched::fork;
 use crate::sched::processor::Processor;
@@ -21,15 +22,10 @@ use crate::{sched, sys};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::sync::{Condvar, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::Duration;
-
-/// The default number of bytes for all rings together, and the least and the most for one.
-pub(crate) const DEFAULT_BUFFERS: usize = 64 << 20;
-const SMALLEST_RING: usize = 64 << 10;
-const LARGEST_RING: usize = 1 << 30;
 
 /// The time between two rounds.
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -38,17 +34,6 @@ const LONGEST: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of a trace that are kept before they are written.
 const CHUNK: usize = 1 << 20;
-
-static EVENTS_PER_RING: AtomicUsize = AtomicUsize::new(SMALLEST_RING / EVENT);
-const EVENT: usize = 8 * super::event::WORDS;
-
-/// The configuration of traces.
-#[derive(Debug, Default)]
-pub(crate) struct Settings {
-    pub(crate) trace: Option<PathBuf>,
-    pub(crate) recorder: Option<PathBuf>,
-    pub(crate) buffers: usize,
-}
 
 #[derive(Default)]
 struct State {
@@ -104,15 +89,10 @@ fn orders() -> MutexGuard<'static, Orders> {
     ORDERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-pub(super) fn events_per_ring() -> usize {
-    EVENTS_PER_RING.load(Ordering::Relaxed)
-}
-
 /// Starts what the configuration asks for. Called once, when the runtime starts.
 pub(crate) fn begin(settings: Settings, workers: usize) -> io::Result<()> {
     // One for the threads that are not workers.
-    let bytes = (settings.buffers / (workers + 1)).clamp(SMALLEST_RING, LARGEST_RING);
-    EVENTS_PER_RING.store(1 << (bytes / EVENT).ilog2(), Ordering::Relaxed);
+    hooks::divide(settings.buffers, workers + 1);
     if let Some(path) = settings.recorder {
         start_recorder(Some(path))?;
     }

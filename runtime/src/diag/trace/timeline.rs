@@ -1,7 +1,7 @@
 //! The events of all rings in order of time.
 
-use super::event::{self, Event, Kind, WORDS};
-use super::hooks::{self, Events, Owner};
+use crate::hooks::trace::event::{self, Event, Kind, WORDS};
+use crate::hooks::trace::{self as hooks, Events, Owner};
 use std::time::Duration;
 
 /// What has caused an event.
@@ -125,7 +125,7 @@ impl Timeline {
     /// When to read again, if the last pause was `last`: a ring should never be more than a
     /// quarter full.
     pub(super) fn pause(&self, last: Duration) -> Duration {
-        let capacity = super::session::events_per_ring();
+        let capacity = hooks::events_per_ring();
         match self.fullest {
             much if much > capacity / 4 => last / 2,
             little if little < capacity / 16 => last * 2,

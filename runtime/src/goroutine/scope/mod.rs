@@ -104,7 +104,7 @@ where
     }
 }
 
-const REFUSAL: &str = "cannot open a scope here: this goroutine's stack is copied away while it is parked, so nobody \
+const REFUSAL: &str = "cannot open a scope here: this goroutine's stack is copied away while it is parked, so nothing \
     may borrow from it. Open the scope in a goroutine spawned with `Builder::new().own_stack(bytes).spawn(..)`, in \
     the main goroutine of `run`, or on a plain thread; or use `spawn` with what it needs moved into it, in an `Arc` or \
     through a channel";

@@ -4,8 +4,8 @@
 use super::super::runtime;
 use super::super::timers::HeapIndex;
 use super::{Processor, SwitchReason, calling_goroutine, current_goroutine, current_processor};
-use crate::diag::trace::hooks as trace;
 use crate::goroutine::record::Record;
+use crate::hooks::trace;
 use crate::lock::Native;
 use crate::{arch, clock, stack};
 use std::ptr::{self, NonNull};

@@ -25,7 +25,7 @@
 use crate::shim::{AtomicU64, Ordering, fence};
 use crossbeam_utils::CachePadded;
 
-pub(super) struct Ring<const WORDS: usize> {
+pub(crate) struct Ring<const WORDS: usize> {
     slots: Box<[[AtomicU64; WORDS]]>,
     /// How many events have been written.
     count: CachePadded<AtomicU64>,
@@ -33,7 +33,7 @@ pub(super) struct Ring<const WORDS: usize> {
 
 impl<const WORDS: usize> Ring<WORDS> {
     /// A ring for `capacity` events, a power of two.
-    pub(super) fn new(capacity: usize) -> Ring<WORDS> {
+    pub(crate) fn new(capacity: usize) -> Ring<WORDS> {
         assert!(capacity.is_power_of_two());
         Ring { slots: zeroed(capacity), count: CachePadded::new(AtomicU64::new(0)) }
     }
@@ -47,7 +47,7 @@ impl<const WORDS: usize> Ring<WORDS> {
     /// # Safety
     /// One thread at a time writes: the previous writer's last event happens before this one.
     #[inline]
-    pub(super) unsafe fn push(&self, event: [u64; WORDS]) {
+    pub(crate) unsafe fn push(&self, event: [u64; WORDS]) {
         // Relaxed: the writer's own count.
         let number = self.count.load(Ordering::Relaxed);
         fence(Ordering::Release);
@@ -58,14 +58,14 @@ impl<const WORDS: usize> Ring<WORDS> {
     }
 
     /// How many events have been written so far.
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.count.load(Ordering::Acquire)
     }
 
     /// Steps 4 and 5: appends the events from `next` on to `to`. Returns how many events were
     /// overwritten before they could be read, all of them older than those appended, and the number
     /// to go on with.
-    pub(super) fn read(&self, next: u64, to: &mut Vec<[u64; WORDS]>) -> Read {
+    pub(crate) fn read(&self, next: u64, to: &mut Vec<[u64; WORDS]>) -> Read {
         let capacity = self.slots.len() as u64;
         let end = self.count();
         let first = next.max(end.saturating_sub(capacity));
@@ -83,9 +83,9 @@ impl<const WORDS: usize> Ring<WORDS> {
 
 /// The result of reading.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Read {
-    pub(super) lost: u64,
-    pub(super) next: u64,
+pub(crate) struct Read {
+    pub(crate) lost: u64,
+    pub(crate) next: u64,
 }
 
 /// Memory that costs nothing until it is written.

@@ -1,12 +1,12 @@
 //! One event of the scheduler: four words, written by the thread that causes it, decoded later by
-//! [`super::picture`].
+//! [`crate::diag::trace`].
 //!
 //! | kind | detail | number | a | b |
 //! |---|---|---|---|---|
 //! | `Name` | which part, from 0 | length of the whole in bytes | 8 bytes | 8 bytes of the name of what the next event is about |
 //! | `Thread` | | its kernel id | 8 bytes | 8 bytes of its name; it is the actor of the next event |
 //! | `Carries`, `StopsCarrying` | | | | |
-//! | `Phase` | a [`Phase`](crate::diag::counters::Phase) | | | |
+//! | `Phase` | a [`Phase`](crate::hooks::counters::Phase) | | | |
 //! | `Steals` | | | | |
 //! | `Polls` | | events found | | |
 //! | `Spawns` | | the processor | goroutine | the line, a [`Location`] |
@@ -22,19 +22,19 @@
 
 use std::panic::Location;
 
-pub(super) const WORDS: usize = 4;
+pub(crate) const WORDS: usize = 4;
 /// Bytes of a name that one event holds, and the maximum number of parts.
-pub(super) const NAME_PART: usize = 16;
-pub(super) const NAME_PARTS: usize = 4;
+pub(crate) const NAME_PART: usize = 16;
+pub(crate) const NAME_PARTS: usize = 4;
 /// No processor, in [`Event::processor`].
-pub(super) const NOWHERE: u16 = u16::MAX;
+pub(crate) const NOWHERE: u16 = u16::MAX;
 /// Ends of a turn that are not a wait.
-pub(super) const GAVE_WAY: u8 = 254;
-pub(super) const FINISHED: u8 = 255;
+pub(crate) const GAVE_WAY: u8 = 254;
+pub(crate) const FINISHED: u8 = 255;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Name,
     Thread,
     Carries,
@@ -77,34 +77,34 @@ impl Kind {
 /// Why a goroutine has its turn.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
-pub(super) enum From {
+pub(crate) enum From {
     Spawn,
     Wake,
     Yield,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Event {
+pub(crate) struct Event {
     /// When, by [`arch::ticks`](crate::arch::ticks).
-    pub(super) ticks: u64,
-    pub(super) kind: Kind,
-    pub(super) detail: u8,
-    pub(super) processor: u16,
-    pub(super) number: u32,
-    pub(super) a: u64,
-    pub(super) b: u64,
+    pub(crate) ticks: u64,
+    pub(crate) kind: Kind,
+    pub(crate) detail: u8,
+    pub(crate) processor: u16,
+    pub(crate) number: u32,
+    pub(crate) a: u64,
+    pub(crate) b: u64,
 }
 
 impl Event {
     #[inline]
-    pub(super) fn pack(&self) -> [u64; WORDS] {
+    pub(crate) fn pack(&self) -> [u64; WORDS] {
         let Event { ticks, kind, detail, processor, number, a, b } = *self;
         let what =
             kind as u64 | u64::from(detail) << 8 | u64::from(processor) << 16 | u64::from(number) << 32;
         [ticks, what, a, b]
     }
 
-    pub(super) fn unpack([ticks, what, a, b]: [u64; WORDS]) -> Event {
+    pub(crate) fn unpack([ticks, what, a, b]: [u64; WORDS]) -> Event {
         Event {
             ticks,
             kind: Kind::ALL[usize::from(what as u8)],
@@ -117,16 +117,16 @@ impl Event {
     }
 
     /// The source line that the event names.
-    pub(super) fn line(&self) -> Option<&'static Location<'static>> {
+    pub(crate) fn line(&self) -> Option<&'static Location<'static>> {
         debug_assert!(matches!(self.kind, Kind::Spawns | Kind::Begins | Kind::Ends));
-        // SAFETY: in these kinds `b` is null or was made of such a reference (`super::hooks`), and
+        // SAFETY: in these kinds `b` is null or was made of such a reference (`super`), and
         // rings return events whole.
         unsafe { (self.b as *const Location<'static>).as_ref() }
     }
 }
 
 /// The parts of a name, for events that precede the one that they belong to.
-pub(super) fn name_parts(name: &str) -> impl Iterator<Item = (u8, u64, u64)> {
+pub(crate) fn name_parts(name: &str) -> impl Iterator<Item = (u8, u64, u64)> {
     name.as_bytes().chunks(NAME_PART).take(NAME_PARTS).zip(0..).map(|(bytes, part)| {
         let mut padded = [0; NAME_PART];
         padded[..bytes.len()].copy_from_slice(bytes);
@@ -135,12 +135,12 @@ pub(super) fn name_parts(name: &str) -> impl Iterator<Item = (u8, u64, u64)> {
     })
 }
 
-pub(super) fn words(bytes: [u8; NAME_PART]) -> [u64; 2] {
+pub(crate) fn words(bytes: [u8; NAME_PART]) -> [u64; 2] {
     let (a, b) = bytes.split_at(NAME_PART / 2);
     [a, b].map(|half| u64::from_ne_bytes(half.try_into().expect("half of the bytes")))
 }
 
-pub(super) fn bytes(event: &Event) -> [u8; NAME_PART] {
+pub(crate) fn bytes(event: &Event) -> [u8; NAME_PART] {
     let mut bytes = [0; NAME_PART];
     bytes[..8].copy_from_slice(&event.a.to_ne_bytes());
     bytes[8..].copy_from_slice(&event.b.to_ne_bytes());

@@ -7,10 +7,11 @@
 //! ring, and write it under a lock. Nothing here switches stacks, and nothing is held across a
 //! switch. The ring of a worker is reached through the processor or the worker at hand.
 
-use super::event::{self, Event, From, Kind, NOWHERE};
-use super::ring::Ring;
+pub(crate) mod event;
+mod ring;
+
+use super::counters::Phase;
 use crate::arch;
-use crate::diag::counters::Phase;
 use crate::goroutine::record::Record;
 use crate::locals::ours;
 use crate::lock::{Mutex, OnceLock};
@@ -19,13 +20,16 @@ use crate::sched::worker::{self, Worker};
 use crate::stack::slots::Slots;
 use crate::sys;
 use crossbeam_utils::CachePadded;
+use event::{Event, From, Kind, NOWHERE};
+use ring::Ring;
 use std::panic::Location;
+use std::path::PathBuf;
 use std::ptr::NonNull;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-pub(super) type Events = Ring<{ event::WORDS }>;
+pub(crate) type Events = Ring<{ event::WORDS }>;
 
 /// Whether events are recorded. On a line of its own, which stays in every core's cache: it is only
 /// written when recording begins and ends.
@@ -41,9 +45,36 @@ pub(crate) fn set_on(on: bool) {
     ON.store(on, Ordering::Relaxed);
 }
 
+/// The default number of bytes for all rings together.
+pub(crate) const DEFAULT_BUFFERS: usize = 64 << 20;
+/// The least number of bytes for one ring, and the most.
+const SMALLEST_RING: usize = 64 << 10;
+const LARGEST_RING: usize = 1 << 30;
+
+static EVENTS_PER_RING: AtomicUsize = AtomicUsize::new(SMALLEST_RING / EVENT);
+const EVENT: usize = 8 * event::WORDS;
+
+/// The configuration of traces.
+#[derive(Debug, Default)]
+pub(crate) struct Settings {
+    pub(crate) trace: Option<PathBuf>,
+    pub(crate) recorder: Option<PathBuf>,
+    pub(crate) buffers: usize,
+}
+
+/// Divides so many bytes among so many rings. Those that have been made keep their size.
+pub(crate) fn divide(bytes: usize, rings: usize) {
+    let bytes = (bytes / rings).clamp(SMALLEST_RING, LARGEST_RING);
+    EVENTS_PER_RING.store(1 << (bytes / EVENT).ilog2(), Ordering::Relaxed);
+}
+
+pub(crate) fn events_per_ring() -> usize {
+    EVENTS_PER_RING.load(Ordering::Relaxed)
+}
+
 /// Which threads write a ring.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) enum Owner {
+pub(crate) enum Owner {
     Worker(usize),
     /// All other threads.
     Threads,
@@ -54,13 +85,13 @@ static RINGS: Mutex<Vec<(Owner, &'static Events)>> = Mutex::new(Vec::new());
 /// The ring of all threads that are not workers; the lock makes them one writer.
 static THREADS: Mutex<Option<&'static Events>> = Mutex::new(None);
 
-pub(super) fn rings() -> Vec<(Owner, &'static Events)> {
+pub(crate) fn rings() -> Vec<(Owner, &'static Events)> {
     RINGS.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 #[cold]
 fn make(owner: Owner) -> &'static Events {
-    let ring: &'static Events = Box::leak(Box::new(Ring::new(super::session::events_per_ring())));
+    let ring: &'static Events = Box::leak(Box::new(Ring::new(events_per_ring())));
     RINGS.lock().unwrap_or_else(PoisonError::into_inner).push((owner, ring));
     ring
 }
