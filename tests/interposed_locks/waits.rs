@@ -199,7 +199,7 @@ fn turned_off_they_block() {
     if std::env::var_os("NARROWBOAT_INTERPOSE").is_none() {
         return again(
             "waits::turned_off_they_block",
-            &[("NARROWBOAT_INTERPOSE", "off"), ("NARROWBOAT_PROCESSORS", "2")],
+            &[("NARROWBOAT_INTERPOSE", "off"), ("NARROWBOAT_PROCESSORS", "2"), ("NARROWBOAT_APART", "0")],
         );
     }
     assert!(most_waiting() <= 2);
