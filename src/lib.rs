@@ -73,6 +73,8 @@
 extern crate narrowboat_interpose as _;
 
 pub use narrowboat_chan as chan;
+#[cfg(feature = "debug")]
+pub use narrowboat_debug as diag;
 pub use narrowboat_chan::{context, select, select_biased, time};
 pub use narrowboat_net as net;
 pub use narrowboat_runtime::{

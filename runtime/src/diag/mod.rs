@@ -7,6 +7,7 @@
 //! - `deadlock`, `stuck`, `quit`: when the program can never go on, when a goroutine does not give
 //!   way, and when the user asks with a signal.
 //! - `trace`: what the scheduler does, event by event, as a file for a viewer.
+//! - `proto`: the wire format of traces and profiles; `window`: what `narrowboat-debug` shows.
 //! - `debugger`: what a debugger needs to find goroutines by itself.
 //!
 //! Nothing here runs unless it is requested or something is wrong: the hot paths only keep plain
@@ -20,11 +21,13 @@ mod frames;
 pub(crate) mod group;
 pub(crate) mod inspect;
 mod prometheus;
+mod proto;
 pub(crate) mod quit;
 pub(crate) mod schedtrace;
 pub(crate) mod stats;
 pub(crate) mod stuck;
 pub mod trace;
+pub mod window;
 
 pub(crate) use frames::Frames;
 

@@ -34,7 +34,7 @@ pub(crate) mod tables;
 pub(crate) mod timers;
 pub(crate) mod worker;
 
-use crate::diag::{debugger, quit, schedtrace, trace};
+use crate::diag::{debugger, quit, schedtrace, trace, window};
 use crate::goroutine::panic;
 use crate::goroutine::task::TaskPtr;
 use crate::locals::map;
@@ -115,10 +115,11 @@ fn start_and_get() -> io::Result<&'static Runtime> {
         return Ok(runtime);
     }
     static STARTING: Mutex<()> = Mutex::new(());
-    let _one_at_a_time = STARTING.lock().unwrap_or_else(|e| e.into_inner());
+    let one_at_a_time = STARTING.lock().unwrap_or_else(|e| e.into_inner());
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime);
     }
+    window::check()?;
     // Before any step that a fork could interrupt halfway.
     fork::watch()?;
     arch::valgrind::look();
@@ -154,6 +155,9 @@ fn start_and_get() -> io::Result<&'static Runtime> {
     if let Some(every) = sizes.schedtrace {
         schedtrace::start(every)?;
     }
+    // It uses the runtime as the program does.
+    drop(one_at_a_time);
+    window::begin();
     Ok(runtime)
 }
 

@@ -32,14 +32,13 @@
 
 // - `hooks`: what the scheduler calls; `event`: one recorded event; `ring`: where events are
 //   stored.
-// - `timeline`: all rings in one order; `clock`: their time; `picture`, `proto`: the file's format.
+// - `timeline`: all rings in one order; `clock`: their time; `picture`: the file's format.
 // - `session`: what is recorded at present, and the thread that writes it.
 
 mod clock;
 mod event;
 pub(crate) mod hooks;
 mod picture;
-mod proto;
 mod ring;
 pub(crate) mod session;
 mod timeline;

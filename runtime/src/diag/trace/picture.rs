@@ -8,9 +8,9 @@
 
 use super::clock::{self, Clock};
 use super::event::{self, Event, From, Kind, NOWHERE};
-use super::proto::Message;
 use super::timeline::{Actor, Item, What};
 use crate::diag::counters::Phase;
+use crate::diag::proto::Message;
 use crate::park::Reason;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
