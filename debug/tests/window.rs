@@ -54,11 +54,15 @@ fn every_path_answers() {
             answer.text()
         };
         assert!(text("/metrics").contains("# TYPE narrowboat_goroutines gauge"));
-        assert!(text("/").starts_with("<!doctype html>"));
+        let page = text("/");
+        assert!(page.starts_with("<!doctype html>"));
+        // It works without a network.
+        assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("src="));
         let index = text("/debug/pprof/");
         for link in index.split("href=\"").skip(1).map(|link| link.split('"').next().unwrap()) {
-            if !link.starts_with("..") {
-                assert_eq!(get(at, &format!("/debug/pprof/{link}")).status, 200, "{link}");
+            // Another test may be taking a trace.
+            if !link.starts_with("..") && !link.starts_with("trace") {
+                text(&format!("/debug/pprof/{link}"));
             }
         }
         assert_eq!(get(at, "/debug/pprof").header("Location"), Some("/debug/pprof/"));
