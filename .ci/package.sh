@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 # Each crate with its folder. A crate is after those that it depends on.
-crates=(narrowboat-runtime:runtime narrowboat-chan:chan narrowboat-sync:sync narrowboat-net:net narrowboat-interpose:interpose narrowboat:.)
+crates=(narrowboat-runtime:runtime narrowboat-chan:chan narrowboat-sync:sync narrowboat-net:net narrowboat-interpose:interpose narrowboat-debug:debug narrowboat:.)
 packages=${CARGO_TARGET_DIR:-target}/package
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -24,6 +24,9 @@ sources() {
         cd "$1"
         printf '%s\n' README.md LICENSE-APACHE LICENSE-MIT
         find src -name '*.rs'
+        if [[ -e src/page.html ]]; then
+            echo src/page.html
+        fi
         if [[ -e build.rs ]]; then
             echo build.rs
         fi

@@ -74,6 +74,8 @@ extern crate narrowboat_interpose as _;
 
 pub use narrowboat_chan as chan;
 pub use narrowboat_chan::{context, select, select_biased, time};
+#[cfg(feature = "debug")]
+pub use narrowboat_debug as diag;
 pub use narrowboat_net as net;
 pub use narrowboat_runtime::{
     Builder, Config, Dump, Goroutine, GoroutineId, GoroutineInfo, JoinHandle, Panic, ProcessorStats, Scope,
@@ -120,6 +122,7 @@ pub mod limits {}
 /// [stuck]: crate::diagnostics::stuck
 /// [figures]: crate::diagnostics::figures
 /// [traces]: crate::diagnostics::traces
+/// [window]: crate::diagnostics::window
 /// [debuggers]: crate::diagnostics::debuggers
 /// [settings]: crate::settings
 #[doc = include_str!("../docs/diagnostics.md")]
@@ -133,6 +136,11 @@ pub mod diagnostics {
 
     #[doc = include_str!("../docs/diagnostics/traces.md")]
     pub mod traces {}
+
+    /// [stuck]: crate::diagnostics::stuck
+    /// [traces]: crate::diagnostics::traces
+    #[doc = include_str!("../docs/diagnostics/window.md")]
+    pub mod window {}
 
     #[doc = include_str!("../docs/diagnostics/debuggers.md")]
     pub mod debuggers {}

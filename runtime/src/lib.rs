@@ -47,6 +47,10 @@ pub mod as_thread {
     pub use crate::sys::symbols::{Caller, function_at};
 }
 
+/// For `narrowboat-debug`, which shows a running program to those outside.
+#[doc(hidden)]
+pub use diag::window;
+
 pub use blocking::blocking;
 #[doc(hidden)]
 pub use blocking::waiting_for;

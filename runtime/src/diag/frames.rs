@@ -3,17 +3,26 @@
 
 use crate::goroutine::task;
 use crate::stack::backtrace::Frames;
+use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
 use std::env;
 use std::ffi::c_void;
 use std::fmt::{self, Write};
 use std::hash::{Hash, Hasher};
+use std::panic::Location;
 
 /// One function, perhaps inlined into the next.
-pub(super) struct Frame {
-    pub(super) name: String,
-    /// `./src/main.rs:4:20`, or nothing if that is not known.
-    pub(super) at: String,
+#[derive(Clone, Debug)]
+#[doc(hidden)]
+pub struct Frame {
+    /// Its name, or its address if the program has no symbols.
+    pub name: String,
+    /// The file of its source, or nothing if that is not known.
+    pub file: String,
+    /// The line of the call, or 0.
+    pub line: u32,
+    /// The column of the call, or 0.
+    pub column: u32,
 }
 
 impl Frames {
@@ -25,27 +34,69 @@ impl Frames {
     }
 
     pub(super) fn named(&self) -> Vec<Frame> {
-        let here = env::current_dir().map(|path| path.display().to_string() + "/").unwrap_or_default();
-        let mut named = Vec::new();
-        for &address in self.addresses() {
-            let known = named.len();
-            backtrace::resolve(address as *mut c_void, |symbol| {
-                let Some(name) = symbol.name() else { return };
-                let at = symbol.filename().map_or_else(String::new, |path| {
-                    let path = path.display().to_string();
-                    let path = path.strip_prefix(&here).map_or(path.clone(), |rest| format!("./{rest}"));
-                    let number = |n: Option<u32>| n.map(|n| format!(":{n}")).unwrap_or_default();
-                    path + &number(symbol.lineno()) + &number(symbol.colno())
-                });
-                // Without the hash at the end.
-                named.push(Frame { name: format!("{name:#}"), at });
-            });
-            // A program without symbols.
-            if named.len() == known {
-                named.push(Frame { name: format!("{address:#x}"), at: String::new() });
-            }
+        self.named_by(&mut Names::default())
+    }
+
+    /// As [`named`](Frames::named), with the names of earlier calls.
+    pub(super) fn named_by(&self, names: &mut Names) -> Vec<Frame> {
+        self.addresses().iter().flat_map(|&address| names.of(address).to_vec()).collect()
+    }
+}
+
+/// The functions at an address, innermost first: more than one if some are inlined.
+fn name(address: usize) -> Vec<Frame> {
+    let here = env::current_dir().map(|path| path.display().to_string() + "/").unwrap_or_default();
+    let mut named = Vec::new();
+    backtrace::resolve(address as *mut c_void, |symbol| {
+        let Some(name) = symbol.name() else { return };
+        let file = symbol.filename().map_or_else(String::new, |path| {
+            let path = path.display().to_string();
+            path.strip_prefix(&here).map_or(path.clone(), |rest| format!("./{rest}"))
+        });
+        named.push(Frame {
+            // Without the hash at the end.
+            name: format!("{name:#}"),
+            file,
+            line: symbol.lineno().unwrap_or_default(),
+            column: symbol.colno().unwrap_or_default(),
+        });
+    });
+    // A program without symbols.
+    if named.is_empty() {
+        named.push(Frame { name: format!("{address:#x}"), file: String::new(), line: 0, column: 0 });
+    }
+    named
+}
+
+/// Names of addresses, kept for the next time: to read them from debug information takes long.
+#[derive(Debug, Default)]
+#[doc(hidden)]
+pub struct Names {
+    known: HashMap<usize, Vec<Frame>>,
+    /// Debug information has been read since it was last given back.
+    has_read: bool,
+}
+
+impl Names {
+    /// More than that are not kept: all are forgotten.
+    const MOST: usize = 1 << 14;
+
+    /// The functions at an address, innermost first.
+    pub fn of(&mut self, address: usize) -> &[Frame] {
+        if self.known.len() >= Names::MOST {
+            self.known.clear();
         }
-        named
+        self.known.entry(address).or_insert_with(|| {
+            self.has_read = true;
+            name(address)
+        })
+    }
+
+    /// Gives back what has been read of the program. The names stay.
+    pub fn forget_symbols(&mut self) {
+        if std::mem::take(&mut self.has_read) {
+            forget_symbols();
+        }
     }
 }
 
@@ -55,10 +106,29 @@ pub(super) fn forget_symbols() {
 }
 
 impl Frame {
+    /// `./src/main.rs:4:20`, or nothing if that is not known.
+    pub fn at(&self) -> String {
+        let mut at = self.file.clone();
+        for number in [self.line, self.column] {
+            if !at.is_empty() && number > 0 {
+                at += &format!(":{number}");
+            }
+        }
+        at
+    }
+
+    /// Whether its line is that of `place`. Both may name the file from a different folder.
+    pub(super) fn is_at(&self, place: &Location<'_>) -> bool {
+        let file = self.file.trim_start_matches("./");
+        self.line == place.line()
+            && !file.is_empty()
+            && (file.ends_with(place.file()) || place.file().ends_with(file))
+    }
+
     /// Whether this function calls the goroutine's closure. If it was inlined, only its file shows
     /// that.
     fn is_root(&self) -> bool {
-        self.name.contains("narrowboat_runtime::goroutine::task::") || self.at.contains(task::FILE)
+        self.name.contains("narrowboat_runtime::goroutine::task::") || self.file.contains(task::FILE)
     }
 
     /// Whether it is one of Narrowboat's functions or of std's.
@@ -77,23 +147,30 @@ impl Frame {
         let name = self.name.trim_start_matches('<');
         name == "syscall"
             || MODULES.iter().any(|module| name.starts_with(module))
-            || self.at.contains(OURS)
+            || self.file.contains(OURS)
             // The crate that stands in front of libc, in the workspace and as it is published.
-            || self.at.contains("interpose/src/")
-            || self.at.contains("narrowboat-interpose-")
+            || self.file.contains("interpose/src/")
+            || self.file.contains("narrowboat-interpose-")
             // The standard library as it is distributed.
-            || self.at.starts_with("/rustc/")
+            || self.file.starts_with("/rustc/")
     }
+}
+
+/// The frames before the goroutine's root: the program's own part.
+pub(super) fn up_to_the_root(frames: &[Frame]) -> &[Frame] {
+    let root = frames.iter().position(Frame::is_root);
+    &frames[..root.unwrap_or(frames.len())]
 }
 
 /// Writes the program's own part of these frames, a line each.
 pub(super) fn write_up_to_the_root(to: &mut impl Write, frames: &[Frame]) -> fmt::Result {
     const MOST: usize = 24;
-    for (index, Frame { name, at }) in frames.iter().take_while(|frame| !frame.is_root()).enumerate() {
+    for (index, frame) in up_to_the_root(frames).iter().enumerate() {
         if index == MOST {
             return writeln!(to, "        .. and further ones");
         }
-        writeln!(to, "      {name}{}{at}", if at.is_empty() { "" } else { "  at " })?;
+        let at = frame.at();
+        writeln!(to, "      {}{}{at}", frame.name, if at.is_empty() { "" } else { "  at " })?;
     }
     Ok(())
 }

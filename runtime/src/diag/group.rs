@@ -2,7 +2,7 @@
 //! by number.
 
 use super::dump::{Dump, GoroutineInfo};
-use super::frames;
+use super::frames::{self, Frame};
 use super::inspect::{Key, Sample};
 use crate::clock;
 use crate::park::{GOROUTINE, Identity, Reason, Thing, WaitingThread};
@@ -17,6 +17,24 @@ const MAX_THREADS: usize = 20;
 /// How many members of a group are named, and how many of the things that they wait for.
 const MAX_NAMED: usize = 4;
 
+/// Goroutines that are shown together.
+pub(super) type Group<'a> = (Key, Vec<&'a GoroutineInfo>);
+
+/// All groups, the largest first. Of two groups of the same size, the one with the older goroutine
+/// is first, and so it is within a group.
+pub(super) fn groups<'a>(goroutines: impl IntoIterator<Item = &'a GoroutineInfo>) -> Vec<Group<'a>> {
+    let mut groups: HashMap<Key, Vec<&GoroutineInfo>> = HashMap::new();
+    for goroutine in goroutines {
+        groups.entry(goroutine.key()).or_default().push(goroutine);
+    }
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    for (_, members) in &mut groups {
+        members.sort_unstable_by_key(|goroutine| goroutine.id);
+    }
+    groups.sort_unstable_by_key(|(_, members)| (usize::MAX - members.len(), members[0].id));
+    groups
+}
+
 /// A dump while it is formatted.
 pub(super) struct Text<'a> {
     dump: &'a Dump,
@@ -29,19 +47,10 @@ impl<'a> Text<'a> {
         Text { dump, numbers: RefCell::default() }
     }
 
-    /// Writes all groups, the largest first. Of two groups of the same size, the one with the older
-    /// goroutine is first.
+    /// Writes all groups, the largest first.
     pub(super) fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let goroutines = self.dump.goroutines();
-        let mut groups: HashMap<Key, Vec<&GoroutineInfo>> = HashMap::new();
-        for goroutine in goroutines {
-            groups.entry(goroutine.key()).or_default().push(goroutine);
-        }
-        let mut groups: Vec<_> = groups.into_iter().collect();
-        for (_, members) in &mut groups {
-            members.sort_unstable_by_key(|goroutine| goroutine.id);
-        }
-        groups.sort_unstable_by_key(|(_, members)| (usize::MAX - members.len(), members[0].id));
+        let groups = groups(goroutines);
         writeln!(f, "{} in {}", count(goroutines.len(), "goroutine"), count(groups.len(), "group"))?;
         for (key, members) in groups.iter().take(MAX_GROUPS) {
             self.group(f, key, members)?;
@@ -75,7 +84,10 @@ impl<'a> Text<'a> {
         } else {
             let longest = members.iter().map(|member| member.waiting_for).max().unwrap_or_default();
             writeln!(f, ": waiting for {}, for {}", key.reason.waits_for(), lasting(longest))?;
-            self.things(f, members, sample)?;
+            let mut label = "on";
+            for thing in self.things(members, sample) {
+                writeln!(f, "    {:<7} {thing}", std::mem::take(&mut label))?;
+            }
             if !key.reason.is_below_foreign_code() {
                 writeln!(f, "    at      {}", key.waits_at)?;
             }
@@ -113,21 +125,11 @@ impl<'a> Text<'a> {
         backtrace.map_or(Ok(()), |backtrace| frames(f, backtrace, key))
     }
 
-    /// What the members of a group wait for: the arms of a select, or one thing each.
-    fn things(
-        &self,
-        f: &mut fmt::Formatter<'_>,
-        members: &[&GoroutineInfo],
-        sample: Option<&Sample>,
-    ) -> fmt::Result {
-        let mut label = "on";
-        let mut line = |f: &mut fmt::Formatter<'_>, text: &str| {
-            writeln!(f, "    {:<7} {text}", std::mem::take(&mut label))
-        };
-        for arm in sample.iter().flat_map(|sample| &sample.arms) {
-            // The things in a select are never on a stack.
-            line(f, &self.thing(arm, 0, None))?;
-        }
+    /// What the members of a group wait for, a line each: the arms of a select, or one thing each.
+    pub(super) fn things(&self, members: &[&GoroutineInfo], sample: Option<&Sample>) -> Vec<String> {
+        // The things in a select are never on a stack.
+        let arms = sample.iter().flat_map(|sample| &sample.arms);
+        let mut lines: Vec<String> = arms.map(|arm| self.thing(arm, 0, None)).collect();
         // In the order of the oldest goroutine that waits for each.
         let mut waiting: BTreeMap<Identity, (usize, usize)> = BTreeMap::new();
         for (index, object) in members.iter().filter_map(|member| member.identity()).enumerate() {
@@ -140,13 +142,12 @@ impl<'a> Text<'a> {
         waiting.truncate(MAX_NAMED);
         for (object, (_, waiters)) in &waiting {
             let waiters = (all > 1 && *waiters > 1).then_some(*waiters);
-            line(f, &self.thing(&self.dump.findings.things[object], object.stack_of, waiters))?;
+            lines.push(self.thing(&self.dump.findings.things[object], object.stack_of, waiters));
         }
-        match all - waiting.len() {
-            0 => Ok(()),
-            _ if waiting.is_empty() => Ok(()),
-            more => line(f, &format!(".. and {more} more")),
+        if !waiting.is_empty() && all > waiting.len() {
+            lines.push(format!(".. and {} more", all - waiting.len()));
         }
+        lines
     }
 
     /// `channel #1, unbuffered, made at src/main.rs:4:20`. `stack_of`: the goroutine that has it on
@@ -230,20 +231,25 @@ fn lasting(duration: Duration) -> String {
     if duration < Duration::from_millis(20) { "less than 20ms".into() } else { format!("{duration:.1?}") }
 }
 
-/// Writes the program's own frames, from the call that blocks to the goroutine's root. The frames
-/// outside of that range are ours.
-fn frames(f: &mut fmt::Formatter<'_>, backtrace: &Frames, key: &Key) -> fmt::Result {
-    let frames = backtrace.named();
-    let call = format!("{}:{}:", key.waits_at.file(), key.waits_at.line());
+/// Where the program's own part of a backtrace begins: at the call that blocks. What is before that
+/// is ours.
+pub(super) fn first_of_program(frames: &[Frame], key: &Key) -> usize {
     // A wait of std's has no line of the caller's. And a frame of the program's may be missing, without
     // line tables for one.
     let foreign = key.reason.is_below_foreign_code();
-    let first = frames.iter().position(|frame| !foreign && frame.at.contains(&call));
-    let first = first.or_else(|| frames.iter().position(|frame| !frame.is_internal()));
-    let first = first.unwrap_or_default();
-    if foreign && let Some(called) = first.checked_sub(1).map(|called| &frames[called]) {
+    let first = frames.iter().position(|frame| !foreign && frame.is_at(key.waits_at));
+    first.or_else(|| frames.iter().position(|frame| !frame.is_internal())).unwrap_or_default()
+}
+
+/// Writes the program's own frames, from the call that blocks to the goroutine's root.
+fn frames(f: &mut fmt::Formatter<'_>, backtrace: &Frames, key: &Key) -> fmt::Result {
+    let frames = backtrace.named();
+    let first = first_of_program(&frames, key);
+    if key.reason.is_below_foreign_code()
+        && let Some(called) = first.checked_sub(1).map(|called| &frames[called])
+    {
         writeln!(f, "    in      {}", called.name)?;
-        if frames[..first].iter().any(|frame| frame.name.contains("mpmc") || frame.at.contains("/mpmc/")) {
+        if frames[..first].iter().any(|frame| frame.name.contains("mpmc") || frame.file.contains("/mpmc/")) {
             writeln!(
                 f,
                 "    to mend use narrowboat::chan between goroutines: a channel of std's may not see them"

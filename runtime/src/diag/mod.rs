@@ -8,8 +8,8 @@
 //!   result; `frames`: the names of frames.
 //! - `deadlock`, `stuck`, `quit`: when the program can never go on, when a goroutine does not give
 //!   way, and when the user asks with a signal.
-//! - `trace`: what the scheduler does, event by event, as a file for a viewer; `proto`: the wire
-//!   format of that file.
+//! - `trace`: what the scheduler does, event by event, as a file for a viewer.
+//! - `proto`: the wire format of traces and profiles; `window`: what `narrowboat-debug` shows.
 //! - `debugger`: what a debugger needs to find goroutines by itself.
 //!
 //! Nothing here runs unless it is requested or something is wrong: the hot paths only keep plain
@@ -28,6 +28,7 @@ mod schedtrace;
 pub(crate) mod stats;
 mod stuck;
 pub mod trace;
+pub mod window;
 
 pub(crate) use debugger::publish;
 

@@ -1,20 +1,22 @@
-//! The part of the protocol buffers' wire format that a trace needs: fields appended to a buffer,
-//! and messages with their length in front.
+//! The part of the protocol buffers' wire format that traces and profiles need: fields appended to a
+//! buffer, and messages with their length in front.
 
 /// A buffer of fields.
-#[derive(Default)]
-pub(super) struct Message(Vec<u8>);
+#[derive(Debug, Default)]
+pub struct Message(Vec<u8>);
 
 const VARINT: u64 = 0;
 const FIXED64: u64 = 1;
 const BYTES: u64 = 2;
 
 impl Message {
-    pub(super) fn bytes(&self) -> &[u8] {
+    /// The fields so far.
+    pub fn bytes(&self) -> &[u8] {
         &self.0
     }
 
-    pub(super) fn clear(&mut self) {
+    /// Removes all fields.
+    pub fn clear(&mut self) {
         self.0.clear();
     }
 
@@ -26,25 +28,28 @@ impl Message {
         self.0.push(value as u8);
     }
 
-    pub(super) fn number(&mut self, field: u64, value: u64) {
+    /// Appends a number of variable length.
+    pub fn number(&mut self, field: u64, value: u64) {
         self.varint(field << 3 | VARINT);
         self.varint(value);
     }
 
-    pub(super) fn fixed(&mut self, field: u64, value: u64) {
+    /// Appends a number of eight bytes.
+    pub fn fixed(&mut self, field: u64, value: u64) {
         self.varint(field << 3 | FIXED64);
         self.0.extend(value.to_le_bytes());
     }
 
-    pub(super) fn text(&mut self, field: u64, text: &str) {
+    /// Appends a text.
+    pub fn text(&mut self, field: u64, text: &str) {
         self.varint(field << 3 | BYTES);
         self.varint(text.len() as u64);
         self.0.extend(text.as_bytes());
     }
 
-    /// A message inside of this one. The length in front of it mostly takes one byte; if it takes
+    /// Appends a message inside of this one. The length in front of it mostly takes one byte; if it takes
     /// more, the content is moved.
-    pub(super) fn message(&mut self, field: u64, write: impl FnOnce(&mut Message)) {
+    pub fn message(&mut self, field: u64, write: impl FnOnce(&mut Message)) {
         self.varint(field << 3 | BYTES);
         let length_at = self.0.len();
         self.0.push(0);

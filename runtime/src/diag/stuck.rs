@@ -20,6 +20,7 @@
 
 use crate::hooks::StuckReports;
 use crate::hooks::say::say;
+use crate::lock::Mutex;
 use crate::sched::processor;
 use crate::stack::frames::walk;
 use crate::sys::blocked::{self, Kind};
@@ -27,10 +28,10 @@ use crate::sys::signals::{self, Question};
 use crate::sys::symbols::Program;
 use crate::{arch, sys};
 use libc::c_void;
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::panic::Location;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 const IDLE: u32 = 0;
@@ -102,9 +103,9 @@ impl StuckReports for Reports {
         }
         self.sites.insert(site);
         if blocked {
-            say(format_args!("{}", text_of_blocked(thread, site, kept).trim_end()));
+            print(&text_of_blocked(thread, site, kept));
         } else if !self.ask(thread, site, kept) {
-            say(format_args!("{}", text(site, kept, false).trim_end()));
+            print(&text(site, kept, false));
         }
         true
     }
@@ -123,7 +124,7 @@ impl StuckReports for Reports {
         // By the time of the answer another goroutine may have been running there.
         let spawned_at = ANSWER.spawned_at.load(Ordering::Relaxed).cast_const();
         let answered = answered && std::ptr::eq(spawned_at, asked.site);
-        say(format_args!("{}", text(asked.site, asked.kept, answered).trim_end()));
+        print(&text(asked.site, asked.kept, answered));
         state.store(IDLE, Ordering::Relaxed);
         self.asked = None;
     }
@@ -188,6 +189,27 @@ fn on_question(context: *const c_void) {
         }
     }
     answer.state.store(DONE, Ordering::Release);
+}
+
+/// The latest reports, the oldest first.
+static REPORTS: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
+
+const MAX_REPORTS: usize = 32;
+
+/// Prints a report, and keeps it.
+fn print(text: &str) {
+    let text = text.trim_end();
+    say(format_args!("{text}"));
+    let mut reports = REPORTS.lock().unwrap_or_else(PoisonError::into_inner);
+    if reports.len() == MAX_REPORTS {
+        reports.pop_front();
+    }
+    reports.push_back(text.trim_start().into());
+}
+
+/// The latest reports, the oldest first.
+pub fn reports() -> Vec<String> {
+    REPORTS.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
 }
 
 /// The last line of each report.

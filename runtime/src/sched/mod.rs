@@ -120,10 +120,11 @@ fn start_and_get() -> io::Result<&'static Runtime> {
         return Ok(runtime);
     }
     static STARTING: Mutex<()> = Mutex::new(());
-    let _one_at_a_time = STARTING.lock().unwrap_or_else(|e| e.into_inner());
+    let one_at_a_time = STARTING.lock().unwrap_or_else(|e| e.into_inner());
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime);
     }
+    diag::window::check()?;
     // Before any step that a fork could interrupt halfway.
     fork::watch()?;
     arch::valgrind::look();
@@ -157,6 +158,9 @@ fn start_and_get() -> io::Result<&'static Runtime> {
     }
     runtime.monitor.start(runtime)?;
     diag::start(sizes.quit_exits, sizes.schedtrace)?;
+    // It uses the runtime as the program does.
+    drop(one_at_a_time);
+    diag::window::begin();
     Ok(runtime)
 }
 

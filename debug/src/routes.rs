@@ -1,0 +1,108 @@
+//! What each path answers.
+
+use crate::connection::Client;
+use crate::goroutines::stack;
+use crate::json::Json;
+use crate::profile::Profile;
+use crate::reply::{BINARY, HTML, JSON, Reply, Status, TEXT};
+use crate::request::Request;
+use crate::server::Server;
+use crate::{figures, traces};
+use narrowboat_runtime::{blocking, stats, window};
+use std::io;
+use std::time::Duration;
+
+const PAGE: &str = include_str!("page.html");
+
+/// What `/debug/pprof/` shows: each path with what is there.
+const INDEX: [(&str, &str); 5] = [
+    ("goroutine?debug=2", "every goroutine, and what it waits for, as text"),
+    ("goroutine?debug=1", "the same, as Go prints it"),
+    ("goroutine", "the same, for go tool pprof"),
+    ("trace?seconds=1", "a second of the scheduler, for ui.perfetto.dev"),
+    ("../../metrics", "figures for Prometheus"),
+];
+
+/// Answers a request. False if the connection must not be used any more.
+pub(crate) fn answer(request: &Request, client: &Client, server: &Server) -> io::Result<bool> {
+    if server.is_local() && request.may_be_from_elsewhere() {
+        let reason = "ask for localhost or an address, and not from a page of another site";
+        return finish(Reply::because(Status::Forbidden, reason), request, client);
+    }
+    let reply = match request.path.as_str() {
+        "/api/figures" | "/debug/pprof/trace" if request.head_only => Reply::of(Status::NotAllowed),
+        "/api/figures" => {
+            figures::stream(client, server)?;
+            return Ok(false);
+        }
+        "/debug/pprof/trace" => match trace(request, client)? {
+            Ok(()) => return Ok(false),
+            Err(reply) => reply,
+        },
+        _ => short(request, server),
+    };
+    finish(reply, request, client)
+}
+
+fn finish(reply: Reply, request: &Request, client: &Client) -> io::Result<bool> {
+    reply.send(client, request.head_only, request.keep_alive)?;
+    Ok(request.keep_alive)
+}
+
+/// Replies that are made at once.
+fn short(request: &Request, server: &Server) -> Reply {
+    match request.path.as_str() {
+        "/" => Reply::new(HTML, PAGE),
+        "/metrics" => Reply::new("text/plain; version=0.0.4; charset=utf-8", stats().prometheus()),
+        "/api/goroutines" => {
+            Reply::new(JSON, server.snapshots.take(request.parameter("q").unwrap_or_default()).json())
+        }
+        "/api/reports" => {
+            let reports = window::stuck_reports();
+            let text = Json::object(|json| {
+                json.key("reports").each(&reports, |json, report| json.text(report));
+            });
+            Reply::new(JSON, text)
+        }
+        "/debug/pprof" => Reply::moved("/debug/pprof/"),
+        "/debug/pprof/" => Reply::new(HTML, index()),
+        "/debug/pprof/goroutine" => match request.parameter("debug") {
+            None | Some("0" | "") => Reply::new(BINARY, goroutines(server)).saved_as("goroutine.pb.gz"),
+            Some("1") => Reply::new(TEXT, server.snapshots.take("").text()),
+            Some(_) => Reply::new(TEXT, server.snapshots.text()),
+        },
+        _ => Reply::of(Status::NotFound),
+    }
+}
+
+fn index() -> String {
+    let lines = INDEX.map(|(path, what)| format!("<li><a href=\"{path}\">{path}</a>: {what}\n"));
+    format!(
+        "<!doctype html><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+         <title>profiles</title><style>:root{{color-scheme:light dark;font-family:sans-serif}}</style>\n\
+         <h1>Profiles of process {}</h1>\n<ul>\n{}</ul>\n<p><a href=\"../../\">The page</a></p>\n",
+        std::process::id(),
+        lines.concat()
+    )
+}
+
+/// All goroutines as a profile. Labels say what each group waits for, and where it was spawned.
+fn goroutines(server: &Server) -> Vec<u8> {
+    const UNIT: (&str, &str) = ("goroutine", "count");
+    let snapshot = server.snapshots.take("");
+    blocking(move || {
+        let mut profile = Profile::new(&[UNIT], (UNIT, 1));
+        for group in &snapshot.groups {
+            let labels = [("waits for", group.waits_for), ("spawned at", &group.spawned_at.to_string())];
+            profile.sample(&[group.count as u64], &stack(group), &labels);
+        }
+        profile.finish(Duration::ZERO)
+    })
+}
+
+fn trace(request: &Request, client: &Client) -> io::Result<Result<(), Reply>> {
+    match request.seconds(1) {
+        Ok(seconds) => traces::send_trace(client, Duration::from_secs(seconds)),
+        Err(status) => Ok(Err(Reply::because(status, "seconds is a whole number from 1 to 600"))),
+    }
+}
