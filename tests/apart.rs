@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// The first processors of the process, which are not pinned, and this many.
+/// How many ordinary processors the settings below ask for: the first ones of the process.
 const ORDINARY: usize = 4;
 const SETTINGS: [(&str, &str); 4] = [
     ("NARROWBOAT_PIN", "0"),

@@ -10,19 +10,22 @@
 //!    computed (and did not only wait for a CPU). The time counts for the goroutine's spawn site.
 //!    Half of it is forgotten each second.
 //! 2. A site with [`KNOWN`] is known. The processor where that happened is *apart* from then on: no
-//!    goroutine of another site is placed there any more.
-//! 3. Goroutines from known sites are placed on processors that are made for them, on demand and up
-//!    to a limit, beyond the ordinary ones: on the least crowded.
+//!    goroutine of another site is placed there any more. No more than half of the ordinary
+//!    processors are: something must be left for the others.
+//! 3. Goroutines from known sites are placed on processors beyond the ordinary ones: on an empty
+//!    one; else on a new one, up to a limit; else on the least crowded.
 //! 4. A worker that carries a processor apart counts as stuck from the beginning: what it has queued
 //!    goes to the other workers, and one more may be awake meanwhile ([`Worker::step_aside`]).
 //! 5. A site that has not been noted for some seconds is forgotten. An ordinary processor is no
-//!    longer apart when it is empty, or has not been noted for [`ORDINARY_AGAIN`].
+//!    longer apart when it is empty, or has not been noted for [`ORDINARY_AGAIN`]. While the monitor
+//!    sleeps, nothing is forgotten.
 //!
 //! Goroutines that have started stay where they are. Where processors are pinned to threads there is
 //! none of this.
 //!
-//! Everything here is a hint, and only the lock orders it: a spawn that sees a site as known too
-//! late is placed as any other.
+//! Everything here is a hint, which nothing orders for its readers: a spawn that sees a site as
+//! known too late is placed as any other. Two spawns at the same time may choose the same empty
+//! processor; then the monitor moves the one that waits ([`super::relief`]).
 //!
 //! [`Worker::step_aside`]: super::worker::Worker::step_aside
 
@@ -40,12 +43,16 @@ const KNOWN: u64 = 20_000_000;
 const FORGOTTEN: u64 = 1_000_000;
 /// How long ago an ordinary processor was last noted when it is no longer apart, in nanoseconds.
 const ORDINARY_AGAIN: u64 = 10_000_000_000;
-/// How long a goroutine keeps its processor before the monitor looks what it does.
+/// How long a goroutine keeps its processor before the monitor looks what it does, and the longest
+/// time between two looks.
 const LOOKED_AT: u64 = 2_000_000;
+const AT_MOST_APART: u64 = 1_000_000_000;
 
 pub(crate) struct Apart {
     /// How many sites are known, so that a spawn mostly costs a load.
     known: AtomicUsize,
+    /// How many processors beyond the ordinary ones there may be.
+    most: usize,
     state: Mutex<State>,
 }
 
@@ -53,8 +60,9 @@ struct State {
     sites: Vec<Site>,
     /// Ordinary processors that are apart now, and when each was last noted.
     ordinary: Vec<(&'static Processor, u64)>,
-    /// How many processors beyond the ordinary ones there may be: fewer once the system has refused
-    /// one.
+    /// How many processors beyond the ordinary ones have been made, or are being made.
+    made: usize,
+    /// How many there may be for now: no more than there are, once the system has refused one.
     most: usize,
 }
 
@@ -88,15 +96,17 @@ pub(super) struct Look {
 
 impl Apart {
     pub(super) fn new(most: usize) -> Apart {
-        let state = State { sites: Vec::new(), ordinary: Vec::new(), most };
-        Apart { known: AtomicUsize::new(0), state: Mutex::new(state) }
+        let state = State { sites: Vec::new(), ordinary: Vec::new(), made: 0, most };
+        Apart { known: AtomicUsize::new(0), most, state: Mutex::new(state) }
     }
 
     /// Step 1: looks at a goroutine if it has kept its processor for twice as long as at the last
-    /// look. Returns what to remember.
+    /// look, or for a second more. Returns what to remember. If the system does not say what
+    /// threads do, nothing is learned.
     pub(super) fn look(&self, runtime: &Runtime, stay: &Stay, last: Option<Look>) -> Option<Look> {
         let kept = stay.kept;
-        if kept < last.map_or(LOOKED_AT, |last| 2 * last.kept) || !runtime.processors.may_be_apart() {
+        let next = last.map_or(LOOKED_AT, |last| last.kept + last.kept.min(AT_MOST_APART));
+        if kept < next || !runtime.processors.may_be_apart() {
             return last;
         }
         let Some((used, wants)) = sys::use_of_processor(stay.thread) else { return last };
@@ -141,6 +151,8 @@ impl Apart {
     /// Step 5. Called once a second.
     pub(super) fn forget(&self, now: u64) {
         let mut state = self.state.lock().unwrap_or_else(|e| e.into_inner());
+        // The system may have room again.
+        state.most = self.most;
         state.sites.retain_mut(|site| {
             site.kept /= 2;
             let remembered = site.kept >= FORGOTTEN;
@@ -186,25 +198,29 @@ impl Apart {
         if known { self.least_crowded(runtime) } else { None }
     }
 
-    /// The least crowded of the processors beyond the ordinary ones: a new one, if all have
-    /// goroutines.
+    /// A processor beyond the ordinary ones: an empty one, else a new one, else the least crowded.
     pub(super) fn least_crowded(&self, runtime: &'static Runtime) -> Option<&'static Processor> {
         let table = &runtime.processors;
         let least = table.extra().min_by_key(|processor| processor.census.load());
         if least.is_some_and(|processor| processor.census.load() == 0) {
             return least;
         }
-        let index = table.extra().count();
-        let most = self.state.lock().unwrap_or_else(|e| e.into_inner()).most;
-        if index >= most {
-            return least;
-        }
-        match table.get_or_create(runtime, table.ordinary() + index) {
-            Ok(processor) => Some(processor),
-            Err(_) => {
-                self.state.lock().unwrap_or_else(|e| e.into_inner()).most = index;
-                least
+        let index = {
+            let mut state = self.state.lock().unwrap_or_else(|e| e.into_inner());
+            if state.made >= state.most {
+                return least;
             }
+            state.made += 1;
+            state.made - 1
+        };
+        if let Ok(processor) = table.get_or_create(runtime, table.ordinary() + index) {
+            return Some(processor);
         }
+        let mut state = self.state.lock().unwrap_or_else(|e| e.into_inner());
+        if state.made == index + 1 {
+            state.made = index;
+        }
+        state.most = state.made;
+        least
     }
 }

@@ -137,7 +137,8 @@ impl Config {
     ///
     /// The runtime learns which lines spawn such goroutines, and places those that follow there, so
     /// that they hold up only each other. Each that comes into use costs a sleeping thread, and
-    /// while its goroutine blocks another one. None are made where there is one processor in all,
+    /// another one while its goroutine blocks or computes: these do not count as
+    /// [`workers`](Config::workers). None are made where there is one processor in all,
     /// where processors are pinned to threads, or where the system does not grant the stacks that
     /// were asked for.
     ///

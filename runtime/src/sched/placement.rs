@@ -34,7 +34,7 @@ impl Placement {
         runtime: &'static Runtime,
         here: Option<&'static Processor>,
     ) -> Option<&'static Processor> {
-        if self.left == 0 {
+        if self.left == 0 || self.target.or(here).is_some_and(Processor::is_apart) {
             self.choose(runtime, here);
         }
         self.left -= 1;

@@ -249,7 +249,7 @@ impl WorkerTable {
         self.spares.load(Ordering::Relaxed)
     }
 
-    /// Raises the limit by one: a worker has been found stuck.
+    /// Raises the limit by one: a worker has been found stuck, or steps aside.
     pub(super) fn allow_one_more(&self) {
         self.limit.fetch_add(1, Ordering::Relaxed);
     }

@@ -9,7 +9,7 @@
 //! | `next` | the same; a searcher may take a processor from it that has waited too long |
 //! | `carrying`, `carries` | the worker; read by searchers and the monitor |
 //! | `counters`, `trace` | the worker, or the code that it carries |
-//! | `stuck` | set by the monitor, cleared by the worker |
+//! | `stuck` | set by the monitor, or by the worker when it steps aside; cleared by the worker, or by the monitor that came too late. Each change of it goes with one of the limit of awake workers |
 //! | `appointed`, `called` | set under the lock of the sleepers by the thread that takes the worker off; cleared by the worker |
 
 use super::batch::BatchEnd;
@@ -198,7 +198,8 @@ impl Worker {
     pub(super) fn is_not_stuck(&self) {
         // The exchange decides; the load before it only avoids it, since it is rarely needed. If
         // the monitor sets a mark just before `carrying` changes, either the monitor sees the
-        // change and takes the mark back, or the next batch clears it.
+        // change and takes the mark back, or the next batch clears it. What it takes back can be a
+        // mark of the next batch's: then that worker is found stuck some milliseconds later.
         if self.stuck.load(Ordering::Relaxed) && self.stuck.swap(false, Ordering::AcqRel) {
             self.runtime.workers.allow_one_less();
         }
@@ -310,8 +311,7 @@ impl Worker {
     /// park, a searcher should take it. From a worker that is stuck another one takes it at once.
     pub(super) fn offer(&self, processor: &'static Processor) {
         if self.stuck.load(Ordering::Relaxed) {
-            self.runtime.queue.push(processor);
-            return self.runtime.appoint();
+            return self.give_away(processor);
         }
         let taken_over = self.take_next();
         // Release: for the thread that takes it. Only this kernel thread fills `next`, so it is
@@ -328,9 +328,21 @@ impl Worker {
 
     /// Queues a processor that this worker holds.
     pub(super) fn enqueue(&self, processor: &'static Processor) {
-        if self.pinned.is_none() {
-            self.queue.push(processor);
+        if self.pinned.is_some() {
+            return;
         }
+        // The predecessor of a processor apart is requeued by that one's loop.
+        if self.stuck.load(Ordering::Relaxed) {
+            return self.give_away(processor);
+        }
+        self.queue.push(processor);
+    }
+
+    /// Queues a processor for another worker.
+    #[cold]
+    fn give_away(&self, processor: &'static Processor) {
+        self.runtime.queue.push(processor);
+        self.runtime.appoint();
     }
 
     /// Moves all queued work to the shared queue: more workers are awake than should be, or this one
