@@ -4,7 +4,7 @@ set -euo pipefail
 
 # Each with the package that it comes in.
 declare -A tools=([curl]=curl [wrk]=wrk [valgrind]=valgrind [openssl]=openssl [dig]=bind9-dnsutils
-    [gdb]=gdb [perf]=linux-perf
+    [gdb]=gdb [perf]=linux-perf [go]=golang-go
     [redis-cli]=redis-tools [redis-benchmark]=redis-tools)
 
 missing() {
