@@ -51,6 +51,10 @@ dependencies() {
         / = / { print kind, name, $1, $3 }'
 }
 
+# Cargo keeps the siblings that an earlier run has packaged from the same folder: they have the same version, but not the
+# same code.
+rm -rf "${CARGO_HOME:-$HOME/.cargo}"/registry/{src,cache}/-*/narrowboat-*
+
 # Tests and examples are not published, and cargo says so of each.
 if ! cargo package --workspace --exclude narrowboat-testing --allow-dirty 2>"$scratch/log"; then
     cat "$scratch/log" >&2
