@@ -7,7 +7,11 @@ cd "$(dirname "$0")/.."
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 # Each crate with its folder. A crate is after those that it depends on.
 crates=(narrowboat-runtime:runtime narrowboat-chan:chan narrowboat-sync:sync narrowboat-net:net narrowboat-interpose:interpose narrowboat-debug:debug narrowboat:.)
-packages=${CARGO_TARGET_DIR:-target}/package
+# Cargo keeps what it has unpacked and built of the siblings that an earlier run has packaged: they have the same version,
+# but not the same code.
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/packages
+rm -rf "$CARGO_TARGET_DIR" "${CARGO_HOME:-$HOME/.cargo}"/registry/{src,cache}/-*/narrowboat-*
+packages=$CARGO_TARGET_DIR/package
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 failed=0
@@ -50,10 +54,6 @@ dependencies() {
         }
         / = / { print kind, name, $1, $3 }'
 }
-
-# Cargo keeps the siblings that an earlier run has packaged from the same folder: they have the same version, but not the
-# same code.
-rm -rf "${CARGO_HOME:-$HOME/.cargo}"/registry/{src,cache}/-*/narrowboat-*
 
 # Tests and examples are not published, and cargo says so of each.
 if ! cargo package --workspace --exclude narrowboat-testing --allow-dirty 2>"$scratch/log"; then
