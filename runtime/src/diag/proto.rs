@@ -47,8 +47,8 @@ impl Message {
         self.0.extend(text.as_bytes());
     }
 
-    /// Appends a message inside of this one. The length in front of it mostly takes one byte; if it takes
-    /// more, the content is moved.
+    /// Appends a message inside of this one. The length in front of it mostly takes one byte; if it
+    /// takes more, the content is moved.
     pub fn message(&mut self, field: u64, write: impl FnOnce(&mut Message)) {
         self.varint(field << 3 | BYTES);
         let length_at = self.0.len();

@@ -43,10 +43,10 @@ const KNOWN: u64 = 20_000_000;
 const FORGOTTEN: u64 = 1_000_000;
 /// How long ago an ordinary processor was last noted when it is no longer apart, in nanoseconds.
 const ORDINARY_AGAIN: u64 = 10_000_000_000;
-/// How long a goroutine keeps its processor before the monitor looks what it does, and the longest
-/// time between two looks.
-const LOOKED_AT: u64 = 2_000_000;
-const AT_MOST_APART: u64 = 1_000_000_000;
+/// How long a goroutine keeps its processor before the monitor looks what it does, in nanoseconds.
+const FIRST_LOOK: u64 = 2_000_000;
+/// The longest time between two looks, in nanoseconds.
+const LONGEST_GAP: u64 = 1_000_000_000;
 
 pub(crate) struct Apart {
     /// How many sites are known, so that a spawn mostly costs a load.
@@ -105,7 +105,7 @@ impl Apart {
     /// threads do, nothing is learned.
     pub(super) fn look(&self, runtime: &Runtime, stay: &Stay, last: Option<Look>) -> Option<Look> {
         let kept = stay.kept;
-        let next = last.map_or(LOOKED_AT, |last| last.kept + last.kept.min(AT_MOST_APART));
+        let next = last.map_or(FIRST_LOOK, |last| last.kept + last.kept.min(LONGEST_GAP));
         if kept < next || !runtime.processors.may_be_apart() {
             return last;
         }

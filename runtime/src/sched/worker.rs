@@ -9,7 +9,7 @@
 //! | `next` | the same; a searcher may take a processor from it that has waited too long |
 //! | `carrying`, `carries` | the worker; read by searchers and the monitor |
 //! | `counters`, `trace` | the worker, or the code that it carries |
-//! | `stuck` | set by the monitor, or by the worker when it steps aside; cleared by the worker, or by the monitor that came too late. Each change of it goes with one of the limit of awake workers |
+//! | `stuck` | the monitor and the worker; each change goes with one of the limit of awake workers |
 //! | `appointed`, `called` | set under the lock of the sleepers by the thread that takes the worker off; cleared by the worker |
 
 use super::batch::BatchEnd;
