@@ -13,6 +13,8 @@ extern "C" fn register() {
     window::at_start(AtStart { check: || address().map(drop), begin });
 }
 
+// SAFETY: the section is a list of C functions, which are called before `main`. This one ignores the
+// arguments that it is given, and only sets a cell of the runtime's.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static REGISTER: extern "C" fn() = register;
