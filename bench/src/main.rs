@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use driver::build::Programs;
+use driver::build::{Program, Programs};
 use driver::instructions::Counts;
 use driver::machine::Machine;
 use driver::options::{self, Options, Outputs, Request};
-use driver::peers::{PEERS, Program};
+use driver::peers::PEERS;
 use driver::progress::{Progress, minutes};
 use driver::record::Record;
 use driver::registry::CASES;
@@ -87,7 +87,7 @@ fn report(mut options: Options) -> ExitCode {
     };
     let report =
         Report { options: &options, machine: &record.machine, left_out: &record.left_out, results: &results };
-    println!("{}", report.document(None));
+    println!("{}", report.document());
     if let Some(earlier) = earlier {
         println!("{}", compare::render(&earlier, &record));
     }
@@ -148,7 +148,7 @@ fn keep(report: &Report<'_>, record: &Record) -> ExitCode {
         note(directory, plot::draw(directory, options, results));
     }
     if let Some(path) = &outputs.record {
-        note(path, fs::write(path, report.document(Some(path))).map_err(Into::into));
+        note(path, fs::write(path, report.document()).map_err(Into::into));
     }
     if let Some(path) = &outputs.readme {
         note(path, readme::update(path, report).map_err(Into::into));

@@ -5,7 +5,14 @@ use std::path::{Path, PathBuf};
 
 use narrowboat_bench::harness::build;
 
-use crate::driver::peers::Program;
+/// The program behind a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Program {
+    /// The Go module beside this package.
+    Go,
+    /// A binary of this package.
+    Binary(&'static str),
+}
 
 /// The programs that were built, and what was left out.
 #[derive(Debug, Default)]

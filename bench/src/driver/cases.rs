@@ -4,8 +4,6 @@
 use narrowboat_bench::disturbance::Disturbance;
 use narrowboat_bench::placement::Placement;
 
-use crate::driver::peers::{Peer, Role};
-
 /// Which table a figure stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
@@ -45,22 +43,6 @@ impl Section {
         Section::Tail,
         Section::Start,
     ];
-
-    /// What its plot is called.
-    pub fn key(self) -> &'static str {
-        match self {
-            Section::Goroutines => "goroutines",
-            Section::Channels => "channels",
-            Section::Selects => "selects",
-            Section::Locks => "locks",
-            Section::Calls => "calls",
-            Section::Time => "time",
-            Section::Network => "network",
-            Section::Latency => "latency",
-            Section::Tail => "tail",
-            Section::Start => "start",
-        }
-    }
 
     /// The heading.
     pub fn title(self) -> &'static str {
@@ -218,11 +200,6 @@ impl Case {
     /// Whether the load generator takes part.
     pub fn needs_a_client(&self) -> bool {
         !matches!(self.work, Work::Command { .. } | Work::FirstReply | Work::Hello)
-    }
-
-    /// Under which key a peer's figures of this case are kept.
-    pub fn measured_as(&self, peer: &Peer) -> &'static str {
-        if peer.role == Role::Ours { self.key } else { self.base }
     }
 
     /// The first of its sizes, by which cases of the same command differ: so many goroutines, arms, timers, or connections

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use narrowboat_bench::{locks, placement};
 
-use crate::driver::build::Programs;
+use crate::driver::build::{Program, Programs};
 use crate::driver::cases::Case;
 
 /// What a peer is in the comparison.
@@ -18,15 +18,6 @@ pub enum Role {
     Peer,
     /// No runtime at all: what could be had at best.
     Limit,
-}
-
-/// The program behind a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Program {
-    /// The Go module beside this package.
-    Go,
-    /// A binary of this package.
-    Binary(&'static str),
 }
 
 /// For which numbers of workers a peer runs.
@@ -67,6 +58,11 @@ impl Peer {
     /// Whether the peer takes part in the case.
     pub fn takes_part(&self, case: &Case) -> bool {
         self.commands.contains(&case.command()) && !self.without.contains(&case.key)
+    }
+
+    /// Under which key its figures of a case are kept: a peer cannot be told where to put the parties.
+    pub fn measures(&self, case: &Case) -> &'static str {
+        if self.role == Role::Ours { case.key } else { case.base }
     }
 
     /// The peer's program with the subcommand of the case, told its number of workers and, if it is ours, where to put

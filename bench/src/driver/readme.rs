@@ -83,7 +83,7 @@ fn part(path: &Path, report: &Report<'_>) -> String {
     }
     let _ = writeln!(text, "\n{}", report.standings());
     if let Some(directory) = report.plots_from(path) {
-        for (title, file) in plot::headline_names(options, report.results) {
+        for (title, file) in plot::names(options, report.results) {
             let _ = writeln!(text, "![{title}]({})\n", directory.join(file).display());
         }
     }

@@ -78,7 +78,7 @@ impl Record {
                     Outcome::Absent => continue,
                 };
                 figures.push(Figure {
-                    case: turn.case.measured_as(turn.peer).into(),
+                    case: turn.peer.measures(turn.case).into(),
                     metric: metric.name.into(),
                     unit: metric.unit.into(),
                     peer: turn.peer.key.into(),

@@ -24,8 +24,8 @@ pub struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// All of it, as Markdown. Plots, if there are any, are linked from `beside`, the file that it is for.
-    pub fn document(&self, beside: Option<&Path>) -> String {
+    /// All of it, as Markdown.
+    pub fn document(&self) -> String {
         let mut text = format!("# Side by side, {}\n\n", self.machine.date);
         let _ = writeln!(
             text,
@@ -44,12 +44,6 @@ impl Report<'_> {
         }
         let _ = writeln!(text, "## Where Narrowboat stands\n\n{}", self.standings());
         let _ = writeln!(text, "## All figures\n\n{}", table::render(self.options, self.results));
-        if let Some(directory) = beside.and_then(|file| self.plots_from(file)) {
-            let _ = writeln!(text, "## Plots\n");
-            for (title, file) in crate::driver::plot::names(self.options, self.results) {
-                let _ = writeln!(text, "![{title}]({})\n", directory.join(file).display());
-            }
-        }
         text
     }
 

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::driver::build::Programs;
+use crate::driver::build::{Program, Programs};
 use crate::driver::cases::Case;
 use crate::driver::options::Options;
-use crate::driver::peers::{Peer, Program, Scaling};
+use crate::driver::peers::{Peer, Scaling};
 
 /// One measurement.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +25,7 @@ pub type Key = (&'static str, &'static str, usize);
 impl Turn {
     /// The key of the measurement. Turns at different placements of one case are the same measurement for a peer.
     pub fn key(&self) -> Key {
-        (self.case.measured_as(self.peer), self.peer.key, self.workers)
+        (self.peer.measures(self.case), self.peer.key, self.workers)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The plots: memory, starts and switches against the number of goroutines and against live bytes, and calls against depth.
+//! The plots: memory against the number of goroutines, switches against live bytes, and calls against depth.
 
 use std::error::Error;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::Path;
 use narrowboat_bench::harness::curve::{Curve, Line, draw as draw_curve};
 
 use crate::plan::{self, Case, LIVE};
-use crate::report::{Results, size};
+use crate::report::Results;
 use crate::strategy::Strategy;
 
 /// What a goroutine parks with in any case, for an axis of live bytes.
@@ -16,45 +16,34 @@ const LEAST_LIVE: f64 = 0.2;
 /// Draws everything into a directory, which is made if it is not there.
 pub fn draw(directory: &Path, results: &Results) -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(directory)?;
-    let mut curves = vec![by_depth(results)];
-    for (name, what, unit) in [
-        ("memory", "Memory of a parked goroutine", "bytes"),
-        ("start", "Start until parked", "ns"),
-        ("switch", "Switch", "ns"),
-    ] {
-        for live in LIVE {
-            curves.push(Curve {
-                name: format!("{name}-live-{live}"),
-                title: format!("{what}, {} live on its stack", size(live)),
-                grows: "goroutines",
-                unit,
-                lines: lines(|strategy| {
-                    plan::crowds()
-                        .filter(|crowd| crowd.1 == live)
-                        .filter_map(|(count, live)| {
-                            let cost = results.median(Case::Crowd { count, live }, strategy, name)?;
-                            Some((count as f64, cost))
-                        })
-                        .collect()
-                }),
-            });
-        }
-        for count in [1_000, 10_000, 30_000] {
-            curves.push(Curve {
-                name: format!("{name}-of-{count}"),
-                title: format!("{what}, {count} goroutines"),
-                grows: "KiB live on its stack",
-                unit,
-                lines: lines(|strategy| {
-                    let point = |live: usize| {
-                        let cost = results.median(Case::Crowd { count, live }, strategy, name)?;
-                        Some(((live as f64 / 1024.0).max(LEAST_LIVE), cost))
-                    };
-                    LIVE.into_iter().filter_map(point).collect()
-                }),
-            });
-        }
-    }
+    let memory = Curve {
+        name: "memory-live-0".into(),
+        title: "Memory of a parked goroutine, nothing live on its stack".into(),
+        grows: "goroutines",
+        unit: "bytes",
+        lines: lines(|strategy| {
+            let crowds = plan::crowds().filter(|&(_, live)| live == 0);
+            let point = |(count, live)| {
+                let cost = results.median(Case::Crowd { count, live }, strategy, "memory")?;
+                Some((count as f64, cost))
+            };
+            crowds.filter_map(point).collect()
+        }),
+    };
+    let switch = Curve {
+        name: "switch-of-10000".into(),
+        title: "Switch, 10,000 goroutines".into(),
+        grows: "KiB live on its stack",
+        unit: "ns",
+        lines: lines(|strategy| {
+            let point = |live: usize| {
+                let cost = results.median(Case::Crowd { count: 10_000, live }, strategy, "switch")?;
+                Some(((live as f64 / 1024.0).max(LEAST_LIVE), cost))
+            };
+            LIVE.into_iter().filter_map(point).collect()
+        }),
+    };
+    let curves = [memory, switch, by_depth(results)];
     for curve in curves.iter().filter(|curve| !curve.lines.is_empty()) {
         draw_curve(&directory.join(format!("{}.svg", curve.name)), curve)?;
     }

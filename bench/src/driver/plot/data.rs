@@ -88,10 +88,9 @@ const FAMILIES: [Family; 4] = [
     },
 ];
 
-/// Every curve of the run that has a line, and with how many workers it was measured.
-pub fn curves(options: &Options, results: &Results) -> Vec<(usize, Curve)> {
-    let all = FAMILIES.iter().flat_map(|family| options.workers.iter().map(move |&number| (family, number)));
-    let curves = all.map(|(family, number)| {
+/// Every curve of the run that has a line, with that number of workers.
+pub fn curves(number: usize, options: &Options, results: &Results) -> Vec<Curve> {
+    let curves = FAMILIES.iter().map(|family| {
         let is_on = |row: &Row| {
             let case = row.case;
             row.workers == number
@@ -100,16 +99,15 @@ pub fn curves(options: &Options, results: &Results) -> Vec<(usize, Curve)> {
                 && case.placement == Placement::Natural
         };
         let rows: Vec<Row> = Row::all(options).filter(is_on).collect();
-        let curve = Curve {
+        Curve {
             name: format!("{}-{number}", family.name),
             title: format!("{}, {}", family.what, workers(number)),
             grows: family.grows,
             unit: rows.first().map_or("", |row| row.metric.unit),
             lines: lines(&rows, options, results),
-        };
-        (number, curve)
+        }
     });
-    curves.filter(|(_, curve)| !curve.lines.is_empty()).collect()
+    curves.filter(|curve| !curve.lines.is_empty()).collect()
 }
 
 fn lines(rows: &[Row], options: &Options, results: &Results) -> Vec<Line> {
@@ -175,9 +173,8 @@ mod tests {
             add(&mut results, &options, case, "go", "yield", cost);
         }
         add(&mut results, &options, "yield-2", "tokio", "yield", 10.0);
-        let curves = curves(&options, &results);
+        let curves = curves(1, &options, &results);
         assert_eq!(curves.len(), 1, "no arms, no sleepers");
-        let curves = [&curves[0].1];
         assert_eq!((curves[0].name.as_str(), curves[0].unit), ("yield-1", "ns"));
         let points = vec![(2.0, 30.0), (1e3, 50.0), (1e6, 70.0)];
         assert_eq!(curves[0].lines, [Line { label: "Go", points }], "one point makes no line");

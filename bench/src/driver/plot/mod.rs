@@ -1,4 +1,5 @@
-//! Plots of a run: bars of the ratios, of what the README shows and of each section, and curves of costs as the work grows.
+//! The plots that the README shows: bars of the ratios in short, and curves of costs as the work grows, with the most
+//! workers of the run.
 
 mod data;
 mod draw;
@@ -9,7 +10,6 @@ use std::path::Path;
 
 use narrowboat_bench::harness::curve::{self, Curve};
 
-use crate::driver::cases::Section;
 use crate::driver::options::Options;
 use crate::driver::results::Results;
 use crate::driver::row::Row;
@@ -21,8 +21,6 @@ use data::Bar;
 struct Plot {
     title: String,
     file: String,
-    /// Whether the README shows it.
-    headline: bool,
     shape: Shape,
 }
 
@@ -54,29 +52,20 @@ pub fn names(options: &Options, results: &Results) -> Vec<(String, String)> {
     all(options, results).into_iter().map(|plot| (plot.title, plot.file)).collect()
 }
 
-/// Title and file of those that the README shows.
-pub fn headline_names(options: &Options, results: &Results) -> Vec<(String, String)> {
-    let headlines = all(options, results).into_iter().filter(|plot| plot.headline);
-    headlines.map(|plot| (plot.title, plot.file)).collect()
-}
-
 /// Every plot in which there is something.
 fn all(options: &Options, results: &Results) -> Vec<Plot> {
-    let most = options.workers.iter().copied().max().unwrap_or(1);
-    let bars = |title: &str, file: &str, headline: bool, has: &dyn Fn(&Row) -> bool| {
-        let bars = data::bars(options, results, has);
-        let (title, file) = (title.to_owned(), format!("ratios-{file}.svg"));
-        Plot { title, file, headline, shape: Shape::Bars(bars) }
-    };
+    let Some(most) = options.workers.iter().copied().max() else { return Vec::new() };
     let in_short = |row: &Row| row.metric.headline && row.workers == most;
-    let mut plots = vec![bars("In short", "in-short", true, &in_short)];
-    for section in Section::ALL {
-        plots.push(bars(section.title(), section.key(), false, &|row| row.metric.section == section));
-    }
-    plots.retain(|plot| !matches!(&plot.shape, Shape::Bars(bars) if bars.is_empty()));
-    for (workers, curve) in data::curves(options, results) {
-        let (title, file) = (curve.title.clone(), format!("curve-{}.svg", curve.name));
-        plots.push(Plot { title, file, headline: workers == most, shape: Shape::Curve(curve) });
-    }
-    plots
+    let bars = data::bars(options, results, &in_short);
+    let bars = (!bars.is_empty()).then(|| Plot {
+        title: "In short".to_owned(),
+        file: "ratios-in-short.svg".to_owned(),
+        shape: Shape::Bars(bars),
+    });
+    let curves = data::curves(most, options, results).into_iter().map(|curve| Plot {
+        title: curve.title.clone(),
+        file: format!("curve-{}.svg", curve.name),
+        shape: Shape::Curve(curve),
+    });
+    bars.into_iter().chain(curves).collect()
 }
