@@ -89,6 +89,7 @@ fn contains(goroutine: &GoroutineInfo, text: &str) -> bool {
         || goroutine.id().to_string() == text
         || goroutine.name().is_some_and(|name| name.to_lowercase().contains(text))
         || format!("{:?}", goroutine.reason()).to_lowercase().contains(text)
+        || (!goroutine.labels().is_empty() && goroutine.labels().to_string().to_lowercase().contains(text))
         || place(goroutine.spawned_at())
         || place(goroutine.waits_at())
 }
@@ -110,6 +111,9 @@ impl Snapshot {
         let mut text = format!("goroutine profile: total {}\n", self.found);
         for group in &self.groups {
             let _ = writeln!(text, "{} @", group.count);
+            for (labels, count) in &group.labels {
+                let _ = writeln!(text, "# labels: {labels:?} ({count} of them)");
+            }
             for frame in stack(group).iter() {
                 let _ = writeln!(text, "#\t{}\t{}", frame.name, frame.at());
             }
@@ -144,6 +148,12 @@ fn of_group(json: &mut Json, group: &Group) {
     }
     json.key("spawned_at").text(&group.spawned_at.to_string());
     json.key("count").number(group.count);
+    json.key("labels").each(group.labels.iter().take(MAX_NAMED), |json, (labels, count)| {
+        json.inner(|json| {
+            json.key("text").text(&labels.to_string());
+            json.key("count").number(*count);
+        });
+    });
     json.key("longest").number(group.longest.as_millis() as usize);
     json.key("woken").number(group.woken);
     json.key("stack").number(group.stack);

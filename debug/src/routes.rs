@@ -8,7 +8,7 @@ use crate::reply::{BINARY, HTML, JSON, Reply, Status, TEXT};
 use crate::request::Request;
 use crate::server::Server;
 use crate::{figures, traces};
-use narrowboat_runtime::{blocking, stats, window};
+use narrowboat_runtime::{Labels, blocking, stats, window};
 use std::io;
 use std::time::Duration;
 
@@ -86,15 +86,28 @@ fn index() -> String {
     )
 }
 
-/// All goroutines as a profile. Labels say what each group waits for, and where it was spawned.
+/// All goroutines as a profile. Labels are those of
+/// the goroutines; two more say what each group waits for, and where it was spawned.
 fn goroutines(server: &Server) -> Vec<u8> {
     const UNIT: (&str, &str) = ("goroutine", "count");
     let snapshot = server.snapshots.take("");
     blocking(move || {
         let mut profile = Profile::new(&[UNIT], (UNIT, 1));
         for group in &snapshot.groups {
-            let labels = [("waits for", group.waits_for), ("spawned at", &group.spawned_at.to_string())];
-            profile.sample(&[group.count as u64], &stack(group), &labels);
+            let spawned_at = group.spawned_at.to_string();
+            let mut sample = |count: usize, labels: &Labels| {
+                let ours = [("waits for", group.waits_for), ("spawned at", &*spawned_at)];
+                let labels: Vec<_> = labels.iter().chain(ours).collect();
+                profile.sample(&[count as u64], &stack(group), &labels);
+            };
+            let mut others = group.count;
+            for (labels, count) in &group.labels {
+                sample(*count, labels);
+                others -= count;
+            }
+            if others > 0 {
+                sample(others, &Labels::default());
+            }
         }
         profile.finish(Duration::ZERO)
     })

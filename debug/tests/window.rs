@@ -2,12 +2,12 @@
 
 mod client;
 
-use client::{Answer, answer, get};
+use client::{Answer, Sample, answer, get};
 use flate2::read::GzDecoder;
 use narrowboat::chan::{Receiver, bounded};
 use narrowboat::diag::{Window, serve};
 use narrowboat::net::TcpStream;
-use narrowboat::{Builder, Config, run};
+use narrowboat::{Builder, Config, labels, run};
 use narrowboat_testing::{again, assert_passed, eventually, in_child_with, program, tool};
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -22,6 +22,18 @@ fn exchange(address: SocketAddr, request: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(request).unwrap();
     answer(stream)
+}
+
+fn unpacked(packed: &[u8]) -> Vec<u8> {
+    let mut profile = Vec::new();
+    GzDecoder::new(packed).read_to_end(&mut profile).unwrap();
+    profile
+}
+
+fn profile(address: SocketAddr, path: &str) -> Vec<Sample> {
+    let answer = get(address, path);
+    assert_eq!(answer.status, 200, "{path}: {}", String::from_utf8_lossy(&answer.body));
+    client::samples(&unpacked(&answer.body))
 }
 
 #[inline(never)]
@@ -185,9 +197,7 @@ fn a_profile_of_goroutines_names_functions_and_lines() {
         let mut packed = Vec::new();
         eventually("all wait", || {
             packed = get(at, "/debug/pprof/goroutine").body;
-            let mut profile = Vec::new();
-            GzDecoder::new(&packed[..]).read_to_end(&mut profile).unwrap();
-            let samples = client::samples(&profile);
+            let samples = client::samples(&unpacked(&packed));
             samples.iter().any(|sample| {
                 sample.value == 7
                     && sample.frames[0].0.contains("waits_here")
@@ -203,6 +213,32 @@ fn a_profile_of_goroutines_names_functions_and_lines() {
             let text = String::from_utf8_lossy(&output.stdout);
             assert!(text.contains("Type: goroutine") && text.contains("waits_here"), "{text}");
         }
+        window.close();
+    });
+}
+
+#[test]
+fn labels_are_in_every_view() {
+    program(|| {
+        let window = window();
+        let at = window.local_addr();
+        let _tx = labels!(request = 4711 => { waiting("labelled", 5) });
+        eventually("all wait", || {
+            let found = get(at, "/api/goroutines?q=request%3D4711").text();
+            found.contains("\"found\":5,") && found.contains("{\"text\":\"request=4711\",\"count\":5}")
+        });
+        eventually("all wait", || {
+            let go = get(at, "/debug/pprof/goroutine?debug=1").text();
+            go.contains("# labels: {\"request\": \"4711\"} (5 of them)")
+        });
+        let dump = get(at, "/debug/pprof/goroutine?debug=2").text();
+        assert!(dump.contains("    labels  request=4711 (5 of them)"), "{dump}");
+        eventually("all wait", || {
+            let samples = profile(at, "/debug/pprof/goroutine");
+            samples
+                .iter()
+                .any(|sample| sample.value == 5 && sample.labels.contains(&("request".into(), "4711".into())))
+        });
         window.close();
     });
 }

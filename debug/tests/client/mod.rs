@@ -37,9 +37,10 @@ pub fn get(address: SocketAddr, path: &str) -> Answer {
     answer(stream)
 }
 
-/// One sample of a profile: its last value, and the name, file and line of each frame.
+/// One sample of a profile: its last value, its labels, and the name, file and line of each frame.
 pub struct Sample {
     pub value: u64,
+    pub labels: Vec<(String, String)>,
     pub frames: Vec<(String, String, u64)>,
 }
 
@@ -102,7 +103,12 @@ pub fn samples(profile: &[u8]) -> Vec<Sample> {
         .map(|sample| {
             let inner = fields(sample);
             let frames = inner.iter().filter(|(field, ..)| *field == 1);
+            let labels = inner.iter().filter(|(field, ..)| *field == 3).map(|(.., label)| {
+                let text = |field| texts[first(label, field) as usize].clone();
+                (text(1), text(2))
+            });
             Sample {
+                labels: labels.collect(),
                 value: inner.iter().rfind(|(field, ..)| *field == 2).unwrap().1,
                 frames: frames.map(|(_, id, _)| locations[id].clone()).collect(),
             }

@@ -5,7 +5,7 @@ use super::inspect::{self, Findings, Key};
 use crate::park::{Identity, Reason, WaitingThread};
 use crate::sched;
 use crate::sched::look::StackUse;
-use crate::{GoroutineId, park};
+use crate::{GoroutineId, Labels, park};
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ const LIMIT: Duration = Duration::from_millis(500);
 pub struct GoroutineInfo {
     pub(super) id: u64,
     pub(super) name: Option<Arc<str>>,
+    pub(super) labels: Labels,
     pub(super) reason: Reason,
     pub(super) object: Identity,
     pub(super) woken: bool,
@@ -45,6 +46,11 @@ impl GoroutineInfo {
     /// Its name, if it was given one.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
+    }
+
+    /// Its labels: see [`labels!`](crate::labels!).
+    pub fn labels(&self) -> &Labels {
+        &self.labels
     }
 
     /// What it waits for. [`Reason::None`] if it is ready to run.

@@ -4,6 +4,7 @@
 use super::dump::{Dump, GoroutineInfo};
 use super::frames::{self, Frame};
 use super::inspect::{Key, Sample};
+use crate::Labels;
 use crate::clock;
 use crate::park::{GOROUTINE, Identity, Reason, Thing, WaitingThread};
 use crate::stack::backtrace::Frames;
@@ -33,6 +34,17 @@ pub(super) fn groups<'a>(goroutines: impl IntoIterator<Item = &'a GoroutineInfo>
     }
     groups.sort_unstable_by_key(|(_, members)| (usize::MAX - members.len(), members[0].id));
     groups
+}
+
+/// The sets of labels of a group's members, and how many have each: the most frequent first.
+pub(super) fn labels(members: &[&GoroutineInfo]) -> Vec<(Labels, usize)> {
+    let mut found: HashMap<&str, (&Labels, usize)> = HashMap::new();
+    for member in members.iter().filter(|member| !member.labels.is_empty()) {
+        found.entry(member.labels.text()).or_insert((&member.labels, 0)).1 += 1;
+    }
+    let mut found: Vec<_> = found.into_values().collect();
+    found.sort_unstable_by_key(|(labels, count)| (usize::MAX - count, labels.text()));
+    found.into_iter().map(|(labels, count)| (labels.clone(), count)).collect()
 }
 
 /// A dump while it is formatted.
@@ -93,6 +105,19 @@ impl<'a> Text<'a> {
             }
         }
         writeln!(f, "    spawned {}", key.spawned_at)?;
+        let labels = labels(members);
+        if !labels.is_empty() {
+            let some: Vec<_> = labels
+                .iter()
+                .take(MAX_NAMED)
+                .map(|(labels, count)| match members {
+                    [_] => labels.to_string(),
+                    _ => format!("{labels} ({count} of them)"),
+                })
+                .collect();
+            let more = if labels.len() > MAX_NAMED { "; .." } else { "" };
+            writeln!(f, "    labels  {}{more}", some.join("; "))?;
+        }
         if key.reason == Reason::Slot {
             writeln!(
                 f,

@@ -20,7 +20,9 @@
 //! that has given up removes its handle under the lock, so the handle is not used after that.
 
 use super::dump::GoroutineInfo;
+use crate::Labels;
 use crate::clock;
+use crate::goroutine::labels::LabelCell;
 use crate::goroutine::record::Record;
 use crate::lock::Mutex;
 use crate::park::{self, Identity, Outcome, Reason, Thing, Waiter};
@@ -236,6 +238,7 @@ impl Processor {
         GoroutineInfo {
             id: record.id,
             name: record.origin.name().cloned(),
+            labels: record.origin.labels().map_or_else(Labels::default, LabelCell::get),
             reason: record.reason,
             // SAFETY: by contract.
             object: unsafe { self.identity_of(record, object) },

@@ -4,9 +4,9 @@
 use super::dump::Dump;
 use super::frames;
 use super::group::{self, Text};
-use crate::GoroutineInfo;
 use crate::hooks::say::say;
 use crate::park::Reason;
+use crate::{GoroutineInfo, Labels};
 use std::fmt;
 use std::io;
 use std::panic::Location;
@@ -34,6 +34,9 @@ pub struct Group {
     pub count: usize,
     /// Numbers and names of the oldest.
     pub some: Vec<(u64, Option<Arc<str>>)>,
+    /// The most frequent sets of labels, and how many have each. Those without labels are not among
+    /// them.
+    pub labels: Vec<(Labels, usize)>,
     /// How long the one that has waited longest has done so.
     pub longest: Duration,
     /// How many have been woken, and do not run yet.
@@ -77,7 +80,10 @@ impl Dump {
                 .unwrap_or_default();
             frames.truncate(MAX_FRAMES);
             let waits = key.reason != Reason::None;
+            let mut labels = group::labels(&members);
+            labels.truncate(MAX_LABELS);
             Group {
+                labels,
                 reason: key.reason,
                 waits_for: key.reason.waits_for(),
                 waits_at: (waits && !key.reason.is_below_foreign_code()).then_some(key.waits_at),
@@ -100,6 +106,9 @@ impl Dump {
         (shown, all)
     }
 }
+
+/// How many sets of labels a group has at most.
+const MAX_LABELS: usize = 100;
 
 /// How many frames of a backtrace a group has at most.
 const MAX_FRAMES: usize = 128;

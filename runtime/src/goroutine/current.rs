@@ -1,11 +1,12 @@
 //! What a goroutine can ask about itself.
 
 use super::join::GoroutineId;
+use super::labels::{LabelCell, Labels};
 use crate::sched::processor;
 use std::panic::Location;
 use std::sync::Arc;
 
-/// The calling goroutine: its number, its name and where it was spawned.
+/// The calling goroutine: its number, its name, its labels and where it was spawned.
 ///
 /// ```
 /// let handle = narrowboat::Builder::new()
@@ -18,6 +19,7 @@ use std::sync::Arc;
 pub struct Goroutine {
     id: GoroutineId,
     name: Option<Arc<str>>,
+    labels: Labels,
     spawned_at: &'static Location<'static>,
 }
 
@@ -41,6 +43,18 @@ impl Goroutine {
     /// ```
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
+    }
+
+    /// Its labels, as they were when [`current`] was called: see [`labels!`](crate::labels!).
+    ///
+    /// ```
+    /// narrowboat::run(|| {
+    ///     let _labels = narrowboat::labels!(request = 7);
+    ///     assert_eq!(narrowboat::current().unwrap().labels().get("request"), Some("7"));
+    /// });
+    /// ```
+    pub fn labels(&self) -> &Labels {
+        &self.labels
     }
 
     /// The source line that spawned it.
@@ -72,6 +86,7 @@ pub(crate) fn calling() -> Option<Goroutine> {
     Some(Goroutine {
         id: GoroutineId(record.id),
         name: record.origin.name().cloned(),
+        labels: record.origin.labels().map_or_else(Labels::default, LabelCell::get),
         spawned_at: record.origin.spawned_at(),
     })
 }

@@ -1,6 +1,7 @@
 //! What a goroutine was given at its spawn besides a closure, and what it has acquired since.
 
 use super::failure::HookReport;
+use super::labels::{LabelCell, Labels};
 use super::local::Locals;
 use crate::locals::private::{Owned, Private};
 use crate::stack::own::OwnStack;
@@ -14,7 +15,15 @@ pub(crate) struct Extras {
     pub(crate) spawned_at: &'static Location<'static>,
     pub(crate) name: Option<Arc<str>>,
     pub(crate) own_stack: Option<OwnStack>,
+    pub(crate) labels: LabelCell,
     pub(crate) late: Option<Box<Late>>,
+}
+
+impl Extras {
+    /// Those of a goroutine that was given nothing.
+    fn plain(spawned_at: &'static Location<'static>) -> Extras {
+        Extras { spawned_at, name: None, own_stack: None, labels: LabelCell::default(), late: None }
+    }
 }
 
 /// For a debugger: the tag of an origin that has extras, and the offsets in those of the spawn line
@@ -119,13 +128,12 @@ impl Origin {
         self.extras().and_then(|extras| unsafe { (*extras).name.as_ref() })
     }
 
-    /// What the goroutine has acquired since its spawn; empty if there is nothing yet. Called by
-    /// the goroutine, which alone changes its origin.
-    pub(crate) fn late(&mut self) -> &mut Late {
+    /// The extras, which are made if there are none yet. Called by the goroutine, which alone changes
+    /// its origin, or before it starts.
+    pub(super) fn make_extras(&mut self) -> &mut Extras {
         if self.extras().is_none() {
             // One store of one word: a signal handler that interrupts us here may read the origin.
-            let extras = Extras { spawned_at: self.spawned_at(), name: None, own_stack: None, late: None };
-            let word = Origin::with(extras).into_word();
+            let word = Origin::with(Extras::plain(self.spawned_at())).into_word();
             match self.private() {
                 Some(private) => private.origin = word,
                 None => self.0 = word,
@@ -133,8 +141,32 @@ impl Origin {
         }
         let extras = self.extras().expect("just made");
         // SAFETY: made by `with` from a box that is freed only in `drop`; and `&mut self` makes
-        // this the only access.
-        unsafe { (*extras).late.get_or_insert_default() }
+        // this the only access but that of a signal handler, which reads what no code changes, and
+        // the labels, which are atomic.
+        unsafe { &mut *extras }
+    }
+
+    /// What the goroutine has acquired since its spawn; empty if there is nothing yet. Called by
+    /// the goroutine.
+    pub(crate) fn late(&mut self) -> &mut Late {
+        self.make_extras().late.get_or_insert_default()
+    }
+
+    /// The word of the goroutine's labels, if it has had any. Async-signal-safe in code of the
+    /// goroutine's own.
+    pub(crate) fn labels<'a>(&self) -> Option<&'a LabelCell> {
+        // SAFETY: as in `name`; the cell is changed through a shared reference only.
+        self.extras().map(|extras| unsafe { &(*extras).labels })
+    }
+
+    /// Gives a goroutine that has not started the labels of its spawner.
+    pub(crate) fn inherit(&mut self, labels: Labels) {
+        self.make_extras().labels = LabelCell::new(labels);
+    }
+
+    #[inline]
+    pub(super) fn has_extras(&self) -> bool {
+        self.extras().is_some()
     }
 
     #[inline]

@@ -2,6 +2,7 @@
 
 use super::failure::Panic;
 use super::join::JoinHandle;
+use super::labels::{self, LabelCell};
 use super::origin::{Extras, Origin};
 use super::task::TaskPtr;
 use crate::hooks::{self, trace};
@@ -189,7 +190,8 @@ impl Builder {
     /// The origin of a goroutine that is spawned with this builder.
     pub(super) fn origin(self, spawned_at: &'static Location<'static>) -> io::Result<Origin> {
         let own_stack = self.own_stack.map(OwnStack::take).transpose()?;
-        Ok(Origin::with(Extras { spawned_at, name: self.name, own_stack, late: None }))
+        let labels = LabelCell::default();
+        Ok(Origin::with(Extras { spawned_at, name: self.name, own_stack, labels, late: None }))
     }
 }
 
@@ -198,13 +200,16 @@ impl Builder {
 /// # Safety
 /// What the closure borrows outlives its run, and what the result borrows outlives the handle and,
 /// if that is dropped first, the goroutine.
-pub(super) unsafe fn launch<F, T>(origin: Origin, f: F) -> io::Result<JoinHandle<T>>
+pub(super) unsafe fn launch<F, T>(mut origin: Origin, f: F) -> io::Result<JoinHandle<T>>
 where
     F: FnOnce() -> T + Send,
     T: Send,
 {
     let destination = sched::choose_destination(origin.spawned_at())?;
     let id = destination.next_goroutine_id();
+    if let Some(labels) = labels::inherited() {
+        origin.inherit(labels);
+    }
     if trace::on() {
         trace::spawns(id, origin.spawned_at(), destination.processor());
     }

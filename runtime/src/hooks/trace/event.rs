@@ -20,6 +20,9 @@
 //! `processor` is the one that the event is about, or the one that its actor is on; if there is
 //! none, it is the actor's own.
 
+use crate::Labels;
+use crate::goroutine::origin::Origin;
+use std::fmt::{self, Write};
 use std::panic::Location;
 
 pub(crate) const WORDS: usize = 4;
@@ -125,14 +128,68 @@ impl Event {
     }
 }
 
-/// The parts of a name, for events that precede the one that they belong to.
-pub(crate) fn name_parts(name: &str) -> impl Iterator<Item = (u8, u64, u64)> {
-    name.as_bytes().chunks(NAME_PART).take(NAME_PARTS).zip(0..).map(|(bytes, part)| {
-        let mut padded = [0; NAME_PART];
-        padded[..bytes.len()].copy_from_slice(bytes);
-        let [a, b] = words(padded);
-        (part, a, b)
-    })
+/// What a goroutine is called in a trace: its name, and its labels. Without either, nothing. What is
+/// too long is cut off.
+pub(crate) struct Name {
+    bytes: [u8; NAME_PART * NAME_PARTS],
+    len: usize,
+}
+
+impl Name {
+    #[inline]
+    pub(crate) fn of(origin: &Origin) -> Name {
+        let mut name = Name { bytes: [0; NAME_PART * NAME_PARTS], len: 0 };
+        if let Some(given) = origin.name() {
+            name.add(given);
+        }
+        if let Some(labels) = origin.labels() {
+            name.add_labels(&labels.get(), origin.spawned_at());
+        }
+        name
+    }
+
+    #[cold]
+    fn add_labels(&mut self, labels: &Labels, spawned_at: &Location<'_>) {
+        if labels.is_empty() {
+            return;
+        }
+        if self.len == 0 {
+            let file = spawned_at.file();
+            self.add(file.rsplit('/').next().unwrap_or(file));
+            // What does not fit is left out.
+            let _ = write!(self, ":{}", spawned_at.line());
+        }
+        self.add(" ");
+        self.add(labels.text());
+    }
+
+    fn add(&mut self, text: &str) {
+        let room = self.bytes.len() - self.len;
+        let fits = (0..=text.len().min(room)).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+        self.bytes[self.len..self.len + fits].copy_from_slice(&text.as_bytes()[..fits]);
+        self.len += fits;
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The parts, for events that precede the one that they belong to.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = (u8, u64, u64)> {
+        self.bytes[..self.len.next_multiple_of(NAME_PART)].chunks_exact(NAME_PART).zip(0..).map(
+            |(bytes, part)| {
+                let [a, b] = words(bytes.try_into().expect("a whole part"));
+                (part, a, b)
+            },
+        )
+    }
+}
+
+impl Write for Name {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.add(text);
+        Ok(())
+    }
 }
 
 pub(crate) fn words(bytes: [u8; NAME_PART]) -> [u64; 2] {
@@ -150,6 +207,21 @@ pub(crate) fn bytes(event: &Event) -> [u8; NAME_PART] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_goroutine_is_called_by_its_name_and_its_labels() {
+        let text = |name: &Name| String::from_utf8_lossy(&name.bytes[..name.len]).into_owned();
+        let here = Location::caller();
+        let mut origin = Origin::plain(here);
+        assert_eq!((text(&Name::of(&origin)), Name::of(&origin).parts().count()), (String::new(), 0));
+        origin.inherit(Labels::default().with("request", 7));
+        assert_eq!(text(&Name::of(&origin)), format!("event.rs:{} request=7", here.line()));
+        assert_eq!(Name::of(&origin).parts().count(), 2);
+        origin.inherit(Labels::default().with("path", "ü".repeat(100)));
+        let name = Name::of(&origin);
+        assert!(name.len() <= 64 && name.len() > 60 && name.parts().count() == NAME_PARTS);
+        assert!(str::from_utf8(&name.bytes[..name.len]).is_ok());
+    }
 
     #[test]
     fn events_come_back_as_they_went() {

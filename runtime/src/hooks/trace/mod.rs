@@ -322,17 +322,10 @@ impl Turn {
         };
         // SAFETY: as above.
         unsafe {
-            if let Some(name) = record.origin.name() {
-                for (part, a, b) in event::name_parts(name) {
-                    worker.record(Event {
-                        kind: Kind::Name,
-                        detail: part,
-                        number: name.len() as u32,
-                        a,
-                        b,
-                        ..begins
-                    });
-                }
+            let name = event::Name::of(&record.origin);
+            for (part, a, b) in name.parts() {
+                let number = name.len() as u32;
+                worker.record(Event { kind: Kind::Name, detail: part, number, a, b, ..begins });
             }
             worker.record(begins);
             let out = slots.copied().bytes - self.copied;
