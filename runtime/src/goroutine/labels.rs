@@ -210,6 +210,11 @@ impl LabelCell {
         LabelCell(AtomicPtr::new(labels.into_raw().cast_mut()))
     }
 
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.0.load(Ordering::Relaxed).is_null()
+    }
+
     pub(crate) fn get(&self) -> Labels {
         // SAFETY: `share` adds the count that is taken here.
         unsafe { Labels::from_raw(self.share()) }
@@ -270,11 +275,11 @@ unsafe fn replace(record: NonNull<Record>, labels: Labels) -> Labels {
 pub(super) fn inherited() -> Option<Labels> {
     let record = processor::calling_goroutine()?;
     // SAFETY: the record is the caller's own.
-    if unsafe { !(*record.as_ptr()).origin.has_extras() } {
+    let cell = unsafe { (*record.as_ptr()).origin.labels() }?;
+    if cell.is_empty() {
         return None;
     }
-    // SAFETY: as above.
-    Some(unsafe { of(record) }).filter(|labels| !labels.is_empty())
+    Some(cell.get())
 }
 
 /// Says what the calling goroutine works on. Dumps, traces, profiles and the debug page show it, and

@@ -109,6 +109,7 @@ impl Origin {
         Origin(Box::into_raw(Box::new(extras)) as usize | Origin::EXTRAS)
     }
 
+    #[inline]
     fn extras(&self) -> Option<*mut Extras> {
         let word = self.word();
         (word & Origin::EXTRAS != 0).then_some((word & !Origin::EXTRAS) as *mut Extras)
@@ -154,6 +155,7 @@ impl Origin {
 
     /// The word of the goroutine's labels, if it has had any. Async-signal-safe in code of the
     /// goroutine's own.
+    #[inline]
     pub(crate) fn labels<'a>(&self) -> Option<&'a LabelCell> {
         // SAFETY: as in `name`; the cell is changed through a shared reference only.
         self.extras().map(|extras| unsafe { &(*extras).labels })
@@ -162,11 +164,6 @@ impl Origin {
     /// Gives a goroutine that has not started the labels of its spawner.
     pub(crate) fn inherit(&mut self, labels: Labels) {
         self.make_extras().labels = LabelCell::new(labels);
-    }
-
-    #[inline]
-    pub(super) fn has_extras(&self) -> bool {
-        self.extras().is_some()
     }
 
     #[inline]
