@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 export RUSTFLAGS="${RUSTFLAGS:-} --cfg loom" CARGO_TARGET_DIR=target/loom
 mkdir -p "$CARGO_TARGET_DIR"
-crates=(runtime chan sync net)
+crates=(runtime chan future sync net)
 
 timeout --kill-after=10 600 cargo test "${crates[@]/#/--package=narrowboat-}" --lib --release loom | tee target/loom.log
 

@@ -37,6 +37,7 @@
 //! | cancellation, deadlines and values, after Go | [`context`] |
 //! | std's locks, a semaphore, a wait group, Go's errgroup | [`sync`] |
 //! | sockets, as in std, and any other descriptor | [`net`] |
+//! | futures and streams, tokio's crates | [`future`] |
 //! | calls that block their thread | [`blocking()`] |
 //! | more stack, or the thread's own | [`stack`] |
 //! | settings | [`Config`] |
@@ -76,6 +77,7 @@ pub use narrowboat_chan as chan;
 pub use narrowboat_chan::{context, select, select_biased, time};
 #[cfg(feature = "debug")]
 pub use narrowboat_debug as diag;
+pub use narrowboat_future as future;
 pub use narrowboat_net as net;
 pub use narrowboat_runtime::{
     Builder, Config, Dump, EnteredLabels, Goroutine, GoroutineId, GoroutineInfo, JoinHandle, Labels, Panic,

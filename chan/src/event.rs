@@ -8,6 +8,7 @@ use crate::describe::borrow;
 use crate::error::{RecvError, RecvTimeoutError};
 use crate::limit::{At, Limit, earlier};
 use crate::node::{NodeRef, SINGLE_QUEUE};
+use crate::receiver::{Receiver, Source};
 use narrowboat_runtime::park::{Outcome, Reason, Thing, Waiter, checkpoint, describe_with};
 use std::time::Instant;
 
@@ -47,6 +48,13 @@ pub(crate) unsafe trait Event<T> {
     /// nothing to say of it.
     fn id(&self) -> usize {
         (&raw const *self).cast::<()>().expose_provenance()
+    }
+
+    /// Whether [`try_recv`](Event::try_recv) runs code of the program, which may wait. It is then
+    /// called only while no wait is under way, and the [id](Event::id) is no object of a wait:
+    /// values with the same reason may have different types.
+    fn runs_code(&self) -> bool {
+        false
     }
 }
 
@@ -101,6 +109,43 @@ pub(crate) fn recv<T>(event: &impl Event<T>, limit: Limit, at: At) -> Result<T, 
     }
 }
 
+/// The wait of a caller that waits for something of its own beside an event: enters the queue of
+/// the event, parks by `park`, and leaves the queue. For the other crates of Narrowboat.
+///
+/// # Safety
+/// `me` is from the caller's latest `begin`, and its own node is in no queue. `park` parks it until
+/// the instant that it is called with. What else may end the wait ends it with [`SINGLE_QUEUE`],
+/// and then wakes the caller.
+///
+/// # Panics
+/// If the receiver is one of a channel with senders.
+pub unsafe fn park_beside<T>(
+    receiver: &Receiver<T>,
+    me: Waiter,
+    deadline: Option<Instant>,
+    park: impl FnOnce(Waiter, Option<Instant>) -> Outcome,
+) {
+    const BY_EVENT: Outcome = Outcome(Outcome::FIRST + 1);
+    let Source::Event(event) = receiver.flavor.source() else { unreachable!("not the channel of an event") };
+    let node = NodeRef::new(me.node());
+    // SAFETY: our own node, in no queue, which lives for ever. After the park we take it out, unless
+    // the waker has.
+    unsafe {
+        match event.enter(node, me, BY_EVENT, false) {
+            Recheck::Later(until) => {
+                if park(me, earlier(until, deadline)) != BY_EVENT {
+                    event.leave(node);
+                }
+            }
+            Recheck::Now if me.try_end(BY_EVENT) => {}
+            // The other cause has ended the wait, and wakes us.
+            Recheck::Now => {
+                park(me, None);
+            }
+        }
+    }
+}
+
 /// Parks until the event may have happened, or until the limit, if that is earlier. Fails if the
 /// limit has already been reached.
 #[inline(never)]
@@ -114,7 +159,8 @@ fn sleep<T, E: Event<T>>(event: &E, limit: Limit, at: At) -> Result<(), RecvTime
         // event that is borrowed for the wait.
         each(Thing { operation: "", ..unsafe { borrow::<E>(event) }.thing() });
     });
-    let me = Waiter::begin(event.reason(), event.id(), at);
+    let object = if event.runs_code() { 0 } else { event.id() };
+    let me = Waiter::begin(event.reason(), object, at);
     // SAFETY: our own node, which is in no queue and lives for ever. After the park we take it out,
     // unless the waker has. `me` is from our latest `begin`. Without a deadline and a queue we
     // sleep for ever, as intended.

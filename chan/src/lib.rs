@@ -68,6 +68,7 @@ mod iter;
 mod limit;
 mod lock;
 mod make;
+mod messages;
 #[cfg(all(test, loom))]
 mod models;
 mod node;
@@ -106,7 +107,9 @@ pub mod __private {
 /// programs.
 #[doc(hidden)]
 pub mod __outside {
+    pub use crate::event::park_beside;
     pub use crate::make::receiver;
+    pub use crate::messages::{MessageSource, receiver as message_receiver};
     pub use crate::outside::EventSource;
     pub use crate::select::ready::either;
 }

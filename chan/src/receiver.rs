@@ -5,6 +5,7 @@ use crate::context::scope::Scope;
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::event::{self, Event, Never};
 use crate::limit::{At, Limit};
+use crate::messages::SourceChannel;
 use crate::outside::EventChannel;
 use crate::timer::Timer;
 use narrowboat_runtime::park::checkpoint;
@@ -41,6 +42,8 @@ pub(crate) enum Flavor<T> {
     Done(Arc<Scope>),
     /// An event source of another crate.
     Event(Arc<EventChannel<T>>),
+    /// A source of messages of another crate.
+    Messages(Arc<SourceChannel<T>>),
     /// `never`.
     Never,
 }
@@ -59,6 +62,7 @@ impl<T> Flavor<T> {
             Flavor::Timer(timer) => Source::Event(&**timer),
             Flavor::Done(scope) => Source::Event(&**scope),
             Flavor::Event(source) => Source::Event(&**source),
+            Flavor::Messages(source) => Source::Event(&**source),
             Flavor::Never => Source::Event(&Never),
         }
     }
@@ -72,6 +76,7 @@ impl<T> Receiver<T> {
             Flavor::Timer(timer) => event::recv(&**timer, limit, at),
             Flavor::Done(scope) => event::recv(&**scope, limit, at),
             Flavor::Event(source) => event::recv(&**source, limit, at),
+            Flavor::Messages(source) => event::recv(&**source, limit, at),
             Flavor::Never => event::recv(&Never, limit, at),
         }
     }
@@ -191,7 +196,9 @@ impl<T> Receiver<T> {
         checkpoint();
         match &self.flavor {
             Flavor::Channel(channel) => channel.close(),
-            Flavor::Timer(_) | Flavor::Done(_) | Flavor::Event(_) | Flavor::Never => false,
+            Flavor::Timer(_) | Flavor::Done(_) | Flavor::Event(_) | Flavor::Messages(_) | Flavor::Never => {
+                false
+            }
         }
     }
 
@@ -210,6 +217,7 @@ impl<T> Receiver<T> {
         match &self.flavor {
             Flavor::Channel(channel) => channel.is_closed(),
             Flavor::Done(scope) => scope.is_over(),
+            Flavor::Messages(source) => source.is_closed(),
             Flavor::Timer(_) | Flavor::Event(_) | Flavor::Never => false,
         }
     }
@@ -242,6 +250,7 @@ impl<T> Receiver<T> {
             Flavor::Channel(channel) => channel.is_full(),
             Flavor::Timer(timer) => timer.is_ready(),
             Flavor::Event(source) => source.is_ready(),
+            Flavor::Messages(source) => source.is_ready(),
             Flavor::Done(_) | Flavor::Never => true,
         }
     }
@@ -261,6 +270,7 @@ impl<T> Receiver<T> {
             Flavor::Channel(channel) => channel.len(),
             Flavor::Timer(timer) => usize::from(timer.is_ready()),
             Flavor::Event(source) => usize::from(source.is_ready()),
+            Flavor::Messages(source) => usize::from(source.is_ready()),
             Flavor::Done(_) | Flavor::Never => 0,
         }
     }
@@ -278,7 +288,7 @@ impl<T> Receiver<T> {
         checkpoint();
         match &self.flavor {
             Flavor::Channel(channel) => channel.capacity(),
-            Flavor::Timer(_) | Flavor::Event(_) => Some(1),
+            Flavor::Timer(_) | Flavor::Event(_) | Flavor::Messages(_) => Some(1),
             Flavor::Done(_) | Flavor::Never => Some(0),
         }
     }
@@ -300,6 +310,7 @@ impl<T> Receiver<T> {
             (Flavor::Timer(a), Flavor::Timer(b)) => Arc::ptr_eq(a, b),
             (Flavor::Done(a), Flavor::Done(b)) => Arc::ptr_eq(a, b),
             (Flavor::Event(a), Flavor::Event(b)) => Arc::ptr_eq(a, b),
+            (Flavor::Messages(a), Flavor::Messages(b)) => Arc::ptr_eq(a, b),
             (Flavor::Never, Flavor::Never) => true,
             _ => false,
         }
@@ -330,6 +341,7 @@ impl<T> Clone for Receiver<T> {
             Flavor::Timer(timer) => Flavor::Timer(timer.clone()),
             Flavor::Done(scope) => Flavor::Done(scope.clone()),
             Flavor::Event(source) => Flavor::Event(source.clone()),
+            Flavor::Messages(source) => Flavor::Messages(source.clone()),
             Flavor::Never => Flavor::Never,
         };
         Receiver { flavor }

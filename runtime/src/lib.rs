@@ -41,8 +41,9 @@ pub mod as_thread {
     pub use crate::blocking::{most_threads, on_pool_in_place};
     pub use crate::futex::Shard;
     pub use crate::sched::as_thread::{
-        begin_in_place, checkpoint_in_place, goroutine, has_usual_signals, is_forked_child, may_park,
-        may_park_for_object, natively, park_in_place, sleep_in_place,
+        begin_in_place, checkpoint_in_place, goroutine, has_usual_signals, is_forked_child,
+        is_on_copied_stack, may_park, may_park_for_object, natively, park_in_place, park_in_place_or_block,
+        sleep_in_place, yield_in_place,
     };
     pub use crate::sys::symbols::{Caller, function_at};
 }

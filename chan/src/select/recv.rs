@@ -178,6 +178,11 @@ unsafe fn enter_event<T>(event: &dyn Event<T>, arm_node: ArmNode, token: &mut To
     // SAFETY: by contract.
     match unsafe { event.enter(arm_node.node, arm_node.waiter, arm_node.outcome, arm_node.sole) } {
         Recheck::Later(until) => EnterResult::Waiting(until),
+        // The other arms' nodes are still in their queues, so code of the program must not run. The
+        // select starts over.
+        Recheck::Now if event.runs_code() && arm_node.waiter.try_end(ENDED_BY_SELECT) => {
+            EnterResult::Ended(Attempt::NotReady)
+        }
         Recheck::Now if arm_node.waiter.try_end(ENDED_BY_SELECT) => {
             EnterResult::Ended(attempt_event(event, token))
         }

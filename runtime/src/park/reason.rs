@@ -49,6 +49,8 @@ pub enum Reason {
     Context,
     /// A descriptor that can be read or written, told by a channel.
     Readiness,
+    /// A future to be ready, or a stream to have an item.
+    Future,
     /// A message that never comes.
     Never,
     /// The answers of processors about their goroutines ([`dump`](crate::dump())).
@@ -69,14 +71,13 @@ impl Reason {
         matches!(self, Reason::Futex | Reason::Libc)
     }
 
-    /// Whether something outside of the program's threads can end the wait: a descriptor, or a
-    /// resolver.
+    /// Whether something outside of the program's threads can end the wait: a descriptor, a
+    /// resolver, or the executor of another library.
     pub(crate) fn is_external(self) -> bool {
         use Reason::*;
         match self {
-            Read | Write | Accept | Connect | Resolve | Blocking | Sleep | Libc | Readiness | Inspection => {
-                true
-            }
+            Read | Write | Accept | Connect | Resolve | Blocking | Sleep | Libc | Readiness | Future
+            | Inspection => true,
             Select => super::channels_reach_outside(),
             _ => false,
         }
@@ -107,6 +108,7 @@ impl Reason {
             Reason::Timer => "the time of a timer (receive)",
             Reason::Context => "the end of a context (receive)",
             Reason::Readiness => "a descriptor to be ready (receive)",
+            Reason::Future => "a future",
             Reason::Never => "a message that never comes (never)",
             Reason::Inspection => "this dump",
             Reason::Futex => "a lock of std's, or an unpark",
@@ -142,6 +144,7 @@ impl Reason {
             Timer,
             Context,
             Readiness,
+            Future,
             Never,
             Inspection,
             Futex,

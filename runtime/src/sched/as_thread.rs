@@ -5,7 +5,9 @@
 //! The running goroutine calls these functions; it is the carrier's code.
 
 use super::fork;
-use super::processor::{calling_goroutine, current_goroutine, current_processor, may_suspend};
+use super::processor::{
+    calling_goroutine, current_goroutine, current_goroutine_is_copied, current_processor, may_suspend,
+};
 use crate::goroutine::record::Record;
 use crate::locals::map;
 use crate::locals::private::Destructor;
@@ -132,6 +134,31 @@ pub fn checkpoint_in_place() {
     {
         // A time that has come: the others of the processor have their turns first.
         sleep_in_place(Instant::now());
+    }
+}
+
+/// Whether the calling code is on a stack that may be copied away while it is parked.
+pub fn is_on_copied_stack() -> bool {
+    current_goroutine_is_copied()
+}
+
+/// As [`Waiter::park`]; the stack of a goroutine stays in place, as in [`park_in_place`].
+///
+/// # Safety
+/// As for [`Waiter::park`].
+pub unsafe fn park_in_place_or_block(waiter: Waiter, deadline: Option<Instant>) -> Outcome {
+    // SAFETY: by contract. Where the calling code is a goroutine, the waiter is that goroutine.
+    unsafe {
+        if current_goroutine().is_some() { park_in_place(waiter, deadline) } else { waiter.park(deadline) }
+    }
+}
+
+/// Lets others run, with the stack left in place: for code that is to be called again at once.
+pub fn yield_in_place() {
+    if may_park() {
+        sleep_in_place(Instant::now());
+    } else if current_goroutine().is_none() {
+        std::thread::yield_now();
     }
 }
 

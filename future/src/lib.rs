@@ -1,0 +1,36 @@
+//! Futures and streams on goroutines.
+//!
+//! Half of Rust's libraries are async. Here a goroutine calls them like any other code: it waits for
+//! a future with [`block_on`] or [`wait`](FutureExt::wait), and parks meanwhile.
+//!
+//! | what | how |
+//! | --- | --- |
+//! | wait for a future | [`block_on`], [`wait`](FutureExt::wait) |
+//! | not for ever | [`wait_timeout`](FutureExt::wait_timeout), [`wait_deadline`](FutureExt::wait_deadline), [`wait_with_context`](FutureExt::wait_with_context) |
+//! | beside channels, timers and sockets | [`into_receiver`](FutureExt::into_receiver), in `select!` |
+//! | a stream as a channel | [`StreamExt::into_receiver`] |
+//! | tokio, and what is built on it | the feature `tokio`, see [`tokio`](mod@tokio) |
+//!
+//! # Examples
+//! ```
+//! use narrowboat::future::FutureExt;
+//!
+//! let semaphore = tokio::sync::Semaphore::new(1);
+//! let permit = semaphore.acquire().wait().unwrap();
+//! assert_eq!(semaphore.available_permits(), 0);
+//! drop(permit);
+//! ```
+
+mod block_on;
+mod context;
+mod error;
+mod ext;
+mod shim;
+mod signal;
+mod source;
+#[cfg(feature = "tokio")]
+pub mod tokio;
+
+pub use block_on::block_on;
+pub use error::TimeoutError;
+pub use ext::{FutureExt, StreamExt};
