@@ -37,7 +37,7 @@ type At = &'static Location<'static>;
 /// A goroutine parks meanwhile, and a thread blocks. The future is polled by the caller, so it need
 /// not be `Send`, and it may borrow. A panic in it passes on to the caller.
 ///
-/// With the feature `tokio` each poll happens in the [context](crate::tokio) of a tokio runtime.
+/// With the feature `tokio` each poll happens in the context of a tokio runtime.
 ///
 /// On a thread that drives an executor, such as a worker of tokio, this blocks the executor, as any
 /// blocking call does: use `.await` there.

@@ -9,7 +9,7 @@
 //! | not for ever | [`wait_timeout`](FutureExt::wait_timeout), [`wait_deadline`](FutureExt::wait_deadline), [`wait_with_context`](FutureExt::wait_with_context) |
 //! | beside channels, timers and sockets | [`into_receiver`](FutureExt::into_receiver), in `select!` |
 //! | a stream as a channel | [`StreamExt::into_receiver`] |
-//! | tokio, and what is built on it | the feature `tokio`, see [`tokio`](mod@tokio) |
+//! | tokio, and what is built on it | the feature `tokio`, and its module |
 //!
 //! # Examples
 //! ```
