@@ -17,6 +17,7 @@
 //! | `/` | the page |
 //! | `/metrics` | figures for Prometheus |
 //! | `/debug/pprof/goroutine` | all goroutines as a profile; `?debug=1` and `?debug=2` as text |
+//! | `/debug/pprof/profile?seconds=N` | what computes, in 100 samples for each second of CPU time |
 //! | `/debug/pprof/trace?seconds=N` | a trace for Perfetto |
 //! | `/api/goroutines?q=TEXT` | the goroutines that a text is found in, in groups, as JSON |
 //! | `/api/figures` | figures each second, as server-sent events |
@@ -29,6 +30,7 @@
 //! sizes of requests, the time that they take to send and to read.
 
 mod connection;
+mod cpu;
 mod figures;
 mod goroutines;
 mod json;
@@ -39,5 +41,6 @@ mod routes;
 mod server;
 mod start;
 mod traces;
+mod unwind;
 
 pub use server::{Window, serve};

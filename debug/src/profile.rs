@@ -22,6 +22,7 @@ mod field {
     pub(super) const DURATION: u64 = 10;
     pub(super) const PERIOD_TYPE: u64 = 11;
     pub(super) const PERIOD: u64 = 12;
+    pub(super) const COMMENT: u64 = 13;
 }
 
 /// What a number counts, and in what unit: `("cpu", "nanoseconds")`.
@@ -79,6 +80,12 @@ impl Profile {
                 });
             }
         });
+    }
+
+    /// Adds a text that tools show beside the profile.
+    pub(crate) fn comment(&mut self, text: &str) {
+        let text = self.text(text);
+        self.out.number(field::COMMENT, text);
     }
 
     /// The compressed profile, of a time that ends now.

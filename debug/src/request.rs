@@ -79,12 +79,15 @@ impl Request {
 
     /// A parameter that is a number of seconds, within reason.
     pub(crate) fn seconds(&self, default: u64) -> Result<u64, Status> {
-        const MOST: u64 = 600;
-        let text = self.parameter("seconds").unwrap_or_default();
-        if text.is_empty() {
-            return Ok(default);
+        self.number("seconds", default, 600)
+    }
+
+    /// A parameter that is a number from 1 to `most`.
+    pub(crate) fn number(&self, name: &str, default: u64, most: u64) -> Result<u64, Status> {
+        match self.parameter(name).unwrap_or_default() {
+            "" => Ok(default),
+            text => text.parse().ok().filter(|number| (1..=most).contains(number)).ok_or(Status::Bad),
         }
-        text.parse().ok().filter(|seconds| (1..=MOST).contains(seconds)).ok_or(Status::Bad)
     }
 
     /// Whether a browser may have been made to send it by a page of another site: by a link or a

@@ -7,7 +7,7 @@ use crate::profile::Profile;
 use crate::reply::{BINARY, HTML, JSON, Reply, Status, TEXT};
 use crate::request::Request;
 use crate::server::Server;
-use crate::{figures, traces};
+use crate::{cpu, figures, traces};
 use narrowboat_runtime::{Labels, blocking, stats, window};
 use std::io;
 use std::time::Duration;
@@ -15,7 +15,8 @@ use std::time::Duration;
 const PAGE: &str = include_str!("page.html");
 
 /// What `/debug/pprof/` shows: each path with what is there.
-const INDEX: [(&str, &str); 5] = [
+const INDEX: [(&str, &str); 6] = [
+    ("profile?seconds=10", "what computes, for go tool pprof"),
     ("goroutine?debug=2", "every goroutine, and what it waits for, as text"),
     ("goroutine?debug=1", "the same, as Go prints it"),
     ("goroutine", "the same, for go tool pprof"),
@@ -30,7 +31,9 @@ pub(crate) fn answer(request: &Request, client: &Client, server: &Server) -> io:
         return finish(Reply::because(Status::Forbidden, reason), request, client);
     }
     let reply = match request.path.as_str() {
-        "/api/figures" | "/debug/pprof/trace" if request.head_only => Reply::of(Status::NotAllowed),
+        "/api/figures" | "/debug/pprof/trace" | "/debug/pprof/profile" if request.head_only => {
+            Reply::of(Status::NotAllowed)
+        }
         "/api/figures" => {
             figures::stream(client, server)?;
             return Ok(false);
@@ -38,6 +41,10 @@ pub(crate) fn answer(request: &Request, client: &Client, server: &Server) -> io:
         "/debug/pprof/trace" => match trace(request, client)? {
             Ok(()) => return Ok(false),
             Err(reply) => reply,
+        },
+        "/debug/pprof/profile" => match of_cpu(request, client)? {
+            Some(reply) => reply,
+            None => return Ok(false),
         },
         _ => short(request, server),
     };
@@ -113,9 +120,31 @@ fn goroutines(server: &Server) -> Vec<u8> {
     })
 }
 
+/// `None` if the client has gone.
+fn of_cpu(request: &Request, client: &Client) -> io::Result<Option<Reply>> {
+    let (seconds, hz) = match (request.seconds(30), request.number("hz", cpu::USUAL_HZ, cpu::MOST_HZ)) {
+        (Ok(seconds), Ok(hz)) => (seconds, hz),
+        (Err(status), _) => return Ok(Some(Reply::because(status, SECONDS))),
+        (_, Err(status)) => return Ok(Some(Reply::because(status, "hz is a whole number from 1 to 1000"))),
+    };
+    let taking = match cpu::Taking::begin(hz) {
+        Ok(taking) => taking,
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            return Ok(Some(Reply::because(Status::Conflict, &e.to_string())));
+        }
+        Err(e) => return Ok(Some(Reply::because(Status::Failed, &e.to_string()))),
+    };
+    if client.goes_within(Duration::from_secs(seconds)) {
+        return Ok(None);
+    }
+    Ok(Some(Reply::new(BINARY, taking.end()).saved_as("profile.pb.gz")))
+}
+
+const SECONDS: &str = "seconds is a whole number from 1 to 600";
+
 fn trace(request: &Request, client: &Client) -> io::Result<Result<(), Reply>> {
     match request.seconds(1) {
         Ok(seconds) => traces::send_trace(client, Duration::from_secs(seconds)),
-        Err(status) => Ok(Err(Reply::because(status, "seconds is a whole number from 1 to 600"))),
+        Err(status) => Ok(Err(Reply::because(status, SECONDS))),
     }
 }

@@ -2,8 +2,7 @@
 
 mod client;
 
-use client::{Answer, Sample, answer, get};
-use flate2::read::GzDecoder;
+use client::{Answer, answer, get, pprof, profile, unpacked};
 use narrowboat::chan::{Receiver, bounded};
 use narrowboat::diag::{Window, serve};
 use narrowboat::net::TcpStream;
@@ -22,18 +21,6 @@ fn exchange(address: SocketAddr, request: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(request).unwrap();
     answer(stream)
-}
-
-fn unpacked(packed: &[u8]) -> Vec<u8> {
-    let mut profile = Vec::new();
-    GzDecoder::new(packed).read_to_end(&mut profile).unwrap();
-    profile
-}
-
-fn profile(address: SocketAddr, path: &str) -> Vec<Sample> {
-    let answer = get(address, path);
-    assert_eq!(answer.status, 200, "{path}: {}", String::from_utf8_lossy(&answer.body));
-    client::samples(&unpacked(&answer.body))
 }
 
 #[inline(never)]
@@ -205,12 +192,8 @@ fn a_profile_of_goroutines_names_functions_and_lines() {
                     && sample.frames[0].2 > 0
             })
         });
-        if let Some(mut go) = tool("go") {
-            let file = std::env::temp_dir().join(format!("narrowboat-{}.pb.gz", std::process::id()));
-            std::fs::write(&file, &packed).unwrap();
-            let output = go.args(["tool", "pprof", "-traces"]).arg(&file).output().unwrap();
-            std::fs::remove_file(&file).unwrap();
-            let text = String::from_utf8_lossy(&output.stdout);
+        if tool("go").is_some() {
+            let text = pprof(&packed, &["-traces"]);
             assert!(text.contains("Type: goroutine") && text.contains("waits_here"), "{text}");
         }
         window.close();

@@ -1,9 +1,15 @@
 //! A client of the window, and a reader of profiles.
 
+// Not every test uses all of it.
+#![allow(dead_code)]
+
+use flate2::read::GzDecoder;
 use narrowboat::net::TcpStream;
+use narrowboat_testing::tool;
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub struct Answer {
     pub status: u16,
@@ -35,6 +41,30 @@ pub fn get(address: SocketAddr, path: &str) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).unwrap();
     answer(stream)
+}
+
+pub fn unpacked(packed: &[u8]) -> Vec<u8> {
+    let mut profile = Vec::new();
+    GzDecoder::new(packed).read_to_end(&mut profile).unwrap();
+    profile
+}
+
+/// The samples of the profile at a path.
+pub fn profile(address: SocketAddr, path: &str) -> Vec<Sample> {
+    let answer = get(address, path);
+    assert_eq!(answer.status, 200, "{path}: {}", String::from_utf8_lossy(&answer.body));
+    samples(&unpacked(&answer.body))
+}
+
+/// What `go tool pprof` says of a profile.
+pub fn pprof(packed: &[u8], arguments: &[&str]) -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let file = std::env::temp_dir().join(format!("narrowboat-{}-{number}.pb.gz", std::process::id()));
+    std::fs::write(&file, packed).unwrap();
+    let output = tool("go").unwrap().args(["tool", "pprof"]).args(arguments).arg(&file).output().unwrap();
+    std::fs::remove_file(&file).unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
 /// One sample of a profile: its last value, its labels, and the name, file and line of each frame.

@@ -157,7 +157,8 @@ impl Frame {
 }
 
 /// The frames before the goroutine's root: the program's own part.
-pub(super) fn up_to_the_root(frames: &[Frame]) -> &[Frame] {
+#[doc(hidden)]
+pub fn up_to_the_root(frames: &[Frame]) -> &[Frame] {
     let root = frames.iter().position(Frame::is_root);
     &frames[..root.unwrap_or(frames.len())]
 }

@@ -9,6 +9,7 @@
 //! - `deadlock`, `stuck`, `quit`: when the program can never go on, when a goroutine does not give
 //!   way, and when the user asks with a signal.
 //! - `trace`: what the scheduler does, event by event, as a file for a viewer.
+//! - `profile`: samples of what computes.
 //! - `proto`: the wire format of traces and profiles; `window`: what `narrowboat-debug` shows.
 //! - `debugger`: what a debugger needs to find goroutines by itself.
 //!
@@ -21,6 +22,7 @@ pub(crate) mod dump;
 mod frames;
 mod group;
 mod inspect;
+mod profile;
 mod prometheus;
 mod proto;
 mod quit;

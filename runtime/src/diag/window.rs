@@ -6,6 +6,7 @@ use super::frames;
 use super::group::{self, Text};
 use crate::hooks::say::say;
 use crate::park::Reason;
+use crate::sys;
 use crate::{GoroutineInfo, Labels};
 use std::fmt;
 use std::io;
@@ -14,9 +15,16 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-pub use super::frames::{Frame, Names};
+pub use super::frames::{Frame, Names, up_to_the_root};
+pub use super::profile::{CpuSample, Goroutine, Sampler, registers};
 pub use super::proto::Message;
 pub use super::stuck::reports as stuck_reports;
+pub use crate::sys::modules::Module;
+
+/// The unwind tables of all modules that are loaded now.
+pub fn modules() -> Vec<Module> {
+    sys::modules::all()
+}
 
 /// Goroutines that wait for the same kind of thing in the same line, and were spawned in the same
 /// line.

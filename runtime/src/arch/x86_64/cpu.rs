@@ -110,3 +110,39 @@ pub(crate) fn exception_globals_function() -> usize {
     }
     address
 }
+
+/// How many registers unwind information speaks of, which of them are the stack pointer and the
+/// return address, and which a function keeps for its caller: by their numbers in DWARF.
+pub(crate) const REGISTERS: usize = 17;
+pub(crate) const STACK_POINTER: usize = 7;
+pub(crate) const RETURN_ADDRESS: usize = 16;
+pub(crate) const KEPT_BY_FUNCTIONS: [usize; 6] = [3, 6, 12, 13, 14, 15];
+
+/// The registers of the code that a signal has interrupted, by their numbers in DWARF.
+///
+/// # Safety
+/// `context` is what the kernel passed to a handler.
+pub(crate) unsafe fn interrupted_registers(context: *const libc::c_void) -> [u64; REGISTERS] {
+    const ORDER: [libc::c_int; REGISTERS] = [
+        libc::REG_RAX,
+        libc::REG_RDX,
+        libc::REG_RCX,
+        libc::REG_RBX,
+        libc::REG_RSI,
+        libc::REG_RDI,
+        libc::REG_RBP,
+        libc::REG_RSP,
+        libc::REG_R8,
+        libc::REG_R9,
+        libc::REG_R10,
+        libc::REG_R11,
+        libc::REG_R12,
+        libc::REG_R13,
+        libc::REG_R14,
+        libc::REG_R15,
+        libc::REG_RIP,
+    ];
+    // SAFETY: by contract.
+    let registers = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
+    ORDER.map(|register| registers[register as usize] as u64)
+}

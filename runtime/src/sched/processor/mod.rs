@@ -46,6 +46,7 @@ use crate::goroutine::slab::Slab;
 use crate::goroutine::task::TaskPtr;
 use crate::hooks::counters::ProcessorCounters;
 use crate::locals::resident::Resident;
+use crate::stack::Bounds;
 use crate::stack::own::OwnStack;
 use crate::stack::scavenge::Scavenge;
 use crate::stack::sharing::PROBATION;
@@ -142,7 +143,7 @@ pub(super) struct Local {
     pub(super) now: u64,
     placement: Placement,
     ids: std::ops::Range<u64>,
-    _loop_stack: OwnStack,
+    loop_stack: OwnStack,
 }
 
 /// For a debugger: the offsets in a processor of its thread pointer, its lender's kernel id and, in
@@ -223,7 +224,7 @@ impl Processor {
                 now: clock::now(),
                 placement: Placement::default(),
                 ids: 0..0,
-                _loop_stack: loop_stack,
+                loop_stack,
             }),
         }));
         // SAFETY: the loop's stack is fresh and ours; no other thread knows the processor yet.
@@ -301,6 +302,13 @@ impl Processor {
     pub(crate) unsafe fn carrier(&self) -> Option<&'static Worker> {
         // SAFETY: by contract the local part is the caller's; workers are never freed.
         unsafe { (*self.local.get()).worker.as_ref() }
+    }
+
+    /// The stack of its loop. Async-signal-safe, in code of this processor.
+    pub(crate) fn loop_bounds(&self) -> Bounds {
+        // SAFETY: the caller is the carrying thread, or a handler that has interrupted it; the field
+        // never changes.
+        unsafe { (*self.local.get()).loop_stack.bounds() }
     }
 
     /// Whether the native stack that belongs to the present thread pointer is the worker's, which

@@ -4,6 +4,8 @@ pub(crate) mod blocked;
 pub(crate) mod fork;
 mod getattr;
 pub(crate) mod memory;
+pub(crate) mod modules;
+pub(crate) mod sampling;
 mod setxid;
 pub(crate) mod signals;
 pub(crate) mod symbols;

@@ -9,6 +9,7 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Looks at a faulting address, and at the kernel's context of the interrupted code. Does not
 /// return if it was a stack overflow. Must be async-signal-safe.
@@ -174,37 +175,61 @@ pub(crate) fn listen_for_questions(listener: Listener) -> bool {
 /// its time came. An older kernel sends the signal out of the timer interrupt. If that comes while
 /// the thread is in a call, and the call then has to wait, it may fail with `EINTR` in spite of
 /// `SA_RESTART`.
-pub(crate) struct Question(libc::timer_t);
+pub(crate) struct Question {
+    _timer: CpuTimer,
+}
 
 impl Question {
     /// `None` if the system refuses, or the thread has ended.
     pub(crate) fn to(thread: libc::pid_t) -> Option<Question> {
+        let timer = CpuTimer::of(thread, libc::SIGURG, ptr::null_mut())?;
+        timer.set(Duration::from_nanos(1), Duration::ZERO).then_some(Question { _timer: timer })
+    }
+}
+
+/// A timer on the CPU time of a thread of this process, which sends that thread a signal.
+pub(crate) struct CpuTimer(libc::timer_t);
+
+// SAFETY: a timer belongs to the process.
+unsafe impl Send for CpuTimer {}
+
+impl CpuTimer {
+    /// `None` if the system refuses, or the thread has ended. The signal brings `value` along.
+    pub(crate) fn of(thread: libc::pid_t, signal: c_int, value: *mut c_void) -> Option<CpuTimer> {
         /// How the kernel encodes a thread's number and "CPU time" (`MAKE_THREAD_CPUCLOCK`).
         const TIME_ON_PROCESSOR: libc::clockid_t = 2;
         const OF_THREAD: libc::clockid_t = 4;
         let clock = (!thread << 3) | OF_THREAD | TIME_ON_PROCESSOR;
-        let soon = libc::timespec { tv_sec: 0, tv_nsec: 1 };
-        let once = libc::itimerspec { it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 }, it_value: soon };
         // SAFETY: all zero is a valid value of this type, and the fields that are used are written.
         // The timer is used only if it was made.
         unsafe {
             let mut event: libc::sigevent = MaybeUninit::zeroed().assume_init();
             event.sigev_notify = libc::SIGEV_THREAD_ID;
-            event.sigev_signo = libc::SIGURG;
+            event.sigev_signo = signal;
             event.sigev_notify_thread_id = thread;
+            event.sigev_value = libc::sigval { sival_ptr: value };
             let mut timer = MaybeUninit::uninit();
-            if libc::timer_create(clock, &mut event, timer.as_mut_ptr()) != 0 {
-                return None;
-            }
-            let question = Question(timer.assume_init());
-            (libc::timer_settime(question.0, 0, &once, ptr::null_mut()) == 0).then_some(question)
+            (libc::timer_create(clock, &mut event, timer.as_mut_ptr()) == 0)
+                .then(|| CpuTimer(timer.assume_init()))
         }
+    }
+
+    /// Lets it expire after `first`, and then each `period` if that is not zero. False if the system
+    /// refuses.
+    pub(crate) fn set(&self, first: Duration, period: Duration) -> bool {
+        let of = |time: Duration| libc::timespec {
+            tv_sec: time.as_secs() as libc::time_t,
+            tv_nsec: time.subsec_nanos().into(),
+        };
+        let times = libc::itimerspec { it_interval: of(period), it_value: of(first) };
+        // SAFETY: the timer is ours, and the times are whole.
+        unsafe { libc::timer_settime(self.0, 0, &times, ptr::null_mut()) == 0 }
     }
 }
 
-impl Drop for Question {
+impl Drop for CpuTimer {
     fn drop(&mut self) {
-        // SAFETY: made in `to`, and deleted once.
+        // SAFETY: made in `of`, and deleted once.
         unsafe { libc::timer_delete(self.0) };
     }
 }
