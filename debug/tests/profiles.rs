@@ -150,9 +150,11 @@ fn a_sample_is_right_in_the_middle_of_a_switch() {
         let at = window.local_addr();
         let burning = Burning::new();
         for n in 0..200 {
-            burning.go(move || {
-                let mut deep = [n; 64];
-                switches(&mut deep);
+            labels!(work = "switches" => {
+                burning.go(move || {
+                    let mut deep = [n; 64];
+                    switches(&mut deep);
+                })
             });
         }
         burning.go(|| {
@@ -168,7 +170,7 @@ fn a_sample_is_right_in_the_middle_of_a_switch() {
             }
         };
         drop(burning);
-        let of_goroutine = |sample: &Sample| sample.labels.iter().any(|(key, _)| key == "spawned at");
+        let of_goroutine = |sample: &Sample| sample.labels.contains(&("work".into(), "switches".into()));
         let all = sum(&samples, of_goroutine);
         let ours = |sample: &Sample| sample.frames.iter().any(|frame| frame.1.ends_with("tests/profiles.rs"));
         let whole = sum(&samples, |sample| of_goroutine(sample) && ours(sample));
