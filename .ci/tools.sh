@@ -6,12 +6,20 @@ set -euo pipefail
 declare -A tools=([curl]=curl [wrk]=wrk [valgrind]=valgrind [openssl]=openssl [dig]=bind9-dnsutils
     [gdb]=gdb [perf]=linux-perf [go]=golang-go
     [redis-cli]=redis-tools [redis-benchmark]=redis-tools)
+# Modules of Python 3, likewise. The system's own Python has them, if another comes first in the path.
+declare -A modules=([redis]=python3-redis)
 
 missing() {
-    local tool
-    for tool in "${!tools[@]}"; do
-        command -v "$tool" >/dev/null || printf '%s\n' "${tools[$tool]}"
-    done | sort -u
+    local tool module
+    {
+        for tool in "${!tools[@]}"; do
+            command -v "$tool" >/dev/null || printf '%s\n' "${tools[$tool]}"
+        done
+        for module in "${!modules[@]}"; do
+            python3 -c "import $module" 2>/dev/null || /usr/bin/python3 -c "import $module" 2>/dev/null ||
+                printf '%s\n' "${modules[$module]}"
+        done
+    } | sort -u
 }
 
 mapfile -t wanted < <(missing)

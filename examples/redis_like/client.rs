@@ -3,13 +3,14 @@
 
 use crate::Database;
 use crate::commands;
-use crate::pubsub::Subscriber;
-use crate::resp::{self, MAX_COMMAND, Reply};
+use crate::hello::{self, Identity};
+use crate::pubsub::{Kind, Subscriber, Subscriptions};
+use crate::resp::{self, MAX_COMMAND, Protocol, Replies};
 use crate::store::{End, Popped};
+use crate::transaction::Transaction;
 use narrowboat::chan::{self, Receiver};
 use narrowboat::net::TcpStream;
 use narrowboat::{go, select, time};
-use std::collections::HashSet;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +24,7 @@ const MAX_OUTPUT: usize = 256 << 10;
 const USUAL_INPUT: usize = 64 << 10;
 
 struct Client<'a> {
-    id: u64,
+    identity: Identity,
     database: &'a Database,
     stream: Arc<TcpStream>,
     /// `input[start..end]` has not been carried out yet.
@@ -32,10 +33,11 @@ struct Client<'a> {
     end: usize,
     /// Whether the last read filled the buffer, so that there may be more to read.
     filled: bool,
-    output: Vec<u8>,
+    output: Replies,
+    transaction: Transaction,
     /// From the first SUBSCRIBE on, all output to the client goes through this.
     subscriber: Option<Subscriber>,
-    subscriptions: HashSet<Vec<u8>>,
+    subscriptions: Subscriptions,
 }
 
 /// Why a batch of commands ended.
@@ -49,8 +51,8 @@ enum Pause {
         end: End,
         timeout: Option<Duration>,
     },
-    Subscribe(Vec<Vec<u8>>),
-    Unsubscribe(Vec<Vec<u8>>),
+    Subscribe(Kind, Vec<Vec<u8>>),
+    Unsubscribe(Kind, Vec<Vec<u8>>),
     Close,
 }
 
@@ -61,16 +63,17 @@ pub fn serve(stream: TcpStream, database: &Database) -> io::Result<()> {
     // Ends the connection of a client that does not read its answers.
     stream.set_write_timeout(Some(Duration::from_secs(60)))?;
     let mut client = Client {
-        id: NEXT.fetch_add(1, Ordering::Relaxed),
+        identity: Identity::new(NEXT.fetch_add(1, Ordering::Relaxed)),
         database,
         stream: Arc::new(stream),
         input: Vec::new(),
         start: 0,
         end: 0,
         filled: false,
-        output: Vec::new(),
+        output: Replies::new(Protocol::Resp2),
+        transaction: Transaction::default(),
         subscriber: None,
-        subscriptions: HashSet::new(),
+        subscriptions: Subscriptions::default(),
     };
     client.run()
 }
@@ -92,8 +95,8 @@ impl Client<'_> {
                     Pause::NeedInput => break,
                     Pause::Full => {}
                     Pause::Pop { keys, end, timeout } => self.pop(&keys, end, timeout)?,
-                    Pause::Subscribe(names) => self.subscribe(&names),
-                    Pause::Unsubscribe(names) => self.unsubscribe(names),
+                    Pause::Subscribe(kind, names) => self.subscribe(kind, &names),
+                    Pause::Unsubscribe(kind, names) => self.unsubscribe(kind, &names),
                     Pause::Close => return Ok(()),
                 }
             }
@@ -124,7 +127,7 @@ impl Client<'_> {
         // incomplete.
         let mut locked = None;
         loop {
-            if self.output.len() >= MAX_OUTPUT {
+            if self.output.bytes.len() >= MAX_OUTPUT {
                 return Pause::Full;
             }
             match resp::parse(&self.input[self.start..self.end], &mut words) {
@@ -143,20 +146,48 @@ impl Client<'_> {
             name[..length].make_ascii_uppercase();
             let name = if word.len() > name.len() { word } else { &name[..length] };
             let owned = |words: &[&[u8]]| words.iter().map(|word| word.to_vec()).collect();
+            let listens = !self.subscriptions.is_empty() && self.output.protocol == Protocol::Resp2;
             match (name, args) {
                 (b"QUIT", _) => {
                     self.output.status("OK");
                     return Pause::Close;
                 }
-                (b"SUBSCRIBE", [_, ..]) => return Pause::Subscribe(owned(args)),
-                (b"UNSUBSCRIBE", _) => return Pause::Unsubscribe(owned(args)),
-                (b"PING", _) if !self.subscriptions.is_empty() => {
+                (b"MULTI", []) => self.transaction.begin(&mut self.output),
+                (b"EXEC" | b"DISCARD" | b"UNWATCH", []) | (b"WATCH", [_, ..])
+                    if !self.transaction.is_open() || name == b"EXEC" || name == b"DISCARD" =>
+                {
+                    let (state, now) = locked.get_or_insert_with(|| (self.database.lock(), Instant::now()));
+                    let (transaction, out) = (&mut self.transaction, &mut self.output);
+                    match name {
+                        b"EXEC" => transaction.execute(state, *now, out),
+                        b"DISCARD" => transaction.discard(state, *now, out),
+                        b"WATCH" => transaction.watch(state, *now, args, out),
+                        _ => {
+                            transaction.end(state, *now);
+                            out.status("OK");
+                        }
+                    }
+                    state.store.serve_waiting(*now);
+                }
+                _ if self.transaction.is_open() => self.transaction.keep(name, args, &mut self.output),
+                (b"SUBSCRIBE", [_, ..]) => return Pause::Subscribe(Kind::Channels, owned(args)),
+                (b"PSUBSCRIBE", [_, ..]) => return Pause::Subscribe(Kind::Patterns, owned(args)),
+                (b"UNSUBSCRIBE", _) => return Pause::Unsubscribe(Kind::Channels, owned(args)),
+                (b"PUNSUBSCRIBE", _) => return Pause::Unsubscribe(Kind::Patterns, owned(args)),
+                (b"PING", _) if listens => {
                     self.output.array(2);
                     self.output.string(b"pong");
                     self.output.string(args.first().copied().unwrap_or_default());
                 }
-                _ if !self.subscriptions.is_empty() => {
-                    self.output.error("ERR only (UN)SUBSCRIBE, PING and QUIT are allowed in this context")
+                _ if listens => self.output.error(
+                    "ERR only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT are allowed in this context",
+                ),
+                (b"HELLO", _) => {
+                    let may_change = self.subscriber.is_none();
+                    hello::hello(&mut self.identity, args, may_change, &mut self.output);
+                }
+                (b"CLIENT", [what, args @ ..]) => {
+                    hello::client(&mut self.identity, what, args, &mut self.output)
                 }
                 (b"BLPOP" | b"BRPOP", [keys @ .., timeout]) if !keys.is_empty() => match seconds(timeout) {
                     Some(timeout) => {
@@ -168,41 +199,40 @@ impl Client<'_> {
                 _ => {
                     let (state, now) = locked.get_or_insert_with(|| (self.database.lock(), Instant::now()));
                     commands::execute(state, *now, name, args, &mut self.output);
+                    state.store.serve_waiting(*now);
                 }
             }
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if !self.output.is_empty() {
+        let bytes = &mut self.output.bytes;
+        if !bytes.is_empty() {
             match &self.subscriber {
-                Some(subscriber) => subscriber.send(&self.output)?,
-                None => (&*self.stream).write_all(&self.output)?,
+                Some(subscriber) => subscriber.send(bytes)?,
+                None => (&*self.stream).write_all(bytes)?,
             }
-            self.output.clear();
-            self.output.shrink_to(USUAL_INPUT);
+            bytes.clear();
+            bytes.shrink_to(USUAL_INPUT);
         }
         Ok(())
     }
 
     fn subscriber(&mut self) -> Subscriber {
-        let stream = &self.stream;
-        self.subscriber.get_or_insert_with(|| Subscriber::new(stream.clone())).clone()
+        let (stream, protocol) = (&self.stream, self.output.protocol);
+        self.subscriber.get_or_insert_with(|| Subscriber::new(stream.clone(), protocol)).clone()
     }
 
-    fn subscribe(&mut self, names: &[Vec<u8>]) {
+    fn subscribe(&mut self, kind: Kind, names: &[Vec<u8>]) {
         let subscriber = self.subscriber();
         let mut state = self.database.lock();
-        state.hub.subscribe(self.id, &subscriber, names, &mut self.subscriptions);
+        state.hub.subscribe(self.identity.id, &subscriber, kind, names, &mut self.subscriptions);
     }
 
-    fn unsubscribe(&mut self, mut names: Vec<Vec<u8>>) {
+    fn unsubscribe(&mut self, kind: Kind, names: &[Vec<u8>]) {
         let subscriber = self.subscriber();
-        if names.is_empty() {
-            names.extend(self.subscriptions.iter().cloned());
-        }
         let mut state = self.database.lock();
-        state.hub.unsubscribe(self.id, &subscriber, &names, &mut self.subscriptions);
+        state.hub.unsubscribe(self.identity.id, &subscriber, kind, names, &mut self.subscriptions);
     }
 
     /// Answers with the next element of the first list that has one. Waits for one if necessary.
@@ -213,13 +243,16 @@ impl Client<'_> {
         for key in keys {
             match state.store.pop(key, end, now) {
                 Ok(None) => continue,
-                Ok(Some(element)) => self.answer_pop(Some(&(key.clone(), element))),
+                Ok(Some(element)) => {
+                    state.store.touch(key);
+                    self.answer_pop(Some(&(key.clone(), element)));
+                }
                 Err(wrong) => self.output.error(wrong.text()),
             }
             drop(state);
             return self.flush();
         }
-        state.store.wait(self.id, keys, end, &to);
+        state.store.wait(self.identity.id, keys, end, &to);
         drop(state);
 
         let late = timeout.map_or_else(chan::never, time::after);
@@ -244,15 +277,13 @@ impl Client<'_> {
         }
 
         let mut state = self.database.lock();
-        state.store.stop_waiting(self.id, keys);
+        state.store.stop_waiting(self.identity.id, keys);
         // An element may have arrived at the last moment.
         let element = element.or_else(|| popped.try_recv().ok());
         if ended {
             // The client is gone, so the element is put back where it came from.
             if let Some((key, element)) = element {
-                let now = Instant::now();
-                let _ = state.store.push(&key, end, element, now);
-                state.store.serve_waiting(&key, now);
+                state.store.put_back(&key, end, element, Instant::now());
             }
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -289,11 +320,10 @@ impl Client<'_> {
 
 impl Drop for Client<'_> {
     fn drop(&mut self) {
-        if !self.subscriptions.is_empty() {
+        if !self.subscriptions.is_empty() || self.transaction.watches() {
             let mut state = self.database.lock();
-            for name in &self.subscriptions {
-                state.hub.remove(self.id, name);
-            }
+            state.hub.leave(self.identity.id, &mut self.subscriptions);
+            self.transaction.end(&mut state, Instant::now());
         }
     }
 }

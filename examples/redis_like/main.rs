@@ -1,5 +1,6 @@
-//! A small server that speaks Redis' protocol (RESP2, inline commands too): strings, counters,
-//! expiry, lists with blocking pops, publish and subscribe. All data is in memory only.
+//! A small server that speaks Redis' protocol (RESP2 and RESP3, inline commands too): strings,
+//! counters, expiry, lists with blocking pops, hashes, sets, transactions, publish and subscribe. All
+//! data is in memory only.
 //!
 //!     cargo run --release --example redis_like -- 127.0.0.1:6380
 //!
@@ -10,15 +11,18 @@
 //!     redis-cli -p 6380 subscribe news            then: redis-cli -p 6380 publish news "it works"
 //!     redis-benchmark -p 6380 -t set,get,incr,lpush,lpop -P 16 -c 500 -n 1000000 -q
 //!
-//! Where to read: `client` is the goroutine of one connection, `resp` the protocol, `commands` the
-//! commands on the data, `store` the data, `pubsub` the subscriptions, `glob` the patterns of KEYS.
+//! Where to read: `client` is the goroutine of one connection, `resp` the protocol, `hello` what a
+//! client says of itself, `commands` the commands on the data, `transaction` several of them at once,
+//! `store` the data, `pubsub` the subscriptions, `glob` the patterns.
 
 mod client;
 mod commands;
 mod glob;
+mod hello;
 mod pubsub;
 mod resp;
 mod store;
+mod transaction;
 
 use narrowboat::chan::{self, Receiver};
 use narrowboat::net::TcpListener;

@@ -1,5 +1,5 @@
-//! The protocol: commands as arrays of strings, or as lines that a user types; and the five kinds
-//! of reply.
+//! The protocol: commands as arrays of strings, or as lines that a user types; and the kinds of
+//! reply, of RESP2 and of RESP3.
 
 use std::io::Write;
 
@@ -64,56 +64,110 @@ pub fn number(text: &[u8]) -> Option<i64> {
     if text.starts_with(b"+") { None } else { str::from_utf8(text).ok()?.parse().ok() }
 }
 
-/// The replies that are written to a client.
-pub trait Reply {
-    fn status(&mut self, text: &str);
-    fn error(&mut self, text: &str);
-    fn integer(&mut self, value: i64);
-    fn string(&mut self, bytes: &[u8]);
-    /// The reply for a string that does not exist.
-    fn nil(&mut self);
-    /// The start of an array. The elements follow.
-    fn array(&mut self, length: usize);
-    fn nil_array(&mut self);
+/// Which version of the protocol a client speaks. Commands are the same in both; RESP3 has more
+/// kinds of reply.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Protocol {
+    Resp2,
+    Resp3,
 }
 
-impl Reply for Vec<u8> {
-    fn status(&mut self, text: &str) {
-        self.push(b'+');
-        self.extend_from_slice(text.as_bytes());
-        self.extend_from_slice(b"\r\n");
+/// The replies to one client, encoded as its protocol says.
+pub struct Replies {
+    pub protocol: Protocol,
+    pub bytes: Vec<u8>,
+}
+
+impl Replies {
+    pub fn new(protocol: Protocol) -> Replies {
+        Replies { protocol, bytes: Vec::new() }
     }
 
-    fn error(&mut self, text: &str) {
-        self.push(b'-');
+    pub fn status(&mut self, text: &str) {
+        self.bytes.push(b'+');
+        self.bytes.extend_from_slice(text.as_bytes());
+        self.bytes.extend_from_slice(b"\r\n");
+    }
+
+    pub fn error(&mut self, text: &str) {
+        self.bytes.push(b'-');
         // The text may contain a word from the client, and a line end in it would end the reply.
-        self.extend(text.bytes().map(|byte| if byte.is_ascii_control() { b' ' } else { byte }));
-        self.extend_from_slice(b"\r\n");
+        self.bytes.extend(text.bytes().map(|byte| if byte.is_ascii_control() { b' ' } else { byte }));
+        self.bytes.extend_from_slice(b"\r\n");
     }
 
-    fn integer(&mut self, value: i64) {
-        header(self, ':', value);
+    pub fn integer(&mut self, value: i64) {
+        self.header(':', value);
     }
 
-    fn string(&mut self, bytes: &[u8]) {
-        header(self, '$', bytes.len() as i64);
-        self.extend_from_slice(bytes);
-        self.extend_from_slice(b"\r\n");
+    pub fn count(&mut self, value: usize) {
+        self.integer(i64::try_from(value).unwrap_or(i64::MAX));
     }
 
-    fn nil(&mut self) {
-        self.extend_from_slice(b"$-1\r\n");
+    pub fn string(&mut self, bytes: &[u8]) {
+        self.header('$', bytes.len() as i64);
+        self.bytes.extend_from_slice(bytes);
+        self.bytes.extend_from_slice(b"\r\n");
     }
 
-    fn array(&mut self, length: usize) {
-        header(self, '*', length as i64);
+    /// The reply for a string that does not exist.
+    pub fn nil(&mut self) {
+        self.absent("$-1\r\n");
     }
 
-    fn nil_array(&mut self) {
-        self.extend_from_slice(b"*-1\r\n");
+    /// A string, or the reply for one that does not exist.
+    pub fn optional(&mut self, bytes: Option<&[u8]>) {
+        match bytes {
+            Some(bytes) => self.string(bytes),
+            None => self.nil(),
+        }
     }
-}
 
-fn header(output: &mut Vec<u8>, kind: char, number: i64) {
-    write!(output, "{kind}{number}\r\n").expect("a vector takes everything");
+    /// The start of an array. The elements follow.
+    pub fn array(&mut self, length: usize) {
+        self.header('*', length as i64);
+    }
+
+    pub fn nil_array(&mut self) {
+        self.absent("*-1\r\n");
+    }
+
+    /// An array of strings.
+    pub fn strings<'a>(&mut self, strings: impl ExactSizeIterator<Item = &'a [u8]>) {
+        self.array(strings.len());
+        strings.for_each(|string| self.string(string));
+    }
+
+    /// The start of a map. As many pairs of key and value follow.
+    pub fn map(&mut self, pairs: usize) {
+        match self.protocol {
+            Protocol::Resp2 => self.array(2 * pairs),
+            Protocol::Resp3 => self.header('%', pairs as i64),
+        }
+    }
+
+    /// The start of a set. The elements follow.
+    pub fn set(&mut self, length: usize) {
+        match self.protocol {
+            Protocol::Resp2 => self.array(length),
+            Protocol::Resp3 => self.header('~', length as i64),
+        }
+    }
+
+    /// The start of a message that is no reply to a command. The elements follow.
+    pub fn push(&mut self, length: usize) {
+        match self.protocol {
+            Protocol::Resp2 => self.array(length),
+            Protocol::Resp3 => self.header('>', length as i64),
+        }
+    }
+
+    fn absent(&mut self, in_resp2: &str) {
+        let nil = if self.protocol == Protocol::Resp3 { "_\r\n" } else { in_resp2 };
+        self.bytes.extend_from_slice(nil.as_bytes());
+    }
+
+    fn header(&mut self, kind: char, number: i64) {
+        write!(self.bytes, "{kind}{number}\r\n").expect("a vector takes everything");
+    }
 }

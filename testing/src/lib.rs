@@ -41,6 +41,6 @@ pub use in_libc::{named, parked_in_libc, waits_in_libc};
 pub use limit::{LONG, bounded, eventually, program, program_on_one_processor, within};
 pub use on::{On, Stack, Work, body, go, join_all, on, one_site, own_stacks, waits};
 pub use pause::{ms, pause, settle};
-pub use process::{again, all_again, assert_passed, in_child, in_child_with, this_binary, tool};
+pub use process::{again, all_again, assert_passed, in_child, in_child_with, python_with, this_binary, tool};
 pub use size::{number_from_env, scaled, sized};
 pub use usage::{block_natively, cpu_time, cpu_time_of_thread, limit_resource, memory, processor};

@@ -5,7 +5,7 @@
 //! calling test binary again.
 
 use std::io::Write;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// Set in a child of [`in_child`].
 const CHILD: &str = "NARROWBOAT_TEST_CHILD";
@@ -73,10 +73,33 @@ pub fn in_child_with(test: &str, variables: &[(&str, &str)]) -> Option<Output> {
 #[track_caller]
 pub fn tool(name: &str) -> Option<Command> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    if std::env::split_paths(&path).any(|directory| directory.join(name).is_file()) {
-        return Some(Command::new(name));
+    let found = std::env::split_paths(&path).any(|directory| directory.join(name).is_file());
+    found_or_skipped(found, name).then(|| Command::new(name))
+}
+
+/// Python 3, for a script that imports a module. Without either it says SKIPPED, as [`tool`] does.
+pub fn python_with(module: &str) -> Option<Command> {
+    // The system's own, if another comes first in the path, is the one for which the system has
+    // packages.
+    let imports = |python: &&str| {
+        let mut import = Command::new(python);
+        import.args(["-c", &format!("import {module}")]).stderr(Stdio::null());
+        import.status().is_ok_and(|status| status.success())
+    };
+    let python = ["python3", "/usr/bin/python3"].into_iter().find(imports);
+    found_or_skipped(python.is_some(), &format!("python3 with its module {module}"));
+    let mut command = Command::new(python?);
+    command.arg("-B");
+    Some(command)
+}
+
+fn found_or_skipped(found: bool, what: &str) -> bool {
+    if !found {
+        assert!(
+            std::env::var_os("NARROWBOAT_REQUIRE_TOOLS").is_none(),
+            "{what} is required and not installed"
+        );
+        let _ = writeln!(std::io::stderr(), "SKIPPED: {what} not found");
     }
-    assert!(std::env::var_os("NARROWBOAT_REQUIRE_TOOLS").is_none(), "{name} is required and not installed");
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {name} not found");
-    None
+    found
 }

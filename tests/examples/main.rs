@@ -7,6 +7,8 @@ mod http;
 #[path = "../../examples/trace_picture/reader.rs"]
 mod reader;
 mod redis;
+mod redis_sessions;
+mod redis_values;
 mod relays;
 mod resolver;
 mod server;

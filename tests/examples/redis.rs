@@ -2,7 +2,7 @@
 
 use crate::output_of;
 use crate::server::Server;
-use narrowboat_testing::{eventually, sized, tool};
+use narrowboat_testing::{eventually, python_with, sized, tool};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
@@ -30,7 +30,8 @@ impl Client {
         self.stream.get_mut().write_all(bytes).expect("takes a command");
     }
 
-    /// A reply in one line: arrays in brackets, `nil` for what is not there.
+    /// A reply in one line: arrays in brackets, RESP3's maps in braces, its sets in `~[]` and its
+    /// messages in `>[]`; `nil` for what is not there.
     pub fn receive(&mut self) -> String {
         let mut line = String::new();
         self.stream.read_line(&mut line).expect("a reply comes");
@@ -43,9 +44,16 @@ impl Client {
                 self.stream.read_exact(&mut string).expect("the whole string comes");
                 String::from_utf8_lossy(&string[..string.len() - 2]).into_owned()
             }
-            Some(b'*') => {
-                let elements: Vec<_> = (0..number()).map(|_| self.receive()).collect();
-                format!("[{}]", elements.join(" "))
+            Some(b'_') => "nil".into(),
+            Some(kind @ (b'*' | b'~' | b'>' | b'%')) => {
+                let length = if kind == b'%' { 2 * number() } else { number() };
+                let elements: Vec<_> = (0..length).map(|_| self.receive()).collect();
+                let elements = elements.join(" ");
+                match kind {
+                    b'*' => format!("[{elements}]"),
+                    b'%' => format!("{{{elements}}}"),
+                    kind => format!("{}[{elements}]", kind as char),
+                }
             }
             Some(b'+' | b':') => line[1..].into(),
             Some(b'-') => line.into(),
@@ -275,7 +283,7 @@ fn messages_reach_those_that_listen() {
         }
         listener.expect("PING", "[pong ]");
         listener.send("GET a");
-        assert!(listener.receive().starts_with("-ERR only (UN)SUBSCRIBE"));
+        assert!(listener.receive().starts_with("-ERR only (P|S)SUBSCRIBE"));
         listener.expect("UNSUBSCRIBE news", "[unsubscribe news 1]");
         listener.expect("UNSUBSCRIBE", "[unsubscribe sport 0]");
         listener.expect("UNSUBSCRIBE", "[unsubscribe nil 0]");
@@ -343,6 +351,15 @@ fn it_talks_to_redis_cli() {
     assert_eq!(cli(&["rpush", "list", "a", "b"]).expect("is there"), "2\n");
     assert_eq!(cli(&["lrange", "list", "0", "-1"]).expect("is there"), "a\nb\n");
     assert!(cli(&["info"]).expect("is there").contains("redis_version:"));
+}
+
+#[test]
+fn it_talks_to_redis_py() {
+    let server = Server::start("redis_like");
+    let Some(mut python) = python_with("redis") else { return };
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/examples/redis_client.py");
+    let said = output_of(python.arg(script).arg(server.address.port().to_string()));
+    assert!(said.starts_with("redis-py is content with default"), "{said}");
 }
 
 #[test]
