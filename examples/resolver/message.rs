@@ -7,8 +7,12 @@ pub const A: u16 = 1;
 pub const AAAA: u16 = 28;
 const INTERNET: u16 = 1;
 
-/// The maximum number of bytes of a message over UDP, unless both sides agree on more.
-pub const LONGEST: usize = 512;
+/// The maximum number of bytes of a reply over UDP, unless both sides agree on more.
+pub const LONGEST_OVER_UDP: usize = 512;
+/// Over TCP, where two bytes before the message say how long it is.
+pub const LONGEST_OVER_TCP: usize = 65_535;
+/// The maximum number of bytes of a name, with a byte before each label and one at the end.
+const LONGEST_NAME: usize = 255;
 const HEADER: usize = 12;
 /// How many seconds a client may cache an answer.
 const TIME_TO_LIVE: u32 = 60;
@@ -21,6 +25,7 @@ pub enum Code {
     FormatError = 1,
     ServerFailure = 2,
     NotImplemented = 4,
+    Refused = 5,
 }
 
 pub struct Question {
@@ -42,10 +47,12 @@ pub fn question(query: &[u8]) -> Result<Question, Code> {
     if query[2] & 0x78 != 0 {
         return Err(Code::NotImplemented);
     }
-    read_question(query).ok_or(Code::FormatError)
+    let (question, class) = read_question(query).ok_or(Code::FormatError)?;
+    if class == INTERNET { Ok(question) } else { Err(Code::Refused) }
 }
 
-fn read_question(query: &[u8]) -> Option<Question> {
+/// The question and its class.
+fn read_question(query: &[u8]) -> Option<(Question, u16)> {
     if query[4..6] != [0, 1] {
         return None;
     }
@@ -60,20 +67,29 @@ fn read_question(query: &[u8]) -> Option<Question> {
         // With one of the two highest bits set it is not a label.
         let label = query.get(at..at + length).filter(|_| length < 64)?;
         at += length;
+        if at - HEADER >= LONGEST_NAME {
+            return None;
+        }
         if !name.is_empty() {
             name.push('.');
         }
         name.push_str(std::str::from_utf8(label).ok().filter(|label| !label.contains('.'))?);
     }
     let &[kind_high, kind_low, class_high, class_low] = query.get(at..at + 4)? else { return None };
-    let class = u16::from_be_bytes([class_high, class_low]);
-    let kind = if class == INTERNET { u16::from_be_bytes([kind_high, kind_low]) } else { 0 };
     name.make_ascii_lowercase();
-    Some(Question { name, kind, end: at + 4 })
+    let question = Question { name, kind: u16::from_be_bytes([kind_high, kind_low]), end: at + 4 };
+    Some((question, u16::from_be_bytes([class_high, class_low])))
 }
 
-/// Makes a reply with the addresses of the kind that was asked for, as many as fit.
-pub fn reply(query: &[u8], question: Option<&Question>, code: Code, addresses: &[IpAddr]) -> Vec<u8> {
+/// Makes a reply with the addresses of the kind that was asked for, as many as fit in `longest`
+/// bytes. A reply with some missing says so, and the client asks again over TCP.
+pub fn reply(
+    query: &[u8],
+    question: Option<&Question>,
+    code: Code,
+    addresses: &[IpAddr],
+    longest: usize,
+) -> Vec<u8> {
     let mut reply = query[..question.map_or(HEADER, |question| question.end)].to_vec();
     // Sets the bits for a reply and for available recursion, and keeps the opcode and the recursion
     // bit of the query.
@@ -89,7 +105,7 @@ pub fn reply(query: &[u8], question: Option<&Question>, code: Code, addresses: &
             (IpAddr::V6(address), AAAA) => address.octets().to_vec(),
             _ => continue,
         };
-        if reply.len() + HEADER + data.len() > LONGEST {
+        if reply.len() + HEADER + data.len() > longest {
             cut = true;
             break;
         }

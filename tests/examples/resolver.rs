@@ -3,6 +3,7 @@
 use crate::example;
 use crate::server::Server;
 use narrowboat_testing::tool;
+use std::io::{Read, Write};
 use std::net::UdpSocket;
 use std::process::Command;
 use std::time::Duration;
@@ -109,6 +110,49 @@ fn garbage_is_refused_or_not_answered_and_hurts_no_other() {
 }
 
 #[test]
+fn what_cannot_be_answered_says_why() {
+    let server = resolver(&["boat.test=192.0.2.7"]);
+    let socket = client(&server);
+    // 255 bytes are the longest name that there is; this one has one more.
+    let label = "x".repeat(63);
+    let long = format!("{label}.{label}.{label}.{}", "x".repeat(62));
+    assert_eq!(outcome(&ask(&socket, &query(1, &long, 1))), (1, 0));
+    // Mail servers are nothing that the system's resolver knows; those of its own names there are none.
+    assert_eq!(outcome(&ask(&socket, &query(2, "localhost", 15))), (4, 0));
+    assert_eq!(outcome(&ask(&socket, &query(3, "boat.test", 15))), (0, 0));
+    let mut chaos = query(4, "boat.test", 1);
+    *chaos.last_mut().expect("has a class") = 3;
+    assert_eq!(outcome(&ask(&socket, &chaos)), (5, 0));
+    let root = [&query(5, "x", 1)[..12], &[0, 0, 1, 0, 1]].concat();
+    assert_eq!(outcome(&ask(&socket, &root)), (0, 0));
+}
+
+#[test]
+fn over_tcp_all_answers_fit_and_queries_follow_each_other() {
+    let names: Vec<_> = (0..100).map(|i| format!("boat.test=192.0.2.{i}")).collect();
+    let server = resolver(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut stream = server.connect();
+    let mut bytes = Vec::new();
+    for id in 0..10 {
+        let query = query(id, if id % 2 == 0 { "boat.test" } else { "localhost" }, 1);
+        bytes.extend((query.len() as u16).to_be_bytes());
+        bytes.extend(query);
+    }
+    stream.write_all(&bytes).expect("takes queries");
+    for id in 0..10u16 {
+        let mut length = [0; 2];
+        stream.read_exact(&mut length).expect("answers");
+        let mut reply = vec![0; usize::from(u16::from_be_bytes(length))];
+        stream.read_exact(&mut reply).expect("answers all of it");
+        assert_eq!(reply[..2], id.to_be_bytes());
+        assert_eq!((outcome(&reply), reply[2] & 2), ((0, if id % 2 == 0 { 100 } else { 1 }), 0));
+    }
+    // An answer is no query, and ends the connection.
+    stream.write_all(&[&[0, 12, 0, 1, 0x80][..], &[0; 9]].concat()).expect("takes it");
+    assert_eq!(stream.read(&mut [0]).expect("ends"), 0);
+}
+
+#[test]
 fn many_clients_are_answered_at_once() {
     let server = resolver(&["boat.test=192.0.2.7"]);
     let clients: Vec<_> = (0..100).map(|_| client(&server)).collect();
@@ -142,4 +186,18 @@ fn it_talks_to_dig() {
         assert!(output.status.success(), "{output:?}");
         assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
     }
+}
+
+#[test]
+fn dig_asks_again_over_tcp_for_what_was_cut() {
+    let names: Vec<_> = (0..100).map(|i| format!("boat.test=192.0.2.{i}")).collect();
+    let server = resolver(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    let Some(mut dig) = tool("dig") else { return };
+    let port = server.address.port().to_string();
+    let output = dig.args(["@127.0.0.1", "-p", &port, "+short", "boat.test"]).output().expect("starts");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout).lines().filter(|line| !line.starts_with(';')).count(),
+        100
+    );
 }
