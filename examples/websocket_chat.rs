@@ -21,9 +21,9 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 use tungstenite::protocol::frame::Frame;
-use tungstenite::protocol::frame::coding::{Data, OpCode};
-use tungstenite::protocol::{Role, WebSocketConfig};
-use tungstenite::{Message, WebSocket};
+use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
+use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tungstenite::{Error, Message, WebSocket};
 
 /// How many frames may wait for one guest.
 const OUTBOX: usize = 256;
@@ -136,12 +136,49 @@ fn welcome(id: u64, stream: TcpStream, events: &Sender<Event>) -> tungstenite::R
                 let _ = events.send(Event::Said { id, text: text.as_str().to_owned() });
             }
             Ok(_) => {}
-            Err(tungstenite::Error::ConnectionClosed) => break Ok(()),
-            Err(error) => break Err(error),
+            Err(Error::ConnectionClosed) => break Ok(()),
+            Err(error) => {
+                say_why(&mut socket, &error);
+                break Err(error);
+            }
         }
     };
     let _ = events.send(Event::Left { id });
+    let Halves { stream, outbox } = socket.into_inner();
+    // With the room's end of the outbox, which the guest's departure drops, this ends the writer.
+    drop(outbox);
+    let _ = drain(&stream);
     result
+}
+
+/// Tells a guest that has broken the rules which rule it was, as RFC 6455 asks for.
+fn say_why(socket: &mut WebSocket<Halves>, error: &Error) {
+    let code = match error {
+        Error::Protocol(_) => CloseCode::Protocol,
+        Error::Utf8(_) => CloseCode::Invalid,
+        Error::Capacity(_) => CloseCode::Size,
+        // There is no connection any more, or it was closed as it should be.
+        _ => return,
+    };
+    // Fails if the guest is gone, too.
+    let _ = socket.close(Some(CloseFrame { code, reason: error.to_string().into() }));
+    let _ = socket.flush();
+}
+
+/// Reads what a guest still sends, for a moment and up to a limit. A socket that is closed before
+/// its bytes have been read resets the connection, and the guest would lose the last frames that it
+/// was sent.
+fn drain(mut stream: &TcpStream) -> io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    let mut rest = vec![0; 4 * 1024];
+    let mut left: usize = 16 * MAX_MESSAGE;
+    while left > 0 {
+        match stream.read(&mut rest)? {
+            0 => break,
+            read => left = left.saturating_sub(read),
+        }
+    }
+    Ok(())
 }
 
 /// The goroutine that writes to a guest, until all senders of the outbox are dropped.

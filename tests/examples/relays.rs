@@ -232,3 +232,39 @@ fn a_guest_that_does_not_read_stalls_no_other() {
     drop(slow);
     panic!("the slow one should have been shown the door");
 }
+
+/// What the server says at the end of a connection on which a guest sent this: the code of its close
+/// frame.
+fn close_code(server: &Server, bytes: &[u8]) -> u16 {
+    let mut guest = join(server);
+    guest.get_mut().write_all(bytes).expect("takes it");
+    loop {
+        match guest.read() {
+            Ok(Message::Close(frame)) => return frame.expect("says why").code.into(),
+            Ok(_) => {}
+            Err(error) => panic!("no close frame: {error}"),
+        }
+    }
+}
+
+#[test]
+fn a_guest_that_breaks_the_rules_is_told_which() {
+    let server = Server::start("websocket_chat");
+    // A frame without a mask, an opcode that does not exist, and a ping in pieces.
+    for frame in [&b"\x81\x01x"[..], b"\x83\x81\0\0\0\0x", b"\x09\x81\0\0\0\0x"] {
+        assert_eq!(close_code(&server, frame), 1002, "{frame:?}");
+    }
+    assert_eq!(close_code(&server, b"\x81\x81\0\0\0\0\xff"), 1007, "text that is not UTF-8");
+    // A message of 100,000 bytes, all of which are sent.
+    let mut large = b"\x81\xff\0\0\0\0\0\x01\x86\xa0\0\0\0\0".to_vec();
+    large.resize(large.len() + 100_000, b'x');
+    assert_eq!(close_code(&server, &large), 1009);
+    // The others go on.
+    let mut guest = join(&server);
+    guest.send(Message::text("still here")).expect("takes it");
+    loop {
+        if hear(&mut guest).ends_with(": still here") {
+            return;
+        }
+    }
+}
