@@ -18,6 +18,8 @@
 //! | `/metrics` | figures for Prometheus |
 //! | `/debug/pprof/goroutine` | all goroutines as a profile; `?debug=1` and `?debug=2` as text |
 //! | `/debug/pprof/profile?seconds=N` | what computes, in 100 samples for each second of CPU time |
+//! | `/debug/pprof/block`, `/debug/pprof/mutex` | how long goroutines have waited, and where; `?seconds=N` for the next seconds alone |
+//! | `/debug/pprof/goroutineleak` | groups of goroutines that only grow, and wait for long |
 //! | `/debug/pprof/trace?seconds=N` | a trace for Perfetto |
 //! | `/api/goroutines?q=TEXT` | the goroutines that a text is found in, in groups, as JSON |
 //! | `/api/figures` | figures each second, as server-sent events |
@@ -34,6 +36,7 @@ mod cpu;
 mod figures;
 mod goroutines;
 mod json;
+mod leaks;
 mod profile;
 mod reply;
 mod request;
@@ -42,5 +45,7 @@ mod server;
 mod start;
 mod traces;
 mod unwind;
+mod waits;
 
 pub use server::{Window, serve};
+pub use waits::{set_block_profile_rate, set_mutex_profile_fraction};

@@ -7,7 +7,9 @@ use crate::profile::Profile;
 use crate::reply::{BINARY, HTML, JSON, Reply, Status, TEXT};
 use crate::request::Request;
 use crate::server::Server;
-use crate::{cpu, figures, traces};
+use crate::waits::Waits;
+use crate::{cpu, figures, leaks, traces};
+use narrowboat_runtime::window::WaitProfile;
 use narrowboat_runtime::{Labels, blocking, stats, window};
 use std::io;
 use std::time::Duration;
@@ -15,13 +17,26 @@ use std::time::Duration;
 const PAGE: &str = include_str!("page.html");
 
 /// What `/debug/pprof/` shows: each path with what is there.
-const INDEX: [(&str, &str); 6] = [
+const INDEX: [(&str, &str); 9] = [
     ("profile?seconds=10", "what computes, for go tool pprof"),
     ("goroutine?debug=2", "every goroutine, and what it waits for, as text"),
     ("goroutine?debug=1", "the same, as Go prints it"),
     ("goroutine", "the same, for go tool pprof"),
+    ("block?seconds=5", "how long goroutines wait, by the place that waits"),
+    ("mutex?seconds=5", "how long goroutines wait for locks, by the place that releases them"),
+    ("goroutineleak?seconds=5", "groups of goroutines that only grow, and wait for long"),
     ("trace?seconds=1", "a second of the scheduler, for ui.perfetto.dev"),
     ("../../metrics", "figures for Prometheus"),
+];
+
+/// What takes its time, and so has no answer without a body.
+const LASTING: [&str; 6] = [
+    "/api/figures",
+    "/debug/pprof/trace",
+    "/debug/pprof/profile",
+    "/debug/pprof/block",
+    "/debug/pprof/mutex",
+    "/debug/pprof/goroutineleak",
 ];
 
 /// Answers a request. False if the connection must not be used any more.
@@ -31,9 +46,7 @@ pub(crate) fn answer(request: &Request, client: &Client, server: &Server) -> io:
         return finish(Reply::because(Status::Forbidden, reason), request, client);
     }
     let reply = match request.path.as_str() {
-        "/api/figures" | "/debug/pprof/trace" | "/debug/pprof/profile" if request.head_only => {
-            Reply::of(Status::NotAllowed)
-        }
+        path if request.head_only && LASTING.contains(&path) => Reply::of(Status::NotAllowed),
         "/api/figures" => {
             figures::stream(client, server)?;
             return Ok(false);
@@ -42,10 +55,22 @@ pub(crate) fn answer(request: &Request, client: &Client, server: &Server) -> io:
             Ok(()) => return Ok(false),
             Err(reply) => reply,
         },
-        "/debug/pprof/profile" => match of_cpu(request, client)? {
-            Some(reply) => reply,
-            None => return Ok(false),
-        },
+        "/debug/pprof/profile"
+        | "/debug/pprof/block"
+        | "/debug/pprof/mutex"
+        | "/debug/pprof/goroutineleak" => {
+            let reply = match request.path.as_str() {
+                "/debug/pprof/profile" => of_cpu(request, client)?,
+                "/debug/pprof/block" => of_waits(request, client, WaitProfile::Block),
+                "/debug/pprof/mutex" => of_waits(request, client, WaitProfile::Mutex),
+                _ => of_leaks(request, client),
+            };
+            match reply {
+                Some(reply) => reply,
+                // The client has gone.
+                None => return Ok(false),
+            }
+        }
         _ => short(request, server),
     };
     finish(reply, request, client)
@@ -138,6 +163,34 @@ fn of_cpu(request: &Request, client: &Client) -> io::Result<Option<Reply>> {
         return Ok(None);
     }
     Ok(Some(Reply::new(BINARY, taking.end()).saved_as("profile.pb.gz")))
+}
+
+/// `None` if the client has gone.
+fn of_waits(request: &Request, client: &Client, profile: WaitProfile) -> Option<Reply> {
+    let name = if profile == WaitProfile::Block { "block.pb.gz" } else { "mutex.pb.gz" };
+    let packed = match request.parameter("seconds") {
+        None => Waits::all(profile).profile(Duration::ZERO),
+        Some(_) => {
+            let Ok(seconds) = request.seconds(5) else { return Some(Reply::because(Status::Bad, SECONDS)) };
+            let (waits, length) = (Waits::from_now(profile), Duration::from_secs(seconds));
+            if client.goes_within(length) {
+                return None;
+            }
+            waits.profile(length)
+        }
+    };
+    Some(Reply::new(BINARY, packed).saved_as(name))
+}
+
+/// `None` if the client has gone.
+fn of_leaks(request: &Request, client: &Client) -> Option<Reply> {
+    const MOST_WAIT: u64 = 1 << 20;
+    let (Ok(seconds), Ok(waited)) = (request.seconds(5), request.number("wait", 10, MOST_WAIT)) else {
+        return Some(Reply::because(Status::Bad, "seconds and wait are whole numbers of seconds"));
+    };
+    let length = Duration::from_secs(seconds);
+    let groups = leaks::look(client, length, Duration::from_secs(waited))?;
+    Some(Reply::new(BINARY, leaks::profile(groups, length)).saved_as("goroutineleak.pb.gz"))
 }
 
 const SECONDS: &str = "seconds is a whole number from 1 to 600";

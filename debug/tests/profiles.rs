@@ -3,8 +3,10 @@
 mod client;
 
 use client::{Sample, get, pprof, profile};
-use narrowboat::diag::{Window, serve};
-use narrowboat::{Builder, Labels, blocking, go, labels, run, yield_now};
+use narrowboat::chan::{Receiver, bounded};
+use narrowboat::diag::{Window, serve, set_block_profile_rate, set_mutex_profile_fraction};
+use narrowboat::sync::Mutex;
+use narrowboat::{Builder, Labels, blocking, go, labels, run, sleep, yield_now};
 use narrowboat_testing::{assert_passed, in_child, program, tool};
 use std::hint::black_box;
 use std::net::SocketAddr;
@@ -165,7 +167,7 @@ fn a_sample_is_right_in_the_middle_of_a_switch() {
             match answer.status {
                 200 => break client::samples(&client::unpacked(&answer.body)),
                 // Another test is at it.
-                409 => narrowboat::sleep(Duration::from_millis(50)),
+                409 => sleep(Duration::from_millis(50)),
                 other => panic!("{other}"),
             }
         };
@@ -253,7 +255,7 @@ fn a_handler_of_the_programs_own_gets_its_signals() {
             burning.go(|| burn(Duration::from_millis(1), &AtomicU64::new(0)));
             let at = window.local_addr();
             let profile = go!(move || profile(at, "/debug/pprof/profile?seconds=2"));
-            narrowboat::sleep(Duration::from_millis(500));
+            sleep(Duration::from_millis(500));
             // Ours do not go there.
             assert_eq!(raise(), 1);
             assert!(!profile.join().unwrap().is_empty());
@@ -286,6 +288,123 @@ fn a_goroutine_with_a_stack_of_its_own_is_walked_too() {
                 let found = samples.iter().find(|sample| has(sample, function)).expect(function);
                 assert!(found.labels.iter().any(|(key, _)| key == "spawned at"), "{function}");
             }
+            window.close();
+        });
+    };
+    assert_passed(&output, 1);
+}
+
+#[inline(never)]
+fn waits_for_a_message(messages: &Receiver<()>) {
+    let _ = messages.recv();
+    black_box(());
+}
+
+#[inline(never)]
+fn waits_for_a_lock(locked: &Mutex<()>) {
+    drop(locked.lock());
+    black_box(());
+}
+
+#[inline(never)]
+fn holds_a_lock(locked: &Mutex<()>) {
+    let guard = locked.lock();
+    sleep(Duration::from_millis(30));
+    drop(guard);
+    black_box(());
+}
+
+/// Milliseconds in a profile below a function.
+fn milliseconds(samples: &[Sample], function: &str) -> f64 {
+    sum(samples, |sample| has(sample, function)) / 1e6
+}
+
+#[test]
+fn waits_are_counted_where_they_wait_and_locks_where_they_are_released() {
+    let Some(output) = in_child("waits_are_counted_where_they_wait_and_locks_where_they_are_released") else {
+        return run(|| {
+            let window = window();
+            let at = window.local_addr();
+            // Off, as nothing has switched them on.
+            waits();
+            assert!(profile(at, "/debug/pprof/block").is_empty());
+            assert!(profile(at, "/debug/pprof/mutex").is_empty());
+            set_block_profile_rate(Duration::from_millis(5));
+            set_mutex_profile_fraction(1);
+            waits();
+            let block = profile(at, "/debug/pprof/block");
+            let message = milliseconds(&block, "waits_for_a_message");
+            let lock = milliseconds(&block, "waits_for_a_lock");
+            assert!((40.0..2000.0).contains(&message), "{message} ms");
+            assert!((20.0..2000.0).contains(&lock), "{lock} ms");
+            let mutex = profile(at, "/debug/pprof/mutex");
+            let held = milliseconds(&mutex, "holds_a_lock");
+            assert!((20.0..2000.0).contains(&held), "{held} ms");
+            assert_eq!(milliseconds(&mutex, "waits_for_a_message"), 0.0);
+            if tool("go").is_some() {
+                let packed = get(at, "/debug/pprof/mutex").body;
+                let traces = pprof(&packed, &["-traces", "-lines"]);
+                assert!(traces.contains("Type: delay") && traces.contains("holds_a_lock"), "{traces}");
+                assert!(traces.contains("tests/profiles.rs:"), "{traces}");
+            }
+
+            // Of the time of a request alone, and off again.
+            set_block_profile_rate(Duration::ZERO);
+            set_mutex_profile_fraction(0);
+            let asked = go!(move || profile(at, "/debug/pprof/block?seconds=1"));
+            sleep(Duration::from_millis(300));
+            waits();
+            let message = milliseconds(&asked.join().unwrap(), "waits_for_a_message");
+            assert!((40.0..2000.0).contains(&message), "{message} ms");
+            assert_eq!(set_block_profile_rate(Duration::ZERO), Duration::ZERO);
+            window.close();
+        });
+    };
+    assert_passed(&output, 1);
+    print!("{}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// One wait of each kind.
+fn waits() {
+    let (tx, rx) = bounded::<()>(0);
+    let receiver = go!(move || waits_for_a_message(&rx));
+    let locked = Arc::new(Mutex::new(()));
+    let (one, other) = (locked.clone(), locked);
+    let holder = go!(move || holds_a_lock(&one));
+    sleep(Duration::from_millis(5));
+    let waiter = go!(move || waits_for_a_lock(&other));
+    sleep(Duration::from_millis(50));
+    tx.send(()).unwrap();
+    [receiver, holder, waiter].into_iter().for_each(|handle| handle.join().unwrap());
+}
+
+#[test]
+fn a_group_that_only_grows_is_shown_as_a_leak() {
+    let Some(output) = in_child("a_group_that_only_grows_is_shown_as_a_leak") else {
+        return run(|| {
+            let window = window();
+            let at = window.local_addr();
+            let (keep, never) = bounded::<()>(0);
+            let (tx, rx) = bounded::<()>(0);
+            // Some that wait as long, but whose number stays the same.
+            for _ in 0..5 {
+                let rx = rx.clone();
+                go!(move || {
+                    let _ = rx.recv();
+                    black_box(());
+                });
+            }
+            let forgets = go!(move || for _ in 0..40 {
+                let never = never.clone();
+                go!(move || waits_for_a_message(&never));
+                sleep(Duration::from_millis(100));
+            });
+            sleep(Duration::from_millis(500));
+            let leaks = profile(at, "/debug/pprof/goroutineleak?seconds=2&wait=1");
+            assert!(leaks.len() == 1 && has(&leaks[0], "waits_for_a_message"));
+            assert!(leaks[0].value >= 5, "{}", leaks[0].value);
+            drop((keep, tx));
+            forgets.join().unwrap();
             window.close();
         });
     };

@@ -5,9 +5,11 @@ use super::dump::Dump;
 use super::frames;
 use super::group::{self, Text};
 use crate::hooks::say::say;
+use crate::hooks::waits;
 use crate::park::Reason;
-use crate::sys;
+use crate::sched::processor::Processor;
 use crate::{GoroutineInfo, Labels};
+use crate::{sched, sys};
 use std::fmt;
 use std::io;
 use std::panic::Location;
@@ -19,7 +21,30 @@ pub use super::frames::{Frame, Names, up_to_the_root};
 pub use super::profile::{CpuSample, Goroutine, Sampler, registers};
 pub use super::proto::Message;
 pub use super::stuck::reports as stuck_reports;
+pub use crate::hooks::waits::{WaitPlace, WaitProfile};
 pub use crate::sys::modules::Module;
+
+/// Whether a frame is one of Narrowboat's or of std's.
+pub fn is_internal(frame: &Frame) -> bool {
+    frame.is_internal()
+}
+
+/// Sets how often a profile of waits counts one: of blocking, one for so many nanoseconds of waiting,
+/// on average; of locks, one of so many waits. 0 switches it off. Returns what was set before.
+pub fn set_wait_profile(profile: WaitProfile, rate: u64) -> u64 {
+    let before = waits::set_rate(profile, rate);
+    // A processor looks once per batch: end the batches that are under way.
+    if let Some(runtime) = sched::started() {
+        runtime.processors.all().for_each(Processor::end_batch);
+    }
+    before
+}
+
+/// All that a profile of waits has counted: places, each with the number of waits and the
+/// nanoseconds.
+pub fn waits(profile: WaitProfile) -> Vec<(WaitPlace, (u64, u64))> {
+    waits::totals(profile)
+}
 
 /// The unwind tables of all modules that are loaded now.
 pub fn modules() -> Vec<Module> {
@@ -32,6 +57,8 @@ pub fn modules() -> Vec<Module> {
 pub struct Group {
     /// What they wait for, as one word, such as `Receive`.
     pub reason: Reason,
+    /// Whether something outside of the program's threads can end the wait.
+    pub external: bool,
     /// The same in words, to follow "waiting for".
     pub waits_for: &'static str,
     /// The line of the call that blocks, if that is the program's and they wait.
@@ -93,6 +120,7 @@ impl Dump {
             Group {
                 labels,
                 reason: key.reason,
+                external: key.reason.is_external(),
                 waits_for: key.reason.waits_for(),
                 waits_at: (waits && !key.reason.is_below_foreign_code()).then_some(key.waits_at),
                 spawned_at: key.spawned_at,

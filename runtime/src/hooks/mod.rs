@@ -3,6 +3,7 @@
 //!
 //! - `counters`: figures, written by their owners and readable by any thread.
 //! - `trace`: writes what happens into rings.
+//! - `waits`: adds up how long goroutines wait.
 //! - `say`: a line on the standard error stream.
 //! - Functions that `diag` registers when the runtime starts, below: what to do when a processor
 //!   has been asked for the state of its goroutines, when all workers sleep, when a goroutine does
@@ -11,6 +12,7 @@
 pub(crate) mod counters;
 pub(crate) mod say;
 pub(crate) mod trace;
+pub(crate) mod waits;
 
 use crate::sched::Runtime;
 use crate::sched::processor::Processor;

@@ -320,11 +320,14 @@ impl Processor {
         // SAFETY: the loop owns the local part and the records. No reference is held across the
         // switch: while the goroutine runs, it owns the local part.
         unsafe {
-            let watched = TRACED.then(|| trace::Turn::prepare(&(*local).slots, &*r));
+            let watched = (TRACED && trace::on()).then(|| trace::Turn::prepare(&(*local).slots, &*r));
             if !(*local).slots.bring_in(r) {
                 // Another goroutine holds the slot, and makes this one ready again when it releases
                 // it.
                 return;
+            }
+            if TRACED {
+                self.count_wait(&*r);
             }
             (*local).resident.install(r);
             if (*r).origin.has_private() {
@@ -353,7 +356,10 @@ impl Processor {
             (*local).current = ptr::null_mut();
             self.end_turn();
             if TRACED {
-                trace::turn_ends(self, &*r, (*local).switch_reason);
+                if trace::on() {
+                    trace::turn_ends(self, &*r, (*local).switch_reason);
+                }
+                (*local).parked.after_turn(&*r, (*local).switch_reason);
             }
             let float = FloatControl::now();
             if float != FloatControl::DEFAULT {
@@ -387,6 +393,23 @@ impl Processor {
                 }
                 Stress::Scavenge => (*local).slots.strip(r),
             }
+        }
+    }
+
+    /// Counts the wait of a goroutine that is about to have a turn, for profiles of waits.
+    ///
+    /// # Safety
+    /// As for `resume`; the goroutine's stack is in place.
+    #[inline(never)]
+    unsafe fn count_wait(&self, record: &Record) {
+        // SAFETY: by contract. The goroutine does not run yet.
+        unsafe {
+            let local = self.local.get();
+            let Some(counted) = (*local).parked.before_turn(record) else { return };
+            // Maps use std's thread-locals.
+            (*local).resident.install_host();
+            let backtrace = counted.wants_backtrace().then(|| self.backtrace_of(record)).flatten();
+            counted.add(record, backtrace);
         }
     }
 
@@ -498,8 +521,11 @@ pub(super) extern "C" fn processor_loop(processor: usize) -> ! {
         // SAFETY: this is the loop.
         unsafe {
             processor.requeue_predecessor();
-            let short =
-                if trace::on() { processor.run_batch::<true>() } else { processor.run_batch::<false>() };
+            let short = if trace::watches(trace::EVENTS | trace::WAITS) {
+                processor.run_batch::<true>()
+            } else {
+                processor.run_batch::<false>()
+            };
             if fork::in_child() {
                 processor.run_forked();
             }

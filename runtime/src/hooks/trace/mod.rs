@@ -26,23 +26,40 @@ use std::panic::Location;
 use std::path::PathBuf;
 use std::ptr::NonNull;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
 pub(crate) type Events = Ring<{ event::WORDS }>;
 
-/// Whether events are recorded. On a line of its own, which stays in every core's cache: it is only
+/// What is recorded, a bit each. On a line of its own, which stays in every core's cache: it is only
 /// written when recording begins and ends.
-static ON: CachePadded<AtomicBool> = CachePadded::new(AtomicBool::new(false));
+static WATCHED: CachePadded<AtomicU8> = CachePadded::new(AtomicU8::new(0));
 
-/// Relaxed: an event more or less at the edges does no harm.
+/// Events, for a trace. And how long goroutines wait ([`waits`](super::waits)).
+pub(crate) const EVENTS: u8 = 1;
+pub(crate) const WAITS: u8 = 2;
+
+/// Whether any of this is recorded. Relaxed: an event more or less at the edges does no harm.
+#[inline(always)]
+pub(crate) fn watches(what: u8) -> bool {
+    WATCHED.load(Ordering::Relaxed) & what != 0
+}
+
+/// Whether events are recorded.
 #[inline(always)]
 pub(crate) fn on() -> bool {
-    ON.load(Ordering::Relaxed)
+    watches(EVENTS)
 }
 
 pub(crate) fn set_on(on: bool) {
-    ON.store(on, Ordering::Relaxed);
+    set_watched(EVENTS, on);
+}
+
+pub(crate) fn set_watched(what: u8, on: bool) {
+    match on {
+        true => WATCHED.fetch_or(what, Ordering::Relaxed),
+        false => WATCHED.fetch_and(!what, Ordering::Relaxed),
+    };
 }
 
 /// The default number of bytes for all rings together.

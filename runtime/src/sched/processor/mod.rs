@@ -45,6 +45,7 @@ use crate::goroutine::record::Record;
 use crate::goroutine::slab::Slab;
 use crate::goroutine::task::TaskPtr;
 use crate::hooks::counters::ProcessorCounters;
+use crate::hooks::waits::Parked;
 use crate::locals::resident::Resident;
 use crate::stack::Bounds;
 use crate::stack::own::OwnStack;
@@ -135,6 +136,8 @@ pub(super) struct Local {
     pub(super) slab: Slab,
     pub(super) timers: Timers<Record>,
     pub(super) resident: Resident,
+    /// For profiles of waits.
+    pub(super) parked: Parked,
     /// How many times a goroutine has given way.
     pub(super) yields: usize,
     /// How many goroutines the running one has spawned in its present turn.
@@ -219,6 +222,7 @@ impl Processor {
                 slab: Slab::new(),
                 timers: Timers::new(),
                 resident: Resident::of_this_thread(),
+                parked: Parked::default(),
                 yields: 0,
                 spawned: 0,
                 now: clock::now(),

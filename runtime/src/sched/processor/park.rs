@@ -5,7 +5,7 @@ use super::super::runtime;
 use super::super::timers::HeapIndex;
 use super::{Processor, SwitchReason, calling_goroutine, current_goroutine, current_processor};
 use crate::goroutine::record::Record;
-use crate::hooks::trace;
+use crate::hooks::{trace, waits};
 use crate::lock::Native;
 use crate::{arch, clock, stack};
 use std::ptr::{self, NonNull};
@@ -25,7 +25,9 @@ impl Processor {
         match current_processor() {
             // SAFETY: we run on the goroutine's processor, and since we run, that goroutine does
             // not.
-            Some(here) if ptr::eq(here, home) && !trace::on() => unsafe { here.make_next(record) },
+            Some(here) if ptr::eq(here, home) && !trace::watches(trace::EVENTS | trace::WAITS) => unsafe {
+                here.make_next(record)
+            },
             // SAFETY: one wake-up per park, so the record is in no inbox. It is live until it is
             // taken out.
             here => unsafe { home.unpark_from_elsewhere(record, here) },
@@ -59,10 +61,15 @@ impl Processor {
         record: NonNull<Record>,
         here: Option<&'static Processor>,
     ) {
-        if trace::on() {
+        if trace::watches(trace::EVENTS | trace::WAITS) {
             // SAFETY: by contract. Recorded before the goroutine can be found, so that its turn
             // comes later in time.
-            unsafe { trace::wakes(record) };
+            unsafe {
+                if trace::on() {
+                    trace::wakes(record);
+                }
+                waits::wakes(record);
+            }
             if let Some(here) = here.filter(|here| ptr::eq(*here, self)) {
                 // SAFETY: as in `unpark`.
                 return unsafe { here.make_next(record) };
