@@ -41,6 +41,7 @@
 //! | calls that block their thread | [`blocking()`] |
 //! | more stack, or the thread's own | [`stack`] |
 //! | settings | [`Config`] |
+//! | services with mailboxes, by the feature `actor` | [a page](crate::actors) |
 //! | what the program is doing | [`dump()`], [`stats()`], [`trace`] |
 //!
 //! Pages to read: [a tour](crate::tour); [Narrowboat, tokio, or threads?](crate::choosing); [your
@@ -73,6 +74,8 @@
 #[cfg(feature = "interpose")]
 extern crate narrowboat_interpose as _;
 
+#[cfg(feature = "actor")]
+pub use narrowboat_actor as actor;
 pub use narrowboat_chan as chan;
 pub use narrowboat_chan::{context, select, select_biased, time};
 #[cfg(feature = "debug")]
@@ -95,8 +98,13 @@ pub use narrowboat_sync as sync;
 /// [settings]: crate::settings
 /// [from_go]: crate::from_go
 /// [diagnostics]: crate::diagnostics
+/// [actors]: crate::actors
 #[doc = include_str!("../docs/tour.md")]
 pub mod tour {}
+
+#[cfg_attr(feature = "actor", doc = include_str!("../docs/actors.md"))]
+#[cfg_attr(not(feature = "actor"), doc = "Actors: see the documentation with the feature `actor`.")]
+pub mod actors {}
 
 /// [rules]: crate#what-a-goroutine-may-and-may-not-do
 /// [limits]: crate::limits

@@ -2,6 +2,8 @@
 //!
 //! `cargo test` builds the examples; `cargo test --test examples` alone does not, so a missing one is named.
 
+#[cfg(feature = "actor")]
+mod actors;
 mod faults;
 mod http;
 #[path = "../../examples/trace_picture/reader.rs"]
