@@ -83,10 +83,10 @@ pub use narrowboat_debug as diag;
 pub use narrowboat_future as future;
 pub use narrowboat_net as net;
 pub use narrowboat_runtime::{
-    Builder, Config, Dump, EnteredLabels, Goroutine, GoroutineId, GoroutineInfo, JoinHandle, Labels, Panic,
-    ProcessorStats, Scope, ScopedJoinHandle, Stacks, Stats, WorkerStats, blocking, current, dump, go,
-    goroutine_local, labels, local, num_goroutines, panicking, run, scope, sleep, spawn, stack, stats, trace,
-    yield_now,
+    Builder, Config, Dump, EnteredLabels, Goroutine, GoroutineId, GoroutineInfo, JoinFuture, JoinHandle,
+    Labels, Panic, ProcessorStats, Scope, ScopedJoinHandle, Stacks, Stats, WorkerStats, blocking, current,
+    dump, go, goroutine_local, labels, local, num_goroutines, panicking, run, scope, sleep, spawn, stack,
+    stats, trace, yield_now,
 };
 pub use narrowboat_sync as sync;
 

@@ -12,9 +12,10 @@
 //! Invariants, whenever the lock is free. They do not count a waiter that has not left its queue
 //! yet although its wait has been ended elsewhere.
 //!
-//! 1. `ring.len() + reserved <= capacity`. A channel of capacity 0 has nothing in its ring, ever.
+//! 1. `ring.len() + reserved <= capacity`, not counting messages that dropped receives have given
+//!    back. So a channel of capacity 0 has nothing else in its ring.
 //! 2. If the ring is not empty, no receive waits.
-//! 3. If a send waits, then there is no room: `ring.len() + reserved == capacity`.
+//! 3. If a send waits, then there is no room: `ring.len() + reserved >= capacity`.
 //! 4. A send and a receive wait at the same time only if they are two arms of one select.
 //! 5. If the channel is closed, no operation waits, and nothing is added to the ring.
 //! 6. No watcher stands in the queue of an operation that is possible: if there is a message, a
@@ -142,15 +143,19 @@ impl<T> Channel<T> {
     #[inline]
     pub(crate) fn after_pop(&self, state: Guard<'_, T>) {
         if !state.sends.is_empty() {
-            Channel::offer_room(state);
+            self.offer_room(state);
         }
     }
 
     /// Gives a place in the buffer that has become free to a blocked send. If there is none, wakes
-    /// the watchers of sends.
+    /// the watchers of sends. Nothing has become free if the message was one that had been given
+    /// back.
     #[cold]
     #[inline(never)]
-    fn offer_room(mut state: Guard<'_, T>) {
+    fn offer_room(&self, mut state: Guard<'_, T>) {
+        if !state.has_room(self.info.capacity) {
+            return;
+        }
         if let Some(sender) = state.admit_send() {
             drop(state);
             sender.wake();
@@ -275,12 +280,34 @@ impl<T> Channel<T> {
         Ok(())
     }
 
+    /// Takes a message back from a receive that was dropped after the message had been handed to it.
+    /// The message is the oldest, so it goes to the first receive that waits, or to the front of the
+    /// buffer, which may then hold more than its capacity. If there is no receiver left, it is
+    /// dropped.
+    #[cold]
+    pub(crate) fn give_back(&self, value: T) {
+        let mut state = self.lock();
+        if let Some(receiver) = state.recvs.pop() {
+            drop(state);
+            receiver.deliver(value);
+        } else if self.info.receivers.load(Ordering::Relaxed) == 0 {
+            // The last receiver takes the messages out under the lock, after it has set the count.
+            drop(state);
+            drop(value);
+        } else {
+            state.ring.push_front(value);
+            let watchers = state.recvs.take_watchers();
+            drop(state);
+            watchers.wake();
+        }
+    }
+
     /// Frees a reserved place that is not used.
     #[cold]
     pub(crate) fn withdraw(&self) {
         let mut state = self.lock();
         state.reserved -= 1;
-        Channel::offer_room(state);
+        self.offer_room(state);
     }
 
     pub(crate) fn close(&self) -> bool {

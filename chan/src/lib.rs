@@ -2,7 +2,8 @@
 //!
 //! A channel carries messages of one type from its [`Sender`]s to its [`Receiver`]s. Both sides can
 //! be cloned, and each side can be used by goroutines and by plain threads: an operation that has
-//! to wait parks the goroutine, or blocks the thread.
+//! to wait parks the goroutine, or blocks the thread. Async tasks use the same channels
+//! ([`send_async`](Sender::send_async), [`recv_async`](Receiver::recv_async)).
 //!
 //! | made by | what it is |
 //! | --- | --- |
@@ -80,6 +81,7 @@ mod ring;
 mod select;
 mod sender;
 mod shim;
+mod task;
 pub mod time;
 mod timer;
 mod waiters;
@@ -93,6 +95,7 @@ pub use make::{after, at, bounded, never, tick, unbounded};
 pub use receiver::Receiver;
 pub use select::{Select, SelectedOperation};
 pub use sender::Sender;
+pub use task::{RecvFuture, SendFuture};
 
 /// What the macros call in their expansions. Not for programs.
 #[doc(hidden)]
@@ -112,4 +115,5 @@ pub mod __outside {
     pub use crate::messages::{MessageSource, receiver as message_receiver};
     pub use crate::outside::EventSource;
     pub use crate::select::ready::either;
+    pub use crate::task::PolledReceiver;
 }

@@ -390,3 +390,40 @@ fn loom_a_watcher_takes_no_turn_and_hears_of_the_close() {
         assert_eq!(watcher.join().unwrap(), 0);
     });
 }
+
+/// An async receive is dropped, or polled again, while a message comes: the message is received,
+/// by it or by the next receive.
+fn async_receive(capacity: usize, dropped: bool) {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    model(Some(3), move || {
+        let (tx, rx) = bounded(capacity);
+        let sends = thread::spawn(move || tx.send(Parcel::new(7)).unwrap());
+        let mut message = None;
+        {
+            let mut receive = pin!(rx.recv_async());
+            let mut cx = Context::from_waker(Waker::noop());
+            for _ in 0..if dropped { 1 } else { 2 } {
+                if let Poll::Ready(received) = receive.as_mut().poll(&mut cx) {
+                    message = Some(received.unwrap());
+                    break;
+                }
+            }
+        }
+        let message = message.unwrap_or_else(|| rx.recv().unwrap());
+        assert_eq!(message.open(), 7);
+        sends.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_a_dropped_async_receive_gives_its_message_back() {
+    async_receive(0, true);
+    async_receive(1, true);
+}
+
+#[test]
+fn loom_an_async_receive_sees_its_message() {
+    async_receive(0, false);
+}

@@ -50,6 +50,12 @@ impl<T> Ring<T> {
         value
     }
 
+    /// Puts a value back that was the first. The ring may then hold one more than its capacity.
+    #[cold]
+    pub(crate) fn push_front(&mut self, value: T) {
+        self.values.push_front(value);
+    }
+
     /// Takes all values, and leaves an empty ring without memory.
     pub(crate) fn take(&mut self) -> VecDeque<T> {
         self.low = 0;

@@ -313,15 +313,15 @@ impl<P: BlockedOperation> Waiters<P> {
         }
     }
 
-    /// Takes the caller's node out of the queue, if it is still there.
+    /// Takes the caller's node out of the queue. False if it is not there any more.
     ///
     /// # Safety
     /// The node was entered here, or never entered anywhere, and is alive.
     #[inline]
-    pub(crate) unsafe fn leave(&mut self, node: NodeRef) {
+    pub(crate) unsafe fn leave(&mut self, node: NodeRef) -> bool {
         count_use();
         // SAFETY: by contract.
-        unsafe { self.queue.remove(node.as_ptr()) };
+        unsafe { self.queue.remove(node.as_ptr()) }
     }
 
     /// Puts the caller's node at the end of the watchers' queue.

@@ -22,7 +22,9 @@ use crate::error::TimeoutError;
 use crate::signal::Signal;
 use narrowboat_chan::__outside::park_beside;
 use narrowboat_chan::context::{self, Context};
-use narrowboat_runtime::as_thread::{is_on_copied_stack, park_in_place_or_block, yield_in_place};
+use narrowboat_runtime::as_thread::{
+    checkpoint_in_place, is_on_copied_stack, may_park, park_in_place_or_block, yield_in_place,
+};
 use narrowboat_runtime::park::{Outcome, Waiter};
 use std::panic::Location;
 use std::pin::{Pin, pin};
@@ -109,6 +111,9 @@ fn drive<F: Future>(
     let mut task = std::task::Context::from_waker(&waker);
     loop {
         if let Poll::Ready(output) = in_context(|| future.as_mut().poll(&mut task)) {
+            if may_park() {
+                checkpoint_in_place();
+            }
             return Ok(output);
         }
         if signal.take_due() {

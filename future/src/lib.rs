@@ -8,7 +8,8 @@
 //! | wait for a future | [`block_on`], [`wait`](FutureExt::wait) |
 //! | not for ever | [`wait_timeout`](FutureExt::wait_timeout), [`wait_deadline`](FutureExt::wait_deadline), [`wait_with_context`](FutureExt::wait_with_context) |
 //! | beside channels, timers and sockets | [`into_receiver`](FutureExt::into_receiver), in `select!` |
-//! | a stream as a channel | [`StreamExt::into_receiver`] |
+//! | a stream as a channel, and back | [`StreamExt::into_receiver`], [`stream()`] |
+//! | channels, goroutines and sockets in async tasks | `send_async`, `recv_async`, `JoinHandle::into_future`, `readable().recv_async()`, `acquire_async` |
 //! | tokio, and what is built on it | the feature `tokio`, and its module |
 //!
 //! # Examples
@@ -28,9 +29,11 @@ mod ext;
 mod shim;
 mod signal;
 mod source;
+mod stream;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 
 pub use block_on::block_on;
 pub use error::TimeoutError;
 pub use ext::{FutureExt, StreamExt};
+pub use stream::{ReceiverStream, stream};

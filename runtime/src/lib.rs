@@ -60,7 +60,7 @@ pub use diag::stats::{ProcessorStats, Stats, WorkerStats, stats};
 pub use diag::trace;
 pub use goroutine::current::{Goroutine, current};
 pub use goroutine::failure::Panic;
-pub use goroutine::join::{GoroutineId, JoinHandle};
+pub use goroutine::join::{GoroutineId, JoinFuture, JoinHandle};
 pub use goroutine::labels::{EnteredLabels, Labels};
 pub use goroutine::local;
 pub use goroutine::panic::panicking;

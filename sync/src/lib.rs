@@ -97,10 +97,12 @@ pub use {
     condvar::{Condvar, WaitTimeoutResult},
     group::Group,
     lazy_lock::LazyLock,
-    mutex::{Mutex, MutexGuard},
+    mutex::{LockFuture, Mutex, MutexGuard},
     once::{Once, OnceState},
     once_lock::OnceLock,
     rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard},
-    semaphore::{AcquireTimeoutError, OwnedSemaphorePermit, Semaphore, SemaphorePermit, TryAcquireError},
+    semaphore::{
+        AcquireFuture, AcquireTimeoutError, OwnedSemaphorePermit, Semaphore, SemaphorePermit, TryAcquireError,
+    },
     wait_group::WaitGroup,
 };

@@ -36,7 +36,9 @@
 //! is locked at a time.
 
 use crate::shim::{Mutex, MutexGuard};
-use narrowboat_runtime::park::{self, Describe, Identity, Outcome, Reason, WaitNode, WaitQueue, Waiter};
+use narrowboat_runtime::park::{
+    self, Describe, Identity, Outcome, Reason, TaskWait, WaitNode, WaitQueue, Waiter,
+};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::marker::PhantomData;
@@ -231,6 +233,28 @@ impl LockedQueue {
         Enqueued { me, address: self.key.address, not_send: PhantomData }
     }
 
+    /// Puts an async task last in the queue, and unlocks the queue. The task
+    /// [leaves](LockedQueue::leave) before its wait is given up.
+    pub(crate) fn enqueue_task(mut self, ticket: Ticket, wait: &TaskWait) {
+        // SAFETY: the wait is new, so its node is in no queue; it lives until the task has left. In
+        // a queue, only callers that have locked the queue touch it, until a `Dequeued` is made of
+        // it.
+        unsafe {
+            let node = wait.node().as_mut();
+            node.prepare(wait.waiter(), DONE, true);
+            node.cell().write([ticket.value, ticket.since]);
+            node.set_note(WAITING);
+            self.waiters.push(node.into());
+        }
+    }
+
+    /// Takes an async task out of the queue. False if it is not there any more: it has been woken,
+    /// or is about to be.
+    pub(crate) fn leave(&mut self, wait: &TaskWait) -> bool {
+        // SAFETY: the task was enqueued there, and its node is alive.
+        unsafe { self.waiters.remove(wait.node()) }
+    }
+
     /// Puts a waiter last that was taken out of another queue. It has what it waited for there, and
     /// now waits here.
     pub(crate) fn requeue(&mut self, mut waiter: Dequeued, ticket: Ticket) {
@@ -282,6 +306,12 @@ impl Drop for LockedQueue {
             self.table.insert(self.key, std::mem::take(&mut self.waiters));
         }
     }
+}
+
+/// What an async task was told by its wake-up.
+pub(crate) fn told(wait: &TaskWait) -> WakeReason {
+    // SAFETY: the caller has seen that the wait is over, so the node is its own.
+    WakeReason::from_note(unsafe { wait.node().as_ref() }.note())
 }
 
 /// The outcome of a wait that its deadline did not end.

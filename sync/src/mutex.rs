@@ -2,13 +2,15 @@
 
 use crate::poison::UnwindState;
 use crate::raw::lock::RawLock;
-use narrowboat_runtime::park::checkpoint;
+use narrowboat_runtime::park::{TaskWait, checkpoint};
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
+use std::pin::Pin;
 use std::sync::{LockResult, TryLockError, TryLockResult};
+use std::task::{Context, Poll};
 
 /// A value that one goroutine or thread at a time can access.
 ///
@@ -101,6 +103,31 @@ impl<T: ?Sized> Mutex<T> {
         self.raw.lock(Location::caller());
         // SAFETY: locked.
         self.raw.poison.result(unsafe { MutexGuard::new(self) })
+    }
+
+    /// As [`lock`](Mutex::lock), as a future: for async tasks. It is served in its turn among
+    /// goroutines, threads and tasks.
+    ///
+    /// The guard is not `Send`, as std's is not. So in a task that is, it is held between two
+    /// `.await`s, and not across one.
+    ///
+    /// The future may be dropped at any time: it leaves the queue, and passes on the lock if that has
+    /// been granted to it.
+    ///
+    /// # Errors
+    /// As `lock`.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat::{future::block_on, sync::Mutex};
+    ///
+    /// let mutex = Mutex::new(1);
+    /// // In a task of tokio as here.
+    /// block_on(async { *mutex.lock_async().await.unwrap() += 1 });
+    /// assert_eq!(*mutex.lock().unwrap(), 2);
+    /// ```
+    pub fn lock_async(&self) -> LockFuture<'_, T> {
+        LockFuture { mutex: self, wait: None }
     }
 
     /// Locks the mutex, if it is not locked.
@@ -222,6 +249,38 @@ pub struct MutexGuard<'a, T: ?Sized + 'a> {
     unwind: UnwindState,
     /// The goroutine or thread that locks the mutex unlocks it.
     not_send: PhantomData<*const ()>,
+}
+
+/// The future of [`Mutex::lock_async`].
+#[must_use = "futures do nothing unless polled"]
+pub struct LockFuture<'a, T: ?Sized> {
+    mutex: &'a Mutex<T>,
+    wait: Option<(TaskWait, usize)>,
+}
+
+impl<'a, T: ?Sized> Future for LockFuture<'a, T> {
+    type Output = LockResult<MutexGuard<'a, T>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<LockResult<MutexGuard<'a, T>>> {
+        let mutex = self.mutex;
+        std::task::ready!(mutex.raw.poll_lock(&mut self.wait, cx));
+        // SAFETY: locked.
+        Poll::Ready(mutex.raw.poison.result(unsafe { MutexGuard::new(mutex) }))
+    }
+}
+
+impl<T: ?Sized> Drop for LockFuture<'_, T> {
+    fn drop(&mut self) {
+        if let Some((wait, _)) = self.wait.take() {
+            self.mutex.raw.leave(wait);
+        }
+    }
+}
+
+impl<T: ?Sized> fmt::Debug for LockFuture<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("LockFuture { .. }")
+    }
 }
 
 // SAFETY: sharing the guard shares the value.

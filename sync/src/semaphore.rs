@@ -1,12 +1,14 @@
 //! A semaphore: a limited number of permits.
 
 use crate::raw::semaphore::RawSemaphore;
-use narrowboat_runtime::park::checkpoint;
+use narrowboat_runtime::park::{TaskWait, checkpoint};
 use std::error::Error;
 use std::fmt;
 use std::mem;
 use std::panic::Location;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 /// A number of permits that goroutines and threads acquire and give back.
@@ -56,6 +58,38 @@ pub struct SemaphorePermit<'a> {
 pub struct OwnedSemaphorePermit {
     semaphore: Arc<Semaphore>,
     permits: usize,
+}
+
+/// The future of [`Semaphore::acquire_async`].
+#[must_use = "futures do nothing unless polled"]
+pub struct AcquireFuture<'a> {
+    semaphore: &'a Semaphore,
+    permits: usize,
+    wait: Option<TaskWait>,
+}
+
+impl<'a> Future for AcquireFuture<'a> {
+    type Output = SemaphorePermit<'a>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<SemaphorePermit<'a>> {
+        let this = &mut *self;
+        std::task::ready!(this.semaphore.raw.poll_acquire(this.permits, &mut this.wait, cx));
+        Poll::Ready(this.semaphore.permit(this.permits))
+    }
+}
+
+impl Drop for AcquireFuture<'_> {
+    fn drop(&mut self) {
+        if let Some(wait) = self.wait.take() {
+            self.semaphore.raw.leave(self.permits, wait);
+        }
+    }
+}
+
+impl fmt::Debug for AcquireFuture<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("AcquireFuture { .. }")
+    }
 }
 
 /// There are not enough free permits now, or there are waiters.
@@ -264,6 +298,41 @@ impl Semaphore {
         } else {
             Err(AcquireTimeoutError(()))
         }
+    }
+
+    /// As [`acquire`](Semaphore::acquire), as a future: for async tasks. It is served in its turn
+    /// among goroutines, threads and tasks.
+    ///
+    /// The future may be dropped at any time: it leaves the queue, and gives back what it has been
+    /// given.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat::{future::block_on, sync::Semaphore};
+    ///
+    /// let semaphore = Semaphore::new(1);
+    /// // In a task of tokio as here.
+    /// let permit = block_on(async { semaphore.acquire_async().await });
+    /// assert_eq!(semaphore.available_permits(), 0);
+    /// drop(permit);
+    /// ```
+    pub fn acquire_async(&self) -> AcquireFuture<'_> {
+        self.acquire_many_async(1)
+    }
+
+    /// As [`acquire_many`](Semaphore::acquire_many), as a future: see
+    /// [`acquire_async`](Semaphore::acquire_async).
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat::{future::block_on, sync::Semaphore};
+    ///
+    /// let memory = Semaphore::new(100);
+    /// let large = block_on(memory.acquire_many_async(80));
+    /// assert_eq!(memory.available_permits(), 20);
+    /// ```
+    pub fn acquire_many_async(&self, n: usize) -> AcquireFuture<'_> {
+        AcquireFuture { semaphore: self, permits: n, wait: None }
     }
 
     /// As [`acquire`](Semaphore::acquire), with a permit that can go to another goroutine.

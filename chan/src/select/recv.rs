@@ -73,7 +73,7 @@ impl<T> Handle for Receiver<T> {
         // SAFETY: by contract.
         unsafe {
             match self.flavor.source() {
-                Source::Channel(channel) => channel.lock().recvs.leave(node),
+                Source::Channel(channel) => drop(channel.lock().recvs.leave(node)),
                 Source::Event(event) => event.leave(node),
             }
         }

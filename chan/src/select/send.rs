@@ -76,7 +76,7 @@ impl<T> Handle for Sender<T> {
 
     unsafe fn leave(&self, node: NodeRef) {
         // SAFETY: by contract.
-        unsafe { self.channel.lock().sends.leave(node) }
+        unsafe { self.channel.lock().sends.leave(node) };
     }
 
     unsafe fn accept(&self, node: NodeRef, token: &mut Token) -> Accepted {

@@ -2,11 +2,13 @@
 
 use super::failure::Panic;
 use super::task::TaskPtr;
-use crate::park;
+use crate::park::{self, TaskWait};
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 /// A goroutine's number, unique in the process and never reused.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -116,6 +118,73 @@ impl<T> JoinHandle<T> {
     pub fn id(&self) -> GoroutineId {
         // SAFETY: this handle still owns its share of the task.
         GoroutineId(unsafe { self.task.header() }.id)
+    }
+}
+
+/// Waits for the goroutine in an async task: `handle.await`.
+///
+/// ```
+/// use narrowboat::future::block_on;
+///
+/// // In a task of tokio as here.
+/// let answer = block_on(async { narrowboat::spawn(|| 6 * 7).await });
+/// assert_eq!(answer.unwrap(), 42);
+/// ```
+impl<T> IntoFuture for JoinHandle<T> {
+    type Output = std::thread::Result<T>;
+    type IntoFuture = JoinFuture<T>;
+
+    fn into_future(self) -> JoinFuture<T> {
+        JoinFuture { handle: Some(self), wait: None }
+    }
+}
+
+/// The future of a [`JoinHandle`]: ready with the goroutine's result when it has ended, as
+/// [`join`](JoinHandle::join) returns it. Dropping it lets the goroutine run on by itself.
+///
+/// ```
+/// use narrowboat::future::FutureExt;
+///
+/// assert_eq!(narrowboat::spawn(|| "done").wait().unwrap(), "done");
+/// ```
+#[must_use = "futures do nothing unless polled"]
+pub struct JoinFuture<T> {
+    /// `None` when the result was returned.
+    handle: Option<JoinHandle<T>>,
+    wait: Option<TaskWait>,
+}
+
+impl<T> Future for JoinFuture<T> {
+    type Output = std::thread::Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::thread::Result<T>> {
+        let this = &mut *self;
+        let task = this.handle.as_ref().expect("a future is not polled after its end").task;
+        // SAFETY: the handle is the task's one handle and has its type. It is forgotten when the
+        // task was joined. The wait is that of this future.
+        let result = std::task::ready!(unsafe { task.poll_join(&mut this.wait, cx) });
+        mem::forget(this.handle.take());
+        Poll::Ready(result.map_err(Panic::into_payload))
+    }
+}
+
+// The result is moved out, and never pinned.
+impl<T> Unpin for JoinFuture<T> {}
+
+impl<T> Drop for JoinFuture<T> {
+    fn drop(&mut self) {
+        if let Some(handle) = self.handle.take() {
+            let task = handle.task;
+            mem::forget(handle);
+            // SAFETY: the forgotten handle was the task's one handle; the wait is its own.
+            unsafe { task.detach_polled(self.wait.take()) }
+        }
+    }
+}
+
+impl<T> fmt::Debug for JoinFuture<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("JoinFuture { .. }")
     }
 }
 

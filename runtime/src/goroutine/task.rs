@@ -16,6 +16,8 @@
 //!      touches the task again.
 //! 3. The handle, when joined, exchanges `RUNNING` for its waiter's address and parks; if `DONE`
 //!    came first it does not wait. Either way it then takes the outcome and frees the task.
+//!    An async task that joins leaves its waiter there and returns; when its future is dropped, it
+//!    exchanges the address for `DETACHED`.
 //! 4. The handle, when dropped, sets `DETACHED`; if `DONE` came first, it drops the outcome and
 //!    frees the task.
 //!
@@ -24,12 +26,13 @@
 
 use super::failure::Panic;
 use super::origin::Origin;
-use crate::park::{self, GOROUTINE, Outcome, Reason, Thing, Waiter};
+use crate::park::{self, GOROUTINE, Outcome, Reason, TaskWait, Thing, Waiter};
 use crate::shim::{AtomicUsize, Ordering};
 use std::cell::UnsafeCell;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::NonNull;
+use std::task::{Context, Poll};
 
 /// This file's path, as it appears in backtraces.
 pub(crate) const FILE: &str = file!();
@@ -68,6 +71,12 @@ impl JoinWord {
     pub(crate) fn wait(&self, waiter: usize) -> bool {
         debug_assert!(waiter > DETACHED);
         self.0.compare_exchange(RUNNING, waiter, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Step 3 undone: a waiter that has not been woken gives up. False if the task is done, and the
+    /// waiter is woken or about to be.
+    pub(crate) fn give_up(&self, waiter: usize) -> bool {
+        self.0.compare_exchange(waiter, DETACHED, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// Step 4: true if the task is done and now the caller's to free.
@@ -239,6 +248,59 @@ impl TaskPtr {
             }
             (header.types.free)(self, Some(NonNull::from(&mut outcome).cast()));
             outcome.assume_init()
+        }
+    }
+
+    /// Step 3 of an async task: takes the outcome if it is there. If not, `wait` is begun, unless
+    /// that has been done.
+    ///
+    /// # Safety
+    /// As for [`join`](TaskPtr::join), which this is if it returns `Ready`. The wait is that of the
+    /// earlier calls.
+    pub(crate) unsafe fn poll_join<T>(
+        self,
+        wait: &mut Option<TaskWait>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<T, Panic>> {
+        // SAFETY: the handle owns the task until it frees it.
+        let header = unsafe { self.header() };
+        loop {
+            if let Some(waiting) = &*wait {
+                if !waiting.is_over(cx) {
+                    return Poll::Pending;
+                }
+                *wait = None;
+            }
+            if header.join.is_done() {
+                // SAFETY: by contract; it is done, so this does not wait.
+                return Poll::Ready(unsafe { self.join(Location::caller()) });
+            }
+            let begun = TaskWait::begin(cx);
+            if header.join.wait(begun.waiter().address()) {
+                *wait = Some(begun);
+            } else {
+                // SAFETY: nothing was published.
+                unsafe { begun.cancelled() };
+            }
+        }
+    }
+
+    /// Step 4 of an async task, which may be in a wait of [`poll_join`](TaskPtr::poll_join).
+    ///
+    /// # Safety
+    /// As for [`detach`](TaskPtr::detach).
+    pub(crate) unsafe fn detach_polled(self, wait: Option<TaskWait>) {
+        // SAFETY: by contract. If the waiter has given up, the task is the runtime's, as after a
+        // detach.
+        unsafe {
+            match wait {
+                None => self.detach(),
+                Some(wait) if self.header().join.give_up(wait.waiter().address()) => wait.cancelled(),
+                Some(wait) => {
+                    wait.abandon(|_| ());
+                    (self.header().types.free)(self, None);
+                }
+            }
         }
     }
 

@@ -30,6 +30,8 @@ pub(crate) struct Ours {
     pub(crate) worker: Cell<Option<&'static Worker>>,
     /// The goroutine of this processor that is on the system stack.
     pub(crate) on_system_stack: Cell<Option<NonNull<Record>>>,
+    /// The calling code is the waker of an async task.
+    pub(crate) in_waker: Cell<bool>,
     /// The system stack is held by a call of a goroutine that has ended.
     pub(crate) system_stack_held: Cell<bool>,
     /// The link of the innermost segment that the running goroutine, or the thread, is on; null
@@ -60,6 +62,7 @@ thread_local! {
             of_the_pool: Cell::new(false),
             worker: Cell::new(None),
             on_system_stack: Cell::new(None),
+            in_waker: Cell::new(false),
             system_stack_held: Cell::new(false),
             segment: Cell::new(ptr::null()),
             native_stack: Cell::new(None),

@@ -27,6 +27,7 @@ mod identity;
 mod queue;
 mod reason;
 mod refusal;
+mod task;
 mod thread;
 
 pub use activity::Activity;
@@ -39,6 +40,7 @@ pub use identity::Identity;
 pub use queue::{NodeCell, WaitNode, WaitQueue};
 pub use reason::Reason;
 pub use refusal::{assert_may_park, may_park, refuse};
+pub use task::{ENDED_BY_TASK, TaskWait};
 #[cfg(not(loom))]
 pub(crate) use thread::end_of_thread;
 pub(crate) use thread::{ThreadWaiter, WaitingThread, parked_threads, waiting_threads};
@@ -49,8 +51,9 @@ use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
+use task::TaskWaiter;
 
-/// The first fields of a goroutine's record and of a thread's record.
+/// The first fields of the records of a goroutine, of a thread, and of a task's wait.
 #[repr(C)]
 pub(crate) struct Head {
     pub(crate) claim: Claim,
@@ -62,6 +65,7 @@ pub(crate) struct Head {
 pub(crate) enum Kind {
     Goroutine,
     Thread,
+    Task,
 }
 
 impl Head {
@@ -171,6 +175,8 @@ impl Waiter {
             Kind::Thread => unsafe {
                 NonNull::new_unchecked(self.0.cast::<ThreadWaiter>().as_ref().node.get())
             },
+            // SAFETY: as above.
+            Kind::Task => unsafe { NonNull::new_unchecked(self.0.cast::<TaskWaiter>().as_ref().node.get()) },
         }
     }
 
@@ -195,6 +201,7 @@ impl Waiter {
             }
             // SAFETY: the kind says what the head is the start of.
             Kind::Thread => unsafe { self.0.cast::<ThreadWaiter>().as_ref().park(deadline) },
+            Kind::Task => unreachable!("a task does not park"),
         }
     }
 
@@ -220,6 +227,8 @@ impl Waiter {
             Kind::Goroutine => unsafe { Processor::unpark(self.0.cast::<Record>()) },
             // SAFETY: the kind says what the head is the start of.
             Kind::Thread => unsafe { self.0.cast::<ThreadWaiter>().as_ref().unpark() },
+            // SAFETY: as above.
+            Kind::Task => unsafe { TaskWaiter::unpark(self.0.cast()) },
         }
     }
 }

@@ -7,6 +7,7 @@
 //! because the program's panic hook runs then.
 
 use crate::goroutine::record::Record;
+use crate::locals::ours;
 use crate::sched::processor;
 use std::ptr::NonNull;
 
@@ -18,6 +19,8 @@ pub(super) enum Refusal {
     /// It is on a stack that is not linked to its goroutine's own stack, and the goroutine may be
     /// copied away.
     ForeignStack,
+    /// It is called by a wake-up: it is the waker of an async task.
+    Waker,
 }
 
 impl Refusal {
@@ -27,6 +30,7 @@ impl Refusal {
                 "a goroutine cannot wait on the system stack, which it shares with the others of its processor: return \
                  from stack::on_system_stack before calling what may block"
             }
+            Refusal::Waker => "a waker cannot wait: it is called where nothing may park",
             Refusal::ForeignStack => {
                 "a goroutine cannot wait on the stack of another library's coroutine while its own stack is shared with \
                  other goroutines: spawn it with Builder::own_stack, or give every goroutine its own stack \
@@ -43,6 +47,7 @@ pub(super) fn parkable() -> Result<Option<NonNull<Record>>, Refusal> {
         // SAFETY: the calling goroutine's record is live.
         Some(record) if unsafe { processor::may_suspend(record) } => Ok(Some(record)),
         Some(_) => Err(Refusal::ForeignStack),
+        None if ours::with(|ours| ours.in_waker.get()) => Err(Refusal::Waker),
         // On a processor, but not as a goroutine that can park: the caller is on the system stack.
         None if processor::current_processor().is_some() => Err(Refusal::SystemStack),
         None => Ok(None),
@@ -78,4 +83,25 @@ pub fn refuse() -> ! {
         Err(refusal) => panic!("{}", refusal.text()),
         Ok(_) => unreachable!("only what cannot wait is refused"),
     }
+}
+
+/// Calls `f`, in which nothing waits: what would park a goroutine, or block in a call of Narrowboat,
+/// panics, and a wait for one of std's locks blocks the thread. A panic of `f` must not leave it.
+pub(super) fn without_waits<R>(f: impl FnOnce() -> R) -> R {
+    let before = ours::with(|ours| ours.in_waker.replace(true));
+    let goroutine = processor::current_goroutine();
+    if let (Some(goroutine), Some(processor)) = (goroutine, processor::current_processor()) {
+        // As on the system stack: it is the same goroutine, and not one that can park.
+        ours::with(|ours| ours.on_system_stack.set(Some(goroutine)));
+        // SAFETY: the caller is this goroutine, and it is restored below.
+        unsafe { processor::set_current_goroutine(processor, None) };
+    }
+    let result = f();
+    if let (Some(_), Some(processor)) = (goroutine, processor::current_processor()) {
+        // SAFETY: as above.
+        unsafe { processor::set_current_goroutine(processor, goroutine) };
+        ours::with(|ours| ours.on_system_stack.set(None));
+    }
+    ours::with(|ours| ours.in_waker.set(before));
+    result
 }

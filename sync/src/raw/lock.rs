@@ -53,16 +53,22 @@
 //! all. (That made seven times the cost, with eight goroutines of which each twentieth operation
 //! was exclusive.)
 //!
+//! An async task enters the queue likewise. If it is dropped after it was woken, it passes that on:
+//! a granted lock it releases, and a wake-up to try again it [declines](RawLock::decline).
+//!
 //! Orderings: taking acquires and releasing releases, so that the next holder sees what was done
 //! under the lock. Sharers need no order between each other, but the next exclusive holder comes
 //! after all of them: their releases are one release sequence. The exchange of step 2 publishes
 //! nothing; the lock of the queue orders what follows.
 
-use crate::lot::{At, Cause, Dequeued, DequeuedList, Enqueued, LockedQueue, Ticket, WakeReason, describer};
+use crate::lot::{
+    At, Cause, Dequeued, DequeuedList, Enqueued, LockedQueue, Ticket, WakeReason, describer, told,
+};
 use crate::poison::Flag;
 use crate::shim::{AtomicU32, Ordering, const_fn, micros};
-use narrowboat_runtime::park::{self, Reason, checkpoint};
+use narrowboat_runtime::park::{self, Reason, TaskWait, checkpoint};
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
+use std::task::{Context, Poll};
 
 const HELD: u32 = 1;
 const QUEUED: u32 = 2;
@@ -176,6 +182,16 @@ impl RawLock {
     /// Steps 1 and 2.
     #[inline(never)]
     fn take_or_enqueue(&self, mode: Mode, since: &mut usize, at: At) -> Option<Enqueued> {
+        let queue = self.take_or_flag(mode, since)?;
+        let ticket = Ticket { value: mode as usize, since: *since };
+        // SAFETY: the caller sleeps at once.
+        Some(unsafe { queue.enqueue(ticket, false, &CAUSE, at) })
+    }
+
+    /// Steps 1 and 2 without the wait: the locked queue, which the caller enters next, unless the
+    /// lock has been taken.
+    #[inline]
+    fn take_or_flag(&self, mode: Mode, since: &mut usize) -> Option<LockedQueue> {
         let woken = *since != 0;
         let mut queue = None;
         let mut state = self.state.load(Ordering::Relaxed);
@@ -201,9 +217,78 @@ impl RawLock {
         if !woken {
             *since = now_waiting();
         }
-        let ticket = Ticket { value: mode as usize, since: *since };
-        // SAFETY: the caller sleeps at once.
-        queue.map(|queue| unsafe { queue.enqueue(ticket, false, &CAUSE, at) })
+        queue
+    }
+
+    /// An exclusive lock by an async task. `wait` is its wait, and since when it waits, once it has
+    /// one.
+    pub(crate) fn poll_lock(&self, wait: &mut Option<(TaskWait, usize)>, cx: &Context<'_>) -> Poll<()> {
+        let mut since = 0;
+        if let Some((waiting, begun)) = &*wait {
+            if !waiting.is_over(cx) {
+                return Poll::Pending;
+            }
+            since = *begun;
+            let told = told(waiting);
+            *wait = None;
+            if told == WakeReason::Granted {
+                return Poll::Ready(());
+            }
+        } else if self.try_lock() {
+            return Poll::Ready(());
+        }
+        // Begun without a lock, because it clones a waker.
+        let begun = TaskWait::begin(cx);
+        match self.take_or_flag(Mode::Exclusive, &mut since) {
+            Some(queue) => {
+                queue.enqueue_task(Ticket { value: Mode::Exclusive as usize, since }, &begun);
+                *wait = Some((begun, since));
+                Poll::Pending
+            }
+            None => {
+                // SAFETY: nothing was published.
+                unsafe { begun.cancelled() };
+                Poll::Ready(())
+            }
+        }
+    }
+
+    /// An async task is dropped in its wait for an exclusive lock: it leaves the queue, or passes on
+    /// what it has been given.
+    pub(crate) fn leave(&self, wait: TaskWait) {
+        let mut queue = LockedQueue::of(self);
+        if queue.leave(&wait) {
+            // A flag that says of an empty queue that it has waiters costs the next release a look.
+            drop(queue);
+            // SAFETY: the node is in no queue, and nothing else ends such a wait.
+            unsafe { wait.cancelled() };
+            return;
+        }
+        drop(queue);
+        // The caller that took it out wakes it next.
+        wait.await_wakeup();
+        if told(&wait) == WakeReason::Granted {
+            self.unlock();
+        } else {
+            self.decline();
+        }
+    }
+
+    /// A waiter that was woken to try again does not want the lock any more. It tries, so that
+    /// others are woken: it takes the lock and releases it, or finds that another caller has it,
+    /// whose release will then serve the queue.
+    #[cold]
+    fn decline(&self) {
+        let mut state = self.state.load(Ordering::Relaxed);
+        loop {
+            let taken = Mode::Exclusive.take(state, true);
+            let next = taken.unwrap_or(state & !WOKEN);
+            match self.state.compare_exchange_weak(state, next, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) if taken.is_some() => return self.unlock(),
+                Ok(_) => return,
+                Err(now) => state = now,
+            }
+        }
     }
 
     #[inline]

@@ -22,12 +22,16 @@
 //! adds permits, or takes the first waiter out, serves the queue. No waiter is overtaken, however
 //! many permits it wants.
 //!
+//! An async task enters the queue likewise. If it is dropped, it leaves the queue as in 3; if it has
+//! its permits by then, it releases them.
+//!
 //! Orderings: adding releases and taking acquires; in 5 the taking is on behalf of the woken
 //! waiters.
 
 use crate::lot::{At, Cause, DequeuedList, Enqueued, LockedQueue, Ticket, WakeReason, describer};
 use crate::shim::{AtomicUsize, Ordering, const_fn};
-use narrowboat_runtime::park::{self, Reason, checkpoint};
+use narrowboat_runtime::park::{self, Reason, TaskWait, checkpoint};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 const QUEUED: usize = 1;
@@ -120,6 +124,14 @@ impl RawSemaphore {
     #[inline(never)]
     fn take_or_enqueue(&self, permits: usize, deadline: bool, at: At) -> Option<Enqueued> {
         park::assert_may_park();
+        let queue = self.take_or_flag(permits)?;
+        // SAFETY: both callers sleep at once.
+        Some(unsafe { queue.enqueue(Ticket { value: permits, since: 0 }, deadline, &CAUSE, at) })
+    }
+
+    /// Steps 1 and 2 without the wait: the locked queue, which the caller enters next, unless the
+    /// permits have been taken.
+    fn take_or_flag(&self, permits: usize) -> Option<LockedQueue> {
         let queue = LockedQueue::of(self);
         let mut state = self.state.load(Ordering::Relaxed);
         loop {
@@ -127,12 +139,61 @@ impl RawSemaphore {
             let next = taken.unwrap_or(state | QUEUED);
             match self.state.compare_exchange_weak(state, next, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) if taken.is_some() => return None,
-                Ok(_) => break,
+                Ok(_) => return Some(queue),
                 Err(now) => state = now,
             }
         }
-        // SAFETY: both callers sleep at once.
-        Some(unsafe { queue.enqueue(Ticket { value: permits, since: 0 }, deadline, &CAUSE, at) })
+    }
+
+    /// An acquire of an async task. `wait` is its wait, once it has one.
+    pub(crate) fn poll_acquire(
+        &self,
+        permits: usize,
+        wait: &mut Option<TaskWait>,
+        cx: &Context<'_>,
+    ) -> Poll<()> {
+        if let Some(waiting) = &*wait {
+            return if waiting.is_over(cx) {
+                *wait = None;
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            };
+        }
+        if self.try_acquire(permits) {
+            return Poll::Ready(());
+        }
+        // Begun without a lock, because it clones a waker.
+        let begun = TaskWait::begin(cx);
+        match self.take_or_flag(permits) {
+            Some(queue) => {
+                queue.enqueue_task(Ticket { value: permits, since: 0 }, &begun);
+                *wait = Some(begun);
+                Poll::Pending
+            }
+            None => {
+                // SAFETY: nothing was published.
+                unsafe { begun.cancelled() };
+                Poll::Ready(())
+            }
+        }
+    }
+
+    /// An async task is dropped in its wait: it leaves the queue, or gives back the permits that it
+    /// has been given.
+    pub(crate) fn leave(&self, permits: usize, wait: TaskWait) {
+        let mut queue = LockedQueue::of(self);
+        if queue.leave(&wait) {
+            // It may have been in front of waiters that need fewer permits.
+            self.serve(queue);
+            // SAFETY: the node is in no queue, and nothing else ends such a wait.
+            unsafe { wait.cancelled() };
+        } else {
+            drop(queue);
+            // The caller that took it out wakes it next.
+            wait.await_wakeup();
+            self.release(permits);
+        }
     }
 
     /// # Panics
