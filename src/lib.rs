@@ -3,7 +3,6 @@
 //! Narrowboat runs plain blocking code on goroutines. [`go!`] starts one for a few hundred bytes,
 //! [`chan`] and [`select!`] let goroutines communicate, and the sockets in [`net`] park a goroutine
 //! where std's would block a thread.
-//! std's would block a thread.
 //!
 //! ```
 //! use narrowboat::{chan, go};
@@ -43,6 +42,7 @@
 //! | settings | [`Config`] |
 //! | services with mailboxes, by the feature `actor` | [a page](crate::actors) |
 //! | what the program is doing | [`dump()`], [`stats()`], [`trace`] |
+//! | goroutines that a test forgets | [`leak`] |
 //!
 //! Pages to read: [a tour](crate::tour); [Narrowboat, tokio, or threads?](crate::choosing); [your
 //! blocking crates, unchanged](crate::blocking_crates); [Go's constructs beside
@@ -85,8 +85,8 @@ pub use narrowboat_net as net;
 pub use narrowboat_runtime::{
     Builder, Config, Dump, EnteredLabels, Goroutine, GoroutineId, GoroutineInfo, JoinFuture, JoinHandle,
     Labels, Panic, ProcessorStats, Scope, ScopedJoinHandle, Stacks, Stats, WorkerStats, blocking, current,
-    dump, go, goroutine_local, labels, local, num_goroutines, panicking, run, scope, sleep, spawn, stack,
-    stats, trace, yield_now,
+    dump, go, goroutine_local, labels, leak, local, num_goroutines, panicking, run, scope, sleep, spawn,
+    stack, stats, trace, yield_now,
 };
 pub use narrowboat_sync as sync;
 

@@ -56,6 +56,7 @@ pub use blocking::blocking;
 #[doc(hidden)]
 pub use blocking::waiting_for;
 pub use diag::dump::{Dump, GoroutineInfo, dump};
+pub use diag::leak;
 pub use diag::stats::{ProcessorStats, Stats, WorkerStats, stats};
 pub use diag::trace;
 pub use goroutine::current::{Goroutine, current};

@@ -194,6 +194,26 @@ impl Dump {
         Some(Text::of(self).thing(thing, identity.stack_of, None))
     }
 
+    /// Leaves the goroutines for which `wanted` is true, and takes away all others, those that had not
+    /// started, and the plain threads.
+    ///
+    /// ```
+    /// use narrowboat::{dump, sleep, spawn};
+    /// use std::time::Duration;
+    ///
+    /// let sleeper = spawn(|| sleep(Duration::from_millis(100)));
+    /// sleep(Duration::from_millis(20));
+    /// let mut dump = dump();
+    /// dump.retain(|goroutine| goroutine.waiting_for() >= Duration::from_secs(60));
+    /// assert!(dump.goroutines().is_empty());
+    /// # sleeper.join().unwrap();
+    /// ```
+    pub fn retain(&mut self, wanted: impl FnMut(&GoroutineInfo) -> bool) {
+        self.findings.goroutines.retain(wanted);
+        self.threads.clear();
+        self.unstarted = 0;
+    }
+
     /// How many goroutines had not started, and therefore are not among the others.
     ///
     /// ```

@@ -8,6 +8,7 @@
 //!   result; `frames`: the names of frames.
 //! - `deadlock`, `stuck`, `quit`: when the program can never go on, when a goroutine does not give
 //!   way, and when the user asks with a signal.
+//! - `leak`: goroutines that a test leaves behind.
 //! - `trace`: what the scheduler does, event by event, as a file for a viewer.
 //! - `profile`: samples of what computes.
 //! - `proto`: the wire format of traces and profiles; `window`: what `narrowboat-debug` shows.
@@ -22,6 +23,7 @@ pub(crate) mod dump;
 mod frames;
 mod group;
 mod inspect;
+pub mod leak;
 mod profile;
 mod prometheus;
 mod proto;
