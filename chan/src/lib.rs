@@ -12,6 +12,8 @@
 //! | [`after`], [`at`] | delivers one message at a point in time |
 //! | [`tick`] | delivers a message at regular intervals |
 //! | [`never()`] | delivers nothing |
+//! | [`broadcast::channel`] | delivers each message to every receiver |
+//! | [`watch::channel`] | tells its receivers that a value has changed |
 //!
 //! [`time`] has timers that can be stopped and set again, and [`context`] ends work from outside. A
 //! program waits for both on channels, too.
@@ -58,6 +60,7 @@
 //! ```
 
 mod block;
+pub mod broadcast;
 mod cell;
 mod channel;
 pub mod context;
@@ -85,6 +88,7 @@ mod task;
 pub mod time;
 mod timer;
 mod waiters;
+pub mod watch;
 
 pub use error::{
     ReadyTimeoutError, RecvError, RecvTimeoutError, SelectTimeoutError, SendError, SendTimeoutError,

@@ -1,10 +1,11 @@
-//! Channels whose messages come from a source of another crate: a future, a stream.
+//! Channels whose messages come from a source of their own: a future, a stream, a broadcast, a
+//! watched value.
 //!
 //! Unlike the source of an [event](crate::outside), such a source makes its messages by running
 //! code of the program, which may wait itself. So it is asked for one only while no wait of the
 //! caller is under way.
 //!
-//! This module is for the other crates of Narrowboat. Only they may implement the trait.
+//! Besides this crate, only the other crates of Narrowboat may implement the trait.
 
 use crate::error::RecvError;
 use crate::event::{Event, Recheck};
@@ -23,6 +24,9 @@ use std::time::Instant;
 /// [`enter`](MessageSource::enter) and [`leave`](MessageSource::leave) neither wait nor run code of
 /// the program, but for wakers.
 pub unsafe trait MessageSource<T>: Send + Sync {
+    /// What a wait for a message of this source is, for diagnostics.
+    fn reason(&self) -> Reason;
+
     /// The next message, or the error that there will be none, if that is known. May run code of
     /// the program.
     fn try_recv(&self) -> Option<Result<T, RecvError>>;
@@ -65,9 +69,15 @@ impl<T> SourceChannel<T> {
     }
 }
 
-/// A receiver of the messages of a source. For the other crates of Narrowboat.
+/// A receiver of the messages of a source that something outside the program's goroutines and
+/// threads can fill. For the other crates of Narrowboat.
 pub fn receiver<T>(source: impl MessageSource<T> + 'static) -> Receiver<T> {
     note_channel_to_outside();
+    inner_receiver(source)
+}
+
+/// A receiver of the messages of a source that goroutines and threads fill.
+pub(crate) fn inner_receiver<T>(source: impl MessageSource<T> + 'static) -> Receiver<T> {
     Receiver { flavor: Flavor::Messages(Arc::new(SourceChannel(Box::new(source)))) }
 }
 
@@ -75,7 +85,7 @@ pub fn receiver<T>(source: impl MessageSource<T> + 'static) -> Receiver<T> {
 // reads a value at it.
 unsafe impl<T> Event<T> for SourceChannel<T> {
     fn reason(&self) -> Reason {
-        Reason::Future
+        self.0.reason()
     }
 
     fn try_recv(&self) -> Option<Result<T, RecvError>> {

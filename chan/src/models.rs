@@ -427,3 +427,29 @@ fn loom_a_dropped_async_receive_gives_its_message_back() {
 fn loom_an_async_receive_sees_its_message() {
     async_receive(0, false);
 }
+
+/// A broadcast, its reader, and its end: the reader gets every message, in their order.
+#[test]
+fn loom_a_broadcast_reaches_its_receiver() {
+    model(Some(2), || {
+        let (tx, mut rx) = crate::broadcast::channel(2);
+        let sends = thread::spawn(move || (1..=2).for_each(|n| drop(tx.send(n))));
+        assert_eq!(rx.recv(), Ok(1));
+        assert_eq!(rx.recv(), Ok(2));
+        assert_eq!(rx.recv(), Err(crate::broadcast::RecvError::Closed));
+        sends.join().unwrap();
+    });
+}
+
+/// A change, and the end, are not missed by a watcher that is about to sleep.
+#[test]
+fn loom_a_change_is_not_missed() {
+    model(Some(2), || {
+        let (tx, mut rx) = crate::watch::channel(0);
+        let sends = thread::spawn(move || tx.send(1).unwrap());
+        rx.changed().unwrap();
+        assert_eq!(*rx.borrow_and_update(), 1);
+        assert_eq!(rx.changed(), Err(RecvError));
+        sends.join().unwrap();
+    });
+}

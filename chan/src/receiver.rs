@@ -42,7 +42,7 @@ pub(crate) enum Flavor<T> {
     Done(Arc<Scope>),
     /// An event source of another crate.
     Event(Arc<EventChannel<T>>),
-    /// A source of messages of another crate.
+    /// A future or a stream; a broadcast, a watched value.
     Messages(Arc<SourceChannel<T>>),
     /// `never`.
     Never,

@@ -7,12 +7,12 @@
 pub(crate) use narrowboat_runtime::lock::Mutex;
 #[cfg(not(loom))]
 pub(crate) use std::sync::{
-    MutexGuard,
+    MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard,
     atomic::{AtomicUsize, Ordering},
 };
 
 #[cfg(loom)]
 pub(crate) use loom::sync::{
-    Mutex, MutexGuard,
+    Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard,
     atomic::{AtomicUsize, Ordering},
 };

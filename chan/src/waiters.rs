@@ -371,7 +371,7 @@ impl WakeList {
 
     /// Ends all waits in a queue, and sets `note` in their nodes. The caller holds the lock of the
     /// queue.
-    fn claim_from(&mut self, queue: &mut WaitQueue, note: Note) {
+    pub(crate) fn claim_from(&mut self, queue: &mut WaitQueue, note: Note) {
         while let Some(node) = queue.pop_claim(None) {
             // SAFETY: a claimed node stands in no queue, lives until its waiter is woken, and is
             // ours.

@@ -21,7 +21,7 @@ use crate::shim::{Mutex, MutexGuard, lock};
 use futures_core::Stream;
 use narrowboat_chan::__outside::{MessageSource, message_receiver};
 use narrowboat_chan::{Receiver, RecvError};
-use narrowboat_runtime::park::{Outcome, Thing, WaitNode, WaitQueue, Waiter};
+use narrowboat_runtime::park::{Outcome, Reason, Thing, WaitNode, WaitQueue, Waiter};
 use std::pin::Pin;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -220,6 +220,10 @@ where
     S: Stream + Unpin + Send,
     S::Item: Send,
 {
+    fn reason(&self) -> Reason {
+        Reason::Future
+    }
+
     fn try_recv(&self) -> Option<Result<S::Item, RecvError>> {
         self.poll();
         let mut state = lock(&self.readiness.0);
