@@ -96,7 +96,7 @@ pub struct Lagged(pub u64);
 /// use narrowboat::chan::broadcast::{self, RecvError};
 ///
 /// let (tx, mut rx) = broadcast::channel(2);
-/// (1..=5).for_each(|n| drop(tx.send(n)));
+/// (1..=5).for_each(|n| _ = tx.send(n));
 /// assert_eq!(rx.recv(), Err(RecvError::Lagged(3)));
 /// assert_eq!(rx.recv(), Ok(4));
 /// ```

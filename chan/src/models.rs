@@ -433,7 +433,7 @@ fn loom_an_async_receive_sees_its_message() {
 fn loom_a_broadcast_reaches_its_receiver() {
     model(Some(2), || {
         let (tx, mut rx) = crate::broadcast::channel(2);
-        let sends = thread::spawn(move || (1..=2).for_each(|n| drop(tx.send(n))));
+        let sends = thread::spawn(move || (1..=2).for_each(|n| _ = tx.send(n)));
         assert_eq!(rx.recv(), Ok(1));
         assert_eq!(rx.recv(), Ok(2));
         assert_eq!(rx.recv(), Err(crate::broadcast::RecvError::Closed));

@@ -1,6 +1,6 @@
 //! Broadcast channels: every receiver gets every message, or learns how many it has missed.
 
-use narrowboat::future::FutureExt;
+use narrowboat::future::block_on;
 use narrowboat_chan::broadcast::{self, Lagged, RecvError, TryRecvError, channel};
 use narrowboat_chan::{SendError, after, bounded, select};
 use narrowboat_testing::{Census, LONG, On, eventually, join_all, ms, settle, sized, suite_on_each};
@@ -67,9 +67,9 @@ fn a_slow_receiver_learns_what_it_missed(_: On) {
     }
     assert_eq!(slow.recv(), Err(RecvError::Lagged(7)));
     assert_eq!((slow.recv(), slow.recv()), (Ok(8), Ok(9)));
-    (11..=12).for_each(|n| drop(tx.send(n)));
+    (11..=12).for_each(|n| _ = tx.send(n));
     assert_eq!((slow.recv(), slow.recv()), (Ok(10), Ok(11)));
-    (13..=16).for_each(|n| drop(tx.send(n)));
+    (13..=16).for_each(|n| _ = tx.send(n));
     assert_eq!(slow.try_recv(), Err(TryRecvError::Lagged(2)));
     drop(tx);
     assert_eq!([(); 4].map(|()| slow.try_recv().ok()), [Some(14), Some(15), Some(16), None]);
@@ -128,7 +128,7 @@ fn a_crowd(on: On) {
         })
         .collect();
     let sender = tx.clone();
-    join_all(on.many(2, move |me| (0..each).for_each(|n| drop(sender.send((me, n))))));
+    join_all(on.many(2, move |me| (0..each).for_each(|n| _ = sender.send((me, n)))));
     drop((tx, _rx));
     let crowd = work.len();
     join_all(work);
@@ -165,7 +165,7 @@ fn arms_of_select(on: On) {
 fn clones_of_the_channel_share_a_position(_: On) {
     let (tx, mut rx) = channel(4);
     let shared = rx.channel().clone();
-    (1..=3).for_each(|n| drop(tx.send(n)));
+    (1..=3).for_each(|n| _ = tx.send(n));
     assert_eq!((shared.len(), shared.recv(), rx.recv(), shared.recv()), (1, Ok(Ok(1)), Ok(2), Ok(Ok(3))));
     drop(rx);
     assert_eq!(tx.receiver_count(), 1, "the clone is a receiver");
@@ -177,7 +177,7 @@ fn messages_are_dropped_after_the_last_receiver(_: On) {
     let census = Census::leaked();
     let (tx, mut one) = channel(4);
     let mut two = tx.subscribe();
-    (0..6).for_each(|_| drop(tx.send(Message(Arc::new(census.value())))));
+    (0..6).for_each(|_| _ = tx.send(Message(Arc::new(census.value()))));
     assert_eq!(census.alive(), 4);
     assert!(one.recv().is_err() && one.recv().is_ok());
     assert_eq!(census.alive(), 4);
@@ -190,7 +190,7 @@ fn messages_are_dropped_after_the_last_receiver(_: On) {
 fn a_dropped_receiver_sets_its_messages_free(_: On) {
     let (tx, mut one) = channel(8);
     let two = tx.subscribe();
-    (0..5).for_each(|n| drop(tx.send(n)));
+    (0..5).for_each(|n| _ = tx.send(n));
     (0..3).for_each(|n| assert_eq!(one.recv(), Ok(n)));
     assert_eq!(tx.len(), 5);
     drop(two);
@@ -200,12 +200,14 @@ fn a_dropped_receiver_sets_its_messages_free(_: On) {
 
 fn tasks_receive(on: On) {
     let (tx, mut rx) = channel(4);
-    let task = narrowboat::future::tokio::handle().spawn(async move {
-        let mut got = Vec::new();
-        while let Ok(n) = rx.recv_async().await {
-            got.push(n);
-        }
-        got
+    let task = on.go(move || {
+        block_on(async move {
+            let mut got = Vec::new();
+            while let Ok(n) = rx.recv_async().await {
+                got.push(n);
+            }
+            got
+        })
     });
     let sends = on.go(move || {
         for n in 0..20 {
@@ -214,7 +216,7 @@ fn tasks_receive(on: On) {
         }
     });
     sends.join();
-    assert!(task.wait().unwrap().into_iter().eq(0..20));
+    assert!(task.join_soon().into_iter().eq(0..20));
     let (tx, _): (broadcast::Sender<u8>, _) = channel(1);
     assert_eq!(format!("{tx:?}"), "broadcast::Sender { .. }");
 }

@@ -1,6 +1,6 @@
 //! Watched values: the latest one, and whether it has changed.
 
-use narrowboat::future::FutureExt;
+use narrowboat::future::block_on;
 use narrowboat_chan::watch::channel;
 use narrowboat_chan::{RecvError, RecvTimeoutError, SendError, after, bounded, select};
 use narrowboat_testing::{LONG, On, join_all, ms, settle, sized, suite_on_each};
@@ -161,25 +161,27 @@ fn every_watcher_sees_the_last_value(on: On) {
         seen
     });
     // Those that have not begun see the end, and the last value with it.
-    let sends = on.go(move || (1..=last).for_each(|n| drop(tx.send(n))));
+    let sends = on.go(move || (1..=last).for_each(|n| _ = tx.send(n)));
     sends.join();
     assert!(join_all(work).into_iter().all(|seen| seen == last || seen == 0));
 }
 
 fn tasks_watch(on: On) {
     let (tx, mut rx) = channel(0);
-    let task = narrowboat::future::tokio::handle().spawn(async move {
-        while rx.changed_async().await.is_ok() {
-            if *rx.borrow_and_update() == 50 {
-                return true;
+    let task = on.go(move || {
+        block_on(async move {
+            while rx.changed_async().await.is_ok() {
+                if *rx.borrow_and_update() == 50 {
+                    return true;
+                }
             }
-        }
-        false
+            false
+        })
     });
     let sends = on.go(move || {
-        (1..=50).for_each(|n| drop(tx.send(n)));
+        (1..=50).for_each(|n| _ = tx.send(n));
         tx
     });
     let _tx = sends.join();
-    assert!(task.wait().unwrap());
+    assert!(task.join_soon());
 }
