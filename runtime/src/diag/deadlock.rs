@@ -31,7 +31,7 @@ use super::trace::session;
 use crate::hooks::say::say;
 use crate::park;
 use crate::sched::Runtime;
-use crate::sched::processor::Processor;
+use crate::sched::processor::Carrier;
 use crate::{blocking, clock, sys};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -65,31 +65,28 @@ fn is_dead(runtime: &'static Runtime) -> bool {
     if blocking::idle_threads() != idle || threads.is_none_or(|threads| threads > ours + before.count) {
         return false;
     }
-    let mut held: Vec<&'static Processor> = Vec::with_capacity(processors);
+    let mut held: Vec<Carrier<'_>> = Vec::with_capacity(processors);
     let mut goroutines = 0;
     let mut dead = runtime.processors.all().all(|processor| {
         let claimed = processor.claim_for_reading();
-        if claimed {
-            held.push(processor);
-        }
-        claimed
+        let idle = claimed.is_some();
+        held.extend(claimed);
+        idle
     });
-    for processor in &held {
+    for carrier in &mut held {
+        let processor = carrier.processor();
         dead = dead && processor.deadline.load(Ordering::Relaxed) == clock::NEVER;
         // Those that wait for a stack are in neither: they start only when another goroutine ends.
         dead = dead && processor.unstarted.is_empty() && processor.arrivals.is_empty();
-        // SAFETY: we hold the processor, so nothing runs on it and its records are ours to read.
         dead = dead
-            && unsafe {
-                processor.all_goroutines(|record| {
-                    goroutines += 1;
-                    !record.reason.is_external()
-                })
-            };
+            && carrier.all_goroutines(|record| {
+                goroutines += 1;
+                !record.reason.get().is_external()
+            });
     }
     dead = dead && goroutines > 0 && park::parked_threads() == before;
-    for processor in held {
-        processor.release_after_reading(runtime);
+    for carrier in held {
+        carrier.release_after_reading(runtime);
     }
     dead
 }

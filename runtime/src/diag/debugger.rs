@@ -9,7 +9,7 @@ use crate::goroutine::record::Record;
 use crate::goroutine::{origin, slab};
 use crate::park::Reason;
 use crate::sched::{Runtime, processor};
-use crate::stack::slots;
+use crate::stack::slots::Slots;
 use std::mem::offset_of;
 use std::panic::Location;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -62,7 +62,7 @@ pub(crate) fn publish(runtime: &'static Runtime) {
         &processor::DEBUGGER_OFFSETS,
         &slab::DEBUGGER_OFFSETS,
         &record,
-        &slots::DEBUGGER_OFFSETS,
+        &Slots::<Record>::DEBUGGER_OFFSETS,
         &origin::DEBUGGER_OFFSETS,
         &vector.map(|place| place.unwrap_or(UNKNOWN)),
         &line.map(|place| place.unwrap_or(UNKNOWN)),

@@ -27,7 +27,8 @@ use crate::goroutine::record::Record;
 use crate::lock::Mutex;
 use crate::park::{self, Identity, Outcome, Reason, Thing, Waiter};
 use crate::sched::Runtime;
-use crate::sched::processor::Processor;
+use crate::sched::look::View;
+use crate::sched::processor::Carrier;
 use crate::stack::backtrace::Frames;
 use std::collections::HashMap;
 use std::panic::Location;
@@ -148,15 +149,14 @@ impl Findings {
     /// # Safety
     /// Called by the loop of the processor, between goroutines; the record is one of that
     /// processor's.
-    unsafe fn add(&mut self, processor: &Processor, record: &Record) {
-        // SAFETY: by contract.
-        let mut info = unsafe { processor.describe(record) };
+    unsafe fn add(&mut self, view: &mut View<'_>, record: &Record) {
+        let mut info = view.describe(record);
         let mut backtrace = None;
         let foreign = info.reason.is_below_foreign_code();
         if foreign && self.paths < MAX_PATHS {
             self.paths += 1;
             // SAFETY: by contract.
-            backtrace = unsafe { processor.backtrace_of(record) };
+            backtrace = unsafe { view.backtrace_of(record) };
             info.path = backtrace.as_ref().map_or(0, Frames::path);
         }
         let key = info.key();
@@ -172,7 +172,7 @@ impl Findings {
             // SAFETY: by contract. It waited when `describe` looked, and does not go on before this
             // processor does. What it waits for may be on its stack, which is in place then.
             unsafe {
-                if object.stack_of != record.id || processor.make_resident(record) {
+                if object.stack_of != record.id || view.make_resident(record) {
                     let mut keep = |thing| drop(self.things.insert(object, thing));
                     park::describe(info.reason, object.address, &mut keep);
                 }
@@ -180,7 +180,7 @@ impl Findings {
         }
         if first {
             // SAFETY: by contract, and as above.
-            self.samples.insert(key, unsafe { processor.sample(record, &info, backtrace) });
+            self.samples.insert(key, unsafe { view.sample(record, &info, backtrace) });
         }
         self.goroutines.push(info);
     }
@@ -191,15 +191,16 @@ impl Inspection {
     ///
     /// # Safety
     /// Called by the loop of the processor, between goroutines.
-    unsafe fn answer(&self, processor: &'static Processor) {
+    unsafe fn answer(&self, mut carrier: Carrier<'_>) {
+        let index = carrier.processor().index;
         let mut state = lock(&self.state);
         let state = &mut *state;
-        let Some(expected) = state.findings.silent.iter().position(|&index| index == processor.index) else {
+        let Some(expected) = state.findings.silent.iter().position(|&silent| silent == index) else {
             return;
         };
         state.findings.silent.swap_remove(expected);
         // SAFETY: by contract.
-        unsafe { processor.each_goroutine(|record| state.findings.add(processor, record)) };
+        carrier.each_goroutine(|view, record| unsafe { state.findings.add(view, record) });
         if state.findings.silent.is_empty()
             && let Some(asker) = state.asker.take()
             && asker.try_end(Outcome(Outcome::FIRST))
@@ -215,40 +216,35 @@ impl Inspection {
 /// # Safety
 /// Called by the loop of the processor, between goroutines.
 #[cold]
-pub(crate) unsafe fn answer(processor: &'static Processor) {
-    processor.inspect.store(false, Ordering::Relaxed);
+pub(crate) unsafe fn answer(carrier: Carrier<'_>) {
+    carrier.processor().inspect.store(false, Ordering::Relaxed);
     let inspection = lock(&CURRENT).clone();
     if let Some(inspection) = inspection {
         // SAFETY: by contract.
-        unsafe { inspection.answer(processor) };
+        unsafe { inspection.answer(carrier) };
     }
 }
 
-impl Processor {
-    /// # Safety
-    /// The caller holds the processor, and the record is that of one of its goroutines, which does
-    /// not run.
-    unsafe fn describe(&self, record: &Record) -> GoroutineInfo {
+impl View<'_> {
+    fn describe(&self, record: &Record) -> GoroutineInfo {
         // In this order: once the goroutine has been woken, the word holds a link instead of the
         // object.
         let object = record.object();
-        let waits = record.head.claim.is_waiting();
+        let waits = record.wait.head.claim.is_waiting();
         let now = (clock::now() >> 24) as u32;
-        let object = if waits && record.reason != Reason::None { object } else { 0 };
+        let object = if waits && record.reason.get() != Reason::None { object } else { 0 };
         GoroutineInfo {
             id: record.id,
             name: record.origin.name().cloned(),
             labels: record.origin.labels().map_or_else(Labels::default, LabelCell::get),
-            reason: record.reason,
-            // SAFETY: by contract.
-            object: unsafe { self.identity_of(record, object) },
+            reason: record.reason.get(),
+            object: self.identity_of(record, object),
             woken: !waits,
-            waiting_for: Duration::from_nanos(u64::from(now.wrapping_sub(record.since)) << 24),
-            waits_at: record.waits_at,
+            waiting_for: Duration::from_nanos(u64::from(now.wrapping_sub(record.since.get())) << 24),
+            waits_at: record.waits_at.get(),
             spawned_at: record.origin.spawned_at(),
-            processor: self.index as u16,
-            // SAFETY: by contract.
-            stack: unsafe { self.stack_of(record) },
+            processor: self.processor().index as u16,
+            stack: self.stack_of(record),
             path: 0,
         }
     }
@@ -256,7 +252,7 @@ impl Processor {
     /// # Safety
     /// Called by the loop of this processor, between goroutines; the record is one of this
     /// processor's, and `info` says what it waits for.
-    unsafe fn sample(&self, record: &Record, info: &GoroutineInfo, backtrace: Option<Frames>) -> Sample {
+    unsafe fn sample(&mut self, record: &Record, info: &GoroutineInfo, backtrace: Option<Frames>) -> Sample {
         let mut sample = Sample { backtrace, ..Sample::default() };
         // SAFETY: by contract. The stack, which holds the arms of a select, is in place once the
         // backtrace has been taken.

@@ -271,10 +271,10 @@ impl Raw {
         if in_loop.contain(sp) {
             return in_loop.base;
         }
-        let Some(record) = processor::calling_goroutine() else { return usize::MAX };
-        // SAFETY: we have interrupted the goroutine, so its record is live. Nothing but the labels
-        // changes while it runs, and those are made to be read here.
-        let origin = unsafe { &(*record.as_ptr()).origin };
+        // What we have interrupted. Nothing but the labels changes while it runs, and those are made to
+        // be read here.
+        let Some(goroutine) = processor::calling_goroutine() else { return usize::MAX };
+        let origin = &goroutine.origin;
         self.spawned_at = origin.spawned_at();
         self.labels = origin.labels().map_or(ptr::null(), LabelCell::share);
         // A goroutine may also be on another stack, of which nothing is known.

@@ -166,9 +166,6 @@ fn on_question(context: *const c_void) {
     answer.spawned_at.store(std::ptr::null_mut(), Ordering::Relaxed);
     answer.found.store(0, Ordering::Relaxed);
     if let Some(record) = processor::calling_goroutine() {
-        // SAFETY: we have interrupted the goroutine, so its record is live, and these fields do not
-        // change.
-        let record = unsafe { record.as_ref() };
         let name = record.origin.name().map_or(&[][..], |name| name.as_bytes());
         for (to, byte) in answer.name.iter().zip(name) {
             to.store(*byte, Ordering::Relaxed);

@@ -81,8 +81,6 @@ pub fn current() -> Option<Goroutine> {
 /// The same without giving way.
 pub(crate) fn calling() -> Option<Goroutine> {
     let record = processor::calling_goroutine()?;
-    // SAFETY: the running goroutine's record is live, and these fields do not change.
-    let record = unsafe { record.as_ref() };
     Some(Goroutine {
         id: GoroutineId(record.id),
         name: record.origin.name().cloned(),

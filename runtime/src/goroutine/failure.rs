@@ -6,7 +6,7 @@
 //! calls no hook), so the report is only used if it fits the payload.
 
 use super::join::GoroutineId;
-use crate::sched::processor;
+use crate::sched::processor::{self, Running};
 use std::any::{Any, TypeId};
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
@@ -53,7 +53,7 @@ fn message(payload: &(dyn Any + Send)) -> Option<&str> {
 
 /// Stores the hook's report of a panic with the calling goroutine, if the caller is one.
 pub(super) fn note_panic(info: &PanicHookInfo<'_>) {
-    let Some(mut record) = processor::calling_goroutine() else { return };
+    let Some(goroutine) = processor::calling_goroutine() else { return };
     let payload = info.payload();
     let report = HookReport {
         payload: payload.type_id(),
@@ -61,9 +61,7 @@ pub(super) fn note_panic(info: &PanicHookInfo<'_>) {
         location: info.location().map(Location::to_string),
         backtrace: Backtrace::capture(),
     };
-    // SAFETY: the running goroutine's record is live, and only the goroutine itself changes its
-    // origin while it runs.
-    let replaced = unsafe { record.as_mut() }.origin.late().hook_report.replace(report);
+    let replaced = goroutine.origin.with_late(|late| late.hook_report.replace(report));
     drop(replaced);
 }
 
@@ -71,10 +69,12 @@ impl Panic {
     /// The outcome of the calling goroutine, which has panicked and has unwound to its root.
     #[cold]
     pub(super) fn of_caller(payload: Box<dyn Any + Send>) -> Panic {
-        let mut record = processor::current_goroutine().expect("a task is run by its goroutine");
-        // SAFETY: as above.
-        let record = unsafe { record.as_mut() };
-        let report = if record.origin.has_late() { record.origin.late().hook_report.take() } else { None };
+        let record = Running::now().expect("a task is run by its goroutine");
+        let report = if record.origin.has_late() {
+            record.origin.with_late(|late| late.hook_report.take())
+        } else {
+            None
+        };
         let fits = |report: &HookReport| {
             report.payload == (*payload).type_id() && report.message.as_deref() == message(&*payload)
         };

@@ -7,11 +7,10 @@
 //!
 //! A signal handler may read the labels of the goroutine that it has interrupted ([`LabelCell`]).
 
-use crate::goroutine::record::Record;
-use crate::sched::processor;
+use crate::sched::processor::{self, Caller};
 use std::fmt::{self, Display, Write};
 use std::marker::PhantomData;
-use std::ptr::{self, NonNull};
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering, compiler_fence};
 
@@ -46,8 +45,9 @@ impl Labels {
     /// assert!(narrowboat::Labels::current().is_empty());
     /// ```
     pub fn current() -> Labels {
-        // SAFETY: the record is the caller's own.
-        processor::calling_goroutine().map_or_else(Labels::default, |record| unsafe { of(record) })
+        let goroutine = processor::calling_goroutine();
+        let cell = goroutine.and_then(|goroutine| goroutine.origin.labels());
+        cell.map_or_else(Labels::default, LabelCell::get)
     }
 
     /// These labels and one more, which replaces one of the same key.
@@ -88,8 +88,7 @@ impl Labels {
     /// });
     /// ```
     pub fn enter(&self) -> EnteredLabels {
-        // SAFETY: the record is the caller's own.
-        let before = processor::calling_goroutine().map(|record| unsafe { replace(record, self.clone()) });
+        let before = processor::calling_goroutine().map(|goroutine| replace(goroutine, self.clone()));
         EnteredLabels { before, _of_this_goroutine: PhantomData }
     }
 
@@ -191,9 +190,8 @@ pub struct EnteredLabels {
 
 impl Drop for EnteredLabels {
     fn drop(&mut self) {
-        if let (Some(before), Some(record)) = (self.before.take(), processor::calling_goroutine()) {
-            // SAFETY: the record is the caller's own.
-            drop(unsafe { replace(record, before) });
+        if let (Some(before), Some(goroutine)) = (self.before.take(), processor::calling_goroutine()) {
+            drop(replace(goroutine, before));
         }
     }
 }
@@ -248,34 +246,19 @@ impl Drop for LabelCell {
     }
 }
 
-/// # Safety
-/// The record is that of the calling goroutine, or of one that does not run and belongs to the
-/// calling loop.
-unsafe fn of(record: NonNull<Record>) -> Labels {
-    // SAFETY: by contract.
-    unsafe { (*record.as_ptr()).origin.labels() }.map_or_else(Labels::default, LabelCell::get)
-}
-
 /// Sets the labels of the calling goroutine, and returns those that it had.
-///
-/// # Safety
-/// The record is that of the calling goroutine.
-unsafe fn replace(record: NonNull<Record>, labels: Labels) -> Labels {
-    // SAFETY: by contract; no reference to the origin is held across a call that may park.
-    let origin = unsafe { &mut (*record.as_ptr()).origin };
-    match origin.labels() {
+fn replace(goroutine: Caller, labels: Labels) -> Labels {
+    match goroutine.origin.labels() {
         Some(cell) => cell.replace(labels),
         None if labels.is_empty() => labels,
-        None => origin.make_extras().labels.replace(labels),
+        None => goroutine.origin.make_labels().replace(labels),
     }
 }
 
 /// The labels that a goroutine has from its spawner, which is the caller, if it has any.
 #[inline(always)]
 pub(super) fn inherited() -> Option<Labels> {
-    let record = processor::calling_goroutine()?;
-    // SAFETY: the record is the caller's own.
-    let cell = unsafe { (*record.as_ptr()).origin.labels() }?;
+    let cell = processor::calling_goroutine()?.origin.labels()?;
     if cell.is_empty() {
         return None;
     }

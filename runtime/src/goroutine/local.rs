@@ -418,9 +418,7 @@ impl Locals {
 /// Calls `f` with the caller's values. `f` calls no code of the program's.
 fn with_mine<R>(f: impl FnOnce(&mut Locals) -> R) -> Result<R, AccessError> {
     match processor::calling_goroutine() {
-        // SAFETY: the running goroutine's record is live, and only the goroutine itself changes its
-        // origin while it runs.
-        Some(mut record) => Ok(f(&mut unsafe { record.as_mut() }.origin.late().locals)),
+        Some(goroutine) => Ok(goroutine.origin.with_late(|late| f(&mut late.locals))),
         None => of_threads::with(f),
     }
 }

@@ -5,6 +5,7 @@ use super::labels::{LabelCell, Labels};
 use super::local::Locals;
 use crate::locals::private::{Owned, Private};
 use crate::stack::own::OwnStack;
+use std::cell::Cell;
 use std::mem::offset_of;
 use std::panic::Location;
 use std::ptr::NonNull;
@@ -48,7 +49,7 @@ pub(crate) struct Late {
 /// Where a goroutine was spawned, in one word. Most goroutines have no extras, and a million of
 /// them should not pay for any. The word also leads to the goroutine's private thread-locals, once
 /// it has some.
-pub(crate) struct Origin(usize);
+pub(crate) struct Origin(Cell<usize>);
 
 impl Origin {
     const EXTRAS: usize = 1;
@@ -57,56 +58,60 @@ impl Origin {
     /// Whether the goroutine has private thread-locals.
     #[inline]
     pub(crate) fn has_private(&self) -> bool {
-        self.0 & Origin::PRIVATE != 0
+        self.0.get() & Origin::PRIVATE != 0
     }
 
     fn private_at(&self) -> Option<*mut Private> {
-        self.has_private().then_some((self.0 & !Origin::PRIVATE) as *mut Private)
+        self.has_private().then_some((self.0.get() & !Origin::PRIVATE) as *mut Private)
     }
 
     /// The goroutine's private thread-locals.
-    pub(crate) fn private(&mut self) -> Option<&mut Private> {
-        // SAFETY: put here by `put_private`, and taken out before anything else is done with it.
+    ///
+    /// # Safety
+    /// Nothing else uses them, or takes them out, as long as the reference is used.
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) unsafe fn private(&self) -> Option<&mut Private> {
+        // SAFETY: put here by `put_private`, and live until it is taken out.
         self.private_at().map(|private| unsafe { &mut *private })
     }
 
     /// Takes the private thread-locals out.
-    pub(crate) fn take_private(&mut self) -> Option<Owned> {
+    pub(crate) fn take_private(&self) -> Option<Owned> {
         let private = self.private_at()?;
         // SAFETY: put here by `put_private`, and taken back once: the word no longer leads there.
         unsafe {
-            self.0 = (*private).origin;
+            self.0.set((*private).origin);
             Some(Owned::from_raw(NonNull::new_unchecked(private)))
         }
     }
 
     /// Puts private thread-locals in.
-    pub(crate) fn put_private(&mut self, private: Option<Owned>) {
+    pub(crate) fn put_private(&self, private: Option<Owned>) {
         debug_assert!(!self.has_private());
         if let Some(mut private) = private {
-            private.get().origin = self.0;
-            self.0 = private.into_raw() as usize | Origin::PRIVATE;
+            private.get().origin = self.0.get();
+            self.0.set(private.into_raw() as usize | Origin::PRIVATE);
         }
     }
 
     /// The word as it is without private thread-locals.
     fn word(&self) -> usize {
         // SAFETY: as in `private`.
-        self.private_at().map_or(self.0, |private| unsafe { (*private).origin })
+        self.private_at().map_or(self.0.get(), |private| unsafe { (*private).origin })
     }
 
     pub(crate) fn plain(at: &'static Location<'static>) -> Origin {
-        Origin(at as *const Location as usize)
+        Origin(Cell::new(at as *const Location as usize))
     }
 
     fn into_word(self) -> usize {
-        let word = self.0;
+        let word = self.0.get();
         std::mem::forget(self);
         word
     }
 
     pub(crate) fn with(extras: Extras) -> Origin {
-        Origin(Box::into_raw(Box::new(extras)) as usize | Origin::EXTRAS)
+        Origin(Cell::new(Box::into_raw(Box::new(extras)) as usize | Origin::EXTRAS))
     }
 
     #[inline]
@@ -131,26 +136,30 @@ impl Origin {
 
     /// The extras, which are made if there are none yet. Called by the goroutine, which alone changes
     /// its origin, or before it starts.
-    pub(super) fn make_extras(&mut self) -> &mut Extras {
-        if self.extras().is_none() {
+    fn make_extras(&self) -> *mut Extras {
+        self.extras().unwrap_or_else(|| {
             // One store of one word: a signal handler that interrupts us here may read the origin.
             let word = Origin::with(Extras::plain(self.spawned_at())).into_word();
-            match self.private() {
-                Some(private) => private.origin = word,
-                None => self.0 = word,
+            match self.private_at() {
+                // SAFETY: as in `word`.
+                Some(private) => unsafe { (*private).origin = word },
+                None => self.0.set(word),
             }
-        }
-        let extras = self.extras().expect("just made");
-        // SAFETY: made by `with` from a box that is freed only in `drop`; and `&mut self` makes
-        // this the only access but that of a signal handler, which reads what no code changes, and
-        // the labels, which are atomic.
-        unsafe { &mut *extras }
+            self.extras().expect("just made")
+        })
     }
 
-    /// What the goroutine has acquired since its spawn; empty if there is nothing yet. Called by
-    /// the goroutine.
-    pub(crate) fn late(&mut self) -> &mut Late {
-        self.make_extras().late.get_or_insert_default()
+    /// Calls `f` with what the goroutine has acquired since its spawn; empty if there is nothing
+    /// yet. Called by the goroutine. `f` calls no code of the program's.
+    pub(crate) fn with_late<R>(&self, f: impl FnOnce(&mut Late) -> R) -> R {
+        let extras = self.make_extras();
+        // The box is out of reach meanwhile, so this is its only use.
+        // SAFETY: made by `with` from a box that is freed only in `drop`.
+        let mut late = unsafe { (*extras).late.take() }.unwrap_or_default();
+        let result = f(&mut late);
+        // SAFETY: as above.
+        unsafe { (*extras).late = Some(late) };
+        result
     }
 
     /// The word of the goroutine's labels, if it has had any. Async-signal-safe in code of the
@@ -161,9 +170,16 @@ impl Origin {
         self.extras().map(|extras| unsafe { &(*extras).labels })
     }
 
+    /// The same, made if there was none. Called by the goroutine.
+    pub(super) fn make_labels(&self) -> &LabelCell {
+        // SAFETY: as above.
+        unsafe { &(*self.make_extras()).labels }
+    }
+
     /// Gives a goroutine that has not started the labels of its spawner.
     pub(crate) fn inherit(&mut self, labels: Labels) {
-        self.make_extras().labels = LabelCell::new(labels);
+        // SAFETY: as above, and `&mut self` makes this the only access.
+        unsafe { (*self.make_extras()).labels = LabelCell::new(labels) };
     }
 
     #[inline]
@@ -172,8 +188,8 @@ impl Origin {
         self.extras().is_some_and(|extras| unsafe { (*extras).late.is_some() })
     }
 
-    pub(crate) fn take_own_stack(&mut self) -> Option<OwnStack> {
-        // SAFETY: as above, and `&mut self` makes this the only access.
+    pub(crate) fn take_own_stack(&self) -> Option<OwnStack> {
+        // SAFETY: as above.
         self.extras().and_then(|extras| unsafe { (*extras).own_stack.take() })
     }
 }

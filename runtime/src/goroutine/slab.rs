@@ -4,7 +4,7 @@
 //! diagnostics find every goroutine. A chunk with only free records is given back, unless it is the
 //! only one with room. Only the carrier touches a slab.
 
-use super::record::Record;
+use super::record::{Ready, Record};
 use crate::sched::processor::Processor;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::mem::{MaybeUninit, offset_of};
@@ -72,7 +72,7 @@ impl Slab {
 
     /// Puts a record of `processor`, always the same for one slab, into a free place. It stays
     /// there until [`remove`](Slab::remove).
-    pub(crate) fn insert(&mut self, processor: &'static Processor, record: Record) -> NonNull<Record> {
+    pub(crate) fn insert(&mut self, processor: &'static Processor, record: Record) -> Ready {
         if self.roomy.is_null() {
             self.grow(processor);
         }
@@ -87,7 +87,7 @@ impl Slab {
             }
             let at = (&raw mut (*chunk).records[place]).cast::<Record>();
             at.write(record);
-            NonNull::new_unchecked(at)
+            Ready::new(NonNull::new_unchecked(at))
         }
     }
 
@@ -96,7 +96,8 @@ impl Slab {
     /// # Safety
     /// The record came from this slab's `insert`, was not removed, and its address is not used
     /// again.
-    pub(crate) unsafe fn remove(&mut self, record: NonNull<Record>) {
+    pub(crate) unsafe fn remove(&mut self, ended: Ready) {
+        let record = ended.record();
         let chunk = chunk_of(record);
         // SAFETY: as in `processor_of`.
         unsafe {
@@ -146,7 +147,7 @@ impl Slab {
     }
 
     /// Every record, in no particular order.
-    pub(crate) fn all(&self) -> impl Iterator<Item = NonNull<Record>> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Record> {
         self.all.iter().flat_map(|&chunk| {
             // SAFETY: the chunks in the list are live.
             let mut taken = unsafe { !(*chunk).free & ALL_FREE };
@@ -155,7 +156,7 @@ impl Slab {
                     let place = taken.trailing_zeros() as usize;
                     taken &= taken - 1;
                     // SAFETY: a bit that is not set names a place that holds a record.
-                    unsafe { NonNull::new_unchecked((&raw mut (*chunk).records[place]).cast::<Record>()) }
+                    unsafe { &*(&raw const (*chunk).records[place]).cast::<Record>() }
                 })
             })
         })

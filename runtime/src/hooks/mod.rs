@@ -15,14 +15,14 @@ pub(crate) mod trace;
 pub(crate) mod waits;
 
 use crate::sched::Runtime;
-use crate::sched::processor::Processor;
+use crate::sched::processor::Carrier;
 use std::panic::Location;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 /// The functions of `diag` that running code calls.
 pub(crate) struct Diagnostics {
-    pub(crate) answer: unsafe fn(&'static Processor),
+    pub(crate) answer: unsafe fn(Carrier<'_>),
     pub(crate) check_for_deadlock: fn(&'static Runtime),
     pub(crate) reports: fn() -> Reports,
     pub(crate) save_recording: fn(),
@@ -41,10 +41,10 @@ pub(crate) fn install(diagnostics: Diagnostics) {
 /// # Safety
 /// Called by the loop of the processor, between goroutines.
 #[cold]
-pub(crate) unsafe fn answer(processor: &'static Processor) {
+pub(crate) unsafe fn answer(carrier: Carrier<'_>) {
     if let Some(diagnostics) = DIAGNOSTICS.get() {
         // SAFETY: by contract, which is that of the registered function.
-        unsafe { (diagnostics.answer)(processor) };
+        unsafe { (diagnostics.answer)(carrier) };
     }
 }
 

@@ -18,7 +18,6 @@ use crate::sched::processor::SwitchReason;
 use crate::stack::backtrace::Frames;
 use std::collections::{BTreeMap, HashMap};
 use std::panic::Location;
-use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{MutexGuard, PoisonError};
 
@@ -143,7 +142,7 @@ fn counts(reason: Reason) -> bool {
 impl Parked {
     /// A goroutine has switched back to its processor's loop.
     pub(crate) fn after_turn(&mut self, record: &Record, reason: SwitchReason) {
-        if !trace::watches(trace::WAITS) || reason != SwitchReason::Park || !counts(record.reason) {
+        if !trace::watches(trace::WAITS) || reason != SwitchReason::Park || !counts(record.reason.get()) {
             return;
         }
         let epoch = EPOCH.load(Ordering::Relaxed);
@@ -167,7 +166,7 @@ impl Parked {
         let rate = BLOCK_RATE.load(Ordering::Relaxed);
         let block = rate != 0 && (time >= rate || random() % rate < time);
         let released_by =
-            if record.reason == Reason::Lock { lock(&PENDING).remove(&record.id) } else { None };
+            if record.reason.get() == Reason::Lock { lock(&PENDING).remove(&record.id) } else { None };
         (block || released_by.is_some()).then_some(Counted { time, block, released_by })
     }
 }
@@ -182,8 +181,8 @@ impl Counted {
     pub(crate) fn add(self, record: &Record, backtrace: Option<Frames>) {
         let place = |frames: &Frames| WaitPlace {
             frames: frames.addresses().to_vec(),
-            waits_at: record.waits_at,
-            waits_for: record.reason.waits_for(),
+            waits_at: record.waits_at.get(),
+            waits_for: record.reason.get().waits_for(),
         };
         if let Some(frames) = backtrace {
             // A wait that was counted although it was shorter than the rate stands for others.
@@ -207,15 +206,9 @@ fn add(profile: WaitProfile, place: WaitPlace, (count, time): Total) {
     }
 }
 
-/// The calling code has ended the wait of a goroutine.
-///
-/// # Safety
-/// It owes the goroutine the wake-up.
-pub(crate) unsafe fn wakes(record: NonNull<Record>) {
+/// The calling code has ended the wait of this goroutine, which waited for this.
+pub(crate) fn wakes(id: u64, reason: Reason) {
     let fraction = MUTEX_FRACTION.load(Ordering::Relaxed);
-    // SAFETY: until it is woken the goroutine cannot go on, so the record is live and these fields do
-    // not change. They were written before the wait was published.
-    let (id, reason) = unsafe { ((*record.as_ptr()).id, (*record.as_ptr()).reason) };
     if fraction == 0 || reason != Reason::Lock || !random().is_multiple_of(fraction) {
         return;
     }

@@ -15,7 +15,6 @@ use super::private::Destructor;
 use crate::goroutine::record::Record;
 use crate::sched::{as_thread, processor};
 use std::ffi::{c_int, c_void};
-use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{mem, ptr};
 
@@ -47,12 +46,10 @@ pub(super) fn registered_by(f: impl FnOnce()) -> Option<Destructor> {
 /// As for libc's function: `run` may be called with `object` when the thread ends.
 unsafe extern "C" fn register(run: Run, object: *mut c_void, module: *mut c_void) -> c_int {
     ours::with(|ours| ours.registered.set(Some(Destructor { run, object })));
-    if let Some(goroutine) = processor::calling_goroutine() {
-        // SAFETY: the caller is this goroutine.
-        let taken = unsafe { as_thread::add_destructor(goroutine, Destructor { run, object }) };
-        if taken {
-            return 0;
-        }
+    if let Some(goroutine) = processor::calling_goroutine()
+        && as_thread::add_destructor(goroutine, Destructor { run, object })
+    {
+        return 0;
     }
     match libc_function() {
         // SAFETY: by contract.
@@ -83,12 +80,13 @@ fn libc_function() -> Option<Register> {
 ///
 /// # Safety
 /// The record is the calling goroutine's, which has run its closure.
-pub(crate) unsafe fn run(goroutine: NonNull<Record>) -> bool {
+pub(crate) unsafe fn run(goroutine: &Record) -> bool {
     let mut any = false;
     loop {
-        // SAFETY: the record is our own, and no reference to it is held while a destructor runs.
-        let next = unsafe { (*goroutine.as_ptr()).origin.private() }
-            .and_then(|private| private.destructors.as_mut()?.pop());
+        // SAFETY: the record is our own, and no reference to its parts is held while a destructor
+        // runs.
+        let next =
+            unsafe { goroutine.origin.private() }.and_then(|private| private.destructors.as_mut()?.pop());
         let Some(Destructor { run, object }) = next else { return any };
         any = true;
         // SAFETY: registered for this object by this goroutine, and called once. The object's bytes

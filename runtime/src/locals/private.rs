@@ -29,11 +29,12 @@ impl Destructor {
     }
 
     /// Adds it to the list of the goroutine with this origin.
-    pub(crate) fn add_to(self, origin: &mut Origin) {
+    pub(crate) fn add_to(self, origin: &Origin) {
         if !origin.has_private() {
             origin.put_private(Some(Owned::new(map::in_force())));
         }
-        if let Some(private) = origin.private() {
+        // SAFETY: the goroutine itself is here, so the processor does not use them.
+        if let Some(private) = unsafe { origin.private() } {
             private.destructors.get_or_insert_default().push(self);
         }
     }
@@ -119,8 +120,13 @@ impl Owned {
     }
 
     /// Keeps exactly the words of `kept`, with the values that `word` returns.
-    pub(super) fn keep(&mut self, map: &Map, kept: &[u64], mut word: impl FnMut(usize) -> u64) {
-        let needed = kept.iter().map(|chunk| chunk.count_ones() as usize).sum();
+    pub(super) fn keep(
+        &mut self,
+        map: &Map,
+        kept: impl Iterator<Item = u64> + Clone,
+        mut word: impl FnMut(usize) -> u64,
+    ) {
+        let needed = kept.clone().map(|chunk| chunk.count_ones() as usize).sum();
         // SAFETY: we own it.
         if needed > unsafe { self.0.as_ref() }.capacity as usize {
             self.grow(map, needed);
@@ -128,11 +134,11 @@ impl Owned {
         // SAFETY: there is room for the bitmap and, as was just checked, for the words.
         unsafe {
             let mut to = self.map_words();
-            for chunk in kept {
-                to.write(*chunk);
+            for chunk in kept.clone() {
+                to.write(chunk);
                 to = to.add(1);
             }
-            for (chunk, &kept) in kept.iter().enumerate() {
+            for (chunk, kept) in kept.enumerate() {
                 for bit in bits(kept) {
                     to.write(word(chunk * 64 + bit));
                     to = to.add(1);

@@ -1,6 +1,8 @@
 //! A processor's part: which goroutine's thread-locals are in place, and the exchange.
 //!
-//! Only the carrier touches it. Invariants:
+//! Only the carrier touches it, and its changing parts are cells: a goroutine may ask whether an
+//! address is among the exchanged bytes in the middle of anything, for example in the allocator.
+//! Invariants:
 //! - The bytes in place are those of the `owner`: a goroutine, or the processor's own code (`HOST`:
 //!   its loop when it needs std, or a pinned worker); or, without an owner, of a new thread.
 //! - Every other goroutine has its bytes in its [`Private`], or has none and is like a new thread.
@@ -13,6 +15,7 @@ use super::private::{Owned, bits};
 use crate::arch::FloatControl;
 use crate::goroutine::record::Record;
 use crate::sys;
+use std::cell::Cell;
 use std::ptr;
 
 /// One word of what is exchanged, in the processor's block.
@@ -36,25 +39,25 @@ struct Pair {
 }
 
 pub(crate) struct Resident {
-    owner: *mut Record,
+    owner: Cell<*const Record>,
     /// Whether any bit of `differ` is set.
-    any: bool,
+    any: Cell<bool>,
     /// In the stress mode: the bytes in place are a pattern, which nothing may have changed.
-    poisoned: bool,
+    poisoned: Cell<bool>,
     map: &'static Map,
     /// In order of their addresses, except the last ones, which are those of a C++ runtime.
     local_words: Box<[LocalWord]>,
     /// All words, for the comparison at every switch: two pairs at a time.
     pairs: Box<[[Pair; 2]]>,
-    differ: Box<[u64]>,
-    host: Option<Owned>,
+    differ: Box<[Cell<u64>]>,
+    host: Cell<Option<Owned>>,
 }
 
 /// What the stress mode leaves in place between goroutines.
 const POISON: u64 = 0xdbdb_dbdb_dbdb_dbdb;
 
 /// The owner that stands for the processor's own code. No record has this address.
-const HOST: *mut Record = ptr::without_provenance_mut(1);
+const HOST: *const Record = ptr::without_provenance(1);
 
 impl Resident {
     /// Makes the part for the calling thread's block. What is in place counts as the processor's
@@ -84,14 +87,14 @@ impl Resident {
             pairs.extend(in_pairs(&local_words[first..], first, end));
         }
         Resident {
-            owner: HOST,
-            any: false,
-            poisoned: false,
+            owner: Cell::new(HOST),
+            any: Cell::new(false),
+            poisoned: Cell::new(false),
             map,
-            differ: vec![0; map.chunks()].into(),
+            differ: (0..map.chunks()).map(|_| Cell::new(0)).collect(),
             local_words: local_words.into(),
             pairs: two_by_two(pairs),
-            host: None,
+            host: Cell::new(None),
         }
     }
 
@@ -101,80 +104,86 @@ impl Resident {
     /// Called by the loop of the processor. The record is one of this processor's goroutines',
     /// which runs next.
     #[inline(always)]
-    pub(crate) unsafe fn install(&mut self, goroutine: *mut Record) {
-        if self.owner == goroutine {
+    pub(crate) unsafe fn install(&self, goroutine: &Record) {
+        let owner = self.owner.get();
+        if ptr::eq(owner, goroutine) {
+            return;
+        }
+        if owner.is_null() && !self.any.get() && !goroutine.origin.has_private() {
+            self.owner.set(goroutine);
             return;
         }
         // SAFETY: by contract.
-        unsafe {
-            if self.owner.is_null() && !self.any && !(*goroutine).origin.has_private() {
-                self.owner = goroutine;
-                return;
-            }
-            self.exchange(goroutine);
-        }
+        unsafe { self.exchange(goroutine) };
     }
 
     /// # Safety
     /// As for `install`.
     #[inline(never)]
-    unsafe fn exchange(&mut self, goroutine: *mut Record) {
-        // SAFETY: by contract; an owner that is a goroutine is live until `forget_owner`.
-        unsafe {
-            // Neither goroutine has bytes of its own: the case that most goroutines pay for.
-            if self.owner > HOST
-                && !(*self.owner).origin.has_private()
-                && !(*goroutine).origin.has_private()
-                && self.is_pristine()
-            {
-                self.any = false;
-                self.owner = goroutine;
-                return;
-            }
-            self.exchange_private(goroutine);
+    unsafe fn exchange(&self, goroutine: &Record) {
+        let owner = self.owner.get();
+        // Neither goroutine has bytes of its own: the case that most goroutines pay for.
+        if owner > HOST
+            // SAFETY: an owner that is a goroutine is live until `forget_owner`.
+            && !unsafe { (*owner).origin.has_private() }
+            && !goroutine.origin.has_private()
+            && self.is_pristine()
+        {
+            self.any.set(false);
+            self.owner.set(goroutine);
+            return;
         }
+        // SAFETY: by contract.
+        unsafe { self.exchange_private(goroutine) };
     }
 
     /// # Safety
     /// As for `install`.
     #[inline(never)]
-    unsafe fn exchange_private(&mut self, goroutine: *mut Record) {
-        // SAFETY: as above.
-        unsafe {
-            self.save_owner();
-            let private = (*goroutine).origin.take_private();
-            if let Some(private) = &private {
-                self.install_bytes(Some(private));
-            } else if self.any {
-                self.install_bytes(None);
-            }
-            (*goroutine).origin.put_private(private);
+    unsafe fn exchange_private(&self, goroutine: &Record) {
+        // SAFETY: by contract.
+        unsafe { self.save_owner() };
+        let private = goroutine.origin.take_private();
+        if let Some(private) = &private {
+            self.install_bytes(Some(private));
+        } else if self.any.get() {
+            self.install_bytes(None);
         }
-        self.owner = goroutine;
+        goroutine.origin.put_private(private);
+        self.owner.set(goroutine);
     }
 
     /// Puts the bytes of the processor's own code in place.
     ///
     /// # Safety
     /// Called by the loop of the processor.
-    pub(crate) unsafe fn install_host(&mut self) {
-        if self.owner == HOST {
+    pub(crate) unsafe fn install_host(&self) {
+        if self.owner.get() == HOST {
             return;
         }
         // SAFETY: by contract.
-        unsafe {
-            self.save_owner();
-            let host = self.host.take();
-            self.install_bytes(host.as_ref());
-            self.host = host;
-        }
-        self.owner = HOST;
+        unsafe { self.save_owner() };
+        let host = self.host.take();
+        self.install_bytes(host.as_ref());
+        self.host.set(host);
+        self.owner.set(HOST);
     }
 
     /// Forgets the owner, which has ended: its bytes are a new thread's again.
-    pub(crate) fn forget_owner(&mut self) {
-        self.owner = ptr::null_mut();
-        self.any = false;
+    pub(crate) fn forget_owner(&self) {
+        self.owner.set(ptr::null());
+        self.any.set(false);
+    }
+
+    /// The goroutine that is the owner, if it is one.
+    ///
+    /// # Safety
+    /// The owner is live.
+    #[inline]
+    unsafe fn owning_goroutine(&self) -> Option<&Record> {
+        let owner = self.owner.get();
+        // SAFETY: by contract.
+        if owner == HOST { None } else { unsafe { owner.as_ref() } }
     }
 
     /// Saves what the owner has changed.
@@ -182,24 +191,22 @@ impl Resident {
     /// # Safety
     /// The owner is live, or none.
     #[inline]
-    unsafe fn save_owner(&mut self) {
-        if self.owner.is_null() {
-            if self.poisoned {
+    unsafe fn save_owner(&self) {
+        if self.owner.get().is_null() {
+            if self.poisoned.get() {
                 self.check_poison();
             }
             return;
         }
         // SAFETY: by contract.
-        unsafe {
-            // A goroutine that had bytes of its own mostly has them still.
-            let had = self.owner != HOST && (*self.owner).origin.has_private();
-            if had || !self.is_pristine() {
-                self.save();
-            } else {
-                self.any = false;
-                if self.owner == HOST {
-                    self.host = None;
-                }
+        let goroutine = unsafe { self.owning_goroutine() };
+        // A goroutine that had bytes of its own mostly has them still.
+        if goroutine.is_some_and(|goroutine| goroutine.origin.has_private()) || !self.is_pristine() {
+            self.save(goroutine);
+        } else {
+            self.any.set(false);
+            if goroutine.is_none() {
+                self.host.set(None);
             }
         }
     }
@@ -216,44 +223,34 @@ impl Resident {
         all[0] | all[1] == 0
     }
 
-    /// # Safety
-    /// As for `put_away`; there is an owner.
+    /// Saves the bytes in place for this goroutine, or for the processor's own code.
     #[cold]
     #[inline(never)]
-    unsafe fn save(&mut self) {
+    fn save(&self, goroutine: Option<&Record>) {
         self.note_differences();
-        // SAFETY: by contract.
-        let private = unsafe {
-            if self.owner == HOST { self.host.take() } else { (*self.owner).origin.take_private() }
-        };
-        let mut private = match private {
-            Some(private) => private,
-            None => Owned::new(self.map),
-        };
-        let this = &*self;
-        private.keep(self.map, &self.differ, |index| this.local_words[index].get());
-        // SAFETY: by contract.
-        unsafe {
-            if self.owner == HOST {
-                self.host = Some(private);
-            } else {
-                (*self.owner).origin.put_private(Some(private));
-            }
+        let private = goroutine.map_or_else(|| self.host.take(), |goroutine| goroutine.origin.take_private());
+        let mut private = private.unwrap_or_else(|| Owned::new(self.map));
+        let differ = self.differ.iter().map(Cell::get);
+        private.keep(self.map, differ, |index| self.local_words[index].get());
+        match goroutine {
+            Some(goroutine) => goroutine.origin.put_private(Some(private)),
+            None => self.host.set(Some(private)),
         }
     }
 
-    fn note_differences(&mut self) {
-        self.any = false;
-        self.differ.fill(0);
+    fn note_differences(&self) {
+        self.any.set(false);
+        self.differ.iter().for_each(|chunk| chunk.set(0));
         for pair in self.pairs.as_flattened() {
             let differ = pair.differences();
             if differ[0] | differ[1] == 0 {
                 continue;
             }
-            self.any = true;
+            self.any.set(true);
             for (differs, number) in differ.into_iter().zip(pair.numbers) {
                 if differs != 0 {
-                    self.differ[number as usize / 64] |= 1 << (number % 64);
+                    let chunk = &self.differ[number as usize / 64];
+                    chunk.set(chunk.get() | 1 << (number % 64));
                 }
             }
         }
@@ -263,26 +260,25 @@ impl Resident {
     /// others are in place.
     #[cold]
     #[inline(never)]
-    fn install_bytes(&mut self, private: Option<&Owned>) {
+    fn install_bytes(&self, private: Option<&Owned>) {
         let kept: &[u64] = private.map_or(&[], |private| private.kept(self.map));
         let mut words = private.map_or(&[][..], |private| private.words(self.map)).iter();
         let mut any = false;
-        for (chunk, (differ, local_words)) in
-            self.differ.iter_mut().zip(self.local_words.chunks(64)).enumerate()
+        for (chunk, (differ, local_words)) in self.differ.iter().zip(self.local_words.chunks(64)).enumerate()
         {
             let kept = kept.get(chunk).copied().unwrap_or(0);
-            if self.any {
-                for local_word in bits(*differ & !kept) {
+            if self.any.get() {
+                for local_word in bits(differ.get() & !kept) {
                     local_words[local_word].set(local_words[local_word].pristine);
                 }
             }
             for (local_word, word) in bits(kept).zip(&mut words) {
                 local_words[local_word].set(*word);
             }
-            *differ = kept;
+            differ.set(kept);
             any |= kept != 0;
         }
-        self.any = any;
+        self.any.set(any);
     }
 
     /// Ends the goroutine in place: drops what std keeps for it, and resets the bytes to a new
@@ -292,7 +288,7 @@ impl Resident {
     /// Called by the goroutine in place after its destructors have run; it uses no thread-local
     /// after this.
     #[inline]
-    pub(crate) unsafe fn end_of_owner(&mut self) {
+    pub(crate) unsafe fn end_of_owner(&self) {
         if !self.is_pristine() {
             self.wipe();
         }
@@ -300,7 +296,7 @@ impl Resident {
 
     #[cold]
     #[inline(never)]
-    fn wipe(&mut self) {
+    fn wipe(&self) {
         let set = |index: &usize| self.local_words[*index].differs();
         if !self.map.handle.is_empty() && self.map.handle.iter().all(set) {
             drop_handle();
@@ -314,24 +310,24 @@ impl Resident {
     ///
     /// # Safety
     /// Called by the loop of the processor, between goroutines.
-    pub(crate) unsafe fn evict(&mut self) {
+    pub(crate) unsafe fn evict(&self) {
         // SAFETY: by contract.
         unsafe { self.save_owner() };
         for local_word in &self.local_words {
             local_word.set(POISON);
         }
-        for (chunk, bits) in self.differ.iter_mut().enumerate() {
+        for (chunk, bits) in self.differ.iter().enumerate() {
             let left = self.local_words.len() - chunk * 64;
-            *bits = if left >= 64 { u64::MAX } else { (1 << left) - 1 };
+            bits.set(if left >= 64 { u64::MAX } else { (1 << left) - 1 });
         }
-        self.owner = ptr::null_mut();
-        self.any = !self.local_words.is_empty();
-        self.poisoned = self.any;
+        self.owner.set(ptr::null());
+        self.any.set(!self.local_words.is_empty());
+        self.poisoned.set(self.any.get());
     }
 
     #[cold]
-    fn check_poison(&mut self) {
-        self.poisoned = false;
+    fn check_poison(&self) {
+        self.poisoned.set(false);
         for (index, local_word) in self.local_words.iter().enumerate() {
             assert!(
                 (local_word.get() ^ POISON) & local_word.mask == 0,
@@ -347,14 +343,14 @@ impl Resident {
     /// # Safety
     /// Called by the loop of the processor. The record is that of the goroutine that has just run.
     #[cold]
-    pub(crate) unsafe fn keep_float(&mut self, goroutine: *mut Record, float: FloatControl) {
+    pub(crate) unsafe fn keep_float(&self, goroutine: &Record, float: FloatControl) {
         FloatControl::DEFAULT.set();
-        // SAFETY: by contract.
-        let origin = unsafe { &mut (*goroutine).origin };
+        let origin = &goroutine.origin;
         if !origin.has_private() {
             origin.put_private(Some(Owned::new(self.map)));
         }
-        if let Some(private) = origin.private() {
+        // SAFETY: the goroutine, which alone would use them, does not run.
+        if let Some(private) = unsafe { origin.private() } {
             private.float = float;
         }
     }
@@ -362,11 +358,11 @@ impl Resident {
     /// The reverse, before the goroutine runs.
     ///
     /// # Safety
-    /// Called by the loop of the processor. The record is live.
+    /// Called by the loop of the processor, before the goroutine runs.
     #[inline]
-    pub(crate) unsafe fn set_float(&mut self, goroutine: *mut Record) {
-        // SAFETY: by contract.
-        if let Some(private) = unsafe { (*goroutine).origin.private() }
+    pub(crate) unsafe fn set_float(&self, goroutine: &Record) {
+        // SAFETY: as above.
+        if let Some(private) = unsafe { goroutine.origin.private() }
             && private.float != FloatControl::DEFAULT
         {
             std::mem::replace(&mut private.float, FloatControl::DEFAULT).set();

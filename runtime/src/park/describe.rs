@@ -10,7 +10,7 @@
 
 use super::Reason;
 use crate::lock::OnceLock;
-use crate::sched::processor;
+use crate::sched::processor::Running;
 
 /// Something that is waited for.
 #[derive(Clone, Debug)]
@@ -64,6 +64,5 @@ pub(crate) unsafe fn describe(reason: Reason, object: usize, each: &mut dyn FnMu
 /// number, which are not zero; zero on a plain thread.
 #[inline]
 pub fn tag() -> u16 {
-    // SAFETY: the running goroutine's record is live, and its number never changes.
-    processor::current_goroutine().map_or(0, |record| unsafe { (*record.as_ptr()).id as u16 })
+    Running::now().map_or(0, |goroutine| goroutine.id as u16)
 }

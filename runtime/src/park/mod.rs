@@ -45,8 +45,8 @@ pub use task::{ENDED_BY_TASK, TaskWait};
 pub(crate) use thread::end_of_thread;
 pub(crate) use thread::{ThreadWaiter, WaitingThread, parked_threads, waiting_threads};
 
-use crate::goroutine::record::Record;
-use crate::sched::processor::{self, Processor};
+use crate::goroutine::record::{Record, Wait};
+use crate::sched::processor::{self, Processor, Running};
 use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -112,11 +112,9 @@ impl Waiter {
     #[inline]
     pub fn try_begin(reason: Reason, object: usize, at: &'static Location<'static>) -> Option<Waiter> {
         let waiter = match refusal::parkable().ok()? {
-            Some(record) => {
-                // SAFETY: the record is the running goroutine's own, and no other code reads it
-                // while the goroutine runs.
-                unsafe { (*record.as_ptr()).note_wait(reason, object, at) };
-                Waiter(record.cast())
+            Some(goroutine) => {
+                goroutine.note_wait(reason, object, at);
+                Waiter(goroutine.head())
             }
             None => thread::current(reason, object, at),
         };
@@ -168,9 +166,7 @@ impl Waiter {
         match self.head().kind {
             // SAFETY: the kind says that the head is the start of such a record; only the address
             // is taken.
-            Kind::Goroutine => unsafe {
-                NonNull::new_unchecked(&raw mut (*self.0.cast::<Record>().as_ptr()).node)
-            },
+            Kind::Goroutine => unsafe { NonNull::new_unchecked(self.0.cast::<Wait>().as_ref().node.get()) },
             // SAFETY: as above.
             Kind::Thread => unsafe {
                 NonNull::new_unchecked(self.0.cast::<ThreadWaiter>().as_ref().node.get())
@@ -196,7 +192,7 @@ impl Waiter {
             Kind::Goroutine => {
                 // SAFETY: `begin` gave this handle to the goroutine that calls us, so it is the
                 // current one.
-                unsafe { processor::park(self.0.cast::<Record>(), deadline) }
+                unsafe { Running::with_record(Record::with_head(self.0)).park(deadline) }
                 self.claim().outcome()
             }
             // SAFETY: the kind says what the head is the start of.
@@ -224,7 +220,7 @@ impl Waiter {
         match self.head().kind {
             // SAFETY: the goroutine is parked or about to be, and this is its one wake-up, by
             // contract.
-            Kind::Goroutine => unsafe { Processor::unpark(self.0.cast::<Record>()) },
+            Kind::Goroutine => unsafe { Processor::unpark(Record::with_head(self.0)) },
             // SAFETY: the kind says what the head is the start of.
             Kind::Thread => unsafe { self.0.cast::<ThreadWaiter>().as_ref().unpark() },
             // SAFETY: as above.

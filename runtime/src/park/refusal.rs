@@ -6,10 +6,8 @@
 //! lock is held it asks with [`may_park`], and releases the lock before it calls [`refuse`],
 //! because the program's panic hook runs then.
 
-use crate::goroutine::record::Record;
 use crate::locals::ours;
-use crate::sched::processor;
-use std::ptr::NonNull;
+use crate::sched::processor::{self, Running};
 
 /// Why the calling code cannot be parked where it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,10 +40,9 @@ impl Refusal {
 
 /// What would be parked: the calling goroutine, or the calling plain thread if that is `None`.
 #[inline]
-pub(super) fn parkable() -> Result<Option<NonNull<Record>>, Refusal> {
-    match processor::current_goroutine() {
-        // SAFETY: the calling goroutine's record is live.
-        Some(record) if unsafe { processor::may_suspend(record) } => Ok(Some(record)),
+pub(super) fn parkable() -> Result<Option<Running>, Refusal> {
+    match Running::now() {
+        Some(goroutine) if goroutine.may_suspend() => Ok(Some(goroutine)),
         Some(_) => Err(Refusal::ForeignStack),
         None if ours::with(|ours| ours.in_waker.get()) => Err(Refusal::Waker),
         // On a processor, but not as a goroutine that can park: the caller is on the system stack.
@@ -89,17 +86,17 @@ pub fn refuse() -> ! {
 /// panics, and a wait for one of std's locks blocks the thread. A panic of `f` must not leave it.
 pub(super) fn without_waits<R>(f: impl FnOnce() -> R) -> R {
     let before = ours::with(|ours| ours.in_waker.replace(true));
-    let goroutine = processor::current_goroutine();
-    if let (Some(goroutine), Some(processor)) = (goroutine, processor::current_processor()) {
+    let goroutine = Running::now();
+    if let Some(goroutine) = goroutine {
         // As on the system stack: it is the same goroutine, and not one that can park.
-        ours::with(|ours| ours.on_system_stack.set(Some(goroutine)));
+        ours::with(|ours| ours.on_system_stack.set(Some(goroutine.record())));
         // SAFETY: the caller is this goroutine, and it is restored below.
-        unsafe { processor::set_current_goroutine(processor, None) };
+        unsafe { goroutine.here().set_current_goroutine(None) };
     }
     let result = f();
-    if let (Some(_), Some(processor)) = (goroutine, processor::current_processor()) {
+    if let Some(goroutine) = goroutine {
         // SAFETY: as above.
-        unsafe { processor::set_current_goroutine(processor, goroutine) };
+        unsafe { goroutine.here().set_current_goroutine(Some(goroutine)) };
         ours::with(|ours| ours.on_system_stack.set(None));
     }
     ours::with(|ours| ours.in_waker.set(before));

@@ -6,9 +6,8 @@
 
 use super::fork;
 use super::processor::{
-    calling_goroutine, current_goroutine, current_goroutine_is_copied, current_processor, may_suspend,
+    Caller, Here, Running, calling_goroutine, current_goroutine_is_copied, current_processor,
 };
-use crate::goroutine::record::Record;
 use crate::locals::map;
 use crate::locals::private::Destructor;
 use crate::lock::Native;
@@ -16,47 +15,44 @@ use crate::park::{Outcome, Reason, Waiter};
 use crate::stack::sharing;
 use crate::sys;
 use std::panic::Location;
-use std::ptr::NonNull;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// Adds a destructor that the calling goroutine registers to its list, if it belongs to one of the
 /// goroutine's own thread-locals.
-///
-/// # Safety
-/// The record is the calling goroutine's.
-pub(crate) unsafe fn add_destructor(goroutine: NonNull<Record>, destructor: Destructor) -> bool {
+pub(crate) fn add_destructor(goroutine: Caller, destructor: Destructor) -> bool {
     // The list is reached through thread-local bytes that move when the goroutine is copied out, so
     // the allocator must not park here.
     let _native = Native::begin();
-    // SAFETY: the caller runs on this processor. No reference is held across a call that may
-    // switch.
-    unsafe {
-        let resident = &(*Record::processor(goroutine).local.get()).resident;
-        resident.contains(destructor.object.addr()) && {
-            destructor.add_to(&mut (*goroutine.as_ptr()).origin);
-            true
-        }
+    let Some(here) = Here::now() else { return false };
+    let own = here.local().resident.contains(destructor.object.addr());
+    if own {
+        destructor.add_to(&goroutine.origin);
     }
+    own
 }
 
-/// The last thing that a goroutine does with its thread-locals: their bytes become those of a new
-/// thread.
-///
-/// # Safety
-/// The record is the calling goroutine's, and its destructors have run. It uses no thread-local of
-/// the program's after this.
-pub(super) unsafe fn end_thread_locals(goroutine: NonNull<Record>) {
-    // SAFETY: the caller runs on this processor.
-    unsafe { (*Record::processor(goroutine).local.get()).resident.end_of_owner() }
+impl Running {
+    /// The last thing that a goroutine does with its thread-locals: their bytes become those of a
+    /// new thread.
+    ///
+    /// # Safety
+    /// Its destructors have run. It uses no thread-local of the program's after this.
+    pub(super) unsafe fn end_thread_locals(self) {
+        // SAFETY: by contract; the goroutine's thread-locals are in place, as it runs.
+        unsafe { self.here().local().resident.end_of_owner() }
+    }
+
+    /// Whether an address is in the goroutine's thread-locals.
+    fn has_in_locals(self, address: usize) -> bool {
+        self.here().local().resident.contains(address)
+    }
 }
 
 /// Whether the calling code is a goroutine that may park until a word of memory changes: see
 /// [`crate::futex`].
 pub(crate) fn may_park_for(word: usize) -> bool {
-    let Some(goroutine) = current_goroutine() else { return false };
-    // SAFETY: the caller runs on this processor.
-    unsafe { may_suspend(goroutine) && !(*Record::processor(goroutine).local.get()).resident.contains(word) }
+    Running::now().is_some_and(|goroutine| goroutine.may_suspend() && !goroutine.has_in_locals(word))
 }
 
 /// Whether the calling code is a goroutine in which a blocking call of libc's may park.
@@ -66,8 +62,7 @@ pub fn may_park() -> bool {
     !Native::is_on()
         && map::is_private()
         && !fork::in_child()
-        // SAFETY: the caller runs on this processor.
-        && current_goroutine().is_some_and(|goroutine| unsafe { may_suspend(goroutine) })
+        && Running::now().is_some_and(Running::may_suspend)
 }
 
 /// The same for a wait until an object changes, which something else writes to meanwhile. So the
@@ -87,8 +82,7 @@ pub fn has_usual_signals() -> bool {
 /// The number of the goroutine that the calling code belongs to, also on the system stack, or 0.
 #[inline]
 pub fn goroutine() -> u64 {
-    // SAFETY: the running goroutine's record is live, and its number never changes.
-    calling_goroutine().map_or(0, |record| unsafe { (*record.as_ptr()).id })
+    calling_goroutine().map_or(0, |goroutine| goroutine.id)
 }
 
 /// Whether this process was forked from one in which the runtime had started. Locks of ours may be
@@ -148,16 +142,14 @@ pub fn is_on_copied_stack() -> bool {
 /// As for [`Waiter::park`].
 pub unsafe fn park_in_place_or_block(waiter: Waiter, deadline: Option<Instant>) -> Outcome {
     // SAFETY: by contract. Where the calling code is a goroutine, the waiter is that goroutine.
-    unsafe {
-        if current_goroutine().is_some() { park_in_place(waiter, deadline) } else { waiter.park(deadline) }
-    }
+    unsafe { if Running::now().is_some() { park_in_place(waiter, deadline) } else { waiter.park(deadline) } }
 }
 
 /// Lets others run, with the stack left in place: for code that is to be called again at once.
 pub fn yield_in_place() {
     if may_park() {
         sleep_in_place(Instant::now());
-    } else if current_goroutine().is_none() {
+    } else if Running::now().is_none() {
         std::thread::yield_now();
     }
 }
@@ -168,23 +160,23 @@ pub fn yield_in_place() {
 /// # Safety
 /// As for [`Waiter::park`]; the caller is a goroutine.
 pub unsafe fn park_in_place(waiter: Waiter, deadline: Option<Instant>) -> Outcome {
-    // SAFETY: by contract, and the caller runs on this processor. References end before the switch.
-    unsafe {
-        let goroutine = current_goroutine().unwrap_unchecked();
-        let local = Record::processor(goroutine).local.get();
-        let record = goroutine.as_ptr();
-        let held = !(*record).home.is_own();
-        sharing::note_wait_in_place((*record).origin.spawned_at(), held);
-        if held {
-            (*local).slots.hold_slot((*record).home);
-        }
-        let outcome = waiter.park(deadline);
-        if held {
-            let local = &mut *local;
-            // The queue may need room, and the loop owns it as soon as something parks.
-            let _native = Native::begin();
-            local.slots.release_slot((*record).home, &mut local.ready);
-        }
-        outcome
+    let goroutine = Running::now().expect("the caller is a goroutine");
+    let home = goroutine.home;
+    let held = !home.is_own();
+    sharing::note_wait_in_place(goroutine.origin.spawned_at(), held);
+    if held {
+        goroutine.here().with_parts(|parts| parts.slots.hold_slot(home));
     }
+    // SAFETY: by contract.
+    let outcome = unsafe { waiter.park(deadline) };
+    if held {
+        // The queue may need room, and the loop owns it as soon as something parks.
+        let _native = Native::begin();
+        goroutine.here().with_parts(|parts| {
+            parts.slots.release_slot(home);
+            // Those that had their turn meanwhile are ready again.
+            parts.ready.extend(parts.deferred.extract_if(.., |deferred| deferred.home == home));
+        });
+    }
+    outcome
 }

@@ -10,15 +10,14 @@
 //! must not be requeued earlier, while its stack is still in use: another worker may carry a
 //! processor as soon as it is queued.
 
-use super::as_thread::end_thread_locals;
 use super::config::Stress;
 use super::fork;
-use super::processor::{Processor, SwitchReason};
+use super::processor::{Carrier, Parts, Phase, Processor, Running, SwitchReason};
 use super::worker::Worker;
 use crate::arch::{FloatControl, sanitizers};
 use crate::goroutine::local;
 use crate::goroutine::origin::Origin;
-use crate::goroutine::record::Record;
+use crate::goroutine::record::{Ready, Record};
 use crate::goroutine::task::TaskPtr;
 use crate::hooks;
 use crate::hooks::say::say;
@@ -29,7 +28,7 @@ use crate::stack::housing::Lack;
 use crate::stack::sharing;
 use crate::{arch, clock, stack};
 use std::collections::VecDeque;
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 use std::sync::Once;
 use std::sync::atomic::Ordering;
 
@@ -64,90 +63,92 @@ impl Processor {
     /// # Safety
     /// The caller is `worker`, on its native stack, and holds the processor: it took it from a
     /// queue and no other worker carries it.
-    pub(super) unsafe fn carry(&'static self, worker: &Worker) -> (&'static Processor, BatchEnd) {
-        // SAFETY: holding the processor makes us its carrying thread. Its loop is suspended at
-        // `resting_sp` since it was prepared, or since the last batch ended. No reference is held
-        // across the switch.
-        unsafe {
-            worker.begin_carrying(self);
-            let local = self.local.get();
-            (*local).worker = worker;
-            (*local).now = worker.now();
-            let carried = (*local).runtime.sizes.carried;
-            if carried {
-                (*local).worker_thread_pointer = arch::thread_pointer();
-            } else {
-                super::processor::set_current_processor(Some(self));
-            }
-            let to = (*local).resting_sp;
-            arch::switch_carrying(&raw mut (*local).worker_sp, to, self.thread_pointer);
-            if !carried {
-                super::processor::set_current_processor(None);
-            }
-            // `carrying` was set above, or by the loop of a processor that switched to the next
-            // directly.
-            let last = worker.end_carrying();
-            let local = last.local.get();
-            (*local).worker = ptr::null();
-            (last, if (*local).has_work() || last.is_asked() { BatchEnd::Busy } else { BatchEnd::Idle })
+    pub(super) unsafe fn carry(&'static self, worker: &'static Worker) -> (&'static Processor, BatchEnd) {
+        // SAFETY: by contract.
+        let mut carrier = unsafe { Carrier::new(self) };
+        worker.begin_carrying(self);
+        carrier.worker.set(Some(worker));
+        carrier.now.set(worker.now());
+        let carried = self.runtime.sizes.carried;
+        if carried {
+            carrier.worker_thread_pointer.set(arch::thread_pointer());
+        } else {
+            super::processor::set_current_processor(Some(self));
         }
+        let (save, to) = (carrier.worker_sp.as_ptr(), carrier.resting_sp.get());
+        // SAFETY: the loop is suspended there since it was prepared, or since the last batch ended.
+        // `carrying` was set above, or by the loop of a processor that switched to the next directly.
+        let mut last = unsafe {
+            carrier.switch_carrying(save, to, self.thread_pointer);
+            Carrier::new(worker.end_carrying())
+        };
+        if !carried {
+            super::processor::set_current_processor(None);
+        }
+        last.worker.set(None);
+        let end = if last.has_more() { BatchEnd::Busy } else { BatchEnd::Idle };
+        (last.processor(), end)
     }
 
     /// Whether the loop has requests to answer besides running goroutines.
     fn is_asked(&self) -> bool {
         self.scavenge.is_asked() || self.inspect.load(Ordering::Relaxed)
     }
+}
+
+impl Carrier<'_> {
+    /// Whether there is anything to run or to answer.
+    #[inline(always)]
+    fn has_more(&mut self) -> bool {
+        let (local, parts) = self.open();
+        local.has_work(parts) || self.processor().is_asked()
+    }
 
     /// Switches back to the worker, or directly to the processor that it carries next. The direct
     /// switch is only made after a `short` batch: after a long one the worker should look around.
     ///
     /// # Safety
-    /// Called by the loop of this processor.
-    unsafe fn switch_to_worker(&'static self, short: bool) {
-        // SAFETY: the worker is suspended in `carry`, and stays so during a direct switch. The next
-        // processor was taken from a queue, so it is ours, and its loop is suspended as in `carry`.
-        // No reference is held across the switch.
-        unsafe {
-            let local = self.local.get();
-            let worker = &*(*local).worker;
-            let (mut to, mut thread_pointer) = ((*local).worker_sp, (*local).worker_thread_pointer);
-            if !(*local).runtime.sizes.carried {
-                // The worker's own code has the same thread-locals.
-                (*local).resident.install_host();
-            }
-            if short
-                && (*local).runtime.sizes.carried
-                && !(*local).has_work()
-                && !self.is_asked()
-                && let Some(next) = worker.take_next_directly()
-            {
-                let its = next.local.get();
-                (*its).worker = worker;
-                (*its).now = (*local).now;
-                (*its).worker_sp = to;
-                (*its).worker_thread_pointer = thread_pointer;
-                (*its).predecessor = Some(self);
-                (*local).worker = ptr::null();
-                worker.is_not_stuck();
-                worker.begin_carrying(next);
-                (to, thread_pointer) = ((*its).resting_sp, next.thread_pointer);
-            }
-            arch::switch_carrying(&raw mut (*local).resting_sp, to, thread_pointer);
+    /// Called by the loop.
+    unsafe fn switch_to_worker(mut self, short: bool) {
+        let processor = self.processor();
+        let worker = self.worker.get().expect("a carried processor has its worker");
+        let (mut to, mut thread_pointer) = (self.worker_sp.get(), self.worker_thread_pointer.get());
+        let carried = processor.runtime.sizes.carried;
+        if !carried {
+            // The worker's own code has the same thread-locals.
+            // SAFETY: this is the loop.
+            unsafe { self.resident.install_host() };
         }
+        if short
+            && carried
+            && !self.has_more()
+            && let Some(next) = worker.take_next_directly()
+        {
+            // SAFETY: it was taken from a queue, so it is ours.
+            let its = unsafe { Carrier::new(next) };
+            its.worker.set(Some(worker));
+            its.now.set(self.now.get());
+            its.worker_sp.set(to);
+            its.worker_thread_pointer.set(thread_pointer);
+            its.predecessor.set(Some(processor));
+            self.worker.set(None);
+            worker.is_not_stuck();
+            worker.begin_carrying(next);
+            (to, thread_pointer) = (its.resting_sp.get(), next.thread_pointer);
+        }
+        let save = self.resting_sp.as_ptr();
+        // SAFETY: the worker is suspended in `carry`, and stays so during a direct switch. The next
+        // processor's loop is suspended as in `carry`.
+        unsafe { self.switch_carrying(save, to, thread_pointer) };
     }
 
-    /// Requeues the processor that has switched to this one directly, if one has.
-    ///
-    /// # Safety
-    /// Called by the loop of this processor.
-    unsafe fn requeue_predecessor(&self) {
-        // SAFETY: the loop owns the local part. The predecessor's loop has been suspended by the
-        // switch that brought us here.
-        unsafe {
-            let local = self.local.get();
-            if let Some(other) = (*local).predecessor.take() {
-                (*(*local).worker).requeue(other, BatchEnd::Idle);
-            }
+    /// Requeues the processor that has switched to this one directly, if one has: its loop has been
+    /// suspended by the switch that brought us here.
+    fn requeue_predecessor(self) {
+        if let Some(other) = self.predecessor.take()
+            && let Some(worker) = self.worker.get()
+        {
+            worker.requeue(other, BatchEnd::Idle);
         }
     }
 
@@ -155,153 +156,142 @@ impl Processor {
     /// turns are recorded; it is decided once per batch.
     ///
     /// # Safety
-    /// Called by the loop of this processor.
-    unsafe fn run_batch<const TRACED: bool>(&'static self) -> bool {
-        let local = self.local.get();
-        // SAFETY: as below.
-        let end = unsafe { (*local).now } + SLICE;
+    /// Called by the loop.
+    unsafe fn run_batch<const TRACED: bool>(mut self) -> bool {
+        let processor = self.processor();
+        let end = self.now.get() + SLICE;
         let mut turn = 0u32;
         loop {
-            // SAFETY: the loop is what runs on the carrying thread, so the local part is ours;
-            // references to it end before `resume` switches to a goroutine.
-            unsafe {
-                self.inbox.drain(|record| {
-                    // Only live goroutines are woken, so the pointer is not null.
-                    (*local).ready.push_back(NonNull::new_unchecked(record));
-                });
-                self.fire_timers();
-                let Some(record) = self.pick() else { break };
-                self.resume::<TRACED>(record);
-                turn = turn.wrapping_add(1);
-                if turn.is_multiple_of(CLOCK_EVERY) {
-                    (*local).now = (*(*local).worker).refresh_now();
-                    if (*local).now > end {
-                        break;
-                    }
-                }
-                if self.yield_flag.load(Ordering::Relaxed) {
-                    // That turn was long, or has spawned many goroutines.
-                    self.yield_flag.store(false, Ordering::Relaxed);
+            let ready = &mut self.parts().ready;
+            processor.inbox.drain(|record| {
+                // SAFETY: only live goroutines are woken, so the pointer is not null, and this is
+                // the wake-up of this one.
+                ready.push_back(unsafe { Ready::new(NonNull::new_unchecked(record)) });
+            });
+            self.reborrow().fire_timers();
+            let Some(goroutine) = self.reborrow().pick() else { break };
+            // SAFETY: by contract.
+            unsafe { self.reborrow().resume::<TRACED>(goroutine) };
+            turn = turn.wrapping_add(1);
+            if turn.is_multiple_of(CLOCK_EVERY)
+                && let Some(worker) = self.worker.get()
+            {
+                let now = worker.refresh_now();
+                self.now.set(now);
+                if now > end {
                     break;
                 }
             }
-        }
-        // SAFETY: as above.
-        unsafe {
-            // If goroutines that wake each other have run first for all that time, the queue gets
-            // the next turn.
-            (*local).next_in_a_row = RUN_NEXT_IN_A_ROW;
-            if self.scavenge.is_asked() {
-                (*local).slots.scavenge(&self.scavenge, self.switches.get());
+            if processor.yield_flag.load(Ordering::Relaxed) {
+                // That turn was long, or has spawned many goroutines.
+                processor.yield_flag.store(false, Ordering::Relaxed);
+                break;
             }
-            if self.inspect.load(Ordering::Relaxed) {
-                // The answer uses maps, and so std's thread-locals.
-                (*local).resident.install_host();
-                hooks::answer(self);
-            }
-            self.publish_deadline();
-            self.publish_counters();
         }
+        let parts = self.parts();
+        // If goroutines that wake each other have run first for all that time, the queue gets the
+        // next turn.
+        parts.next_in_a_row = RUN_NEXT_IN_A_ROW;
+        if processor.scavenge.is_asked() {
+            // SAFETY: this is the loop, so no goroutine runs, and the agreement is this processor's.
+            unsafe { parts.slots.scavenge(&processor.scavenge, processor.switches.get()) };
+        }
+        if processor.inspect.load(Ordering::Relaxed) {
+            // The answer uses maps, and so std's thread-locals.
+            // SAFETY: this is the loop.
+            unsafe {
+                self.resident.install_host();
+                hooks::answer(self.reborrow());
+            }
+        }
+        self.publish();
         turn < CLOCK_EVERY
     }
 
     /// The goroutine that has the next turn: the one woken last, a few times in a row; then the
     /// queue in order, with newcomers in between ([`Admission`](super::admission::Admission)).
-    ///
-    /// # Safety
-    /// As for `run_batch`.
     #[inline(always)]
-    unsafe fn pick(&'static self) -> Option<NonNull<Record>> {
-        // SAFETY: the loop owns the local part.
-        let local = unsafe { &mut *self.local.get() };
-        if let Some(next) = NonNull::new(local.run_next) {
-            local.run_next = ptr::null_mut();
-            local.next_in_a_row += 1;
-            if local.next_in_a_row <= RUN_NEXT_IN_A_ROW {
+    fn pick(mut self) -> Option<Ready> {
+        let (local, parts) = self.open();
+        if let Some(next) = local.run_next.take() {
+            parts.next_in_a_row += 1;
+            if parts.next_in_a_row <= RUN_NEXT_IN_A_ROW {
                 return Some(next);
             }
-            local.ready.push_back(next);
+            parts.ready.push_back(next);
         }
-        local.next_in_a_row = 0;
-        if !local.admission.takes_turn() {
-            // SAFETY: as above.
-            let newcomer = unsafe { self.start_one() };
+        parts.next_in_a_row = 0;
+        if !parts.admission.takes_turn() {
+            let newcomer = self.reborrow().start_one();
             if newcomer.is_some() {
                 return newcomer;
             }
-            local.admission.begin_stride(local.ready.len());
+            let parts = self.parts();
+            parts.admission.begin_stride(parts.ready.len());
         }
-        match local.ready.pop_front() {
-            Some(record) => {
-                prefetch(&local.ready);
-                Some(record)
+        let ready = &mut self.parts().ready;
+        match ready.pop_front() {
+            Some(goroutine) => {
+                prefetch(ready);
+                Some(goroutine)
             }
-            // SAFETY: as above.
-            None => unsafe { self.start_one() },
+            None => self.start_one(),
         }
     }
 
     /// Gives the next newcomer a record and a home.
-    ///
-    /// # Safety
-    /// As for `run_batch`.
-    unsafe fn start_one(&'static self) -> Option<NonNull<Record>> {
-        // SAFETY: the loop owns the local part.
-        let local = unsafe { &mut *self.local.get() };
-        if let Some(starting) = local.starting.take() {
-            // SAFETY: as above.
-            return unsafe { self.house(starting) };
+    fn start_one(mut self) -> Option<Ready> {
+        let processor = self.processor();
+        let (local, parts) = self.open();
+        if let Some(starting) = parts.starting.take() {
+            return self.house(starting);
         }
-        if local.slots.may_have_stack()
-            && let Some(starting) = local.without_stack.pop_front()
+        if parts.slots.may_have_stack()
+            && let Some(starting) = parts.without_stack.pop_front()
         {
-            // SAFETY: as above.
-            return unsafe { self.house(starting) };
+            return self.house(starting);
         }
         let task = match local.unstarted.pop() {
             Some(task) => task,
-            None if self.arrivals.is_empty() => return None,
+            None if processor.arrivals.is_empty() => return None,
             None => loop {
-                match self.arrivals.steal_batch_and_pop(&local.unstarted) {
+                match processor.arrivals.steal_batch_and_pop(&local.unstarted) {
                     crossbeam_deque::Steal::Success(task) => break task,
                     crossbeam_deque::Steal::Empty => return None,
                     crossbeam_deque::Steal::Retry => {}
                 }
             },
         };
-        local.admission.started(local.ready.len(), local.now, || self.newcomers());
+        let (ready, now) = (parts.ready.len(), local.now.get());
+        parts.admission.started(ready, now, || processor.newcomers());
         // SAFETY: the task was spawned and is started here, once.
         let (id, origin) = unsafe { task.begin() };
-        let decided = self.switches.get().wrapping_add(local.ready.len());
-        // SAFETY: as above.
-        unsafe { self.house(Starting { task, id, origin, since: local.now, decided }) }
+        let decided = processor.switches.get().wrapping_add(ready);
+        self.house(Starting { task, id, origin, since: now, decided })
     }
 
     /// Gives a goroutine a home and a record. If it cannot have one, keeps it for later.
-    ///
-    /// # Safety
-    /// As for `run_batch`.
     #[inline]
-    unsafe fn house(&'static self, starting: Starting) -> Option<NonNull<Record>> {
-        // SAFETY: the loop owns the local part.
-        let local = unsafe { &mut *self.local.get() };
-        let Starting { task, id, mut origin, since, decided } = starting;
+    fn house(mut self, starting: Starting) -> Option<Ready> {
+        let processor = self.processor();
+        let (local, parts) = self.open();
+        let Starting { task, id, origin, since, decided } = starting;
         // How other goroutines of its spawn site behave is known once they have run.
-        let decide = local.has_nothing_to_run()
-            || self.switches.get().wrapping_sub(decided) as isize >= 0
-            || local.now.saturating_sub(since) > PROBATION_LASTS;
-        match local.slots.settle(&mut origin.take_own_stack(), origin.spawned_at(), decide) {
-            Ok(home) => Some(local.slab.insert(self, Record::new(task, id, origin, home))),
+        let decide = local.has_nothing_to_run(parts)
+            || processor.switches.get().wrapping_sub(decided) as isize >= 0
+            || local.now.get().saturating_sub(since) > PROBATION_LASTS;
+        match parts.slots.settle(&mut origin.take_own_stack(), origin.spawned_at(), decide) {
+            Ok(home) => Some(parts.slab.insert(processor, Record::new(task, id, origin, home))),
             Err(lack) => {
                 let starting = Starting { task, id, origin, since, decided };
                 match lack {
-                    Lack::SiteKnowledge => local.starting = Some(starting),
+                    Lack::SiteKnowledge => parts.starting = Some(starting),
                     Lack::Stack => {
                         report_no_stacks();
                         // What other processors and the program give back, this one does not see:
                         // it tries again with each pass.
-                        self.scavenge.want_another();
-                        local.without_stack.push_back(starting);
+                        processor.scavenge.want_another();
+                        parts.without_stack.push_back(starting);
                     }
                 }
                 None
@@ -312,86 +302,118 @@ impl Processor {
     /// Runs a goroutine until it switches back, then handles its `SwitchReason`.
     ///
     /// # Safety
-    /// As for `run_batch`; the goroutine is one of this processor's, suspended or not yet started.
+    /// Called by the loop.
     #[inline(always)]
-    pub(super) unsafe fn resume<const TRACED: bool>(&'static self, record: NonNull<Record>) {
-        let local = self.local.get();
-        let r = record.as_ptr();
-        // SAFETY: the loop owns the local part and the records. No reference is held across the
-        // switch: while the goroutine runs, it owns the local part.
+    pub(super) unsafe fn resume<const TRACED: bool>(mut self, goroutine: Ready) {
+        let processor = self.processor();
+        let parts = self.parts();
+        let slots = &mut parts.slots;
+        let watched = (TRACED && trace::on()).then(|| trace::Turn::prepare(slots, &goroutine));
+        // SAFETY: this is the loop, so all goroutines are suspended. This one is ready, and its home
+        // is in these slots. It is removed from there below, when it has ended.
+        if !unsafe { slots.bring_in(&*goroutine) } {
+            return parts.defer(goroutine);
+        }
+        if TRACED {
+            // SAFETY: this is the loop, and the goroutine's stack is in place.
+            unsafe { self.reborrow().count_wait(&goroutine) };
+        }
+        // SAFETY: this is the loop, and the goroutine runs next.
         unsafe {
-            let watched = (TRACED && trace::on()).then(|| trace::Turn::prepare(&(*local).slots, &*r));
-            if !(*local).slots.bring_in(r) {
-                // Another goroutine holds the slot, and makes this one ready again when it releases
-                // it.
-                return;
+            self.resident.install(&goroutine);
+            if goroutine.origin.has_private() {
+                self.resident.set_float(&goroutine);
             }
-            if TRACED {
-                self.count_wait(&*r);
-            }
-            (*local).resident.install(r);
-            if (*r).origin.has_private() {
-                (*local).resident.set_float(r);
-            }
-            if let Some(turn) = watched {
-                turn.begins(self, &(*local).slots, &*r);
-            }
-            (*local).current = r;
-            (*local).spawned = 0;
-            (*r).reason = Reason::None;
-            self.switches.add(1);
-            self.begin_turn((*r).origin.spawned_at());
-            let stack = cfg!(narrowboat_asan).then(|| (*local).slots.bounds((*r).home));
-            if let Some(stack) = stack {
-                sanitizers::runs_on(stack);
-            }
-            if (*r).sp == 0 {
-                let (entry, kept) = (*r).entry();
-                (*r).task = kept;
-                let base = (*local).slots.enter(r);
-                arch::start(&raw mut (*local).loop_sp, base, entry);
+        }
+        if let Some(turn) = watched {
+            turn.begins(self.reborrow(), &goroutine);
+        }
+        self.current.set(Some(goroutine.record()));
+        self.spawned.set(0);
+        goroutine.reason.set(Reason::None);
+        processor.switches.add(1);
+        processor.begin_turn(goroutine.origin.spawned_at());
+        let stack = cfg!(narrowboat_asan).then(|| self.parts().slots.bounds(goroutine.home));
+        if let Some(stack) = stack {
+            sanitizers::runs_on(stack);
+        }
+        let sp = goroutine.sp.get();
+        // SAFETY: this is the loop. The goroutine's stack and its thread-locals are in place, and it
+        // is suspended at `sp` or has never run.
+        unsafe {
+            if sp == 0 {
+                let entry = goroutine.entry();
+                let base = self.parts().slots.enter(&*goroutine);
+                self.start(base, entry);
             } else {
-                arch::switch(&raw mut (*local).loop_sp, (*r).sp);
+                self.switch_to(sp);
             }
-            (*local).current = ptr::null_mut();
-            self.end_turn();
-            if TRACED {
-                if trace::on() {
-                    trace::turn_ends(self, &*r, (*local).switch_reason);
+        }
+        self.current.set(None);
+        processor.end_turn();
+        if TRACED {
+            let reason = self.switch_reason();
+            if trace::on() {
+                trace::turn_ends(self.reborrow(), &goroutine, reason);
+            }
+            self.parts().parked.after_turn(&goroutine, reason);
+        }
+        let float = FloatControl::now();
+        if float != FloatControl::DEFAULT {
+            // SAFETY: this is the loop, and the goroutine has just run.
+            unsafe { self.resident.keep_float(&goroutine, float) };
+        }
+        let stress = processor.runtime.sizes.stress;
+        let phase = self.phase.get();
+        if stress != Stress::Off {
+            // SAFETY: this is the loop.
+            unsafe { self.reborrow().make_it_hard(&goroutine, stress) };
+        }
+        match phase {
+            Phase::Yielded => {
+                let parts = self.parts();
+                parts.yields += 1;
+                parts.ready.push_back(goroutine);
+            }
+            Phase::Finished => {
+                let (local, parts) = self.open();
+                local.resident.forget_owner();
+                if goroutine.home.is_alone_by_chance() {
+                    sharing::note_end(goroutine.origin.spawned_at());
                 }
-                (*local).parked.after_turn(&*r, (*local).switch_reason);
-            }
-            let float = FloatControl::now();
-            if float != FloatControl::DEFAULT {
-                (*local).resident.keep_float(r, float);
-            }
-            match (*local).switch_reason {
-                SwitchReason::Park => {}
-                SwitchReason::Yield => {
-                    (*local).yields += 1;
-                    (*local).ready.push_back(record);
+                if let Some(stack) = stack {
+                    sanitizers::forget_frames(goroutine.sp.get(), stack.base);
                 }
-                SwitchReason::Finish => {
-                    (*local).resident.forget_owner();
-                    if (*r).home.is_alone_by_chance() {
-                        sharing::note_end((*r).origin.spawned_at());
-                    }
-                    if let Some(stack) = stack {
-                        sanitizers::forget_frames((*r).sp, stack.base);
-                    }
-                    (*local).slots.vacate((*r).home);
-                    (*local).slab.remove(record);
-                    self.census.finished.add(1);
-                    return;
+                // SAFETY: it has ended, and nothing else refers to it.
+                unsafe {
+                    parts.slots.vacate(goroutine.home);
+                    parts.slab.remove(goroutine);
                 }
+                processor.census.finished.add(1);
             }
-            match (*local).runtime.sizes.stress {
+            _ => {}
+        }
+    }
+
+    /// The stress modes: takes the goroutine that has just run from its place, unless it has ended.
+    ///
+    /// # Safety
+    /// Called by the loop.
+    #[cold]
+    unsafe fn make_it_hard(mut self, goroutine: &Record, stress: Stress) {
+        if self.phase.get() == Phase::Finished {
+            return;
+        }
+        let (local, parts) = self.open();
+        // SAFETY: the goroutine is resident and suspended, as it has just run.
+        unsafe {
+            match stress {
                 Stress::Off => {}
                 Stress::Evict => {
-                    (*local).slots.evict(r);
-                    (*local).resident.evict();
+                    parts.slots.evict(goroutine);
+                    local.resident.evict();
                 }
-                Stress::Scavenge => (*local).slots.strip(r),
+                Stress::Scavenge => parts.slots.strip(goroutine),
             }
         }
     }
@@ -399,91 +421,66 @@ impl Processor {
     /// Counts the wait of a goroutine that is about to have a turn, for profiles of waits.
     ///
     /// # Safety
-    /// As for `resume`; the goroutine's stack is in place.
+    /// Called by the loop; the goroutine's stack is in place.
     #[inline(never)]
-    unsafe fn count_wait(&self, record: &Record) {
-        // SAFETY: by contract. The goroutine does not run yet.
-        unsafe {
-            let local = self.local.get();
-            let Some(counted) = (*local).parked.before_turn(record) else { return };
-            // Maps use std's thread-locals.
-            (*local).resident.install_host();
-            let backtrace = counted.wants_backtrace().then(|| self.backtrace_of(record)).flatten();
-            counted.add(record, backtrace);
-        }
+    unsafe fn count_wait(mut self, goroutine: &Record) {
+        let Some(counted) = self.parts().parked.before_turn(goroutine) else { return };
+        // SAFETY: by contract. Maps use std's thread-locals.
+        let backtrace = unsafe {
+            self.resident.install_host();
+            counted.wants_backtrace().then(|| self.view().backtrace_of(goroutine)).flatten()
+        };
+        counted.add(goroutine, backtrace);
     }
 
     /// Makes goroutines ready if their deadline has passed, unless another event has already ended
     /// their wait.
-    ///
-    /// # Safety
-    /// As for `run_batch`.
     #[inline]
-    unsafe fn fire_timers(&self) {
-        // SAFETY: the loop owns the local part.
-        let local = unsafe { &mut *self.local.get() };
-        if local.timers.earliest().is_none_or(|at| at > local.now) {
+    fn fire_timers(mut self) {
+        let (local, parts) = self.open();
+        let now = local.now.get();
+        if parts.timers.earliest().is_none_or(|at| at > now) {
             return;
         }
-        while let Some(record) = local.timers.pop_due(local.now) {
+        while let Some(record) = parts.timers.pop_due(now) {
             // SAFETY: a goroutine in the heap is parked, so its record is live.
-            unsafe {
-                if (*record.as_ptr()).head.claim.try_end(Outcome::TIMED_OUT) {
-                    trace::wakes_in_time(record);
-                    local.ready.push_back(record);
-                }
+            let goroutine = unsafe { record.as_ref() };
+            if goroutine.wait.head.claim.try_end(Outcome::TIMED_OUT) {
+                trace::wakes_in_time(goroutine.id);
+                // SAFETY: we have ended its wait.
+                parts.ready.push_back(unsafe { Ready::new(record) });
             }
         }
     }
 
-    /// Stores the latest time at which this processor wants to run next. The deadline is announced
-    /// when the processor comes to rest.
-    ///
-    /// # Safety
-    /// As for `run_batch`.
-    unsafe fn publish_deadline(&self) {
-        // SAFETY: the loop owns the local part.
-        let local = unsafe { &mut *self.local.get() };
-        let earliest = local.timers.earliest().unwrap_or(clock::NEVER);
-        if earliest != self.deadline.load(Ordering::Relaxed) {
-            // Relaxed: the fences of the deadline protocol order this store for its readers.
-            self.deadline.store(earliest, Ordering::Relaxed);
-        }
-    }
-}
-
-impl Processor {
-    /// Publishes the figures of this batch.
-    ///
-    /// # Safety
-    /// As for `run_batch`.
+    /// Stores the latest time at which this processor wants to run next, which is announced when the
+    /// processor comes to rest, and the figures of this batch.
     #[inline]
-    unsafe fn publish_counters(&self) {
-        // SAFETY: the loop owns the local part.
-        let local = unsafe { &*self.local.get() };
-        let counters = &self.counters;
-        counters.yields.set(local.yields);
-        counters.ready.set(local.ready.len() + usize::from(!local.run_next.is_null()));
-        counters.timers.set(local.timers.len());
-        let copied = local.slots.copied();
+    fn publish(mut self) {
+        let processor = self.processor();
+        let (local, parts) = self.open();
+        let earliest = parts.timers.earliest().unwrap_or(clock::NEVER);
+        if earliest != processor.deadline.load(Ordering::Relaxed) {
+            // Relaxed: the fences of the deadline protocol order this store for its readers.
+            processor.deadline.store(earliest, Ordering::Relaxed);
+        }
+        let counters = &processor.counters;
+        counters.yields.set(parts.yields);
+        counters.ready.set(parts.ready.len() + usize::from(local.has_next()));
+        counters.timers.set(parts.timers.len());
+        let copied = parts.slots.copied();
         counters.copies.set(copied.times);
         counters.copied_bytes.set(copied.bytes);
-        counters.slots.set(local.slots.in_use());
+        counters.slots.set(parts.slots.in_use());
     }
 }
 
-impl super::processor::Local {
-    /// Whether no goroutine that has started is ready.
-    fn has_nothing_to_run(&self) -> bool {
-        self.run_next.is_null() && self.ready.is_empty()
-    }
-
-    fn has_work(&self) -> bool {
-        let may_have_stack = || !self.without_stack.is_empty() && self.slots.may_have_stack();
-        !self.has_nothing_to_run()
-            || self.starting.is_some()
-            || !self.unstarted.is_empty()
-            || may_have_stack()
+impl Parts {
+    /// Keeps a goroutine until the one that holds its slot goes on.
+    #[cold]
+    fn defer(&mut self, goroutine: Ready) {
+        goroutine.reason.set(Reason::Slot);
+        self.deferred.push(goroutine);
     }
 }
 
@@ -498,13 +495,12 @@ const CACHE_LINE: usize = 64;
 /// Prefetches the memory of goroutines that will run soon. With many goroutines, waiting for memory
 /// is most of the cost of a switch.
 #[inline(always)]
-fn prefetch(ready: &VecDeque<NonNull<Record>>) {
-    if let Some(record) = ready.get(RECORD_AHEAD) {
-        arch::prefetch(record.as_ptr() as usize);
+fn prefetch(ready: &VecDeque<Ready>) {
+    if let Some(goroutine) = ready.get(RECORD_AHEAD) {
+        arch::prefetch(goroutine.record().addr().get());
     }
-    if let Some(record) = ready.get(IMAGE_AHEAD) {
-        // SAFETY: ready goroutines are live.
-        let (image, sp) = unsafe { ((*record.as_ptr()).image.address(), (*record.as_ptr()).sp) };
+    if let Some(goroutine) = ready.get(IMAGE_AHEAD) {
+        let (image, sp) = (goroutine.image_address(), goroutine.sp.get());
         // A goroutine that has never been copied out has its bytes where it runs.
         let live = if image != 0 { image } else { sp };
         for line in 0..IMAGE_LINES {
@@ -515,21 +511,21 @@ fn prefetch(ready: &VecDeque<NonNull<Record>>) {
 
 /// The first function on the stack of a processor's loop.
 pub(super) extern "C" fn processor_loop(processor: usize) -> ! {
-    // SAFETY: `Processor::new` passed its own address; processors are never freed.
-    let processor = unsafe { &*(processor as *const Processor) };
+    // SAFETY: `Processor::new` passed its own address; processors are never freed. This is the loop.
+    let mut carrier = unsafe { Carrier::new(&*(processor as *const Processor)) };
     loop {
+        carrier.reborrow().requeue_predecessor();
         // SAFETY: this is the loop.
         unsafe {
-            processor.requeue_predecessor();
             let short = if trace::watches(trace::EVENTS | trace::WAITS) {
-                processor.run_batch::<true>()
+                carrier.reborrow().run_batch::<true>()
             } else {
-                processor.run_batch::<false>()
+                carrier.reborrow().run_batch::<false>()
             };
             if fork::in_child() {
-                processor.run_forked();
+                carrier.reborrow().run_forked();
             }
-            processor.switch_to_worker(short);
+            carrier.reborrow().switch_to_worker(short);
         }
     }
 }
@@ -537,17 +533,15 @@ pub(super) extern "C" fn processor_loop(processor: usize) -> ! {
 /// Drops what is local to the calling goroutine, and whatever its destructors create meanwhile.
 ///
 /// # Safety
-/// The record is the calling goroutine's, and its closure has returned.
-unsafe fn run_destructors(goroutine: NonNull<Record>) {
-    // SAFETY: by contract.
-    unsafe {
-        loop {
-            if (*goroutine.as_ptr()).origin.has_late() {
-                local::drop_mine();
-            }
-            if !destructors::run(goroutine) {
-                return;
-            }
+/// The closure of the goroutine has returned.
+unsafe fn run_destructors(goroutine: Running) {
+    loop {
+        if goroutine.origin.has_late() {
+            local::drop_mine();
+        }
+        // SAFETY: by contract.
+        if !unsafe { destructors::run(&goroutine) } {
+            return;
         }
     }
 }
@@ -580,33 +574,31 @@ fn report_no_stacks() {
 /// # Safety
 /// `record` is that of the calling goroutine, and its task has run.
 pub(crate) unsafe extern "C" fn goroutine_end(record: usize) -> ! {
-    let record = record as *mut Record;
-    // SAFETY: `Record::entry` passed the record of the goroutine that it started. The record is
-    // live until the loop has read the `SwitchReason`.
+    // SAFETY: `Record::entry` passed the record of the goroutine that it started. The record is live
+    // until the loop has read the `SwitchReason`.
+    let goroutine = unsafe { Running::with_record(NonNull::new_unchecked(record as *mut Record)) };
+    // SAFETY: the closure has returned. The task is ours to settle, once. The stack is the
+    // goroutine's own.
     unsafe {
-        let goroutine = NonNull::new_unchecked(record);
-        if let Some(task) = (*record).task
+        if let Some(task) = goroutine.task.get()
             && task.is_detached()
         {
             // As on a thread, the outcome is dropped before what is local to the goroutine.
             task.settle();
-            (*record).task = None;
+            goroutine.task.set(None);
         }
         run_destructors(goroutine);
-        if let Some(task) = (*record).task {
+        if let Some(task) = goroutine.task.get() {
             task.settle();
             // The handle may have been dropped meanwhile. Then the outcome was dropped here, and
             // may have created thread-locals.
             run_destructors(goroutine);
         }
-        end_thread_locals(goroutine);
-        let processor = Record::processor(goroutine);
-        let local = processor.local.get();
-        if (*local).current.is_null() {
-            stack::system::keep_occupied(processor);
+        goroutine.end_thread_locals();
+        if Running::now().is_none() {
+            stack::system::keep_occupied(goroutine.here().processor());
         }
-        (*local).switch_reason = SwitchReason::Finish;
-        arch::switch(&raw mut (*record).sp, (*local).loop_sp);
+        goroutine.switch(SwitchReason::Finish);
     }
     unreachable!("a finished goroutine was resumed");
 }

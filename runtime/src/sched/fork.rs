@@ -16,15 +16,15 @@
 //! 1. The handler, before `fork` returns, stores its record and makes its processor end the batch
 //!    after the present turn.
 //! 2. When the goroutine first switches to the loop, the batch ends, and the loop calls
-//!    [`Processor::run_forked`], which never returns. No other goroutine of the processor gets a
+//!    [`Carrier::run_forked`], which never returns. No other goroutine of the processor gets a
 //!    turn: each of them goes on in the parent, so its actions would happen twice.
 //! 3. There a yield returns at once, and a wait with a deadline sleeps natively until then. A wait
 //!    without a deadline ends the process, and so does the end of the goroutine.
 
-use super::processor::{self, Processor, SwitchReason};
+use super::processor::{self, Carrier, SwitchReason};
 use super::timers::HeapIndex;
 use crate::clock;
-use crate::goroutine::record::Record;
+use crate::goroutine::record::{Ready, Record};
 use crate::hooks::trace;
 use crate::park::{Outcome, Reason};
 use crate::sys::{self, fork, signals};
@@ -69,7 +69,7 @@ fn on_fork() {
     trace::set_on(false);
     if let (Some(processor), Some(record)) = (processor::current_processor(), processor::calling_goroutine())
     {
-        FORKED.store(record.as_ptr(), Ordering::Relaxed);
+        FORKED.store(record.record().as_ptr(), Ordering::Relaxed);
         // No thread asks in the child, and the lock of the request may be held for ever.
         processor.inspect.store(false, Ordering::Relaxed);
         processor.end_batch();
@@ -94,61 +94,57 @@ fn end(what: fmt::Arguments<'_>) -> ! {
     fork::leave(CODE)
 }
 
-impl Processor {
+impl Carrier<'_> {
     /// Steps 2 and 3.
     ///
     /// # Safety
     /// Called by the loop of this processor, between goroutines, in a forked process: so the
     /// goroutine that has had the last turn is the one that has forked.
     #[cold]
-    pub(super) unsafe fn run_forked(&'static self) -> ! {
-        let local = self.local.get();
-        // SAFETY: the loop owns the local part and the records. The goroutine that has forked is
-        // live unless its `SwitchReason` is `Finish`, and then the record is not touched. No
-        // reference is held across the switch in `resume`.
-        unsafe {
-            let record = NonNull::new_unchecked(FORKED.load(Ordering::Relaxed));
-            loop {
-                match (*local).switch_reason {
-                    SwitchReason::Park => self.wait_alone(record),
-                    // `resume` has put it at the end of the queue.
-                    SwitchReason::Yield => drop((*local).ready.pop_back()),
-                    SwitchReason::Finish => {
-                        end(format_args!("the goroutine that forked this process has ended"))
-                    }
+    pub(super) unsafe fn run_forked(mut self) -> ! {
+        loop {
+            match self.switch_reason() {
+                SwitchReason::Park => {
+                    // SAFETY: it has not ended, so its record is live.
+                    let forked = unsafe { NonNull::new_unchecked(FORKED.load(Ordering::Relaxed)) };
+                    // SAFETY: as above.
+                    self.wait_alone(unsafe { forked.as_ref() });
+                    // SAFETY: its wait has ended, and no other thread runs it.
+                    unsafe { self.reborrow().resume::<false>(Ready::new(forked)) };
                 }
-                self.resume::<false>(record);
+                // `resume` has put it at the end of the queue.
+                SwitchReason::Yield => {
+                    let forked = self.parts().ready.pop_back().expect("it gave way");
+                    // SAFETY: by contract.
+                    unsafe { self.reborrow().resume::<false>(forked) };
+                }
+                SwitchReason::Finish => end(format_args!("the goroutine that forked this process has ended")),
             }
         }
     }
 
     /// Returns when the goroutine's deadline has passed, or if a thread that was started in this
     /// process has woken it already.
-    ///
-    /// # Safety
-    /// As for `run_forked`; the goroutine is parked.
-    unsafe fn wait_alone(&self, record: NonNull<Record>) {
-        let r = record.as_ptr();
-        // SAFETY: by contract; as in `run_forked`.
-        unsafe {
-            let local = &mut *self.local.get();
-            while (*r).head.claim.is_waiting() {
-                if (*r).timer == HeapIndex::NONE {
-                    wait_for_ever("goroutine", (*r).reason, (*r).waits_at);
-                }
-                let earliest = local.timers.earliest().unwrap_or(clock::NEVER);
-                std::thread::sleep(clock::until(earliest, clock::now()));
-                // Other goroutines are not woken: they belong to the parent.
-                while let Some(due) = local.timers.pop_due(clock::now()) {
-                    if due == record {
-                        (*r).head.claim.try_end(Outcome::TIMED_OUT);
-                        break;
-                    }
+    fn wait_alone(&mut self, goroutine: &Record) {
+        let processor = self.processor();
+        let claim = &goroutine.wait.head.claim;
+        let (local, parts) = self.open();
+        while claim.is_waiting() {
+            if goroutine.timer.get() == HeapIndex::NONE {
+                wait_for_ever("goroutine", goroutine.reason.get(), goroutine.waits_at.get());
+            }
+            let earliest = parts.timers.earliest().unwrap_or(clock::NEVER);
+            std::thread::sleep(clock::until(earliest, clock::now()));
+            // Other goroutines are not woken: they belong to the parent.
+            while let Some(due) = parts.timers.pop_due(clock::now()) {
+                if ptr::eq(due.as_ptr(), goroutine) {
+                    claim.try_end(Outcome::TIMED_OUT);
+                    break;
                 }
             }
-            local.now = clock::now();
-            // If it was woken, it may stand in the inbox.
-            self.inbox.drain(|_| ());
         }
+        local.now.set(clock::now());
+        // If it was woken, it may stand in the inbox.
+        processor.inbox.drain(|_| ());
     }
 }

@@ -2,13 +2,12 @@
 //! loop, between two goroutines, or a thread that has claimed the processor because it was idle.
 
 use super::Runtime;
-use super::processor::Processor;
+use super::processor::{Carrier, Processor};
 use crate::arch;
 use crate::goroutine::record::Record;
 use crate::park::Identity;
 use crate::stack::backtrace::Frames;
-use crate::stack::slots::Live;
-use std::ptr;
+use crate::stack::slots::{Live, Slots};
 use std::sync::atomic::Ordering;
 
 /// How much of its stack a suspended goroutine needs, and whether those bytes are in place.
@@ -22,72 +21,81 @@ pub(crate) struct StackUse {
 const FOR_A_BACKTRACE: usize = 32 << 10;
 
 impl Processor {
-    /// Claims the processor if it is idle, so that the caller may read its local part until
-    /// [`release_after_reading`](Processor::release_after_reading).
+    /// Claims the processor if it is idle, so that the caller may read its goroutines until
+    /// [`release_after_reading`](Carrier::release_after_reading).
     ///
     /// A pinned worker carries its processor whenever that is not idle, so `held` keeps it away. It
     /// is set before the claim: the claim's release makes it visible to a worker that sees that the
     /// processor is taken.
-    pub(crate) fn claim_for_reading(&self) -> bool {
+    pub(crate) fn claim_for_reading(&'static self) -> Option<Carrier<'static>> {
         self.held.store(true, Ordering::Relaxed);
-        let claimed = self.inbox.claim();
-        if !claimed {
+        let claimed = self.claim();
+        if claimed.is_none() {
             self.held.store(false, Ordering::Release);
         }
         claimed
     }
+}
 
+impl Carrier<'_> {
     /// Steps 3 and 4 of the inbox's protocol, for a processor that was claimed for reading, so that
     /// nothing has run on it.
-    pub(crate) fn release_after_reading(&'static self, runtime: &'static Runtime) {
-        let rests = self.inbox.rest();
+    pub(crate) fn release_after_reading(self, runtime: &'static Runtime) {
+        let processor = self.processor();
+        let rests = processor.inbox.rest();
         // Only now: a pinned worker would carry a processor that it saw neither idle nor held.
-        self.held.store(false, Ordering::Release);
-        if !rests || (self.has_arrivals() && self.inbox.claim()) {
-            runtime.submit(self, None);
+        processor.held.store(false, Ordering::Release);
+        if !rests || (processor.has_arrivals() && processor.inbox.claim()) {
+            runtime.submit(processor, None);
             return;
         }
-        runtime.deadlines.announce(self.deadline.load(Ordering::Relaxed));
+        runtime.deadlines.announce(processor.deadline.load(Ordering::Relaxed));
     }
 
     /// Whether all goroutines that have started are as `wanted`.
-    ///
-    /// # Safety
-    /// The caller holds the processor, or is its loop, between goroutines.
-    pub(crate) unsafe fn all_goroutines(&self, mut wanted: impl FnMut(&Record) -> bool) -> bool {
-        // SAFETY: by contract the local part is the caller's; records in the slab are live.
-        unsafe { (*self.local.get()).slab.all().all(|record| wanted(record.as_ref())) }
+    pub(crate) fn all_goroutines(&mut self, wanted: impl FnMut(&Record) -> bool) -> bool {
+        self.parts().slab.all().all(wanted)
     }
 
-    /// Calls `each` with all goroutines that have started.
-    ///
-    /// # Safety
-    /// As for `all_goroutines`.
-    pub(crate) unsafe fn each_goroutine(&self, mut each: impl FnMut(&Record)) {
-        // SAFETY: by contract.
-        unsafe { self.all_goroutines(|record| (each(record), true).1) };
+    /// What shows the stacks of suspended goroutines.
+    pub(super) fn view(&mut self) -> View<'_> {
+        let processor = self.processor();
+        View { processor, slots: &mut self.parts().slots }
     }
 
-    /// # Safety
-    /// As for `all_goroutines`; the record is one of this processor's.
-    pub(crate) unsafe fn stack_of(&self, record: &Record) -> StackUse {
-        // SAFETY: by contract.
-        let slots = unsafe { &(*self.local.get()).slots };
-        let live = match slots.live_bytes(record) {
+    /// Calls `each` with all goroutines that have started, and with what shows more of them.
+    pub(crate) fn each_goroutine(&mut self, mut each: impl FnMut(&mut View<'_>, &Record)) {
+        let processor = self.processor();
+        let parts = self.parts();
+        let mut view = View { processor, slots: &mut parts.slots };
+        parts.slab.all().for_each(|record| each(&mut view, record));
+    }
+}
+
+/// Shows the stacks of a processor's suspended goroutines. The records that it takes are those of
+/// that processor.
+pub(crate) struct View<'a> {
+    processor: &'static Processor,
+    slots: &'a mut Slots<Record>,
+}
+
+impl View<'_> {
+    pub(crate) fn processor(&self) -> &'static Processor {
+        self.processor
+    }
+
+    pub(crate) fn stack_of(&self, record: &Record) -> StackUse {
+        let live = match self.slots.live_bytes(record) {
             Live::Known(live) => live,
-            Live::All => slots.bounds(record.home).size(),
+            Live::All => self.slots.bounds(record.home).size(),
         };
-        StackUse { live, resident: slots.is_resident(record) }
+        StackUse { live, resident: self.slots.is_resident(record) }
     }
 
     /// The identity of what a parked goroutine waits for at `address`, which may be on its own
     /// stack.
-    ///
-    /// # Safety
-    /// As for `all_goroutines`; the record is one of this processor's.
-    pub(crate) unsafe fn identity_of(&self, record: &Record, address: usize) -> Identity {
-        // SAFETY: by contract.
-        let bounds = unsafe { (*self.local.get()).slots.bounds(record.home) };
+    pub(crate) fn identity_of(&self, record: &Record, address: usize) -> Identity {
+        let bounds = self.slots.bounds(record.home);
         if !record.home.is_own() && (bounds.limit..bounds.base).contains(&address) {
             Identity { address, stack_of: record.id }
         } else {
@@ -96,17 +104,12 @@ impl Processor {
     }
 
     /// Brings the stack of a suspended goroutine in. False if another goroutine holds its slot.
-    /// (`bring_in` must not be called then: it would treat this goroutine as ready, although it
-    /// only waits.)
     ///
     /// # Safety
-    /// As for [`backtrace_of`](Processor::backtrace_of).
-    pub(crate) unsafe fn make_resident(&self, record: &Record) -> bool {
+    /// Called by the loop of this processor; the record is one of this processor's.
+    pub(crate) unsafe fn make_resident(&mut self, record: &Record) -> bool {
         // SAFETY: by contract.
-        unsafe {
-            let slots = &mut (*self.local.get()).slots;
-            !slots.is_held_by_another(record) && slots.bring_in(ptr::from_ref(record).cast_mut())
-        }
+        unsafe { self.slots.bring_in(record) }
     }
 
     /// Makes a suspended goroutine take its own backtrace: brings its stack in and calls a function
@@ -116,28 +119,22 @@ impl Processor {
     /// unknown.
     ///
     /// # Safety
-    /// Called by the loop of this processor, between goroutines; the record is one of this
-    /// processor's.
-    pub(crate) unsafe fn backtrace_of(&self, record: &Record) -> Option<Frames> {
+    /// As for [`make_resident`](View::make_resident).
+    pub(crate) unsafe fn backtrace_of(&mut self, record: &Record) -> Option<Frames> {
         extern "C" fn capture(to: usize) {
             // SAFETY: `backtrace_of` passes the address of such an option.
             unsafe { *(to as *mut Option<Frames>) = Some(Frames::capture()) };
         }
-        let mut backtrace = None;
-        // SAFETY: by contract. The goroutine is suspended, its bytes are in place once it has been
-        // brought in, and the memory below them is unused.
-        unsafe {
-            let slots = &mut (*self.local.get()).slots;
-            let bounds = slots.bounds(record.home);
-            if !bounds.contain(record.sp)
-                || record.sp - bounds.limit < FOR_A_BACKTRACE
-                || slots.is_held_by_another(record)
-            {
-                return None;
-            }
-            slots.bring_in(ptr::from_ref(record).cast_mut());
-            arch::call_suspended(record.sp, capture, (&raw mut backtrace).addr());
+        let (bounds, sp) = (self.slots.bounds(record.home), record.sp.get());
+        let has_room = bounds.contain(sp) && sp - bounds.limit >= FOR_A_BACKTRACE;
+        // SAFETY: by contract.
+        if !has_room || !unsafe { self.make_resident(record) } {
+            return None;
         }
+        let mut backtrace = None;
+        // SAFETY: the goroutine is suspended, its bytes are in place, and the memory below them is
+        // unused.
+        unsafe { arch::call_suspended(sp, capture, (&raw mut backtrace).addr()) };
         backtrace
     }
 }

@@ -50,7 +50,7 @@ use idle::Idle;
 use monitor::Monitor;
 use placement::Placement;
 use poller::PollTurn;
-use processor::{Processor, current_processor};
+use processor::{Here, Processor};
 use sleepers::Sleepers;
 use std::io;
 use std::ops::Range;
@@ -167,24 +167,22 @@ fn start_and_get() -> io::Result<&'static Runtime> {
 /// Where a new goroutine will go.
 pub(crate) enum Destination {
     /// The spawner's own processor.
-    Own(&'static Processor),
+    Own(Here),
     /// Another processor. The second field is the spawner's, if the spawner is a goroutine.
-    Other(&'static Processor, Option<&'static Processor>),
+    Other(&'static Processor, Option<Here>),
 }
 
 /// Decides where the goroutine goes that the caller spawns at this place.
 pub(crate) fn choose_destination(at: &'static Location<'static>) -> io::Result<Destination> {
     fork::check()?;
-    let here = current_processor();
+    let here = Here::now();
     if let Some(runtime) = RUNTIME.get()
         && let Some(apart) = runtime.apart.home(runtime, at)
     {
         return Ok(Destination::Other(apart, here));
     }
     match here {
-        // SAFETY: the caller runs on this processor, hence is a goroutine of it: the loop never
-        // spawns.
-        Some(here) => Ok(match unsafe { here.choose_processor() } {
+        Some(here) => Ok(match here.choose_processor() {
             None => Destination::Own(here),
             Some(there) => Destination::Other(there, Some(here)),
         }),
@@ -202,15 +200,15 @@ pub(crate) fn choose_destination(at: &'static Location<'static>) -> io::Result<D
 impl Destination {
     pub(crate) fn processor(&self) -> &'static Processor {
         match self {
-            Destination::Own(processor) | Destination::Other(processor, _) => processor,
+            Destination::Own(here) => here.processor(),
+            Destination::Other(processor, _) => processor,
         }
     }
 
     /// Takes a number for the goroutine.
     pub(crate) fn next_goroutine_id(&self) -> u64 {
         match self {
-            // SAFETY: the caller of `choose_destination` is a goroutine of `here`.
-            Destination::Own(here) | Destination::Other(_, Some(here)) => unsafe { here.next_id() },
+            Destination::Own(here) | Destination::Other(_, Some(here)) => here.next_id(),
             Destination::Other(_, None) => {
                 let mut ids = runtime().thread_ids.lock().unwrap_or_else(|e| e.into_inner());
                 if ids.is_empty() {
@@ -224,16 +222,14 @@ impl Destination {
     /// Sends the goroutine to its destination.
     pub(crate) fn put(self, task: TaskPtr) {
         match self {
-            // SAFETY: the caller of `choose_destination` is a goroutine of `here`.
-            Destination::Own(here) => unsafe {
+            Destination::Own(here) => {
                 here.spawn_here(task);
                 here.count_spawn();
-            },
+            }
             Destination::Other(there, here) => {
                 there.send_task(task, here);
                 if let Some(here) = here {
-                    // SAFETY: as above.
-                    unsafe { here.count_spawn() };
+                    here.count_spawn();
                 }
             }
         }

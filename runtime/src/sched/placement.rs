@@ -19,7 +19,7 @@ const LONGEST_RUN: usize = 64;
 const SHORTEST_RUN: usize = 4;
 
 /// Where the next goroutines of one spawner go.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Placement {
     target: Option<&'static Processor>,
     left: usize,

@@ -131,17 +131,16 @@ impl Runtime {
     /// Takes newcomers from a processor that does not get to them, for an idle one.
     fn take_newcomers(&'static self, worker: &'static Worker) -> Option<&'static Processor> {
         let victim = self.processors.ordinary_ones().find(|p| p.has_newcomers())?;
-        let taker = worker.pinned.or_else(|| self.idle_processor()).filter(|p| p.inbox.claim())?;
-        // SAFETY: we have claimed the taker, so we hold it and its local part is ours.
-        let local = unsafe { &mut *taker.local.get() };
+        let taker = worker.pinned.or_else(|| self.idle_processor())?.claim()?;
         let mut taken = 0;
         while taken < MAX_TAKEN && (taken == 0 || victim.unstarted.len() > taken) {
             let task = steal(|| victim.unstarted.steal()).or_else(|| steal(|| victim.arrivals.steal()));
             let Some(task) = task else { break };
-            local.unstarted.push(task);
+            taker.unstarted.push(task);
             taken += 1;
         }
         victim.census.note_given(taken);
+        let taker = taker.processor();
         taker.census.taken.add(taken);
         // Even if nothing was taken, the processor is ours to run: it finds nothing and rests.
         Some(taker)

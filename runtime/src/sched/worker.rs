@@ -134,7 +134,7 @@ impl Worker {
 
     /// Carries a processor for one batch, and those that it switches to directly, then requeues the
     /// last one.
-    fn run(&self, processor: &'static Processor) {
+    fn run(&'static self, processor: &'static Processor) {
         // SAFETY: we took the processor from a queue, where it stood once, and we are on our native
         // stack.
         let (last, end) = unsafe { processor.carry(self) };

@@ -15,10 +15,11 @@
 //! on. That can be a foreign stack, or a coroutine may have left the segment without returning from
 //! it. So what counts is where the chain ends.
 
+use super::home::Home;
 use super::{segment, sharing};
 use crate::arch;
-use crate::goroutine::record::Record;
 use crate::sched::processor;
+use std::panic::Location;
 
 /// Whether the calling code, which has the address `here` in its frame, is on its goroutine's own
 /// stack or on segments that are linked to it.
@@ -27,15 +28,16 @@ pub(super) fn is_on_own_stack(here: usize) -> bool {
         .unwrap_or_else(|| processor::current_home().is_some_and(|home| home.contain(here)))
 }
 
-/// Whether the calling goroutine, which has this record, can be suspended where it is.
-#[cold]
-pub(crate) fn may_suspend(record: &Record) -> bool {
-    if record.home.is_own_by_promise() || is_on_own_stack(arch::stack_pointer()) {
+/// Whether the calling goroutine, which has this home and was spawned there, can be suspended where
+/// it is.
+#[inline]
+pub(crate) fn may_suspend(home: Home, spawned_at: impl FnOnce() -> &'static Location<'static>) -> bool {
+    if home.is_own_by_promise() || is_on_own_stack(arch::stack_pointer()) {
         return true;
     }
-    let alone = record.home.is_own();
+    let alone = home.is_own();
     if alone {
-        sharing::note_wait_in_place(record.origin.spawned_at(), false);
+        sharing::note_wait_in_place(spawned_at(), false);
     }
     alone
 }

@@ -7,7 +7,7 @@ use super::own::OwnStack;
 use super::scavenge::History;
 use super::sharing::{self, Housing};
 use super::sites::Build;
-use super::slots::{Live, Own, Slots, live_bytes};
+use super::slots::{Inhabitant, Live, Own, Slots, live_bytes};
 use crate::sys::memory;
 use std::panic::Location;
 use std::ptr;
@@ -27,7 +27,7 @@ pub(crate) enum Lack {
     SiteKnowledge,
 }
 
-impl Slots {
+impl<T: Inhabitant> Slots<T> {
     /// Gives a goroutine its home: `own`, a slot for it alone, or a shared one as
     /// [`choose`](Slots::choose) says. If it is not known yet how the goroutines of its site wait,
     /// the goroutine cannot start, unless `decide` is set: then it shares.
@@ -137,14 +137,11 @@ impl Slots {
     #[cold]
     fn look_at_inhabitants(&mut self) {
         for slot in self.open.iter().take(self.shared).filter(|slot| slot.inhabitants == 1) {
-            // SAFETY: an occupant is a live record, and no goroutine of the processor runs while we
-            // do.
-            let (occupant, live) =
-                unsafe { (slot.occupant.as_ref(), live_bytes(slot.occupant, slot.bounds)) };
-            if let (Some(occupant), Live::Known(live)) = (occupant, live)
+            let occupant = slot.occupant();
+            if let (Some(occupant), Live::Known(live)) = (occupant, live_bytes(occupant, slot.bounds))
                 && self.sites.cares(live)
             {
-                self.sites.note(occupant.origin.spawned_at(), live);
+                self.sites.note(occupant.spawned_at(), live);
             }
         }
     }
@@ -207,7 +204,7 @@ impl Slots {
     }
 
     fn settle_own(&mut self, stack: OwnStack) -> Home {
-        let own = Own { stack, goroutine: ptr::null_mut(), history: History::default() };
+        let own = Own { stack, goroutine: ptr::null(), history: History::default() };
         let index = match self.own_free.pop() {
             Some(index) => {
                 self.own[index as usize] = Some(own);

@@ -1,7 +1,6 @@
 //! Which stack the calling code is on, and how much of it is left.
 
 use super::{Bounds, GUARD, segment, system};
-use crate::goroutine::record::Record;
 use crate::locals::ours;
 use crate::sched::processor;
 use crate::{arch, sys};
@@ -99,14 +98,10 @@ pub(crate) fn overflowed(address: usize) -> Option<Present> {
     let in_guard = |bounds: &Bounds| (bounds.limit - GUARD..bounds.limit).contains(&address);
     let mut stacks = segment.into_iter().chain(home.or_else(system));
     let (kind, bounds) = stacks.find(|(_, bounds)| in_guard(bounds))?;
-    let goroutine = processor::calling_goroutine().map(|record| {
-        // SAFETY: called by a handler that interrupted the goroutine, so its record is live.
-        let record: &Record = unsafe { &*record.as_ptr() };
-        Named {
-            id: record.id,
-            name: record.origin.name().map(|name| &**name),
-            spawned_at: record.origin.spawned_at(),
-        }
+    let goroutine = processor::calling_goroutine().map(|goroutine| Named {
+        id: goroutine.id,
+        name: goroutine.origin.name().map(|name| &**name),
+        spawned_at: goroutine.origin.spawned_at(),
     });
     Some(Present { kind, bounds, goroutine })
 }

@@ -263,7 +263,7 @@ unsafe fn leave(link: *mut Link) {
             return unlink_inner(link);
         }
         if let Some(loop_sp) = processor::way_out() {
-            loop_sp.write((*link).loop_sp);
+            loop_sp.set((*link).loop_sp);
         }
         replace_innermost((*link).outer);
     }
@@ -308,7 +308,7 @@ unsafe extern "C" fn relay(call: usize) -> usize {
     // thread never gets here, because it has no `way_out`.
     unsafe {
         leave(link);
-        let in_segment = processor::park_again();
+        let in_segment = processor::Running::now().unwrap_unchecked().park_again();
         enter(link);
         in_segment
     }

@@ -1,7 +1,7 @@
 //! A processor's slots: which goroutine lives where, which is resident, and the copying between
 //! slots and images.
 //!
-//! Only the carrier touches them. The copying ([`Slots::bring_in`]) is done only on the processor's
+//! Only the carrier touches them. They know goroutines as [`Inhabitant`]s only. The copying ([`Slots::bring_in`]) is done only on the processor's
 //! own stack, since the stacks that it writes must not be in use.
 //!
 //! Most slots are shared. Those of the *reserve* have one inhabitant each while there are enough of
@@ -19,22 +19,34 @@
 use super::arena::Arena;
 use super::geometry::Geometry;
 use super::home::Home;
+use super::image::Image;
 use super::own::OwnStack;
 use super::pool;
 use super::scavenge::{self, History, Scavenge, Verdict, Visit, WARM, WARM_ALONE};
 use super::sites::Sites;
 use super::{Bounds, SMALLEST};
-use crate::goroutine::record::Record;
-use crate::park::Reason;
-use std::collections::VecDeque;
+use std::cell::UnsafeCell;
 use std::io;
 use std::mem::offset_of;
-use std::ptr::{self, NonNull};
+use std::panic::Location;
+use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub(super) struct Slot {
+/// What a stack knows of the goroutine that lives on it: a goroutine's record.
+pub(crate) trait Inhabitant {
+    fn id(&self) -> u64;
+    fn home(&self) -> Home;
+    /// Its stack pointer while it is suspended; zero if it has never run.
+    fn sp(&self) -> usize;
+    /// Belongs to the slots while the inhabitant lives there.
+    fn image(&self) -> &UnsafeCell<Image>;
+    fn spawned_at(&self) -> &'static Location<'static>;
+}
+
+pub(super) struct Slot<T> {
     pub(super) bounds: Bounds,
-    pub(super) occupant: *mut Record,
+    /// Live, or null: a goroutine that ends is [removed](Slots::vacate) first.
+    occupant: *const T,
     /// The number of the occupant, readable by any thread; 0 if the occupant lives alone.
     pub(super) resident: &'static AtomicU64,
     /// Goroutines that have their home here.
@@ -47,46 +59,40 @@ pub(super) struct Slot {
     pub(super) held: bool,
 }
 
-impl Slot {
+impl<T: Inhabitant> Slot<T> {
     /// A slot that has no memory yet.
-    fn closed(resident: &'static AtomicU64) -> Slot {
+    fn closed(resident: &'static AtomicU64) -> Slot<T> {
         let bounds = Bounds { base: 0, limit: 0 };
-        Slot {
-            bounds,
-            occupant: ptr::null_mut(),
-            resident,
-            inhabitants: 0,
-            used: 0,
-            alone: false,
-            held: false,
-        }
+        Slot { bounds, occupant: ptr::null(), resident, inhabitants: 0, used: 0, alone: false, held: false }
+    }
+
+    #[inline]
+    pub(super) fn occupant(&self) -> Option<&T> {
+        // SAFETY: occupants are live.
+        unsafe { self.occupant.as_ref() }
     }
 
     /// Relaxed: see [`super::residents`].
     #[inline]
-    fn set_occupant(&mut self, occupant: *mut Record, id: u64) {
+    fn set_occupant(&mut self, occupant: *const T, id: u64) {
         self.occupant = occupant;
         self.resident.store(id, Ordering::Relaxed);
     }
 
     fn remove_occupant(&mut self) {
-        self.set_occupant(ptr::null_mut(), 0);
+        self.set_occupant(ptr::null(), 0);
     }
 
-    /// Copies the live bytes of the occupant to its image.
+    /// Copies the live bytes of the occupant, which is this goroutine, to its image.
     ///
     /// # Safety
-    /// There is an occupant, and it is suspended in this slot.
+    /// The occupant is suspended in this slot.
     #[inline]
-    unsafe fn copy_out(&mut self, sites: &mut Sites, copied: &mut Copied) {
+    unsafe fn copy_out(&mut self, occupant: &T, sites: &mut Sites, copied: &mut Copied) {
         let base = self.bounds.base;
-        // SAFETY: records of live goroutines are valid, and only their processor touches these
-        // fields. The occupant's live bytes are `[sp, base)` of this slot.
-        unsafe {
-            let occupant = &mut *self.occupant;
-            occupant.image.save(occupant.sp, base);
-            self.note_copy(occupant, sites, copied);
-        }
+        // SAFETY: the image is the slots'. The occupant's live bytes are `[sp, base)` of this slot.
+        unsafe { (*occupant.image().get()).save(occupant.sp(), base) };
+        self.note_copy(occupant, sites, copied);
     }
 
     pub(super) fn is_closed_to_newcomers(&self) -> bool {
@@ -94,13 +100,13 @@ impl Slot {
     }
 
     #[inline]
-    fn note_copy(&mut self, occupant: &Record, sites: &mut Sites, copied: &mut Copied) {
-        let live = self.bounds.base - occupant.sp;
+    fn note_copy(&mut self, occupant: &T, sites: &mut Sites, copied: &mut Copied) {
+        let live = self.bounds.base - occupant.sp();
         self.used = self.used.max(live as u32);
         copied.times += 1;
         copied.bytes += live;
         if sites.cares(live) {
-            sites.note(occupant.origin.spawned_at(), live);
+            sites.note(occupant.spawned_at(), live);
         }
     }
 }
@@ -112,21 +118,21 @@ pub(crate) struct Copied {
     pub(crate) bytes: usize,
 }
 
-pub(super) struct Own {
+pub(super) struct Own<T> {
     pub(super) stack: OwnStack,
-    /// Null until the goroutine has entered the stack.
-    pub(super) goroutine: *mut Record,
+    /// Null until the goroutine has entered the stack. An own stack is freed with its goroutine.
+    pub(super) goroutine: *const T,
     pub(super) history: History,
 }
 
-pub(crate) struct Slots {
+pub(crate) struct Slots<T> {
     pub(super) geometry: Geometry,
     pub(super) arena: Arena,
     /// The address space of the reserve, once there is a use for it.
     pub(super) reserve: Option<Arena>,
     /// First the shared slots, of which only the first `shared` are open; from `reserve_begins` on
     /// those of the reserve.
-    pub(super) open: Vec<Slot>,
+    pub(super) open: Vec<Slot<T>>,
     /// One for each slot. Kept apart, so that what a switch reads stays small.
     pub(super) histories: Vec<History>,
     pub(super) shared: usize,
@@ -145,25 +151,14 @@ pub(crate) struct Slots {
     /// Whether a goroutine has found no memory for a stack since the processor last gave one back
     /// or looked at all of them. The system is not asked again until then.
     pub(super) lacks_stack: bool,
-    /// Goroutines that had their turn while their slot was held.
-    pub(super) deferred: Vec<NonNull<Record>>,
     /// Where the next choice among crowded slots looks.
     pub(super) cursor: usize,
-    pub(super) own: Vec<Option<Own>>,
+    pub(super) own: Vec<Option<Own<T>>>,
     pub(super) own_free: Vec<u32>,
     pub(super) sites: Sites,
     copied: Copied,
     pass: Option<Pass>,
 }
-
-/// For a debugger: the offset among the slots of the list of open ones, the size of a slot, and the
-/// offsets in it of its base and its occupant.
-pub(crate) const DEBUGGER_OFFSETS: [usize; 4] = [
-    offset_of!(Slots, open),
-    size_of::<Slot>(),
-    offset_of!(Slot, bounds) + offset_of!(Bounds, base),
-    offset_of!(Slot, occupant),
-];
 
 /// A pass of the scavenger that is under way: first the slots, then the own stacks.
 struct Pass {
@@ -183,9 +178,18 @@ const VISITS_AT_ONCE: usize = 4 << 10;
 /// What eviction in the stress mode writes where the live bytes were.
 const POISON: u8 = 0xdb;
 
-impl Slots {
+impl<T: Inhabitant> Slots<T> {
+    /// For a debugger: the offset among the slots of the list of open ones, the size of a slot, and
+    /// the offsets in it of its base and its occupant.
+    pub(crate) const DEBUGGER_OFFSETS: [usize; 4] = [
+        offset_of!(Slots<T>, open),
+        size_of::<Slot<T>>(),
+        offset_of!(Slot<T>, bounds) + offset_of!(Bounds, base),
+        offset_of!(Slot<T>, occupant),
+    ];
+
     /// Opens the first slot at once, so that a new processor can run something.
-    pub(crate) fn new(geometry: Geometry, probation: u32) -> io::Result<Slots> {
+    pub(crate) fn new(geometry: Geometry, probation: u32) -> io::Result<Slots<T>> {
         let mut slots = Slots {
             geometry,
             arena: Arena::new(geometry.stride, geometry.slots)?,
@@ -201,7 +205,6 @@ impl Slots {
             all_alone: geometry.all_alone,
             probation,
             lacks_stack: false,
-            deferred: Vec::new(),
             cursor: 0,
             own: Vec::new(),
             own_free: Vec::new(),
@@ -244,23 +247,18 @@ impl Slots {
     }
 
     /// How many bytes below the base of its stack a suspended goroutine needs.
-    pub(crate) fn live_bytes(&self, goroutine: &Record) -> Live {
-        // SAFETY: a reference to a record means that it is live.
-        unsafe { live_bytes(ptr::from_ref(goroutine).cast_mut(), self.bounds(goroutine.home)) }
+    pub(crate) fn live_bytes(&self, goroutine: &T) -> Live {
+        live_bytes(Some(goroutine), self.bounds(goroutine.home()))
     }
 
     /// Whether the bytes of a suspended goroutine are where it runs.
-    pub(crate) fn is_resident(&self, goroutine: &Record) -> bool {
-        goroutine.home.is_own() || ptr::eq(self.open[goroutine.home.slot()].occupant, goroutine)
+    pub(crate) fn is_resident(&self, goroutine: &T) -> bool {
+        goroutine.home().is_own() || ptr::eq(self.open[goroutine.home().slot()].occupant, goroutine)
     }
 
     /// The goroutine that has its bytes in this home.
-    ///
-    /// # Safety
-    /// Called by the carrier; the reference is not kept beyond the next turn.
-    pub(crate) unsafe fn occupant(&self, home: Home) -> Option<&Record> {
-        // SAFETY: occupants are live.
-        (!home.is_own()).then(|| unsafe { self.open[home.slot()].occupant.as_ref() }).flatten()
+    pub(crate) fn occupant(&self, home: Home) -> Option<&T> {
+        (!home.is_own()).then(|| self.open[home.slot()].occupant()).flatten()
     }
 
     pub(crate) fn copied(&self) -> Copied {
@@ -284,9 +282,8 @@ impl Slots {
     ///
     /// # Safety
     /// As for [`bring_in`](Slots::bring_in), which has been called.
-    pub(crate) unsafe fn enter(&mut self, goroutine: *mut Record) -> usize {
-        // SAFETY: by contract.
-        let home = unsafe { (*goroutine).home };
+    pub(crate) unsafe fn enter(&mut self, goroutine: &T) -> usize {
+        let home = goroutine.home();
         match home.own() {
             Some(own) => self.own[own].as_mut().expect("it lives there").goroutine = goroutine,
             // The goroutine is already the occupant of a shared slot.
@@ -297,65 +294,49 @@ impl Slots {
 
     /// Makes the goroutine's slot hold its bytes: copies the occupant out, and this goroutine in if
     /// it was suspended (`sp` is not zero). Afterwards the goroutine may be switched to. False if
-    /// another goroutine holds the slot: then this one becomes ready again when that one goes on.
+    /// another goroutine holds the slot.
     ///
     /// # Safety
     /// Called on the processor's own stack; `goroutine` is suspended or has never run, and its home
-    /// is one of these slots.
+    /// is one of these slots. It stays live until it has been [removed](Slots::vacate).
     #[inline]
-    pub(crate) unsafe fn bring_in(&mut self, goroutine: *mut Record) -> bool {
-        // SAFETY: records of live goroutines are valid, and only the processor that runs us touches
-        // these fields.
-        let home = unsafe { (*goroutine).home };
+    pub(crate) unsafe fn bring_in(&mut self, goroutine: &T) -> bool {
+        let home = goroutine.home();
         if home.is_own() {
             return true;
         }
         let slot = &mut self.open[home.slot()];
-        if slot.occupant == goroutine {
+        if ptr::eq(slot.occupant, goroutine) {
             return true;
         }
         if slot.held {
-            // SAFETY: by contract.
-            unsafe { self.defer(goroutine) };
             return false;
         }
-        let base = slot.bounds.base;
-        // SAFETY: the occupant is suspended, so its live bytes are `[sp, base)` of this slot, and
-        // nothing runs on them while we are on the processor's stack. The goroutine is not the
-        // occupant, so it was copied out when it last was, or has never run.
-        let id = unsafe {
-            let newcomer = &mut *goroutine;
-            match slot.occupant.as_mut() {
+        let (base, sp) = (slot.bounds.base, goroutine.sp());
+        let image = goroutine.image().get();
+        // SAFETY: an occupant is live. It is suspended, so its live bytes are `[sp, base)` of this
+        // slot, and nothing runs on them while we are on the processor's stack. The goroutine is
+        // another one, so it was copied out when it last was the occupant, or has never run. The
+        // images of both are ours.
+        unsafe {
+            match slot.occupant.as_ref() {
                 // The usual case if many goroutines do the same.
-                Some(occupant) if occupant.sp == newcomer.sp => {
-                    newcomer.image.exchange(&mut occupant.image, newcomer.sp, base);
+                Some(occupant) if occupant.sp() == sp => {
+                    (*image).exchange(&mut *occupant.image().get(), sp, base);
                     slot.note_copy(occupant, &mut self.sites, &mut self.copied);
                 }
                 occupant => {
-                    if occupant.is_some() {
-                        slot.copy_out(&mut self.sites, &mut self.copied);
+                    if let Some(occupant) = occupant {
+                        slot.copy_out(occupant, &mut self.sites, &mut self.copied);
                     }
-                    if newcomer.sp != 0 {
-                        newcomer.image.restore(newcomer.sp, base);
+                    if sp != 0 {
+                        (*image).restore(sp, base);
                     }
                 }
             }
-            newcomer.id
-        };
-        slot.set_occupant(goroutine, id);
-        true
-    }
-
-    /// # Safety
-    /// As for [`bring_in`](Slots::bring_in).
-    #[cold]
-    unsafe fn defer(&mut self, goroutine: *mut Record) {
-        // SAFETY: by contract the record is live, and the processor may change it while the
-        // goroutine is suspended.
-        unsafe {
-            (*goroutine).reason = Reason::Slot;
-            self.deferred.push(NonNull::new_unchecked(goroutine));
         }
+        slot.set_occupant(goroutine, goroutine.id());
+        true
     }
 
     /// Keeps the running goroutine's bytes in its slot from now on, even while it is parked.
@@ -363,20 +344,9 @@ impl Slots {
         self.open[home.slot()].held = true;
     }
 
-    /// The reverse. Goroutines that had their turn meanwhile are ready again.
-    pub(crate) fn release_slot(&mut self, home: Home, ready: &mut VecDeque<NonNull<Record>>) {
+    /// The reverse.
+    pub(crate) fn release_slot(&mut self, home: Home) {
         self.open[home.slot()].held = false;
-        if self.deferred.is_empty() {
-            return;
-        }
-        // SAFETY: a deferred goroutine is suspended, so its record is live.
-        let here = |record: &mut NonNull<Record>| unsafe { record.as_ref() }.home == home;
-        ready.extend(self.deferred.extract_if(.., here));
-    }
-
-    /// Whether another goroutine holds this one's slot.
-    pub(crate) fn is_held_by_another(&self, goroutine: &Record) -> bool {
-        !self.is_resident(goroutine) && self.open[goroutine.home.slot()].held
     }
 
     /// The stress mode: copies a suspended goroutine out although its place is not needed, and
@@ -384,9 +354,8 @@ impl Slots {
     ///
     /// # Safety
     /// As for [`bring_in`](Slots::bring_in); the goroutine is resident.
-    pub(crate) unsafe fn evict(&mut self, goroutine: *mut Record) {
-        // SAFETY: as in `bring_in`.
-        let (home, sp) = unsafe { ((*goroutine).home, (*goroutine).sp) };
+    pub(crate) unsafe fn evict(&mut self, goroutine: &T) {
+        let (home, sp) = (goroutine.home(), goroutine.sp());
         if home.is_own() {
             return;
         }
@@ -400,7 +369,7 @@ impl Slots {
         // SAFETY: the goroutine is resident by contract, hence the occupant. After the copy the
         // slot alone owns the bytes.
         unsafe {
-            slot.copy_out(&mut self.sites, &mut self.copied);
+            slot.copy_out(goroutine, &mut self.sites, &mut self.copied);
             ptr::write_bytes(low as *mut u8, POISON, base - low);
         }
         slot.remove_occupant();
@@ -411,14 +380,12 @@ impl Slots {
     ///
     /// # Safety
     /// As for [`evict`](Slots::evict).
-    pub(crate) unsafe fn strip(&mut self, goroutine: *mut Record) {
-        // SAFETY: as in `bring_in`. The goroutine is suspended and resident, so it needs what is
-        // above its stack pointer.
-        unsafe {
-            let bounds = self.bounds((*goroutine).home);
-            if let Live::Known(live) = live_bytes(goroutine, bounds) {
-                scavenge::strip(bounds, live);
-            }
+    pub(crate) unsafe fn strip(&mut self, goroutine: &T) {
+        let bounds = self.bounds(goroutine.home());
+        if let Live::Known(live) = live_bytes(Some(goroutine), bounds) {
+            // SAFETY: the goroutine is suspended and resident, so it needs what is above its stack
+            // pointer.
+            unsafe { scavenge::strip(bounds, live) };
         }
     }
 
@@ -500,16 +467,16 @@ impl Slots {
         let (history, visit) = match self.open.get_mut(index) {
             Some(slot) if slot.bounds.base == 0 => return Some(Verdict::Settled),
             Some(slot) => {
-                // SAFETY: the occupant is a live record, and no goroutine runs while we do.
-                let Live::Known(live) = (unsafe { live_bytes(slot.occupant, slot.bounds) }) else {
+                let Live::Known(live) = live_bytes(slot.occupant(), slot.bounds) else {
                     return Some(Verdict::Settled);
                 };
-                // SAFETY: as above. Its bytes are in the slot, so its image holds nothing of value.
-                if let Some(occupant) = unsafe { slot.occupant.as_mut() } {
-                    occupant.image.release_if_too_large(live);
+                if let Some(occupant) = slot.occupant() {
+                    // SAFETY: its bytes are in the slot, so its image, which is ours, holds nothing
+                    // of value.
+                    unsafe { (*occupant.image().get()).release_if_too_large(live) };
                     // Goroutines of the reserve are never copied out, so no copy notes them.
                     if index >= self.reserve_begins {
-                        self.sites.note(occupant.origin.spawned_at(), live);
+                        self.sites.note(occupant.spawned_at(), live);
                     }
                 }
                 let used = (std::mem::take(&mut slot.used) as usize).max(live);
@@ -521,9 +488,8 @@ impl Slots {
                     return Some(Verdict::Settled);
                 };
                 let bounds = own.stack.bounds();
-                // SAFETY: an own stack is freed with its goroutine, so the record is live. No
-                // goroutine runs while we do.
-                let Live::Known(live) = (unsafe { live_bytes(own.goroutine, bounds) }) else {
+                // SAFETY: an own stack is freed with its goroutine, so that is live.
+                let Live::Known(live) = live_bytes(unsafe { own.goroutine.as_ref() }, bounds) else {
                     return Some(Verdict::Settled);
                 };
                 (&mut own.history, Visit { bounds, live, used: live, ran, warm: WARM_ALONE })
@@ -545,16 +511,12 @@ pub(crate) enum Live {
     All,
 }
 
-/// What a suspended goroutine needs of its stack. Null needs nothing.
-///
-/// # Safety
-/// The record is live, or null.
-pub(super) unsafe fn live_bytes(goroutine: *mut Record, bounds: Bounds) -> Live {
-    // SAFETY: by contract.
-    match unsafe { goroutine.as_ref() } {
-        Some(goroutine) if bounds.contain(goroutine.sp) => Live::Known(bounds.base - goroutine.sp),
-        Some(goroutine) if goroutine.sp != 0 => {
-            debug_assert!(goroutine.home.is_own());
+/// What a suspended goroutine needs of its stack. None needs nothing.
+pub(super) fn live_bytes<T: Inhabitant>(goroutine: Option<&T>, bounds: Bounds) -> Live {
+    match goroutine {
+        Some(goroutine) if bounds.contain(goroutine.sp()) => Live::Known(bounds.base - goroutine.sp()),
+        Some(goroutine) if goroutine.sp() != 0 => {
+            debug_assert!(goroutine.home().is_own());
             Live::All
         }
         // No goroutine, or one that has not run: it has no bytes there.

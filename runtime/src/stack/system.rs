@@ -24,7 +24,7 @@ use super::{Bounds, SMALLEST, present, segment};
 use crate::arch::{self, sanitizers};
 use crate::goroutine::record::Record;
 use crate::locals::ours;
-use crate::sched::processor::{self, Processor};
+use crate::sched::processor::{Processor, Running};
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
@@ -80,10 +80,7 @@ where
     F: FnOnce() -> T,
 {
     // A goroutine that is already there is not the current one.
-    let (Some(record), Some(processor)) = (processor::current_goroutine(), processor::current_processor())
-    else {
-        return f();
-    };
+    let Some(goroutine) = Running::now() else { return f() };
     assert!(
         !ours::with(|ours| ours.system_stack_held.get()),
         "the system stack of this processor cannot be used: a coroutine whose goroutine has ended is still suspended there, \
@@ -91,7 +88,7 @@ where
     );
     // So that a signal handler finds the bounds when it needs them.
     present::native();
-    run(record, processor, f).unwrap_or_else(|payload| resume_unwind(payload))
+    run(goroutine, f).unwrap_or_else(|payload| resume_unwind(payload))
 }
 
 /// Called when the calling goroutine, of this processor, ends and has left a suspended call on the
@@ -113,32 +110,29 @@ struct Call<F, T> {
     outcome: MaybeUninit<thread::Result<T>>,
 }
 
-fn run<F: FnOnce() -> T, T>(
-    record: NonNull<Record>,
-    processor: &'static Processor,
-    f: F,
-) -> thread::Result<T> {
+fn run<F: FnOnce() -> T, T>(goroutine: Running, f: F) -> thread::Result<T> {
+    let here = goroutine.here();
     let mut call = Call { f: ManuallyDrop::new(f), outcome: MaybeUninit::uninit() };
     let at = &raw mut call;
     let mut suspended = 0;
     let segments = segment::leave_segments();
-    ours::with(|ours| ours.on_system_stack.set(Some(record)));
+    ours::with(|ours| ours.on_system_stack.set(Some(goroutine.record())));
     // SAFETY: the stack below `base` is free: its thread is suspended, or sleeps, further up, and
     // no other goroutine of the processor runs before we return, because nothing parks there. Its
     // thread pointer is the present one. `on_native_stack` gets the address of the call, takes `f`
     // once, catches panics and writes the outcome.
     unsafe {
-        let base = (processor.system_stack() - LENDERS_SHARE) & !15;
-        processor::set_current_goroutine(processor, None);
+        let base = (here.system_stack() - LENDERS_SHARE) & !15;
+        here.set_current_goroutine(None);
         // Only the upper end matters.
-        let here = sanitizers::runs_on(Bounds { base, limit: base - SMALLEST });
+        let left = sanitizers::runs_on(Bounds { base, limit: base - SMALLEST });
         arch::call_on(base, on_native_stack::<F, T>, at as usize, never, &mut suspended);
-        sanitizers::runs_on(here);
+        sanitizers::runs_on(left);
         if ours::with(|ours| ours.system_stack_held.replace(false)) {
             // Our goroutine has ended. The goroutine that has resumed us is the current one, on its
             // own segments.
         } else {
-            processor::set_current_goroutine(processor, Some(record));
+            here.set_current_goroutine(Some(goroutine));
             segment::reenter_segments(segments);
             ours::with(|ours| ours.on_system_stack.set(None));
         }

@@ -15,7 +15,7 @@ use crate::arch;
 use crate::goroutine::record::Record;
 use crate::locals::ours;
 use crate::lock::{Mutex, OnceLock};
-use crate::sched::processor::{Processor, SwitchReason, current_processor};
+use crate::sched::processor::{Carrier, Here, Processor, SwitchReason};
 use crate::sched::worker::{self, Worker};
 use crate::stack::slots::Slots;
 use crate::sys;
@@ -24,7 +24,6 @@ use event::{Event, From, Kind, NOWHERE};
 use ring::Ring;
 use std::panic::Location;
 use std::path::PathBuf;
-use std::ptr::NonNull;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -136,13 +135,13 @@ fn now(kind: Kind) -> Event {
 /// Records an event of the calling code, which may be a goroutine, a processor's loop, a worker, or
 /// another thread.
 fn record(event: Event) {
-    if let Some(processor) = current_processor() {
-        // SAFETY: the caller runs on this processor.
-        if let Some(worker) = unsafe { processor.carrier() } {
-            let processor = if event.processor == NOWHERE { processor.index as u16 } else { event.processor };
-            // SAFETY: a processor's code runs on the kernel thread of its worker.
-            return unsafe { worker.record(Event { processor, ..event }) };
-        }
+    if let Some(here) = Here::now()
+        && let Some(worker) = here.worker()
+    {
+        let here = here.processor().index as u16;
+        let processor = if event.processor == NOWHERE { here } else { event.processor };
+        // SAFETY: a processor's code runs on the kernel thread of its worker.
+        return unsafe { worker.record(Event { processor, ..event }) };
     }
     match worker::current() {
         // SAFETY: a worker's own code runs on its kernel thread.
@@ -226,24 +225,15 @@ pub(crate) fn spawns(goroutine: u64, at: &'static Location<'static>, to: &Proces
 
 /// The calling code ends a goroutine's wait. Call this before the goroutine can be found, so that
 /// its turn comes later in time.
-///
-/// # Safety
-/// The caller owes the goroutine the wake-up.
-pub(crate) unsafe fn wakes(goroutine: NonNull<Record>) {
-    // SAFETY: until it is woken it cannot end, so the record is live, and the field does not
-    // change.
-    record(Event { a: unsafe { (*goroutine.as_ptr()).id }, ..now(Kind::Wakes) });
+pub(crate) fn wakes(goroutine: u64) {
+    record(Event { a: goroutine, ..now(Kind::Wakes) });
 }
 
 /// A goroutine's deadline has passed.
-///
-/// # Safety
-/// As for `wakes`.
 #[inline(always)]
-pub(crate) unsafe fn wakes_in_time(record: NonNull<Record>) {
+pub(crate) fn wakes_in_time(goroutine: u64) {
     if on() {
-        // SAFETY: by contract.
-        record_cold(Event { detail: 1, a: unsafe { (*record.as_ptr()).id }, ..now(Kind::Wakes) });
+        record_cold(Event { detail: 1, a: goroutine, ..now(Kind::Wakes) });
     }
 }
 
@@ -301,33 +291,28 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    /// # Safety
-    /// Called by the loop of the goroutine's processor, before it brings the goroutine in.
-    pub(crate) unsafe fn prepare(slots: &Slots, record: &Record) -> Turn {
+    /// A goroutine has its turn next, and has not been brought in yet.
+    pub(crate) fn prepare(slots: &Slots<Record>, record: &Record) -> Turn {
         use crate::park::Reason;
         let begins = arch::ticks();
-        let from = match (record.sp, record.reason) {
+        let sp = record.sp.get();
+        let from = match (sp, record.reason.get()) {
             (0, _) => From::Spawn,
             (_, Reason::None) => From::Yield,
             _ => From::Wake,
         };
         let resident = slots.is_resident(record);
-        // SAFETY: by contract nothing runs here, and occupants are live.
-        let replaces = if resident { None } else { unsafe { slots.occupant(record.home) } };
-        let into = if resident || record.sp == 0 { 0 } else { slots.bounds(record.home).base - record.sp };
+        let replaces = if resident { None } else { slots.occupant(record.home) };
+        let into = if resident || sp == 0 { 0 } else { slots.bounds(record.home).base - sp };
         let replaces = replaces.map_or(0, |occupant| occupant.id);
         Turn { begins, from, into, replaces, copied: slots.copied().bytes }
     }
 
-    /// The goroutine is about to run.
-    ///
-    /// # Safety
-    /// As for `prepare`, after the goroutine has been brought in.
-    pub(crate) unsafe fn begins(self, processor: &Processor, slots: &Slots, record: &Record) {
-        // SAFETY: the loop of a processor runs on the kernel thread of its carrier, which stays set
-        // meanwhile.
-        let Some(worker) = (unsafe { processor.carrier() }) else { return };
-        let processor = processor.index as u16;
+    /// The goroutine has been brought in, and is about to run.
+    pub(crate) fn begins(self, mut carrier: Carrier<'_>, record: &Record) {
+        let copied = carrier.copied().bytes;
+        let Some(worker) = carrier.worker() else { return };
+        let processor = carrier.processor().index as u16;
         let begins = Event {
             ticks: self.begins,
             kind: Kind::Begins,
@@ -337,7 +322,7 @@ impl Turn {
             a: record.id,
             b: std::ptr::from_ref(record.origin.spawned_at()).addr() as u64,
         };
-        // SAFETY: as above.
+        // SAFETY: the loop of a processor runs on the kernel thread of its worker.
         unsafe {
             let name = event::Name::of(&record.origin);
             for (part, a, b) in name.parts() {
@@ -345,7 +330,7 @@ impl Turn {
                 worker.record(Event { kind: Kind::Name, detail: part, number, a, b, ..begins });
             }
             worker.record(begins);
-            let out = slots.copied().bytes - self.copied;
+            let out = copied - self.copied;
             if out + self.into > 0 {
                 let (number, a, b) = (self.into as u32, out as u64, self.replaces);
                 worker.record(Event { processor, number, a, b, ..now(Kind::Copies) });
@@ -355,24 +340,20 @@ impl Turn {
 }
 
 /// A goroutine has switched back to its processor's loop.
-///
-/// # Safety
-/// Called by that loop, right after the goroutine has switched.
-pub(crate) unsafe fn turn_ends(processor: &Processor, record: &Record, switch_reason: SwitchReason) {
+pub(crate) fn turn_ends(carrier: Carrier<'_>, record: &Record, switch_reason: SwitchReason) {
     let (detail, line) = match switch_reason {
-        SwitchReason::Park => (record.reason as u8, Some(record.waits_at)),
+        SwitchReason::Park => (record.reason.get() as u8, Some(record.waits_at.get())),
         SwitchReason::Yield => (event::GAVE_WAY, None),
         SwitchReason::Finish => (event::FINISHED, None),
     };
     // Read before the claim is looked at: see `Record::object`.
     let object = record.object() as u64;
-    let a = if switch_reason == SwitchReason::Park && record.head.claim.is_waiting() { object } else { 0 };
+    let waits = switch_reason == SwitchReason::Park && record.wait.head.claim.is_waiting();
+    let a = if waits { object } else { 0 };
     let b = line.map_or(0, |line| std::ptr::from_ref(line).addr() as u64);
-    let event = Event { detail, processor: processor.index as u16, a, b, ..now(Kind::Ends) };
-    // SAFETY: the loop of a processor runs on the kernel thread of its carrier.
-    unsafe {
-        if let Some(worker) = processor.carrier() {
-            worker.record(event);
-        }
+    let event = Event { detail, processor: carrier.processor().index as u16, a, b, ..now(Kind::Ends) };
+    if let Some(worker) = carrier.worker() {
+        // SAFETY: the loop of a processor runs on the kernel thread of its worker.
+        unsafe { worker.record(event) };
     }
 }

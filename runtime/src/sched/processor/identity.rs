@@ -1,9 +1,10 @@
 //! Which processor and which goroutine the calling code is on.
 
-use super::Processor;
+use super::{Here, Processor, Running};
 use crate::goroutine::record::Record;
 use crate::locals::ours;
 use crate::stack::{self, Bounds};
+use std::ops::Deref;
 use std::ptr::{self, NonNull};
 
 /// The processor that the calling code runs on, if any.
@@ -13,18 +14,10 @@ pub(crate) fn current_processor() -> Option<&'static Processor> {
     unsafe { ours::with(|ours| ours.processor.get()).as_ref() }
 }
 
-/// The goroutine that the calling code is, if it is one.
-#[inline]
-pub(crate) fn current_goroutine() -> Option<NonNull<Record>> {
-    // SAFETY: we run on this processor, so we are its carrying thread.
-    current_processor().and_then(|p| NonNull::new(unsafe { (*p.local.get()).current }))
-}
-
 /// Whether the calling code is a goroutine with a stack that may be copied away while it is parked.
 /// A goroutine that lives alone only by chance counts as copied.
 pub(crate) fn current_goroutine_is_copied() -> bool {
-    // SAFETY: the running goroutine's record is live, and its home never changes.
-    current_goroutine().is_some_and(|record| unsafe { !(*record.as_ptr()).home.is_own_by_promise() })
+    Running::now().is_some_and(|goroutine| !goroutine.home.is_own_by_promise())
 }
 
 /// Sets which processor the calling thread is on: now (pinned mode), or for ever (a lender).
@@ -36,28 +29,47 @@ pub(in crate::sched) fn set_current_processor(processor: Option<&'static Process
 /// goroutine's own code.
 #[inline]
 pub(crate) fn current_home() -> Option<Bounds> {
-    let record = current_goroutine()?;
-    // SAFETY: we are the carrying thread, or a handler that has interrupted it in the goroutine's
-    // code. That code uses the local part only in calls that end before the goroutine is switched
-    // away.
-    unsafe {
-        let local = Record::processor(record).local.get();
-        Some((*local).slots.bounds((*record.as_ptr()).home))
-    }
+    let goroutine = Running::now()?;
+    // SAFETY: the caller is the goroutine, or a handler that has interrupted it. A use of the parts
+    // that it has interrupted does not change the bounds of the stack that the goroutine is on.
+    let parts = unsafe { &*goroutine.here().local().parts.get() };
+    Some(parts.slots.bounds(goroutine.home))
 }
 
 /// The goroutine that the calling code belongs to, also while it is on the system stack, where it
 /// cannot park.
-pub(crate) fn calling_goroutine() -> Option<NonNull<Record>> {
-    current_goroutine().or_else(stack::system::goroutine)
+#[inline]
+pub(crate) fn calling_goroutine() -> Option<Caller> {
+    Running::now().map(Running::record).or_else(stack::system::goroutine).map(Caller)
 }
 
-/// Makes the calling goroutine one that cannot park (`None`), while it is on the system stack, and
-/// afterwards one that can (its record).
-///
-/// # Safety
-/// The caller is a goroutine of this processor, and restores what it took away before it returns.
-pub(crate) unsafe fn set_current_goroutine(processor: &Processor, record: Option<NonNull<Record>>) {
-    // SAFETY: we are the carrying thread.
-    unsafe { (*processor.local.get()).current = record.map_or(ptr::null_mut(), NonNull::as_ptr) }
+/// The goroutine that the calling code belongs to. Its record is live, since the goroutine runs.
+#[derive(Clone, Copy)]
+pub(crate) struct Caller(NonNull<Record>);
+
+impl Caller {
+    pub(crate) fn record(self) -> NonNull<Record> {
+        self.0
+    }
+}
+
+impl Deref for Caller {
+    type Target = Record;
+
+    #[inline]
+    fn deref(&self) -> &Record {
+        // SAFETY: it runs, so its record is live.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Here {
+    /// Makes the calling goroutine one that cannot park (`None`), while it is on the system stack,
+    /// and afterwards one that can.
+    ///
+    /// # Safety
+    /// The caller is a goroutine, and restores what it took away before it returns.
+    pub(crate) unsafe fn set_current_goroutine(self, goroutine: Option<Running>) {
+        self.local().current.set(goroutine.map(Running::record));
+    }
 }

@@ -2,9 +2,8 @@
 //!
 //! It owns a set of thread-locals (those of its lender, which sleeps for ever), stack slots, a
 //! ready queue, timers and goroutines, and a stack of its own on which its loop ([`super::batch`])
-//! runs. One worker at a time carries it. Only code that runs on the carrying thread touches
-//! [`Local`]: the processor's loop, or the goroutine that the loop has switched to, never both at
-//! once. The other fields are shared:
+//! runs. One worker at a time carries it. What only the carrier touches is the [`Local`] part, which
+//! is reached through a token ([`carrier`]). The other fields are shared:
 //!
 //! | field | written by |
 //! |---|---|
@@ -20,33 +19,30 @@
 //! | `held` | the monitor |
 //! | `turn_of` | the carrier: where the running goroutine was spawned |
 
+mod carrier;
 mod identity;
+mod local;
 mod park;
 mod spawn;
 
+pub(crate) use carrier::{Carrier, Here, Running};
 pub(super) use identity::set_current_processor;
 pub(crate) use identity::{
-    calling_goroutine, current_goroutine, current_goroutine_is_copied, current_home, current_processor,
-    set_current_goroutine,
+    Caller, calling_goroutine, current_goroutine_is_copied, current_home, current_processor,
 };
+pub(crate) use local::SwitchReason;
+pub(super) use local::{Local, Parts, Phase};
 pub use park::yield_now;
-pub(crate) use park::{checkpoint, may_suspend, park, park_again, way_out};
+pub(crate) use park::{checkpoint, way_out};
 
 use super::Runtime;
-use super::admission::Admission;
-use super::batch::{self, Starting};
+use super::batch;
 use super::census::{Census, OneWriter};
 use super::config::Stress;
 use super::inbox::Inbox;
-use super::placement::Placement;
-use super::timers::Timers;
-use super::worker::Worker;
 use crate::goroutine::record::Record;
-use crate::goroutine::slab::Slab;
 use crate::goroutine::task::TaskPtr;
 use crate::hooks::counters::ProcessorCounters;
-use crate::hooks::waits::Parked;
-use crate::locals::resident::Resident;
 use crate::stack::Bounds;
 use crate::stack::own::OwnStack;
 use crate::stack::scavenge::Scavenge;
@@ -55,12 +51,10 @@ use crate::stack::slots::Slots;
 use crate::{arch, clock, sys};
 use crossbeam_deque::{Injector, Stealer};
 use crossbeam_utils::CachePadded;
-use std::cell::UnsafeCell;
-use std::collections::VecDeque;
 use std::io;
 use std::mem::offset_of;
 use std::panic::Location;
-use std::ptr::{self, NonNull};
+use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 /// Bytes of stack for the processor's own loop. It calls the allocator and the copying code, but no
@@ -69,6 +63,7 @@ const LOOP_STACK: usize = 64 << 10;
 
 pub(crate) struct Processor {
     pub(crate) index: usize,
+    pub(super) runtime: &'static Runtime,
     /// The lender's thread pointer and kernel id. In pinned mode nothing is exchanged, so there is
     /// no thread pointer.
     pub(super) thread_pointer: usize,
@@ -95,80 +90,30 @@ pub(crate) struct Processor {
     /// Where the running goroutine was spawned; null while the loop runs. See
     /// [`Processor::turn_of`].
     turn_of: AtomicPtr<Location<'static>>,
-    pub(super) local: UnsafeCell<Local>,
+    /// On cache lines of its own, so that a write to a shared word does not slow down the carrier.
+    local: CachePadded<Local>,
 }
 
-// SAFETY: `local` is touched only under the rule at the top of this file; every other field is made
-// to be shared.
+// SAFETY: `local` is reached through a token only, which the carrying thread has; every other field
+// is made to be shared.
 unsafe impl Sync for Processor {}
 // SAFETY: what it points to (records, tasks, stacks) is tied to the processor, not to a thread.
 unsafe impl Send for Processor {}
 
-/// What only the carrying thread touches.
-pub(super) struct Local {
-    pub(super) runtime: &'static Runtime,
-    /// The running goroutine, or null while the loop runs.
-    pub(super) current: *mut Record,
-    /// Where the loop is suspended while a goroutine runs.
-    pub(super) loop_sp: usize,
-    /// Where the loop is suspended while no worker carries the processor.
-    pub(super) resting_sp: usize,
-    /// Where the worker is suspended while it carries the processor, and its own thread pointer.
-    pub(super) worker_sp: usize,
-    pub(super) worker_thread_pointer: usize,
-    pub(super) worker: *const Worker,
-    /// The processor that switched to this one directly and has not been requeued yet.
-    pub(super) predecessor: Option<&'static Processor>,
-    /// Why the last goroutine switched to the loop.
-    pub(super) switch_reason: SwitchReason,
-    /// The goroutine to run before the queue: one that the last one woke.
-    pub(super) run_next: *mut Record,
-    /// How many times in a row there was one.
-    pub(super) next_in_a_row: u32,
-    pub(super) admission: Admission,
-    pub(super) ready: VecDeque<NonNull<Record>>,
-    pub(super) unstarted: crossbeam_deque::Worker<TaskPtr>,
-    /// A newcomer that had its turn, but whose spawn site is not known well enough yet.
-    pub(super) starting: Option<Starting>,
-    /// Newcomers that had their turn, and found no memory for a stack.
-    pub(super) without_stack: VecDeque<Starting>,
-    pub(super) slots: Slots,
-    pub(super) slab: Slab,
-    pub(super) timers: Timers<Record>,
-    pub(super) resident: Resident,
-    /// For profiles of waits.
-    pub(super) parked: Parked,
-    /// How many times a goroutine has given way.
-    pub(super) yields: usize,
-    /// How many goroutines the running one has spawned in its present turn.
-    pub(super) spawned: u32,
-    /// The time when the clock was last read.
-    pub(super) now: u64,
-    placement: Placement,
-    ids: std::ops::Range<u64>,
-    loop_stack: OwnStack,
-}
-
 /// For a debugger: the offsets in a processor of its thread pointer, its lender's kernel id and, in
 /// the local part, the running goroutine, the records and the slots.
-pub(crate) const DEBUGGER_OFFSETS: [usize; 5] = [
-    offset_of!(Processor, thread_pointer),
-    offset_of!(Processor, lender),
-    offset_of!(Processor, local) + offset_of!(Local, current),
-    offset_of!(Processor, local) + offset_of!(Local, slab),
-    offset_of!(Processor, local) + offset_of!(Local, slots),
-];
-
-/// Why a goroutine has switched to its processor's loop.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum SwitchReason {
-    /// A wake-up will come.
-    Park,
-    /// It gives way, and goes on after the other ready goroutines.
-    Yield,
-    /// It has ended.
-    Finish,
-}
+pub(crate) const DEBUGGER_OFFSETS: [usize; 5] = {
+    // Padding comes after what is padded.
+    let local = offset_of!(Processor, local);
+    let [current, slab, slots] = local::DEBUGGER_OFFSETS;
+    [
+        offset_of!(Processor, thread_pointer),
+        offset_of!(Processor, lender),
+        local + current,
+        local + slab,
+        local + slots,
+    ]
+};
 
 impl Processor {
     /// Creates a processor with the calling thread's thread-locals.
@@ -185,6 +130,7 @@ impl Processor {
         let thread_pointer = if carried { arch::thread_pointer() } else { arch::SAME_THREAD_POINTER };
         let processor: &'static Processor = Box::leak(Box::new(Processor {
             index,
+            runtime,
             thread_pointer,
             lender: sys::kernel_thread_id(),
             system_stack: if carried { arch::stack_pointer() } else { 0 },
@@ -201,41 +147,11 @@ impl Processor {
             inspect: AtomicBool::new(false),
             held: AtomicBool::new(false),
             turn_of: AtomicPtr::new(ptr::null_mut()),
-            local: UnsafeCell::new(Local {
-                runtime,
-                current: ptr::null_mut(),
-                loop_sp: 0,
-                resting_sp: 0,
-                worker_sp: 0,
-                worker_thread_pointer: arch::SAME_THREAD_POINTER,
-                worker: ptr::null(),
-                predecessor: None,
-                switch_reason: SwitchReason::Park,
-                run_next: ptr::null_mut(),
-                next_in_a_row: 0,
-                admission: Admission::default(),
-                ready: VecDeque::new(),
-                unstarted,
-                starting: None,
-                without_stack: VecDeque::new(),
-                slots,
-                slab: Slab::new(),
-                timers: Timers::new(),
-                resident: Resident::of_this_thread(),
-                parked: Parked::default(),
-                yields: 0,
-                spawned: 0,
-                now: clock::now(),
-                placement: Placement::default(),
-                ids: 0..0,
-                loop_stack,
-            }),
+            local: CachePadded::new(Local::new(slots, unstarted, loop_stack, clock::now())),
         }));
-        // SAFETY: the loop's stack is fresh and ours; no other thread knows the processor yet.
-        unsafe {
-            (*processor.local.get()).resting_sp =
-                arch::prepare(base, batch::processor_loop, processor as *const Processor as usize);
-        }
+        // SAFETY: the loop's stack is fresh and ours.
+        let resting = unsafe { arch::prepare(base, batch::processor_loop, ptr::from_ref(processor).addr()) };
+        processor.local.resting_sp.set(resting);
         Ok(processor)
     }
 
@@ -258,15 +174,13 @@ impl Processor {
     /// Whether the calling kernel thread, which has this processor's thread pointer, is a worker
     /// and not the lender.
     pub(crate) fn is_carried_by_this_thread(&self, kernel_thread: i32) -> bool {
-        // SAFETY: the field is set when the runtime starts and never changes.
-        self.lender != kernel_thread && unsafe { (*self.local.get()).runtime.sizes.carried }
+        self.lender != kernel_thread && self.runtime.sizes.carried
     }
 
-    /// The thread pointer of the worker that carries this processor.
-    pub(crate) fn carrier_thread_pointer(&self) -> usize {
-        // SAFETY: asked by the carrying thread; set before the processor's thread pointer came into
-        // force.
-        unsafe { (*self.local.get()).worker_thread_pointer }
+    /// Claims the processor if it is idle.
+    pub(super) fn claim(&'static self) -> Option<Carrier<'static>> {
+        // SAFETY: it was idle, and is taken by us now.
+        self.inbox.claim().then(|| unsafe { Carrier::new(self) })
     }
 
     /// Begins a turn, which has already been counted in `switches`: the two are written in this
@@ -299,40 +213,14 @@ impl Processor {
         self.yield_flag.store(true, Ordering::Relaxed);
     }
 
-    /// The worker that carries this processor.
-    ///
-    /// # Safety
-    /// The caller runs on this processor, or holds it.
-    pub(crate) unsafe fn carrier(&self) -> Option<&'static Worker> {
-        // SAFETY: by contract the local part is the caller's; workers are never freed.
-        unsafe { (*self.local.get()).worker.as_ref() }
-    }
-
-    /// The stack of its loop. Async-signal-safe, in code of this processor.
+    /// The stack of its loop. Async-signal-safe.
     pub(crate) fn loop_bounds(&self) -> Bounds {
-        // SAFETY: the caller is the carrying thread, or a handler that has interrupted it; the field
-        // never changes.
-        unsafe { (*self.local.get()).loop_stack.bounds() }
+        self.local.loop_stack.bounds()
     }
 
     /// Whether the native stack that belongs to the present thread pointer is the worker's, which
     /// uses it between batches.
     pub(crate) fn shares_its_system_stack(&self) -> bool {
         self.system_stack == 0
-    }
-
-    /// The upper end of the free part of the native stack that belongs to the present thread
-    /// pointer.
-    ///
-    /// # Safety
-    /// Called by a goroutine of this processor.
-    pub(crate) unsafe fn system_stack(&self) -> usize {
-        match self.system_stack {
-            // SAFETY: we are the carrying thread. A pinned worker is suspended there as long as we
-            // run.
-            0 => unsafe { (*self.local.get()).worker_sp },
-            // The lender sleeps for ever.
-            free => free,
-        }
     }
 }

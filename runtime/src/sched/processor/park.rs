@@ -3,11 +3,12 @@
 
 use super::super::runtime;
 use super::super::timers::HeapIndex;
-use super::{Processor, SwitchReason, calling_goroutine, current_goroutine, current_processor};
-use crate::goroutine::record::Record;
+use super::{Here, Processor, Running, SwitchReason, calling_goroutine, current_processor};
+use crate::goroutine::record::{Ready, Record};
 use crate::hooks::{trace, waits};
 use crate::lock::Native;
 use crate::{arch, clock, stack};
+use std::cell::Cell;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -22,82 +23,85 @@ impl Processor {
         // SAFETY: until it is woken the goroutine cannot end, so its record is live. After the push
         // below only its processor is touched, and processors are never freed.
         let home = unsafe { Record::processor(record) };
-        match current_processor() {
-            // SAFETY: we run on the goroutine's processor, and since we run, that goroutine does
-            // not.
-            Some(here) if ptr::eq(here, home) && !trace::watches(trace::EVENTS | trace::WAITS) => unsafe {
-                here.make_next(record)
-            },
+        match Here::now() {
+            Some(here)
+                if ptr::eq(here.processor(), home)
+                    && here.may_use_parts()
+                    && !trace::watches(trace::EVENTS | trace::WAITS) =>
+            {
+                // SAFETY: by contract, and we are on its processor.
+                here.make_next(unsafe { Ready::new(record) });
+            }
             // SAFETY: one wake-up per park, so the record is in no inbox. It is live until it is
             // taken out.
             here => unsafe { home.unpark_from_elsewhere(record, here) },
         }
     }
 
-    /// # Safety
-    /// Called by the carrying thread, once per wake-up.
-    #[inline]
-    unsafe fn make_next(&self, record: NonNull<Record>) {
-        // SAFETY: we are the carrying thread.
-        let local = unsafe { &mut *self.local.get() };
-        if let Some(previous) = NonNull::new(std::mem::replace(&mut local.run_next, record.as_ptr())) {
-            if local.ready.len() == local.ready.capacity() {
-                // The allocator may wait for a lock of std's, but must not park.
-                let _native = Native::begin();
-                local.ready.reserve(1);
-            }
-            local.ready.push_back(previous);
-        }
-    }
-
-    /// Wakes a goroutine from another processor or thread, or while a trace records.
+    /// Wakes a goroutine from another processor or thread, from the loop of its own, or while a
+    /// trace records.
     ///
     /// # Safety
     /// As for [`unpark`](Processor::unpark).
     #[cold]
     #[inline(never)]
-    unsafe fn unpark_from_elsewhere(
-        &'static self,
-        record: NonNull<Record>,
-        here: Option<&'static Processor>,
-    ) {
+    unsafe fn unpark_from_elsewhere(&'static self, record: NonNull<Record>, here: Option<Here>) {
         if trace::watches(trace::EVENTS | trace::WAITS) {
-            // SAFETY: by contract. Recorded before the goroutine can be found, so that its turn
-            // comes later in time.
-            unsafe {
-                if trace::on() {
-                    trace::wakes(record);
-                }
-                waits::wakes(record);
+            // Recorded before the goroutine can be found, so that its turn comes later in time.
+            // SAFETY: until it is woken it cannot go on, so the record is live and what is read
+            // here does not change. It was written before the wait was published.
+            let (id, reason) = unsafe { (record.as_ref().id, record.as_ref().reason.get()) };
+            if trace::on() {
+                trace::wakes(id);
             }
-            if let Some(here) = here.filter(|here| ptr::eq(*here, self)) {
+            waits::wakes(id, reason);
+            if let Some(here) = here
+                && ptr::eq(here.processor(), self)
+                && here.may_use_parts()
+            {
                 // SAFETY: as in `unpark`.
-                return unsafe { here.make_next(record) };
+                return here.make_next(unsafe { Ready::new(record) });
             }
         }
         // A waker must not park: it may be about to park for another reason.
         let _native = Native::begin();
         // SAFETY: by contract.
         if unsafe { self.inbox.push(record.as_ptr()) } {
-            // SAFETY: `here` is the processor we run on.
-            let worker = here.and_then(|p| unsafe { (*p.local.get()).worker.as_ref() });
-            runtime().submit(self, worker);
+            runtime().submit(self, here.and_then(Here::worker));
         }
     }
 }
 
-/// Whether the calling goroutine can be suspended where it is: see [`stack::foreign`].
-///
-/// # Safety
-/// The record is the calling goroutine's.
-#[inline(always)]
-pub(crate) unsafe fn may_suspend(record: NonNull<Record>) -> bool {
-    // SAFETY: we are the carrying thread. Only this goroutine runs in the processor's slots now, so
-    // an address in them is in its own slot.
-    unsafe {
-        let local = current_processor().unwrap_unchecked().local.get();
-        (stack::segment::is_outside() && (*local).slots.contain(arch::stack_pointer()))
-            || stack::foreign::may_suspend(&*record.as_ptr())
+impl Here {
+    /// Makes a goroutine of this processor the next to run.
+    #[inline]
+    fn make_next(self, goroutine: Ready) {
+        if let Some(previous) = self.local().run_next.replace(Some(goroutine)) {
+            self.with_parts(|parts| {
+                if parts.ready.len() == parts.ready.capacity() {
+                    // The allocator may wait for a lock of std's, but must not park.
+                    let _native = Native::begin();
+                    parts.ready.reserve(1);
+                }
+                parts.ready.push_back(previous);
+            });
+        }
+    }
+
+    /// Where the code on the native stack that belongs to the present thread pointer is suspended.
+    /// The caller is a goroutine.
+    pub(crate) fn system_stack(self) -> usize {
+        match self.processor().system_stack {
+            // A pinned worker is suspended there as long as we run.
+            0 => self.local().worker_sp.get(),
+            // The lender sleeps for ever.
+            free => free,
+        }
+    }
+
+    /// The thread pointer of the worker that carries the calling code.
+    pub(crate) fn worker_thread_pointer(self) -> usize {
+        self.local().worker_thread_pointer.get()
     }
 }
 
@@ -105,77 +109,82 @@ pub(crate) unsafe fn may_suspend(record: NonNull<Record>) -> bool {
 /// thread. On the system stack the answer is the same, although the goroutine cannot park there, so
 /// that an exchanged value can be restored anywhere.
 #[inline]
-pub(crate) fn way_out() -> Option<NonNull<usize>> {
+pub(crate) fn way_out() -> Option<&'static Cell<usize>> {
     calling_goroutine()?;
-    // SAFETY: we are the carrying thread; the local part does not move.
-    current_processor().map(|p| unsafe { NonNull::new_unchecked(&raw mut (*p.local.get()).loop_sp) })
+    Here::now().map(|here| &here.local().loop_sp)
 }
 
-/// Suspends the calling goroutine for a park, or a yield, that it has begun on another stack of its
-/// own ([`stack::segment`]). Returns the stack pointer at which it is suspended on that stack.
-///
-/// # Safety
-/// The goroutine has just switched here, and [`way_out`] has been set to the next step on its way
-/// to the loop.
-#[inline(always)]
-pub(crate) unsafe fn park_again() -> usize {
-    // SAFETY: we are the carrying thread, and the record is our own. The `SwitchReason` that was
-    // set on that stack stays valid.
-    unsafe {
-        let local = current_processor().unwrap_unchecked().local.get();
-        let r = (*local).current;
-        let left_at = (*r).sp;
-        arch::switch(&raw mut (*r).sp, (*local).loop_sp);
+impl Running {
+    /// Whether the calling goroutine can be suspended where it is: see [`stack::foreign`].
+    #[inline(always)]
+    pub(crate) fn may_suspend(self) -> bool {
+        // SAFETY: the goroutine does not use the parts when it is about to wait.
+        let parts = unsafe { &*self.here().local().parts.get() };
+        // Only this goroutine runs in the processor's slots now, so an address in them is in its own
+        // slot.
+        (stack::segment::is_outside() && parts.slots.contain(arch::stack_pointer()))
+            || self.may_suspend_elsewhere()
+    }
+
+    /// The same outside of the slots.
+    #[cold]
+    #[inline(never)]
+    fn may_suspend_elsewhere(self) -> bool {
+        stack::foreign::may_suspend(self.home, || self.origin.spawned_at())
+    }
+
+    /// Suspends the calling goroutine for a park, or a yield, that it has begun on another stack of
+    /// its own ([`stack::segment`]). Returns the stack pointer at which it is suspended on that
+    /// stack.
+    ///
+    /// # Safety
+    /// The goroutine has just switched here, and [`way_out`] has been set to the next step on its
+    /// way to the loop.
+    #[inline(always)]
+    pub(crate) unsafe fn park_again(self) -> usize {
+        let left_at = self.sp.get();
+        // SAFETY: by contract. The reason that was set on that stack stays valid.
+        unsafe { arch::switch(self.sp.as_ptr(), self.here().local().loop_sp.get()) };
         left_at
     }
-}
 
-/// Suspends the calling goroutine until its wake-up comes.
-///
-/// Inlined into each blocking function, because its frame would be copied with every parked
-/// goroutine.
-///
-/// # Safety
-/// `record` is the calling goroutine's; its wake-up will come, or the deadline will pass.
-#[inline(always)]
-pub(crate) unsafe fn park(record: NonNull<Record>, deadline: Option<Instant>) {
-    // SAFETY: we are the carrying thread, and the record is our own. No reference is held across
-    // the switch.
-    unsafe {
-        let r = record.as_ptr();
-        let local = current_processor().unwrap_unchecked().local.get();
-        (*r).since = ((*local).now >> 24) as u32;
+    /// Suspends the calling goroutine until its wake-up comes.
+    ///
+    /// Inlined into each blocking function, because its frame would be copied with every parked
+    /// goroutine.
+    ///
+    /// # Safety
+    /// It [may be suspended](Running::may_suspend). Its wake-up will come, or the deadline will
+    /// pass.
+    #[inline(always)]
+    pub(crate) unsafe fn park(self, deadline: Option<Instant>) {
+        self.since.set((self.here().local().now.get() >> 24) as u32);
         if let Some(deadline) = deadline {
-            set_timer(record, deadline);
+            self.set_timer(deadline);
         }
-        (*local).switch_reason = SwitchReason::Park;
-        arch::switch(&raw mut (*r).sp, (*local).loop_sp);
-        if (*r).timer != HeapIndex::NONE {
-            clear_timer(record);
+        // SAFETY: by contract.
+        unsafe { self.switch(SwitchReason::Park) };
+        if self.timer.get() != HeapIndex::NONE {
+            self.clear_timer();
         }
     }
-}
 
-/// # Safety
-/// As for `park`.
-#[cold]
-unsafe fn set_timer(record: NonNull<Record>, deadline: Instant) {
-    // The wait has been published, so nothing may park here.
-    let _native = Native::begin();
-    // SAFETY: we are the carrying thread, and the record is our own. It has no timer, since the
-    // goroutine waits for one deadline at a time. It is live at least until the goroutine has gone
-    // on, which clears the timer.
-    unsafe { (*Record::processor(record).local.get()).timers.insert(clock::at(deadline), record) }
-}
+    #[cold]
+    fn set_timer(self, deadline: Instant) {
+        // The wait has been published, so nothing may park here.
+        let _native = Native::begin();
+        // SAFETY: the goroutine has no timer, since it waits for one deadline at a time. It is live
+        // at least until it has gone on, which clears the timer.
+        self.here().with_parts(|parts| unsafe { parts.timers.insert(clock::at(deadline), self.record()) });
+    }
 
-/// # Safety
-/// As for `park`; the timer is set.
-#[cold]
-unsafe fn clear_timer(record: NonNull<Record>) {
-    // The heap may shrink, and the allocator must not park here.
-    let _native = Native::begin();
-    // SAFETY: we are the carrying thread, and the record is our own.
-    unsafe { (*Record::processor(record).local.get()).timers.remove(record) }
+    #[cold]
+    fn clear_timer(self) {
+        // The heap may shrink, and the allocator must not park here.
+        let _native = Native::begin();
+        // SAFETY: the timer is set, in the heap of the goroutine's processor.
+        self.here().with_parts(|parts| unsafe { parts.timers.remove(self.record()) });
+    }
 }
 
 /// Lets the other goroutines of the processor run, and those of other processors if the worker has
@@ -189,16 +198,10 @@ unsafe fn clear_timer(record: NonNull<Record>) {
 /// }
 /// ```
 pub fn yield_now() {
-    match current_goroutine() {
-        // SAFETY: we are the carrying thread and the record is our own.
-        Some(record) => unsafe {
-            if !may_suspend(record) {
-                return;
-            }
-            let local = current_processor().unwrap_unchecked().local.get();
-            (*local).switch_reason = SwitchReason::Yield;
-            arch::switch(&raw mut (*record.as_ptr()).sp, (*local).loop_sp);
-        },
+    match Running::now() {
+        // SAFETY: it may be suspended.
+        Some(goroutine) if goroutine.may_suspend() => unsafe { goroutine.switch(SwitchReason::Yield) },
+        Some(_) => {}
         None => std::thread::yield_now(),
     }
 }
@@ -218,7 +221,7 @@ pub(crate) fn checkpoint() {
 #[cold]
 #[inline(never)]
 fn give_way() {
-    if current_goroutine().is_some() {
+    if Running::now().is_some() {
         yield_now();
     }
 }

@@ -1,10 +1,10 @@
 //! Goroutines that a processor spawns, or gets from elsewhere to start.
 
 use super::super::runtime;
-use super::Processor;
+use super::{Here, Processor};
 use crate::goroutine::task::TaskPtr;
 use crate::lock::Native;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 
 /// After this many spawns in one turn the goroutine gives way: otherwise the unstarted goroutines
 /// would pile up until the monitor looked. It bounds a burst of spawns so that tasks start while
@@ -13,22 +13,19 @@ const SPAWNS_IN_A_TURN: u32 = 1024;
 
 impl Processor {
     /// Sends a goroutine here, to be started, from elsewhere.
-    pub(in crate::sched) fn send_task(&'static self, task: TaskPtr, from: Option<&'static Processor>) {
+    pub(in crate::sched) fn send_task(&'static self, task: TaskPtr, from: Option<Here>) {
         // The worker that is looked up below is ours only as long as nothing parks.
         let _native = Native::begin();
         self.census.note_sent();
         self.arrivals.push(task);
         // Step 2 of the inbox's protocol.
-        std::sync::atomic::fence(Ordering::SeqCst);
+        fence(Ordering::SeqCst);
         if self.inbox.claim() {
-            // SAFETY: `from` is the processor we run on, if any.
-            let worker = from.and_then(|p| unsafe { (*p.local.get()).worker.as_ref() });
-            runtime().submit(self, worker);
+            runtime().submit(self, from.and_then(Here::worker));
         }
     }
 
-    /// Whether goroutines have been sent here to be started. (`is_empty` uses sequentially
-    /// consistent loads, as the inbox's protocol requires.)
+    /// Whether goroutines have been sent here to be started.
     pub(in crate::sched) fn has_arrivals(&self) -> bool {
         !self.arrivals.is_empty()
     }
@@ -41,60 +38,49 @@ impl Processor {
     pub(in crate::sched) fn newcomers(&self) -> usize {
         self.unstarted.len() + self.arrivals.len()
     }
+}
 
+impl Here {
     /// Where the next child of the running goroutine goes: `None` means here.
-    ///
-    /// # Safety
-    /// Called by a goroutine of this processor.
-    pub(in crate::sched) unsafe fn choose_processor(&'static self) -> Option<&'static Processor> {
-        // SAFETY: we are the carrying thread.
-        let local = unsafe { &mut *self.local.get() };
-        local.placement.next(local.runtime, Some(self))
+    pub(in crate::sched) fn choose_processor(self) -> Option<&'static Processor> {
+        let mut placement = self.local().placement.get();
+        let chosen = placement.next(self.processor().runtime, Some(self.processor()));
+        self.local().placement.set(placement);
+        chosen
     }
 
     /// Takes a number for a new goroutine. Processors reserve them in blocks.
-    ///
-    /// # Safety
-    /// Called by a goroutine of this processor.
-    pub(in crate::sched) unsafe fn next_id(&self) -> u64 {
-        // SAFETY: we are the carrying thread.
-        let local = unsafe { &mut *self.local.get() };
-        if local.ids.is_empty() {
-            local.ids = local.runtime.take_ids(256);
+    pub(in crate::sched) fn next_id(self) -> u64 {
+        let (mut next, mut end) = self.local().ids.get();
+        if next == end {
+            let reserved = self.processor().runtime.take_ids(256);
+            (next, end) = (reserved.start, reserved.end);
         }
-        local.ids.next().unwrap_or_default()
+        self.local().ids.set((next + 1, end));
+        next
     }
 
     /// Counts a spawn. After [`SPAWNS_IN_A_TURN`] of them the running goroutine is asked to give
     /// way.
-    ///
-    /// # Safety
-    /// Called by a goroutine of this processor.
     #[inline]
-    pub(in crate::sched) unsafe fn count_spawn(&self) {
-        // SAFETY: we are the carrying thread.
-        let local = unsafe { &mut *self.local.get() };
-        local.spawned += 1;
-        if local.spawned == SPAWNS_IN_A_TURN {
-            local.admission.many_spawned();
-            self.yield_flag.store(true, Ordering::Relaxed);
+    pub(in crate::sched) fn count_spawn(self) {
+        let spawned = self.local().spawned.get() + 1;
+        self.local().spawned.set(spawned);
+        if spawned == SPAWNS_IN_A_TURN {
+            self.with_parts(|parts| parts.admission.many_spawned());
+            self.processor().end_batch();
         }
     }
 
     /// Queues a goroutine that the running one has spawned.
-    ///
-    /// # Safety
-    /// Called by a goroutine of this processor.
-    pub(in crate::sched) unsafe fn spawn_here(&self, task: TaskPtr) {
+    pub(in crate::sched) fn spawn_here(self, task: TaskPtr) {
         let _native = Native::begin();
-        // SAFETY: we are the carrying thread.
-        let local = unsafe { &mut *self.local.get() };
-        self.census.spawned.add(1);
+        let (processor, local) = (self.processor(), self.local());
+        processor.census.spawned.add(1);
         let alone = local.unstarted.is_empty();
         local.unstarted.push(task);
-        if !alone {
-            // SAFETY: a carried processor has its worker set.
-            local.runtime.suggest_search(unsafe { &*local.worker });
+        if !alone && let Some(worker) = local.worker.get() {
+            processor.runtime.suggest_search(worker);
         }
     }
 }

@@ -9,7 +9,7 @@
 //! So our handler replaces glibc's. It gives glibc's handler the worker's own thread pointer while
 //! that runs. glibc's `sigaction` refuses signal 33; the system call does not.
 
-use crate::sched::processor;
+use crate::sched::processor::Here;
 use crate::{arch, sys};
 use libc::{c_int, c_long, c_ulong, c_void, siginfo_t};
 use std::ptr;
@@ -55,13 +55,13 @@ extern "C" fn on_setxid(signal: c_int, info: *mut siginfo_t, context: *mut c_voi
     let original = ORIGINAL.load(Ordering::Acquire);
     // On a lender the thread pointer is its own.
     let carried =
-        processor::current_processor().filter(|p| p.is_carried_by_this_thread(sys::kernel_thread_id()));
+        Here::now().filter(|here| here.processor().is_carried_by_this_thread(sys::kernel_thread_id()));
     // SAFETY: the original is glibc's handler of this signal, called with what the kernel passed to
     // us, under the thread pointer of the kernel thread that it runs on.
     unsafe {
         match carried {
-            Some(processor) => {
-                let thread_pointer = processor.carrier_thread_pointer();
+            Some(here) => {
+                let thread_pointer = here.worker_thread_pointer();
                 arch::call_with_thread_pointer(original, signal, info.cast(), context.cast(), thread_pointer);
             }
             None => {
