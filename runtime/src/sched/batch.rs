@@ -253,14 +253,7 @@ impl Carrier<'_> {
         }
         let task = match local.unstarted.pop() {
             Some(task) => task,
-            None if processor.arrivals.is_empty() => return None,
-            None => loop {
-                match processor.arrivals.steal_batch_and_pop(&local.unstarted) {
-                    crossbeam_deque::Steal::Success(task) => break task,
-                    crossbeam_deque::Steal::Empty => return None,
-                    crossbeam_deque::Steal::Retry => {}
-                }
-            },
+            None => processor.arrivals.take(&local.unstarted)?,
         };
         let (ready, now) = (parts.ready.len(), local.now.get());
         parts.admission.started(ready, now, || processor.newcomers());

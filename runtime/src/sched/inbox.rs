@@ -17,8 +17,9 @@
 //!    the empty list. Again the winner must queue the processor.
 //! 3. A worker that has found nothing left to run exchanges the empty list for `IDLE`. If that
 //!    fails, something has just been pushed, and the processor stays taken.
-//! 4. The worker then looks at the other places where work may stand. If there is some now, it
-//!    claims the processor as in 2.
+//! 4. The worker then looks at the words that say where else work may stand (`sent` of
+//!    [`super::arrivals`]; deadlines have a protocol of their own). If there may be some, it claims
+//!    the processor as in 2.
 //!
 //! Pushes cannot be lost, since 1 and 3 exchange the same word. For other work, either the claim in
 //! 2 comes after the `IDLE` of 3, and sees it; or it comes before, and then the work was put there
@@ -189,11 +190,13 @@ mod models {
         }
     }
 
-    /// A processor: its inbox, one other place where work may stand, and what only its carrier
+    /// A processor: its inbox, another place where work may stand, and what only its carrier
     /// touches.
     struct Shared {
         inbox: Inbox<Item>,
+        /// Stand for the queue and the word of [`crate::sched::arrivals`].
         arrivals: AtomicUsize,
+        sent: AtomicBool,
         local: UnsafeCell<u32>,
         done: AtomicU32,
     }
@@ -208,6 +211,7 @@ mod models {
             Arc::new(Shared {
                 inbox: Inbox::new(),
                 arrivals: AtomicUsize::new(0),
+                sent: AtomicBool::new(false),
                 local: UnsafeCell::new(0),
                 done: AtomicU32::new(0),
             })
@@ -222,12 +226,15 @@ mod models {
                     // SAFETY: just taken out, by the carrier.
                     sum += unsafe { Item::resume(item) };
                 });
-                sum += self.arrivals.swap(0, Ordering::Relaxed) as u32;
+                if self.sent.load(Ordering::Relaxed) {
+                    self.sent.swap(false, Ordering::Acquire);
+                    sum += self.arrivals.swap(0, Ordering::Relaxed) as u32;
+                }
                 self.done.fetch_add(sum, Ordering::Relaxed);
                 if !self.inbox.rest() {
                     continue;
                 }
-                if self.arrivals.load(Ordering::SeqCst) == 0 || !self.inbox.claim() {
+                if !self.sent.load(Ordering::SeqCst) || !self.inbox.claim() {
                     return;
                 }
             }
@@ -249,6 +256,7 @@ mod models {
         /// Brings other work than a wake-up.
         fn send(&self, value: usize) {
             self.arrivals.fetch_add(value, Ordering::Relaxed);
+            self.sent.swap(true, Ordering::Release);
             fence(Ordering::SeqCst);
             if self.inbox.claim() {
                 self.carry();

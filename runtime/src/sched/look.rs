@@ -45,7 +45,7 @@ impl Carrier<'_> {
         let rests = processor.inbox.rest();
         // Only now: a pinned worker would carry a processor that it saw neither idle nor held.
         processor.held.store(false, Ordering::Release);
-        if !rests || (processor.has_arrivals() && processor.inbox.claim()) {
+        if !rests || (processor.arrivals.may_have_some() && processor.inbox.claim()) {
             runtime.submit(processor, None);
             return;
         }

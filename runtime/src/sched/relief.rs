@@ -99,7 +99,7 @@ impl Runtime {
     /// Moves newcomers to another processor; those whose spawn site is [known](super::apart) go to
     /// the processors apart instead.
     fn move_newcomers(&'static self, from: &'static Processor, to: &'static Processor, most: usize) -> usize {
-        let next = || steal(|| from.unstarted.steal()).or_else(|| steal(|| from.arrivals.steal()));
+        let next = || steal(|| from.unstarted.steal()).or_else(|| from.arrivals.steal());
         let mut moved = 0;
         while moved < most
             && let Some(task) = next()

@@ -134,7 +134,7 @@ impl Runtime {
         let taker = worker.pinned.or_else(|| self.idle_processor())?.claim()?;
         let mut taken = 0;
         while taken < MAX_TAKEN && (taken == 0 || victim.unstarted.len() > taken) {
-            let task = steal(|| victim.unstarted.steal()).or_else(|| steal(|| victim.arrivals.steal()));
+            let task = steal(|| victim.unstarted.steal()).or_else(|| victim.arrivals.steal());
             let Some(task) = task else { break };
             taker.unstarted.push(task);
             taken += 1;

@@ -174,7 +174,7 @@ impl Worker {
         match end {
             BatchEnd::Idle if processor.inbox.rest() => {
                 self.runtime.deadlines.announce(processor.deadline.load(Ordering::Relaxed));
-                if processor.has_arrivals() && processor.inbox.claim() {
+                if processor.arrivals.may_have_some() && processor.inbox.claim() {
                     self.enqueue(processor);
                 }
             }

@@ -8,7 +8,7 @@
 //! | field | written by |
 //! |---|---|
 //! | `inbox` | see [`super::inbox`] |
-//! | `arrivals` | any thread that spawns a goroutine here from elsewhere; taken by the carrier or a thief |
+//! | `arrivals` | see [`super::arrivals`] |
 //! | `deadline` | the carrier: the earliest timer |
 //! | `yield_flag` | set by the monitor, by the carrier's goroutine, or when a trace begins; cleared by the carrier |
 //! | `switches` | the carrier; the monitor compares it with what it saw before |
@@ -36,6 +36,7 @@ pub use park::yield_now;
 pub(crate) use park::{checkpoint, way_out};
 
 use super::Runtime;
+use super::arrivals::Arrivals;
 use super::batch;
 use super::census::{Census, OneWriter};
 use super::config::Stress;
@@ -49,7 +50,7 @@ use crate::stack::scavenge::Scavenge;
 use crate::stack::sharing::PROBATION;
 use crate::stack::slots::Slots;
 use crate::{arch, clock, sys};
-use crossbeam_deque::{Injector, Stealer};
+use crossbeam_deque::Stealer;
 use crossbeam_utils::CachePadded;
 use std::io;
 use std::mem::offset_of;
@@ -72,7 +73,7 @@ pub(crate) struct Processor {
     /// thread uses that stack itself.
     system_stack: usize,
     pub(crate) inbox: CachePadded<Inbox<Record>>,
-    pub(crate) arrivals: Injector<TaskPtr>,
+    pub(crate) arrivals: Arrivals,
     /// Where thieves take goroutines that were spawned here and have not started.
     pub(crate) unstarted: Stealer<TaskPtr>,
     pub(crate) deadline: AtomicU64,
@@ -135,7 +136,7 @@ impl Processor {
             lender: sys::kernel_thread_id(),
             system_stack: if carried { arch::stack_pointer() } else { 0 },
             inbox: CachePadded::new(Inbox::new()),
-            arrivals: Injector::new(),
+            arrivals: Arrivals::new(),
             unstarted: unstarted.stealer(),
             deadline: AtomicU64::new(clock::NEVER),
             yield_flag: AtomicBool::new(false),

@@ -17,7 +17,7 @@ impl Processor {
         // The worker that is looked up below is ours only as long as nothing parks.
         let _native = Native::begin();
         self.census.note_sent();
-        self.arrivals.push(task);
+        self.arrivals.send(task);
         // Step 2 of the inbox's protocol.
         fence(Ordering::SeqCst);
         if self.inbox.claim() {
@@ -25,14 +25,9 @@ impl Processor {
         }
     }
 
-    /// Whether goroutines have been sent here to be started.
-    pub(in crate::sched) fn has_arrivals(&self) -> bool {
-        !self.arrivals.is_empty()
-    }
-
     /// Whether goroutines wait here to be started.
     pub(in crate::sched) fn has_newcomers(&self) -> bool {
-        !self.unstarted.is_empty() || self.has_arrivals()
+        !self.unstarted.is_empty() || !self.arrivals.is_empty()
     }
 
     pub(in crate::sched) fn newcomers(&self) -> usize {
