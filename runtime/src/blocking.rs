@@ -25,8 +25,8 @@
 //! The result passes through a cell on the heap with a lock of its own. Under that lock, the thread
 //! stores the result and takes the waiter out, and the caller looks and enters.
 
-use crate::locals::ours;
 use crate::lock::Mutex;
+use crate::ours;
 use crate::park::{self, Outcome, Reason, WaitQueue, Waiter};
 use crate::sched::as_thread::park_in_place;
 use crate::sched::config::DEFAULT_BLOCKING_THREADS;

@@ -19,6 +19,7 @@
 mod arch;
 mod blocking;
 mod clock;
+mod counter;
 mod diag;
 mod futex;
 mod goroutine;
@@ -26,14 +27,20 @@ mod hooks;
 mod locals;
 #[doc(hidden)]
 pub mod lock;
+mod ours;
 #[doc(hidden)]
 pub mod park;
+mod say;
 #[doc(hidden)]
 pub mod sched;
 mod shim;
 pub mod stack;
 mod sys;
 mod time;
+
+/// What running code calls of diagnostics, by way of `hooks`. The root of the crate stands above both,
+/// so that neither refers to the other.
+const DIAGNOSTICS: hooks::Diagnostics = diag::DIAGNOSTICS;
 
 /// For `narrowboat-interpose`, whose functions park where libc's block.
 #[doc(hidden)]

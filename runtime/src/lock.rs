@@ -5,7 +5,7 @@
 //! blocks the thread, in a goroutine too. They are held for some dozens of instructions at a time,
 //! and never across a park.
 
-use crate::locals::ours;
+use crate::ours;
 use std::sync::{LockResult, MutexGuard, TryLockError, TryLockResult};
 
 /// `std::sync::Mutex`, name for name, as far as Narrowboat needs it.

@@ -17,10 +17,12 @@
 //! compiler keeps in registers or on the stack stay right across every switch, whatever it inlines.
 //! Only this module changes the thread pointer.
 
+mod bounds;
 pub(crate) mod sanitizers;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod valgrind;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
+pub(crate) use bounds::Bounds;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86_64::*;

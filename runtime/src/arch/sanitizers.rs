@@ -15,7 +15,7 @@
 //! thread-locals, whichever worker carries it, so nothing has to be done when thread pointers are
 //! exchanged.
 
-use crate::stack::Bounds;
+use super::Bounds;
 
 #[cfg(narrowboat_asan)]
 mod asan {

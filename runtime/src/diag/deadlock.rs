@@ -28,8 +28,8 @@
 
 use super::dump::dump;
 use super::trace::session;
-use crate::hooks::say::say;
 use crate::park;
+use crate::say::say;
 use crate::sched::Runtime;
 use crate::sched::processor::Carrier;
 use crate::{blocking, clock, sys};

@@ -1,7 +1,7 @@
 //! What the runtime reports about itself: figures, a dump of every goroutine, and warnings.
 //!
-//! This is the top of the crate. Running code calls it through [`crate::hooks`] only; the start of
-//! the runtime calls the three functions below.
+//! This is the top of the crate. Running code calls it through [`crate::hooks`] only: the functions
+//! of the table below.
 //!
 //! - `stats`, `prometheus`, `schedtrace`: figures.
 //! - `inspect`: makes each processor look at its own goroutines; `dump`, `group`: present the
@@ -34,29 +34,28 @@ mod stuck;
 pub mod trace;
 pub mod window;
 
-pub(crate) use debugger::publish;
-
-use crate::hooks::{self, Diagnostics};
+use crate::hooks::Diagnostics;
 use std::io;
 use std::time::Duration;
 use trace::session;
 
-/// Registers what running code calls, and starts the traces that the configuration asks for. Called
-/// before the runtime starts.
-pub(crate) fn install(traces: hooks::trace::Settings, workers: usize) -> io::Result<()> {
-    hooks::install(Diagnostics {
-        answer: inspect::answer,
-        check_for_deadlock: deadlock::check,
-        reports: || Box::new(stuck::Reports::default()),
-        save_recording: session::save_recording_at_failure,
-        flush_trace: session::flush,
-    });
-    session::begin(traces, workers)
-}
+/// What running code calls.
+pub(crate) const DIAGNOSTICS: Diagnostics = Diagnostics {
+    check: window::check,
+    install: session::begin,
+    publish: debugger::publish,
+    start,
+    begin: window::begin,
+    answer: inspect::answer,
+    check_for_deadlock: deadlock::check,
+    reports: || Box::new(stuck::Reports::default()),
+    save_recording: session::save_recording_at_failure,
+    flush_trace: session::flush,
+};
 
 /// Starts the threads that wait for SIGQUIT, and that print figures. Called when the runtime has
 /// started.
-pub(crate) fn start(quit_exits: bool, schedtrace: Option<Duration>) -> io::Result<()> {
+fn start(quit_exits: bool, schedtrace: Option<Duration>) -> io::Result<()> {
     quit::start(quit_exits)?;
     schedtrace.map_or(Ok(()), schedtrace::start)
 }

@@ -7,7 +7,7 @@
 
 use super::trace::session;
 use super::{deadlock, dump::dump};
-use crate::hooks::say::say;
+use crate::say::say;
 use crate::sys::signals;
 use std::io;
 use std::thread;

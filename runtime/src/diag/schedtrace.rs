@@ -3,7 +3,7 @@
 
 use super::deadlock;
 use super::stats::stats;
-use crate::hooks::say::say;
+use crate::say::say;
 use std::io;
 use std::thread;
 use std::time::Duration;

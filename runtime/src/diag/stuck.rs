@@ -19,8 +19,8 @@
 //! so neither the allocator nor the dynamic linker nor the unwinder itself is interrupted halfway.
 
 use crate::hooks::StuckReports;
-use crate::hooks::say::say;
 use crate::lock::Mutex;
+use crate::say::say;
 use crate::sched::processor;
 use crate::stack::frames::walk;
 use crate::sys::blocked::{self, Kind};

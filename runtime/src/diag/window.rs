@@ -4,9 +4,9 @@
 use super::dump::Dump;
 use super::frames;
 use super::group::{self, Text};
-use crate::hooks::say::say;
 use crate::hooks::waits;
 use crate::park::Reason;
+use crate::say::say;
 use crate::sched::processor::Processor;
 use crate::{GoroutineInfo, Labels};
 use crate::{sched, sys};

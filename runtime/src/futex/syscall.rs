@@ -40,7 +40,7 @@ static CALLED: AtomicBool = AtomicBool::new(false);
 
 /// Whether `f` calls this function. Called before anything of the runtime runs. (A call of another
 /// thread gives the same answer.)
-pub(crate) fn is_called_by(f: impl FnOnce()) -> bool {
+pub(crate) fn is_called_by(f: &dyn Fn()) -> bool {
     CALLED.store(false, Ordering::Relaxed);
     f();
     CALLED.load(Ordering::Relaxed)

@@ -435,38 +435,36 @@ pub(crate) fn drop_mine() {
 /// The values of plain threads.
 mod of_threads {
     use super::{AccessError, Locals, drop_mine};
-    use crate::locals::ours;
+    use crate::ours::{self, AtEnd};
     use std::ptr;
 
     /// Drops the values of a thread that ends. No others are made after this.
-    pub(crate) fn end_of_thread() {
+    fn end_of_thread() {
         if ours::with(|ours| ours.values.get()).is_null() {
             return ours::with(|ours| ours.values.set(GONE));
         }
         drop_mine();
-        let values = ours::with(|ours| ours.values.replace(GONE));
+        let values = ours::with(|ours| ours.values.replace(GONE)).cast::<Locals>();
         // SAFETY: made by `with`, and not used after this.
         drop(unsafe { Box::from_raw(values) });
     }
 
     /// All values have been dropped, and there will be no others.
-    const GONE: *mut Locals = ptr::without_provenance_mut(align_of::<Locals>());
+    const GONE: *mut () = ptr::without_provenance_mut(align_of::<Locals>());
 
     pub(super) fn with<R>(f: impl FnOnce(&mut Locals) -> R) -> Result<R, AccessError> {
         let mut values = ours::with(|ours| ours.values.get());
         if values.is_null() {
-            if !ours::guard_thread() {
+            if !ours::guard_thread(AtEnd::DropValues, end_of_thread) {
                 return Err(AccessError);
             }
-            values = Box::into_raw(Box::default());
+            values = Box::into_raw(Box::<Locals>::default()).cast();
             ours::with(|ours| ours.values.set(values));
         }
         if values == GONE {
             return Err(AccessError);
         }
         // SAFETY: made above, and known to this thread alone; `f` does not call this function.
-        Ok(f(unsafe { &mut *values }))
+        Ok(f(unsafe { &mut *values.cast::<Locals>() }))
     }
 }
-
-pub(crate) use of_threads::end_of_thread;

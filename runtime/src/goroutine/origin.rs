@@ -3,12 +3,10 @@
 use super::failure::HookReport;
 use super::labels::{LabelCell, Labels};
 use super::local::Locals;
-use crate::locals::private::{Owned, Private};
+use crate::locals::private::{Private, PrivateWord};
 use crate::stack::own::OwnStack;
-use std::cell::Cell;
 use std::mem::offset_of;
 use std::panic::Location;
-use std::ptr::NonNull;
 use std::sync::Arc;
 
 /// What a goroutine was given at its spawn besides a closure.
@@ -34,8 +32,8 @@ pub(crate) const DEBUGGER_OFFSETS: [usize; 5] = [
     Origin::EXTRAS,
     offset_of!(Extras, spawned_at),
     offset_of!(Extras, name),
-    Origin::PRIVATE,
-    offset_of!(Private, origin),
+    PrivateWord::PRIVATE,
+    offset_of!(Private, word),
 ];
 
 /// What a goroutine has acquired since its spawn.
@@ -49,74 +47,36 @@ pub(crate) struct Late {
 /// Where a goroutine was spawned, in one word. Most goroutines have no extras, and a million of
 /// them should not pay for any. The word also leads to the goroutine's private thread-locals, once
 /// it has some.
-pub(crate) struct Origin(Cell<usize>);
+///
+/// The two lowest bits are tags: one for extras, the other one belongs to [`PrivateWord`].
+pub(crate) struct Origin(PrivateWord);
 
 impl Origin {
     const EXTRAS: usize = 1;
-    const PRIVATE: usize = 2;
 
-    /// Whether the goroutine has private thread-locals.
+    /// The word that leads to the goroutine's private thread-locals.
     #[inline]
-    pub(crate) fn has_private(&self) -> bool {
-        self.0.get() & Origin::PRIVATE != 0
-    }
-
-    fn private_at(&self) -> Option<*mut Private> {
-        self.has_private().then_some((self.0.get() & !Origin::PRIVATE) as *mut Private)
-    }
-
-    /// The goroutine's private thread-locals.
-    ///
-    /// # Safety
-    /// Nothing else uses them, or takes them out, as long as the reference is used.
-    #[allow(clippy::mut_from_ref)]
-    pub(crate) unsafe fn private(&self) -> Option<&mut Private> {
-        // SAFETY: put here by `put_private`, and live until it is taken out.
-        self.private_at().map(|private| unsafe { &mut *private })
-    }
-
-    /// Takes the private thread-locals out.
-    pub(crate) fn take_private(&self) -> Option<Owned> {
-        let private = self.private_at()?;
-        // SAFETY: put here by `put_private`, and taken back once: the word no longer leads there.
-        unsafe {
-            self.0.set((*private).origin);
-            Some(Owned::from_raw(NonNull::new_unchecked(private)))
-        }
-    }
-
-    /// Puts private thread-locals in.
-    pub(crate) fn put_private(&self, private: Option<Owned>) {
-        debug_assert!(!self.has_private());
-        if let Some(mut private) = private {
-            private.get().origin = self.0.get();
-            self.0.set(private.into_raw() as usize | Origin::PRIVATE);
-        }
-    }
-
-    /// The word as it is without private thread-locals.
-    fn word(&self) -> usize {
-        // SAFETY: as in `private`.
-        self.private_at().map_or(self.0.get(), |private| unsafe { (*private).origin })
+    pub(crate) fn private(&self) -> &PrivateWord {
+        &self.0
     }
 
     pub(crate) fn plain(at: &'static Location<'static>) -> Origin {
-        Origin(Cell::new(at as *const Location as usize))
+        Origin(PrivateWord::new(at as *const Location as usize))
     }
 
     fn into_word(self) -> usize {
-        let word = self.0.get();
+        let word = self.0.word();
         std::mem::forget(self);
         word
     }
 
     pub(crate) fn with(extras: Extras) -> Origin {
-        Origin(Cell::new(Box::into_raw(Box::new(extras)) as usize | Origin::EXTRAS))
+        Origin(PrivateWord::new(Box::into_raw(Box::new(extras)) as usize | Origin::EXTRAS))
     }
 
     #[inline]
     fn extras(&self) -> Option<*mut Extras> {
-        let word = self.word();
+        let word = self.0.word();
         (word & Origin::EXTRAS != 0).then_some((word & !Origin::EXTRAS) as *mut Extras)
     }
 
@@ -125,7 +85,7 @@ impl Origin {
             // SAFETY: made by `with` from a box that is freed only in `drop`.
             Some(extras) => unsafe { (*extras).spawned_at },
             // SAFETY: without the tag the word is the address of a static location.
-            None => unsafe { &*(self.word() as *const Location<'static>) },
+            None => unsafe { &*(self.0.word() as *const Location<'static>) },
         }
     }
 
@@ -140,11 +100,7 @@ impl Origin {
         self.extras().unwrap_or_else(|| {
             // One store of one word: a signal handler that interrupts us here may read the origin.
             let word = Origin::with(Extras::plain(self.spawned_at())).into_word();
-            match self.private_at() {
-                // SAFETY: as in `word`.
-                Some(private) => unsafe { (*private).origin = word },
-                None => self.0.set(word),
-            }
+            self.0.set_word(word);
             self.extras().expect("just made")
         })
     }
@@ -201,7 +157,6 @@ const _: () = assert!(
 
 impl Drop for Origin {
     fn drop(&mut self) {
-        drop(self.take_private());
         if let Some(extras) = self.extras() {
             // SAFETY: made by `with` from a box, and dropped once.
             drop(unsafe { Box::from_raw(extras) });

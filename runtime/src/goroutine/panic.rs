@@ -12,7 +12,7 @@
 use super::current::calling;
 use super::failure;
 use crate::hooks;
-use crate::hooks::say::say;
+use crate::say::say;
 use std::panic;
 use std::sync::Once;
 

@@ -5,7 +5,7 @@
 //! figure may be a batch old, and no hot path pays for an atomic operation.
 
 use crate::clock;
-use crate::sched::census::OneWriter;
+use crate::counter::OneWriter;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 

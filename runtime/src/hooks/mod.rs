@@ -4,24 +4,29 @@
 //! - `counters`: figures, written by their owners and readable by any thread.
 //! - `trace`: writes what happens into rings.
 //! - `waits`: adds up how long goroutines wait.
-//! - `say`: a line on the standard error stream.
-//! - Functions that `diag` registers when the runtime starts, below: what to do when a processor
-//!   has been asked for the state of its goroutines, when all workers sleep, when a goroutine does
-//!   not give way, and when the program fails or `run` returns.
+//! - Functions of `diag`, below: what to do when the runtime starts, when a processor has been asked
+//!   for the state of its goroutines, when all workers sleep, when a goroutine does not give way, and
+//!   when the program fails or `run` returns. The root of the crate, which knows both sides, fills
+//!   them in.
 
 pub(crate) mod counters;
-pub(crate) mod say;
 pub(crate) mod trace;
 pub(crate) mod waits;
 
+use crate::DIAGNOSTICS;
 use crate::sched::Runtime;
 use crate::sched::processor::Carrier;
+use std::io;
 use std::panic::Location;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 /// The functions of `diag` that running code calls.
 pub(crate) struct Diagnostics {
+    pub(crate) check: fn() -> io::Result<()>,
+    pub(crate) install: fn(trace::Settings, usize) -> io::Result<()>,
+    pub(crate) publish: fn(&'static Runtime),
+    pub(crate) start: fn(bool, Option<Duration>) -> io::Result<()>,
+    pub(crate) begin: fn(),
     pub(crate) answer: unsafe fn(Carrier<'_>),
     pub(crate) check_for_deadlock: fn(&'static Runtime),
     pub(crate) reports: fn() -> Reports,
@@ -29,11 +34,38 @@ pub(crate) struct Diagnostics {
     pub(crate) flush_trace: fn(),
 }
 
-static DIAGNOSTICS: OnceLock<Diagnostics> = OnceLock::new();
+/// Before the runtime starts: fails if it must not.
+///
+/// # Errors
+/// If the debug window is asked for and cannot be had.
+pub(crate) fn check() -> io::Result<()> {
+    (DIAGNOSTICS.check)()
+}
 
-/// Registers the functions. The first registration stays.
-pub(crate) fn install(diagnostics: Diagnostics) {
-    let _ = DIAGNOSTICS.set(diagnostics);
+/// Starts the traces that the configuration asks for, before anything can be traced.
+///
+/// # Errors
+/// If a file cannot be made.
+pub(crate) fn install(traces: trace::Settings, workers: usize) -> io::Result<()> {
+    (DIAGNOSTICS.install)(traces, workers)
+}
+
+/// Tells debuggers where the runtime is, which has just been made.
+pub(crate) fn publish(runtime: &'static Runtime) {
+    (DIAGNOSTICS.publish)(runtime);
+}
+
+/// Starts the threads that wait for SIGQUIT, and that print figures, when the runtime has started.
+///
+/// # Errors
+/// If the system refuses a thread.
+pub(crate) fn start(quit_exits: bool, schedtrace: Option<Duration>) -> io::Result<()> {
+    (DIAGNOSTICS.start)(quit_exits, schedtrace)
+}
+
+/// Opens the debug window, which uses the runtime as the program does.
+pub(crate) fn begin() {
+    (DIAGNOSTICS.begin)();
 }
 
 /// Answers for a processor that has been asked for the state of its goroutines.
@@ -42,32 +74,24 @@ pub(crate) fn install(diagnostics: Diagnostics) {
 /// Called by the loop of the processor, between goroutines.
 #[cold]
 pub(crate) unsafe fn answer(carrier: Carrier<'_>) {
-    if let Some(diagnostics) = DIAGNOSTICS.get() {
-        // SAFETY: by contract, which is that of the registered function.
-        unsafe { (diagnostics.answer)(carrier) };
-    }
+    // SAFETY: by contract, which is that of this function.
+    unsafe { (DIAGNOSTICS.answer)(carrier) };
 }
 
 /// Ends the process if it can never go on. Called by the monitor when all workers sleep.
 pub(crate) fn check_for_deadlock(runtime: &'static Runtime) {
-    if let Some(diagnostics) = DIAGNOSTICS.get() {
-        (diagnostics.check_for_deadlock)(runtime);
-    }
+    (DIAGNOSTICS.check_for_deadlock)(runtime);
 }
 
 /// Writes the flight recorder's content, if the program has named a file for it. Called when the
 /// program panics.
 pub(crate) fn save_recording() {
-    if let Some(diagnostics) = DIAGNOSTICS.get() {
-        (diagnostics.save_recording)();
-    }
+    (DIAGNOSTICS.save_recording)();
 }
 
 /// Brings the file of a trace up to date, when `run` returns.
 pub(crate) fn flush_trace() {
-    if let Some(diagnostics) = DIAGNOSTICS.get() {
-        (diagnostics.flush_trace)();
-    }
+    (DIAGNOSTICS.flush_trace)();
 }
 
 /// Reports of goroutines that keep their processor, as the monitor makes them.
@@ -95,7 +119,6 @@ pub(crate) trait StuckReports {
 
 impl Default for Reports {
     fn default() -> Reports {
-        let diagnostics = DIAGNOSTICS.get().expect("registered before the monitor starts");
-        (diagnostics.reports)()
+        (DIAGNOSTICS.reports)()
     }
 }

@@ -10,11 +10,10 @@
 //! code of the goroutine. A destructor may park, spawn, and make other thread-locals; their
 //! destructors then run, too. If one panics, std ends the process, as it does on a thread.
 
-use super::ours;
-use super::private::Destructor;
-use crate::goroutine::record::Record;
-use crate::sched::{as_thread, processor};
+use super::private::{Destructor, PrivateWord};
+use crate::ours;
 use std::ffi::{c_int, c_void};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{mem, ptr};
 
@@ -35,6 +34,14 @@ std::arch::global_asm!(
     register = sym register,
 );
 
+/// Takes a destructor for the calling goroutine if the object is among that one's own bytes. The
+/// scheduler registers it before there are goroutines.
+static TAKE: OnceLock<fn(Destructor) -> bool> = OnceLock::new();
+
+pub(crate) fn take_with(take: fn(Destructor) -> bool) {
+    let _ = TAKE.set(take);
+}
+
 /// The last destructor that `f` registers here, if it does, for the probe's thread.
 pub(super) fn registered_by(f: impl FnOnce()) -> Option<Destructor> {
     ours::with(|ours| ours.registered.set(None));
@@ -46,9 +53,7 @@ pub(super) fn registered_by(f: impl FnOnce()) -> Option<Destructor> {
 /// As for libc's function: `run` may be called with `object` when the thread ends.
 unsafe extern "C" fn register(run: Run, object: *mut c_void, module: *mut c_void) -> c_int {
     ours::with(|ours| ours.registered.set(Some(Destructor { run, object })));
-    if let Some(goroutine) = processor::calling_goroutine()
-        && as_thread::add_destructor(goroutine, Destructor { run, object })
-    {
+    if TAKE.get().is_some_and(|take| take(Destructor { run, object })) {
         return 0;
     }
     match libc_function() {
@@ -80,13 +85,12 @@ fn libc_function() -> Option<Register> {
 ///
 /// # Safety
 /// The record is the calling goroutine's, which has run its closure.
-pub(crate) unsafe fn run(goroutine: &Record) -> bool {
+pub(crate) unsafe fn run(goroutine: &PrivateWord) -> bool {
     let mut any = false;
     loop {
         // SAFETY: the record is our own, and no reference to its parts is held while a destructor
         // runs.
-        let next =
-            unsafe { goroutine.origin.private() }.and_then(|private| private.destructors.as_mut()?.pop());
+        let next = unsafe { goroutine.private() }.and_then(|private| private.destructors.as_mut()?.pop());
         let Some(Destructor { run, object }) = next else { return any };
         any = true;
         // SAFETY: registered for this object by this goroutine, and called once. The object's bytes
@@ -99,8 +103,7 @@ pub(crate) unsafe fn run(goroutine: &Record) -> bool {
 /// where libc has none, the list is the value of a key of the C library's. The key's destructor
 /// runs when the thread ends; for the main thread it does not run.
 mod of_threads {
-    use super::{Destructor, c_int, c_void};
-    use std::sync::OnceLock;
+    use super::{Destructor, OnceLock, c_int, c_void};
 
     /// `None` if the system has no key left: then the values are leaked.
     fn key() -> Option<libc::pthread_key_t> {

@@ -10,8 +10,8 @@
 //! bytes cannot be told apart, goroutines of a processor share its thread-locals, which is reported
 //! once on standard error and in [`stats`](crate::stats).
 
-use super::probe::{self, Findings};
-use crate::hooks::say::say;
+use super::probe::{self, Catches, Findings};
+use crate::say::say;
 use crate::sys::tls::Part;
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -46,11 +46,8 @@ static SHARED: OnceLock<String> = OnceLock::new();
 const WORD: usize = size_of::<u64>();
 /// Modules of the runtime with thread-locals that no goroutine touches: comparing them would be
 /// useless.
-const OF_THREADS: [&str; 3] = [
-    "narrowboat_runtime::locals::ours",
-    "narrowboat_runtime::locals::probe",
-    "narrowboat_runtime::locals::absent",
-];
+const OF_THREADS: [&str; 3] =
+    ["narrowboat_runtime::ours", "narrowboat_runtime::locals::probe", "narrowboat_runtime::locals::absent"];
 /// The number of words of a C++ runtime.
 pub(super) const EXCEPTION_WORDS: usize = 2;
 
@@ -71,12 +68,12 @@ pub(crate) fn why_shared() -> Option<&'static str> {
 }
 
 /// Makes the map. Called once, when the runtime starts. `leave` names crates that leave their
-/// thread-locals with the processor.
+/// thread-locals with the processor; `waits` is for the probe.
 ///
 /// # Errors
 /// If crates are named and the program has no symbols to find them by.
-pub(crate) fn make(leave: &[String]) -> std::io::Result<()> {
-    let found = probe::run()?;
+pub(crate) fn make(leave: &[String], waits: Catches) -> std::io::Result<()> {
+    let found = probe::run(waits)?;
     let map = match found {
         Some(found) => Map::of(&found, leave),
         None => Err("the module has no thread-local segment".into()),
@@ -112,7 +109,7 @@ impl Map {
         if !found.catches_waits {
             return Err("std's system calls do not pass the runtime's function".into());
         }
-        let own = found.ours..found.ours + size_of::<super::ours::Ours>();
+        let own = found.ours..found.ours + size_of::<crate::ours::Ours>();
         let parts = found.segment.parts();
         let parts = parts.filter(|parts| parts.iter().any(|part| part.at.contains(&own.start)));
         let theirs = match &parts {
@@ -186,7 +183,7 @@ fn of_rust(found: &Findings, parts: &[Part], leave: &[String]) -> Vec<bool> {
 
 /// All bytes, for a program without names.
 fn all(found: &Findings) -> Result<Vec<bool>, String> {
-    let own = found.ours..found.ours + size_of::<super::ours::Ours>();
+    let own = found.ours..found.ours + size_of::<crate::ours::Ours>();
     if found.allocator.iter().enumerate().any(|(at, changed)| *changed && !own.contains(&at)) {
         return Err("the program has no symbols to tell the allocator's thread-locals from the others \
                     (build it without `strip`)"
@@ -256,7 +253,7 @@ mod tests {
         };
         thread_local!(static THEIRS: std::cell::Cell<u64> = const { std::cell::Cell::new(7) });
         assert!(THEIRS.with(|theirs| inside(std::ptr::from_ref(theirs).addr())));
-        assert!(!super::super::ours::with(|ours| inside(std::ptr::from_ref(ours).addr())));
+        assert!(!crate::ours::with(|ours| inside(std::ptr::from_ref(ours).addr())));
         assert!(!inside(super::super::absent::address_of_probed()));
     }
 }

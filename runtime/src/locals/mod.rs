@@ -12,18 +12,17 @@
 //! - `destructors` catches what std registers for the end of a thread, and runs it at the end of
 //!   the goroutine.
 //! - `absent` marks thread-locals as destroyed that code does better without.
-//! - `ours` holds the thread-locals of the runtime itself, which stay with the processor.
 //!
 //! A goroutine that has touched no thread-local costs a comparison at each switch, and no memory.
 
 mod absent;
 pub(crate) mod destructors;
 pub(crate) mod map;
-pub(crate) mod ours;
 pub(crate) mod private;
 mod probe;
 pub(crate) mod resident;
 
+use crate::ours;
 use crate::sys::tls::Segment;
 
 /// The segment of this module, as the calling thread has it. `None` if the module has none of its

@@ -2,21 +2,16 @@
 //!
 //! One allocation, made when a goroutine first needs it: the words that differ from a new thread's,
 //! with a bitmap of which they are, the destructors to run at the end of the goroutine, and the
-//! control words of the floating-point unit if the goroutine has changed them. The word of
-//! [`Origin`](crate::goroutine::origin::Origin) in its record leads here.
+//! control words of the floating-point unit if the goroutine has changed them. The
+//! [`PrivateWord`] in its record leads here.
 
 use super::map::{self, Map};
 use crate::arch::FloatControl;
-use crate::goroutine::origin::Origin;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::cell::Cell;
 use std::ptr::NonNull;
 
-/// A destructor that std has registered, as libc takes it.
-#[derive(Clone, Copy)]
-pub(crate) struct Destructor {
-    pub(super) run: unsafe extern "C" fn(*mut libc::c_void),
-    pub(crate) object: *mut libc::c_void,
-}
+pub(crate) use crate::ours::Destructor;
 
 impl Destructor {
     /// Calls it.
@@ -28,23 +23,97 @@ impl Destructor {
         unsafe { (self.run)(self.object) };
     }
 
-    /// Adds it to the list of the goroutine with this origin.
-    pub(crate) fn add_to(self, origin: &Origin) {
-        if !origin.has_private() {
-            origin.put_private(Some(Owned::new(map::in_force())));
+    /// Adds it to the list of this goroutine.
+    pub(crate) fn add_to(self, goroutine: &PrivateWord) {
+        if !goroutine.has_private() {
+            goroutine.put_private(Some(Owned::new(map::in_force())));
         }
         // SAFETY: the goroutine itself is here, so the processor does not use them.
-        if let Some(private) = unsafe { origin.private() } {
+        if let Some(private) = unsafe { goroutine.private() } {
             private.destructors.get_or_insert_default().push(self);
         }
+    }
+}
+
+/// A word of a goroutine's, which leads to its private thread-locals as well, once it has some.
+pub(crate) struct PrivateWord(Cell<usize>);
+
+impl PrivateWord {
+    /// The bit that says so. It is clear in the word itself.
+    pub(crate) const PRIVATE: usize = 2;
+
+    pub(crate) fn new(word: usize) -> PrivateWord {
+        debug_assert_eq!(word & PrivateWord::PRIVATE, 0);
+        PrivateWord(Cell::new(word))
+    }
+
+    /// Whether the goroutine has private thread-locals.
+    #[inline]
+    pub(crate) fn has_private(&self) -> bool {
+        self.0.get() & PrivateWord::PRIVATE != 0
+    }
+
+    fn private_at(&self) -> Option<*mut Private> {
+        self.has_private().then_some((self.0.get() & !PrivateWord::PRIVATE) as *mut Private)
+    }
+
+    /// The goroutine's private thread-locals.
+    ///
+    /// # Safety
+    /// Nothing else uses them, or takes them out, as long as the reference is used.
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) unsafe fn private(&self) -> Option<&mut Private> {
+        // SAFETY: put here by `put_private`, and live until it is taken out.
+        self.private_at().map(|private| unsafe { &mut *private })
+    }
+
+    /// Takes the private thread-locals out.
+    pub(crate) fn take_private(&self) -> Option<Owned> {
+        let private = self.private_at()?;
+        // SAFETY: put here by `put_private`, and taken back once: the word no longer leads there.
+        unsafe {
+            self.0.set((*private).word);
+            Some(Owned::from_raw(NonNull::new_unchecked(private)))
+        }
+    }
+
+    /// Puts private thread-locals in.
+    pub(crate) fn put_private(&self, private: Option<Owned>) {
+        debug_assert!(!self.has_private());
+        if let Some(mut private) = private {
+            private.get().word = self.0.get();
+            self.0.set(private.into_raw() as usize | PrivateWord::PRIVATE);
+        }
+    }
+
+    /// The word as it is without private thread-locals.
+    #[inline]
+    pub(crate) fn word(&self) -> usize {
+        // SAFETY: as in `private`.
+        self.private_at().map_or(self.0.get(), |private| unsafe { (*private).word })
+    }
+
+    /// Replaces it, by one store of one word: a signal handler may read it.
+    pub(crate) fn set_word(&self, word: usize) {
+        match self.private_at() {
+            // SAFETY: as in `private`.
+            Some(private) => unsafe { (*private).word = word },
+            None => self.0.set(word),
+        }
+    }
+}
+
+impl Drop for PrivateWord {
+    fn drop(&mut self) {
+        drop(self.take_private());
     }
 }
 
 /// The fixed part. The bitmap follows, then room for `capacity` words.
 #[repr(C)]
 pub(crate) struct Private {
-    /// The value of the origin's word without this.
-    pub(crate) origin: usize,
+    /// The value of the word that leads here, without this.
+    pub(crate) word: usize,
     /// Boxed, because few have any: a word instead of three.
     #[allow(clippy::box_collection)]
     pub(super) destructors: Option<Box<Vec<Destructor>>>,
@@ -78,7 +147,7 @@ impl Owned {
             handle_alloc_error(layout)
         };
         let private =
-            Private { origin: 0, destructors: None, float: FloatControl::DEFAULT, capacity: capacity as u32 };
+            Private { word: 0, destructors: None, float: FloatControl::DEFAULT, capacity: capacity as u32 };
         // SAFETY: fresh memory of the layout.
         unsafe { at.write(private) };
         Owned(at)
@@ -152,7 +221,7 @@ impl Owned {
         let mut larger = Owned::with_room(map, needed);
         let old = self.get();
         let new = larger.get();
-        (new.origin, new.float) = (old.origin, old.float);
+        (new.word, new.float) = (old.word, old.float);
         new.destructors = old.destructors.take();
         *self = larger;
     }

@@ -5,14 +5,17 @@
 //! The thread is the C library's, not std's, so that its block begins as the program's file says.
 
 use super::absent::{self, Mark};
-use super::{destructors, ours};
+use super::destructors;
 use crate::sys::tls::Segment;
-use crate::{futex, sys};
+use crate::{ours, sys};
 use std::alloc::{Layout, alloc, dealloc};
 use std::cell::Cell;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{io, ptr};
+
+/// Calls a function, and returns whether the runtime's own `syscall` has been called meanwhile.
+pub(crate) type Catches = fn(&dyn Fn()) -> bool;
 
 /// The findings. Each vector has a flag for each byte of the block.
 pub(super) struct Findings {
@@ -34,12 +37,12 @@ pub(super) struct Findings {
 }
 
 /// Runs the probe. `None` if the module has no thread-local segment of its own.
-pub(super) fn run() -> io::Result<Option<Findings>> {
-    let found = sys::on_bare_thread(c"narrowboat-probe", 256 << 10, look)?;
+pub(super) fn run(waits: Catches) -> io::Result<Option<Findings>> {
+    let found = sys::on_bare_thread(c"narrowboat-probe", 256 << 10, move || look(waits))?;
     Ok(found)
 }
 
-fn look() -> Option<Findings> {
+fn look(waits: Catches) -> Option<Findings> {
     let own = ours::with(|ours| ptr::from_ref(ours).addr());
     let segment = super::segment()?;
     let mut pristine = segment.image.to_vec();
@@ -65,7 +68,7 @@ fn look() -> Option<Findings> {
         handle: differ(&after_queue, &after_handle),
         exceptions: sys::exception_globals().is_some(),
         catches_destructors: catches_destructors(),
-        catches_waits: catches_waits(),
+        catches_waits: catches_waits(waits),
         segment,
     };
     Some(found)
@@ -112,9 +115,9 @@ fn catches_destructors() -> bool {
 }
 
 /// Whether calls of `syscall` reach the runtime's function.
-fn catches_waits() -> bool {
+fn catches_waits(waits: Catches) -> bool {
     let word = AtomicU32::new(0);
-    futex::is_called_by(|| {
+    waits(&|| {
         let wake = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
         // SAFETY: wakes nothing: only this thread knows the word.
         unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), wake, 1) };

@@ -10,11 +10,9 @@
 //!   the last exchange. It is not updated while an owner runs.
 
 use super::map::{self, Map};
-use super::ours;
-use super::private::{Owned, bits};
+use super::private::{Owned, PrivateWord, bits};
 use crate::arch::FloatControl;
-use crate::goroutine::record::Record;
-use crate::sys;
+use crate::{ours, sys};
 use std::cell::Cell;
 use std::ptr;
 
@@ -39,7 +37,7 @@ struct Pair {
 }
 
 pub(crate) struct Resident {
-    owner: Cell<*const Record>,
+    owner: Cell<*const PrivateWord>,
     /// Whether any bit of `differ` is set.
     any: Cell<bool>,
     /// In the stress mode: the bytes in place are a pattern, which nothing may have changed.
@@ -57,7 +55,7 @@ pub(crate) struct Resident {
 const POISON: u64 = 0xdbdb_dbdb_dbdb_dbdb;
 
 /// The owner that stands for the processor's own code. No record has this address.
-const HOST: *const Record = ptr::without_provenance(1);
+const HOST: *const PrivateWord = ptr::without_provenance(1);
 
 impl Resident {
     /// Makes the part for the calling thread's block. What is in place counts as the processor's
@@ -104,12 +102,12 @@ impl Resident {
     /// Called by the loop of the processor. The record is one of this processor's goroutines',
     /// which runs next.
     #[inline(always)]
-    pub(crate) unsafe fn install(&self, goroutine: &Record) {
+    pub(crate) unsafe fn install(&self, goroutine: &PrivateWord) {
         let owner = self.owner.get();
         if ptr::eq(owner, goroutine) {
             return;
         }
-        if owner.is_null() && !self.any.get() && !goroutine.origin.has_private() {
+        if owner.is_null() && !self.any.get() && !goroutine.has_private() {
             self.owner.set(goroutine);
             return;
         }
@@ -120,13 +118,13 @@ impl Resident {
     /// # Safety
     /// As for `install`.
     #[inline(never)]
-    unsafe fn exchange(&self, goroutine: &Record) {
+    unsafe fn exchange(&self, goroutine: &PrivateWord) {
         let owner = self.owner.get();
         // Neither goroutine has bytes of its own: the case that most goroutines pay for.
         if owner > HOST
             // SAFETY: an owner that is a goroutine is live until `forget_owner`.
-            && !unsafe { (*owner).origin.has_private() }
-            && !goroutine.origin.has_private()
+            && !unsafe { (*owner).has_private() }
+            && !goroutine.has_private()
             && self.is_pristine()
         {
             self.any.set(false);
@@ -140,16 +138,16 @@ impl Resident {
     /// # Safety
     /// As for `install`.
     #[inline(never)]
-    unsafe fn exchange_private(&self, goroutine: &Record) {
+    unsafe fn exchange_private(&self, goroutine: &PrivateWord) {
         // SAFETY: by contract.
         unsafe { self.save_owner() };
-        let private = goroutine.origin.take_private();
+        let private = goroutine.take_private();
         if let Some(private) = &private {
             self.install_bytes(Some(private));
         } else if self.any.get() {
             self.install_bytes(None);
         }
-        goroutine.origin.put_private(private);
+        goroutine.put_private(private);
         self.owner.set(goroutine);
     }
 
@@ -180,7 +178,7 @@ impl Resident {
     /// # Safety
     /// The owner is live.
     #[inline]
-    unsafe fn owning_goroutine(&self) -> Option<&Record> {
+    unsafe fn owning_goroutine(&self) -> Option<&PrivateWord> {
         let owner = self.owner.get();
         // SAFETY: by contract.
         if owner == HOST { None } else { unsafe { owner.as_ref() } }
@@ -201,7 +199,7 @@ impl Resident {
         // SAFETY: by contract.
         let goroutine = unsafe { self.owning_goroutine() };
         // A goroutine that had bytes of its own mostly has them still.
-        if goroutine.is_some_and(|goroutine| goroutine.origin.has_private()) || !self.is_pristine() {
+        if goroutine.is_some_and(|goroutine| goroutine.has_private()) || !self.is_pristine() {
             self.save(goroutine);
         } else {
             self.any.set(false);
@@ -226,14 +224,14 @@ impl Resident {
     /// Saves the bytes in place for this goroutine, or for the processor's own code.
     #[cold]
     #[inline(never)]
-    fn save(&self, goroutine: Option<&Record>) {
+    fn save(&self, goroutine: Option<&PrivateWord>) {
         self.note_differences();
-        let private = goroutine.map_or_else(|| self.host.take(), |goroutine| goroutine.origin.take_private());
+        let private = goroutine.map_or_else(|| self.host.take(), |goroutine| goroutine.take_private());
         let mut private = private.unwrap_or_else(|| Owned::new(self.map));
         let differ = self.differ.iter().map(Cell::get);
         private.keep(self.map, differ, |index| self.local_words[index].get());
         match goroutine {
-            Some(goroutine) => goroutine.origin.put_private(Some(private)),
+            Some(goroutine) => goroutine.put_private(Some(private)),
             None => self.host.set(Some(private)),
         }
     }
@@ -343,14 +341,13 @@ impl Resident {
     /// # Safety
     /// Called by the loop of the processor. The record is that of the goroutine that has just run.
     #[cold]
-    pub(crate) unsafe fn keep_float(&self, goroutine: &Record, float: FloatControl) {
+    pub(crate) unsafe fn keep_float(&self, goroutine: &PrivateWord, float: FloatControl) {
         FloatControl::DEFAULT.set();
-        let origin = &goroutine.origin;
-        if !origin.has_private() {
-            origin.put_private(Some(Owned::new(self.map)));
+        if !goroutine.has_private() {
+            goroutine.put_private(Some(Owned::new(self.map)));
         }
         // SAFETY: the goroutine, which alone would use them, does not run.
-        if let Some(private) = unsafe { origin.private() } {
+        if let Some(private) = unsafe { goroutine.private() } {
             private.float = float;
         }
     }
@@ -360,9 +357,9 @@ impl Resident {
     /// # Safety
     /// Called by the loop of the processor, before the goroutine runs.
     #[inline]
-    pub(crate) unsafe fn set_float(&self, goroutine: &Record) {
+    pub(crate) unsafe fn set_float(&self, goroutine: &PrivateWord) {
         // SAFETY: as above.
-        if let Some(private) = unsafe { goroutine.origin.private() }
+        if let Some(private) = unsafe { goroutine.private() }
             && private.float != FloatControl::DEFAULT
         {
             std::mem::replace(&mut private.float, FloatControl::DEFAULT).set();

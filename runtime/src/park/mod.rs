@@ -41,8 +41,6 @@ pub use queue::{NodeCell, WaitNode, WaitQueue};
 pub use reason::Reason;
 pub use refusal::{assert_may_park, may_park, refuse};
 pub use task::{ENDED_BY_TASK, TaskWait};
-#[cfg(not(loom))]
-pub(crate) use thread::end_of_thread;
 pub(crate) use thread::{ThreadWaiter, WaitingThread, parked_threads, waiting_threads};
 
 use crate::goroutine::record::{Record, Wait};
@@ -249,7 +247,7 @@ pub(crate) fn channels_reach_outside() -> bool {
 /// none.
 #[inline]
 pub fn random_state<R>(f: impl FnOnce(&std::cell::Cell<u64>) -> R) -> R {
-    crate::locals::ours::with(|ours| f(&ours.random))
+    crate::ours::with(|ours| f(&ours.random))
 }
 
 /// Gives way if the calling goroutine has kept its processor for too long. Every public call of

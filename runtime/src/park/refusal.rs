@@ -6,8 +6,9 @@
 //! lock is held it asks with [`may_park`], and releases the lock before it calls [`refuse`],
 //! because the program's panic hook runs then.
 
-use crate::locals::ours;
+use crate::ours;
 use crate::sched::processor::{self, Running};
+use crate::stack::system;
 
 /// Why the calling code cannot be parked where it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -89,7 +90,7 @@ pub(super) fn without_waits<R>(f: impl FnOnce() -> R) -> R {
     let goroutine = Running::now();
     if let Some(goroutine) = goroutine {
         // As on the system stack: it is the same goroutine, and not one that can park.
-        ours::with(|ours| ours.on_system_stack.set(Some(goroutine.record())));
+        system::set_goroutine(Some(goroutine.record().cast()));
         // SAFETY: the caller is this goroutine, and it is restored below.
         unsafe { goroutine.here().set_current_goroutine(None) };
     }
@@ -97,7 +98,7 @@ pub(super) fn without_waits<R>(f: impl FnOnce() -> R) -> R {
     if let Some(goroutine) = goroutine {
         // SAFETY: as above.
         unsafe { goroutine.here().set_current_goroutine(Some(goroutine)) };
-        ours::with(|ours| ours.on_system_stack.set(None));
+        system::set_goroutine(None);
     }
     ours::with(|ours| ours.in_waker.set(before));
     result

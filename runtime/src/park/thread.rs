@@ -8,14 +8,14 @@ use super::queue::WaitNode;
 use super::{Head, Identity, Kind, Outcome, Reason, Waiter};
 use crate::clock;
 use crate::hooks::trace;
-#[cfg(not(loom))]
-use crate::locals::ours;
 use crate::lock::Mutex;
+#[cfg(not(loom))]
+use crate::ours::{self, AtEnd};
 use crate::sched::{self, fork};
 use crate::shim::{AtomicBool, Ordering, Sleeper};
 use std::cell::UnsafeCell;
 use std::panic::Location;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Instant;
 
@@ -137,23 +137,25 @@ unsafe impl Send for ThreadWaiter {}
 /// destructors.
 #[cfg(not(loom))]
 fn known() -> Option<&'static ThreadWaiter> {
-    ours::with(|ours| ours.waiter.get())
+    // SAFETY: put there below; records are never freed.
+    unsafe { ours::with(|ours| ours.waiter.get()).cast::<ThreadWaiter>().as_ref() }
 }
 
 #[cfg(not(loom))]
 fn make_known(waiter: &'static ThreadWaiter) {
-    ours::with(|ours| ours.waiter.set(Some(waiter)));
+    ours::with(|ours| ours.waiter.set(ptr::from_ref(waiter).cast()));
     // A thread that blocks for the first time in its last destructors has already lost the guard;
     // its record then stays taken.
-    ours::guard_thread();
+    ours::guard_thread(AtEnd::FreeWaiter, end_of_thread);
 }
 
 /// Gives the thread's record back when the thread ends.
 #[cfg(not(loom))]
-pub(crate) fn end_of_thread() {
-    if let Some(waiter) = ours::with(|ours| ours.waiter.take())
+fn end_of_thread() {
+    if let Some(waiter) = known()
         && !fork::in_child()
     {
+        ours::with(|ours| ours.waiter.set(ptr::null()));
         FREE.lock().unwrap_or_else(|e| e.into_inner()).push(waiter);
         sched::wake_monitor();
     }

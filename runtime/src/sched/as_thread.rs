@@ -5,9 +5,7 @@
 //! The running goroutine calls these functions; it is the carrier's code.
 
 use super::fork;
-use super::processor::{
-    Caller, Here, Running, calling_goroutine, current_goroutine_is_copied, current_processor,
-};
+use super::processor::{Here, Running, calling_goroutine, current_goroutine_is_copied, current_processor};
 use crate::locals::map;
 use crate::locals::private::Destructor;
 use crate::lock::Native;
@@ -18,16 +16,17 @@ use std::panic::Location;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-/// Adds a destructor that the calling goroutine registers to its list, if it belongs to one of the
-/// goroutine's own thread-locals.
-pub(crate) fn add_destructor(goroutine: Caller, destructor: Destructor) -> bool {
+/// Adds a destructor that the calling code registers to the list of its goroutine, if there is one
+/// and the destructor belongs to one of the goroutine's own thread-locals.
+pub(crate) fn add_destructor(destructor: Destructor) -> bool {
+    let Some(goroutine) = calling_goroutine() else { return false };
     // The list is reached through thread-local bytes that move when the goroutine is copied out, so
     // the allocator must not park here.
     let _native = Native::begin();
     let Some(here) = Here::now() else { return false };
     let own = here.local().resident.contains(destructor.object.addr());
     if own {
-        destructor.add_to(&goroutine.origin);
+        destructor.add_to(goroutine.origin.private());
     }
     own
 }

@@ -20,10 +20,10 @@ use crate::goroutine::origin::Origin;
 use crate::goroutine::record::{Ready, Record};
 use crate::goroutine::task::TaskPtr;
 use crate::hooks;
-use crate::hooks::say::say;
 use crate::hooks::trace;
 use crate::locals::destructors;
 use crate::park::{Outcome, Reason};
+use crate::say::say;
 use crate::stack::housing::Lack;
 use crate::stack::sharing;
 use crate::{arch, clock, stack};
@@ -311,11 +311,12 @@ impl Carrier<'_> {
             // SAFETY: this is the loop, and the goroutine's stack is in place.
             unsafe { self.reborrow().count_wait(&goroutine) };
         }
+        let private = goroutine.origin.private();
         // SAFETY: this is the loop, and the goroutine runs next.
         unsafe {
-            self.resident.install(&goroutine);
-            if goroutine.origin.has_private() {
-                self.resident.set_float(&goroutine);
+            self.resident.install(private);
+            if private.has_private() {
+                self.resident.set_float(private);
             }
         }
         if let Some(turn) = watched {
@@ -354,7 +355,7 @@ impl Carrier<'_> {
         let float = FloatControl::now();
         if float != FloatControl::DEFAULT {
             // SAFETY: this is the loop, and the goroutine has just run.
-            unsafe { self.resident.keep_float(&goroutine, float) };
+            unsafe { self.resident.keep_float(goroutine.origin.private(), float) };
         }
         let stress = processor.runtime.sizes.stress;
         let phase = self.phase.get();
@@ -533,7 +534,7 @@ unsafe fn run_destructors(goroutine: Running) {
             local::drop_mine();
         }
         // SAFETY: by contract.
-        if !unsafe { destructors::run(&goroutine) } {
+        if !unsafe { destructors::run(goroutine.origin.private()) } {
             return;
         }
     }
@@ -589,7 +590,7 @@ pub(crate) unsafe extern "C" fn goroutine_end(record: usize) -> ! {
         }
         goroutine.end_thread_locals();
         if Running::now().is_none() {
-            stack::system::keep_occupied(goroutine.here().processor());
+            stack::system::keep_occupied(goroutine.here().processor().shares_its_system_stack());
         }
         goroutine.switch(SwitchReason::Finish);
     }

@@ -3,27 +3,8 @@
 //! Counters have one writer each where that is possible (plain loads and stores), because spawning
 //! and finishing are hot. Sums over them are exact when nothing changes, and close otherwise.
 
+use crate::counter::OneWriter;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// A counter that only the carrier of its processor writes.
-#[derive(Default)]
-pub(crate) struct OneWriter(AtomicUsize);
-
-impl OneWriter {
-    #[inline]
-    pub(crate) fn add(&self, n: usize) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
-    }
-
-    #[inline]
-    pub(crate) fn set(&self, n: usize) {
-        self.0.store(n, Ordering::Relaxed);
-    }
-
-    pub(crate) fn get(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// The counts of one processor.
 #[derive(Default)]

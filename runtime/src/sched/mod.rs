@@ -37,12 +37,11 @@ pub(crate) mod tables;
 pub(crate) mod timers;
 pub(crate) mod worker;
 
-use crate::diag;
 use crate::goroutine::panic;
 use crate::goroutine::task::TaskPtr;
-use crate::locals::map;
+use crate::locals::{destructors, map};
 use crate::lock::Mutex;
-use crate::{arch, stack, sys};
+use crate::{arch, futex, hooks, stack, sys};
 use apart::Apart;
 use config::{Config, Sizes};
 use crossbeam_deque::Injector;
@@ -125,13 +124,13 @@ fn start_and_get() -> io::Result<&'static Runtime> {
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime);
     }
-    diag::window::check()?;
+    hooks::check()?;
     // Before any step that a fork could interrupt halfway.
     fork::watch()?;
     arch::valgrind::look();
     let sizes = Config::resolve()?;
-    map::make(&Config::crates_with_shared_locals())?;
-    diag::install(Config::traces()?, sizes.workers)?;
+    map::make(&Config::crates_with_shared_locals(), futex::is_called_by)?;
+    hooks::install(Config::traces()?, sizes.workers)?;
     let runtime = RUNTIME.get_or_init(|| Runtime {
         sizes,
         processors: ProcessorTable::new(sizes.processors, sizes.apart),
@@ -149,19 +148,22 @@ fn start_and_get() -> io::Result<&'static Runtime> {
         thread_ids: Mutex::new(0..0),
     });
     panic::install_hook();
-    diag::publish(runtime);
+    hooks::publish(runtime);
     runtime.processors.get_or_create(runtime, 0)?;
     // The C library installs a signal handler of its own when the process starts its first thread.
     // By now at least one has been started (above).
-    sys::signals::prepare_process(stack::overflow::report);
+    stack::above::install(processor::FOR_STACKS);
+    destructors::take_with(as_thread::add_destructor);
+    sys::getattr::answer_with(stack::present::of_goroutine);
+    sys::signals::prepare_process(stack::overflow::report, processor::thread_pointer_of_worker);
     if sizes.carried {
         runtime.workers.start_first(runtime)?;
     }
     runtime.monitor.start(runtime)?;
-    diag::start(sizes.quit_exits, sizes.schedtrace)?;
+    hooks::start(sizes.quit_exits, sizes.schedtrace)?;
     // It uses the runtime as the program does.
     drop(one_at_a_time);
-    diag::window::begin();
+    hooks::begin();
     Ok(runtime)
 }
 

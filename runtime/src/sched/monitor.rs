@@ -9,12 +9,12 @@
 
 use super::Runtime;
 use super::apart::{Look, Stay};
-use super::census::OneWriter;
 use super::pace;
 use super::processor::Processor;
 use super::relief::Waiting;
 use super::worker::Worker;
 use crate::clock;
+use crate::counter::OneWriter;
 use crate::hooks::{self, Reports, trace};
 use crate::lock::Mutex;
 use crate::stack::cache::{self, Which};

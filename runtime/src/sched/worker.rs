@@ -13,13 +13,13 @@
 //! | `appointed`, `called` | set under the lock of the sleepers by the thread that takes the worker off; cleared by the worker |
 
 use super::batch::BatchEnd;
-use super::census::OneWriter;
 use super::processor::Processor;
 use super::{Runtime, poller};
+use crate::counter::OneWriter;
 use crate::hooks::counters::{Phase, WorkerCounters};
 use crate::hooks::trace;
-use crate::locals::ours;
 use crate::lock::Mutex;
+use crate::ours;
 use crate::stack::own::OwnStack;
 use crate::{arch, clock, sys};
 use crossbeam_deque::Stealer;
@@ -78,7 +78,8 @@ unsafe impl Send for Worker {}
 /// since it has other thread-locals. In pinned mode it does not, so callers check for a processor
 /// first.
 pub(crate) fn current() -> Option<&'static Worker> {
-    ours::with(|ours| ours.worker.get())
+    // SAFETY: put there below; workers are never freed.
+    unsafe { ours::with(|ours| ours.worker.get()).cast::<Worker>().as_ref() }
 }
 
 impl Worker {
@@ -87,7 +88,7 @@ impl Worker {
         index: usize,
         pinned: Option<&'static Processor>,
     ) -> io::Result<&'static Worker> {
-        let signal_stack = sys::signals::alternate_stack()?;
+        let signal_stack = OwnStack::new(sys::signals::ALTERNATE_STACK)?;
         let queue = crossbeam_deque::Worker::new_fifo();
         Ok(Box::leak(Box::new(Worker {
             index,
@@ -121,8 +122,9 @@ impl Worker {
     pub(super) fn main(&'static self, mut searching: bool) {
         *self.thread.lock().unwrap_or_else(|e| e.into_inner()) = Some(std::thread::current());
         self.kernel_thread.store(sys::kernel_thread_id(), Ordering::Relaxed);
-        ours::with(|ours| ours.worker.set(Some(self)));
-        sys::signals::prepare_worker(&self.signal_stack);
+        ours::with(|ours| ours.worker.set(ptr::from_ref(self).cast()));
+        // SAFETY: workers are never freed.
+        unsafe { sys::signals::prepare_worker(self.signal_stack.bounds()) };
         self.now.set(clock::now());
         self.enter(Phase::Running);
         while let Some(processor) = self.find(&mut searching) {

@@ -6,9 +6,8 @@
 //! program that has not started the runtime keep theirs until they end.
 
 use super::own::OwnStack;
-use crate::locals::ours;
 use crate::lock::Mutex;
-use crate::sched::processor;
+use crate::ours::{self, AtEnd};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, MutexGuard};
@@ -37,23 +36,24 @@ static SOME: AtomicBool = AtomicBool::new(false);
 /// The shelf of the calling thread or processor, made at its first use. It is freed with the
 /// thread: in the last destructors of a thread there is none any more.
 fn mine() -> Option<&'static Shelf> {
-    let mut shelf = ours::with(|ours| ours.shelf.get());
+    let mut shelf = ours::with(|ours| ours.shelf.get()).cast::<Shelf>();
     if shelf.is_null() {
-        if processor::current_processor().is_none() && !ours::guard_thread() {
+        let of_processor = ours::with(|ours| !ours.processor.get().is_null());
+        if !of_processor && !ours::guard_thread(AtEnd::FreeSegments, end_of_thread) {
             return None;
         }
         let new = Arc::new(Shelf::default());
         lock(&SHELVES).push(Arc::clone(&new));
         shelf = Arc::into_raw(new);
-        ours::with(|ours| ours.shelf.set(shelf));
+        ours::with(|ours| ours.shelf.set(shelf.cast()));
     }
     // SAFETY: the thread-local keeps a reference, which is given up only when the thread ends.
     Some(unsafe { &*shelf })
 }
 
 /// Frees the shelf of a thread that ends.
-pub(crate) fn end_of_thread() {
-    let shelf = ours::with(|ours| ours.shelf.replace(ptr::null()));
+fn end_of_thread() {
+    let shelf = ours::with(|ours| ours.shelf.replace(ptr::null())).cast::<Shelf>();
     if !shelf.is_null() {
         // SAFETY: made by `mine` from an `Arc`, and not used after this.
         let shelf = unsafe { Arc::from_raw(shelf) };

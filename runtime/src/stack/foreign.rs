@@ -16,16 +16,14 @@
 //! it. So what counts is where the chain ends.
 
 use super::home::Home;
-use super::{segment, sharing};
+use super::{above, segment, sharing};
 use crate::arch;
-use crate::sched::processor;
 use std::panic::Location;
 
 /// Whether the calling code, which has the address `here` in its frame, is on its goroutine's own
 /// stack or on segments that are linked to it.
 pub(super) fn is_on_own_stack(here: usize) -> bool {
-    segment::is_chained(here)
-        .unwrap_or_else(|| processor::current_home().is_some_and(|home| home.contain(here)))
+    segment::is_chained(here).unwrap_or_else(|| above::home().is_some_and(|home| home.contain(here)))
 }
 
 /// Whether the calling goroutine, which has this home and was spawned there, can be suspended where

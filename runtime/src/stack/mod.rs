@@ -33,12 +33,15 @@
 //
 // Resident stack memory that has not been needed lately is given back to the system (`scavenge`).
 //
+// What stacks ask of the scheduler, they ask through `above`.
+//
 // Code of a goroutine may also run on a stack that is not ours, but another library's (`foreign`).
 //
 // `geometry` decides how large slots are and how many there are, and what happens when the system
 // refuses. `present` knows which stack the calling code is on; `overflow` and `frames` handle code
 // that runs past the end.
 
+pub(crate) mod above;
 pub(crate) mod arena;
 pub(crate) mod backtrace;
 pub(crate) mod cache;
@@ -60,6 +63,7 @@ pub(crate) mod sites;
 pub(crate) mod slots;
 pub(crate) mod system;
 
+pub(crate) use crate::arch::Bounds;
 pub use present::remaining;
 pub use segment::{grow, maybe_grow};
 pub use system::on_system_stack;
@@ -73,21 +77,3 @@ pub(crate) const GUARD: usize = 64 << 10;
 pub(crate) const SMALLEST: usize = 64 << 10;
 /// The maximum size of a slot: images count their bytes in 32 bits.
 pub(crate) const LARGEST: usize = 2 << 30;
-
-/// The bounds of one stack: `base` is its upper end, where the first frame starts; it may grow down
-/// to `limit`.
-#[derive(Clone, Copy)]
-pub(crate) struct Bounds {
-    pub(crate) base: usize,
-    pub(crate) limit: usize,
-}
-
-impl Bounds {
-    pub(crate) fn size(&self) -> usize {
-        self.base - self.limit
-    }
-
-    pub(crate) fn contain(&self, address: usize) -> bool {
-        (self.limit..self.base).contains(&address)
-    }
-}

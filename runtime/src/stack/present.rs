@@ -1,8 +1,7 @@
 //! Which stack the calling code is on, and how much of it is left.
 
-use super::{Bounds, GUARD, segment, system};
-use crate::locals::ours;
-use crate::sched::processor;
+use super::{Bounds, GUARD, above, segment, system};
+use crate::ours;
 use crate::{arch, sys};
 use std::panic::Location;
 
@@ -38,14 +37,14 @@ pub fn remaining() -> Option<usize> {
 }
 
 fn bounds() -> Option<Bounds> {
-    segment::innermost().or_else(processor::current_home).or_else(native)
+    segment::innermost().or_else(above::home).or_else(native)
 }
 
 /// The bounds of the stack that the calling code is on, if it is a goroutine and not on the system
 /// stack. On a foreign stack, those of its home. Async-signal-safe.
 #[cfg(not(target_feature = "crt-static"))]
 pub(crate) fn of_goroutine() -> Option<Bounds> {
-    let home = processor::current_home()?;
+    let home = above::home()?;
     let here = arch::stack_pointer();
     Some(segment::innermost().filter(|segment| segment.contain(here)).unwrap_or(home))
 }
@@ -92,16 +91,11 @@ pub(crate) enum Kind {
 pub(crate) fn overflowed(address: usize) -> Option<Present> {
     let segment = segment::innermost().map(|bounds| (Kind::Segment, bounds));
     // A coroutine may have been suspended in a segment, so the home is tried, too.
-    let home = processor::current_home().map(|bounds| (Kind::Home, bounds));
+    let home = above::home().map(|bounds| (Kind::Home, bounds));
     // Code that gets there has asked for the bounds before.
     let system = || system::goroutine().and_then(|_| known_native()).map(|bounds| (Kind::System, bounds));
     let in_guard = |bounds: &Bounds| (bounds.limit - GUARD..bounds.limit).contains(&address);
     let mut stacks = segment.into_iter().chain(home.or_else(system));
     let (kind, bounds) = stacks.find(|(_, bounds)| in_guard(bounds))?;
-    let goroutine = processor::calling_goroutine().map(|goroutine| Named {
-        id: goroutine.id,
-        name: goroutine.origin.name().map(|name| &**name),
-        spawned_at: goroutine.origin.spawned_at(),
-    });
-    Some(Present { kind, bounds, goroutine })
+    Some(Present { kind, bounds, goroutine: above::caller() })
 }

@@ -30,7 +30,7 @@
 //! the processor's own state is handed from carrier to carrier as usual.
 
 use super::Bounds;
-use crate::sched::census::OneWriter;
+use crate::counter::OneWriter;
 use crate::sys::memory::{self, page_size};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

@@ -14,10 +14,9 @@
 //! meanwhile, and then to the [cache](super::cache) of the processor or thread.
 
 use super::own::OwnStack;
-use super::{Bounds, cache, foreign, overflow};
+use super::{Bounds, above, cache, foreign, overflow};
 use crate::arch::sanitizers;
-use crate::locals::ours;
-use crate::sched::processor;
+use crate::ours;
 use crate::{arch, sys};
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -45,27 +44,32 @@ pub(crate) struct Link {
 
 /// Replaces the link of the innermost segment that the calling code is on. Returns the old one.
 fn replace_innermost(link: *const Link) -> *const Link {
-    ours::with(|ours| ours.segment.replace(link))
+    ours::with(|ours| ours.segment.replace(link.cast())).cast()
+}
+
+/// The link of the innermost segment that the calling code is on, or null.
+#[inline]
+fn innermost_link() -> *const Link {
+    ours::with(|ours| ours.segment.get()).cast()
 }
 
 /// The bounds of the segment that the calling code is on. Async-signal-safe.
 pub(crate) fn innermost() -> Option<Bounds> {
     // SAFETY: set only while the goroutine or thread that the link belongs to runs.
-    unsafe { ours::with(|ours| ours.segment.get()).as_ref() }.map(|link| link.bounds)
+    unsafe { innermost_link().as_ref() }.map(|link| link.bounds)
 }
 
 /// Whether the calling code is in no segment.
 #[inline]
 pub(crate) fn is_outside() -> bool {
-    ours::with(|ours| ours.segment.get()).is_null()
+    innermost_link().is_null()
 }
 
 /// Whether an address in the frame of the calling code is in the innermost segment, and all stacks
 /// that this one is linked to are the goroutine's. `None` outside of segments.
 pub(super) fn is_chained(here: usize) -> Option<bool> {
     // SAFETY: as above.
-    unsafe { ours::with(|ours| ours.segment.get()).as_ref() }
-        .map(|link| link.on_own_stack && link.bounds.contain(here))
+    unsafe { innermost_link().as_ref() }.map(|link| link.on_own_stack && link.bounds.contain(here))
 }
 
 /// The segments of a goroutine that is on another stack for a while.
@@ -203,7 +207,7 @@ struct Call<F, T> {
 
 /// Calls `f` on the empty segment.
 fn run<F: FnOnce() -> T, T>(bounds: Bounds, f: F) -> thread::Result<T> {
-    let outer = ours::with(|ours| ours.segment.get());
+    let outer = innermost_link();
     let on_own_stack = foreign::is_on_own_stack(arch::stack_pointer());
     let link = Link { outer, bounds, loop_sp: 0, suspended: 0, on_own_stack };
     let mut call = Call { link, f: ManuallyDrop::new(f), outcome: MaybeUninit::uninit() };
@@ -243,7 +247,7 @@ unsafe extern "C" fn on_segment<F: FnOnce() -> T, T>(call: usize) {
 unsafe fn enter(link: *mut Link) {
     // SAFETY: by contract.
     unsafe {
-        if let Some(loop_sp) = processor::way_out() {
+        if let Some(loop_sp) = above::way_out() {
             (*link).loop_sp = loop_sp.replace((*link).suspended);
         }
     }
@@ -259,10 +263,10 @@ unsafe fn enter(link: *mut Link) {
 unsafe fn leave(link: *mut Link) {
     // SAFETY: by contract.
     unsafe {
-        if !ptr::eq(ours::with(|ours| ours.segment.get()), link) {
+        if !ptr::eq(innermost_link(), link) {
             return unlink_inner(link);
         }
-        if let Some(loop_sp) = processor::way_out() {
+        if let Some(loop_sp) = above::way_out() {
             loop_sp.set((*link).loop_sp);
         }
         replace_innermost((*link).outer);
@@ -277,7 +281,7 @@ unsafe fn leave(link: *mut Link) {
 /// As for `leave`.
 #[cold]
 unsafe fn unlink_inner(link: *mut Link) {
-    let mut inner = ours::with(|ours| ours.segment.get()).cast_mut();
+    let mut inner = innermost_link().cast_mut();
     // SAFETY: all links of the chain belong to calls of this goroutine or thread that have not
     // returned.
     unsafe {
@@ -308,7 +312,7 @@ unsafe extern "C" fn relay(call: usize) -> usize {
     // thread never gets here, because it has no `way_out`.
     unsafe {
         leave(link);
-        let in_segment = processor::Running::now().unwrap_unchecked().park_again();
+        let in_segment = above::park_again();
         enter(link);
         in_segment
     }

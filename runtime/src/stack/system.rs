@@ -20,11 +20,9 @@
 //! as itself; when `f` ends, the stack is free again. (In pinned mode the worker would overwrite
 //! these frames, so the process is aborted instead.)
 
-use super::{Bounds, SMALLEST, present, segment};
+use super::{Bounds, SMALLEST, above, present, segment};
 use crate::arch::{self, sanitizers};
-use crate::goroutine::record::Record;
-use crate::locals::ours;
-use crate::sched::processor::{Processor, Running};
+use crate::ours;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
@@ -35,8 +33,14 @@ use std::thread;
 const LENDERS_SHARE: usize = 32 << 10;
 
 /// The goroutine that the calling code belongs to, if it is on the system stack. Async-signal-safe.
-pub(crate) fn goroutine() -> Option<NonNull<Record>> {
+pub(crate) fn goroutine() -> Option<NonNull<()>> {
     ours::with(|ours| ours.on_system_stack.get())
+}
+
+/// Makes the calling code that of a goroutine which cannot park, as on the system stack, or ends
+/// that.
+pub(crate) fn set_goroutine(goroutine: Option<NonNull<()>>) {
+    ours::with(|ours| ours.on_system_stack.set(goroutine));
 }
 
 /// Runs `f` on the native stack of the calling goroutine's thread, and returns its result.
@@ -80,7 +84,7 @@ where
     F: FnOnce() -> T,
 {
     // A goroutine that is already there is not the current one.
-    let Some(goroutine) = Running::now() else { return f() };
+    let Some((goroutine, free)) = above::system_stack() else { return f() };
     assert!(
         !ours::with(|ours| ours.system_stack_held.get()),
         "the system stack of this processor cannot be used: a coroutine whose goroutine has ended is still suspended there, \
@@ -88,15 +92,15 @@ where
     );
     // So that a signal handler finds the bounds when it needs them.
     present::native();
-    run(goroutine, f).unwrap_or_else(|payload| resume_unwind(payload))
+    run(goroutine, free, f).unwrap_or_else(|payload| resume_unwind(payload))
 }
 
-/// Called when the calling goroutine, of this processor, ends and has left a suspended call on the
-/// system stack: keeps the stack occupied.
+/// Called when the calling goroutine ends and has left a suspended call on the system stack: keeps
+/// the stack occupied. `shared` says whether a worker uses that stack between batches.
 #[cold]
-pub(crate) fn keep_occupied(processor: &Processor) {
-    ours::with(|ours| ours.on_system_stack.set(None));
-    if processor.shares_its_system_stack() {
+pub(crate) fn keep_occupied(shared: bool) {
+    set_goroutine(None);
+    if shared {
         eprintln!(
             "narrowboat: a goroutine has ended inside stack::on_system_stack, in a coroutine that is still suspended there"
         );
@@ -110,20 +114,19 @@ struct Call<F, T> {
     outcome: MaybeUninit<thread::Result<T>>,
 }
 
-fn run<F: FnOnce() -> T, T>(goroutine: Running, f: F) -> thread::Result<T> {
-    let here = goroutine.here();
+fn run<F: FnOnce() -> T, T>(goroutine: NonNull<()>, free: usize, f: F) -> thread::Result<T> {
     let mut call = Call { f: ManuallyDrop::new(f), outcome: MaybeUninit::uninit() };
     let at = &raw mut call;
     let mut suspended = 0;
     let segments = segment::leave_segments();
-    ours::with(|ours| ours.on_system_stack.set(Some(goroutine.record())));
+    set_goroutine(Some(goroutine));
     // SAFETY: the stack below `base` is free: its thread is suspended, or sleeps, further up, and
     // no other goroutine of the processor runs before we return, because nothing parks there. Its
     // thread pointer is the present one. `on_native_stack` gets the address of the call, takes `f`
     // once, catches panics and writes the outcome.
     unsafe {
-        let base = (here.system_stack() - LENDERS_SHARE) & !15;
-        here.set_current_goroutine(None);
+        let base = (free - LENDERS_SHARE) & !15;
+        above::set_current(None);
         // Only the upper end matters.
         let left = sanitizers::runs_on(Bounds { base, limit: base - SMALLEST });
         arch::call_on(base, on_native_stack::<F, T>, at as usize, never, &mut suspended);
@@ -132,9 +135,9 @@ fn run<F: FnOnce() -> T, T>(goroutine: Running, f: F) -> thread::Result<T> {
             // Our goroutine has ended. The goroutine that has resumed us is the current one, on its
             // own segments.
         } else {
-            here.set_current_goroutine(Some(goroutine));
+            above::set_current(Some(goroutine));
             segment::reenter_segments(segments);
-            ours::with(|ours| ours.on_system_stack.set(None));
+            set_goroutine(None);
         }
         call.outcome.assume_init()
     }

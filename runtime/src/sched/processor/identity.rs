@@ -1,9 +1,12 @@
 //! Which processor and which goroutine the calling code is on.
 
-use super::{Here, Processor, Running};
+use super::{Here, Processor, Running, way_out};
 use crate::goroutine::record::Record;
-use crate::locals::ours;
+use crate::ours;
+use crate::stack::above::Scheduler;
+use crate::stack::present::Named;
 use crate::stack::{self, Bounds};
+use crate::sys;
 use std::ops::Deref;
 use std::ptr::{self, NonNull};
 
@@ -11,7 +14,7 @@ use std::ptr::{self, NonNull};
 #[inline]
 pub(crate) fn current_processor() -> Option<&'static Processor> {
     // SAFETY: processors are never freed.
-    unsafe { ours::with(|ours| ours.processor.get()).as_ref() }
+    unsafe { ours::with(|ours| ours.processor.get()).cast::<Processor>().as_ref() }
 }
 
 /// Whether the calling code is a goroutine with a stack that may be copied away while it is parked.
@@ -20,9 +23,18 @@ pub(crate) fn current_goroutine_is_copied() -> bool {
     Running::now().is_some_and(|goroutine| !goroutine.home.is_own_by_promise())
 }
 
+/// The thread pointer of the calling kernel thread, if it is a worker that carries a processor, and
+/// so has that one's in force. Async-signal-safe.
+pub(crate) fn thread_pointer_of_worker() -> Option<usize> {
+    let here =
+        Here::now().filter(|here| here.processor().is_carried_by_this_thread(sys::kernel_thread_id()))?;
+    Some(here.local().worker_thread_pointer.get())
+}
+
 /// Sets which processor the calling thread is on: now (pinned mode), or for ever (a lender).
 pub(in crate::sched) fn set_current_processor(processor: Option<&'static Processor>) {
-    ours::with(|ours| ours.processor.set(processor.map_or(ptr::null(), ptr::from_ref)));
+    let processor = processor.map_or(ptr::null(), ptr::from_ref);
+    ours::with(|ours| ours.processor.set(processor.cast()));
 }
 
 /// The bounds of the home of the goroutine that the calling code is. Async-signal-safe in a
@@ -40,7 +52,8 @@ pub(crate) fn current_home() -> Option<Bounds> {
 /// cannot park.
 #[inline]
 pub(crate) fn calling_goroutine() -> Option<Caller> {
-    Running::now().map(Running::record).or_else(stack::system::goroutine).map(Caller)
+    let record = Running::now().map(Running::record);
+    record.or_else(|| stack::system::goroutine().map(NonNull::cast)).map(Caller)
 }
 
 /// The goroutine that the calling code belongs to. Its record is live, since the goroutine runs.
@@ -64,8 +77,7 @@ impl Deref for Caller {
 }
 
 impl Here {
-    /// Makes the calling goroutine one that cannot park (`None`), while it is on the system stack,
-    /// and afterwards one that can.
+    /// Makes the calling goroutine one that cannot park (`None`), and afterwards one that can.
     ///
     /// # Safety
     /// The caller is a goroutine, and restores what it took away before it returns.
@@ -73,3 +85,28 @@ impl Here {
         self.local().current.set(goroutine.map(Running::record));
     }
 }
+
+/// What stacks ask of the scheduler.
+pub(in crate::sched) const FOR_STACKS: Scheduler = Scheduler {
+    way_out,
+    park_again: || {
+        // SAFETY: the caller is a goroutine; by contract.
+        unsafe { Running::now().unwrap_unchecked().park_again() }
+    },
+    home: current_home,
+    caller: || {
+        calling_goroutine().map(|goroutine| Named {
+            id: goroutine.id,
+            name: goroutine.origin.name().map(|name| &**name),
+            spawned_at: goroutine.origin.spawned_at(),
+        })
+    },
+    system_stack: || {
+        Running::now().map(|goroutine| (goroutine.record().cast(), goroutine.here().system_stack()))
+    },
+    set_current: |goroutine| {
+        if let Some(here) = Here::now() {
+            here.local().current.set(goroutine.map(NonNull::cast));
+        }
+    },
+};

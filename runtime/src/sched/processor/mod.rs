@@ -26,21 +26,24 @@ mod park;
 mod spawn;
 
 pub(crate) use carrier::{Carrier, Here, Running};
-pub(super) use identity::set_current_processor;
 pub(crate) use identity::{
     Caller, calling_goroutine, current_goroutine_is_copied, current_home, current_processor,
+    thread_pointer_of_worker,
 };
+pub(super) use identity::{FOR_STACKS, set_current_processor};
 pub(crate) use local::SwitchReason;
 pub(super) use local::{Local, Parts, Phase};
+pub(crate) use park::checkpoint;
+use park::way_out;
 pub use park::yield_now;
-pub(crate) use park::{checkpoint, way_out};
 
 use super::Runtime;
 use super::arrivals::Arrivals;
 use super::batch;
-use super::census::{Census, OneWriter};
+use super::census::Census;
 use super::config::Stress;
 use super::inbox::Inbox;
+use crate::counter::OneWriter;
 use crate::goroutine::record::Record;
 use crate::goroutine::task::TaskPtr;
 use crate::hooks::counters::ProcessorCounters;

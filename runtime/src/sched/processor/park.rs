@@ -98,11 +98,6 @@ impl Here {
             free => free,
         }
     }
-
-    /// The thread pointer of the worker that carries the calling code.
-    pub(crate) fn worker_thread_pointer(self) -> usize {
-        self.local().worker_thread_pointer.get()
-    }
 }
 
 /// The field that holds where the calling goroutine switches to when it parks; `None` on a plain

@@ -18,10 +18,18 @@ use libc::{c_int, pthread_attr_t, pthread_t};
 #[cfg(not(target_feature = "crt-static"))]
 mod in_front {
     use super::*;
-    use crate::stack;
+    use crate::arch::Bounds;
     use std::ffi::c_void;
+    use std::sync::OnceLock;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::{mem, ptr};
+
+    /// The bounds of the stack that the calling code is on, if it is a goroutine.
+    static GOROUTINE: OnceLock<fn() -> Option<Bounds>> = OnceLock::new();
+
+    pub(crate) fn answer_with(goroutine: fn() -> Option<Bounds>) {
+        let _ = GOROUTINE.set(goroutine);
+    }
 
     std::arch::global_asm!(
         ".globl pthread_getattr_np",
@@ -44,7 +52,7 @@ mod in_front {
             if error != 0 || thread != libc::pthread_self() {
                 return error;
             }
-            match stack::present::of_goroutine() {
+            match GOROUTINE.get().and_then(|bounds| bounds()) {
                 Some(bounds) => {
                     libc::pthread_attr_setstack(attributes, bounds.limit as *mut c_void, bounds.size())
                 }
@@ -79,6 +87,13 @@ mod in_front {
         }
     }
 }
+
+#[cfg(not(target_feature = "crt-static"))]
+pub(crate) use in_front::answer_with;
+
+/// In a static program the C library's function stays.
+#[cfg(target_feature = "crt-static")]
+pub(crate) fn answer_with(_: fn() -> Option<crate::arch::Bounds>) {}
 
 /// Calls the C library's function.
 ///

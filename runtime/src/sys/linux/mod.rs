@@ -2,7 +2,7 @@
 
 pub(crate) mod blocked;
 pub(crate) mod fork;
-mod getattr;
+pub(crate) mod getattr;
 pub(crate) mod memory;
 pub(crate) mod modules;
 pub(crate) mod sampling;

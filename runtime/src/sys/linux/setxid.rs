@@ -9,10 +9,10 @@
 //! So our handler replaces glibc's. It gives glibc's handler the worker's own thread pointer while
 //! that runs. glibc's `sigaction` refuses signal 33; the system call does not.
 
-use crate::sched::processor::Here;
-use crate::{arch, sys};
+use crate::arch;
 use libc::{c_int, c_long, c_ulong, c_void, siginfo_t};
 use std::ptr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 const SIGSETXID: c_long = 33;
@@ -30,8 +30,15 @@ struct KernelAction {
 /// glibc's handler.
 static ORIGINAL: AtomicUsize = AtomicUsize::new(0);
 
+/// The thread pointer of the calling kernel thread, if it is a worker that carries a processor, and
+/// so has another one in force.
+pub(crate) type OfWorker = fn() -> Option<usize>;
+
+static WORKER: OnceLock<OfWorker> = OnceLock::new();
+
 /// Puts our handler in front of glibc's, if there is one: another C library may use another method.
-pub(super) fn guard() {
+pub(super) fn guard(worker: OfWorker) {
+    let _ = WORKER.set(worker);
     let mut action = KernelAction { handler: 0, flags: 0, restorer: 0, mask: 0 };
     // SAFETY: the layout is the kernel's; the restorer and flags that glibc set are kept.
     unsafe {
@@ -54,14 +61,12 @@ unsafe fn rt_sigaction(new: *const KernelAction, old: *mut KernelAction) -> c_lo
 extern "C" fn on_setxid(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     let original = ORIGINAL.load(Ordering::Acquire);
     // On a lender the thread pointer is its own.
-    let carried =
-        Here::now().filter(|here| here.processor().is_carried_by_this_thread(sys::kernel_thread_id()));
+    let carried = WORKER.get().and_then(|thread_pointer| thread_pointer());
     // SAFETY: the original is glibc's handler of this signal, called with what the kernel passed to
     // us, under the thread pointer of the kernel thread that it runs on.
     unsafe {
         match carried {
-            Some(here) => {
-                let thread_pointer = here.worker_thread_pointer();
+            Some(thread_pointer) => {
                 arch::call_with_thread_pointer(original, signal, info.cast(), context.cast(), thread_pointer);
             }
             None => {

@@ -3,7 +3,7 @@
 
 use super::memory::page_size;
 use super::{fork, setxid};
-use crate::stack::own::OwnStack;
+use crate::arch::Bounds;
 use libc::{c_int, c_void, siginfo_t};
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -16,7 +16,7 @@ use std::time::Duration;
 type Report = fn(usize, *const c_void);
 
 /// Bytes of stack for signal handlers on workers.
-const ALTERNATE_STACK: usize = 64 << 10;
+pub(crate) const ALTERNATE_STACK: usize = 64 << 10;
 
 const FAULTS: [c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
 
@@ -29,9 +29,9 @@ static PREVIOUS: [OnceLock<libc::sigaction>; 2] = [OnceLock::new(), OnceLock::ne
 
 /// Installs every handler that the runtime needs. Called once, when the runtime starts, after it
 /// has started its first thread.
-pub(crate) fn prepare_process(report: Report) {
+pub(crate) fn prepare_process(report: Report, worker: setxid::OfWorker) {
     handle_faults(report);
-    setxid::guard();
+    setxid::guard(worker);
 }
 
 /// Installs the fault handlers, unless they are installed.
@@ -58,18 +58,15 @@ pub(crate) fn handle_faults(report: Report) {
     }
 }
 
-/// Memory for a worker's signal handlers: a goroutine that has run out of stack has no stack left
-/// for the handler.
-pub(crate) fn alternate_stack() -> std::io::Result<OwnStack> {
-    OwnStack::new(ALTERNATE_STACK)
-}
-
-/// Gives the calling worker its alternate stack, which must live as long as the thread.
-pub(crate) fn prepare_worker(stack: &'static OwnStack) {
-    let bounds = stack.bounds();
+/// Gives the calling worker its alternate stack: a goroutine that has run out of stack has no stack
+/// left for a handler.
+///
+/// # Safety
+/// The memory lives as long as the thread, and nothing else uses it.
+pub(crate) unsafe fn prepare_worker(bounds: Bounds) {
     debug_assert_eq!(bounds.limit % page_size(), 0);
     let stack = libc::stack_t { ss_sp: bounds.limit as *mut c_void, ss_flags: 0, ss_size: bounds.size() };
-    // SAFETY: the memory is open, unused by anything else, and never freed.
+    // SAFETY: by contract.
     unsafe { libc::sigaltstack(&stack, ptr::null_mut()) };
     MASK_OF_WORKERS.store(signal_mask(), Ordering::Relaxed);
 }

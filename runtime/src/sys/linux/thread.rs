@@ -2,7 +2,7 @@
 
 use super::getattr;
 use crate::arch;
-use crate::stack::Bounds;
+use crate::arch::Bounds;
 use std::ffi::{CStr, c_void};
 use std::io;
 use std::mem::MaybeUninit;
@@ -114,7 +114,11 @@ pub(crate) fn start_bare_thread(
 }
 
 /// Runs `f` on such a thread, and waits for it.
-pub(crate) fn on_bare_thread<T: Send + 'static>(name: &CStr, stack: usize, f: fn() -> T) -> io::Result<T> {
+pub(crate) fn on_bare_thread<T: Send + 'static>(
+    name: &CStr,
+    stack: usize,
+    f: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
     let mut result = MaybeUninit::<T>::uninit();
     let to = (&raw mut result).expose_provenance();
     let call = move || {
