@@ -28,7 +28,7 @@ use crate::lock::Mutex;
 use crate::park::{self, Identity, Outcome, Reason, Thing, Waiter};
 use crate::sched::Runtime;
 use crate::sched::look::View;
-use crate::sched::processor::Carrier;
+use crate::sched::processor::Loop;
 use crate::stack::backtrace::Frames;
 use std::collections::HashMap;
 use std::panic::Location;
@@ -145,18 +145,13 @@ pub(crate) fn inspect(
 
 impl Findings {
     /// Describes one goroutine, and in more detail if it is the first of its kind.
-    ///
-    /// # Safety
-    /// Called by the loop of the processor, between goroutines; the record is one of that
-    /// processor's.
-    unsafe fn add(&mut self, view: &mut View<'_>, record: &Record) {
+    fn add(&mut self, view: &mut View<'_>, record: &Record) {
         let mut info = view.describe(record);
         let mut backtrace = None;
         let foreign = info.reason.is_below_foreign_code();
         if foreign && self.paths < MAX_PATHS {
             self.paths += 1;
-            // SAFETY: by contract.
-            backtrace = unsafe { view.backtrace_of(record) };
+            backtrace = view.backtrace_of(record);
             info.path = backtrace.as_ref().map_or(0, Frames::path);
         }
         let key = info.key();
@@ -169,17 +164,16 @@ impl Findings {
             && !self.things.contains_key(&object)
             && (first || self.things.len() < MAX_THINGS)
         {
-            // SAFETY: by contract. It waited when `describe` looked, and does not go on before this
-            // processor does. What it waits for may be on its stack, which is in place then.
-            unsafe {
-                if object.stack_of != record.id || view.make_resident(record) {
-                    let mut keep = |thing| drop(self.things.insert(object, thing));
-                    park::describe(info.reason, object.address, &mut keep);
-                }
+            // What it waits for may be on its stack.
+            if object.stack_of != record.id || view.make_resident(record) {
+                let mut keep = |thing| drop(self.things.insert(object, thing));
+                // SAFETY: it waited when `describe` looked, and does not go on before this processor
+                // does.
+                unsafe { park::describe(info.reason, object.address, &mut keep) };
             }
         }
         if first {
-            // SAFETY: by contract, and as above.
+            // SAFETY: as above.
             self.samples.insert(key, unsafe { view.sample(record, &info, backtrace) });
         }
         self.goroutines.push(info);
@@ -188,10 +182,7 @@ impl Findings {
 
 impl Inspection {
     /// Step 2.
-    ///
-    /// # Safety
-    /// Called by the loop of the processor, between goroutines.
-    unsafe fn answer(&self, mut carrier: Carrier<'_>) {
+    fn answer(&self, mut carrier: Loop<'_>) {
         let index = carrier.processor().index;
         let mut state = lock(&self.state);
         let state = &mut *state;
@@ -199,8 +190,7 @@ impl Inspection {
             return;
         };
         state.findings.silent.swap_remove(expected);
-        // SAFETY: by contract.
-        carrier.each_goroutine(|view, record| unsafe { state.findings.add(view, record) });
+        carrier.each_goroutine(|view, record| state.findings.add(view, record));
         if state.findings.silent.is_empty()
             && let Some(asker) = state.asker.take()
             && asker.try_end(Outcome(Outcome::FIRST))
@@ -212,16 +202,12 @@ impl Inspection {
 }
 
 /// Answers for a processor that has been asked.
-///
-/// # Safety
-/// Called by the loop of the processor, between goroutines.
 #[cold]
-pub(crate) unsafe fn answer(carrier: Carrier<'_>) {
+pub(crate) fn answer(carrier: Loop<'_>) {
     carrier.processor().inspect.store(false, Ordering::Relaxed);
     let inspection = lock(&CURRENT).clone();
     if let Some(inspection) = inspection {
-        // SAFETY: by contract.
-        unsafe { inspection.answer(carrier) };
+        inspection.answer(carrier);
     }
 }
 
@@ -250,17 +236,14 @@ impl View<'_> {
     }
 
     /// # Safety
-    /// Called by the loop of this processor, between goroutines; the record is one of this
-    /// processor's, and `info` says what it waits for.
+    /// `info` says what the goroutine waits for.
     unsafe fn sample(&mut self, record: &Record, info: &GoroutineInfo, backtrace: Option<Frames>) -> Sample {
         let mut sample = Sample { backtrace, ..Sample::default() };
-        // SAFETY: by contract. The stack, which holds the arms of a select, is in place once the
-        // backtrace has been taken.
-        unsafe {
-            sample.backtrace = sample.backtrace.or_else(|| self.backtrace_of(record));
-            if info.reason == Reason::Select && info.object.address != 0 && self.stack_of(record).resident {
-                park::describe(info.reason, info.object.address, &mut |arm| sample.arms.push(arm));
-            }
+        sample.backtrace = sample.backtrace.or_else(|| self.backtrace_of(record));
+        // The stack holds the arms of a select.
+        if info.reason == Reason::Select && info.object.address != 0 && self.stack_of(record).resident {
+            // SAFETY: by contract.
+            unsafe { park::describe(info.reason, info.object.address, &mut |arm| sample.arms.push(arm)) };
         }
         sample
     }

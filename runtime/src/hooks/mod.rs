@@ -15,7 +15,7 @@ pub(crate) mod waits;
 
 use crate::DIAGNOSTICS;
 use crate::sched::Runtime;
-use crate::sched::processor::Carrier;
+use crate::sched::processor::Loop;
 use std::io;
 use std::panic::Location;
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub(crate) struct Diagnostics {
     pub(crate) publish: fn(&'static Runtime),
     pub(crate) start: fn(bool, Option<Duration>) -> io::Result<()>,
     pub(crate) begin: fn(),
-    pub(crate) answer: unsafe fn(Carrier<'_>),
+    pub(crate) answer: fn(Loop<'_>),
     pub(crate) check_for_deadlock: fn(&'static Runtime),
     pub(crate) reports: fn() -> Reports,
     pub(crate) save_recording: fn(),
@@ -69,13 +69,9 @@ pub(crate) fn begin() {
 }
 
 /// Answers for a processor that has been asked for the state of its goroutines.
-///
-/// # Safety
-/// Called by the loop of the processor, between goroutines.
 #[cold]
-pub(crate) unsafe fn answer(carrier: Carrier<'_>) {
-    // SAFETY: by contract, which is that of this function.
-    unsafe { (DIAGNOSTICS.answer)(carrier) };
+pub(crate) fn answer(processor: Loop<'_>) {
+    (DIAGNOSTICS.answer)(processor);
 }
 
 /// Ends the process if it can never go on. Called by the monitor when all workers sleep.

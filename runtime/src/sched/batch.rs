@@ -12,7 +12,7 @@
 
 use super::config::Stress;
 use super::fork;
-use super::processor::{Carrier, Parts, Phase, Processor, Running, SwitchReason};
+use super::processor::{Carrier, Loop, Parts, Phase, Processor, Running, SwitchReason};
 use super::worker::Worker;
 use crate::arch::{FloatControl, sanitizers};
 use crate::goroutine::local;
@@ -103,21 +103,19 @@ impl Carrier<'_> {
         let (local, parts) = self.open();
         local.has_work(parts) || self.processor().is_asked()
     }
+}
 
+impl Loop<'_> {
     /// Switches back to the worker, or directly to the processor that it carries next. The direct
     /// switch is only made after a `short` batch: after a long one the worker should look around.
-    ///
-    /// # Safety
-    /// Called by the loop.
-    unsafe fn switch_to_worker(mut self, short: bool) {
+    fn switch_to_worker(mut self, short: bool) {
         let processor = self.processor();
         let worker = self.worker.get().expect("a carried processor has its worker");
         let (mut to, mut thread_pointer) = (self.worker_sp.get(), self.worker_thread_pointer.get());
         let carried = processor.runtime.sizes.carried;
         if !carried {
             // The worker's own code has the same thread-locals.
-            // SAFETY: this is the loop.
-            unsafe { self.resident.install_host() };
+            self.install_host();
         }
         if short
             && carried
@@ -154,10 +152,7 @@ impl Carrier<'_> {
 
     /// Runs goroutines. Returns true if there were too few to read the clock. `TRACED` says whether
     /// turns are recorded; it is decided once per batch.
-    ///
-    /// # Safety
-    /// Called by the loop.
-    unsafe fn run_batch<const TRACED: bool>(mut self) -> bool {
+    fn run_batch<const TRACED: bool>(mut self) -> bool {
         let processor = self.processor();
         let end = self.now.get() + SLICE;
         let mut turn = 0u32;
@@ -170,8 +165,7 @@ impl Carrier<'_> {
             });
             self.reborrow().fire_timers();
             let Some(goroutine) = self.reborrow().pick() else { break };
-            // SAFETY: by contract.
-            unsafe { self.reborrow().resume::<TRACED>(goroutine) };
+            self.reborrow().resume::<TRACED>(goroutine);
             turn = turn.wrapping_add(1);
             if turn.is_multiple_of(CLOCK_EVERY)
                 && let Some(worker) = self.worker.get()
@@ -198,11 +192,8 @@ impl Carrier<'_> {
         }
         if processor.inspect.load(Ordering::Relaxed) {
             // The answer uses maps, and so std's thread-locals.
-            // SAFETY: this is the loop.
-            unsafe {
-                self.resident.install_host();
-                hooks::answer(self.reborrow());
-            }
+            self.install_host();
+            hooks::answer(self.reborrow());
         }
         self.publish();
         turn < CLOCK_EVERY
@@ -293,11 +284,8 @@ impl Carrier<'_> {
     }
 
     /// Runs a goroutine until it switches back, then handles its `SwitchReason`.
-    ///
-    /// # Safety
-    /// Called by the loop.
     #[inline(always)]
-    pub(super) unsafe fn resume<const TRACED: bool>(mut self, goroutine: Ready) {
+    pub(super) fn resume<const TRACED: bool>(mut self, goroutine: Ready) {
         let processor = self.processor();
         let parts = self.parts();
         let slots = &mut parts.slots;
@@ -308,8 +296,7 @@ impl Carrier<'_> {
             return parts.defer(goroutine);
         }
         if TRACED {
-            // SAFETY: this is the loop, and the goroutine's stack is in place.
-            unsafe { self.reborrow().count_wait(&goroutine) };
+            self.reborrow().count_wait(&goroutine);
         }
         let private = goroutine.origin.private();
         // SAFETY: this is the loop, and the goroutine runs next.
@@ -360,8 +347,7 @@ impl Carrier<'_> {
         let stress = processor.runtime.sizes.stress;
         let phase = self.phase.get();
         if stress != Stress::Off {
-            // SAFETY: this is the loop.
-            unsafe { self.reborrow().make_it_hard(&goroutine, stress) };
+            self.reborrow().make_it_hard(&goroutine, stress);
         }
         match phase {
             Phase::Yielded => {
@@ -390,11 +376,8 @@ impl Carrier<'_> {
     }
 
     /// The stress modes: takes the goroutine that has just run from its place, unless it has ended.
-    ///
-    /// # Safety
-    /// Called by the loop.
     #[cold]
-    unsafe fn make_it_hard(mut self, goroutine: &Record, stress: Stress) {
+    fn make_it_hard(mut self, goroutine: &Record, stress: Stress) {
         if self.phase.get() == Phase::Finished {
             return;
         }
@@ -413,17 +396,12 @@ impl Carrier<'_> {
     }
 
     /// Counts the wait of a goroutine that is about to have a turn, for profiles of waits.
-    ///
-    /// # Safety
-    /// Called by the loop; the goroutine's stack is in place.
     #[inline(never)]
-    unsafe fn count_wait(mut self, goroutine: &Record) {
+    fn count_wait(mut self, goroutine: &Record) {
         let Some(counted) = self.parts().parked.before_turn(goroutine) else { return };
-        // SAFETY: by contract. Maps use std's thread-locals.
-        let backtrace = unsafe {
-            self.resident.install_host();
-            counted.wants_backtrace().then(|| self.view().backtrace_of(goroutine)).flatten()
-        };
+        // Maps use std's thread-locals.
+        self.install_host();
+        let backtrace = counted.wants_backtrace().then(|| self.view().backtrace_of(goroutine)).flatten();
         counted.add(goroutine, backtrace);
     }
 
@@ -506,21 +484,18 @@ fn prefetch(ready: &VecDeque<Ready>) {
 /// The first function on the stack of a processor's loop.
 pub(super) extern "C" fn processor_loop(processor: usize) -> ! {
     // SAFETY: `Processor::new` passed its own address; processors are never freed. This is the loop.
-    let mut carrier = unsafe { Carrier::new(&*(processor as *const Processor)) };
+    let mut this = unsafe { Loop::new(&*(processor as *const Processor)) };
     loop {
-        carrier.reborrow().requeue_predecessor();
-        // SAFETY: this is the loop.
-        unsafe {
-            let short = if trace::watches(trace::EVENTS | trace::WAITS) {
-                carrier.reborrow().run_batch::<true>()
-            } else {
-                carrier.reborrow().run_batch::<false>()
-            };
-            if fork::in_child() {
-                carrier.reborrow().run_forked();
-            }
-            carrier.reborrow().switch_to_worker(short);
+        this.reborrow().requeue_predecessor();
+        let short = if trace::watches(trace::EVENTS | trace::WAITS) {
+            this.reborrow().run_batch::<true>()
+        } else {
+            this.reborrow().run_batch::<false>()
+        };
+        if fork::in_child() {
+            this.reborrow().run_forked();
         }
+        this.reborrow().switch_to_worker(short);
     }
 }
 

@@ -16,12 +16,12 @@
 //! 1. The handler, before `fork` returns, stores its record and makes its processor end the batch
 //!    after the present turn.
 //! 2. When the goroutine first switches to the loop, the batch ends, and the loop calls
-//!    [`Carrier::run_forked`], which never returns. No other goroutine of the processor gets a
+//!    [`Loop::run_forked`], which never returns. No other goroutine of the processor gets a
 //!    turn: each of them goes on in the parent, so its actions would happen twice.
 //! 3. There a yield returns at once, and a wait with a deadline sleeps natively until then. A wait
 //!    without a deadline ends the process, and so does the end of the goroutine.
 
-use super::processor::{self, Carrier, SwitchReason};
+use super::processor::{self, Loop, SwitchReason};
 use super::timers::HeapIndex;
 use crate::clock;
 use crate::goroutine::record::{Ready, Record};
@@ -94,14 +94,11 @@ fn end(what: fmt::Arguments<'_>) -> ! {
     fork::leave(CODE)
 }
 
-impl Carrier<'_> {
-    /// Steps 2 and 3.
-    ///
-    /// # Safety
-    /// Called by the loop of this processor, between goroutines, in a forked process: so the
-    /// goroutine that has had the last turn is the one that has forked.
+impl Loop<'_> {
+    /// Steps 2 and 3. Called in a forked process, after a turn: the goroutine that has had it is the
+    /// one that has forked.
     #[cold]
-    pub(super) unsafe fn run_forked(mut self) -> ! {
+    pub(super) fn run_forked(mut self) -> ! {
         loop {
             match self.switch_reason() {
                 SwitchReason::Park => {
@@ -110,13 +107,13 @@ impl Carrier<'_> {
                     // SAFETY: as above.
                     self.wait_alone(unsafe { forked.as_ref() });
                     // SAFETY: its wait has ended, and no other thread runs it.
-                    unsafe { self.reborrow().resume::<false>(Ready::new(forked)) };
+                    let forked = unsafe { Ready::new(forked) };
+                    self.reborrow().resume::<false>(forked);
                 }
                 // `resume` has put it at the end of the queue.
                 SwitchReason::Yield => {
                     let forked = self.parts().ready.pop_back().expect("it gave way");
-                    // SAFETY: by contract.
-                    unsafe { self.reborrow().resume::<false>(forked) };
+                    self.reborrow().resume::<false>(forked);
                 }
                 SwitchReason::Finish => end(format_args!("the goroutine that forked this process has ended")),
             }

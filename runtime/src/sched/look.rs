@@ -2,12 +2,13 @@
 //! loop, between two goroutines, or a thread that has claimed the processor because it was idle.
 
 use super::Runtime;
-use super::processor::{Carrier, Processor};
+use super::processor::{Carrier, Loop, Processor};
 use crate::arch;
 use crate::goroutine::record::Record;
 use crate::park::Identity;
 use crate::stack::backtrace::Frames;
 use crate::stack::slots::{Live, Slots};
+use std::ptr::{self, NonNull};
 use std::sync::atomic::Ordering;
 
 /// How much of its stack a suspended goroutine needs, and whether those bytes are in place.
@@ -56,7 +57,9 @@ impl Carrier<'_> {
     pub(crate) fn all_goroutines(&mut self, wanted: impl FnMut(&Record) -> bool) -> bool {
         self.parts().slab.all().all(wanted)
     }
+}
 
+impl Loop<'_> {
     /// What shows the stacks of suspended goroutines.
     pub(super) fn view(&mut self) -> View<'_> {
         let processor = self.processor();
@@ -72,8 +75,8 @@ impl Carrier<'_> {
     }
 }
 
-/// Shows the stacks of a processor's suspended goroutines. The records that it takes are those of
-/// that processor.
+/// Shows the stacks of a processor's goroutines, which are all suspended. The records that it takes
+/// are those of that processor.
 pub(crate) struct View<'a> {
     processor: &'static Processor,
     slots: &'a mut Slots<Record>,
@@ -104,11 +107,11 @@ impl View<'_> {
     }
 
     /// Brings the stack of a suspended goroutine in. False if another goroutine holds its slot.
-    ///
-    /// # Safety
-    /// Called by the loop of this processor; the record is one of this processor's.
-    pub(crate) unsafe fn make_resident(&mut self, record: &Record) -> bool {
-        // SAFETY: by contract.
+    pub(crate) fn make_resident(&mut self, record: &Record) -> bool {
+        // SAFETY: a reference to a record means that it is live.
+        let home = unsafe { Record::processor(NonNull::from(record)) };
+        assert!(ptr::eq(home, self.processor), "a record of another processor");
+        // SAFETY: this is the loop, so the goroutine is suspended, and its home is in these slots.
         unsafe { self.slots.bring_in(record) }
     }
 
@@ -117,18 +120,14 @@ impl View<'_> {
     /// the frames of another stack. `None` if the stack has no room for the call, or if the
     /// goroutine is suspended on a [foreign](crate::stack::foreign) stack, where the room is
     /// unknown.
-    ///
-    /// # Safety
-    /// As for [`make_resident`](View::make_resident).
-    pub(crate) unsafe fn backtrace_of(&mut self, record: &Record) -> Option<Frames> {
+    pub(crate) fn backtrace_of(&mut self, record: &Record) -> Option<Frames> {
         extern "C" fn capture(to: usize) {
             // SAFETY: `backtrace_of` passes the address of such an option.
             unsafe { *(to as *mut Option<Frames>) = Some(Frames::capture()) };
         }
         let (bounds, sp) = (self.slots.bounds(record.home), record.sp.get());
         let has_room = bounds.contain(sp) && sp - bounds.limit >= FOR_A_BACKTRACE;
-        // SAFETY: by contract.
-        if !has_room || !unsafe { self.make_resident(record) } {
+        if !has_room || !self.make_resident(record) {
             return None;
         }
         let mut backtrace = None;

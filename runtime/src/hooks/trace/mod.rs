@@ -15,7 +15,7 @@ use crate::arch;
 use crate::goroutine::record::Record;
 use crate::lock::{Mutex, OnceLock};
 use crate::ours;
-use crate::sched::processor::{Carrier, Here, Processor, SwitchReason};
+use crate::sched::processor::{Here, Loop, Processor, SwitchReason};
 use crate::sched::worker::{self, Worker};
 use crate::stack::slots::Slots;
 use crate::sys;
@@ -309,7 +309,7 @@ impl Turn {
     }
 
     /// The goroutine has been brought in, and is about to run.
-    pub(crate) fn begins(self, mut carrier: Carrier<'_>, record: &Record) {
+    pub(crate) fn begins(self, mut carrier: Loop<'_>, record: &Record) {
         let copied = carrier.copied().bytes;
         let Some(worker) = carrier.worker() else { return };
         let processor = carrier.processor().index as u16;
@@ -340,7 +340,7 @@ impl Turn {
 }
 
 /// A goroutine has switched back to its processor's loop.
-pub(crate) fn turn_ends(carrier: Carrier<'_>, record: &Record, switch_reason: SwitchReason) {
+pub(crate) fn turn_ends(carrier: Loop<'_>, record: &Record, switch_reason: SwitchReason) {
     let (detail, line) = match switch_reason {
         SwitchReason::Park => (record.reason.get() as u8, Some(record.waits_at.get())),
         SwitchReason::Yield => (event::GAVE_WAY, None),

@@ -6,13 +6,13 @@
 //! | code | token | has the [`Parts`] |
 //! |---|---|---|
 //! | a worker or another thread that holds the processor | [`Carrier`] | while it has the token |
-//! | the processor's loop | [`Carrier`], for ever | while it runs |
+//! | the processor's loop | [`Loop`], which is a `Carrier`, for ever | while it runs |
 //! | a goroutine, in its turn | [`Here`], made anew for each use | in [`Here::with_parts`] |
 //!
 //! Two rules keep references apart:
 //!
 //! 1. References to the parts are borrowed from the `Carrier` mutably, and whatever leaves its stack
-//!    for another ([`Carrier::switch_to`], [`Carrier::start`], [`Carrier::switch_carrying`]) borrows
+//!    for another ([`Loop::switch_to`], [`Loop::start`], [`Carrier::switch_carrying`]) borrows
 //!    it mutably, too. So the compiler refuses a reference that would live across a switch. Of all
 //!    tokens of a processor, those that do not run are inside of such a call.
 //! 2. A goroutine has no such token to keep, because any function of the program may lie between two
@@ -29,7 +29,7 @@ use crate::goroutine::record::Record;
 use crate::sched::worker::Worker;
 use crate::stack::slots::Copied;
 use std::marker::PhantomData;
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
 /// Neither `Send` nor `Sync`.
@@ -98,28 +98,6 @@ impl Carrier<'_> {
         }
     }
 
-    /// Starts a goroutine at the base of its stack. Returns when it has switched to the loop.
-    ///
-    /// # Safety
-    /// The caller is the loop, and the goroutine is in place, as its `current` one.
-    #[inline(always)]
-    pub(in crate::sched) unsafe fn start(&mut self, base: usize, entry: arch::EntryPoint) {
-        self.phase.set(Phase::Turn);
-        // SAFETY: by contract.
-        unsafe { arch::start(self.loop_sp.as_ptr(), base, entry) };
-    }
-
-    /// Switches to a goroutine that is suspended at `sp`. Returns when it has switched to the loop.
-    ///
-    /// # Safety
-    /// As for [`start`](Carrier::start).
-    #[inline(always)]
-    pub(in crate::sched) unsafe fn switch_to(&mut self, sp: usize) {
-        self.phase.set(Phase::Turn);
-        // SAFETY: by contract.
-        unsafe { arch::switch(self.loop_sp.as_ptr(), sp) };
-    }
-
     /// Switches between the loop and the worker, or to another processor's loop, with the thread
     /// pointer that belongs there. The caller is suspended at `save`.
     ///
@@ -143,6 +121,70 @@ impl Deref for Carrier<'_> {
     #[inline(always)]
     fn deref(&self) -> &Local {
         &self.processor.local
+    }
+}
+
+/// The right of a processor's loop: that of a [`Carrier`] and, since the loop runs on a stack of its
+/// own with the processor's thread pointer, that to bring goroutines in and to run them. All of them
+/// are suspended when nothing has borrowed this.
+pub(crate) struct Loop<'a>(Carrier<'a>);
+
+impl Loop<'_> {
+    /// # Safety
+    /// The caller is the loop of this processor, and this is the only one.
+    pub(in crate::sched) unsafe fn new(processor: &'static Processor) -> Self {
+        // SAFETY: by contract.
+        Loop(unsafe { Carrier::new(processor) })
+    }
+
+    /// The token for the length of a call.
+    #[inline(always)]
+    pub(crate) fn reborrow(&mut self) -> Loop<'_> {
+        Loop(self.0.reborrow())
+    }
+
+    /// Starts a goroutine at the base of its stack. Returns when it has switched to the loop.
+    ///
+    /// # Safety
+    /// The goroutine is in place, as the `current` one.
+    #[inline(always)]
+    pub(in crate::sched) unsafe fn start(&mut self, base: usize, entry: arch::EntryPoint) {
+        self.phase.set(Phase::Turn);
+        // SAFETY: by contract.
+        unsafe { arch::start(self.loop_sp.as_ptr(), base, entry) };
+    }
+
+    /// Switches to a goroutine that is suspended at `sp`. Returns when it has switched to the loop.
+    ///
+    /// # Safety
+    /// As for [`start`](Loop::start).
+    #[inline(always)]
+    pub(in crate::sched) unsafe fn switch_to(&mut self, sp: usize) {
+        self.phase.set(Phase::Turn);
+        // SAFETY: by contract.
+        unsafe { arch::switch(self.loop_sp.as_ptr(), sp) };
+    }
+
+    /// Puts the thread-locals of the processor's own code in place, for code that uses std's.
+    pub(in crate::sched) fn install_host(&mut self) {
+        // SAFETY: this is the loop.
+        unsafe { self.resident.install_host() };
+    }
+}
+
+impl<'a> Deref for Loop<'a> {
+    type Target = Carrier<'a>;
+
+    #[inline(always)]
+    fn deref(&self) -> &Carrier<'a> {
+        &self.0
+    }
+}
+
+impl DerefMut for Loop<'_> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
     }
 }
 

@@ -25,7 +25,7 @@ mod local;
 mod park;
 mod spawn;
 
-pub(crate) use carrier::{Carrier, Here, Running};
+pub(crate) use carrier::{Carrier, Here, Loop, Running};
 pub(crate) use identity::{
     Caller, calling_goroutine, current_goroutine_is_copied, current_home, current_processor,
     thread_pointer_of_worker,
