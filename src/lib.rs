@@ -41,6 +41,7 @@
 //! | more stack, or the thread's own | [`stack`] |
 //! | settings | [`Config`] |
 //! | services with mailboxes, by the feature `actor` | [a page](crate::actors) |
+//! | channels past one machine, by the features `remote` and `nats` | [a page](crate::past_one_machine) |
 //! | what the program is doing | [`dump()`], [`stats()`], [`trace`] |
 //! | goroutines that a test forgets | [`leak`] |
 //!
@@ -82,6 +83,8 @@ pub use narrowboat_chan::{context, select, select_biased, time};
 pub use narrowboat_debug as diag;
 pub use narrowboat_future as future;
 pub use narrowboat_net as net;
+#[cfg(feature = "remote")]
+pub use narrowboat_remote as remote;
 pub use narrowboat_runtime::{
     Builder, Config, Dump, EnteredLabels, Goroutine, GoroutineId, GoroutineInfo, JoinFuture, JoinHandle,
     Labels, Panic, ProcessorStats, Scope, ScopedJoinHandle, Stacks, Stats, WorkerStats, blocking, current,
@@ -99,12 +102,19 @@ pub use narrowboat_sync as sync;
 /// [from_go]: crate::from_go
 /// [diagnostics]: crate::diagnostics
 /// [actors]: crate::actors
+/// [remote]: crate::past_one_machine
 #[doc = include_str!("../docs/tour.md")]
 pub mod tour {}
 
+/// [remote]: crate::past_one_machine
 #[cfg_attr(feature = "actor", doc = include_str!("../docs/actors.md"))]
 #[cfg_attr(not(feature = "actor"), doc = "Actors: see the documentation with the feature `actor`.")]
 pub mod actors {}
+
+/// [actors]: crate::actors
+#[cfg_attr(feature = "remote", doc = include_str!("../docs/remote.md"))]
+#[cfg_attr(not(feature = "remote"), doc = "Channels past one machine: see the documentation with the feature `remote`.")]
+pub mod past_one_machine {}
 
 /// [rules]: crate#what-a-goroutine-may-and-may-not-do
 /// [limits]: crate::limits
