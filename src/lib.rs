@@ -113,7 +113,10 @@ pub mod actors {}
 
 /// [actors]: crate::actors
 #[cfg_attr(feature = "remote", doc = include_str!("../docs/remote.md"))]
-#[cfg_attr(not(feature = "remote"), doc = "Channels past one machine: see the documentation with the feature `remote`.")]
+#[cfg_attr(
+    not(feature = "remote"),
+    doc = "Channels past one machine: see the documentation with the feature `remote`."
+)]
 pub mod past_one_machine {}
 
 /// [rules]: crate#what-a-goroutine-may-and-may-not-do

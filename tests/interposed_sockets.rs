@@ -291,7 +291,10 @@ fn a_number_may_stand_for_another_file() {
                 if said {
                     assert_eq!(libc::dup3(input.as_raw_fd(), number, 0), number);
                 } else {
-                    assert_eq!(libc::syscall(libc::SYS_dup3, input.as_raw_fd(), number, 0), number.into());
+                    assert_eq!(
+                        libc::syscall(libc::SYS_dup3, input.as_raw_fd(), number, 0),
+                        i64::from(number)
+                    );
                 }
                 input = OwnedFd::from_raw_fd(number).into();
             }

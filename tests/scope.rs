@@ -122,7 +122,7 @@ fn ten_thousand_children_of_one_scope() {
             drop(tx);
             rx.iter().sum()
         });
-        assert_eq!(sum, (0..numbers.len()).sum());
+        assert_eq!(sum, (0..numbers.len()).sum::<usize>());
         assert!(numbers.iter().copied().eq(1..=numbers.len()));
     });
 }

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 ///
 /// let bus = Bus::local().with_codec(Codec::Postcard);
 /// let rx = bus.receiver::<(u8, String)>("pairs")?;
-/// bus.sender("pairs")?.send(&(1, "one".to_string()))?;
+/// bus.sender::<(u8, String)>("pairs")?.send(&(1, "one".to_string()))?;
 /// assert_eq!(rx.recv()?, (1, "one".to_string()));
 /// # Ok::<(), narrowboat::remote::Error>(())
 /// ```

@@ -65,7 +65,8 @@ impl<T> Receiver<T> {
     /// use narrowboat::remote::{Bus, Error};
     /// use std::time::Duration;
     ///
-    /// let rx = Bus::local().receiver::<u8>("silence")?;
+    /// let bus = Bus::local();
+    /// let rx = bus.receiver::<u8>("silence")?;
     /// assert_eq!(rx.recv_timeout(Duration::from_millis(1)), Err(Error::Timeout));
     /// # Ok::<(), Error>(())
     /// ```
@@ -76,13 +77,15 @@ impl<T> Receiver<T> {
             .unwrap_or_else(|error| Err(if error.is_timeout() { Error::Timeout } else { Error::Closed }))
     }
 
-    /// The channel, for `select!`. It stays connected while the receiver lives.
+    /// The channel, for `select!`. It is closed when nothing can send any more: in one process, when
+    /// the bus and its senders are gone.
     ///
     /// ```
     /// use narrowboat::{remote::Bus, select, time};
     /// use std::time::Duration;
     ///
-    /// let rx = Bus::local().receiver::<u8>("silence")?;
+    /// let bus = Bus::local();
+    /// let rx = bus.receiver::<u8>("silence")?;
     /// select! {
     ///     recv(rx.channel()) -> message => panic!("{message:?}"),
     ///     recv(time::after(Duration::from_millis(1))) -> _ => {}

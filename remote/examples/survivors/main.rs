@@ -15,9 +15,9 @@ use narrowboat::remote::{Bus, Error, Stream, StreamOptions};
 use server::Server;
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Child, Command, exit};
+use std::process::{Child, Command, Stdio, exit};
 use std::time::{Duration, Instant};
 
 /// How many processes there are.
@@ -64,7 +64,9 @@ fn supervise(seconds: u64) -> bool {
     let start = |node: u64, life: u64| -> Child {
         let mut command = Command::new(std::env::current_exe().expect("it is a program"));
         command.arg("node").arg(server.url()).arg(&directory);
-        command.args([node.to_string(), life.to_string()]).spawn().expect("a process can be started")
+        command.args([node.to_string(), life.to_string()]);
+        // It ends with this process, which holds the other end.
+        command.stdin(Stdio::piped()).spawn().expect("a process can be started")
     };
     let mut nodes: Vec<Child> = (0..NODES).map(|node| start(node, 0)).collect();
     for second in 1..=seconds {
@@ -130,6 +132,10 @@ fn read(directory: &Path, kind: &str) -> Vec<u64> {
 
 /// A process: sends and receives until it is killed.
 fn run_node(url: &str, directory: &Path, node: u64, life: u64) {
+    narrowboat::go!(|| {
+        let _ = std::io::stdin().read(&mut [0]);
+        exit(1);
+    });
     let bus = Bus::connect(url).expect("the server runs");
     let stream = bus.stream::<u64>("work", options()).expect("the server has streams");
     let file = |kind: &str, part: u64| {
