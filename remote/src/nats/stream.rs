@@ -27,7 +27,11 @@ const CONSUMER: &str = "receivers";
 /// to others after the `ack_wait`.
 const BATCH: usize = 16;
 
-/// How long to wait before the server is asked again after it did not answer.
+/// After this time without messages a receiver asks the server again. One whose question was lost
+/// with the connection goes on after this time and five seconds.
+const ASK_AGAIN: Duration = Duration::from_secs(3);
+
+/// How long to wait before a message is sent again that the server did not answer.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// How long the server may take to make a stream.
@@ -127,7 +131,8 @@ impl Stream {
     where
         T: DeserializeOwned + Send + 'static,
     {
-        let messages = self.consumer.stream().max_messages_per_batch(self.batch).messages();
+        let asks = self.consumer.stream().max_messages_per_batch(self.batch).expires(ASK_AGAIN);
+        let messages = asks.messages();
         let messages = held(messages).wait_timeout(PATIENCE).map_err(|_| Error::Timeout)?;
         let messages = held_stream(messages.map_err(transport)?);
         let deliveries = Deliveries { messages, codec, message: PhantomData };
