@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 # Each crate with its folder. A crate is after those that it depends on.
-crates=(narrowboat-runtime:runtime narrowboat-chan:chan narrowboat-future:future narrowboat-sync:sync narrowboat-net:net narrowboat-interpose:interpose narrowboat-debug:debug narrowboat-actor:actor narrowboat-remote:remote narrowboat:.)
+crates=(narrowboat-runtime:runtime narrowboat-chan:chan narrowboat-future:future narrowboat-sync:sync narrowboat-net:net narrowboat-interpose:interpose narrowboat-debug:debug narrowboat-top:top narrowboat-actor:actor narrowboat-remote:remote narrowboat:.)
 # Cargo keeps what it has unpacked and built of the siblings that an earlier run has packaged: they have the same version,
 # but not the same code.
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/packages
@@ -35,11 +35,12 @@ sources() {
             echo build.rs
         fi
         if [[ $1 == . ]]; then
-            # The page on debuggers names the script; the page on traces shows the picture.
-            printf '%s\n' CHANGELOG.md tools/gdb/narrowboat.py docs/diagnostics/trace_http.svg
+            # The page on debuggers names the script; the pages on traces and on the window show pictures.
+            printf '%s\n' CHANGELOG.md tools/gdb/narrowboat.py docs/diagnostics/{trace_http.svg,window.png}
         fi
         # The pages that the documentation includes. All of them are named from the folder src.
-        sed -n 's/.*include_str!("\.\.\/\([^"]*\)").*/\1/p' src/lib.rs
+        # A program has none.
+        [[ ! -e src/lib.rs ]] || sed -n 's/.*include_str!("\.\.\/\([^"]*\)").*/\1/p' src/lib.rs
     ) | sort
 }
 

@@ -4,7 +4,7 @@ set -euo pipefail
 
 # Each with the package that it comes in.
 declare -A tools=([curl]=curl [wrk]=wrk [valgrind]=valgrind [openssl]=openssl [dig]=bind9-dnsutils
-    [gdb]=gdb [perf]=linux-perf [go]=golang-go
+    [gdb]=gdb [perf]=linux-perf [go]=golang-go [chromium]=chromium
     [redis-cli]=redis-tools [redis-benchmark]=redis-tools [nats-server]=nats-server)
 # Modules of Python 3, likewise. The system's own Python has them, if another comes first in the path.
 declare -A modules=([redis]=python3-redis)

@@ -4,7 +4,7 @@
 //! what it has found serves all that ask for the same within a second.
 
 use crate::json::Json;
-use narrowboat_runtime::window::{Frame, Group, Names};
+use narrowboat_runtime::window::{Frame, Group, Names, WaitedFor, dump_one};
 use narrowboat_runtime::{GoroutineInfo, blocking, dump};
 use narrowboat_sync::Mutex;
 use std::fmt::Write;
@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 const FRESH: Duration = Duration::from_secs(1);
 /// The most groups that are shown.
 const MAX_GROUPS: usize = 500;
+/// The most things that are listed with their waiters.
+const MAX_THINGS: usize = 30;
 /// How many of a group are named.
 const MAX_NAMED: usize = 20;
 
@@ -40,6 +42,7 @@ pub(crate) struct Snapshot {
     found: usize,
     unstarted: usize,
     silent: Vec<usize>,
+    waited_for: Vec<WaitedFor>,
 }
 
 impl Snapshots {
@@ -67,11 +70,33 @@ impl Snapshots {
             snapshot.found = goroutines.filter(|goroutine| contains(goroutine, &searched)).count();
             (snapshot.groups, snapshot.all_groups) =
                 dump.groups(|goroutine| contains(goroutine, &searched), MAX_GROUPS, MAX_NAMED, &mut names);
+            snapshot.waited_for = dump.waited_for(|goroutine| contains(goroutine, &searched), MAX_THINGS);
             (Arc::new(snapshot), names)
         });
         latest.names = names;
         latest.snapshot = Some((Instant::now(), text.into(), snapshot.clone()));
         snapshot
+    }
+
+    /// One goroutine, as a group of its own, as JSON: null if there is none with this number.
+    pub(crate) fn one(&self, id: u64) -> String {
+        let mut latest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let dump = dump_one(id);
+        let mut names = std::mem::take(&mut latest.names);
+        let (text, names) = blocking(move || {
+            let (groups, _) = dump.groups(|_| true, 1, 1, &mut names);
+            let processor = dump.goroutines().first().map(GoroutineInfo::processor);
+            let text = Json::object(|json| match (groups.first(), processor) {
+                (Some(group), Some(processor)) => {
+                    json.key("processor").number(processor);
+                    json.key("goroutine").inner(|json| of_group(json, group));
+                }
+                _ => json.key("goroutine").nothing(),
+            });
+            (text, names)
+        });
+        latest.names = names;
+        text
     }
 
     /// The text of a dump. It takes its turn with the others.
@@ -102,6 +127,13 @@ impl Snapshot {
             json.key("all_groups").number(self.all_groups);
             json.key("unstarted").number(self.unstarted);
             json.key("silent").each(self.silent.iter().copied(), Json::number);
+            json.key("waited_for").each(&self.waited_for, |json, thing| {
+                json.inner(|json| {
+                    json.key("text").text(&thing.text);
+                    json.key("waiters").number(thing.waiters);
+                    json.key("longest").number(thing.longest.as_millis() as usize);
+                });
+            });
             json.key("groups").each(&self.groups, |json, group| json.inner(|json| of_group(json, group)));
         })
     }

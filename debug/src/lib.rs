@@ -22,6 +22,9 @@
 //! | `/debug/pprof/goroutineleak` | groups of goroutines that only grow, and wait for long |
 //! | `/debug/pprof/trace?seconds=N` | a trace for Perfetto |
 //! | `/api/goroutines?q=TEXT` | the goroutines that a text is found in, in groups, as JSON |
+//! | `/debug/pprof/trace?recorded` | what the flight recorder holds, if it is on |
+//! | `/api/goroutine?id=N` | one goroutine with its frames, as JSON |
+//! | `/api/timeline` | the turns of the last second, as JSON |
 //! | `/api/figures` | figures each second, as server-sent events |
 //! | `/api/reports` | the latest reports of goroutines that kept their processor, as JSON |
 //!
@@ -43,6 +46,7 @@ mod request;
 mod routes;
 mod server;
 mod start;
+mod timeline;
 mod traces;
 mod unwind;
 mod waits;

@@ -89,6 +89,11 @@ fn short(request: &Request, server: &Server) -> Reply {
         "/api/goroutines" => {
             Reply::new(JSON, server.snapshots.take(request.parameter("q").unwrap_or_default()).json())
         }
+        "/api/goroutine" => match request.parameter("id").and_then(|id| id.parse().ok()) {
+            Some(id) => Reply::new(JSON, server.snapshots.one(id)),
+            None => Reply::because(Status::Bad, "id is the number of a goroutine"),
+        },
+        "/api/timeline" => Reply::new(JSON, server.timelines.take().as_bytes()),
         "/api/reports" => {
             let reports = window::stuck_reports();
             let text = Json::object(|json| {
@@ -197,6 +202,7 @@ const SECONDS: &str = "seconds is a whole number from 1 to 600";
 
 fn trace(request: &Request, client: &Client) -> io::Result<Result<(), Reply>> {
     match request.seconds(1) {
+        _ if request.parameter("recorded").is_some() => traces::send_recorded(client),
         Ok(seconds) => traces::send_trace(client, Duration::from_secs(seconds)),
         Err(status) => Ok(Err(Reply::because(status, SECONDS))),
     }

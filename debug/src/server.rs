@@ -2,6 +2,7 @@
 
 use crate::connection::Client;
 use crate::goroutines::Snapshots;
+use crate::timeline::Timelines;
 use narrowboat_net::{TcpListener, TcpStream, ToSocketAddrs};
 use narrowboat_runtime::{Builder, sleep};
 use std::fmt;
@@ -39,6 +40,7 @@ pub(crate) struct Server {
     open: AtomicUsize,
     pub(crate) limits: Limits,
     pub(crate) snapshots: Snapshots,
+    pub(crate) timelines: Timelines,
 }
 
 /// Opens a window at an address, and returns. Goroutines of its own serve it until the process ends
@@ -73,6 +75,7 @@ fn serve_within<A: ToSocketAddrs>(limits: Limits, address: A) -> io::Result<Wind
         open: AtomicUsize::new(0),
         limits,
         snapshots: Snapshots::default(),
+        timelines: Timelines::default(),
     });
     let window = Window(server.clone());
     Builder::new().name("debug window").spawn(move || server.accept())?;

@@ -34,6 +34,29 @@ pub(crate) fn send_trace(client: &Client, length: Duration) -> io::Result<Result
     if gone {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
+    send(client, path)
+}
+
+/// Sends what the flight recorder holds.
+pub(crate) fn send_recorded(client: &Client) -> io::Result<Result<(), Reply>> {
+    let folder = match Folder::create() {
+        Ok(folder) => folder,
+        Err(e) => {
+            return Ok(Err(Reply::because(Status::Failed, &format!("no place for the file: {e}"))));
+        }
+    };
+    let path = folder.0.join(NAME);
+    match trace::write_recorded(&path) {
+        Ok(_) => send(client, path),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            Ok(Err(Reply::because(Status::NotFound, &e.to_string())))
+        }
+        Err(e) => Ok(Err(Reply::because(Status::Failed, &e.to_string()))),
+    }
+}
+
+/// Sends a file.
+fn send(client: &Client, path: PathBuf) -> io::Result<Result<(), Reply>> {
     let mut file = match blocking(move || File::open(path)) {
         Ok(file) => file,
         Err(e) => return Ok(Err(Reply::because(Status::Failed, &format!("no trace: {e}")))),

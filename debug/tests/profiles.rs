@@ -7,6 +7,7 @@ use narrowboat::chan::{Receiver, bounded};
 use narrowboat::diag::{Window, serve, set_block_profile_rate, set_mutex_profile_fraction};
 use narrowboat::sync::Mutex;
 use narrowboat::{Builder, Labels, blocking, go, labels, run, sleep, yield_now};
+use narrowboat_testing::cpu_time_of_thread as cpu_time;
 use narrowboat_testing::{assert_passed, in_child, program, tool};
 use std::hint::black_box;
 use std::net::SocketAddr;
@@ -16,14 +17,6 @@ use std::time::Duration;
 
 fn window() -> Window {
     serve("127.0.0.1:0").unwrap()
-}
-
-/// CPU time of the calling kernel thread.
-fn cpu_time() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: there is room for the answer.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// Computes for so long, in one turn. Adds what it took to `burnt`, in nanoseconds.

@@ -6,10 +6,12 @@ use client::{Answer, answer, get, pprof, profile, unpacked};
 use narrowboat::chan::{Receiver, bounded};
 use narrowboat::diag::{Window, serve};
 use narrowboat::net::TcpStream;
-use narrowboat::{Builder, Config, labels, run};
+use narrowboat::{Builder, Config, labels, run, trace};
 use narrowboat_testing::{again, assert_passed, eventually, in_child_with, program, tool};
 use std::io::{Read, Write};
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 fn window() -> Window {
@@ -199,6 +201,67 @@ fn a_profile_of_goroutines_names_functions_and_lines() {
         }
         window.close();
     });
+}
+
+#[test]
+fn one_goroutine_and_what_most_wait_for_are_shown() {
+    program(|| {
+        let window = window();
+        let at = window.local_addr();
+        let tx = waiting("customer", 12);
+        let mut found = String::new();
+        eventually("all wait", || {
+            found = get(at, "/api/goroutines?q=customer").text();
+            found.contains("\"waited_for\":[{\"text\":\"channel #1, unbuffered")
+                && found.contains("\"waiters\":12,")
+        });
+        let id = found.split("{\"id\":").nth(1).and_then(|rest| rest.split(',').next()).expect("a number");
+        let one = get(at, &format!("/api/goroutine?id={id}")).text();
+        assert!(
+            one.contains("\"count\":1,") && one.contains("waits_here") && one.contains("customer "),
+            "{one}"
+        );
+        drop(tx);
+        eventually("it has ended", || {
+            get(at, &format!("/api/goroutine?id={id}")).text() == "{\"goroutine\":null}"
+        });
+        assert_eq!(get(at, "/api/goroutine?id=x").status, 400);
+        window.close();
+    });
+}
+
+#[test]
+fn the_last_second_is_drawn_and_the_recorder_is_downloaded() {
+    const TEST: &str = "the_last_second_is_drawn_and_the_recorder_is_downloaded";
+    let Some(output) = in_child_with(TEST, &[]) else {
+        return run(|| {
+            let window = window();
+            let at = window.local_addr();
+            assert_eq!(get(at, "/debug/pprof/trace?recorded").status, 404);
+            let end = Arc::new(AtomicBool::new(false));
+            let until = end.clone();
+            let works = Builder::new().name("works").spawn(move || {
+                while !until.load(Ordering::Relaxed) {
+                    narrowboat::sleep(Duration::from_millis(5));
+                }
+            });
+            let drawn = get(at, "/api/timeline").text();
+            assert!(drawn.contains("\"works\"") && drawn.contains("\"length\":1000000,"), "{drawn}");
+            // Nothing has been left on.
+            assert!(trace::write_recorded("/dev/null").is_err());
+            trace::start_recorder().unwrap();
+            narrowboat::sleep(Duration::from_millis(1100));
+            let begun = Instant::now();
+            assert!(get(at, "/api/timeline").text().contains("\"works\""));
+            assert!(begun.elapsed() < Duration::from_millis(900), "it was there");
+            let recorded = get(at, "/debug/pprof/trace?recorded");
+            assert_eq!((recorded.status, recorded.body[0]), (200, 0x0a));
+            end.store(true, Ordering::Relaxed);
+            works.unwrap().join().unwrap();
+            window.close();
+        });
+    };
+    assert_passed(&output, 1);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 #[cfg(feature = "actor")]
 mod actors;
+mod browser;
 mod faults;
 mod http;
 #[path = "../../examples/trace_picture/reader.rs"]

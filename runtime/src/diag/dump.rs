@@ -161,7 +161,17 @@ impl fmt::Debug for Key {
 pub fn dump() -> Dump {
     park::checkpoint();
     match sched::started() {
-        Some(runtime) => Dump::new(inspect::inspect(runtime, LIMIT, Location::caller())),
+        Some(runtime) => Dump::new(inspect::inspect(runtime, LIMIT, None, Location::caller())),
+        None => Dump::default(),
+    }
+}
+
+/// The one goroutine with this number, if it is there.
+#[track_caller]
+pub(super) fn dump_one(id: u64) -> Dump {
+    park::checkpoint();
+    match sched::started() {
+        Some(runtime) => Dump::new(inspect::inspect(runtime, LIMIT, Some(id), Location::caller())),
         None => Dump::default(),
     }
 }

@@ -83,6 +83,8 @@ struct Inspection {
     state: Mutex<State>,
     /// From then on nothing waits for it, even if its asker has not had its turn since.
     ends: Instant,
+    /// The one goroutine that is wanted, or all are.
+    only: Option<u64>,
 }
 
 /// The inspection under way.
@@ -92,12 +94,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Makes all processors look at their goroutines. Waits for `limit` at most, and before that until
+/// Makes all processors look at their goroutines, or for the `only` one that is wanted. Waits for `limit` at most, and before that until
 /// another inspection under way has ended or outlived its limit. The result is empty if others come
 /// first for a few limits.
 pub(crate) fn inspect(
     runtime: &'static Runtime,
     limit: Duration,
+    only: Option<u64>,
     at: &'static Location<'static>,
 ) -> Findings {
     park::assert_may_park();
@@ -111,7 +114,7 @@ pub(crate) fn inspect(
                 ..Findings::default()
             };
             let state = State { findings, asker: None };
-            let inspection = Inspection { state: Mutex::new(state), ends: now + limit };
+            let inspection = Inspection { state: Mutex::new(state), ends: now + limit, only };
             break current.insert(Arc::new(inspection)).clone();
         }
         drop(current);
@@ -190,7 +193,11 @@ impl Inspection {
             return;
         };
         state.findings.silent.swap_remove(expected);
-        carrier.each_goroutine(|view, record| state.findings.add(view, record));
+        carrier.each_goroutine(|view, record| {
+            if self.only.is_none_or(|id| id == record.id) {
+                state.findings.add(view, record);
+            }
+        });
         if state.findings.silent.is_empty()
             && let Some(asker) = state.asker.take()
             && asker.try_end(Outcome(Outcome::FIRST))

@@ -1,15 +1,17 @@
 //! What `narrowboat-debug` shows of a running program, as values that it can format: a dump in
 //! groups, with names and places of their frames. And how it comes to run when the runtime starts.
 
-use super::dump::Dump;
+use super::dump::{self, Dump};
 use super::frames;
 use super::group::{self, Text};
+use super::trace::session;
 use crate::hooks::waits;
-use crate::park::Reason;
+use crate::park::{Identity, Reason};
 use crate::say::say;
 use crate::sched::processor::Processor;
 use crate::{GoroutineInfo, Labels};
 use crate::{sched, sys};
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::panic::Location;
@@ -21,6 +23,8 @@ pub use super::frames::{Frame, Names, up_to_the_root};
 pub use super::profile::{CpuSample, Goroutine, Sampler, registers};
 pub use super::proto::Message;
 pub use super::stuck::reports as stuck_reports;
+pub use super::trace::session::Looking;
+pub use super::trace::turns::Turns;
 pub use crate::hooks::waits::{WaitPlace, WaitProfile};
 pub use crate::sys::modules::Module;
 
@@ -141,6 +145,59 @@ impl Dump {
         names.forget_symbols();
         (shown, all)
     }
+}
+
+/// A channel, a lock or another thing that goroutines wait for.
+#[derive(Clone, Debug)]
+pub struct WaitedFor {
+    /// What it is, and what holds it if that is known.
+    pub text: String,
+    /// How many goroutines wait for it.
+    pub waiters: usize,
+    /// How long the one that has waited longest has done so.
+    pub longest: Duration,
+}
+
+impl Dump {
+    /// What the goroutines that `matching` accepts wait for, the thing with most waiters first: what
+    /// the program itself has, no sockets. Those that wait for several things at once do not count.
+    #[doc(hidden)]
+    pub fn waited_for(&self, matching: impl Fn(&GoroutineInfo) -> bool, most: usize) -> Vec<WaitedFor> {
+        let text = Text::of(self);
+        let mut found: HashMap<Identity, (usize, Duration)> = HashMap::new();
+        for goroutine in self.goroutines().iter().filter(|goroutine| matching(goroutine)) {
+            if let Some(identity) = goroutine.identity()
+                && !goroutine.reason.is_external()
+                && self.findings.things.contains_key(&identity)
+            {
+                let (waiters, longest) = found.entry(identity).or_default();
+                (*waiters, *longest) = (*waiters + 1, (*longest).max(goroutine.waiting_for));
+            }
+        }
+        let mut found: Vec<_> = found.into_iter().collect();
+        found.sort_unstable_by_key(|&(identity, (waiters, _))| (usize::MAX - waiters, identity));
+        let shown = found.into_iter().take(most).map(|(identity, (waiters, longest))| {
+            let text = text.thing(&self.findings.things[&identity], identity.stack_of, None);
+            WaitedFor { text, waiters, longest }
+        });
+        shown.collect()
+    }
+}
+
+/// A dump of the one goroutine with this number, if it is there.
+pub fn dump_one(id: u64) -> Dump {
+    dump::dump_one(id)
+}
+
+/// Whether the flight recorder is on.
+pub fn recorder_is_on() -> bool {
+    session::recorder_is_on()
+}
+
+/// The turns of the last moments, as far as events have been recorded: by the flight recorder, or
+/// while there is a [`Looking`]. To be called in [`blocking`](crate::blocking()).
+pub fn latest_turns(length: Duration) -> Vec<Turns> {
+    session::latest_turns(length)
 }
 
 /// How many sets of labels a group has at most.

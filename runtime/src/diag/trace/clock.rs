@@ -6,6 +6,7 @@
 //! then prefers another clock), a trace may show events in a wrong order.
 
 use crate::arch;
+use std::time::Duration;
 
 /// One reading of both.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +51,11 @@ impl Clock {
     pub(super) fn between(from: Look, to: Look) -> Clock {
         let (ticks, nanos) = (to.ticks.saturating_sub(from.ticks), to.nanos.saturating_sub(from.nanos));
         Clock { from, nanos_per_tick: nanos as f64 / ticks.max(1) as f64 }
+    }
+
+    /// How far the counter runs in this time.
+    pub(super) fn ticks_of(&self, length: Duration) -> u64 {
+        (length.as_nanos() as f64 / self.nanos_per_tick.max(f64::MIN_POSITIVE)) as u64
     }
 
     pub(super) fn nanos(&self, ticks: u64) -> u64 {

@@ -32,12 +32,14 @@
 
 // - `crate::hooks::trace`: what the scheduler calls, an event, and the rings that events are in.
 // - `timeline`: all rings in one order; `clock`: their time; `picture`: the file.
+// - `turns`: what the debug page draws.
 // - `session`: what is recorded at present, and the thread that writes it.
 
 mod clock;
 mod picture;
 pub(super) mod session;
 mod timeline;
+pub(super) mod turns;
 
 use crate::{blocking, park, sched};
 use std::io;

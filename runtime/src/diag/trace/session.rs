@@ -12,6 +12,7 @@ use super::Summary;
 use super::clock::{Clock, Look};
 use super::picture::Picture;
 use super::timeline::Timeline;
+use super::turns::{self, Turns};
 use crate::diag::deadlock;
 use crate::hooks::trace::{self as hooks, Settings};
 use crate::lock::{Mutex, Native};
@@ -39,9 +40,18 @@ const CHUNK: usize = 1 << 20;
 struct State {
     writing: Option<Writing>,
     recorder: Option<Recorder>,
+    /// How many [`Look`s](Looking) at the next moments are under way.
+    looking: usize,
 }
 
-static STATE: Mutex<State> = Mutex::new(State { writing: None, recorder: None });
+static STATE: Mutex<State> = Mutex::new(State { writing: None, recorder: None, looking: 0 });
+
+impl State {
+    /// Whether anything has to be recorded.
+    fn records(&self) -> bool {
+        self.writing.is_some() || self.recorder.is_some() || self.looking > 0
+    }
+}
 
 /// A trace that is being written to a file.
 struct Writing {
@@ -140,7 +150,7 @@ pub(super) fn stop() -> io::Result<Summary> {
             "no trace is being written: begin one with narrowboat::trace::start(), or set NARROWBOAT_TRACE";
         return Err(io::Error::new(io::ErrorKind::NotFound, text));
     };
-    hooks::set_on(state.recorder.is_some());
+    hooks::set_on(state.records());
     drop(state);
     writing.round();
     writing.file.finish(&writing.picture)
@@ -164,7 +174,45 @@ pub(super) fn start_recorder(at_panic: Option<PathBuf>) -> io::Result<()> {
 pub(super) fn stop_recorder() {
     let mut state = state();
     state.recorder = None;
-    hooks::set_on(state.writing.is_some());
+    hooks::set_on(state.records());
+}
+
+pub(in crate::diag) fn recorder_is_on() -> bool {
+    state().recorder.is_some()
+}
+
+/// Events are kept in memory as by the recorder, until this is dropped.
+#[derive(Debug)]
+#[doc(hidden)]
+pub struct Looking(());
+
+impl Looking {
+    /// Begins.
+    pub fn begin() -> Looking {
+        let mut state = state();
+        state.looking += 1;
+        set_on();
+        Looking(())
+    }
+}
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        let mut state = state();
+        state.looking -= 1;
+        hooks::set_on(state.records());
+    }
+}
+
+/// The turns of the last moments, as far as events have been recorded.
+pub(in crate::diag) fn latest_turns(length: Duration) -> Vec<Turns> {
+    let now = Look::new();
+    // Two looks make a clock, and they should not be too close to each other.
+    thread::sleep(LONGEST);
+    let clock = Clock::between(now, Look::new());
+    let since = now.ticks().saturating_sub(clock.ticks_of(length));
+    let items = Timeline::of_the_past().take(since, now.ticks());
+    turns::turns(&items, &clock, clock.nanos(since), length)
 }
 
 /// Writes what the rings hold.
