@@ -204,7 +204,9 @@ impl Loop<'_> {
     #[inline(always)]
     fn pick(mut self) -> Option<Ready> {
         let (local, parts) = self.open();
-        if let Some(next) = local.run_next.take() {
+        if local.has_next()
+            && let Some(next) = local.run_next.take()
+        {
             parts.next_in_a_row += 1;
             if parts.next_in_a_row <= RUN_NEXT_IN_A_ROW {
                 return Some(next);
@@ -348,6 +350,9 @@ impl Loop<'_> {
         let phase = self.phase.get();
         if stress != Stress::Off {
             self.reborrow().make_it_hard(&goroutine, stress);
+        }
+        if phase == Phase::Parked {
+            return;
         }
         match phase {
             Phase::Yielded => {

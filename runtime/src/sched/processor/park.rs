@@ -25,9 +25,7 @@ impl Processor {
         let home = unsafe { Record::processor(record) };
         match Here::now() {
             Some(here)
-                if ptr::eq(here.processor(), home)
-                    && here.may_use_parts()
-                    && !trace::watches(trace::EVENTS | trace::WAITS) =>
+                if ptr::eq(here.processor(), home) && !trace::watches(trace::EVENTS | trace::WAITS) =>
             {
                 // SAFETY: by contract, and we are on its processor.
                 here.make_next(unsafe { Ready::new(record) });
@@ -38,8 +36,7 @@ impl Processor {
         }
     }
 
-    /// Wakes a goroutine from another processor or thread, from the loop of its own, or while a
-    /// trace records.
+    /// Wakes a goroutine from another processor or thread, or while something is recorded.
     ///
     /// # Safety
     /// As for [`unpark`](Processor::unpark).
@@ -57,7 +54,6 @@ impl Processor {
             waits::wakes(id, reason);
             if let Some(here) = here
                 && ptr::eq(here.processor(), self)
-                && here.may_use_parts()
             {
                 // SAFETY: as in `unpark`.
                 return here.make_next(unsafe { Ready::new(record) });
@@ -77,15 +73,27 @@ impl Here {
     #[inline]
     fn make_next(self, goroutine: Ready) {
         if let Some(previous) = self.local().run_next.replace(Some(goroutine)) {
-            self.with_parts(|parts| {
-                if parts.ready.len() == parts.ready.capacity() {
-                    // The allocator may wait for a lock of std's, but must not park.
-                    let _native = Native::begin();
-                    parts.ready.reserve(1);
-                }
-                parts.ready.push_back(previous);
-            });
+            self.make_ready(previous);
         }
+    }
+
+    /// Puts a goroutine of this processor at the end of the queue.
+    fn make_ready(self, goroutine: Ready) {
+        if !self.may_use_parts() {
+            // The caller is the loop, or has interrupted the goroutine in the middle of a use. The
+            // inbox is read before the next turn.
+            // SAFETY: it is ready, so it is in no inbox, and live.
+            let was_idle = unsafe { self.processor().inbox.push(goroutine.record().as_ptr()) };
+            return debug_assert!(!was_idle, "a processor is carried while its code runs");
+        }
+        self.with_parts(|parts| {
+            if parts.ready.len() == parts.ready.capacity() {
+                // The allocator may wait for a lock of std's, but must not park.
+                let _native = Native::begin();
+                parts.ready.reserve(1);
+            }
+            parts.ready.push_back(goroutine);
+        });
     }
 
     /// Where the code on the native stack that belongs to the present thread pointer is suspended.
@@ -98,6 +106,13 @@ impl Here {
             free => free,
         }
     }
+}
+
+/// Whether the calling goroutine, which has this record, can be suspended outside of the slots.
+#[cold]
+#[inline(never)]
+fn may_suspend_elsewhere(record: &Record) -> bool {
+    stack::foreign::may_suspend(record.home, || record.origin.spawned_at())
 }
 
 /// The field that holds where the calling goroutine switches to when it parks; `None` on a plain
@@ -118,14 +133,7 @@ impl Running {
         // Only this goroutine runs in the processor's slots now, so an address in them is in its own
         // slot.
         (stack::segment::is_outside() && parts.slots.contain(arch::stack_pointer()))
-            || self.may_suspend_elsewhere()
-    }
-
-    /// The same outside of the slots.
-    #[cold]
-    #[inline(never)]
-    fn may_suspend_elsewhere(self) -> bool {
-        stack::foreign::may_suspend(self.home, || self.origin.spawned_at())
+            || may_suspend_elsewhere(&self)
     }
 
     /// Suspends the calling goroutine for a park, or a yield, that it has begun on another stack of
