@@ -10,7 +10,7 @@ use gimli::{
     NativeEndian, Register, RegisterRule, UnwindContext, UnwindExpression, UnwindSection, UnwindTableRow,
     Value,
 };
-use narrowboat_runtime::window::registers::{COUNT, KEPT, RETURN_ADDRESS, STACK_POINTER};
+use narrowboat_runtime::window::registers::{COUNT, KEPT, LINK, RETURN_ADDRESS, STACK_POINTER};
 use narrowboat_runtime::window::{CpuSample, Module, modules};
 
 /// The most frames of one sample.
@@ -130,6 +130,7 @@ fn caller(
             _ => return None,
         };
     }
+    found[RETURN_ADDRESS] = found[LINK];
     Some(found)
 }
 

@@ -19,8 +19,8 @@ define! {
     "lockf" => lockf,
     "lockf64" => lockf,
 }
-// `fcntl` takes any number of arguments. On x86-64 the third is in the same register as that of a
-// function of three.
+// `fcntl` takes any number of arguments. The third is in the same register as that of a function of
+// three, on x86-64 and on aarch64.
 next! {
     fn flock(descriptor: c_int, operation: c_int) -> c_int;
     fn fcntl(descriptor: c_int, command: c_int, argument: usize) -> c_int;

@@ -85,13 +85,13 @@ extern "C" fn begin() {
 #[unsafe(link_section = ".init_array")]
 static BEGIN: extern "C" fn() = begin;
 
-/// Defines a function of libc's name: a jump to the one given. With a register, that one gets the
-/// address to which it returns as one argument more, in that register.
+/// Defines a function of libc's name: a jump to the one given. With a position, that one gets the
+/// address to which it returns as one argument more, in that position.
 ///
 /// Protected, so that code of this module calls it even if another module comes first: a library
 /// that is loaded into a program, say.
 macro_rules! define {
-    ($($name:literal $(, $register:literal)? => $function:path),* $(,)?) => {
+    ($($name:literal $(, caller as $position:ident)? => $function:path),* $(,)?) => {
         $(
             std::arch::global_asm!(
                 concat!(".globl ", $name),
@@ -99,8 +99,8 @@ macro_rules! define {
                 concat!(".type ", $name, ",@function"),
                 concat!($name, ":"),
                 ".cfi_startproc",
-                concat!("", $("mov ", $register, ", [rsp]")?),
-                "jmp {function}",
+                concat!("", $($crate::pass_caller!($position))?),
+                $crate::jump_to_function!(),
                 ".cfi_endproc",
                 concat!(".size ", $name, ", . - ", $name),
                 function = sym $function,
@@ -109,3 +109,43 @@ macro_rules! define {
     };
 }
 use define;
+
+// The text that depends on the CPU: a jump with all arguments in place, and the return address as
+// an argument.
+#[cfg(target_arch = "x86_64")]
+macro_rules! jump_to_function {
+    () => {
+        "jmp {function}"
+    };
+}
+#[cfg(target_arch = "x86_64")]
+macro_rules! pass_caller {
+    (second) => {
+        "mov rsi, [rsp]"
+    };
+    (third) => {
+        "mov rdx, [rsp]"
+    };
+    (fourth) => {
+        "mov rcx, [rsp]"
+    };
+}
+#[cfg(target_arch = "aarch64")]
+macro_rules! jump_to_function {
+    () => {
+        "b {function}"
+    };
+}
+#[cfg(target_arch = "aarch64")]
+macro_rules! pass_caller {
+    (second) => {
+        "mov x1, x30"
+    };
+    (third) => {
+        "mov x2, x30"
+    };
+    (fourth) => {
+        "mov x3, x30"
+    };
+}
+use {jump_to_function, pass_caller};

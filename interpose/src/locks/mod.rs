@@ -23,10 +23,12 @@
 //! waiter's attempt sees the lock free, or the unlock sees the count. Then it finds the waiter in
 //! the queue, which it entered under the same lock as the count.
 //! - The fence of 2 is a sequentially consistent one, and the count is relaxed ([`Shard::enter`]).
-//! - The fence of 4 is in libc's function: on x86-64 the read-modify-write by which it frees the
-//!   lock is a locked instruction, which is a full fence. Only the compiler has to be told, which
-//!   cannot move a load across a call of unknown code. So an unlock pays for a load and a compare.
-//!   A process where libc leaves the `lock` prefix out has one thread, and so no goroutine.
+//! - The fence of 4 is [`fence_after_libc`]. On x86-64 it is in libc's function: the
+//!   read-modify-write by which that frees the lock is a locked instruction, which is a full fence.
+//!   Only the compiler has to be told, which cannot move a load across a call of unknown code. So an
+//!   unlock pays for a load and a compare. A process where libc leaves the `lock` prefix out has one
+//!   thread, and so no goroutine. Elsewhere libc frees the lock by a release, which a later load may
+//!   overtake, so there the fence is an instruction of its own.
 //! - The queue is guarded by the shard's lock. A waiter that was woken is ordered after its waker
 //!   by the unpark.
 //!
@@ -72,7 +74,7 @@ use libc::{c_int, timespec};
 use narrowboat_runtime::as_thread::{Shard, begin_in_place, is_forked_child, natively, park_in_place};
 use narrowboat_runtime::park::Outcome;
 use std::ptr;
-use std::sync::atomic::{Ordering, compiler_fence};
+use std::sync::atomic::{Ordering, compiler_fence, fence};
 use std::time::{Duration, Instant};
 
 /// The pauses between two attempts.
@@ -164,10 +166,20 @@ fn pause_after(waited: Duration, shard: &Shard, shared: Shared) -> Duration {
     (waited / 4).clamp(FIRST, LONGEST * crowd)
 }
 
+/// The fence of step 4, between libc's write to the object and the look at the count.
+#[inline]
+fn fence_after_libc() {
+    if cfg!(target_arch = "x86_64") {
+        compiler_fence(Ordering::SeqCst);
+    } else {
+        fence(Ordering::SeqCst);
+    }
+}
+
 /// Steps 4 and 5: libc's function has just been called, and the object may be gone.
 #[inline]
 fn wake(object: usize, offers: u32, most: usize) {
-    compiler_fence(Ordering::SeqCst);
+    fence_after_libc();
     if is_waited_for(object) {
         wake_waiting(object, offers, most);
     }

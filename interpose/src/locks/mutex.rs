@@ -9,9 +9,9 @@ use libc::{c_int, clockid_t, pthread_mutex_t, timespec};
 use narrowboat_runtime::as_thread::has_usual_signals;
 
 define! {
-    "pthread_mutex_lock", "rsi" => pthread_mutex_lock,
-    "pthread_mutex_timedlock", "rdx" => pthread_mutex_timedlock,
-    "pthread_mutex_clocklock", "rcx" => pthread_mutex_clocklock,
+    "pthread_mutex_lock", caller as second => pthread_mutex_lock,
+    "pthread_mutex_timedlock", caller as third => pthread_mutex_timedlock,
+    "pthread_mutex_clocklock", caller as fourth => pthread_mutex_clocklock,
     "pthread_mutex_trylock" => pthread_mutex_trylock,
     "pthread_mutex_unlock" => pthread_mutex_unlock,
 }

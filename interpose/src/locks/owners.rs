@@ -30,7 +30,7 @@ use narrowboat_runtime::as_thread;
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
-// Of glibc's structure on x86-64.
+// Of glibc's structure, alike on x86-64 and aarch64.
 const COUNT: usize = 4;
 const KIND: usize = 16;
 const LINKS: usize = 24;

@@ -41,7 +41,7 @@ next! {
     fn pthread_rwlock_clockwrlock(lock: *mut pthread_rwlock_t, clock: clockid_t, time: *const timespec) -> c_int;
 }
 
-// Of glibc's structure on x86-64: whether processes share it, and its unused word.
+// Of glibc's structure, alike on x86-64 and aarch64: whether processes share it, and its unused word.
 const SHARED: usize = 28;
 const WRITER: usize = 40;
 

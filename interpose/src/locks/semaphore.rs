@@ -8,13 +8,12 @@
 //! [`LONGEST`](super::LONGEST) later where few wait.
 
 use super::deadline::{self, Deadline};
-use super::{ANYTHING, Shared, is_waited_for, wait, wake_waiting};
+use super::{ANYTHING, Shared, fence_after_libc, is_waited_for, wait, wake_waiting};
 use crate::error::fail;
 use crate::next::next;
 use crate::{define, may_park_for};
 use libc::{c_int, clockid_t, sem_t, timespec};
 use narrowboat_runtime::as_thread::has_usual_signals;
-use std::sync::atomic::{Ordering, compiler_fence};
 
 define! {
     "sem_wait" => sem_wait,
@@ -107,7 +106,7 @@ unsafe fn take(
 unsafe extern "C-unwind" fn sem_post(semaphore: *mut sem_t) -> c_int {
     // SAFETY: by contract.
     let answer = unsafe { next::sem_post(semaphore) };
-    compiler_fence(Ordering::SeqCst);
+    fence_after_libc();
     if is_waited_for(semaphore.addr()) && answer == 0 && has_usual_signals() {
         wake_waiting(semaphore.addr(), ANYTHING, 1);
     }

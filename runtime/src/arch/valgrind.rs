@@ -8,7 +8,7 @@
 //! with one goroutine, and the next one's bytes are copied to below it: so they have to be
 //! announced.
 
-use std::arch::asm;
+use super::valgrind_request as request;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const RUNNING_ON_VALGRIND: usize = 0x1001;
@@ -18,29 +18,6 @@ const STACK_DEREGISTER: usize = 0x1502;
 const MAKE_MEM_UNDEFINED: usize = 0x4d43_0001;
 
 static PRESENT: AtomicBool = AtomicBool::new(false);
-
-/// Makes a request. Zero outside of valgrind.
-#[inline(always)]
-fn request(request: usize, first: usize, second: usize) -> usize {
-    let question = [request, first, second, 0, 0, 0];
-    let answer;
-    // SAFETY: the rotations add up to two full turns, and the exchange is of a register with
-    // itself. Under valgrind the six words are read and rdx is written.
-    unsafe {
-        asm!(
-            "rol rdi, 3",
-            "rol rdi, 13",
-            "rol rdi, 61",
-            "rol rdi, 51",
-            "xchg rbx, rbx",
-            in("rax") question.as_ptr(),
-            inout("rdx") 0usize => answer,
-            inout("rdi") 0usize => _,
-            options(nostack),
-        );
-    }
-    answer
-}
 
 /// A stack that valgrind knows of, until this is dropped.
 pub(crate) struct Registered(usize);

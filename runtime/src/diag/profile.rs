@@ -60,6 +60,8 @@ pub mod registers {
     pub const STACK_POINTER: usize = crate::arch::STACK_POINTER;
     /// The return address; in the innermost frame, the address of the instruction.
     pub const RETURN_ADDRESS: usize = crate::arch::RETURN_ADDRESS;
+    /// The register by which unwind information says where the return address is.
+    pub const LINK: usize = crate::arch::LINK;
     /// Those that a function keeps for its caller.
     pub const KEPT: &[usize] = &crate::arch::KEPT_BY_FUNCTIONS;
 }

@@ -4,30 +4,18 @@
 //! `SYS_futex` go straight to the kernel, and touch nothing of the runtime.
 
 use super::{Call, futex};
+use crate::arch::syscall_text;
 use libc::{c_int, c_long, timespec};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-// The arguments of a variadic function are in the same registers as those of any other, the seventh
-// on the stack. Protected, so that code of this module calls it even if another module comes first.
+// Protected, so that code of this module calls it even if another module comes first.
 std::arch::global_asm!(
     ".globl syscall",
     ".protected syscall",
     ".type syscall,@function",
     "syscall:",
     ".cfi_startproc",
-    "cmp rdi, {futex_number}",
-    "je {futex}",
-    "mov rax, rdi",
-    "mov rdi, rsi",
-    "mov rsi, rdx",
-    "mov rdx, rcx",
-    "mov r10, r8",
-    "mov r8, r9",
-    "mov r9, [rsp + 8]",
-    "syscall",
-    "cmp rax, -4095",
-    "jae {failed}",
-    "ret",
+    syscall_text!(),
     ".cfi_endproc",
     ".size syscall, . - syscall",
     futex_number = const libc::SYS_futex,
@@ -75,11 +63,7 @@ unsafe extern "C" fn called_for_futex(
     }
 }
 
-/// The end of a call that has failed. It is jumped to, with the kernel's answer in rax.
-#[unsafe(naked)]
-unsafe extern "C" fn failed_with() -> c_long {
-    extern "C" fn failed(answer: c_long) -> c_long {
-        fail(-answer as c_int)
-    }
-    std::arch::naked_asm!("mov rdi, rax", "jmp {failed}", failed = sym failed)
+/// The end of a call that has failed, with the kernel's answer. It is jumped to.
+extern "C" fn failed_with(answer: c_long) -> c_long {
+    fail(-answer as c_int)
 }

@@ -11,6 +11,7 @@
 //! destructors then run, too. If one panics, std ends the process, as it does on a thread.
 
 use super::private::{Destructor, PrivateWord};
+use crate::arch::jump_to_function;
 use crate::ours;
 use std::ffi::{c_int, c_void};
 use std::sync::OnceLock;
@@ -28,10 +29,10 @@ std::arch::global_asm!(
     ".type __cxa_thread_atexit_impl,@function",
     "__cxa_thread_atexit_impl:",
     ".cfi_startproc",
-    "jmp {register}",
+    jump_to_function!(),
     ".cfi_endproc",
     ".size __cxa_thread_atexit_impl, . - __cxa_thread_atexit_impl",
-    register = sym register,
+    function = sym register,
 );
 
 /// Takes a destructor for the calling goroutine if the object is among that one's own bytes. The

@@ -191,7 +191,7 @@ fn sight(worker: &'static Worker) -> Option<Sighting> {
 
 fn pause_for_some_microseconds() {
     let start = arch::ticks();
-    while arch::ticks().wrapping_sub(start) < arch::SOME_MICROSECONDS {
+    while arch::ticks().wrapping_sub(start) < arch::some_microseconds() {
         std::hint::spin_loop();
     }
 }

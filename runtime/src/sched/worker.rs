@@ -394,7 +394,7 @@ impl Worker {
     /// Reads the clock again if some 20 microseconds may have passed since it was last read.
     pub(super) fn refresh_now(&self) -> u64 {
         let ticks = arch::ticks();
-        if ticks.wrapping_sub(self.ticks.get()) > arch::SOME_MICROSECONDS {
+        if ticks.wrapping_sub(self.ticks.get()) > arch::some_microseconds() {
             self.ticks.set(ticks);
             self.now.set(clock::now());
         }
@@ -403,7 +403,7 @@ impl Worker {
 
     /// Makes the next `refresh_now` read the clock.
     pub(super) fn expire_clock(&self) {
-        self.ticks.set(self.ticks.get().wrapping_sub(2 * arch::SOME_MICROSECONDS));
+        self.ticks.set(self.ticks.get().wrapping_sub(2 * arch::some_microseconds()));
     }
 
     pub(super) fn is_asleep(&self) -> bool {

@@ -1,6 +1,6 @@
 //! x86-64, System V calling convention, thread pointer in the FS base. This file switches stacks
-//! and thread pointers; [`cpu`] has registers, clock, memory and system calls, [`float`] the
-//! control state of the floating-point units.
+//! and thread pointers; [`cpu`] has registers, clock and memory, [`float`] the control state of the
+//! floating-point units.
 //!
 //! What a switch must keep is what the convention makes a callee keep: rbx, rbp, r12 to r15 and
 //! rsp. Everything else is declared clobbered and the compiler spills what it needs. rbx and rbp
@@ -44,9 +44,15 @@
 
 mod cpu;
 mod float;
+#[cfg(target_os = "linux")]
+mod linux;
+mod request;
 
 pub(crate) use cpu::*;
 pub(crate) use float::FloatControl;
+#[cfg(target_os = "linux")]
+pub(crate) use linux::*;
+pub(crate) use request::valgrind_request;
 use std::arch::{asm, naked_asm};
 
 /// An unwind directive in an inlined switch. The assembler refuses it in a function without unwind
@@ -383,7 +389,7 @@ pub(crate) unsafe extern "C" fn call_suspended(sp: usize, f: extern "C" fn(usize
 /// stack pointer.
 ///
 /// # Safety
-/// `base` is the 16-byte aligned upper end of at least 128 writable bytes that nothing else uses,
+/// `base` is the 16-byte aligned upper end of at least 256 writable bytes that nothing else uses,
 /// and `entry` never returns.
 pub(crate) unsafe fn prepare(base: usize, entry: extern "C" fn(usize) -> !, arg: usize) -> usize {
     let mut sp = base as *mut usize;
@@ -392,7 +398,7 @@ pub(crate) unsafe fn prepare(base: usize, entry: extern "C" fn(usize) -> !, arg:
     let root = root_carried as *const () as usize + ROOTS_NOP;
     let frame = [root, 0 /* rbp */, 0 /* rbx */, arg, entry as usize, 0, 0];
     for word in frame {
-        // SAFETY: 56 of the 128 bytes promised.
+        // SAFETY: 56 of the 256 bytes promised.
         unsafe {
             sp = sp.sub(1);
             sp.write(word);
@@ -431,8 +437,8 @@ pub(crate) const SAME_THREAD_POINTER: usize = 0;
 ///
 /// # Safety
 /// As for [`switch`], but `to` comes from [`prepare`] or this function, and `tp` is the thread
-/// pointer of that stack. If that is not the present one, the kernel lets user code write the FS
-/// base ([`crate::sys::can_carry`]).
+/// pointer of that stack. If that is not the present one, the system lets user code write the thread
+/// pointer ([`can_carry`](super::can_carry)).
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn switch_carrying(save: *mut usize, to: usize, tp: usize) {
     // The CFI stays the same when rsp changes: both stacks have the same words in the same places.
@@ -484,41 +490,6 @@ pub(crate) unsafe extern "C" fn switch_carrying(save: *mut usize, to: usize, tp:
         ".cfi_def_cfa_offset 0",
         ".cfi_register rip, rcx",
         "jmp rcx",
-        ".cfi_endproc"
-    )
-}
-
-/// Calls a signal handler with the thread pointer set to `thread_pointer`, then restores the old
-/// one.
-///
-/// # Safety
-/// `handler` is the address of a function that takes the three arguments and may run under that
-/// thread pointer, and the kernel lets user code write the FS base.
-#[unsafe(naked)]
-pub(crate) unsafe extern "C" fn call_with_thread_pointer(
-    handler: usize,
-    signal: i32,
-    info: *mut u8,
-    context: *mut u8,
-    thread_pointer: usize,
-) {
-    naked_asm!(
-        ".cfi_startproc",
-        "push rbx",
-        ".cfi_def_cfa_offset 16",
-        ".cfi_offset rbx, -16",
-        "mov rbx, fs:[0]",
-        "wrfsbase r8",
-        "mov rax, rdi",
-        "mov edi, esi",
-        "mov rsi, rdx",
-        "mov rdx, rcx",
-        "call rax",
-        "wrfsbase rbx",
-        "pop rbx",
-        ".cfi_def_cfa_offset 8",
-        ".cfi_restore rbx",
-        "ret",
         ".cfi_endproc"
     )
 }

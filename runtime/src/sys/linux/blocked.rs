@@ -30,11 +30,13 @@ pub(crate) fn call_of(thread: libc::pid_t) -> Option<Call> {
 }
 
 fn call(number: i64) -> Call {
-    let known = CALLS.iter().find(|known| known.0 == number);
+    let known = CALLS.iter().chain(&OLDER_CALLS).find(|known| known.0 == number);
     Call { number, name: known.map(|known| known.1), kind: known.map_or(Kind::Other, |known| known.2) }
 }
 
-const CALLS: [(libc::c_long, &str, Kind); 39] = [
+type Known = (libc::c_long, &'static str, Kind);
+
+const CALLS: [Known; 35] = [
     (libc::SYS_accept, "accept", Kind::Socket),
     (libc::SYS_accept4, "accept4", Kind::Socket),
     (libc::SYS_connect, "connect", Kind::Socket),
@@ -47,11 +49,8 @@ const CALLS: [(libc::c_long, &str, Kind); 39] = [
     (libc::SYS_futex, "futex", Kind::Lock),
     (libc::SYS_nanosleep, "nanosleep", Kind::Time),
     (libc::SYS_clock_nanosleep, "clock_nanosleep", Kind::Time),
-    (libc::SYS_poll, "poll", Kind::Descriptors),
     (libc::SYS_ppoll, "ppoll", Kind::Descriptors),
-    (libc::SYS_select, "select", Kind::Descriptors),
     (libc::SYS_pselect6, "pselect6", Kind::Descriptors),
-    (libc::SYS_epoll_wait, "epoll_wait", Kind::Descriptors),
     (libc::SYS_epoll_pwait, "epoll_pwait", Kind::Descriptors),
     (libc::SYS_epoll_pwait2, "epoll_pwait2", Kind::Descriptors),
     (libc::SYS_read, "read", Kind::File),
@@ -63,7 +62,6 @@ const CALLS: [(libc::c_long, &str, Kind); 39] = [
     (libc::SYS_pwrite64, "pwrite64", Kind::File),
     (libc::SYS_pwritev, "pwritev", Kind::File),
     (libc::SYS_openat, "openat", Kind::File),
-    (libc::SYS_open, "open", Kind::File),
     (libc::SYS_close, "close", Kind::File),
     (libc::SYS_fsync, "fsync", Kind::File),
     (libc::SYS_fdatasync, "fdatasync", Kind::File),
@@ -75,6 +73,17 @@ const CALLS: [(libc::c_long, &str, Kind); 39] = [
     (libc::SYS_waitid, "waitid", Kind::Other),
     (libc::SYS_io_uring_enter, "io_uring_enter", Kind::Other),
 ];
+
+/// Calls that newer CPUs do without: another one does the same.
+#[cfg(target_arch = "x86_64")]
+const OLDER_CALLS: [Known; 4] = [
+    (libc::SYS_poll, "poll", Kind::Descriptors),
+    (libc::SYS_select, "select", Kind::Descriptors),
+    (libc::SYS_epoll_wait, "epoll_wait", Kind::Descriptors),
+    (libc::SYS_open, "open", Kind::File),
+];
+#[cfg(not(target_arch = "x86_64"))]
+const OLDER_CALLS: [Known; 0] = [];
 
 #[cfg(test)]
 mod tests {

@@ -18,7 +18,7 @@ use libc::{c_int, pthread_attr_t, pthread_t};
 #[cfg(not(target_feature = "crt-static"))]
 mod in_front {
     use super::*;
-    use crate::arch::Bounds;
+    use crate::arch::{Bounds, jump_to_function};
     use std::ffi::c_void;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -37,7 +37,7 @@ mod in_front {
         ".type pthread_getattr_np,@function",
         "pthread_getattr_np:",
         ".cfi_startproc",
-        "jmp {function}",
+        jump_to_function!(),
         ".cfi_endproc",
         ".size pthread_getattr_np, . - pthread_getattr_np",
         function = sym attributes_of,

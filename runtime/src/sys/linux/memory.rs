@@ -91,8 +91,14 @@ pub(crate) fn guards_are_markers() -> bool {
         // SAFETY: the page was just mapped and is not in use.
         unsafe {
             let installed = libc::madvise(low as *mut libc::c_void, page, MADV_GUARD_INSTALL) == 0;
+            // Emulators and sandboxes accept advice that they do not know. So the kernel is asked
+            // for a write to the page, which must fail.
+            let mask = ptr::without_provenance_mut::<u64>(low);
+            let none = ptr::null::<u64>();
+            let wrote =
+                libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_BLOCK, none, mask, size_of::<u64>());
             libc::munmap(low as *mut libc::c_void, page);
-            installed
+            installed && wrote != 0
         }
     });
     *MARKERS

@@ -3,19 +3,11 @@
 use super::getattr;
 use crate::arch;
 use crate::arch::Bounds;
+pub(crate) use crate::arch::can_carry;
 use std::ffi::{CStr, c_void};
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
-
-/// Bit 1 of AT_HWCAP2: the kernel (5.9 and later) has enabled `wrfsbase` for user code.
-const HWCAP2_FSGSBASE: libc::c_ulong = 1 << 1;
-
-/// Whether user code may exchange the thread pointer.
-pub(crate) fn can_carry() -> bool {
-    // SAFETY: a plain query.
-    unsafe { libc::getauxval(libc::AT_HWCAP2) & HWCAP2_FSGSBASE != 0 }
-}
 
 /// CPU time that a thread of this process has used, in nanoseconds, and whether it is runnable now.
 pub(crate) fn use_of_processor(thread: libc::pid_t) -> Option<(u64, bool)> {

@@ -1,17 +1,21 @@
 //! Stacks are whole at every instruction: what a sampling profiler finds that unwinds in its signal
 //! handler.
 //!
-//! The first test executes goroutines one instruction at a time, with the trap flag of the CPU, and
-//! unwinds after each. The second unwinds when a timer says so, as profilers do, on several
+//! `step_by_step` executes goroutines one instruction at a time, with the trap flag of the CPU, and
+//! unwinds after each. The test here unwinds when a timer says so, as profilers do, on several
 //! workers.
 
+// Other CPUs let user code set no such flag.
+#[cfg(target_arch = "x86_64")]
+mod step_by_step;
+
 use libc::{c_int, c_void, siginfo_t};
-use narrowboat::{chan, go, sleep, stack, yield_now};
-use narrowboat_testing::{assert_passed, in_child, in_child_with, program, sized};
+use narrowboat::{chan, go, stack};
+use narrowboat_testing::{assert_passed, in_child, program};
 use std::hint::black_box;
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 // Part of the unwinder that every Rust program is linked with.
@@ -93,6 +97,9 @@ impl Addresses {
     }
 }
 
+/// The functions whose frames are counted.
+static MARKED: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+
 /// What the handlers have found.
 static WALKS: AtomicUsize = AtomicUsize::new(0);
 static ROOTS: Addresses = Addresses::new();
@@ -109,12 +116,25 @@ fn walk(begin: usize) -> Option<Walk> {
     (end == END_OF_STACK && walk.ended && walk.frames > 0).then_some(walk)
 }
 
+/// The address of the instruction at which a handler's signal came.
+///
+/// # Safety
+/// `context` is what the kernel passed to the handler.
+unsafe fn interrupted(context: *mut c_void) -> usize {
+    // SAFETY: by contract.
+    let registers = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext };
+    #[cfg(target_arch = "x86_64")]
+    let at = registers.gregs[libc::REG_RIP as usize];
+    #[cfg(target_arch = "aarch64")]
+    let at = registers.pc;
+    at as usize
+}
+
 /// Walks the stack that the calling handler has interrupted, and counts what it finds.
 fn look(context: *mut c_void, is_right: impl FnOnce(&Walk) -> bool) {
     WALKS.fetch_add(1, Relaxed);
     // SAFETY: the kernel passes the context to the handler.
-    let registers = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
-    let interrupted = registers[libc::REG_RIP as usize] as usize;
+    let interrupted = unsafe { interrupted(context) };
     match walk(interrupted).filter(is_right) {
         // The jump to the outermost function of an empty stack.
         Some(walk) if walk.frames == 1 => {}
@@ -157,146 +177,15 @@ fn all_are_whole(least: usize) {
     );
     let unknown = UNKNOWN.load(Relaxed);
     assert!(walks >= least && unknown <= walks / 100, "{walks} walks, {unknown} of them in unknown code");
-    for of in ["x86_64::root +", "x86_64::root_carried +"] {
-        assert!(roots.iter().any(|root| root.contains(of)), "no walk ends at {of}: {roots:#?}");
+    for of in ["root +", "root_carried +"] {
+        let of = format!("{}::{of}", std::env::consts::ARCH);
+        assert!(roots.iter().any(|root| root.contains(&of)), "no walk ends at {of}: {roots:#?}");
     }
     let known = |root: &&String| {
         ["::root +", "::root_carried +", "clone", "_start"].iter().any(|of| root.contains(of))
     };
     assert!(roots.iter().all(|root| known(&root)), "{roots:#?}");
 }
-
-// Step by step.
-
-const TRAP: u64 = 1 << 8;
-
-/// Whether every instruction is to be followed by a walk, and until when at most: on a machine that
-/// is busy with other things a step takes many times as long.
-static STEPPING: AtomicBool = AtomicBool::new(false);
-static UNTIL: AtomicI64 = AtomicI64::new(0);
-const SECONDS: i64 = 40;
-/// Whether a goroutine that runs is in one of the `MARKED` functions, and the outermost function of
-/// such a goroutine.
-static STRICT: AtomicBool = AtomicBool::new(false);
-static MARKED: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
-static GOROUTINE_ROOT: AtomicUsize = AtomicUsize::new(0);
-
-extern "C" fn on_step(_: c_int, _: *mut siginfo_t, context: *mut c_void) {
-    // SAFETY: asks the clock.
-    if !STEPPING.load(Relaxed) || unsafe { libc::time(ptr::null_mut()) } > UNTIL.load(Relaxed) {
-        // SAFETY: the kernel passes the context to the handler, and takes the flags out of it when
-        // that returns.
-        unsafe {
-            (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs[libc::REG_EFL as usize] &= !(TRAP as i64);
-        }
-        return;
-    }
-    look(context, |walk| {
-        // In the middle of a switch the function that switches, which the switch is inlined into,
-        // appears twice.
-        let wanted = if walk.root == GOROUTINE_ROOT.load(Relaxed) { 1..=2 } else { 0..=0 };
-        !STRICT.load(Relaxed) || wanted.contains(&walk.marked)
-    });
-}
-
-/// Runs `f`, and has the handler called after every instruction that the kernel thread executes
-/// meanwhile.
-fn step_by_step(f: impl FnOnce()) {
-    // SAFETY: asks the clock.
-    UNTIL.store(unsafe { libc::time(ptr::null_mut()) } + SECONDS, Relaxed);
-    STEPPING.store(true, Relaxed);
-    // SAFETY: sets a flag, by way of a word that is taken off the stack again.
-    unsafe { std::arch::asm!("pushfq", "or qword ptr [rsp], {}", "popfq", const TRAP) };
-    f();
-    STEPPING.store(false, Relaxed);
-}
-
-/// Two goroutines that switch to each other, in functions that a walk recognises.
-fn switches() {
-    static INSIDE: AtomicUsize = AtomicUsize::new(0);
-    static DONE: AtomicBool = AtomicBool::new(false);
-
-    #[inline(never)]
-    extern "C" fn ping() {
-        INSIDE.fetch_add(1, Relaxed);
-        while INSIDE.load(Relaxed) < 2 {
-            yield_now();
-        }
-        GOROUTINE_ROOT.store(walk(0).expect("a goroutine's stack ends").root, Relaxed);
-        STRICT.store(true, Relaxed);
-        step_by_step(|| (0..sized(10, 5)).for_each(|_| yield_now()));
-        STRICT.store(false, Relaxed);
-        DONE.store(true, Relaxed);
-    }
-
-    #[inline(never)]
-    extern "C" fn pong() {
-        INSIDE.fetch_add(1, Relaxed);
-        while !DONE.load(Relaxed) {
-            yield_now();
-        }
-    }
-
-    MARKED[0].store(ping as *const () as usize, Relaxed);
-    MARKED[1].store(pong as *const () as usize, Relaxed);
-    let both = [go!(|| black_box(ping)()), go!(|| black_box(pong)())];
-    for goroutine in both {
-        goroutine.join().unwrap();
-    }
-}
-
-/// Everything else that changes stacks.
-fn everything() {
-    let (there, back) = (chan::bounded(0), chan::bounded(0));
-    let (question, answer) = (there.1, back.0);
-    let echo = go!(move || question.iter().for_each(|n: u64| answer.send(n).unwrap()));
-    for n in 0..sized(4, 2) as u64 {
-        there.0.send(n).unwrap();
-        assert_eq!(back.1.recv(), Ok(n));
-    }
-    let handles: Vec<_> = (0..sized(4, 2)).map(|_| go!(|| (yield_now(), 1).1)).collect();
-    assert_eq!(handles.into_iter().map(|handle| handle.join().unwrap()).sum::<usize>(), sized(4, 2));
-    sleep(Duration::from_millis(1));
-    stack::grow(1 << 20, || {
-        yield_now();
-        stack::grow(1 << 20, || sleep(Duration::from_millis(1)));
-        stack::on_system_stack(|| black_box(1));
-    });
-    // Each goroutine takes its own backtrace: a million instructions without optimisation.
-    assert!(cfg!(debug_assertions) || narrowboat::dump().goroutines().len() > 1);
-    drop(there.0);
-    echo.join().unwrap();
-}
-
-#[test]
-fn every_instruction_of_a_switch_can_be_unwound() {
-    // All on one kernel thread, since a step is a thread's own.
-    for pinned in ["0", "1"] {
-        let variables = [
-            ("NARROWBOAT_WORKERS", "1"),
-            ("NARROWBOAT_PROCESSORS", "2"),
-            ("NARROWBOAT_PIN", pinned),
-            ("NARROWBOAT_STUCK", "0"),
-        ];
-        let Some(output) = in_child_with("every_instruction_of_a_switch_can_be_unwound", &variables) else {
-            return unwind_every_instruction();
-        };
-        assert_passed(&output, 1);
-    }
-}
-
-fn unwind_every_instruction() {
-    handle(libc::SIGTRAP, on_step);
-    program(|| {
-        switches();
-        // Threads cannot be started step by step, so those that are needed are started before.
-        everything();
-        step_by_step(everything);
-    });
-    all_are_whole(10_000);
-}
-
-// By a timer.
 
 extern "C" fn on_sample(_: c_int, _: *mut siginfo_t, context: *mut c_void) {
     // SAFETY: `errno` is this thread's own, and the interrupted code's.

@@ -1,0 +1,98 @@
+#!/usr/bin/env bash
+# Builds the workspace for Linux on aarch64 and runs its tests under an emulator: aarch64.sh [FILTER]
+# Says how many tests ran, and which were skipped, by name. The compiler and the emulator come from .ci/cross.sh.
+#
+# What the emulator does differently, and what that means here:
+# - It keeps account of each page of address space, so the program gets 8 GiB of it and not the terabytes that the runtime
+#   reserves: stacks are smaller than their default.
+# - A program that it starts must be found by the kernel as one for the emulator. That is told to a private instance of
+#   binfmt_misc, in a namespace which ends with this script.
+# - It has a few hundred times the cost of a system call and of a context switch.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+skip_all() {
+    printf '*** SKIPPED: nothing has been run on aarch64: %s\n' "$*" >&2
+    exit 0
+}
+
+cross=$(.ci/cross.sh) || skip_all "no cross compiler and emulator"
+target=aarch64-unknown-linux-gnu
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}/aarch64
+export CARGO_BUILD_TARGET=$target RUSTC=$cross/bin/rustc
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=$cross/bin/aarch64-cc
+export CC_aarch64_unknown_linux_gnu=$cross/bin/aarch64-cc AR_aarch64_unknown_linux_gnu=$cross/bin/aarch64-ar
+# Those of the program's own functions tell the lines that traces show; nothing here looks at more.
+export CARGO_PROFILE_RELEASE_OPT_LEVEL=2 CARGO_INCREMENTAL=0
+
+inside() {
+    # shellcheck disable=SC2016
+    unshare --user --map-root-user --mount bash -c '
+        mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
+        magic="\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00"
+        mask="\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff"
+        printf %s ":aarch64:M::$magic:$mask:$1/root/usr/bin/qemu-aarch64-static:F" >/proc/sys/fs/binfmt_misc/register
+        export QEMU_LD_PREFIX=$1/root/usr/aarch64-linux-gnu QEMU_RESERVED_VA=8G
+        shift
+        "$@"' inside "$cross" "$@"
+}
+inside true 2>/dev/null || skip_all "the kernel has no binfmt_misc in a user namespace (Linux 6.7)"
+
+# Tests that cannot pass under the emulator, with the reason.
+declare -A skipped=(
+    [a_blocked_thread_shows_its_call]="/proc shows the emulator's own calls, by the numbers of another CPU"
+    [a_limit_that_not_even_the_smallest_stacks_fit_is_an_error_that_says_so]="the emulator does not live within the limit"
+    [goroutines_that_find_no_memory_for_a_stack_wait_at_rest_and_hold_up_no_others]="needs a limit on address space"
+    [goroutines_that_find_no_memory_on_a_processor_at_rest_start_once_there_is_some]="needs a limit on address space"
+    [segments_give_way_when_memory_is_short]="needs a limit on address space"
+    [stacks_are_never_huge_pages]="smaps shows the emulator's mappings"
+    [frames_larger_than_the_guard_do_not_get_past_it]="asks for the default size of stacks"
+)
+[[ -f .ci/aarch64.skip ]] && while IFS=$'\t' read -r name why; do skipped[$name]=$why; done <.ci/aarch64.skip
+
+arguments=()
+for name in "${!skipped[@]}"; do
+    arguments+=(--skip "$name")
+done
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+failed=0
+
+# tests VARIABLES... -- ARGUMENT...: runs tests under the emulator, once more what has failed.
+tests() {
+    local variables=()
+    while [[ $1 != -- ]]; do
+        variables+=("$1")
+        shift
+    done
+    shift
+    printf -- '--> %s %s\n' "${variables[*]}" "$*"
+    inside env "${variables[@]}" timeout --kill-after=10 900 \
+        cargo test --workspace --release --no-fail-fast "$@" -- "${arguments[@]}" ${filter:+"$filter"} 2>&1 |
+        tee -a "$log" | grep -E '^(test result: FAILED|     Running |failures:|test .* FAILED$|---- |error: |thread .* panicked)' -A2 || true
+    return "${PIPESTATUS[0]}"
+}
+
+filter=${1-}
+export NARROWBOAT_TEST_SCALE=${NARROWBOAT_TEST_SCALE-5}
+# The emulator and other programs at the same time: a goroutine may keep its processor for long.
+export NARROWBOAT_STUCK=${NARROWBOAT_STUCK-0}
+nice cargo test --workspace --release --tests --examples --no-run
+tests -- --tests || failed=1
+if [[ -z $filter ]]; then
+    torture=(--test torture_stacks --test torture_locals)
+    tests NARROWBOAT_STRESS=evict -- "${torture[@]}" || failed=1
+    tests NARROWBOAT_WORKERS=4 -- "${torture[@]}" || failed=1
+    # One instruction at a time, so that the signal of a profiler comes at every one.
+    tests QEMU_SINGLESTEP=1 -- --test unwinding || failed=1
+fi
+
+printf '\nskipped under the emulator:\n'
+for name in "${!skipped[@]}"; do
+    printf '    %s: %s\n' "$name" "${skipped[$name]}"
+done | sort
+awk '/^test result: / { passed += $4; failed += $6; ignored += $8 }
+    END { printf "aarch64: %d tests run, %d passed, %d failed, %d ignored\n", passed + failed, passed, failed, ignored }' "$log"
+printf 'aarch64: %d skipped by name\n' "${#skipped[@]}"
+exit "$failed"
