@@ -7,7 +7,6 @@
 #   reserves: stacks are smaller than their default.
 # - A program that it starts must be found by the kernel as one for the emulator. That is told to a private instance of
 #   binfmt_misc, in a namespace which ends with this script.
-# - It has a few hundred times the cost of a system call and of a context switch.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,8 +21,7 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}/aarch64
 export CARGO_BUILD_TARGET=$target RUSTC=$cross/bin/rustc
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=$cross/bin/aarch64-cc
 export CC_aarch64_unknown_linux_gnu=$cross/bin/aarch64-cc AR_aarch64_unknown_linux_gnu=$cross/bin/aarch64-ar
-# Those of the program's own functions tell the lines that traces show; nothing here looks at more.
-export CARGO_PROFILE_RELEASE_OPT_LEVEL=2 CARGO_INCREMENTAL=0
+export CARGO_INCREMENTAL=0
 
 inside() {
     # shellcheck disable=SC2016
@@ -48,8 +46,6 @@ declare -A skipped=(
     [stacks_are_never_huge_pages]="smaps shows the emulator's mappings"
     [frames_larger_than_the_guard_do_not_get_past_it]="asks for the default size of stacks"
 )
-[[ -f .ci/aarch64.skip ]] && while IFS=$'\t' read -r name why; do skipped[$name]=$why; done <.ci/aarch64.skip
-
 arguments=()
 for name in "${!skipped[@]}"; do
     arguments+=(--skip "$name")

@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 directory=${NARROWBOAT_CROSS:-$PWD/target/cross}
-version=3
+version=4
 if [[ $(cat "$directory/complete" 2>/dev/null) == "$version" ]]; then
     printf '%s\n' "$directory"
     exit
@@ -27,7 +27,7 @@ apt=(apt-get -q -o APT::Architectures::=amd64 -o APT::Architectures::=arm64
     -o Dir::State::Lists="$directory/apt/lists" -o Dir::Cache="$directory/apt" -o Debug::NoLocking=true)
 log=$directory/apt/log
 "${apt[@]}" update >"$log" 2>&1 || give_up "apt-get update: $(tail -1 "$log")"
-packages=(rustc-web rust-web-src libstd-rust-web-dev libstd-rust-web-dev:arm64
+packages=(rustc-web rust-web-clippy rust-web-src libstd-rust-web-dev libstd-rust-web-dev:arm64
     gcc-12-aarch64-linux-gnu cpp-12-aarch64-linux-gnu binutils-aarch64-linux-gnu libgcc-12-dev-arm64-cross
     libgcc-s1-arm64-cross libc6-arm64-cross libc6-dev-arm64-cross linux-libc-dev-arm64-cross
     qemu-user-static libisl23 libmpc3 libmpfr6 libgmp10 libz3-4 libedit2 libxml2)
@@ -66,6 +66,7 @@ END
 }
 run rustc rustc
 run rustdoc rustdoc
+run clippy-driver clippy-driver
 run aarch64-cc "aarch64-linux-gnu-gcc-12 '--sysroot=$directory/root' '-L$directory/root/usr/aarch64-linux-gnu/lib' '-B$directory/root/usr/aarch64-linux-gnu/lib'"
 run aarch64-ar aarch64-linux-gnu-ar
 bin/rustc --version >"$log" 2>&1 || give_up "the compiler does not run: $(head -1 "$log")"

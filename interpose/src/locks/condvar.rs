@@ -31,6 +31,7 @@ use crate::{define, may_park_for};
 use libc::{c_int, clockid_t, pthread_cond_t, pthread_condattr_t, pthread_mutex_t, timespec};
 use narrowboat_runtime::as_thread::{begin_in_place, has_usual_signals, natively, park_in_place};
 use narrowboat_runtime::park::{Outcome, Waiter};
+use std::ffi::CStr;
 use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -43,9 +44,12 @@ define! {
     "pthread_cond_signal" => pthread_cond_signal,
     "pthread_cond_broadcast" => pthread_cond_broadcast,
 }
-// Those without a version are of before 2003, and have another format.
+/// On x86-64, those without a version are of before 2003, and have another format. Newer CPUs have
+/// one version.
+const VERSION: Option<&CStr> = if cfg!(target_arch = "x86_64") { Some(c"GLIBC_2.3.2") } else { None };
+
 next! {
-    mod next: Some(c"GLIBC_2.3.2");
+    mod next: super::super::VERSION;
     fn pthread_cond_wait(condition: *mut pthread_cond_t, mutex: *mut pthread_mutex_t) -> c_int;
     fn pthread_cond_timedwait(
         condition: *mut pthread_cond_t,
