@@ -89,8 +89,11 @@ fn a_cpu_profile_has_the_shares_the_labels_and_the_lines_of_what_computes() {
             labels!(work = "little" => { burning.go(move || burns_little(burnt[0])) });
             labels!(work = "much" => { burning.go(move || burns_much(burnt[1])) });
             let before = burnt.map(|burnt| burnt.load(Ordering::Relaxed));
-            let answer = get(at, "/debug/pprof/profile?seconds=3&hz=250");
+            let asked = go!(move || get(at, "/debug/pprof/profile?seconds=3&hz=250"));
+            // Names are looked up after that, while it burns on.
+            sleep(Duration::from_secs(3));
             let burnt = [0, 1].map(|at| (burnt[at].load(Ordering::Relaxed) - before[at]) as f64);
+            let answer = asked.join().unwrap();
             drop(burning);
             let samples = client::samples(&client::unpacked(&answer.body));
             let seen = ["burns_little", "burns_much"].map(|name| sum(&samples, |sample| has(sample, name)));
