@@ -163,6 +163,7 @@ pub mod diagnostics {
 
     /// [stuck]: crate::diagnostics::stuck
     /// [traces]: crate::diagnostics::traces
+    /// [recorder]: crate::diagnostics::traces#the-flight-recorder
     #[doc = include_str!("../docs/diagnostics/window.md")]
     pub mod window {}
 
