@@ -47,7 +47,7 @@
 //!
 //! Pages to read: [a tour](crate::tour); [Narrowboat, tokio, or threads?](crate::choosing); [your
 //! blocking crates, unchanged](crate::blocking_crates); [Go's constructs beside
-//! ours](crate::from_go); [settings](crate::settings); [diagnostics](crate::diagnostics);
+//! ours](crate::from_go); [futures, tokio and async tasks](crate::asynchronous); [settings](crate::settings); [diagnostics](crate::diagnostics);
 //! [limits](crate::limits); and below, what a goroutine may and may not do.
 //!
 //! # Stacks
@@ -122,6 +122,7 @@ pub mod past_one_machine {}
 /// [rules]: crate#what-a-goroutine-may-and-may-not-do
 /// [limits]: crate::limits
 /// [blocking_crates]: crate::blocking_crates
+/// [async]: crate::asynchronous
 #[doc = include_str!("../docs/choosing.md")]
 pub mod choosing {}
 
@@ -130,6 +131,10 @@ pub mod choosing {}
 /// [limits]: crate::limits
 #[doc = include_str!("../docs/blocking_crates.md")]
 pub mod blocking_crates {}
+
+/// [rules]: crate#what-a-goroutine-may-and-may-not-do
+#[doc = include_str!("../docs/async.md")]
+pub mod asynchronous {}
 
 /// [rules]: crate#what-a-goroutine-may-and-may-not-do
 #[doc = include_str!("../docs/from_go.md")]
