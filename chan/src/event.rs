@@ -114,7 +114,7 @@ pub(crate) fn recv<T>(event: &impl Event<T>, limit: Limit, at: At) -> Result<T, 
 ///
 /// # Safety
 /// `me` is from the caller's latest `begin`, and its own node is in no queue. `park` parks it until
-/// the instant that it is called with. What else may end the wait ends it with [`SINGLE_QUEUE`],
+/// the instant that it is called with. What else may end the wait ends it with `SINGLE_QUEUE`,
 /// and then wakes the caller.
 ///
 /// # Panics
