@@ -94,23 +94,41 @@ fn run<F: Future>(
     at: At,
 ) -> Result<F::Output, LimitReached> {
     if is_on_copied_stack() {
-        drive(Box::pin(future).as_mut(), deadline, ctx, at)
+        drive(Box::pin(Some(future)).as_mut(), deadline, ctx, at)
     } else {
-        drive(pin!(future), deadline, ctx, at)
+        drive(pin!(Some(future)), deadline, ctx, at)
+    }
+}
+
+/// A pinned future, which is dropped where it is polled: in the context. What it holds may need that
+/// as well.
+struct Driven<'a, F>(Pin<&'a mut Option<F>>);
+
+impl<F: Future> Driven<'_, F> {
+    fn poll(&mut self, task: &mut std::task::Context<'_>) -> Poll<F::Output> {
+        let future = self.0.as_mut().as_pin_mut().expect("it is there until it is dropped");
+        in_context(|| future.poll(task))
+    }
+}
+
+impl<F> Drop for Driven<'_, F> {
+    fn drop(&mut self) {
+        in_context(|| self.0.set(None));
     }
 }
 
 fn drive<F: Future>(
-    mut future: Pin<&mut F>,
+    future: Pin<&mut Option<F>>,
     deadline: Option<Instant>,
     ctx: Option<&Context>,
     at: At,
 ) -> Result<F::Output, LimitReached> {
+    let mut future = Driven(future);
     let signal = Arc::new(Signal::new());
     let waker = Waker::from(signal.clone());
     let mut task = std::task::Context::from_waker(&waker);
     loop {
-        if let Poll::Ready(output) = in_context(|| future.as_mut().poll(&mut task)) {
+        if let Poll::Ready(output) = future.poll(&mut task) {
             if may_park() {
                 checkpoint_in_place();
             }

@@ -150,6 +150,23 @@ struct Source<S: Stream> {
     kind: &'static str,
 }
 
+/// Drops what is left of a stream where it was polled, and without its lock, because that runs code
+/// of the program.
+fn end<T>(left: Option<T>) {
+    if let Some(left) = left {
+        in_context(|| drop(left));
+    }
+}
+
+impl<S: Stream> Drop for Source<S> {
+    fn drop(&mut self) {
+        let item = lock(&self.item).take();
+        end(item);
+        let stream = lock(&self.stream).take();
+        end(stream);
+    }
+}
+
 impl<S: Stream + Unpin> Source<S> {
     /// Steps 1 and 4. Polls if that is due, and leaves an item where a receiver finds it.
     fn poll(&self) {
@@ -208,8 +225,7 @@ impl<S: Stream + Unpin> Drop for EndOfPoll<'_, S> {
         } else {
             drop(state);
         }
-        // The stream ends without a lock, because that runs code of the program.
-        drop(over);
+        end(over.flatten());
     }
 }
 

@@ -1,7 +1,7 @@
 //! Futures of tokio in goroutines and threads, by the runtime in the background.
 #![cfg(feature = "tokio")]
 
-use narrowboat_chan::{bounded, select};
+use narrowboat_chan::{Sender, bounded, select};
 use narrowboat_future::{FutureExt, TimeoutError, block_on, tokio::handle};
 use narrowboat_testing::{LONG, On, join_all, ms, sized, suite_on_each};
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use tokio::sync::{Barrier, Mutex, Semaphore, broadcast, mpsc, watch};
 
 suite_on_each! {
     timers_wake, timeouts_of_both_worlds, tasks_and_callers_talk, sockets_of_tokio, locks_of_tokio,
-    the_context_is_not_held_across_waits, an_own_runtime_around_the_caller_is_used, arms_of_select,
+    the_context_is_not_held_across_waits, an_own_runtime_around_the_caller_is_used,
+    a_future_is_dropped_where_it_is_polled, arms_of_select,
 }
 
 fn timers_wake(on: On) {
@@ -132,6 +133,37 @@ fn an_own_runtime_around_the_caller_is_used(_: On) {
     }
     assert_ne!(async { Handle::current().id() }.wait(), id);
     narrowboat_runtime::blocking(move || drop(runtime));
+}
+
+/// A value as clients of servers have them: its destructor needs the context.
+struct NeedsTheContext(Sender<bool>);
+
+impl Drop for NeedsTheContext {
+    fn drop(&mut self) {
+        self.0.send(Handle::try_current().is_ok()).unwrap();
+    }
+}
+
+fn a_future_is_dropped_where_it_is_polled(_: On) {
+    let (tx, rx) = bounded(8);
+    let sleeper = || {
+        let held = NeedsTheContext(tx.clone());
+        async move {
+            tokio::time::sleep(LONG).await;
+            drop(held);
+        }
+    };
+    assert!(sleeper().wait_timeout(Duration::from_millis(1)).is_err());
+    assert_eq!(rx.try_recv(), Ok(true), "after a time-out");
+    let receiver = sleeper().into_receiver();
+    assert!(receiver.try_recv().is_err());
+    drop(receiver);
+    assert_eq!(rx.try_recv(), Ok(true), "with its receiver");
+    let held = NeedsTheContext(tx.clone());
+    let ready = async move { held }.into_receiver();
+    assert!(!ready.is_empty());
+    drop(ready);
+    assert_eq!(rx.try_recv(), Ok(true), "the output that nothing has received");
 }
 
 fn arms_of_select(on: On) {
