@@ -47,7 +47,8 @@
 //!
 //! Pages to read: [a tour](crate::tour); [Narrowboat, tokio, or threads?](crate::choosing); [your
 //! blocking crates, unchanged](crate::blocking_crates); [Go's constructs beside
-//! ours](crate::from_go); [futures, tokio and async tasks](crate::asynchronous); [settings](crate::settings); [diagnostics](crate::diagnostics);
+//! ours](crate::from_go); [futures, tokio and async tasks](crate::asynchronous);
+//! [settings](crate::settings); [diagnostics](crate::diagnostics);
 //! [limits](crate::limits); and below, what a goroutine may and may not do.
 //!
 //! # Stacks
