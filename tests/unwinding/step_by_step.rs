@@ -110,6 +110,7 @@ fn everything() {
 
 #[test]
 fn every_instruction_of_a_switch_can_be_unwound() {
+    const TEST: &str = "step_by_step::every_instruction_of_a_switch_can_be_unwound";
     // All on one kernel thread, since a step is a thread's own.
     for pinned in ["0", "1"] {
         let variables = [
@@ -118,7 +119,7 @@ fn every_instruction_of_a_switch_can_be_unwound() {
             ("NARROWBOAT_PIN", pinned),
             ("NARROWBOAT_STUCK", "0"),
         ];
-        let Some(output) = in_child_with("every_instruction_of_a_switch_can_be_unwound", &variables) else {
+        let Some(output) = in_child_with(TEST, &variables) else {
             return unwind_every_instruction();
         };
         assert_passed(&output, 1);
