@@ -37,7 +37,7 @@
 use crate::cell::{load, store};
 use crate::node::{NodeRef, Note, Wakeup};
 use crate::pairs::{PairKey, Pairs, ReceiveState};
-use narrowboat_runtime::park::{Activity, Outcome, WaitQueue, Waiter};
+use narrowboat_runtime::park::{Activity, Outcome, TaskWait, WaitQueue, Waiter};
 use std::marker::PhantomData;
 
 /// A receive that was taken out of its queue. Only the holder of this value can wake it.
@@ -322,6 +322,16 @@ impl<P: BlockedOperation> Waiters<P> {
         count_use();
         // SAFETY: by contract.
         unsafe { self.queue.remove(node.as_ptr()) }
+    }
+
+    /// Takes the node of an async task out of the queue. False if its wait has been ended.
+    ///
+    /// # Safety
+    /// The node was entered here, or the wait has been ended.
+    pub(crate) unsafe fn leave_task(&mut self, wait: &TaskWait) -> bool {
+        count_use();
+        // SAFETY: the caller holds the channel's lock, since it has the queue; by contract.
+        unsafe { wait.leave(&mut self.queue) }
     }
 
     /// Puts the caller's node at the end of the watchers' queue.

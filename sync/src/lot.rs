@@ -251,8 +251,8 @@ impl LockedQueue {
     /// Takes an async task out of the queue. False if it is not there any more: it has been woken,
     /// or is about to be.
     pub(crate) fn leave(&mut self, wait: &TaskWait) -> bool {
-        // SAFETY: the task was enqueued there, and its node is alive.
-        unsafe { self.waiters.remove(wait.node()) }
+        // SAFETY: the queue is locked, and the task was enqueued there.
+        unsafe { wait.leave(&mut self.waiters) }
     }
 
     /// Puts a waiter last that was taken out of another queue. It has what it waited for there, and

@@ -9,7 +9,7 @@ use crate::make::bounded;
 use crate::node::{NodeRef, Note, SINGLE_QUEUE};
 use crate::receiver::{Flavor, Receiver, Source};
 use crate::sender::Sender;
-use narrowboat_runtime::park::{ENDED_BY_TASK, TaskWait};
+use narrowboat_runtime::park::{Cancel, ENDED_BY_TASK, TaskWait};
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -233,8 +233,8 @@ impl RecvState {
         self.alarm = None;
         match &receiver.flavor {
             Flavor::Channel(channel) => {
-                // SAFETY: the node is alive, and was entered there or nowhere.
-                if unsafe { channel.lock().recvs.leave(node_of(&wait)) } {
+                // SAFETY: the node was entered there, or the wait was ended for a selected send.
+                if unsafe { channel.lock().recvs.leave_task(&wait) } {
                     // SAFETY: nothing else could end this wait, and we have taken out its node.
                     unsafe { wait.cancelled() };
                 } else {
@@ -243,9 +243,13 @@ impl RecvState {
             }
             flavor => {
                 let Source::Event(event) = flavor.source() else { unreachable!("the others are events") };
-                // SAFETY: `enter` has put the node there, and it is alive.
-                unsafe { event.leave(node_of(&wait)) };
-                if wait.waiter().try_end(ENDED_BY_TASK) {
+                let found = wait.cancel();
+                if found != Cancel::TakenOut {
+                    // SAFETY: `enter` has put the node there, it is alive, and the event has not
+                    // ended the wait.
+                    unsafe { event.leave(node_of(&wait)) };
+                }
+                if found == Cancel::Ended {
                     // SAFETY: we have ended the wait, and the node is in no queue.
                     unsafe { wait.cancelled() };
                 } else {

@@ -101,8 +101,8 @@ impl<T: Send + 'static> Drop for SendFuture<'_, T> {
     fn drop(&mut self) {
         let Some(wait) = self.wait.take() else { return };
         let node = node_of(&wait);
-        // SAFETY: the poll has entered the node there, and it is alive.
-        if unsafe { self.sender.channel.lock().sends.leave(node) } {
+        // SAFETY: the poll has entered the node there.
+        if unsafe { self.sender.channel.lock().sends.leave_task(&wait) } {
             // SAFETY: the message was not taken, and the node is ours again. Nothing else could end
             // this wait.
             unsafe {

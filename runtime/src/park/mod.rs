@@ -40,7 +40,7 @@ pub use identity::Identity;
 pub use queue::{NodeCell, WaitNode, WaitQueue};
 pub use reason::Reason;
 pub use refusal::{assert_may_park, may_park, refuse};
-pub use task::{ENDED_BY_TASK, TaskWait};
+pub use task::{Cancel, ENDED_BY_TASK, TaskWait};
 pub(crate) use thread::{ThreadWaiter, WaitingThread, parked_threads, waiting_threads};
 
 use crate::goroutine::record::{Record, Wait};

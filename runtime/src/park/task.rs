@@ -16,8 +16,10 @@
 //!    up the wait's share of the record.
 //! 4. A later poll looks at the state under that lock. If it is `WOKEN`, the task takes what is in
 //!    the node. Otherwise it leaves its present waker there.
-//! 5. A task that is dropped takes its node out of the queue, under the lock of the queue. Three
-//!    things may be found:
+//! 5. A task that is dropped takes its node out of the queue, under the lock of the queue, unless
+//!    something has ended the wait by way of that node: such a node is in no queue of the task's any
+//!    more, but may be in a list of those that are about to be woken. The claim says so
+//!    ([`TaskWait::leave`], [`TaskWait::cancel`]). Three things may be found:
 //!    - the node was there, or the task can still end its own wait: nothing will wake it, and the
 //!      wait's share is given up ([`TaskWait::cancelled`]);
 //!    - the state is `WOKEN`: the task has won what it waited for, and passes it on;
@@ -31,7 +33,7 @@
 //! which a Narrowboat call that would wait panics, and a wait for a lock of std's blocks the thread.
 //! A panic ends in the section, because other waiters may have to be woken after this one.
 
-use super::queue::WaitNode;
+use super::queue::{WaitNode, WaitQueue};
 use super::{Head, Kind, Outcome, Waiter, refusal};
 use crate::shim::Mutex;
 use std::cell::UnsafeCell;
@@ -111,6 +113,33 @@ impl TaskWait {
     /// Another handle of the same wait, for something that ends it beside its queue.
     pub fn handle(&self) -> TaskWait {
         TaskWait(self.0.clone())
+    }
+
+    /// Step 5, for a wait that only a holder of the queue's lock can end: takes the node out of the
+    /// queue. False if the wait has been ended. The node is then not touched: it may be in a list
+    /// of the code that has ended the wait.
+    ///
+    /// # Safety
+    /// The caller holds the lock of the queue, and the node was pushed to this queue, or the wait
+    /// has been ended.
+    pub unsafe fn leave(&self, queue: &mut WaitQueue) -> bool {
+        // Waits are ended under the lock, so this is no hint here.
+        // SAFETY: by contract, and the node is alive. It was not taken out, as that ends the wait.
+        self.waiter().claim().is_waiting() && unsafe { queue.remove(self.node()) }
+    }
+
+    /// Step 5, for a wait that several events can end: the task ends it, if nothing has. Only the
+    /// code that ends a wait with another outcome than [`ENDED_BY_TASK`] has the node: otherwise
+    /// the caller takes it out of its queue, where it may still be.
+    pub fn cancel(&self) -> Cancel {
+        let waiter = self.waiter();
+        if waiter.try_end(ENDED_BY_TASK) {
+            Cancel::Ended
+        } else if waiter.claim().outcome() == ENDED_BY_TASK {
+            Cancel::EndedBesideQueue
+        } else {
+            Cancel::TakenOut
+        }
     }
 
     /// Step 5: the wait was ended by the task itself. Nothing wakes it, and its node is in no queue.
@@ -194,8 +223,19 @@ fn without_waits(f: impl FnOnce()) {
     }
 }
 
-/// The outcome with which a task ends its own wait.
+/// The outcome with which a task, or something on its behalf, ends its wait without its node.
 pub const ENDED_BY_TASK: Outcome = Outcome(u32::MAX - 1);
+
+/// What [`TaskWait::cancel`] has found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cancel {
+    /// Nothing had ended the wait. The node may be in its queue.
+    Ended,
+    /// Something on behalf of the task has ended it. The node may be in its queue.
+    EndedBesideQueue,
+    /// The node was taken out of its queue, and belongs to the code that wakes the task.
+    TakenOut,
+}
 
 #[cfg(all(test, loom))]
 mod models {
@@ -278,8 +318,8 @@ mod models {
                 let permits = permits.clone();
                 thread::spawn(move || permits.release())
             };
-            // SAFETY: the node was pushed there, and is alive.
-            let was_there = unsafe { permits.0.lock().unwrap().1.remove(wait.node()) };
+            // SAFETY: the node was pushed there.
+            let was_there = unsafe { wait.leave(&mut permits.0.lock().unwrap().1) };
             if was_there {
                 // SAFETY: nothing else can end a wait whose node is in no queue.
                 unsafe { wait.cancelled() };
