@@ -182,16 +182,16 @@ impl RawLock {
     /// Steps 1 and 2.
     #[inline(never)]
     fn take_or_enqueue(&self, mode: Mode, since: &mut usize, at: At) -> Option<Enqueued> {
-        let queue = self.take_or_flag(mode, since)?;
+        let queue = self.take_or_flag(mode, since, park::assert_may_park)?;
         let ticket = Ticket { value: mode as usize, since: *since };
         // SAFETY: the caller sleeps at once.
         Some(unsafe { queue.enqueue(ticket, false, &CAUSE, at) })
     }
 
     /// Steps 1 and 2 without the wait: the locked queue, which the caller enters next, unless the
-    /// lock has been taken.
+    /// lock has been taken. `before_wait` is called before the queue is locked.
     #[inline]
-    fn take_or_flag(&self, mode: Mode, since: &mut usize) -> Option<LockedQueue> {
+    fn take_or_flag(&self, mode: Mode, since: &mut usize, before_wait: impl Fn()) -> Option<LockedQueue> {
         let woken = *since != 0;
         let mut queue = None;
         let mut state = self.state.load(Ordering::Relaxed);
@@ -200,7 +200,7 @@ impl RawLock {
             let next = match taken {
                 Some(taken) => taken,
                 None if queue.is_none() => {
-                    park::assert_may_park();
+                    before_wait();
                     queue = Some(LockedQueue::of(self));
                     state = self.state.load(Ordering::Relaxed);
                     continue;
@@ -239,7 +239,8 @@ impl RawLock {
         }
         // Begun without a lock, because it clones a waker.
         let begun = TaskWait::begin(cx);
-        match self.take_or_flag(Mode::Exclusive, &mut since) {
+        // A task does not park, so it may be polled anywhere.
+        match self.take_or_flag(Mode::Exclusive, &mut since, || ()) {
             Some(queue) => {
                 queue.enqueue_task(Ticket { value: Mode::Exclusive as usize, since }, &begun);
                 *wait = Some((begun, since));

@@ -190,9 +190,10 @@ impl RawSemaphore {
             unsafe { wait.cancelled() };
         } else {
             drop(queue);
-            // The caller that took it out wakes it next.
-            wait.await_wakeup();
+            // It has its permits since it was taken out. The wake-up may come later: the caller that
+            // took it out wakes others first, and a waker of theirs may have brought us here.
             self.release(permits);
+            wait.abandon(|_| ());
         }
     }
 
