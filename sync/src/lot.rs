@@ -29,7 +29,10 @@
 //! The key of a queue is an address and, if that is on a copied stack, the goroutine that the stack
 //! belongs to: two locks that are locals of two goroutines of one slot have one address, and two
 //! queues. A key is in use only while a waiter waits, and that waiter borrows what is at the
-//! address. The table holds nodes. A node belongs to its waiter and is on the heap; nothing in the
+//! address. An async task is the exception: a future that was polled and then forgotten
+//! (`mem::forget`) never leaves its queue, and another object may come to be at the address, of
+//! another type even. So the operation that sets the flag of step 2, where it was not set, first
+//! [removes all](LockedQueue::remove_forgotten) that it finds in the queue. The table holds nodes. A node belongs to its waiter and is on the heap; nothing in the
 //! table is on a stack.
 //!
 //! No code of the user runs in here, and nothing parks while a queue is locked. At most one queue
@@ -202,6 +205,16 @@ impl LockedQueue {
     /// moment.
     pub(crate) fn is_empty(&self) -> bool {
         self.waiters.is_empty()
+    }
+
+    /// Takes out the nodes of forgotten futures, whose object is not there any more. For objects
+    /// that have a flag which is set whenever the queue has a waiter of theirs: call this when it is
+    /// being set. The nodes stay allocated, and are not woken.
+    pub(crate) fn remove_forgotten(&mut self) {
+        while let Some(node) = self.waiters.front() {
+            // SAFETY: it is in the queue.
+            unsafe { self.waiters.remove(node) };
+        }
     }
 
     /// Puts the caller last in the queue, and unlocks the queue. With a `deadline` the wait can

@@ -1,12 +1,12 @@
-//! Async tasks that are dropped, or polled by a waker, while they wait for a lock or a semaphore.
+//! Async tasks that are dropped, forgotten, or polled by a waker, while they wait for a lock or a semaphore.
 
-use narrowboat_sync::{Mutex, Semaphore};
-use narrowboat_testing::{LONG, sized, within};
+use narrowboat_sync::{Condvar, Mutex, Semaphore};
+use narrowboat_testing::{LONG, ms, sized, within};
 use std::any::Any;
 use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
@@ -23,6 +23,13 @@ impl Wake for Dropper {
 
 fn poll<F: Future + ?Sized>(future: Pin<&mut F>, waker: &Waker) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(waker))
+}
+
+/// Polls a future that has to wait, and forgets it.
+fn forget_waiting<F: Future>(future: F) {
+    let mut future = Box::pin(future);
+    assert!(poll(future.as_mut(), Waker::noop()).is_pending());
+    mem::forget(future);
 }
 
 #[test]
@@ -67,6 +74,68 @@ fn drops_and_releases_race_cleanly() {
         }
     });
     assert_eq!(permits.available_permits(), 0);
+}
+
+/// Has its value at one address, whichever it is.
+#[repr(C)]
+enum Place {
+    Permits(Semaphore),
+    Notification(Condvar),
+}
+
+#[test]
+fn a_forgotten_task_is_no_waiter_of_the_next_thing_at_its_address() {
+    within(LONG, || {
+        let mut place = Box::new(Place::Permits(Semaphore::new(0)));
+        if let Place::Permits(semaphore) = &*place {
+            // As a waiter of a condition variable this would have its lock at that address.
+            forget_waiting(semaphore.acquire_many_async(8));
+        }
+        *place = Place::Notification(Condvar::new());
+        let Place::Notification(condvar) = &*place else { unreachable!() };
+        let (set, woken) = (Mutex::new(false), AtomicBool::new(false));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                drop(condvar.wait_while(set.lock().unwrap(), |set| !*set).unwrap());
+                woken.store(true, Ordering::Relaxed);
+            });
+            thread::sleep(ms(20));
+            *set.lock().unwrap() = true;
+            while !woken.load(Ordering::Relaxed) {
+                condvar.notify_all();
+                thread::sleep(ms(1));
+            }
+        });
+    });
+}
+
+#[test]
+fn a_forgotten_task_does_not_get_the_permits_of_the_next_semaphore() {
+    within(LONG, || {
+        let mut semaphore = Box::new(Semaphore::new(0));
+        forget_waiting(semaphore.acquire_many_async(5));
+        *semaphore = Semaphore::new(0);
+        let mut next = Box::pin(semaphore.acquire_async());
+        assert!(poll(next.as_mut(), Waker::noop()).is_pending());
+        semaphore.add_permits(1);
+        assert!(poll(next.as_mut(), Waker::noop()).is_ready());
+    });
+}
+
+#[test]
+fn a_forgotten_task_is_not_granted_the_next_lock() {
+    within(LONG, || {
+        let mut mutex = Box::new(Mutex::new(0));
+        mem::forget(mutex.lock().unwrap());
+        forget_waiting(mutex.lock_async());
+        *mutex = Mutex::new(0);
+        let guard = mutex.lock().unwrap();
+        let mut next = Box::pin(mutex.lock_async());
+        assert!(poll(next.as_mut(), Waker::noop()).is_pending());
+        thread::sleep(ms(5));
+        drop(guard);
+        assert!(poll(next.as_mut(), Waker::noop()).is_ready());
+    });
 }
 
 /// A waker that polls its future, while it holds the lock that the future waits for.

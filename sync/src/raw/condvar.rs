@@ -94,8 +94,11 @@ impl RawCondvar {
     fn enqueue(&self, lock: &RawLock, deadline: bool, at: At) -> Enqueued {
         let Identity { address, stack_of } = Identity::of((&raw const *lock).expose_provenance());
         let value = if stack_of == 0 { address } else { RETRY_LOCK };
-        let queue = LockedQueue::of(self);
-        self.state.store(QUEUED, Ordering::Relaxed);
+        let mut queue = LockedQueue::of(self);
+        if self.state.swap(QUEUED, Ordering::Relaxed) == EMPTY {
+            // Their tickets need not be addresses of locks.
+            queue.remove_forgotten();
+        }
         let ticket = Ticket { value, since: 0 };
         // SAFETY: between this and its sleep, `wait` only releases a lock, which may wake but does
         // not wait.
@@ -139,10 +142,12 @@ impl RawCondvar {
                 first.wake(WakeReason::Retry);
                 continue;
             }
-            // SAFETY: the address is that of the lock that the waiter borrows for as long as it
-            // waits, which it does until `requeue` wakes it or unlocks the queue that it is moved
-            // to. `requeue` touches the lock only before that. The lock is there although the
-            // waiter is parked: it is not on a copied stack.
+            // SAFETY: all waiters here are of this condition variable: no task waits for one, and
+            // `enqueue` removes what tasks have left behind at this address. So the address on the
+            // ticket is that of the lock that the waiter borrows for as long as it waits, which it
+            // does until `requeue` wakes it or unlocks the queue that it is moved to. `requeue`
+            // touches the lock only before that. The lock is there although the waiter is parked:
+            // it is not on a copied stack.
             let lock = unsafe { &*ptr::with_exposed_provenance::<RawLock>(address) };
             lock.requeue(first, &mut notified, |other| other.value == address);
         }

@@ -217,6 +217,11 @@ impl RawLock {
         if !woken {
             *since = now_waiting();
         }
+        if state & QUEUED == 0
+            && let Some(queue) = &mut queue
+        {
+            queue.remove_forgotten();
+        }
         queue
     }
 
@@ -442,6 +447,9 @@ impl RawLock {
                 Err(now) => state = now,
             }
         };
+        if state & QUEUED == 0 {
+            queue.remove_forgotten();
+        }
         let first = if lock_was_free {
             Some(first)
         } else {

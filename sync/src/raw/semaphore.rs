@@ -132,14 +132,19 @@ impl RawSemaphore {
     /// Steps 1 and 2 without the wait: the locked queue, which the caller enters next, unless the
     /// permits have been taken.
     fn take_or_flag(&self, permits: usize) -> Option<LockedQueue> {
-        let queue = LockedQueue::of(self);
+        let mut queue = LockedQueue::of(self);
         let mut state = self.state.load(Ordering::Relaxed);
         loop {
             let taken = take(state, permits);
             let next = taken.unwrap_or(state | QUEUED);
             match self.state.compare_exchange_weak(state, next, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) if taken.is_some() => return None,
-                Ok(_) => return Some(queue),
+                Ok(_) => {
+                    if state & QUEUED == 0 {
+                        queue.remove_forgotten();
+                    }
+                    return Some(queue);
+                }
                 Err(now) => state = now,
             }
         }
