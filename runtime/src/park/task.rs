@@ -88,7 +88,9 @@ impl TaskWait {
 
     /// The handle for the code that ends the wait.
     pub fn waiter(&self) -> Waiter {
-        Waiter(NonNull::from(&*self.0).cast())
+        // Not from a reference: the wake-up makes an `Arc` of this again, which counts beside it.
+        // SAFETY: the address of what an `Arc` holds is not null.
+        Waiter(unsafe { NonNull::new_unchecked(Arc::as_ptr(&self.0).cast_mut()).cast() })
     }
 
     /// The node of the wait, on the heap.
@@ -169,10 +171,17 @@ impl TaskWait {
     /// Step 5: the same, and waits for the wake-up. For wake-ups that follow the end of the wait
     /// without anything in between that may wait itself.
     pub fn await_wakeup(&self) {
-        let waker = Waker::from(Arc::new(Unparker(std::thread::current())));
+        let me = std::thread::current();
+        let waker = Waker::from(Arc::new(Unparker(me.clone())));
         let cx = Context::from_waker(&waker);
+        let mut parked = false;
         while !self.is_over(&cx) {
             std::thread::park();
+            parked = true;
+        }
+        if parked {
+            // It may have been the program's `unpark` that ended a park here.
+            me.unpark();
         }
     }
 
