@@ -261,18 +261,31 @@ mod models {
         }
     }
 
-    /// A queue of permits, as others use the records.
-    struct Permits(loom::sync::Mutex<(usize, super::super::WaitQueue)>);
+    /// A queue of permits, as others use the records; and how many were handed over.
+    struct Permits(loom::sync::Mutex<(usize, super::super::WaitQueue)>, AtomicUsize);
 
     impl Permits {
+        fn new() -> Arc<Permits> {
+            let state = loom::sync::Mutex::new((0, super::super::WaitQueue::new()));
+            Arc::new(Permits(state, AtomicUsize::new(0)))
+        }
+
         fn release(&self) {
             let mut state = self.0.lock().unwrap();
             match state.1.pop_claim(None) {
                 None => state.0 += 1,
                 Some(node) => {
-                    drop(state);
-                    // SAFETY: the wait was ended here, and is woken once.
-                    unsafe { (*node.as_ptr()).waiter().unpark() };
+                    // As where several are woken: a list of those whose waits were ended.
+                    let mut ended = super::super::WaitQueue::new();
+                    // SAFETY: the wait was ended here, so the node is ours; it is woken once.
+                    unsafe {
+                        ended.push(node);
+                        drop(state);
+                        // Others in the list would be woken here, and the task be dropped meanwhile.
+                        self.1.fetch_add(1, Ordering::Relaxed);
+                        ended.remove(node);
+                        (*node.as_ptr()).waiter().unpark();
+                    }
                 }
             }
         }
@@ -299,7 +312,7 @@ mod models {
     #[test]
     fn loom_a_task_is_woken_or_sees_the_end() {
         loom::model(|| {
-            let permits = Arc::new(Permits(loom::sync::Mutex::new((0, super::super::WaitQueue::new()))));
+            let permits = Permits::new();
             let counters = [(); 2].map(|()| Arc::new(Counter(AtomicUsize::new(0))));
             let wakers = counters.clone().map(Waker::from);
             let wait = permits.begin(&Context::from_waker(&wakers[0])).unwrap();
@@ -320,7 +333,7 @@ mod models {
     #[test]
     fn loom_a_dropped_task_passes_on_what_it_has_won() {
         loom::model(|| {
-            let permits = Arc::new(Permits(loom::sync::Mutex::new((0, super::super::WaitQueue::new()))));
+            let permits = Permits::new();
             let waker = Waker::from(Arc::new(Counter(AtomicUsize::new(0))));
             let wait = permits.begin(&Context::from_waker(&waker)).unwrap();
             let releases = {
@@ -329,6 +342,8 @@ mod models {
             };
             // SAFETY: the node was pushed there.
             let was_there = unsafe { wait.leave(&mut permits.0.lock().unwrap().1) };
+            // Loom tries the orders of accesses to one atomic.
+            permits.1.load(Ordering::Relaxed);
             if was_there {
                 // SAFETY: nothing else can end a wait whose node is in no queue.
                 unsafe { wait.cancelled() };
