@@ -4,7 +4,9 @@
 use crate::profile::Profile;
 use narrowboat_runtime::blocking;
 use narrowboat_runtime::window::{self, Frame, Names, WaitPlace, WaitProfile, is_internal, up_to_the_root};
+use narrowboat_sync::Mutex;
 use std::collections::HashMap;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 const CONTENTIONS: (&str, &str) = ("contentions", "count");
@@ -52,28 +54,65 @@ pub fn set_mutex_profile_fraction(fraction: u32) -> u32 {
 pub(crate) struct Waits {
     profile: WaitProfile,
     before: HashMap<WaitPlace, (u64, u64)>,
-    /// It was off, and is switched off again.
-    switched_on: bool,
+    _on: Option<On>,
+}
+
+/// The clients that need a profile which was off when the first of them came.
+static NEED: Mutex<[usize; 2]> = Mutex::new([0; 2]);
+
+/// Keeps a profile switched on. The last one to go switches it off, if it was off before the first.
+struct On(WaitProfile);
+
+fn meanwhile(profile: WaitProfile) -> u64 {
+    match profile {
+        WaitProfile::Block => BLOCK_MEANWHILE,
+        WaitProfile::Mutex => MUTEX_MEANWHILE,
+    }
+}
+
+impl On {
+    /// `None` if the program itself has switched the profile on.
+    fn begin(profile: WaitProfile) -> Option<On> {
+        let mut need = NEED.lock().unwrap_or_else(PoisonError::into_inner);
+        let need = &mut need[profile as usize];
+        if *need == 0 {
+            let rate = window::set_wait_profile(profile, meanwhile(profile));
+            if rate != 0 {
+                window::set_wait_profile(profile, rate);
+                return None;
+            }
+        }
+        *need += 1;
+        Some(On(profile))
+    }
+}
+
+impl Drop for On {
+    fn drop(&mut self) {
+        let mut need = NEED.lock().unwrap_or_else(PoisonError::into_inner);
+        let need = &mut need[self.0 as usize];
+        *need -= 1;
+        if *need == 0 {
+            let rate = window::set_wait_profile(self.0, 0);
+            // The program has set a rate of its own since.
+            if rate != meanwhile(self.0) {
+                window::set_wait_profile(self.0, rate);
+            }
+        }
+    }
 }
 
 impl Waits {
     /// Since the start of the program.
     pub(crate) fn all(profile: WaitProfile) -> Waits {
-        Waits { profile, before: HashMap::new(), switched_on: false }
+        Waits { profile, before: HashMap::new(), _on: None }
     }
 
     /// From now on. A profile that is off is switched on meanwhile.
     pub(crate) fn from_now(profile: WaitProfile) -> Waits {
-        let meanwhile = match profile {
-            WaitProfile::Block => BLOCK_MEANWHILE,
-            WaitProfile::Mutex => MUTEX_MEANWHILE,
-        };
-        let rate = window::set_wait_profile(profile, meanwhile);
-        if rate != 0 {
-            window::set_wait_profile(profile, rate);
-        }
+        let on = On::begin(profile);
         let before = window::waits(profile).into_iter().collect();
-        Waits { profile, before, switched_on: rate == 0 }
+        Waits { profile, before, _on: on }
     }
 
     /// The profile, compressed.
@@ -101,13 +140,5 @@ impl Waits {
             names.forget_symbols();
             profile.finish(lasted)
         })
-    }
-}
-
-impl Drop for Waits {
-    fn drop(&mut self) {
-        if self.switched_on {
-            window::set_wait_profile(self.profile, 0);
-        }
     }
 }

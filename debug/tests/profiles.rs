@@ -353,6 +353,16 @@ fn waits_are_counted_where_they_wait_and_locks_where_they_are_released() {
             let message = milliseconds(&asked.join().unwrap(), "waits_for_a_message");
             assert!((40.0..2000.0).contains(&message), "{message} ms");
             assert_eq!(set_block_profile_rate(Duration::ZERO), Duration::ZERO);
+
+            // A client that ends does not switch it off for another one.
+            let short = go!(move || profile(at, "/debug/pprof/block?seconds=1"));
+            sleep(Duration::from_millis(300));
+            let long = go!(move || profile(at, "/debug/pprof/block?seconds=2"));
+            short.join().unwrap();
+            waits();
+            let message = milliseconds(&long.join().unwrap(), "waits_for_a_message");
+            assert!((40.0..2000.0).contains(&message), "{message} ms");
+            assert_eq!(set_block_profile_rate(Duration::ZERO), Duration::ZERO);
             window.close();
         });
     };
