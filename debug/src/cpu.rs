@@ -43,6 +43,7 @@ struct Kind {
 struct Collector {
     period: Duration,
     began: Instant,
+    lasted: Duration,
     found: HashMap<Kind, (u64, Labels)>,
     lost: u64,
 }
@@ -55,7 +56,7 @@ impl Taking {
         let (begun, has_begun) = channel();
         let (end, ended) = channel();
         let collector = thread::Builder::new().name("narrowboat-profile".into()).spawn(move || {
-            let mut collector = Collector { period, began: Instant::now(), found: HashMap::new(), lost: 0 };
+            let mut collector = Collector::new(period);
             match Sampler::start(period) {
                 Ok(sampler) => {
                     let _ = begun.send(Ok(()));
@@ -80,6 +81,11 @@ impl Taking {
 }
 
 impl Collector {
+    fn new(period: Duration) -> Collector {
+        let found = HashMap::new();
+        Collector { period, began: Instant::now(), lasted: Duration::ZERO, found, lost: 0 }
+    }
+
     fn collect(&mut self, mut sampler: Sampler, ended: &Receiver<()>) {
         let mut unwinder = Unwinder::new();
         let mut names = HashMap::new();
@@ -102,6 +108,7 @@ impl Collector {
                 sampler.add_threads();
             }
         }
+        self.lasted = self.began.elapsed();
         self.lost = sampler.lost;
     }
 
@@ -140,6 +147,6 @@ impl Collector {
             profile
                 .comment(&format!("{} samples were lost: they came faster than they were read", self.lost));
         }
-        profile.finish(self.began.elapsed())
+        profile.finish(self.lasted)
     }
 }
