@@ -148,11 +148,31 @@ impl Frame {
         name == "syscall"
             || MODULES.iter().any(|module| name.starts_with(module))
             || self.file.contains(OURS)
+            || is_beside(&self.file)
             // The crate that stands in front of libc, in the workspace and as it is published.
             || self.file.contains("interpose/src/")
             || self.file.contains("narrowboat-interpose-")
             // The standard library as it is distributed.
             || self.file.starts_with("/rustc/")
+    }
+}
+
+/// Whether a file is of a crate that goroutines wait in. The names of functions do not say so in a
+/// program whose debug information has only lines: they are without their modules there.
+fn is_beside(file: &str) -> bool {
+    const CRATES: [&str; 3] = ["chan", "sync", "net"];
+    let in_workspace = |path: &str| {
+        CRATES.iter().any(|name| path.strip_prefix(name).is_some_and(|rest| rest.starts_with("/src/")))
+    };
+    let published = |path: &str| {
+        CRATES.iter().any(|name| path.strip_prefix(name).is_some_and(|rest| rest.starts_with('-')))
+    };
+    // The compiler was told of this crate by a path within the workspace, by the full path of a
+    // workspace elsewhere, or by that of a published crate.
+    match file!().strip_suffix("runtime/src/diag/frames.rs") {
+        Some("") => file.match_indices('/').any(|(at, _)| in_workspace(&file[at + 1..])),
+        Some(workspace) => file.strip_prefix(workspace).is_some_and(in_workspace),
+        None => file.split("/narrowboat-").skip(1).any(published),
     }
 }
 
@@ -174,4 +194,18 @@ pub(super) fn write_up_to_the_root(to: &mut impl Write, frames: &[Frame]) -> fmt
         writeln!(to, "      {}{}{at}", frame.name, if at.is_empty() { "" } else { "  at " })?;
     }
     Ok(())
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn crates_beside_this_one_are_known_by_their_files() {
+        let is_internal =
+            |file: &str| Frame { name: "sleep".into(), file: file.into(), line: 1, column: 1 }.is_internal();
+        assert!(is_internal("/home/ann/narrowboat/sync/src/lot.rs") && is_internal("./chan/src/lib.rs"));
+        assert!(!is_internal("/home/ann/narrowboat/sync/tests/lot.rs") && !is_internal("./src/net.rs"));
+        assert!(!is_internal("/home/ann/resync/src/main.rs"));
+    }
 }
