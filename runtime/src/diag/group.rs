@@ -9,7 +9,7 @@ use crate::clock;
 use crate::park::{GOROUTINE, Identity, Reason, Thing, WaitingThread};
 use crate::stack::backtrace::Frames;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -21,8 +21,12 @@ const MAX_NAMED: usize = 4;
 /// Goroutines that are shown together.
 pub(super) type Group<'a> = (Key, Vec<&'a GoroutineInfo>);
 
+/// How many members of a group are in their order: the oldest, which are those that are named.
+const MAX_ORDERED: usize = 32;
+
 /// All groups, the largest first. Of two groups of the same size, the one with the older goroutine
-/// is first, and so it is within a group.
+/// is first. In a group, the oldest come first, and the others in any order: to sort a million
+/// takes long.
 pub(super) fn groups<'a>(goroutines: impl IntoIterator<Item = &'a GoroutineInfo>) -> Vec<Group<'a>> {
     let mut groups: HashMap<Key, Vec<&GoroutineInfo>> = HashMap::new();
     for goroutine in goroutines {
@@ -30,7 +34,11 @@ pub(super) fn groups<'a>(goroutines: impl IntoIterator<Item = &'a GoroutineInfo>
     }
     let mut groups: Vec<_> = groups.into_iter().collect();
     for (_, members) in &mut groups {
-        members.sort_unstable_by_key(|goroutine| goroutine.id);
+        let ordered = members.len().min(MAX_ORDERED);
+        if ordered < members.len() {
+            members.select_nth_unstable_by_key(ordered, |goroutine| goroutine.id);
+        }
+        members[..ordered].sort_unstable_by_key(|goroutine| goroutine.id);
     }
     groups.sort_unstable_by_key(|(_, members)| (usize::MAX - members.len(), members[0].id));
     groups
@@ -110,9 +118,9 @@ impl<'a> Text<'a> {
             let some: Vec<_> = labels
                 .iter()
                 .take(MAX_NAMED)
-                .map(|(labels, count)| match members {
-                    [_] => labels.to_string(),
-                    _ => format!("{labels} ({count} of them)"),
+                .map(|(labels, count)| match (labels.text(), members) {
+                    (text, [_]) => text.to_owned(),
+                    (text, _) => format!("{text} ({count} of them)"),
                 })
                 .collect();
             let more = if labels.len() > MAX_NAMED { "; .." } else { "" };
@@ -156,14 +164,15 @@ impl<'a> Text<'a> {
         let arms = sample.iter().flat_map(|sample| &sample.arms);
         let mut lines: Vec<String> = arms.map(|arm| self.thing(arm, 0, None)).collect();
         // In the order of the oldest goroutine that waits for each.
-        let mut waiting: BTreeMap<Identity, (usize, usize)> = BTreeMap::new();
-        for (index, object) in members.iter().filter_map(|member| member.identity()).enumerate() {
-            waiting.entry(object).or_insert((index, 0)).1 += 1;
+        let mut waiting: HashMap<Identity, (u64, usize)> = HashMap::new();
+        for (member, object) in members.iter().filter_map(|member| Some((member, member.identity()?))) {
+            let (oldest, waiters) = waiting.entry(object).or_insert((member.id, 0));
+            (*oldest, *waiters) = (member.id.min(*oldest), *waiters + 1);
         }
-        let mut waiting: Vec<_> = waiting.into_iter().collect();
-        waiting.sort_unstable_by_key(|(_, (first, _))| *first);
         let all = waiting.len();
-        waiting.retain(|(object, _)| self.dump.findings.things.contains_key(object));
+        let described = |object: &Identity| self.dump.findings.things.contains_key(object);
+        let mut waiting: Vec<_> = waiting.into_iter().filter(|(object, _)| described(object)).collect();
+        waiting.sort_unstable_by_key(|(_, (oldest, _))| *oldest);
         waiting.truncate(MAX_NAMED);
         for (object, (_, waiters)) in &waiting {
             let waiters = (all > 1 && *waiters > 1).then_some(*waiters);
