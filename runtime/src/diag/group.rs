@@ -8,6 +8,7 @@ use crate::Labels;
 use crate::clock;
 use crate::park::{GOROUTINE, Identity, Reason, Thing, WaitingThread};
 use crate::stack::backtrace::Frames;
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
@@ -118,8 +119,8 @@ impl<'a> Text<'a> {
             let some: Vec<_> = labels
                 .iter()
                 .take(MAX_NAMED)
-                .map(|(labels, count)| match (labels.text(), members) {
-                    (text, [_]) => text.to_owned(),
+                .map(|(labels, count)| match (printable(labels.text()), members) {
+                    (text, [_]) => text.into(),
                     (text, _) => format!("{text} ({count} of them)"),
                 })
                 .collect();
@@ -236,7 +237,7 @@ impl<'a> Text<'a> {
     }
 
     fn thread(&self, f: &mut fmt::Formatter<'_>, thread: &WaitingThread) -> fmt::Result {
-        let name = thread.name.as_ref().map(|name| format!(" '{name}'")).unwrap_or_default();
+        let name = thread.name.as_ref().map(|name| format!(" '{}'", printable(name))).unwrap_or_default();
         let lasts = Duration::from_nanos(clock::now().saturating_sub(thread.since));
         let reason = thread.reason.waits_for();
         writeln!(f, "\nthread{name}: waiting for {reason}, for {}", lasting(lasts))?;
@@ -251,9 +252,25 @@ impl<'a> Text<'a> {
 
 fn named(goroutine: &GoroutineInfo) -> String {
     match &goroutine.name {
-        Some(name) => format!("{} '{name}'", goroutine.id),
+        Some(name) => format!("{} '{}'", goroutine.id, printable(name)),
         None => goroutine.id.to_string(),
     }
+}
+
+/// A name or a label, with control characters as escapes. It may come from a client of the program,
+/// and must not forge lines of a log or steer the terminal that shows it.
+fn printable(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return text.into();
+    }
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character.is_control() {
+            true => escaped.extend(character.escape_default()),
+            false => escaped.push(character),
+        }
+    }
+    escaped.into()
 }
 
 fn count(n: usize, what: &str) -> String {
@@ -291,4 +308,15 @@ fn frames(f: &mut fmt::Formatter<'_>, backtrace: &Frames, key: &Key) -> fmt::Res
         }
     }
     frames::write_up_to_the_root(f, &frames[first..])
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_escaped() {
+        assert_eq!(printable("a=b, ü"), "a=b, ü");
+        assert_eq!(printable("\u{1b}[31mred\n\r\u{7}"), "\\u{1b}[31mred\\n\\r\\u{7}");
+    }
 }
