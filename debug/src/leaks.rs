@@ -25,9 +25,12 @@ fn key(goroutine: &GoroutineInfo) -> Key {
     (format!("{:?}", goroutine.reason()), goroutine.waits_at(), goroutine.spawned_at())
 }
 
-fn members(dump: &Dump) -> HashMap<Key, HashSet<GoroutineId>> {
+/// The goroutines of each group, without those of processors that are `silent` in one of the looks:
+/// what is not seen once has neither come nor gone.
+fn members(dump: &Dump, silent: &HashSet<usize>) -> HashMap<Key, HashSet<GoroutineId>> {
     let mut members: HashMap<Key, HashSet<GoroutineId>> = HashMap::new();
-    for goroutine in dump.goroutines().iter().filter(|goroutine| !goroutine.is_woken()) {
+    let seen = |goroutine: &&GoroutineInfo| !goroutine.is_woken() && !silent.contains(&goroutine.processor());
+    for goroutine in dump.goroutines().iter().filter(seen) {
         members.entry(key(goroutine)).or_default().insert(goroutine.id());
     }
     members
@@ -37,13 +40,13 @@ fn members(dump: &Dump) -> HashMap<Key, HashSet<GoroutineId>> {
 /// have waited for `waited` at least. `None` if the client has gone.
 pub(crate) fn look(client: &Client, length: Duration, waited: Duration) -> Option<Vec<Group>> {
     let first = dump();
-    let first = blocking(move || members(&first));
     if client.goes_within(length) {
         return None;
     }
     let second = dump();
     Some(blocking(move || {
-        let now = members(&second);
+        let silent = first.silent_processors().iter().chain(second.silent_processors()).copied().collect();
+        let (first, now) = (members(&first, &silent), members(&second, &silent));
         let grows = |key: &Key| match (first.get(key), now.get(key)) {
             (before, Some(now)) => {
                 before.is_none_or(|before| before.len() < now.len() && before.is_subset(now))
@@ -54,7 +57,10 @@ pub(crate) fn look(client: &Client, length: Duration, waited: Duration) -> Optio
             .goroutines()
             .iter()
             .filter(|goroutine| {
-                !goroutine.is_woken() && goroutine.waiting_for() >= waited && grows(&key(goroutine))
+                let group = now.get(&key(goroutine));
+                group.is_some_and(|group| group.contains(&goroutine.id()))
+                    && goroutine.waiting_for() >= waited
+                    && grows(&key(goroutine))
             })
             .map(GoroutineInfo::id)
             .collect();

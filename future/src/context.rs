@@ -1,4 +1,4 @@
-//! What surrounds a poll.
+//! The context in which futures are polled and dropped: tokio's with the feature `tokio`, else none.
 
 /// Calls `poll` in the context of a tokio runtime, with the feature `tokio`.
 #[cfg(feature = "tokio")]

@@ -1,4 +1,4 @@
-//! Errors.
+//! The error of a wait that has a limit.
 
 use std::error::Error;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! A receive as a future.
+//! A receive of an async task, as a future: [`super`] says what happens when it is dropped.
 
 use super::{Spare, node_of};
 use crate::cell::load;

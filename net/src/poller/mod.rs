@@ -1,5 +1,5 @@
-//! The netpoller: every socket's descriptor is registered once, for both directions,
-//! edge-triggered.
+//! The netpoller: descriptors are registered once, for both directions, edge-triggered. When, is
+//! decided by [`crate::source`], at the first wait of an operation, and by [`crate::watch`].
 //!
 //! Guarantees that an event of a registered descriptor reaches the [`Readiness`] of its directions,
 //! and that an event of a descriptor that is gone reaches none. One netpoller serves the process;

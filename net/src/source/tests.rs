@@ -1,3 +1,5 @@
+//! How many calls of the system a source makes, and when it is registered.
+
 use super::*;
 use narrowboat_runtime::park::Reason;
 use std::cell::Cell;

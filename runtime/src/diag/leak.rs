@@ -7,7 +7,8 @@
 //!
 //! Goroutines are told apart by a label that they inherit ([`labels!`](crate::labels!)), so other
 //! tests of the same process do not disturb. What is not inherited is not found: goroutines that a
-//! plain thread spawns, and functions that a timer runs.
+//! plain thread spawns, functions that a timer runs, and what is spawned under a set of labels from
+//! elsewhere.
 //!
 //! ```
 //! use narrowboat::{chan, go, leak};

@@ -3,9 +3,10 @@
 //! A timer sends a signal to the thread ([`sampling`]). The handler must be right at every
 //! instruction: in an allocator, in the loader, in the middle of a switch of stacks. So it neither
 //! unwinds nor allocates nor locks. It copies the registers and the innermost part of the stack into
-//! a place that is free, and a reader finds the frames later, from the copy. An unwinder in the
-//! handler could lock, and could not go through a library without care; and one that follows frame
-//! pointers would find nothing, since Rust's std and most libraries are built without them.
+//! a place that is free, and a reader (`unwind.rs` of `narrowboat-debug`) finds the frames later,
+//! from the copy. An unwinder in the handler could lock, and could not go through a library without
+//! care; and one that follows frame pointers would find nothing, since Rust's std and most libraries
+//! are built without them.
 //!
 //! The stack is copied by the kernel, which checks each address. Whatever the stack pointer is, the
 //! handler does not fault.

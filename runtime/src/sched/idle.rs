@@ -1,5 +1,6 @@
 //! Which workers sleep, and when one is woken: no wake-up is lost, and no crowd of workers wakes
-//! for one piece of work.
+//! for one piece of work. This file has the counters and the decision; `appoint` in [`super`] wakes,
+//! and [`super::sleepers`] has the list.
 //!
 //! At most one worker at a time **searches** for queued work; the others run or sleep. A thread
 //! that queues work wakes a sleeper only if there is no searcher, because a searcher will find it.

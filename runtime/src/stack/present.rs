@@ -42,7 +42,6 @@ fn bounds() -> Option<Bounds> {
 
 /// The bounds of the stack that the calling code is on, if it is a goroutine and not on the system
 /// stack. On a foreign stack, those of its home. Async-signal-safe.
-#[cfg(not(target_feature = "crt-static"))]
 pub(crate) fn of_goroutine() -> Option<Bounds> {
     let home = above::home()?;
     let here = arch::stack_pointer();
