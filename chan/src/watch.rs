@@ -253,7 +253,10 @@ impl<T> Sender<T> {
     ///
     /// # Examples
     /// ```
-    /// assert_eq!(narrowboat::chan::watch::channel(1).0.receiver_count(), 0);
+    /// let (sender, receiver) = narrowboat::chan::watch::channel(1);
+    /// assert_eq!(sender.receiver_count(), 1);
+    /// drop(receiver);
+    /// assert_eq!(sender.receiver_count(), 0);
     /// ```
     #[must_use]
     pub fn receiver_count(&self) -> usize {

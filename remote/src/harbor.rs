@@ -26,8 +26,8 @@
 //! let _offer = harbor::offer::<_, Add>(&bus, "counter.add", &counter)?;
 //!
 //! let remote = harbor::Remote::<Add, u64>::new(&bus, "counter.add")?;
-//! remote.send(&Add(1))?;
-//! assert_eq!(remote.call(&Add(1), Duration::from_secs(5))?, 42);
+//! assert_eq!(remote.call(&Add(2), Duration::from_secs(5))?, 42);
+//! remote.send(&Add(1))?; // without a reply
 //! # Ok::<(), narrowboat::remote::Error>(())
 //! ```
 
