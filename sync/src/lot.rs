@@ -32,8 +32,8 @@
 //! address. An async task is the exception: a future that was polled and then forgotten
 //! (`mem::forget`) never leaves its queue, and another object may come to be at the address, of
 //! another type even. So the operation that sets the flag of step 2, where it was not set, first
-//! [removes all](LockedQueue::remove_forgotten) that it finds in the queue. The table holds nodes. A node belongs to its waiter and is on the heap; nothing in the
-//! table is on a stack.
+//! [removes all](LockedQueue::remove_forgotten) that it finds in the queue. The table holds nodes.
+//! A node belongs to its waiter and is on the heap; nothing in the table is on a stack.
 //!
 //! No code of the user runs in here, and nothing parks while a queue is locked. At most one queue
 //! is locked at a time.

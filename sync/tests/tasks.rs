@@ -1,4 +1,5 @@
-//! Async tasks that are dropped, forgotten, or polled by a waker, while they wait for a lock or a semaphore.
+//! Async tasks that are dropped, forgotten, or polled by a waker, while they wait for a lock or a
+//! semaphore.
 
 use narrowboat_sync::{Condvar, Mutex, Semaphore};
 use narrowboat_testing::{LONG, ms, sized, within};

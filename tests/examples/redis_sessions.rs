@@ -97,7 +97,8 @@ fn a_waiting_client_never_sees_half_a_transaction() {
     let server = Server::start("redis_like");
     let (mut waiter, mut client) = (Client::connect(&server), Client::connect(&server));
     waiter.send("BLPOP list 0");
-    // Nothing outside tells that it waits; a moment is enough, and without it the test is easier to pass.
+    // Nothing outside tells that it waits; a moment is enough, and without it the test is easier to
+    // pass.
     std::thread::sleep(std::time::Duration::from_millis(100));
     for (command, reply) in [
         ("MULTI", "OK"),

@@ -141,9 +141,10 @@ impl fmt::Debug for Key {
 /// Lists all goroutines: what each waits for, since when, where, and where it was spawned.
 ///
 /// Each processor stops while it is inspected, for some milliseconds per hundred thousand
-/// goroutines, and one may wait for others that are inspected before it. If a processor does not answer within half a second, because its goroutine computes,
-/// it is listed as silent, and its goroutines are missing. A goroutine that calls this is itself
-/// listed as waiting for the answer. Before the runtime starts the dump is empty.
+/// goroutines, and one may wait for others that are inspected before it. If a processor does not
+/// answer within half a second, because its goroutine computes, it is listed as silent, and its
+/// goroutines are missing. A goroutine that calls this is itself listed as waiting for the answer.
+/// Before the runtime starts the dump is empty.
 ///
 /// ```
 /// use narrowboat::{Builder, dump, sleep};

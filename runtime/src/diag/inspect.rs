@@ -94,9 +94,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Makes all processors look at their goroutines, or for the `only` one that is wanted. Waits for `limit` at most, and before that until
-/// another inspection under way has ended or outlived its limit. The result is empty if others come
-/// first for a few limits.
+/// Makes all processors look at their goroutines, or for the `only` one that is wanted. Waits for
+/// `limit` at most, and before that until another inspection under way has ended or outlived its
+/// limit. The result is empty if others come first for a few limits.
 pub(crate) fn inspect(
     runtime: &'static Runtime,
     limit: Duration,

@@ -9,9 +9,9 @@
 //! | `wait.object`, once woken | the processor when it empties its inbox | the waker, if it is not on the same processor |
 //!
 //! Code that ends a wait has a pointer to the [`Wait`] only. (While something is recorded it also
-//! reads the number and the reason, which stay as they are until the goroutine is woken.) The carrier's line consists of cells, so
-//! that a reference to a record never claims more than to read what it reads. There is no `&mut` to
-//! a record that is in a slab.
+//! reads the number and the reason, which stay as they are until the goroutine is woken.) The
+//! carrier's line consists of cells, so that a reference to a record never claims more than to read
+//! what it reads. There is no `&mut` to a record that is in a slab.
 //!
 //! Which processor a record belongs to is stored once per chunk of the [`slab`](super::slab).
 

@@ -1,8 +1,9 @@
 //! A processor's slots: which goroutine lives where, which is resident, and the copying between
 //! slots and images.
 //!
-//! Only the carrier touches them. They know goroutines as [`Inhabitant`]s only. The copying ([`Slots::bring_in`]) is done only on the processor's
-//! own stack, since the stacks that it writes must not be in use.
+//! Only the carrier touches them. They know goroutines as [`Inhabitant`]s only. The copying
+//! ([`Slots::bring_in`]) is done only on the processor's own stack, since the stacks that it writes
+//! must not be in use.
 //!
 //! Most slots are shared. Those of the *reserve* have one inhabitant each while there are enough of
 //! them: goroutines that would be expensive to copy, as far as can be told when they start

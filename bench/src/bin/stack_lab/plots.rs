@@ -1,4 +1,5 @@
-//! The plots: memory against the number of goroutines, switches against live bytes, and calls against depth.
+//! The plots: memory against the number of goroutines, switches against live bytes, and calls
+//! against depth.
 
 use std::error::Error;
 use std::fs;

@@ -1,5 +1,5 @@
-//! The plots that the README shows: bars of the ratios in short, and curves of costs as the work grows, with the most
-//! workers of the run.
+//! The plots that the README shows: bars of the ratios in short, and curves of costs as the work
+//! grows, with the most workers of the run.
 
 mod data;
 mod draw;
