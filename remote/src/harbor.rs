@@ -79,8 +79,8 @@ impl fmt::Debug for Offer {
 
 /// Offers a service under a name, words between dots, for messages of one type.
 ///
-/// Messages that are sent are put into the mailbox in the order in which they come. Calls are, too,
-/// but those of different callers may overtake each other.
+/// Messages that are sent are put into the mailbox in the order in which they come. Calls are not
+/// behind them: a call may overtake another one, and what its own caller has sent before.
 ///
 /// # Errors
 /// If the name is none, or the server does not take the subscription.
