@@ -1,7 +1,8 @@
 //! `leak::check`: which goroutines a test has left behind.
 
 use narrowboat::leak::Check;
-use narrowboat::{Builder, blocking, chan, context, go, labels, leak, sleep, sync, yield_now};
+use narrowboat::{Builder, Labels, blocking, chan, context, go, labels, leak, sleep, sync, yield_now};
+use narrowboat_testing::scaled;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,16 @@ use std::time::Duration;
 /// The text of the panic of a check that must fail.
 #[track_caller]
 fn complaint<T: Send + 'static>(check: Check, body: impl FnOnce() -> T + Send + 'static) -> String {
-    let check = check.patience(Duration::from_millis(100));
+    complaint_within(Duration::from_millis(100), check, body)
+}
+
+#[track_caller]
+fn complaint_within<T: Send + 'static>(
+    patience: Duration,
+    check: Check,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> String {
+    let check = check.patience(patience);
     let caught = catch_unwind(AssertUnwindSafe(move || check.run(body)));
     *caught.err().expect("the check fails").downcast::<String>().expect("the panic has a text")
 }
@@ -68,6 +78,25 @@ fn grandchildren_and_relabelled_ones_are_found_and_other_goroutines_are_not() {
     drop(tx);
     assert!(text.starts_with("a goroutine is left over"), "{text}");
     assert!(text.contains("'grandchild'") && text.contains("job=index"), "{text}");
+}
+
+#[test]
+fn a_newcomer_that_changes_processors_while_they_are_looked_at_is_found() {
+    for _ in 0..scaled(200) {
+        let (tx, rx) = chan::bounded::<()>(0);
+        let text = complaint_within(Duration::from_millis(2), Check::new(), move || {
+            go!(move || drop(go!(move || rx.recv())));
+        });
+        drop(tx);
+        // On a slow machine its spawner may still be there, too.
+        assert!(text.contains("waiting for a message (receive)"), "{text}");
+    }
+}
+
+#[test]
+fn a_set_of_labels_that_the_program_keeps_is_no_leak() {
+    let kept = Check::new().patience(Duration::from_secs(60)).run(Labels::current);
+    assert!(kept.get("leak_check").is_some());
 }
 
 #[test]

@@ -26,6 +26,7 @@
 use super::dump::{Dump, GoroutineInfo, dump};
 use crate::{Labels, run, sleep};
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,9 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The longest pause between two looks.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// How many looks in a row must find nothing, where a label that is kept elsewhere leaves a doubt.
+const LOOKS: u32 = 3;
 
 const LABEL: &str = "leak_check";
 
@@ -128,8 +132,8 @@ impl Check {
         T: Send + 'static,
     {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed).to_string();
-        let labels = Labels::current().with(LABEL, &number);
+        let number: Arc<str> = NEXT.fetch_add(1, Ordering::Relaxed).to_string().into();
+        let labels = Labels::current().with_shared(LABEL, number.clone());
         let output = run(move || labels.in_scope(f));
         if let Some(leaks) = self.wait(&number) {
             panic!("{leaks}");
@@ -138,10 +142,16 @@ impl Check {
     }
 
     /// Waits until nothing with the label is left. Returns what is, when time is up.
-    fn wait(&self, number: &str) -> Option<Leaks> {
+    ///
+    /// If the label has no other owner, there is no goroutine that has it. If it has one, that may
+    /// also be a set that the program keeps, or a goroutine that is ignored, and only a look at all
+    /// goroutines can tell. But processors are looked at one by one, so a look misses a newcomer that
+    /// goes from one that has not been looked at to one that has. Therefore several must agree.
+    fn wait(&self, number: &Arc<str>) -> Option<Leaks> {
         let end = Instant::now() + self.patience;
         let mut pause = Duration::from_millis(1);
-        loop {
+        let mut clean_looks = 0;
+        while Arc::strong_count(number) > 1 {
             let mut left = dump();
             let (unstarted, silent) = (left.unstarted(), left.silent_processors().len());
             left.retain(|goroutine| {
@@ -149,8 +159,9 @@ impl Check {
                     && !self.ignored.iter().any(|ignored| ignored(goroutine))
             });
             let is_clean = left.goroutines().is_empty() && silent == 0;
-            if is_clean && unstarted == 0 {
-                return None;
+            clean_looks = if is_clean && unstarted == 0 { clean_looks + 1 } else { 0 };
+            if clean_looks == LOOKS {
+                break;
             }
             if Instant::now() >= end {
                 // Goroutines of others are started all the time. One of ours has had its chance.
@@ -159,6 +170,7 @@ impl Check {
             sleep(pause);
             pause = (2 * pause).min(LONGEST_PAUSE);
         }
+        None
     }
 }
 

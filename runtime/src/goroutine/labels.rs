@@ -34,7 +34,7 @@ pub struct Labels(Option<Arc<Set>>);
 
 /// The pairs, and all of them as one text, which readers that cannot allocate use.
 pub(crate) struct Set {
-    pairs: Vec<(&'static str, Box<str>)>,
+    pairs: Vec<(&'static str, Arc<str>)>,
     text: Box<str>,
 }
 
@@ -59,7 +59,11 @@ impl Labels {
     /// ```
     #[must_use = "the labels are returned, and set by `enter` or `in_scope`"]
     pub fn with(&self, key: &'static str, value: impl Display) -> Labels {
-        let value = value.to_string().into_boxed_str();
+        self.with_shared(key, value.to_string().into())
+    }
+
+    /// The value has one owner in each set that has this label.
+    pub(crate) fn with_shared(&self, key: &'static str, value: Arc<str>) -> Labels {
         let mut pairs = self.0.as_ref().map(|set| set.pairs.clone()).unwrap_or_default();
         match pairs.iter_mut().find(|(known, _)| *known == key) {
             Some((_, old)) => *old = value,
