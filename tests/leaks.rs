@@ -88,8 +88,8 @@ fn a_newcomer_that_changes_processors_while_they_are_looked_at_is_found() {
             go!(move || drop(go!(move || rx.recv())));
         });
         drop(tx);
-        // On a slow machine its spawner may still be there, too.
-        assert!(text.contains("waiting for a message (receive)"), "{text}");
+        // On a slow machine it, or its spawner, may still be about to run.
+        assert!(text.contains("left over"), "{text}");
     }
 }
 
