@@ -27,7 +27,7 @@ program() {
 
 # Each crate alone: what another one asks for must not be what makes it build.
 echo 'fn main() {}' >src/main.rs
-for crate in runtime chan sync net debug actor remote; do
+for crate in runtime chan sync net debug actor remote sim; do
     program "narrowboat-$crate = { path = \"$root/$crate\" }"
     printf -- '--> narrowboat-%s\n' "$crate"
     cargo check --quiet

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 # Each crate with its folder. A crate is after those that it depends on.
-crates=(narrowboat-runtime:runtime narrowboat-chan:chan narrowboat-future:future narrowboat-sync:sync narrowboat-net:net narrowboat-interpose:interpose narrowboat-debug:debug narrowboat-top:top narrowboat-actor:actor narrowboat-remote:remote narrowboat:.)
+crates=(narrowboat-runtime:runtime narrowboat-chan:chan narrowboat-future:future narrowboat-sync:sync narrowboat-net:net narrowboat-interpose:interpose narrowboat-debug:debug narrowboat-top:top narrowboat-actor:actor narrowboat-remote:remote narrowboat-sim:sim narrowboat:.)
 # Cargo keeps what it has unpacked and built of the siblings that an earlier run has packaged: they have the same version,
 # but not the same code.
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/packages

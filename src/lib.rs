@@ -92,6 +92,8 @@ pub use narrowboat_runtime::{
     dump, go, goroutine_local, labels, leak, local, num_goroutines, panicking, run, scope, sleep, spawn,
     stack, stats, trace, yield_now,
 };
+#[cfg(feature = "sim")]
+pub use narrowboat_sim as sim;
 pub use narrowboat_sync as sync;
 
 // The pages of `docs/` end with definitions of their links to each other, which are right for the

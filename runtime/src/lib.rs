@@ -55,6 +55,10 @@ pub mod as_thread {
     pub use crate::sys::symbols::{Caller, function_at};
 }
 
+/// For `narrowboat-sim` and the crates that take part in its worlds.
+#[doc(hidden)]
+pub use sched::world;
+
 /// For `narrowboat-debug`, which shows a running program to those outside.
 #[doc(hidden)]
 pub use diag::window;

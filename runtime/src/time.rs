@@ -1,6 +1,7 @@
 //! Sleeping.
 
 use crate::park::{Reason, Waiter};
+use crate::sched::world;
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 /// ```
 #[track_caller]
 pub fn sleep(duration: Duration) {
-    match Instant::now().checked_add(duration) {
+    match world::now().checked_add(duration) {
         Some(deadline) => sleep_until(deadline),
         // Longer than the clock can represent.
         None => loop {
@@ -38,7 +39,7 @@ pub fn sleep(duration: Duration) {
 /// ```
 #[track_caller]
 pub fn sleep_until(deadline: Instant) {
-    if deadline <= Instant::now() {
+    if deadline <= world::now() {
         crate::park::checkpoint();
         return;
     }

@@ -50,6 +50,7 @@ use crate::limit::{At, Limit, earlier};
 use crate::pairing::PairOutcome;
 use crate::waiters::LazySend;
 use narrowboat_runtime::park::{Outcome, Reason, Waiter, checkpoint};
+use narrowboat_runtime::world;
 use std::time::Instant;
 
 /// Chooses one of the operations. Reorders the list, fills the token, and returns the index of the
@@ -100,13 +101,22 @@ pub(super) fn choose(
         if std::mem::replace(&mut again, true) {
             // The send and the receive of one channel are neighbours in this order, in any order
             // between them: they have the same lock.
-            arms.sort_unstable_by_key(|arm| arm.handle.id());
+            sort_for_another_try(arms);
         }
         let chosen = wait(arms, deadline, token, at);
         if chosen.is_some() {
             return chosen;
         }
     }
+}
+
+/// Puts the arms in the order in which a select enters channels that starts over.
+#[cold]
+fn sort_for_another_try(arms: &mut [Arm<'_>]) {
+    // In a world nothing happens between two of the locks, so there is no circle to break. And the
+    // order must not depend on addresses.
+    let in_world = world::current().is_some();
+    arms.sort_unstable_by_key(|arm| if in_world { arm.index } else { arm.handle.id() });
 }
 
 /// Steps 2 to 5. Returns which of the arms filled the token; `None` means to start over.

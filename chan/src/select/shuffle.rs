@@ -1,6 +1,7 @@
 //! A cheap random order.
 
 use narrowboat_runtime::park::random_state;
+use narrowboat_runtime::world;
 use std::cell::Cell;
 
 /// Puts the items in random order. All orders are (very nearly) equally likely.
@@ -12,7 +13,9 @@ pub(super) fn shuffle<T>(items: &mut [T]) {
     random_state(|state| {
         let mut seed = state.get();
         if seed == 0 {
-            seed = first_seed(state);
+            // A world keeps it at zero.
+            let Some(first) = first_seed(items, state) else { return };
+            seed = first;
         }
         for i in (1..items.len()).rev() {
             // SplitMix64: a counter with mixed bits. It is predictable, which does not matter here.
@@ -28,13 +31,19 @@ pub(super) fn shuffle<T>(items: &mut [T]) {
     });
 }
 
-/// A value that differs between threads and between runs, because the system randomises addresses.
+/// In a world, which decides such things, it chooses what goes first; the others keep their order.
+///
+/// Elsewhere, a value that differs between threads and between runs, because the system randomises addresses.
 /// (std's random keys are a thread-local of the program, which would cost every goroutine.)
 #[cold]
-fn first_seed(state: &Cell<u64>) -> u64 {
+fn first_seed<T>(items: &mut [T], state: &Cell<u64>) -> Option<u64> {
+    if let Some(first) = world::draw(items.len()) {
+        items[..=first].rotate_right(1);
+        return None;
+    }
     use std::time::{SystemTime, UNIX_EPOCH};
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
-    (now ^ (&raw const *state).addr() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1
+    Some((now ^ (&raw const *state).addr() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use super::labels::{self, LabelCell};
 use super::origin::{Extras, Origin};
 use super::task::TaskPtr;
 use crate::hooks::{self, trace};
+use crate::sched::Destination;
 use crate::stack::own::OwnStack;
 use crate::{sched, sys};
 use std::io;
@@ -200,13 +201,33 @@ impl Builder {
 /// # Safety
 /// What the closure borrows outlives its run, and what the result borrows outlives the handle and,
 /// if that is dropped first, the goroutine.
-pub(super) unsafe fn launch<F, T>(mut origin: Origin, f: F) -> io::Result<JoinHandle<T>>
+#[inline]
+pub(super) unsafe fn launch<F, T>(origin: Origin, f: F) -> io::Result<JoinHandle<T>>
 where
     F: FnOnce() -> T + Send,
     T: Send,
 {
     let destination = sched::choose_destination(origin.spawned_at())?;
     let id = destination.next_goroutine_id();
+    // SAFETY: by contract.
+    Ok(unsafe { launch_to(destination, id, origin, f) })
+}
+
+/// Starts a goroutine with this number there.
+///
+/// # Safety
+/// As for [`launch`]. No other goroutine has the number.
+#[inline(always)]
+pub(crate) unsafe fn launch_to<F, T>(
+    destination: Destination,
+    id: u64,
+    mut origin: Origin,
+    f: F,
+) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
     if let Some(labels) = labels::inherited() {
         origin.inherit(labels);
     }
@@ -220,7 +241,7 @@ where
         (task, JoinHandle::new(task))
     };
     destination.put(task);
-    Ok(handle)
+    handle
 }
 
 /// Starts a goroutine: `go!(move || work())` runs a closure, `go!(f(a, b))` a call.

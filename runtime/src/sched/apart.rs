@@ -30,7 +30,7 @@
 //! [`Worker::step_aside`]: super::worker::Worker::step_aside
 
 use super::Runtime;
-use super::processor::Processor;
+use super::processor::{Here, Processor};
 use crate::lock::{Mutex, Native};
 use crate::sys;
 use std::panic::Location;
@@ -106,7 +106,7 @@ impl Apart {
     pub(super) fn look(&self, runtime: &Runtime, stay: &Stay, last: Option<Look>) -> Option<Look> {
         let kept = stay.kept;
         let next = last.map_or(FIRST_LOOK, |last| last.kept + last.kept.min(LONGEST_GAP));
-        if kept < next || !runtime.processors.may_be_apart() {
+        if kept < next || !runtime.processors.may_be_apart() || stay.processor.stage().is_some() {
             return last;
         }
         let Some((used, wants)) = sys::use_of_processor(stay.thread) else { return last };
@@ -189,6 +189,10 @@ impl Apart {
         runtime: &'static Runtime,
         at: &'static Location<'static>,
     ) -> Option<&'static Processor> {
+        // What a world's goroutine spawns stays in the world.
+        if Here::now().is_some_and(|here| here.processor().stage().is_some()) {
+            return None;
+        }
         // Nothing may park here: the caller changes its processor's state meanwhile.
         let _native = Native::begin();
         let known = {

@@ -10,6 +10,7 @@ use crate::locals::map;
 use crate::locals::private::Destructor;
 use crate::lock::Native;
 use crate::park::{Outcome, Reason, Waiter};
+use crate::sched::world;
 use crate::stack::sharing;
 use crate::sys;
 use std::panic::Location;
@@ -126,7 +127,7 @@ pub fn checkpoint_in_place() {
         && has_usual_signals()
     {
         // A time that has come: the others of the processor have their turns first.
-        sleep_in_place(Instant::now());
+        sleep_in_place(world::now());
     }
 }
 
@@ -147,7 +148,7 @@ pub unsafe fn park_in_place_or_block(waiter: Waiter, deadline: Option<Instant>) 
 /// Lets others run, with the stack left in place: for code that is to be called again at once.
 pub fn yield_in_place() {
     if may_park() {
-        sleep_in_place(Instant::now());
+        sleep_in_place(world::now());
     } else if Running::now().is_none() {
         std::thread::yield_now();
     }

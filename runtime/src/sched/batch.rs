@@ -91,7 +91,7 @@ impl Processor {
     }
 
     /// Whether the loop has requests to answer besides running goroutines.
-    fn is_asked(&self) -> bool {
+    pub(super) fn is_asked(&self) -> bool {
         self.scavenge.is_asked() || self.inspect.load(Ordering::Relaxed)
     }
 }
@@ -108,7 +108,7 @@ impl Carrier<'_> {
 impl Loop<'_> {
     /// Switches back to the worker, or directly to the processor that it carries next. The direct
     /// switch is only made after a `short` batch: after a long one the worker should look around.
-    fn switch_to_worker(mut self, short: bool) {
+    pub(super) fn switch_to_worker(mut self, short: bool) {
         let processor = self.processor();
         let worker = self.worker.get().expect("a carried processor has its worker");
         let (mut to, mut thread_pointer) = (self.worker_sp.get(), self.worker_thread_pointer.get());
@@ -142,7 +142,7 @@ impl Loop<'_> {
 
     /// Requeues the processor that has switched to this one directly, if one has: its loop has been
     /// suspended by the switch that brought us here.
-    fn requeue_predecessor(self) {
+    pub(super) fn requeue_predecessor(self) {
         if let Some(other) = self.predecessor.take()
             && let Some(worker) = self.worker.get()
         {
@@ -182,21 +182,28 @@ impl Loop<'_> {
                 break;
             }
         }
-        let parts = self.parts();
         // If goroutines that wake each other have run first for all that time, the queue gets the
         // next turn.
-        parts.next_in_a_row = RUN_NEXT_IN_A_ROW;
+        self.parts().next_in_a_row = RUN_NEXT_IN_A_ROW;
+        self.reborrow().answer_requests();
+        self.publish();
+        turn < CLOCK_EVERY
+    }
+
+    /// Answers what other threads have asked of the processor meanwhile.
+    #[inline(always)]
+    pub(super) fn answer_requests(mut self) {
+        let processor = self.processor();
         if processor.scavenge.is_asked() {
+            let parts = self.parts();
             // SAFETY: this is the loop, so no goroutine runs, and the agreement is this processor's.
             unsafe { parts.slots.scavenge(&processor.scavenge, processor.switches.get()) };
         }
         if processor.inspect.load(Ordering::Relaxed) {
             // The answer uses maps, and so std's thread-locals.
             self.install_host();
-            hooks::answer(self.reborrow());
+            hooks::answer(self);
         }
-        self.publish();
-        turn < CLOCK_EVERY
     }
 
     /// The goroutine that has the next turn: the one woken last, a few times in a row; then the
@@ -413,7 +420,7 @@ impl Loop<'_> {
     /// Makes goroutines ready if their deadline has passed, unless another event has already ended
     /// their wait.
     #[inline]
-    fn fire_timers(mut self) {
+    pub(super) fn fire_timers(mut self) {
         let (local, parts) = self.open();
         let now = local.now.get();
         if parts.timers.earliest().is_none_or(|at| at > now) {
@@ -435,12 +442,19 @@ impl Loop<'_> {
     #[inline]
     fn publish(mut self) {
         let processor = self.processor();
-        let (local, parts) = self.open();
+        let parts = self.parts();
         let earliest = parts.timers.earliest().unwrap_or(clock::NEVER);
         if earliest != processor.deadline.load(Ordering::Relaxed) {
             // Relaxed: the fences of the deadline protocol order this store for its readers.
             processor.deadline.store(earliest, Ordering::Relaxed);
         }
+        self.publish_counters();
+    }
+
+    #[inline(always)]
+    pub(super) fn publish_counters(mut self) {
+        let processor = self.processor();
+        let (local, parts) = self.open();
         let counters = &processor.counters;
         counters.yields.set(parts.yields);
         counters.ready.set(parts.ready.len() + usize::from(local.has_next()));
@@ -522,13 +536,13 @@ unsafe fn run_destructors(goroutine: Running) {
 
 /// A goroutine that is about to start.
 pub(super) struct Starting {
-    task: TaskPtr,
-    id: u64,
-    origin: Origin,
+    pub(super) task: TaskPtr,
+    pub(super) id: u64,
+    pub(super) origin: Origin,
     /// `since`: when its turn came. `decided`: the number of the turn by which every goroutine that
     /// was ready then has had one.
-    since: u64,
-    decided: usize,
+    pub(super) since: u64,
+    pub(super) decided: usize,
 }
 
 #[cold]

@@ -10,6 +10,7 @@
 //!   that keep them for long; `deadlines`, `timers`, `pace`: time;
 //!   [`poller`]: descriptors.
 //! - `fork`: what remains in a forked process.
+//! - `world`: processors on which something else decides, for tests that repeat.
 //!
 //! There is one runtime per process. It starts at first use and never ends.
 
@@ -36,6 +37,8 @@ mod sleepers;
 pub(crate) mod tables;
 pub(crate) mod timers;
 pub(crate) mod worker;
+#[doc(hidden)]
+pub mod world;
 
 use crate::goroutine::panic;
 use crate::goroutine::task::TaskPtr;
@@ -260,6 +263,12 @@ impl Runtime {
     pub(crate) fn take_ids(&self, n: u64) -> Range<u64> {
         let first = self.ids.fetch_add(n, Ordering::Relaxed);
         first + u64::from(first as u16 == 0)..first + n
+    }
+
+    /// Reserves `n` numbers in a row, of which the first has its sixteen lowest bits clear.
+    fn take_id_range(&self, n: u64) -> u64 {
+        const ALIGN: u64 = 1 << 16;
+        self.ids.fetch_add(n + ALIGN, Ordering::Relaxed).next_multiple_of(ALIGN)
     }
 
     /// Queues a processor that the caller has just taken, so that some worker runs it. `by` is the

@@ -26,6 +26,11 @@ pub(crate) struct Placement {
 }
 
 impl Placement {
+    /// The placement of the spawners of a world: their children never leave.
+    pub(super) fn here_for_ever() -> Placement {
+        Placement { target: None, left: usize::MAX }
+    }
+
     /// The processor for the next child of a goroutine on `here` (or of a plain thread): `None`
     /// means here.
     #[inline]

@@ -35,6 +35,9 @@ pub(super) struct Waiting {
 impl Runtime {
     /// Compares a processor with what the last tick saw of it: the first two rows of the table.
     pub(super) fn watch_newcomers(&'static self, processor: &'static Processor, before: &mut Waiting) {
+        if processor.stage().is_some() {
+            return;
+        }
         let now = Waiting { newcomers: processor.newcomers(), switches: processor.switches.get() };
         let before = std::mem::replace(before, now);
         let stands = now.switches == before.switches;
@@ -53,7 +56,8 @@ impl Runtime {
 
     /// The last row of the table. The processor's goroutine has been asked to give way.
     pub(super) fn send_newcomers_away(&'static self, processor: &'static Processor) {
-        let mut left = MAX_IN_A_TICK;
+        let most = if processor.stage().is_some() { 0 } else { MAX_IN_A_TICK };
+        let mut left = most;
         while left > 0 && processor.has_newcomers() {
             let target = self
                 .idle_processor_like(processor)
@@ -90,7 +94,9 @@ impl Runtime {
     fn willing_processor(&self, besides: &Processor) -> Option<&'static Processor> {
         let ordinary = self.processors.is_ordinary(besides);
         let willing = |p: &&Processor| {
-            let same_kind = self.processors.is_ordinary(p) == ordinary && (!ordinary || !p.is_apart());
+            let same_kind = p.stage().is_none()
+                && self.processors.is_ordinary(p) == ordinary
+                && (!ordinary || !p.is_apart());
             same_kind && !std::ptr::eq(*p, besides) && !p.ignores_yield_request()
         };
         self.processors.all().filter(willing).min_by_key(|p| p.census.load())

@@ -130,6 +130,9 @@ impl Runtime {
 
     /// Takes newcomers from a processor that does not get to them, for an idle one.
     fn take_newcomers(&'static self, worker: &'static Worker) -> Option<&'static Processor> {
+        if worker.pinned.is_some_and(|pinned| pinned.stage().is_some()) {
+            return None;
+        }
         let victim = self.processors.ordinary_ones().find(|p| p.has_newcomers())?;
         let taker = worker.pinned.or_else(|| self.idle_processor())?.claim()?;
         let mut taken = 0;

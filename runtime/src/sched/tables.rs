@@ -4,11 +4,13 @@ use super::Runtime;
 use super::config::Sizes;
 use super::processor::{self, Processor};
 use super::worker::Worker;
+use super::world::MOST_WORLDS;
 use crate::lock::Mutex;
 use crate::{futex, sys};
 use std::cell::UnsafeCell;
 use std::ffi::CString;
 use std::io;
+use std::ops::Range;
 use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
@@ -33,15 +35,18 @@ fn set<T>(entry: &AtomicPtr<T>, value: &'static T) {
 }
 
 pub(crate) struct ProcessorTable {
-    /// The ordinary ones, then those beyond them, which are [apart](super::apart).
+    /// The ordinary ones, then those beyond them, which are [apart](super::apart), then those for
+    /// [worlds](super::world).
     entries: Box<[AtomicPtr<Processor>]>,
     ordinary: usize,
+    extra: usize,
     creating: Mutex<()>,
 }
 
 impl ProcessorTable {
     pub(super) fn new(ordinary: usize, extra: usize) -> ProcessorTable {
-        ProcessorTable { entries: pointers(ordinary + extra), ordinary, creating: Mutex::new(()) }
+        let entries = pointers(ordinary + extra + MOST_WORLDS);
+        ProcessorTable { entries, ordinary, extra, creating: Mutex::new(()) }
     }
 
     /// For a debugger: the address of the table of processors, and its length.
@@ -65,16 +70,21 @@ impl ProcessorTable {
 
     /// Whether there may be processors apart.
     pub(super) fn may_be_apart(&self) -> bool {
-        self.entries.len() > self.ordinary
+        self.extra > 0
     }
 
     pub(super) fn ordinary_ones(&self) -> impl Iterator<Item = &'static Processor> {
         self.entries[..self.ordinary].iter().filter_map(get)
     }
 
-    /// Those beyond the ordinary ones.
+    /// Those beyond the ordinary ones, apart from them.
     pub(super) fn extra(&self) -> impl Iterator<Item = &'static Processor> {
-        self.entries[self.ordinary..].iter().filter_map(get)
+        self.entries[self.ordinary..self.ordinary + self.extra].iter().filter_map(get)
+    }
+
+    /// The places of those that are for worlds.
+    pub(super) fn for_worlds(&self) -> Range<usize> {
+        self.ordinary + self.extra..self.entries.len()
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &'static Processor> {
@@ -211,8 +221,8 @@ impl WorkerTable {
     pub(super) fn new(sizes: &Sizes) -> WorkerTable {
         // One spare for each processor, since a spare stands in for a worker that is stuck in a
         // processor.
-        let most =
-            if sizes.carried { sizes.workers + sizes.processors + sizes.apart } else { sizes.processors };
+        let processors = sizes.processors + sizes.apart + MOST_WORLDS;
+        let most = if sizes.carried { sizes.workers + processors } else { processors };
         WorkerTable {
             entries: pointers(most),
             started: AtomicUsize::new(0),

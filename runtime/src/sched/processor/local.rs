@@ -39,6 +39,8 @@ pub(crate) struct Local {
     pub(in crate::sched) phase: Cell<Phase>,
     /// How many goroutines the running one has spawned in its present turn.
     pub(in crate::sched) spawned: Cell<u32>,
+    /// The running goroutine has given way because the yield flag asked for it.
+    pub(in crate::sched) asked: Cell<bool>,
     /// The goroutine to run before the queue: one that the last one woke.
     pub(in crate::sched) run_next: Cell<Option<Ready>>,
     /// The time when the clock was last read.
@@ -138,6 +140,7 @@ impl Local {
             predecessor: Cell::new(None),
             phase: Cell::new(Phase::Parked),
             spawned: Cell::new(0),
+            asked: Cell::new(false),
             run_next: Cell::new(None),
             now: Cell::new(now),
             placement: Cell::new(Placement::default()),

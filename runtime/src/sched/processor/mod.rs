@@ -43,6 +43,7 @@ use super::batch;
 use super::census::Census;
 use super::config::Stress;
 use super::inbox::Inbox;
+use super::world::{self, Stage};
 use crate::counter::OneWriter;
 use crate::goroutine::record::Record;
 use crate::goroutine::task::TaskPtr;
@@ -83,6 +84,8 @@ pub(crate) struct Processor {
     pub(super) yield_flag: AtomicBool,
     /// It is [apart](super::apart): for goroutines that keep their processor for long.
     apart: AtomicBool,
+    /// It is for [worlds](super::world).
+    stage: Option<Stage>,
     pub(crate) switches: OneWriter,
     pub(crate) scavenge: Scavenge,
     pub(crate) census: Census,
@@ -127,6 +130,8 @@ impl Processor {
         // The stress modes test copying, so no goroutine lives alone there.
         let probation = if runtime.sizes.stress == Stress::Off { PROBATION } else { 0 };
         let ordinary = index < runtime.sizes.processors;
+        let stage = runtime.processors.for_worlds().contains(&index).then(Stage::default);
+        let first = if stage.is_some() { world::world_loop } else { batch::processor_loop };
         let geometry = runtime.sizes.geometry;
         let slots = Slots::new(if ordinary { geometry } else { geometry.of_few() }, probation)?;
         let unstarted = crossbeam_deque::Worker::new_fifo();
@@ -143,7 +148,8 @@ impl Processor {
             unstarted: unstarted.stealer(),
             deadline: AtomicU64::new(clock::NEVER),
             yield_flag: AtomicBool::new(false),
-            apart: AtomicBool::new(!ordinary),
+            apart: AtomicBool::new(!ordinary && stage.is_none()),
+            stage,
             switches: OneWriter::default(),
             scavenge: Scavenge::new(),
             census: Census::default(),
@@ -154,9 +160,15 @@ impl Processor {
             local: CachePadded::new(Local::new(slots, unstarted, loop_stack, clock::now())),
         }));
         // SAFETY: the loop's stack is fresh and ours.
-        let resting = unsafe { arch::prepare(base, batch::processor_loop, ptr::from_ref(processor).addr()) };
+        let resting = unsafe { arch::prepare(base, first, ptr::from_ref(processor).addr()) };
         processor.local.resting_sp.set(resting);
         Ok(processor)
+    }
+
+    /// What it has for worlds, if it is for them.
+    #[inline]
+    pub(super) fn stage(&self) -> Option<&Stage> {
+        self.stage.as_ref()
     }
 
     /// Whether only goroutines that keep their processor for long are placed here.

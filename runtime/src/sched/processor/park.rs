@@ -3,11 +3,12 @@
 
 use super::super::runtime;
 use super::super::timers::HeapIndex;
+use super::super::world;
 use super::{Here, Processor, Running, SwitchReason, calling_goroutine, current_processor};
 use crate::goroutine::record::{Ready, Record};
 use crate::hooks::{trace, waits};
 use crate::lock::Native;
-use crate::{arch, clock, stack};
+use crate::{arch, stack};
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::Ordering;
@@ -176,9 +177,10 @@ impl Running {
     fn set_timer(self, deadline: Instant) {
         // The wait has been published, so nothing may park here.
         let _native = Native::begin();
+        let at = world::timer_at(self.here().processor(), deadline);
         // SAFETY: the goroutine has no timer, since it waits for one deadline at a time. It is live
         // at least until it has gone on, which clears the timer.
-        self.here().with_parts(|parts| unsafe { parts.timers.insert(clock::at(deadline), self.record()) });
+        self.here().with_parts(|parts| unsafe { parts.timers.insert(at, self.record()) });
     }
 
     #[cold]
@@ -224,7 +226,8 @@ pub(crate) fn checkpoint() {
 #[cold]
 #[inline(never)]
 fn give_way() {
-    if Running::now().is_some() {
+    if let Some(goroutine) = Running::now() {
+        goroutine.here().local().asked.set(true);
         yield_now();
     }
 }

@@ -1,7 +1,8 @@
 //! Goroutines that a processor spawns, or gets from elsewhere to start.
 
+use super::super::placement::Placement;
 use super::super::runtime;
-use super::{Here, Processor};
+use super::{Carrier, Here, Processor};
 use crate::goroutine::task::TaskPtr;
 use crate::lock::Native;
 use std::sync::atomic::{Ordering, fence};
@@ -32,6 +33,23 @@ impl Processor {
 
     pub(in crate::sched) fn newcomers(&self) -> usize {
         self.unstarted.len() + self.arrivals.len()
+    }
+}
+
+impl Carrier<'_> {
+    /// The number that the next goroutine gets that is spawned here, unless none is reserved.
+    pub(in crate::sched) fn next_id(&self) -> u64 {
+        self.ids.get().0
+    }
+
+    /// Reserves numbers for the goroutines that are spawned here, in the place of those that were.
+    pub(in crate::sched) fn set_ids(&mut self, next: u64, end: u64) {
+        self.ids.set((next, end));
+    }
+
+    /// Has all goroutines that are spawned here start here, for as long as the processor lives.
+    pub(in crate::sched) fn keep_children(&mut self) {
+        self.placement.set(Placement::here_for_ever());
     }
 }
 

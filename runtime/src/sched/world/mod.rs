@@ -1,0 +1,395 @@
+//! A world: goroutines whose time and whose order something else decides, for tests that repeat.
+//!
+//! A world is a processor of its own beyond the ordinary ones ([`stage`]). Goroutines never leave
+//! their processor, and what a goroutine of a world spawns stays there too, so a world contains all
+//! that its first goroutine starts. Its loop ([`turns`]) asks a [`Scheduler`] which of the ready
+//! goroutines has the next turn. Its clock stands still while a goroutine can run, and jumps to the
+//! next deadline when none can.
+//!
+//! - *Switches.* The yield flag of such a processor stays set, so each call of Narrowboat gives way
+//!   at its check ([`crate::park::checkpoint`]), and the scheduler decides whether the caller goes
+//!   on.
+//! - *Numbers.* The goroutines of a world have numbers in the order in which they were spawned,
+//!   from 1, which is the first one. The same decisions give the same numbers.
+//! - *Stacks.* Each goroutine has a stack of its own. Shared ones would make the order depend on
+//!   what ran on the processor before.
+//! - *The end.* A world ends when all of its goroutines have, when none of them can go on, or when
+//!   the scheduler stops it. Those that are left never run again: their stacks may hold anything, so
+//!   they are not freed. They are strangers to the next world on that processor.
+//!
+//! Nothing here costs an ordinary processor anything: it runs another loop ([`super::batch`]), and
+//! the operations themselves are the same.
+
+mod stage;
+mod turns;
+
+use super::processor::{Here, Processor};
+use crate::goroutine::failure::Panic;
+use crate::goroutine::origin::{Extras, Origin};
+use crate::goroutine::{labels, spawn};
+use crate::lock::{Mutex, OnceLock};
+use crate::park::{Outcome, Reason, WaitQueue, Waiter, assert_may_park};
+use crate::sched::Destination;
+pub(super) use stage::MOST as MOST_WORLDS;
+pub(crate) use stage::Stage;
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::panic::Location;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+pub(super) use turns::world_loop;
+
+/// How many numbers are reserved for the goroutines of one world.
+const NUMBERS: u64 = 1 << 32;
+
+/// How a goroutine's turn ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TurnEnd {
+    /// It waits.
+    Parked,
+    /// It has ended.
+    Ended,
+    /// It gave way by itself: `yield_now`.
+    GaveWay,
+    /// It has come to a call at which the scheduler may let another one go first.
+    Passed,
+}
+
+/// A turn that is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Turn {
+    /// The goroutine's number.
+    pub number: u32,
+    /// How it ended.
+    pub end: TurnEnd,
+}
+
+/// What a scheduler knows when it chooses.
+#[derive(Debug)]
+pub struct Moment<'a> {
+    /// Nanoseconds since the world began.
+    pub now: u64,
+    /// The numbers of the goroutines that can run, ascending. Never empty.
+    pub ready: &'a [u32],
+    /// The last turn.
+    pub last: Option<Turn>,
+}
+
+/// What decides in a world. Its functions are called on the processor of the world, where nothing
+/// may park; they must not panic.
+pub trait Scheduler: Send {
+    /// Which of the ready goroutines has the next turn, as an index into [`Moment::ready`]. `None`
+    /// stops the world.
+    fn next(&mut self, moment: &Moment<'_>) -> Option<usize>;
+
+    /// One of `0..n`, for code that draws lots: a select that tries its arms.
+    fn draw(&mut self, n: usize) -> usize;
+
+    /// No goroutine can run before this time. `false` stops the world.
+    fn jump(&mut self, to: u64) -> bool;
+
+    /// The goroutine with this number has been spawned at this place.
+    fn started(&mut self, number: u32, at: &'static Location<'static>) {
+        let _ = (number, at);
+    }
+
+    /// The first goroutine has returned, while others go on.
+    fn returned(&mut self, now: u64) {
+        let _ = now;
+    }
+
+    /// A goroutine has panicked.
+    fn panicked(&mut self, number: u32) {
+        let _ = number;
+    }
+
+    /// The scheduler itself, when the world is over.
+    fn into_any(self: Box<Self>) -> Box<dyn Any + Send>;
+}
+
+/// Why a world is over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// All its goroutines have ended.
+    Complete,
+    /// The first goroutine has returned, and others are left that wait for ever.
+    Left,
+    /// All wait for ever, the first goroutine too.
+    Deadlock,
+    /// The scheduler has stopped it.
+    Stopped,
+}
+
+/// A goroutine that is left when a world is over.
+#[derive(Clone, Debug)]
+pub struct Leftover {
+    /// Its number.
+    pub number: u32,
+    /// Its name, if it has one.
+    pub name: Option<Arc<str>>,
+    /// Where it was spawned.
+    pub spawned_at: &'static Location<'static>,
+    /// What it waits for; [`Reason::None`] if it could run.
+    pub reason: Reason,
+    /// The line of the call that waits.
+    pub waits_at: &'static Location<'static>,
+}
+
+/// A world that is over.
+pub struct Finished<T> {
+    /// Why.
+    pub end: End,
+    /// What the first goroutine returned, or its panic. `None` if it has not ended.
+    pub outcome: Option<Result<T, Panic>>,
+    /// Nanoseconds that have passed in it.
+    pub now: u64,
+    /// The goroutines that are left, by number.
+    pub left: Vec<Leftover>,
+    /// What decided in it.
+    pub scheduler: Box<dyn Any + Send>,
+}
+
+/// What happens at a time, by the time and the order in which it was asked for.
+type Events = BTreeMap<(u64, u64), Box<dyn FnOnce() + Send>>;
+
+/// A world that runs.
+pub struct World {
+    id: u64,
+    /// The goroutine with the number `n` has the id `first + n`.
+    first: u64,
+    now: AtomicU64,
+    /// The instant at which the world began, as its goroutines read the clock.
+    began: OnceLock<Instant>,
+    /// The sockets of its goroutines are simulated, so nothing outside ends a wait for one.
+    network: AtomicBool,
+    extension: OnceLock<Arc<dyn Any + Send + Sync>>,
+    events: Mutex<Events>,
+    scheduler: Mutex<Option<Box<dyn Scheduler>>>,
+    progress: Mutex<Progress>,
+    ending: Mutex<Ending>,
+}
+
+/// What the loop remembers of a world from turn to turn.
+#[derive(Default)]
+struct Progress {
+    begun: bool,
+    /// Goroutines that have started and not ended.
+    live: usize,
+    first_has_ended: bool,
+    last: Option<Turn>,
+    ready: Vec<u32>,
+}
+
+/// What the caller of [`run`] waits for.
+#[derive(Default)]
+struct Ending {
+    over: Option<(End, Vec<Leftover>)>,
+    first_has_ended: bool,
+    waiter: WaitQueue,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("World").field("id", &self.id).field("now", &self.now()).finish_non_exhaustive()
+    }
+}
+
+impl World {
+    fn new(first: u64, scheduler: Box<dyn Scheduler>) -> World {
+        static IDS: AtomicU64 = AtomicU64::new(1);
+        World {
+            id: IDS.fetch_add(1, Ordering::Relaxed),
+            first,
+            now: AtomicU64::new(0),
+            began: OnceLock::new(),
+            network: AtomicBool::new(false),
+            extension: OnceLock::new(),
+            events: Mutex::new(Events::new()),
+            scheduler: Mutex::new(Some(scheduler)),
+            progress: Mutex::default(),
+            ending: Mutex::default(),
+        }
+    }
+
+    /// A number that no other world of the process has.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// How long the world has lasted, by its own clock.
+    pub fn now(&self) -> Duration {
+        Duration::from_nanos(self.now.load(Ordering::Relaxed))
+    }
+
+    /// The instant at which it began, and that of now.
+    pub fn began(&self) -> Instant {
+        *self.began.get_or_init(Instant::now)
+    }
+
+    /// The time as an instant.
+    pub fn instant(&self) -> Instant {
+        self.began() + self.now()
+    }
+
+    /// An instant as nanoseconds since the world began; 0 if it is before that.
+    pub fn nanos(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.began()).as_nanos()).unwrap_or(u64::MAX - 1)
+    }
+
+    /// What another crate has hung into this world. The first call makes it, for all that come later.
+    pub fn extension(&self, make: impl FnOnce() -> Arc<dyn Any + Send + Sync>) -> Arc<dyn Any + Send + Sync> {
+        self.extension.get_or_init(make).clone()
+    }
+
+    /// The same, if it is there.
+    pub fn existing_extension(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.extension.get().cloned()
+    }
+
+    /// Says that sockets are simulated: a goroutine that waits for one, with nothing else to come,
+    /// waits for ever.
+    pub fn simulates_network(&self) {
+        self.network.store(true, Ordering::Relaxed);
+    }
+
+    /// Has `event` called when the world's clock reaches `at`, in nanoseconds since it began. It runs
+    /// between two turns, where nothing may park, and may wake goroutines. Events of one time happen
+    /// in the order of these calls.
+    pub fn at(&self, at: u64, event: impl FnOnce() + Send + 'static) {
+        static ORDER: AtomicU64 = AtomicU64::new(0);
+        lock(&self.events).insert((at, ORDER.fetch_add(1, Ordering::Relaxed)), Box::new(event));
+    }
+
+    /// One of `0..n`, as the scheduler decides.
+    pub fn draw(&self, n: usize) -> usize {
+        lock(&self.scheduler).as_mut().map_or(0, |scheduler| scheduler.draw(n).min(n.saturating_sub(1)))
+    }
+
+    /// The number of the goroutine with this id, if it is one of this world's.
+    fn number(&self, id: u64) -> Option<u32> {
+        id.checked_sub(self.first).filter(|number| *number < NUMBERS).map(|number| number as u32)
+    }
+
+    fn scheduler<R>(&self, f: impl FnOnce(&mut dyn Scheduler) -> R) -> Option<R> {
+        lock(&self.scheduler).as_mut().map(|scheduler| f(&mut **scheduler))
+    }
+}
+
+/// The world that the calling code is in: a goroutine of it, or an [event](World::at).
+#[inline]
+pub fn current() -> Option<Arc<World>> {
+    Here::now()?.processor().stage()?.world()
+}
+
+/// One of `0..n`, if the caller is in a world.
+#[inline]
+pub fn draw(n: usize) -> Option<usize> {
+    current().map(|world| world.draw(n))
+}
+
+/// The time: that of the world if the caller is in one.
+#[inline]
+pub fn now() -> Instant {
+    match Here::now().and_then(|here| here.processor().stage()) {
+        Some(stage) => stage.world().map_or_else(Instant::now, |world| world.instant()),
+        None => Instant::now(),
+    }
+}
+
+/// An instant as a deadline in the heap of this processor's timers.
+pub(super) fn timer_at(here: &Processor, at: Instant) -> u64 {
+    match here.stage().and_then(Stage::world) {
+        Some(world) => world.nanos(at),
+        None => crate::clock::at(at),
+    }
+}
+
+/// Runs `f` as the first goroutine of a new world, in which `scheduler` decides, and waits for its
+/// end.
+///
+/// # Errors
+/// If the runtime cannot start, or the system has no memory for the world's processor.
+///
+/// # Panics
+/// In a world, and where the caller cannot wait.
+#[track_caller]
+pub fn run<F, T>(scheduler: Box<dyn Scheduler>, f: F) -> io::Result<Finished<T>>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let at = Location::caller();
+    assert!(current().is_none(), "a world cannot contain another one");
+    assert_may_park();
+    let runtime = super::start_and_get()?;
+    let taken = stage::take(runtime)?;
+    let world = Arc::new(World::new(runtime.take_id_range(NUMBERS), scheduler));
+    taken.begin(&world);
+    let extras = Extras {
+        spawned_at: at,
+        name: None,
+        own_stack: None,
+        labels: labels::LabelCell::default(),
+        late: None,
+    };
+    let begins = Arc::clone(&world);
+    // SAFETY: closure and result are `'static`.
+    let handle = unsafe {
+        spawn::launch_to(
+            Destination::Other(taken.processor(), None),
+            world.first + 1,
+            Origin::with(extras),
+            move || {
+                begins.began();
+                f()
+            },
+        )
+    };
+    let (end, left) = world.wait(at);
+    let scheduler = lock(&world.scheduler).take().expect("taken once").into_any();
+    let ended = lock(&world.ending).first_has_ended;
+    let outcome = ended.then(|| handle.join_with_trace());
+    drop(taken);
+    Ok(Finished { end, outcome, now: world.now.load(Ordering::Relaxed), left, scheduler })
+}
+
+impl World {
+    /// Waits until the world is over.
+    fn wait(&self, at: &'static Location<'static>) -> (End, Vec<Leftover>) {
+        let waiter = Waiter::begin(Reason::Scope, 0, at);
+        let node = waiter.node();
+        let mut ending = lock(&self.ending);
+        if ending.over.is_none() {
+            // SAFETY: the node is the waiter's own and is in no queue between its waits; it lives
+            // until after the wait, and the lock guards it. The waiter is from its latest `begin`.
+            unsafe {
+                (*node.as_ptr()).prepare(waiter, Outcome(Outcome::FIRST), true);
+                ending.waiter.push(node);
+                drop(ending);
+                waiter.park(None);
+            }
+            ending = lock(&self.ending);
+        }
+        ending.over.take().expect("woken when it is over")
+    }
+
+    /// Says that the world is over.
+    fn finish(&self, end: End, left: Vec<Leftover>, first_has_ended: bool) {
+        let mut ending = lock(&self.ending);
+        ending.over = Some((end, left));
+        ending.first_has_ended = first_has_ended;
+        let waiting = ending.waiter.pop_claim(None);
+        drop(ending);
+        if let Some(node) = waiting {
+            // SAFETY: popped above, so valid until the unpark, which is the only one of this wait.
+            unsafe { node.as_ref().waiter().unpark() };
+        }
+    }
+}

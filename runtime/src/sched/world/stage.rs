@@ -1,0 +1,72 @@
+//! The processors that worlds run on: made on demand, and used again.
+
+use super::super::Runtime;
+use super::super::processor::Processor;
+use super::{World, lock};
+use crate::lock::Mutex;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How many worlds may run at a time. Further ones wait.
+pub(in crate::sched) const MOST: usize = 64;
+
+/// The part of a processor that makes it one for worlds.
+#[derive(Default)]
+pub(crate) struct Stage {
+    /// It belongs to a caller of [`run`](super::run).
+    taken: AtomicBool,
+    world: Mutex<Option<Arc<World>>>,
+}
+
+impl Stage {
+    /// The world that runs here.
+    pub(super) fn world(&self) -> Option<Arc<World>> {
+        lock(&self.world).clone()
+    }
+
+    /// The world is over: no code of it runs any more.
+    pub(super) fn clear(&self) {
+        *lock(&self.world) = None;
+    }
+}
+
+/// A processor that the caller has for a world, until this is dropped.
+pub(super) struct Taken(&'static Processor);
+
+impl Taken {
+    pub(super) fn processor(&self) -> &'static Processor {
+        self.0
+    }
+
+    fn stage(&self) -> &'static Stage {
+        self.0.stage().expect("a processor for worlds")
+    }
+
+    pub(super) fn begin(&self, world: &Arc<World>) {
+        *lock(&self.stage().world) = Some(Arc::clone(world));
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        // Release: the next one to take it sees what this one has left.
+        self.stage().taken.store(false, Ordering::Release);
+    }
+}
+
+/// Takes a processor on which no world runs: one that is there, or a new one; else waits for one.
+pub(super) fn take(runtime: &'static Runtime) -> io::Result<Taken> {
+    loop {
+        for index in runtime.processors.for_worlds() {
+            let processor = runtime.processors.get_or_create(runtime, index)?;
+            let stage = processor.stage().expect("a processor for worlds");
+            // Acquire: as in `drop`.
+            if !stage.taken.swap(true, Ordering::Acquire) {
+                return Ok(Taken(processor));
+            }
+        }
+        crate::sleep(Duration::from_millis(1));
+    }
+}

@@ -1,0 +1,314 @@
+//! The loop of a world's processor: like that of an ordinary one ([`super::super::batch`]), but a
+//! [`Scheduler`](super::Scheduler) picks.
+
+use super::super::batch::Starting;
+use super::super::fork;
+use super::super::processor::{Loop, Processor, SwitchReason};
+use super::{End, Leftover, Moment, Progress, Turn, TurnEnd, World, lock};
+use crate::goroutine::record::{Ready, Record};
+use crate::hooks::trace;
+use crate::lock::Native;
+use crate::ours;
+use crate::park::Reason;
+use crate::stack::own::OwnStack;
+use std::ptr::NonNull;
+use std::sync::atomic::Ordering;
+
+/// How long the world keeps its worker, in nanoseconds of real time.
+const SLICE: u64 = 200_000;
+/// The loop reads the real clock once in this many turns.
+const CLOCK_EVERY: u32 = 8;
+/// Locks take the lowest sixteen bits of a goroutine's id for its tag, and zero is no goroutine: so
+/// when the ids come close to such a number, they go on behind it.
+const TAGS: u64 = 1 << 16;
+/// Bytes of stack of a goroutine without a wish of its own: address space, most of which is never
+/// used.
+const STACK: usize = 16 << 20;
+/// More than a goroutine spawns in a turn.
+const MARGIN: u64 = 2048;
+
+/// What the loop does next.
+enum Step {
+    Run(Ready, u32),
+    /// Time has passed.
+    Again,
+    /// Only something outside of the world can let it go on.
+    Wait,
+    Over(End),
+}
+
+/// The first function on the stack of the loop of a world's processor.
+pub(in crate::sched) extern "C" fn world_loop(processor: usize) -> ! {
+    // SAFETY: `Processor::new` passed its own address; processors are never freed. This is the loop.
+    let mut this = unsafe { Loop::new(&*(processor as *const Processor)) };
+    loop {
+        this.reborrow().requeue_predecessor();
+        if trace::watches(trace::EVENTS | trace::WAITS) {
+            this.reborrow().run_world::<true>();
+        } else {
+            this.reborrow().run_world::<false>();
+        }
+        if fork::in_child() {
+            this.reborrow().run_forked();
+        }
+        // Never directly to another processor: the time of this one is not the time of that.
+        this.reborrow().switch_to_worker(false);
+    }
+}
+
+impl Loop<'_> {
+    fn run_world<const TRACED: bool>(mut self) {
+        let processor = self.processor();
+        let world = processor.stage().and_then(super::Stage::world);
+        if let Some(world) = &world {
+            self.reborrow().run_turns::<TRACED>(world);
+        } else {
+            self.reborrow().discard_strangers();
+        }
+        self.reborrow().answer_requests();
+        self.publish_counters();
+    }
+
+    /// Gives turns, until the slice of time is over, or nothing in the world can run.
+    fn run_turns<const TRACED: bool>(mut self, world: &World) {
+        let processor = self.processor();
+        let worker = self.worker.get();
+        let end = worker.map_or(0, |worker| worker.refresh_now()) + SLICE;
+        let mut turn = 0u32;
+        self.begin(world);
+        loop {
+            match self.reborrow().next_step(world) {
+                Step::Run(goroutine, number) => {
+                    // Each call of Narrowboat gives way.
+                    processor.yield_flag.store(true, Ordering::Relaxed);
+                    // A select asks the world for its order when this is zero.
+                    ours::with(|ours| ours.random.set(0));
+                    self.reborrow().resume::<TRACED>(goroutine);
+                    self.reborrow().after_turn(world, number);
+                }
+                Step::Again => {}
+                Step::Wait => return,
+                Step::Over(end) => return self.end_world(world, end),
+            }
+            turn = turn.wrapping_add(1);
+            let asked = processor.is_asked() || fork::in_child();
+            let late =
+                turn.is_multiple_of(CLOCK_EVERY) && worker.is_some_and(|worker| worker.refresh_now() > end);
+            if asked || late {
+                return;
+            }
+        }
+    }
+
+    fn begin(&mut self, world: &World) {
+        self.now.set(world.now.load(Ordering::Relaxed));
+        if !std::mem::replace(&mut lock(&world.progress).begun, true) {
+            // The first one has been spawned already.
+            self.set_ids(world.first + 2, world.first + super::NUMBERS);
+            self.keep_children();
+        }
+    }
+
+    /// Collects what can run, and asks what has the next turn.
+    fn next_step(mut self, world: &World) -> Step {
+        let _native = Native::begin();
+        self.reborrow().gather(world);
+        let mut progress = lock(&world.progress);
+        let progress = &mut *progress;
+        if progress.first_has_ended && progress.live == 0 {
+            return Step::Over(End::Complete);
+        }
+        self.reborrow().fire_timers();
+        if self.reborrow().fire_events(world) {
+            return Step::Again;
+        }
+        let ready = &mut self.parts().ready;
+        ready.retain(|goroutine| world.number(goroutine.id).is_some());
+        if ready.is_empty() {
+            return self.idle_step(world, progress);
+        }
+        // By number, whatever woke them in which order.
+        ready.make_contiguous().sort_unstable_by_key(|goroutine| goroutine.id);
+        progress.ready.clear();
+        progress.ready.extend(ready.iter().filter_map(|goroutine| world.number(goroutine.id)));
+        let moment =
+            Moment { now: world.now.load(Ordering::Relaxed), ready: &progress.ready, last: progress.last };
+        let chosen = world.scheduler(|scheduler| scheduler.next(&moment)).flatten();
+        match chosen.and_then(|index| ready.remove(index).zip(progress.ready.get(index))) {
+            Some((goroutine, &number)) => Step::Run(goroutine, number),
+            None => Step::Over(End::Stopped),
+        }
+    }
+
+    /// Nothing can run now.
+    fn idle_step(mut self, world: &World, progress: &Progress) -> Step {
+        let timer = self.parts().timers.earliest();
+        let event = lock(&world.events).first_key_value().map(|(&(at, _), _)| at);
+        if let Some(at) = timer.into_iter().chain(event).min() {
+            if world.scheduler(|scheduler| scheduler.jump(at)) != Some(true) {
+                return Step::Over(End::Stopped);
+            }
+            world.now.store(at, Ordering::Relaxed);
+            self.now.set(at);
+            return Step::Again;
+        }
+        let simulated = world.network.load(Ordering::Relaxed);
+        let mut outside = false;
+        self.all_goroutines(|record| {
+            let reason = record.reason.get();
+            let of_network = matches!(
+                reason,
+                Reason::Read
+                    | Reason::Write
+                    | Reason::Accept
+                    | Reason::Connect
+                    | Reason::Readiness
+                    | Reason::Resolve
+            );
+            outside |=
+                world.number(record.id).is_some() && reason.is_external() && !(simulated && of_network);
+            true
+        });
+        if outside {
+            Step::Wait
+        } else if progress.first_has_ended {
+            Step::Over(End::Left)
+        } else {
+            Step::Over(End::Deadlock)
+        }
+    }
+
+    /// Collects the goroutines that have been woken, and gives each newcomer its place.
+    fn gather(mut self, world: &World) {
+        let processor = self.processor();
+        let (local, parts) = self.open();
+        processor.inbox.drain(|record| {
+            // SAFETY: only live goroutines are woken, so the pointer is not null, and this is the
+            // wake-up of this one.
+            parts.ready.push_back(unsafe { Ready::new(NonNull::new_unchecked(record)) });
+        });
+        if let Some(next) = local.run_next.take() {
+            parts.ready.push_back(next);
+        }
+        while let Some(goroutine) = self.reborrow().start_alone() {
+            if let Some(number) = world.number(goroutine.id) {
+                lock(&world.progress).live += 1;
+                world.scheduler(|scheduler| scheduler.started(number, goroutine.origin.spawned_at()));
+            }
+            self.parts().ready.push_back(goroutine);
+        }
+        let next = self.next_id();
+        if next % TAGS > TAGS - MARGIN {
+            self.set_ids(next / TAGS * TAGS + TAGS + 1, world.first + super::NUMBERS);
+        }
+    }
+
+    /// Gives the next newcomer a record, and a stack of its own.
+    fn start_alone(mut self) -> Option<Ready> {
+        let processor = self.processor();
+        let (local, parts) = self.open();
+        let retried = if parts.slots.may_have_stack() { parts.without_stack.pop_front() } else { None };
+        let starting = match retried {
+            Some(starting) => starting,
+            None => {
+                let task = local.unstarted.pop().or_else(|| processor.arrivals.take(&local.unstarted))?;
+                // SAFETY: the task was spawned and is started here, once.
+                let (id, origin) = unsafe { task.begin() };
+                Starting { task, id, origin, since: 0, decided: 0 }
+            }
+        };
+        let mut own = starting.origin.take_own_stack().or_else(|| OwnStack::take(STACK).ok());
+        match parts.slots.settle(&mut own, starting.origin.spawned_at(), true) {
+            Ok(home) => {
+                let Starting { task, id, origin, .. } = starting;
+                Some(parts.slab.insert(processor, Record::new(task, id, origin, home)))
+            }
+            Err(_) => {
+                processor.scavenge.want_another();
+                parts.without_stack.push_back(starting);
+                None
+            }
+        }
+    }
+
+    /// Calls what is due. Returns whether there was anything.
+    fn fire_events(&mut self, world: &World) -> bool {
+        let now = world.now.load(Ordering::Relaxed);
+        let mut fired = false;
+        loop {
+            let event = {
+                let mut events = lock(&world.events);
+                let due = events.first_entry().filter(|event| event.key().0 <= now);
+                due.map(|event| event.remove())
+            };
+            let Some(event) = event else { return fired };
+            if !std::mem::replace(&mut fired, true) {
+                // It may use std's thread-locals.
+                self.install_host();
+            }
+            event();
+        }
+    }
+
+    fn after_turn(self, world: &World, number: u32) {
+        let asked = self.asked.replace(false);
+        let end = match self.switch_reason() {
+            SwitchReason::Park => TurnEnd::Parked,
+            SwitchReason::Finish => TurnEnd::Ended,
+            SwitchReason::Yield if asked => TurnEnd::Passed,
+            SwitchReason::Yield => TurnEnd::GaveWay,
+        };
+        let mut progress = lock(&world.progress);
+        progress.last = Some(Turn { number, end });
+        if end == TurnEnd::Ended {
+            progress.live -= 1;
+            if number == 1 {
+                progress.first_has_ended = true;
+                world.scheduler(|scheduler| scheduler.returned(world.now.load(Ordering::Relaxed)));
+            }
+        }
+    }
+
+    /// The world is over. What is left of it never runs again.
+    fn end_world(mut self, world: &World, end: End) {
+        let _native = Native::begin();
+        let mut left = Vec::new();
+        self.all_goroutines(|record| {
+            if let Some(number) = world.number(record.id) {
+                let waits = record.wait.head.claim.is_waiting();
+                left.push(Leftover {
+                    number,
+                    name: record.origin.name().cloned(),
+                    spawned_at: record.origin.spawned_at(),
+                    reason: if waits { record.reason.get() } else { Reason::None },
+                    waits_at: record.waits_at.get(),
+                });
+            }
+            true
+        });
+        left.sort_unstable_by_key(|goroutine| goroutine.number);
+        self.reborrow().discard_strangers();
+        let processor = self.processor();
+        processor.yield_flag.store(false, Ordering::Relaxed);
+        processor.stage().expect("a processor for worlds").clear();
+        // Events may hold what belongs to the program.
+        let events = std::mem::take(&mut *lock(&world.events));
+        self.install_host();
+        drop(events);
+        let first_has_ended = lock(&world.progress).first_has_ended;
+        world.finish(end, left, first_has_ended);
+    }
+
+    /// Forgets what a world that is over has left: goroutines that could run, and timers.
+    fn discard_strangers(mut self) {
+        let processor = self.processor();
+        processor.inbox.drain(|_| ());
+        let (local, parts) = self.open();
+        local.run_next.take();
+        parts.ready.clear();
+        parts.deferred.clear();
+        parts.without_stack.clear();
+        parts.starting = None;
+        while parts.timers.pop_due(u64::MAX).is_some() {}
+    }
+}
