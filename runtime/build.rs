@@ -16,7 +16,10 @@ fn main() {
     }
     let os = std::env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
     let arch = std::env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
-    let known = matches!((os.as_str(), arch.as_str()), ("linux", "x86_64" | "aarch64"));
+    let known = matches!(
+        (os.as_str(), arch.as_str()),
+        ("linux" | "macos", "x86_64" | "aarch64") | ("freebsd", "x86_64")
+    );
     if !known {
         println!(
             "cargo::error=Narrowboat runs on Linux on x86-64 and aarch64 so far, not on {os} on {arch}: a port adds one \

@@ -73,7 +73,7 @@
 #![doc = include_str!("../docs/rules.md")]
 
 // Nothing of it is called: it is there to be linked.
-#[cfg(feature = "interpose")]
+#[cfg(all(feature = "interpose", target_os = "linux"))]
 extern crate narrowboat_interpose as _;
 
 #[cfg(feature = "actor")]

@@ -16,11 +16,15 @@
 // The hidden modules are for the crates of Narrowboat that block: channels, locks and sockets wait
 // in `park`, the netpoller plugs into `sched::poller`, and `interpose` uses `as_thread`.
 
+// Linux alone has functions that replace the C library's, and shows what its threads do.
+#![cfg_attr(not(target_os = "linux"), allow(dead_code))]
+
 mod arch;
 mod blocking;
 mod clock;
 mod counter;
 mod diag;
+#[cfg(target_os = "linux")]
 mod futex;
 mod goroutine;
 mod hooks;
@@ -41,11 +45,14 @@ mod time;
 /// What running code calls of diagnostics, by way of `hooks`. The root of the crate stands above both,
 /// so that neither refers to the other.
 const DIAGNOSTICS: hooks::Diagnostics = diag::DIAGNOSTICS;
+#[cfg(not(target_os = "linux"))]
+use sys::pinned::futex;
 
 /// For `narrowboat-interpose`, whose functions park where libc's block.
 #[doc(hidden)]
 pub mod as_thread {
     pub use crate::blocking::{most_threads, on_pool_in_place};
+    #[cfg(target_os = "linux")]
     pub use crate::futex::Shard;
     pub use crate::sched::as_thread::{
         begin_in_place, checkpoint_in_place, goroutine, has_usual_signals, is_forked_child,

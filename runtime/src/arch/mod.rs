@@ -18,8 +18,13 @@
 //! Only this module changes the thread pointer.
 
 mod bounds;
+#[cfg(not(target_os = "linux"))]
+mod pinned;
 pub(crate) mod sanitizers;
 pub(crate) mod valgrind;
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) use pinned::*;
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;

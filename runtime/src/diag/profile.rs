@@ -228,7 +228,7 @@ impl Drop for Sampler {
 impl Raw {
     fn take(&mut self) -> CpuSample {
         // SAFETY: the sample owns the labels, and gives them up here, once.
-        let labels = unsafe { Labels::from_raw(std::mem::replace(&mut self.labels, ptr::null())) };
+        let labels = unsafe { Labels::from_raw(std::mem::take(&mut self.labels)) };
         // SAFETY: null, or the address of a static location.
         let spawned_at = unsafe { self.spawned_at.as_ref() };
         CpuSample {

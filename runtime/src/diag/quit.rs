@@ -1,7 +1,7 @@
 //! SIGQUIT (control-backslash at a terminal): a dump to the standard error stream, then the end of
 //! the process with code 2.
 //!
-//! The handler only writes to an event descriptor. A thread waits there, asleep in the kernel until
+//! The handler only writes to a pipe. A thread waits there, asleep in the kernel until
 //! then, and does the rest. A program that handles or ignores the signal when the runtime starts
 //! keeps its own behaviour.
 
@@ -15,7 +15,7 @@ use std::thread;
 /// Installs the handler and starts the thread. Does nothing unless the signal has its default
 /// action.
 pub(crate) fn start(exits: bool) -> io::Result<()> {
-    let Some(bell) = signals::ring_at_quit()? else { return Ok(()) };
+    let Some(mut bell) = signals::ring_at_quit()? else { return Ok(()) };
     let thread = thread::Builder::new().name("quit".into()).stack_size(256 << 10);
     thread.spawn(move || {
         loop {

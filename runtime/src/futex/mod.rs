@@ -60,7 +60,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use workers::workers;
 
-pub(crate) use syscall::is_called_by;
+pub(crate) use syscall::catches_waits;
 pub use table::Shard;
 
 /// What `syscall(SYS_futex, ...)` was called with.

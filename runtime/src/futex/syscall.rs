@@ -6,7 +6,7 @@
 use super::{Call, futex};
 use crate::arch::syscall_text;
 use libc::{c_int, c_long, timespec};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 // Protected, so that code of this module calls it even if another module comes first.
 std::arch::global_asm!(
@@ -26,12 +26,15 @@ std::arch::global_asm!(
 /// Whether there has been a futex call since the probe reset this.
 static CALLED: AtomicBool = AtomicBool::new(false);
 
-/// Whether `f` calls this function. Called before anything of the runtime runs. (A call of another
-/// thread gives the same answer.)
-pub(crate) fn is_called_by(f: &dyn Fn()) -> bool {
+/// Whether calls of `syscall` reach this function. Called before anything of the runtime runs. (A
+/// call of another thread gives the same answer.)
+pub(crate) fn catches_waits() -> bool {
+    let word = AtomicU32::new(0);
     CALLED.store(false, Ordering::Relaxed);
-    f();
-    CALLED.load(Ordering::Relaxed)
+    let wake = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
+    // SAFETY: wakes nothing: only this thread knows the word.
+    unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), wake, 1) };
+    CALLED.load(Ordering::Relaxed) && word.load(Ordering::Relaxed) == 0
 }
 
 fn fail(error: c_int) -> c_long {

@@ -12,7 +12,7 @@
 
 use super::probe::{self, Catches, Findings};
 use crate::say::say;
-use crate::sys::tls::Part;
+use crate::sys::tls::{self, Part};
 use std::ops::Range;
 use std::sync::OnceLock;
 
@@ -76,7 +76,7 @@ pub(crate) fn make(leave: &[String], waits: Catches) -> std::io::Result<()> {
     let found = probe::run(waits)?;
     let map = match found {
         Some(found) => Map::of(&found, leave),
-        None => Err("the module has no thread-local segment".into()),
+        None => Err(tls::WHY_NONE.into()),
     };
     let map = match map {
         Ok(map) => map,

@@ -11,11 +11,10 @@ use crate::{ours, sys};
 use std::alloc::{Layout, alloc, dealloc};
 use std::cell::Cell;
 use std::hint::black_box;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::{io, ptr};
 
-/// Calls a function, and returns whether the runtime's own `syscall` has been called meanwhile.
-pub(crate) type Catches = fn(&dyn Fn()) -> bool;
+/// Whether calls of `syscall` reach the runtime's own.
+pub(crate) type Catches = fn() -> bool;
 
 /// The findings. Each vector has a flag for each byte of the block.
 pub(super) struct Findings {
@@ -68,7 +67,7 @@ fn look(waits: Catches) -> Option<Findings> {
         handle: differ(&after_queue, &after_handle),
         exceptions: sys::exception_globals().is_some(),
         catches_destructors: catches_destructors(),
-        catches_waits: catches_waits(waits),
+        catches_waits: waits(),
         segment,
     };
     Some(found)
@@ -112,14 +111,4 @@ fn catches_destructors() -> bool {
     }
     thread_local!(static NOISY: Noisy = const { Noisy(Cell::new(1)) });
     destructors::registered_by(|| NOISY.with(|noisy| noisy.0.set(black_box(3)))).is_some()
-}
-
-/// Whether calls of `syscall` reach the runtime's function.
-fn catches_waits(waits: Catches) -> bool {
-    let word = AtomicU32::new(0);
-    waits(&|| {
-        let wake = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
-        // SAFETY: wakes nothing: only this thread knows the word.
-        unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), wake, 1) };
-    }) && word.load(Ordering::Relaxed) == 0
 }

@@ -388,7 +388,7 @@ impl Config {
         let blocking_threads =
             pick(chosen.blocking_threads, "NARROWBOAT_BLOCKING_THREADS", DEFAULT_BLOCKING_THREADS)?;
         sys::memory::look_for_locking();
-        sys::memory::share_arenas_under_a_limit();
+        sys::share_arenas_under_a_limit();
         let geometry = if own_stacks {
             Geometry::fit_all_alone(processors, max_stack)?
         } else {

@@ -132,7 +132,7 @@ fn start_and_get() -> io::Result<&'static Runtime> {
     fork::watch()?;
     arch::valgrind::look();
     let sizes = Config::resolve()?;
-    map::make(&Config::crates_with_shared_locals(), futex::is_called_by)?;
+    map::make(&Config::crates_with_shared_locals(), futex::catches_waits)?;
     hooks::install(Config::traces()?, sizes.workers)?;
     let runtime = RUNTIME.get_or_init(|| Runtime {
         sizes,

@@ -50,12 +50,16 @@ mod cpu;
 mod float;
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_vendor = "apple")]
+mod macos;
 mod request;
 
 pub(crate) use cpu::*;
 pub(crate) use float::FloatControl;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::*;
+#[cfg(target_vendor = "apple")]
+pub(crate) use macos::*;
 pub(crate) use request::valgrind_request;
 use std::arch::{asm, naked_asm};
 

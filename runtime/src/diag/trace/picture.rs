@@ -12,6 +12,7 @@ use crate::diag::proto::Message;
 use crate::hooks::counters::Phase;
 use crate::hooks::trace::event::{self, Event, From, Kind, NOWHERE};
 use crate::park::Reason;
+use crate::sys;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::panic::Location;
@@ -230,7 +231,7 @@ impl Picture {
     fn write_header(&mut self) {
         /// `BuiltinClock`, and the system's constants for the same clocks.
         const CLOCKS: [(u64, libc::clockid_t); 3] =
-            [(1, libc::CLOCK_REALTIME), (3, libc::CLOCK_MONOTONIC), (6, libc::CLOCK_BOOTTIME)];
+            [(1, libc::CLOCK_REALTIME), (3, libc::CLOCK_MONOTONIC), (6, sys::CLOCK_WITH_SLEEP)];
         const MONOTONIC: u64 = 3;
         self.packet(CLEARED, |packet| {
             packet.message(packet::DEFAULTS, |defaults| defaults.number(58, MONOTONIC));

@@ -1,25 +1,7 @@
 //! Which system call a thread is blocked in, as the kernel shows it to other threads of the
 //! process.
 
-/// A system call that a thread is in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Call {
-    pub(crate) number: i64,
-    /// If it is one of the common ones.
-    pub(crate) name: Option<&'static str>,
-    pub(crate) kind: Kind,
-}
-
-/// What a call waits for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kind {
-    Socket,
-    Lock,
-    Time,
-    Descriptors,
-    File,
-    Other,
-}
+use crate::sys::blocked::{Call, Kind};
 
 /// The system call that the thread is in, if it is in one and the system says so.
 pub(crate) fn call_of(thread: libc::pid_t) -> Option<Call> {

@@ -1,15 +1,19 @@
 //! Linux.
 
-pub(crate) mod blocked;
-pub(crate) mod fork;
+mod blocked;
 pub(crate) mod getattr;
-pub(crate) mod memory;
-pub(crate) mod modules;
+mod mapping;
+mod modules;
 pub(crate) mod sampling;
 mod setxid;
-pub(crate) mod signals;
-pub(crate) mod symbols;
+mod symbols;
 mod thread;
+mod timers;
 pub(crate) mod tls;
 
+pub(crate) use blocked::call_of;
+pub(crate) use mapping::*;
+pub(crate) use modules::all_modules;
+pub(crate) use symbols::Program;
 pub(crate) use thread::*;
+pub(crate) use timers::Question;

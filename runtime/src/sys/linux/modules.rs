@@ -1,30 +1,18 @@
 //! The unwind tables of the program and of the libraries that are loaded, for a reader that finds
 //! the frames of samples. They are copied, because a library may be unloaded meanwhile.
 
+use crate::sys::modules::Module;
 use libc::{c_int, c_void};
-use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::slice;
-
-/// One file of the program: itself, or a library.
-#[derive(Debug)]
-#[doc(hidden)]
-pub struct Module {
-    /// Where its code is.
-    pub code: Vec<Range<u64>>,
-    /// Where its section `.eh_frame_hdr` is.
-    pub table_at: u64,
-    /// Its memory from there to the end of the segment, where `.eh_frame` follows.
-    pub bytes: Vec<u8>,
-}
 
 /// The most bytes that are copied of a file.
 const MOST: usize = 256 << 20;
 
 /// All modules that have unwind tables.
-pub(crate) fn all() -> Vec<Module> {
+pub(crate) fn all_modules() -> Vec<Module> {
     extern "C" fn visit(info: *mut libc::dl_phdr_info, _size: usize, to: *mut c_void) -> c_int {
-        // SAFETY: `all` passes its list, and the loader what it has loaded, which stays while this
+        // SAFETY: `all_modules` passes its list, and the loader what it has loaded, which stays while this
         // runs. A panic, from an allocation that fails, must not unwind into the loader.
         let added = catch_unwind(AssertUnwindSafe(|| unsafe {
             let to = &mut *to.cast::<Vec<Module>>();

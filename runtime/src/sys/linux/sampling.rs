@@ -3,14 +3,14 @@
 //! A timer per thread, and not the one of the process (`setitimer`), because the kernel gives the
 //! signal of that one to a thread that it chooses, and sends no more of them than one at a time.
 //! These timers expire when their thread is about to return to its own code, so no call is
-//! interrupted: see [`Question`](super::signals::Question), which is made in the same way.
+//! interrupted: see [`Question`](super::timers::Question), which is made in the same way.
 //!
 //! The handler stays installed once a profile has been taken: a signal may still be under way when
 //! its timer has been deleted, and the default action of SIGPROF ends the process. A signal that is
 //! not from one of our timers goes to the handler that the program had installed before. If the
 //! program installs its own later, that one gets all signals.
 
-use super::signals::CpuTimer;
+use super::timers::CpuTimer;
 use libc::{c_int, c_void, siginfo_t};
 use std::io;
 use std::mem::MaybeUninit;

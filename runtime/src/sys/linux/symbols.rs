@@ -1,12 +1,12 @@
 //! The names in a program's own file: of functions, without allocation or locks, so that a signal
 //! handler can ask; and of thread-locals.
 
-use crate::lock::OnceLock;
-use std::ffi::CStr;
+use memmap2::Mmap;
+use std::ffi::{CStr, OsStr};
+use std::fs::File;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::ptr;
 
 /// The path of the running program.
 const PATH: &CStr = c"/proc/self/exe";
@@ -77,28 +77,6 @@ impl Program {
     }
 }
 
-/// Where an address in code is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Caller {
-    /// In a function of the program with this name, as the linker knows it.
-    Function(&'static str),
-    /// In the program, in a function without a name.
-    Unnamed,
-    /// In a library that is loaded.
-    Elsewhere,
-}
-
-/// The function that an address belongs to. Allocates nothing. It reads all symbols, so its answer
-/// is worth keeping.
-pub fn function_at(address: usize) -> Caller {
-    static PROGRAM: OnceLock<Option<Program>> = OnceLock::new();
-    let Some(program) = PROGRAM.get_or_init(Program::running) else { return Caller::Unnamed };
-    match program.relative(address) {
-        None => Caller::Elsewhere,
-        Some(relative) => program.name(relative).map_or(Caller::Unnamed, Caller::Function),
-    }
-}
-
 fn bytes<const N: usize>(from: &[u8], at: usize) -> Option<[u8; N]> {
     from.get(at..)?.first_chunk().copied()
 }
@@ -121,19 +99,13 @@ pub(super) fn map(path: &Path) -> Option<&'static [u8]> {
 }
 
 fn map_at(path: &CStr) -> Option<&'static [u8]> {
-    // SAFETY: the descriptor is our own and closed once; the mapping is private, read-only and
-    // stays for ever.
-    unsafe {
-        let descriptor = libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
-        if descriptor < 0 {
-            return None;
-        }
-        let len = libc::lseek(descriptor, 0, libc::SEEK_END);
-        let len = usize::try_from(len).unwrap_or(0);
-        let at = libc::mmap(ptr::null_mut(), len, libc::PROT_READ, libc::MAP_PRIVATE, descriptor, 0);
-        libc::close(descriptor);
-        (at != libc::MAP_FAILED).then(|| std::slice::from_raw_parts(at.cast(), len))
-    }
+    let file = File::open(OsStr::from_bytes(path.to_bytes())).ok()?;
+    // SAFETY: a file that is changed in place while it is mapped is one that can be run no longer.
+    let mapped = unsafe { Mmap::map(&file) }.ok()?;
+    // SAFETY: it is never unmapped.
+    let bytes = unsafe { std::slice::from_raw_parts(mapped.as_ptr(), mapped.len()) };
+    std::mem::forget(mapped);
+    Some(bytes)
 }
 
 /// The program's offset in memory, and the range that it occupies.
@@ -220,15 +192,6 @@ mod tests {
         let local = 0u8;
         assert_eq!(program.relative(&raw const local as usize), None);
         assert_eq!(program.name(0), None);
-    }
-
-    #[test]
-    fn finds_the_function_of_an_address() {
-        let here = finds_the_function_of_an_address as *const () as usize;
-        let Caller::Function(name) = function_at(here) else { panic!("{:?}", function_at(here)) };
-        assert!(name.contains("finds_the_function_of_an_address"), "{name}");
-        let local = 0u8;
-        assert_eq!(function_at(&raw const local as usize), Caller::Elsewhere);
     }
 
     #[test]

@@ -23,6 +23,9 @@ pub(crate) struct Part {
     pub(crate) name: String,
 }
 
+/// Why there is no segment.
+pub(crate) const WHY_NONE: &str = "the module has no thread-local segment";
+
 impl Segment {
     /// The segment of the module that contains `address`. `None` if the module has no
     /// thread-locals, or the system does not say.

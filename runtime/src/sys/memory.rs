@@ -1,8 +1,13 @@
 //! Address space for stacks: reserve it, open parts of it, give pages or all of it back.
 //!
 //! A [`Reservation`] owns its range and nothing else; its owner decides which accesses to which
-//! part are allowed.
+//! part are allowed. Memory that is open as a whole comes from `memmap2`, which has neither closed
+//! mappings nor guards.
+//!
+//! Systems differ in how they close a guard and how pages are given back ([`Ways`]).
 
+use super::system;
+use memmap2::{MmapMut, MmapOptions};
 use std::io;
 use std::ptr;
 use std::sync::LazyLock;
@@ -26,15 +31,14 @@ impl Reservation {
     /// megabytes.
     pub(crate) fn new(len: usize) -> io::Result<Reservation> {
         let low = map(len, libc::PROT_NONE)?;
-        // SAFETY: the range was just mapped and is not in use. A kernel without huge pages answers
-        // EINVAL, which is fine.
-        unsafe { libc::madvise(low as *mut libc::c_void, len, libc::MADV_NOHUGEPAGE) };
-        if LOCKED.load(Ordering::Relaxed) {
-            // Closed memory is not populated. Lock each page when it is first touched, instead of
-            // all when it is opened.
-            // SAFETY: as above. A kernel that does not know this call (before 4.4) leaves things as
-            // they are.
-            unsafe { libc::syscall(libc::SYS_mlock2, low, len, libc::MLOCK_ONFAULT) };
+        // SAFETY: the range was just mapped and is not in use.
+        unsafe {
+            system::avoid_huge_pages(low, len);
+            if LOCKED.load(Ordering::Relaxed) {
+                // Closed memory is not populated. Lock each page when it is first touched, instead
+                // of all when it is opened.
+                system::lock_when_touched(low, len);
+            }
         }
         Ok(Reservation { low, len })
     }
@@ -66,41 +70,48 @@ impl Reservation {
             return self.open(low, high);
         }
         self.open(guard, high)?;
-        let (address, len) = (guard as *mut libc::c_void, low - guard);
         // SAFETY: the range is inside this mapping, which `open` has checked; memory that was
         // closed until now is not in use.
         let closed = unsafe {
             // Locked memory takes no markers in some kernels.
-            libc::madvise(address, len, MADV_GUARD_INSTALL) == 0
-                || libc::mprotect(address, len, libc::PROT_NONE) == 0
+            system::mark_guard(guard, low - guard)
+                || libc::mprotect(guard as *mut libc::c_void, low - guard, libc::PROT_NONE) == 0
         };
         if closed { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 }
 
-/// Marks pages in the page tables as closed (Linux 6.13). The C library's headers may not have it
-/// yet.
-const MADV_GUARD_INSTALL: libc::c_int = 102;
+/// How a system closes guards and takes pages back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ways {
+    /// Guards are marks in the page tables, and pages are taken back where they are (Linux, guards
+    /// since 6.13).
+    Marks,
+    /// Guards are mappings of their own; pages are taken back where they are (Linux).
+    Mappings,
+    /// Guards are mappings of their own, and what is given back is mapped anew, because the advice
+    /// that this system takes does not promise that pages read as zero (macOS, FreeBSD).
+    Anew,
+}
+
+/// The ways of this system. `NARROWBOAT_TEST_MEMORY=mappings` and `=anew` choose those of others,
+/// for tests.
+fn ways() -> Ways {
+    static WAYS: LazyLock<Ways> = LazyLock::new(|| {
+        match std::env::var("NARROWBOAT_TEST_MEMORY").as_deref() {
+            Ok("mappings") => return Ways::Mappings,
+            Ok("anew") => return Ways::Anew,
+            _ => {}
+        }
+        whole_pages(page_size()).map_or(Ways::Mappings, |page| system::ways(page.as_ptr().addr()))
+    });
+    *WAYS
+}
 
 /// Whether the system closes pages without making a mapping of them, so that guards do not count
-/// against `vm.max_map_count`.
+/// against a limit on mappings.
 pub(crate) fn guards_are_markers() -> bool {
-    static MARKERS: LazyLock<bool> = LazyLock::new(|| {
-        let page = page_size();
-        let Ok(low) = map(page, libc::PROT_READ | libc::PROT_WRITE) else { return false };
-        // SAFETY: the page was just mapped and is not in use.
-        unsafe {
-            let installed = libc::madvise(low as *mut libc::c_void, page, MADV_GUARD_INSTALL) == 0;
-            // Emulators and sandboxes accept advice that they do not know. So the kernel is asked
-            // for a write to the page, which must fail: by a call that every sandbox allows, and
-            // that valgrind leaves to the kernel.
-            let refused = libc::uname(low as *mut libc::utsname) != 0
-                && io::Error::last_os_error().raw_os_error() == Some(libc::EFAULT);
-            libc::munmap(low as *mut libc::c_void, page);
-            installed && refused
-        }
-    });
-    *MARKERS
+    ways() == Ways::Marks
 }
 
 impl Drop for Reservation {
@@ -113,7 +124,14 @@ impl Drop for Reservation {
 /// Allocates whole pages, zeroed, readable and writable, without the allocator. Free them with
 /// [`free`].
 pub(crate) fn allocate(len: usize) -> io::Result<usize> {
-    map(len, libc::PROT_READ | libc::PROT_WRITE)
+    let mut pages = whole_pages(len)?;
+    let low = pages.as_mut_ptr().expose_provenance();
+    std::mem::forget(pages);
+    Ok(low)
+}
+
+fn whole_pages(len: usize) -> io::Result<MmapMut> {
+    MmapOptions::new().len(len).no_reserve_swap().map_anon()
 }
 
 /// Gives memory back to the system at once.
@@ -132,44 +150,15 @@ pub(crate) fn would_fit(len: usize) -> bool {
     fits.is_ok()
 }
 
-/// Under a limit on address space, bounds how much of it the C library's allocator reserves.
-/// Otherwise the allocator takes 64 MiB for each thread that allocates, up to eight for each core,
-/// and the processors' threads use up a small limit before the program has any memory.
-///
-/// The user's own setting (`MALLOC_ARENA_MAX`) takes precedence. Other allocators are not affected.
-pub(crate) fn share_arenas_under_a_limit() {
-    #[cfg(target_env = "gnu")]
-    {
-        /// At most this fraction of the address space may be for arenas.
-        const ONE_PART_IN: u64 = 4;
-        const ARENA: u64 = 64 << 20;
-        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        // SAFETY: a plain query; the whole answer is written to `limit`.
-        let known = unsafe { libc::getrlimit(libc::RLIMIT_AS, &mut limit) } == 0;
-        if known && limit.rlim_cur != libc::RLIM_INFINITY && std::env::var_os("MALLOC_ARENA_MAX").is_none() {
-            let arenas = (limit.rlim_cur / ONE_PART_IN / ARENA).clamp(1, 1 << 16);
-            // SAFETY: a setting that the allocator reads when a thread allocates for the first
-            // time.
-            unsafe { libc::mallopt(libc::M_ARENA_MAX, arenas as libc::c_int) };
-        }
-    }
-}
-
 /// Whether the program wants everything that it maps from now on locked in memory (`mlockall` with
 /// `MCL_FUTURE`), hence populated at once.
 static LOCKED: AtomicBool = AtomicBool::new(false);
 
 /// Finds out whether mappings are populated when they are made. Called when the runtime starts.
 pub(crate) fn look_for_locking() {
-    let page = page_size();
-    let Ok(low) = map(page, libc::PROT_READ | libc::PROT_WRITE) else { return };
-    let mut resident = 0u8;
-    // SAFETY: the page was just mapped and is not in use; there is one byte of answer for it.
-    unsafe {
-        if libc::mincore(low as *mut libc::c_void, page, &mut resident) == 0 {
-            LOCKED.store(resident & 1 != 0, Ordering::Relaxed);
-        }
-        libc::munmap(low as *mut libc::c_void, page);
+    if let Ok(page) = whole_pages(page_size()) {
+        let resident = system::resident(page.as_ptr().addr(), page.len(), &mut [0]) == Some(0);
+        LOCKED.store(resident, Ordering::Relaxed);
     }
 }
 
@@ -185,13 +174,10 @@ pub(crate) fn lowest_resident(low: usize, high: usize) -> Option<usize> {
     let mut at = low;
     while at < high {
         let n = ((high - at) / page).min(AT_ONCE);
-        // SAFETY: the call writes `n` bytes, for which there is room, and reads only the page
-        // tables.
-        if unsafe { libc::mincore(at as *mut libc::c_void, n * page, pages.as_mut_ptr()) } != 0 {
-            return None;
-        }
-        if let Some(first) = pages[..n].iter().position(|state| state & 1 != 0) {
-            return Some(at + first * page);
+        match system::resident(at, n * page, &mut pages[..n]) {
+            Some(first) if first < n => return Some(at + first * page),
+            Some(_) => {}
+            None => return None,
         }
         at += n * page;
     }
@@ -204,14 +190,24 @@ pub(crate) fn lowest_resident(low: usize, high: usize) -> Option<usize> {
 /// # Safety
 /// The range is in an open part of a [`Reservation`], and its contents are not needed.
 pub(crate) unsafe fn give_back(low: usize, high: usize) {
-    // SAFETY: by contract.
-    unsafe { libc::madvise(low as *mut libc::c_void, high - low, libc::MADV_DONTNEED) };
+    let (address, len) = (low as *mut libc::c_void, high - low);
+    // SAFETY: by contract. A new mapping takes the place of the old one as a whole, or not at all.
+    unsafe {
+        if ways() == Ways::Anew {
+            let open = libc::PROT_READ | libc::PROT_WRITE;
+            libc::mmap(address, len, open, FLAGS | libc::MAP_FIXED, -1, 0);
+            system::avoid_huge_pages(low, len);
+        } else {
+            libc::madvise(address, len, libc::MADV_DONTNEED);
+        }
+    }
 }
 
+const FLAGS: libc::c_int = libc::MAP_PRIVATE | libc::MAP_ANON | system::MAP_NO_RESERVE;
+
 fn map(len: usize, prot: libc::c_int) -> io::Result<usize> {
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     // SAFETY: a fresh anonymous mapping at an address of the kernel's choice touches no existing
     // memory.
-    let low = unsafe { libc::mmap(ptr::null_mut(), len, prot, flags, -1, 0) };
+    let low = unsafe { libc::mmap(ptr::null_mut(), len, prot, FLAGS, -1, 0) };
     if low == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(low as usize) }
 }

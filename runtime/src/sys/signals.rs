@@ -1,15 +1,17 @@
 //! Signal handlers: a fault in a goroutine's guard is reported as a stack overflow, every other one
 //! goes to the previous handler.
 
+use super::fork;
 use super::memory::page_size;
-use super::{fork, setxid};
+use super::system;
 use crate::arch::Bounds;
 use libc::{c_int, c_void, siginfo_t};
+use std::io::{PipeReader, Read};
 use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, IntoRawFd};
 use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
-use std::time::Duration;
 
 /// Looks at a faulting address, and at the kernel's context of the interrupted code. Does not
 /// return if it was a stack overflow. Must be async-signal-safe.
@@ -28,10 +30,11 @@ static REPORT: OnceLock<Report> = OnceLock::new();
 static PREVIOUS: [OnceLock<libc::sigaction>; 2] = [OnceLock::new(), OnceLock::new()];
 
 /// Installs every handler that the runtime needs. Called once, when the runtime starts, after it
-/// has started its first thread.
-pub(crate) fn prepare_process(report: Report, worker: setxid::OfWorker) {
+/// has started its first thread. `worker` returns the thread pointer of the calling kernel thread,
+/// if it is a worker that carries a processor, and so has another one in force.
+pub(crate) fn prepare_process(report: Report, worker: fn() -> Option<usize>) {
     handle_faults(report);
-    setxid::guard(worker);
+    system::prepare_process(worker);
 }
 
 /// Installs the fault handlers, unless they are installed.
@@ -68,23 +71,12 @@ pub(crate) unsafe fn prepare_worker(bounds: Bounds) {
     let stack = libc::stack_t { ss_sp: bounds.limit as *mut c_void, ss_flags: 0, ss_size: bounds.size() };
     // SAFETY: by contract.
     unsafe { libc::sigaltstack(&stack, ptr::null_mut()) };
-    MASK_OF_WORKERS.store(signal_mask(), Ordering::Relaxed);
+    MASK_OF_WORKERS.store(system::signal_mask(), Ordering::Relaxed);
 }
 
 /// Whether the calling thread blocks what workers block.
 pub(crate) fn has_mask_of_workers() -> bool {
-    signal_mask() == MASK_OF_WORKERS.load(Ordering::Relaxed)
-}
-
-/// The signals that the calling thread blocks.
-fn signal_mask() -> u64 {
-    let mut mask = 0u64;
-    let none = ptr::null::<u64>();
-    // SAFETY: nothing is set, and there is room for the kernel's mask of 64 signals.
-    unsafe {
-        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_BLOCK, none, &raw mut mask, size_of::<u64>())
-    };
-    mask
+    system::signal_mask() == MASK_OF_WORKERS.load(Ordering::Relaxed)
 }
 
 extern "C" fn on_fault(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
@@ -163,93 +155,24 @@ pub(crate) fn listen_for_questions(listener: Listener) -> bool {
     }
 }
 
-/// A question to a thread of this process: a signal that comes when that thread next computes, and
-/// not while it is in a system call, which the signal would interrupt.
-///
-/// A timer on the thread's own CPU time sends it, so a blocked thread never gets it. Since Linux
-/// 5.9 (the first that lets a worker carry processors) such timers expire when the thread is about
-/// to return to its own code: no call is under way then, even if the thread was in the kernel when
-/// its time came. An older kernel sends the signal out of the timer interrupt. If that comes while
-/// the thread is in a call, and the call then has to wait, it may fail with `EINTR` in spite of
-/// `SA_RESTART`.
-pub(crate) struct Question {
-    _timer: CpuTimer,
-}
-
-impl Question {
-    /// `None` if the system refuses, or the thread has ended.
-    pub(crate) fn to(thread: libc::pid_t) -> Option<Question> {
-        let timer = CpuTimer::of(thread, libc::SIGURG, ptr::null_mut())?;
-        timer.set(Duration::from_nanos(1), Duration::ZERO).then_some(Question { _timer: timer })
-    }
-}
-
-/// A timer on the CPU time of a thread of this process, which sends that thread a signal.
-pub(crate) struct CpuTimer(libc::timer_t);
-
-// SAFETY: a timer belongs to the process.
-unsafe impl Send for CpuTimer {}
-
-impl CpuTimer {
-    /// `None` if the system refuses, or the thread has ended. The signal brings `value` along.
-    pub(crate) fn of(thread: libc::pid_t, signal: c_int, value: *mut c_void) -> Option<CpuTimer> {
-        /// How the kernel encodes a thread's number and "CPU time" (`MAKE_THREAD_CPUCLOCK`).
-        const TIME_ON_PROCESSOR: libc::clockid_t = 2;
-        const OF_THREAD: libc::clockid_t = 4;
-        let clock = (!thread << 3) | OF_THREAD | TIME_ON_PROCESSOR;
-        // SAFETY: all zero is a valid value of this type, and the fields that are used are written.
-        // The timer is used only if it was made.
-        unsafe {
-            let mut event: libc::sigevent = MaybeUninit::zeroed().assume_init();
-            event.sigev_notify = libc::SIGEV_THREAD_ID;
-            event.sigev_signo = signal;
-            event.sigev_notify_thread_id = thread;
-            event.sigev_value = libc::sigval { sival_ptr: value };
-            let mut timer = MaybeUninit::uninit();
-            (libc::timer_create(clock, &mut event, timer.as_mut_ptr()) == 0)
-                .then(|| CpuTimer(timer.assume_init()))
-        }
-    }
-
-    /// Lets it expire after `first`, and then each `period` if that is not zero. False if the system
-    /// refuses.
-    pub(crate) fn set(&self, first: Duration, period: Duration) -> bool {
-        let of = |time: Duration| libc::timespec {
-            tv_sec: time.as_secs() as libc::time_t,
-            tv_nsec: time.subsec_nanos().into(),
-        };
-        let times = libc::itimerspec { it_interval: of(period), it_value: of(first) };
-        // SAFETY: the timer is ours, and the times are whole.
-        unsafe { libc::timer_settime(self.0, 0, &times, ptr::null_mut()) == 0 }
-    }
-}
-
-impl Drop for CpuTimer {
-    fn drop(&mut self) {
-        // SAFETY: made in `of`, and deleted once.
-        unsafe { libc::timer_delete(self.0) };
-    }
-}
-
 extern "C" fn on_question(_signal: c_int, _info: *mut siginfo_t, context: *mut c_void) {
     if let Some(listener) = LISTENER.get() {
         listener(context);
     }
 }
 
-/// The event descriptor that the SIGQUIT handler writes to, or -1.
+/// The writing end of the pipe that the SIGQUIT handler writes to, or -1.
 static BELL: AtomicI32 = AtomicI32::new(-1);
 
 /// The receiving end of [`BELL`].
-pub(crate) struct Bell(c_int);
+pub(crate) struct Bell(PipeReader);
 
 impl Bell {
     /// Sleeps until the signal comes.
-    pub(crate) fn wait(&self) {
-        let mut count = 0u64;
-        // SAFETY: eight bytes, of which the kernel writes all or none. An interrupted wait is tried
-        // again.
-        while unsafe { libc::read(self.0, (&raw mut count).cast(), size_of::<u64>()) } < 0 {}
+    pub(crate) fn wait(&mut self) {
+        // An error other than an interruption, which is tried again, does not happen: nothing closes
+        // the other end.
+        let _ = self.0.read_exact(&mut [0]);
     }
 }
 
@@ -264,19 +187,21 @@ pub(crate) fn ring_at_quit() -> std::io::Result<Option<Bell>> {
         {
             return Ok(None);
         }
-        let bell = libc::eventfd(0, libc::EFD_CLOEXEC);
-        if bell < 0 {
-            return Err(std::io::Error::last_os_error());
-        }
-        BELL.store(bell, Ordering::Release);
+        let (reader, writer) = std::io::pipe()?;
+        // A handler must not wait. If the pipe is full, there are rings enough.
+        libc::fcntl(writer.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK);
+        BELL.store(writer.into_raw_fd(), Ordering::Release);
         let mut action: libc::sigaction = MaybeUninit::zeroed().assume_init();
         action.sa_sigaction = on_quit as *const () as usize;
         action.sa_flags = libc::SA_ONSTACK | libc::SA_RESTART;
         libc::sigemptyset(&mut action.sa_mask);
         libc::sigaction(libc::SIGQUIT, &action, ptr::null_mut());
-        Ok(Some(Bell(bell)))
+        Ok(Some(Bell(reader)))
     }
 }
+
+/// What is written.
+static RING: u8 = 1;
 
 extern "C" fn on_quit(_signal: c_int) {
     if fork::in_child() {
@@ -289,10 +214,13 @@ extern "C" fn on_quit(_signal: c_int) {
         }
         return;
     }
-    let one = 1u64;
-    // SAFETY: eight readable bytes. The write only fails if 2^64 - 1 rings have not been read, so
-    // `errno` stays.
-    unsafe { libc::write(BELL.load(Ordering::Acquire), (&raw const one).cast(), size_of::<u64>()) };
+    let errno = system::errno();
+    // SAFETY: one readable byte, and the calling thread's own `errno`.
+    unsafe {
+        let before = *errno;
+        libc::write(BELL.load(Ordering::Acquire), (&raw const RING).cast(), 1);
+        *errno = before;
+    }
 }
 
 /// Writes to the standard error stream as a signal handler may.

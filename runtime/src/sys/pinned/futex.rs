@@ -1,0 +1,22 @@
+//! In place of [`futex`](crate::futex) where std's locks do not wait by a function that can be
+//! replaced: what the runtime itself needs of it.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// Whether the waits of std's locks come to the runtime.
+pub(crate) fn catches_waits() -> bool {
+    false
+}
+
+/// Waits, whatever the caller is, until a word is no longer `value`. That takes as long as a thread
+/// needs to start, so it looks at the word now and then.
+pub(crate) fn wait_in_kernel(word: &AtomicU32, value: u32) {
+    while word.load(Ordering::Acquire) == value {
+        thread::sleep(Duration::from_micros(50));
+    }
+}
+
+/// Nothing to do: see [`wait_in_kernel`].
+pub(crate) fn wake_in_kernel(_word: usize) {}
