@@ -13,11 +13,11 @@ pub(crate) use loom::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
 };
 
-#[cfg(all(target_os = "linux", not(loom)))]
+#[cfg(not(loom))]
 pub(crate) use crate::lock::Mutex;
 #[cfg(loom)]
 pub(crate) use loom::sync::{Mutex, MutexGuard};
-#[cfg(all(target_os = "linux", not(loom)))]
+#[cfg(not(loom))]
 pub(crate) use std::sync::MutexGuard;
 
 pub(crate) use sleep::Sleeper;
