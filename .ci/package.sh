@@ -87,7 +87,8 @@ for crate in "${crates[@]}"; do
     for key in description documentation readme license keywords categories rust-version; do
         grep -q "^$key = " "$manifest" || wrong "$package" "the manifest has no $key"
     done
-    grep -qx 'targets = \["x86_64-unknown-linux-gnu"\]' "$manifest" || wrong "$package" "docs.rs is not told the target"
+    tr -d '\n' <"$manifest" | grep -q 'targets = \[ *"x86_64-unknown-linux-gnu", *"aarch64-unknown-linux-gnu"' ||
+        wrong "$package" "docs.rs is not told the targets"
     dependencies "$manifest" >"$scratch/dependencies"
     while read -r kind dependency key value; do
         case $kind:$dependency:$key in
