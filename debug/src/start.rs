@@ -16,7 +16,8 @@ extern "C" fn register() {
 // SAFETY: the section is a list of C functions, which are called before `main`. This one ignores the
 // arguments that it is given, and only sets a cell of the runtime's.
 #[used]
-#[unsafe(link_section = ".init_array")]
+#[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
+#[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array"))]
 static REGISTER: extern "C" fn() = register;
 
 /// Where the environment says that the window opens.

@@ -12,15 +12,17 @@
 
 pub(crate) mod socket;
 
-#[cfg(all(any(target_os = "linux", target_os = "android"), not(feature = "portable-poller")))]
-mod epoll;
-#[cfg(all(any(target_os = "linux", target_os = "android"), not(feature = "portable-poller")))]
-pub(crate) use epoll::Selector;
-
-#[cfg(any(not(any(target_os = "linux", target_os = "android")), feature = "portable-poller"))]
+// The `polling` crate as it is: the selector of every system. Linux is the exception; `epoll` says
+// what that saves.
+#[cfg(any(not(target_os = "linux"), feature = "portable-poller"))]
 mod portable;
-#[cfg(any(not(any(target_os = "linux", target_os = "android")), feature = "portable-poller"))]
+#[cfg(any(not(target_os = "linux"), feature = "portable-poller"))]
 pub(crate) use portable::Selector;
+
+#[cfg(all(target_os = "linux", not(feature = "portable-poller")))]
+mod epoll;
+#[cfg(all(target_os = "linux", not(feature = "portable-poller")))]
+pub(crate) use epoll::Selector;
 
 use crate::poller::readiness::Signal;
 

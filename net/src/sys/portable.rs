@@ -1,5 +1,5 @@
-//! The selector of every other Unix, and of Linux with the feature `portable-poller`: the `polling`
-//! crate as it is.
+//! The selector of every system but Linux, and of Linux with the feature `portable-poller`, which
+//! the tests use: the `polling` crate as it is.
 //!
 //! Guarantees what [`super`] lists, wherever `polling` has edge-triggered events (epoll and
 //! kqueue). It cannot tell whether a stream has ended, so every event is a [`Signal::Hangup`], and

@@ -29,10 +29,10 @@ const NO_SIGNAL: libc::c_int = libc::MSG_NOSIGNAL;
 
 /// A new socket.
 fn open(domain: Domain, kind: Type, protocol: Option<Protocol>) -> io::Result<Socket> {
-    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+    #[cfg(any(target_os = "linux", target_os = "freebsd"))]
     let kind = kind.nonblocking();
     let socket = Socket::new(domain, kind, protocol)?;
-    #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+    #[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
@@ -113,9 +113,9 @@ pub(crate) fn pair(kind: Type) -> io::Result<(OwnedFd, OwnedFd)> {
 #[inline(never)]
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
     let listener = SockRef::from(&listener);
-    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+    #[cfg(any(target_os = "linux", target_os = "freebsd"))]
     let (socket, address) = listener.accept4(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)?;
-    #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+    #[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
     let (socket, address) = {
         let (socket, address) = listener.accept()?;
         socket.set_nonblocking(true)?;
@@ -234,23 +234,23 @@ pub(crate) fn means_shut_down(error: &io::Error, nonblocking: bool, fd: Borrowed
 }
 
 fn input_is_shut(fd: BorrowedFd<'_>) -> bool {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[cfg(target_os = "linux")]
     {
         let mut asked = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLRDHUP, revents: 0 };
         // SAFETY: one live entry; the call does not wait.
         unsafe { libc::poll(&raw mut asked, 1, 0) == 1 && asked.revents & libc::POLLRDHUP != 0 }
     }
     // Other systems have no such flag.
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    #[cfg(not(target_os = "linux"))]
     {
         let _ = fd;
         false
     }
 }
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(target_os = "linux")]
 const INPUT: libc::c_short = libc::POLLIN | libc::POLLRDHUP | libc::POLLPRI;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(not(target_os = "linux"))]
 const INPUT: libc::c_short = libc::POLLIN | libc::POLLPRI;
 
 /// Whether the system lacks descriptors or memory for a connection, for the time being.

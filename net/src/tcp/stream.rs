@@ -272,7 +272,7 @@ impl TcpStream {
     /// assert!(!stream.quickack()?);
     /// # std::io::Result::Ok(())
     /// ```
-    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[cfg(target_os = "linux")]
     pub fn set_quickack(&self, quickack: bool) -> io::Result<()> {
         checkpoint();
         SockRef::from(self).set_tcp_quickack(quickack)
@@ -290,7 +290,7 @@ impl TcpStream {
     /// TcpStream::connect(listener.local_addr()?)?.quickack()?;
     /// # std::io::Result::Ok(())
     /// ```
-    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[cfg(target_os = "linux")]
     pub fn quickack(&self) -> io::Result<bool> {
         checkpoint();
         SockRef::from(self).tcp_quickack()

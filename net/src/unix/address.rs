@@ -16,8 +16,8 @@ pub(super) fn of_path(path: &Path) -> io::Result<SockAddr> {
 
 /// The kernel's form of std's address.
 pub(super) fn of(address: &SocketAddr) -> io::Result<SockAddr> {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    if let Some(name) = as_abstract_name(address) {
+    #[cfg(target_os = "linux")]
+    if let Some(name) = address.as_abstract_name() {
         use std::ffi::OsStr;
         use std::os::unix::ffi::OsStrExt;
         // A zero byte in front makes it a name instead of a path.
@@ -28,28 +28,16 @@ pub(super) fn of(address: &SocketAddr) -> io::Result<SockAddr> {
 
 /// std's form of the kernel's address.
 pub(super) fn shown(address: &SockAddr) -> io::Result<SocketAddr> {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[cfg(target_os = "linux")]
     if let Some(name) = address.as_abstract_namespace() {
-        return from_abstract_name(name);
+        return SocketAddr::from_abstract_name(name);
     }
     // For a datagram, an address without a name has no family either.
     SocketAddr::from_pathname(address.as_pathname().unwrap_or(Path::new("")))
 }
 
-#[cfg(target_os = "android")]
-use std::os::android::net::SocketAddrExt;
 #[cfg(target_os = "linux")]
 use std::os::linux::net::SocketAddrExt;
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn as_abstract_name(address: &SocketAddr) -> Option<&[u8]> {
-    address.as_abstract_name()
-}
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn from_abstract_name(name: &[u8]) -> io::Result<SocketAddr> {
-    SocketAddr::from_abstract_name(name)
-}
 
 #[cfg(test)]
 mod tests {

@@ -191,14 +191,19 @@ pub(crate) fn lowest_resident(low: usize, high: usize) -> Option<usize> {
 /// The range is in an open part of a [`Reservation`], and its contents are not needed.
 pub(crate) unsafe fn give_back(low: usize, high: usize) {
     let (address, len) = (low as *mut libc::c_void, high - low);
-    // SAFETY: by contract. A new mapping takes the place of the old one as a whole, or not at all.
+    // SAFETY: by contract. A new mapping takes the place of the old one, and what else might be
+    // mapped into a hole between the two is not there yet: if one is left, the process ends.
     unsafe {
-        if ways() == Ways::Anew {
-            let open = libc::PROT_READ | libc::PROT_WRITE;
-            libc::mmap(address, len, open, FLAGS | libc::MAP_FIXED, -1, 0);
-            system::avoid_huge_pages(low, len);
-        } else {
+        if ways() != Ways::Anew {
             libc::madvise(address, len, libc::MADV_DONTNEED);
+            return;
+        }
+        let open = libc::PROT_READ | libc::PROT_WRITE;
+        if libc::mmap(address, len, open, FLAGS | libc::MAP_FIXED, -1, 0) != libc::MAP_FAILED {
+            system::avoid_huge_pages(low, len);
+        } else if system::resident(low, page_size(), &mut [0]).is_none() {
+            // Refused, and the old mapping is gone, which POSIX allows.
+            std::process::abort();
         }
     }
 }
