@@ -3,9 +3,9 @@
 //! Only the carrier may read a processor's records, so no processor reads those of another.
 //! Instead:
 //!
-//! 1. The asker publishes the inspection, marks each processor as asked, and fences. If a processor
-//!    is idle, the asker claims and queues it (step 2 of the [inbox](crate::sched::inbox)'s
-//!    protocol).
+//! 1. The asker publishes the inspection and asks each processor (a
+//!    [`Request`](crate::sched::request::Request)). If a processor is idle, the asker claims and
+//!    queues it.
 //! 2. A processor that finds itself asked at the end of a batch clears the mark and reports all its
 //!    goroutines, on its loop's stack, while none of them runs. The last one to answer wakes the
 //!    asker.
@@ -127,7 +127,7 @@ pub(crate) fn inspect(
     let asker = Waiter::begin(Reason::Inspection, 0, at);
     lock(&inspection.state).asker = Some(asker);
     for processor in runtime.processors.all() {
-        processor.inspect.store(true, Ordering::Relaxed);
+        processor.inspect.make();
         fence(Ordering::SeqCst);
         if processor.inbox.claim() {
             runtime.submit(processor, None);
@@ -211,7 +211,7 @@ impl Inspection {
 /// Answers for a processor that has been asked.
 #[cold]
 pub(crate) fn answer(carrier: Loop<'_>) {
-    carrier.processor().inspect.store(false, Ordering::Relaxed);
+    carrier.processor().inspect.take();
     let inspection = lock(&CURRENT).clone();
     if let Some(inspection) = inspection {
         inspection.answer(carrier);

@@ -50,7 +50,8 @@ impl Arrivals {
         self.sent.swap(false, Ordering::Acquire);
         let taken = steal(|| self.queue.steal_batch_and_pop(into));
         if taken.is_some() && !self.queue.is_empty() {
-            self.sent.store(true, Ordering::Relaxed);
+            // An exchange, for 3: a store would end the release of a sender that has just set it.
+            self.sent.swap(true, Ordering::Relaxed);
         }
         taken
     }

@@ -92,7 +92,7 @@ impl Processor {
 
     /// Whether the loop has requests to answer besides running goroutines.
     pub(super) fn is_asked(&self) -> bool {
-        self.scavenge.is_asked() || self.inspect.load(Ordering::Relaxed)
+        self.scavenge.is_asked() || self.inspect.is_made()
     }
 }
 
@@ -199,7 +199,7 @@ impl Loop<'_> {
             // SAFETY: this is the loop, so no goroutine runs, and the agreement is this processor's.
             unsafe { parts.slots.scavenge(&processor.scavenge, processor.switches.get()) };
         }
-        if processor.inspect.load(Ordering::Relaxed) {
+        if processor.inspect.is_made() {
             // The answer uses maps, and so std's thread-locals.
             self.install_host();
             hooks::answer(self);

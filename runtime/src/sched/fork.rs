@@ -71,7 +71,7 @@ fn on_fork() {
     {
         FORKED.store(record.record().as_ptr(), Ordering::Relaxed);
         // No thread asks in the child, and the lock of the request may be held for ever.
-        processor.inspect.store(false, Ordering::Relaxed);
+        processor.inspect.take();
         processor.end_batch();
     }
 }

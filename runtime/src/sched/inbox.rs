@@ -18,8 +18,8 @@
 //! 3. A worker that has found nothing left to run exchanges the empty list for `IDLE`. If that
 //!    fails, something has just been pushed, and the processor stays taken.
 //! 4. The worker then looks at the words that say where else work may stand (`sent` of
-//!    [`super::arrivals`]; deadlines have a protocol of their own). If there may be some, it claims
-//!    the processor as in 2.
+//!    [`super::arrivals`], and [requests](super::request); deadlines have a protocol of their own).
+//!    If there may be some, it claims the processor as in 2.
 //!
 //! Pushes cannot be lost, since 1 and 3 exchange the same word. For other work, either the claim in
 //! 2 comes after the `IDLE` of 3, and sees it; or it comes before, and then the work was put there

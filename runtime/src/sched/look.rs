@@ -22,6 +22,12 @@ pub(crate) struct StackUse {
 const FOR_A_BACKTRACE: usize = 32 << 10;
 
 impl Processor {
+    /// Step 4 of the inbox's protocol: whether something may have been put where the processor looks
+    /// while it came to rest.
+    pub(super) fn may_have_more(&self) -> bool {
+        self.arrivals.may_have_some() || self.inspect.is_made_at_rest()
+    }
+
     /// Claims the processor if it is idle, so that the caller may read its goroutines until
     /// [`release_after_reading`](Carrier::release_after_reading).
     ///
@@ -46,7 +52,7 @@ impl Carrier<'_> {
         let rests = processor.inbox.rest();
         // Only now: a pinned worker would carry a processor that it saw neither idle nor held.
         processor.held.store(false, Ordering::Release);
-        if !rests || (processor.arrivals.may_have_some() && processor.inbox.claim()) {
+        if !rests || (processor.may_have_more() && processor.inbox.claim()) {
             runtime.submit(processor, None);
             return;
         }

@@ -32,6 +32,7 @@ mod placement;
 pub mod poller;
 pub(crate) mod processor;
 mod relief;
+pub(crate) mod request;
 mod search;
 mod sleepers;
 pub(crate) mod tables;

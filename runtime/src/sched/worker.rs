@@ -176,7 +176,7 @@ impl Worker {
         match end {
             BatchEnd::Idle if processor.inbox.rest() => {
                 self.runtime.deadlines.announce(processor.deadline.load(Ordering::Relaxed));
-                if processor.arrivals.may_have_some() && processor.inbox.claim() {
+                if processor.may_have_more() && processor.inbox.claim() {
                     self.enqueue(processor);
                 }
             }

@@ -43,6 +43,7 @@ use super::batch;
 use super::census::Census;
 use super::config::Stress;
 use super::inbox::Inbox;
+use super::request::Request;
 use super::world::{self, Stage};
 use crate::counter::OneWriter;
 use crate::goroutine::record::Record;
@@ -91,7 +92,7 @@ pub(crate) struct Processor {
     pub(crate) census: Census,
     pub(crate) counters: ProcessorCounters,
     /// A request for the state of its goroutines is pending: see [`crate::diag::inspect`].
-    pub(crate) inspect: AtomicBool,
+    pub(crate) inspect: Request,
     /// The monitor has claimed this processor to read it: a pinned worker must not carry it.
     pub(super) held: AtomicBool,
     /// Where the running goroutine was spawned; null while the loop runs. See
@@ -154,7 +155,7 @@ impl Processor {
             scavenge: Scavenge::new(),
             census: Census::default(),
             counters: ProcessorCounters::default(),
-            inspect: AtomicBool::new(false),
+            inspect: Request::new(),
             held: AtomicBool::new(false),
             turn_of: AtomicPtr::new(ptr::null_mut()),
             local: CachePadded::new(Local::new(slots, unstarted, loop_stack, clock::now())),
