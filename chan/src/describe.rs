@@ -3,6 +3,7 @@
 //!
 //! [`park::describe_with`]: narrowboat_runtime::park::describe_with
 
+use narrowboat_runtime::world;
 use std::time::Instant;
 
 /// The object of a wait.
@@ -17,7 +18,7 @@ pub(crate) unsafe fn borrow<'a, T>(object: usize) -> &'a T {
 
 /// Describes an instant in the future.
 pub(crate) fn until(when: Option<Instant>) -> String {
-    match when.map(|when| when.saturating_duration_since(Instant::now())) {
+    match when.map(|when| when.saturating_duration_since(world::now())) {
         None => "not set".into(),
         Some(left) if left.is_zero() => "due".into(),
         Some(left) => format!("due in {left:.1?}"),

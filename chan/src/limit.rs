@@ -1,5 +1,6 @@
 //! How long an operation may wait, and the instants that end waits.
 
+use narrowboat_runtime::world;
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ impl Limit {
     /// `timeout` from now.
     pub(crate) fn within(timeout: Duration) -> Limit {
         // A deadline past the range of the clock is no deadline.
-        Instant::now().checked_add(timeout).map_or(Limit::None, Limit::Until)
+        world::now().checked_add(timeout).map_or(Limit::None, Limit::Until)
     }
 
     /// Whether the operation must not wait (any longer).
@@ -27,7 +28,7 @@ impl Limit {
     pub(crate) fn is_reached(self) -> bool {
         match self {
             Limit::Now => true,
-            Limit::Until(deadline) => Instant::now() >= deadline,
+            Limit::Until(deadline) => world::now() >= deadline,
             Limit::None => false,
         }
     }
@@ -37,7 +38,7 @@ impl Limit {
     pub(crate) fn deadline(self) -> Option<Option<Instant>> {
         match self {
             Limit::None => Some(None),
-            Limit::Until(deadline) if Instant::now() < deadline => Some(Some(deadline)),
+            Limit::Until(deadline) if world::now() < deadline => Some(Some(deadline)),
             Limit::Until(_) | Limit::Now => None,
         }
     }
@@ -46,7 +47,7 @@ impl Limit {
 /// `duration` from now; a hundred years from now if that is past the range of the clock.
 pub(crate) fn from_now(duration: Duration) -> Instant {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-    let now = Instant::now();
+    let now = world::now();
     now.checked_add(duration).unwrap_or_else(|| now + CENTURY)
 }
 

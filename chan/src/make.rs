@@ -7,6 +7,7 @@ use crate::receiver::{Flavor, Receiver};
 use crate::sender::Sender;
 use crate::timer::Timer;
 use narrowboat_runtime::park::note_channel_to_outside;
+use narrowboat_runtime::world;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -75,7 +76,7 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
 /// ```
 pub fn after(duration: Duration) -> Receiver<Instant> {
     // An instant past the range of the clock never comes.
-    Instant::now().checked_add(duration).map_or_else(never, at)
+    world::now().checked_add(duration).map_or_else(never, at)
 }
 
 /// Makes a channel that delivers one message, at the instant `when`. The message is `when` itself.
@@ -110,7 +111,7 @@ pub fn at(when: Instant) -> Receiver<Instant> {
 /// assert!(start.elapsed() >= Duration::from_millis(10));
 /// ```
 pub fn tick(duration: Duration) -> Receiver<Instant> {
-    Instant::now().checked_add(duration).map_or_else(never, |first| timer(first, Some(duration)))
+    world::now().checked_add(duration).map_or_else(never, |first| timer(first, Some(duration)))
 }
 
 /// Makes a channel that never delivers a message and never closes. In a `select!` it disables an

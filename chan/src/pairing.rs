@@ -8,7 +8,8 @@ use crate::node::{NodeRef, Note, SINGLE_QUEUE};
 use crate::pairs::{PairKey, ReceiveState};
 use crate::waiters::LazySend;
 use narrowboat_runtime::park::{Outcome, Reason, Waiter};
-use std::time::{Duration, Instant};
+use narrowboat_runtime::world;
+use std::time::Duration;
 
 /// How long a receive that can dissolve its pair waits before it looks whether the send has paused.
 pub(crate) const FIRST_WAIT: Duration = Duration::from_millis(1);
@@ -92,7 +93,7 @@ impl<T> Channel<T> {
 
     /// Steps 2 and 4.
     fn sleep_paired(&self, mut me: Waiter, node: NodeRef, key: PairKey, at: At) -> PairOutcome {
-        let begun = Instant::now();
+        let begun = world::now();
         let mut wait = FIRST_WAIT;
         loop {
             // SAFETY: `me` is from our latest `begin`. The send that settles the pair wakes us, or

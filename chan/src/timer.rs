@@ -28,6 +28,7 @@ use crate::node::{NodeRef, Note};
 use crate::waiters::{BlockedRecv, Waiters, WakeList};
 use narrowboat_runtime::lock::Mutex;
 use narrowboat_runtime::park::{Outcome, Reason, Thing, Waiter, checkpoint};
+use narrowboat_runtime::world;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -108,7 +109,7 @@ unsafe impl<T> Event<T> for Timer<T> {
     fn try_recv(&self) -> Option<Result<T, RecvError>> {
         let mut state = self.lock();
         let when = state.next?;
-        let now = Instant::now();
+        let now = world::now();
         if now < when {
             return None;
         }
@@ -118,7 +119,7 @@ unsafe impl<T> Event<T> for Timer<T> {
     }
 
     fn is_ready(&self) -> bool {
-        self.lock().next.is_some_and(|when| Instant::now() >= when)
+        self.lock().next.is_some_and(|when| world::now() >= when)
     }
 
     fn thing(&self) -> Thing {

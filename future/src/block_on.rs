@@ -26,6 +26,7 @@ use narrowboat_runtime::as_thread::{
     checkpoint_in_place, is_on_copied_stack, may_park, park_in_place_or_block, yield_in_place,
 };
 use narrowboat_runtime::park::{Outcome, Waiter};
+use narrowboat_runtime::world;
 use std::panic::Location;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -74,7 +75,7 @@ pub(crate) fn until<F: Future>(future: F, deadline: Option<Instant>) -> Result<F
 #[track_caller]
 pub(crate) fn within<F: Future>(future: F, timeout: Duration) -> Result<F::Output, TimeoutError> {
     // A deadline past the range of the clock is no deadline.
-    run(future, Instant::now().checked_add(timeout), None, Location::caller()).map_err(|_| TimeoutError)
+    run(future, world::now().checked_add(timeout), None, Location::caller()).map_err(|_| TimeoutError)
 }
 
 /// As [`block_on`], until a context ends.
@@ -147,7 +148,7 @@ fn drive<F: Future>(
 }
 
 fn is_over(deadline: Option<Instant>, ctx: Option<&Context>) -> bool {
-    deadline.is_some_and(|deadline| deadline <= Instant::now()) || ctx.is_some_and(Context::is_done)
+    deadline.is_some_and(|deadline| deadline <= world::now()) || ctx.is_some_and(Context::is_done)
 }
 
 /// Parks until a wake, the deadline, or the end of the context.

@@ -21,6 +21,8 @@ compile_error!(
 );
 
 mod children;
+#[cfg(feature = "sim")]
+mod clock;
 mod connections;
 mod descriptors;
 mod dumps;
@@ -67,6 +69,8 @@ extern "C" fn begin() {
     // Loom's locks, in the tables of goroutines that wait, do not work outside of a model.
     OFF.store(off || cfg!(loom), Ordering::Relaxed);
     children::next::find();
+    #[cfg(feature = "sim")]
+    clock::next::find();
     connections::next::find();
     epoll::next::find();
     file_locks::next::find();

@@ -4,19 +4,17 @@
 //! Guarantees that an operation that begins after a change sees it. Any owner of the socket may
 //! change and read a limit at any time; [`crate::source`] wakes the operations under way.
 
-use narrowboat_runtime::lock::OnceLock;
+use narrowboat_runtime::world;
 use std::io;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Deadlines are stored as distances from here, because an `Instant` does not fit an atomic.
-static BASE: OnceLock<Instant> = OnceLock::new();
-
-/// The limits of one direction, in nanoseconds; zero means none.
+/// The limits of one direction, in nanoseconds; zero means none. Deadlines are stored as distances
+/// from the runtime's epoch, because an `Instant` does not fit an atomic.
 pub(crate) struct Limit {
     timeout: AtomicU64,
-    /// From `BASE`. A deadline at or before `BASE` is stored as 1, which has passed as well.
+    /// From the epoch. A deadline at or before it is stored as 1, which has passed as well.
     /// [`CLOSED`] is final.
     deadline: AtomicU64,
 }
@@ -54,9 +52,8 @@ impl Limit {
     }
 
     pub(crate) fn set_deadline(&self, deadline: Option<Instant>) {
-        let from_base = |at: Instant| {
-            nanoseconds(at.saturating_duration_since(*BASE.get_or_init(Instant::now))).clamp(1, CLOSED - 1)
-        };
+        let from_base =
+            |at: Instant| nanoseconds(at.saturating_duration_since(world::epoch())).clamp(1, CLOSED - 1);
         let deadline = deadline.map_or(0, from_base);
         let unless_closed = |old| (old != CLOSED).then_some(deadline);
         // Relaxed: ordered by the change of the readiness word, or by the lock of the registration,
@@ -80,16 +77,18 @@ impl Limit {
         self.timeout.load(Ordering::Relaxed) == 0 && self.deadline.load(Ordering::Relaxed) == 0
     }
 
-    /// The time at which an operation that begins to wait now times out, as a distance from `BASE`.
+    /// The time at which an operation that begins to wait now times out, as a distance from the epoch.
     pub(crate) fn expiry(&self) -> NonZero<u64> {
         let expiry = match self.timeout.load(Ordering::Relaxed) {
             0 => NEVER,
-            timeout => nanoseconds(BASE.get_or_init(Instant::now).elapsed()).saturating_add(timeout),
+            timeout => {
+                nanoseconds(world::now().saturating_duration_since(world::epoch())).saturating_add(timeout)
+            }
         };
         NonZero::new(expiry).unwrap_or(NonZero::<u64>::MIN)
     }
 
-    /// The deadline, as a distance from `BASE`.
+    /// The deadline, as a distance from the epoch.
     pub(crate) fn deadline_or_never(&self) -> u64 {
         match self.deadline.load(Ordering::Relaxed) {
             0 => NEVER,
@@ -113,13 +112,9 @@ impl Limit {
     }
 }
 
-/// The point in time at this distance from `BASE`, unless it never comes.
+/// The point in time at this distance from the epoch, unless it never comes.
 pub(crate) fn instant(distance: u64) -> Option<Instant> {
-    if distance == NEVER {
-        None
-    } else {
-        BASE.get_or_init(Instant::now).checked_add(Duration::from_nanos(distance))
-    }
+    if distance == NEVER { None } else { world::epoch().checked_add(Duration::from_nanos(distance)) }
 }
 
 fn nanoseconds(duration: Duration) -> u64 {
@@ -133,7 +128,7 @@ fn check_against(deadline: u64) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::NotConnected, message));
     }
     match instant(deadline) {
-        Some(deadline) if deadline <= Instant::now() => Err(deadline_passed()),
+        Some(deadline) if deadline <= world::now() => Err(deadline_passed()),
         _ => Ok(()),
     }
 }

@@ -30,7 +30,7 @@ use crate::ours;
 use crate::park::{self, Outcome, Reason, WaitQueue, Waiter};
 use crate::sched::as_thread::park_in_place;
 use crate::sched::config::DEFAULT_BLOCKING_THREADS;
-use crate::sched::{self, fork};
+use crate::sched::{self, fork, world};
 use crate::sys;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
@@ -82,6 +82,8 @@ static POOL: Pool = Pool::new(Duration::from_secs(10));
 /// `f` does not see the goroutine's thread-locals but a pool thread's, which earlier work may have
 /// used. Computation is better left in the goroutine: the pool is not limited to the number of
 /// cores.
+///
+/// In a simulated world `f` runs in place: a thread of its own could not be repeated.
 ///
 /// # Panics
 /// If `f` does, with its payload.
@@ -156,9 +158,15 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    // In a forked process there is no pool, and no other goroutine has to go on.
-    if ours::with(|ours| ours.of_the_pool.get()) || fork::in_child() {
-        return catch_unwind(AssertUnwindSafe(f));
+    // In a forked process there is no pool, and no other goroutine has to go on. A world has to know
+    // when the work is done.
+    let in_world = world::current().is_some();
+    if ours::with(|ours| ours.of_the_pool.get()) || fork::in_child() || in_world {
+        let outcome = catch_unwind(AssertUnwindSafe(f));
+        if in_world && reason != Reason::Libc {
+            park::checkpoint();
+        }
+        return outcome;
     }
     park::assert_may_park();
     let answer = Arc::new(Answer { state: Mutex::new((None, WaitQueue::new())) });

@@ -23,19 +23,31 @@
 //! assert!(start.elapsed() < Duration::from_secs(600));
 //! ```
 
-mod chooser;
+mod check;
+mod failure;
+mod perfetto;
 mod random;
+mod recorder;
+mod schedule;
+mod shorten;
+mod strategy;
 
-use chooser::Chooser;
-use narrowboat_runtime::world::{self, End, Leftover};
-use std::fmt::Write;
+pub use check::{Check, Summary, check};
+pub use failure::{Failure, Kind};
+use narrowboat_runtime::world;
+use random::Random;
+use recorder::{Decider, Limits, Recorder};
+pub use schedule::{Replay, Schedule};
+use std::time::Duration;
+pub use strategy::Strategy;
+use strategy::Uniform;
 
 /// Runs `f` as the first goroutine of a world in which this seed decides, and returns what it
 /// returns. The same seed gives the same run.
 ///
 /// # Panics
-/// If `f` panics. If all goroutines of the world wait for ever, or some are left when `f` has
-/// returned. In a world.
+/// If `f` panics, or a goroutine that nothing joins. If all goroutines of the world wait for ever, or
+/// some are left a minute after `f` has returned. In a world.
 ///
 /// ```
 /// use narrowboat::{go, sim};
@@ -54,23 +66,37 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let world = match world::run(Box::new(Chooser::new(seed)), f) {
+    run_hashed(seed, f).0
+}
+
+/// As [`run`], with a hash of all that has happened: of turns, waits, times and random numbers. Two
+/// runs with the same hash are the same.
+///
+/// # Panics
+/// As [`run`].
+///
+/// ```
+/// use narrowboat::sim;
+///
+/// let hash = |seed| sim::run_hashed(seed, || narrowboat::spawn(|| ()).join().unwrap()).1;
+/// assert_eq!(hash(5), hash(5));
+/// assert_ne!(hash(5), hash(6));
+/// ```
+#[track_caller]
+pub fn run_hashed<F, T>(seed: u64, f: F) -> (T, u64)
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let limits = Limits { turns: u64::MAX, time: Duration::MAX, grace: Duration::from_secs(60) };
+    let decider = Decider::Uniform(Uniform(Random::stream(seed, 0)));
+    let world = match world::run(Box::new(Recorder::new(seed, decider, limits)), f) {
         Ok(world) => world,
         Err(e) => panic!("cannot make a world: {e}"),
     };
-    match (world.end, world.outcome) {
-        (_, Some(Err(panic))) => std::panic::resume_unwind(panic.into_payload()),
-        (End::Complete, Some(Ok(value))) => value,
-        (End::Deadlock, _) => panic!("seed {seed}: all goroutines wait for ever:\n{}", list(&world.left)),
-        _ => panic!("seed {seed}: goroutines are left:\n{}", list(&world.left)),
+    let ran = failure::judge(world);
+    match ran.outcome {
+        Ok(value) => (value, ran.recorder.hash),
+        Err(failure) => panic!("seed {seed}: {failure}"),
     }
-}
-
-fn list(left: &[Leftover]) -> String {
-    let mut text = String::new();
-    for goroutine in left {
-        let Leftover { number, spawned_at, reason, waits_at, .. } = goroutine;
-        let _ = writeln!(text, "  goroutine {number}, spawned at {spawned_at}: {reason:?} at {waits_at}");
-    }
-    text
 }

@@ -3,6 +3,7 @@
 use crate::mutex::MutexGuard;
 use crate::raw::condvar::RawCondvar;
 use narrowboat_runtime::park::checkpoint;
+use narrowboat_runtime::world;
 use std::fmt;
 use std::panic::Location;
 use std::sync::{LockResult, PoisonError};
@@ -147,7 +148,7 @@ impl Condvar {
         dur: Duration,
     ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
         // A deadline past the range of the clock never passes.
-        self.wait_until(guard, Instant::now().checked_add(dur), Location::caller())
+        self.wait_until(guard, world::now().checked_add(dur), Location::caller())
     }
 
     fn wait_until<'a, T>(
@@ -196,12 +197,12 @@ impl Condvar {
         F: FnMut(&mut T) -> bool,
     {
         checkpoint();
-        let deadline = Instant::now().checked_add(dur);
+        let deadline = world::now().checked_add(dur);
         loop {
             if !condition(&mut *guard) {
                 return Ok((guard, WaitTimeoutResult(false)));
             }
-            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            if deadline.is_some_and(|deadline| deadline <= world::now()) {
                 return Ok((guard, WaitTimeoutResult(true)));
             }
             guard = self.wait_until(guard, deadline, Location::caller())?.0;

@@ -2,6 +2,7 @@
 
 use crate::raw::semaphore::RawSemaphore;
 use narrowboat_runtime::park::{TaskWait, checkpoint};
+use narrowboat_runtime::world;
 use std::error::Error;
 use std::fmt;
 use std::mem;
@@ -268,7 +269,7 @@ impl Semaphore {
         n: usize,
         timeout: Duration,
     ) -> Result<SemaphorePermit<'_>, AcquireTimeoutError> {
-        match Instant::now().checked_add(timeout) {
+        match world::now().checked_add(timeout) {
             Some(deadline) => self.acquire_many_deadline(n, deadline),
             // A deadline past the range of the clock never passes.
             None => Ok(self.acquire_many(n)),

@@ -28,11 +28,9 @@ pub(crate) use const_fn;
 /// Microseconds since an arbitrary moment, wrapping when they no longer fit.
 #[cfg(not(loom))]
 pub(crate) fn micros() -> usize {
-    use narrowboat_runtime::lock::OnceLock;
-    use std::time::Instant;
+    use narrowboat_runtime::world;
 
-    static EPOCH: OnceLock<Instant> = OnceLock::new();
-    EPOCH.get_or_init(Instant::now).elapsed().as_micros() as usize
+    world::now().saturating_duration_since(world::epoch()).as_micros() as usize
 }
 
 /// The time of a model stands still, or advances by a [`stride`](model_time::set_stride) at every

@@ -43,6 +43,7 @@ use crate::node::NodeRef;
 use crate::waiters::{BlockedRecv, Waiters, WakeList};
 use narrowboat_runtime::lock::{Mutex, OnceLock};
 use narrowboat_runtime::park::{Outcome, Reason, Thing, Waiter};
+use narrowboat_runtime::world;
 use std::collections::HashMap;
 use std::panic::Location;
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
@@ -134,7 +135,7 @@ impl Scope {
     /// Why the scope is over, if it is. Does step 6.
     pub(super) fn end(&self) -> Option<&End> {
         if self.end.get().is_none()
-            && let Some(end) = self.expiry.as_ref()?.end_at(Instant::now())
+            && let Some(end) = self.expiry.as_ref()?.end_at(world::now())
         {
             self.mark_with(end);
         }
@@ -142,7 +143,7 @@ impl Scope {
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        self.end.get().is_some() || self.deadline().is_some_and(|at| at <= Instant::now())
+        self.end.get().is_some() || self.deadline().is_some_and(|at| at <= world::now())
     }
 
     /// Steps 2 to 4. When it returns, every scope below is over.
@@ -183,7 +184,7 @@ struct CancelWalk {
 
 impl CancelWalk {
     fn from(scope: Arc<Scope>, end: End) -> CancelWalk {
-        CancelWalk { now: Instant::now(), end, scopes: vec![scope], next: 0, woken: WakeList::new() }
+        CancelWalk { now: world::now(), end, scopes: vec![scope], next: 0, woken: WakeList::new() }
     }
 
     /// Step 2 for one scope. False if all have been visited.

@@ -53,7 +53,7 @@ use crate::locals::map;
 use crate::lock::Native;
 use crate::park::{Outcome, Reason, Waiter};
 use crate::sched::processor::current_processor;
-use crate::sched::{as_thread, fork};
+use crate::sched::{as_thread, fork, world};
 use libc::{c_int, c_long, timespec};
 use std::panic::Location;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -164,7 +164,7 @@ fn deadline(timeout: &timespec, absolute: bool, operation: c_int) -> Result<Opti
     } else {
         until
     };
-    Ok(Instant::now().checked_add(left))
+    Ok(world::now().checked_add(left))
 }
 
 /// Steps 3 to 5.

@@ -52,14 +52,14 @@ fn message(payload: &(dyn Any + Send)) -> Option<&str> {
 }
 
 /// Stores the hook's report of a panic with the calling goroutine, if the caller is one.
-pub(super) fn note_panic(info: &PanicHookInfo<'_>) {
+pub(super) fn note_panic(info: &PanicHookInfo<'_>, with_trace: bool) {
     let Some(goroutine) = processor::calling_goroutine() else { return };
     let payload = info.payload();
     let report = HookReport {
         payload: payload.type_id(),
         message: message(payload).map(str::to_owned),
         location: info.location().map(Location::to_string),
-        backtrace: Backtrace::capture(),
+        backtrace: if with_trace { Backtrace::capture() } else { Backtrace::disabled() },
     };
     let replaced = goroutine.origin.with_late(|late| late.hook_report.replace(report));
     drop(replaced);
@@ -68,7 +68,7 @@ pub(super) fn note_panic(info: &PanicHookInfo<'_>) {
 impl Panic {
     /// The outcome of the calling goroutine, which has panicked and has unwound to its root.
     #[cold]
-    pub(super) fn of_caller(payload: Box<dyn Any + Send>) -> Panic {
+    pub(crate) fn of_caller(payload: Box<dyn Any + Send>) -> Panic {
         let record = Running::now().expect("a task is run by its goroutine");
         let report = if record.origin.has_late() {
             record.origin.with_late(|late| late.hook_report.take())

@@ -13,6 +13,7 @@ use super::current::calling;
 use super::failure;
 use crate::hooks;
 use crate::say::say;
+use crate::sched::world;
 use std::panic;
 use std::sync::Once;
 
@@ -27,7 +28,11 @@ pub(crate) fn install_hook() {
     ONCE.call_once(|| {
         let previous = panic::take_hook();
         panic::set_hook(Box::new(move |info| {
-            failure::note_panic(info);
+            let quiet = world::current().is_some_and(|world| world.is_quiet());
+            failure::note_panic(info, !quiet);
+            if quiet {
+                return;
+            }
             if let Some(goroutine) = calling() {
                 let name = goroutine.name().map(|name| format!(" '{name}'")).unwrap_or_default();
                 say(format_args!(

@@ -27,6 +27,7 @@
 use super::failure::Panic;
 use super::origin::Origin;
 use crate::park::{self, GOROUTINE, Outcome, Reason, TaskWait, Thing, Waiter};
+use crate::sched::world;
 use crate::shim::{AtomicUsize, Ordering};
 use std::cell::UnsafeCell;
 use std::mem::{ManuallyDrop, MaybeUninit};
@@ -355,7 +356,7 @@ unsafe extern "C" fn run<F: FnOnce() -> T, T>(task: usize) {
     unsafe {
         let outcome = catch_unwind(AssertUnwindSafe(|| take_closure(task, alone)()));
         if alone {
-            discard(|| drop(outcome));
+            discard(|| drop(outcome.map_err(world::panicked)));
         } else {
             let outcome = outcome.map_err(Panic::of_caller);
             (*(*task).body.get()).outcome = ManuallyDrop::new(outcome);

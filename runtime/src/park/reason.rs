@@ -84,7 +84,7 @@ impl Reason {
     }
 
     /// The words after "waiting for".
-    pub(crate) fn waits_for(self) -> &'static str {
+    pub fn waits_for(self) -> &'static str {
         match self {
             Reason::None => "its turn",
             Reason::Receive => "a message (receive)",

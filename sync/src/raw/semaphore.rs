@@ -31,6 +31,7 @@
 use crate::lot::{At, Cause, DequeuedList, Enqueued, LockedQueue, Ticket, WakeReason, describer};
 use crate::shim::{AtomicUsize, Ordering, const_fn};
 use narrowboat_runtime::park::{self, Reason, TaskWait, checkpoint};
+use narrowboat_runtime::world;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -105,7 +106,7 @@ impl RawSemaphore {
         if self.try_acquire(permits) {
             return true;
         }
-        if deadline <= Instant::now() {
+        if deadline <= world::now() {
             return false;
         }
         let Some(enqueued) = self.take_or_enqueue(permits, true, at) else {

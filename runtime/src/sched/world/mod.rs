@@ -23,7 +23,7 @@
 mod stage;
 mod turns;
 
-use super::processor::{Here, Processor};
+use super::processor::{self, Here, Processor};
 use crate::goroutine::failure::Panic;
 use crate::goroutine::origin::{Extras, Origin};
 use crate::goroutine::{labels, spawn};
@@ -44,6 +44,10 @@ pub(super) use turns::world_loop;
 
 /// How many numbers are reserved for the goroutines of one world.
 const NUMBERS: u64 = 1 << 32;
+/// What the clocks of a world show when it begins, in seconds: 34 years after the machine's start,
+/// and the beginning of the year 2026.
+const MONOTONIC_ZERO: u64 = 1 << 30;
+const REAL_ZERO: u64 = 1_767_225_600;
 
 /// How a goroutine's turn ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,6 +80,11 @@ pub struct Moment<'a> {
     pub ready: &'a [u32],
     /// The last turn.
     pub last: Option<Turn>,
+    /// What it waits for and where, if it has parked.
+    pub last_at: Option<(Reason, &'static Location<'static>)>,
+    /// The addresses of its frames, if it can go on, and the scheduler
+    /// [wants them](Scheduler::wants_frames).
+    pub last_frames: &'a [usize],
 }
 
 /// What decides in a world. Its functions are called on the processor of the world, where nothing
@@ -101,9 +110,23 @@ pub trait Scheduler: Send {
         let _ = now;
     }
 
-    /// A goroutine has panicked.
+    /// A panic has ended a goroutine that nothing joins, or the first one.
     fn panicked(&mut self, number: u32) {
         let _ = number;
+    }
+
+    /// A random number, for what the program draws from the system's generator.
+    fn random(&mut self) -> u64;
+
+    /// Whether panics are not reported where they happen.
+    fn is_quiet(&self) -> bool {
+        false
+    }
+
+    /// Whether the frames of goroutines shall be found: of those that are left, and of each that
+    /// gives way.
+    fn wants_frames(&self) -> bool {
+        false
     }
 
     /// The scheduler itself, when the world is over.
@@ -136,6 +159,8 @@ pub struct Leftover {
     pub reason: Reason,
     /// The line of the call that waits.
     pub waits_at: &'static Location<'static>,
+    /// The addresses of its frames, if the scheduler [wants them](Scheduler::wants_frames).
+    pub frames: Vec<usize>,
 }
 
 /// A world that is over.
@@ -148,6 +173,8 @@ pub struct Finished<T> {
     pub now: u64,
     /// The goroutines that are left, by number.
     pub left: Vec<Leftover>,
+    /// The panics that have ended goroutines which nothing joined.
+    pub panics: Vec<(u32, Panic)>,
     /// What decided in it.
     pub scheduler: Box<dyn Any + Send>,
 }
@@ -168,6 +195,9 @@ pub struct World {
     extension: OnceLock<Arc<dyn Any + Send + Sync>>,
     events: Mutex<Events>,
     scheduler: Mutex<Option<Box<dyn Scheduler>>>,
+    quiet: bool,
+    shows: bool,
+    panics: Mutex<Vec<(u32, Panic)>>,
     progress: Mutex<Progress>,
     ending: Mutex<Ending>,
 }
@@ -180,6 +210,8 @@ struct Progress {
     live: usize,
     first_has_ended: bool,
     last: Option<Turn>,
+    last_at: Option<(Reason, &'static Location<'static>)>,
+    last_frames: Vec<usize>,
     ready: Vec<u32>,
 }
 
@@ -212,6 +244,9 @@ impl World {
             network: AtomicBool::new(false),
             extension: OnceLock::new(),
             events: Mutex::new(Events::new()),
+            quiet: scheduler.is_quiet(),
+            shows: scheduler.wants_frames(),
+            panics: Mutex::default(),
             scheduler: Mutex::new(Some(scheduler)),
             progress: Mutex::default(),
             ending: Mutex::default(),
@@ -272,6 +307,16 @@ impl World {
         lock(&self.scheduler).as_mut().map_or(0, |scheduler| scheduler.draw(n).min(n.saturating_sub(1)))
     }
 
+    /// A random number, as the scheduler decides.
+    pub fn random(&self) -> u64 {
+        lock(&self.scheduler).as_mut().map_or(0, |scheduler| scheduler.random())
+    }
+
+    /// Whether panics are not reported where they happen.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// The number of the goroutine with this id, if it is one of this world's.
     fn number(&self, id: u64) -> Option<u32> {
         id.checked_sub(self.first).filter(|number| *number < NUMBERS).map(|number| number as u32)
@@ -301,6 +346,34 @@ pub fn now() -> Instant {
         Some(stage) => stage.world().map_or_else(Instant::now, |world| world.instant()),
         None => Instant::now(),
     }
+}
+
+/// The instant from which the runtime counts. It is never one of a world.
+pub fn epoch() -> Instant {
+    crate::clock::epoch()
+}
+
+/// What a clock shows that goroutines of a world read, since its zero: if the calling code is such a
+/// goroutine. The clocks begin at fixed times, so that the same run sees the same times: the
+/// monotonic one later than any that was read outside, the other one with a date that this version
+/// knows. Async-signal-safe.
+pub fn clock(monotonic: bool) -> Option<Duration> {
+    let stage = Here::now()?.processor().stage()?;
+    processor::calling_goroutine()?;
+    let zero = if monotonic { MONOTONIC_ZERO } else { REAL_ZERO };
+    stage.clock().map(|now| Duration::from_secs(zero) + Duration::from_nanos(now))
+}
+
+/// Fills memory with random bytes, if the caller is a goroutine of a world.
+pub fn fill_random(bytes: &mut [u8]) -> bool {
+    if processor::calling_goroutine().is_none() {
+        return false;
+    }
+    let Some(world) = current() else { return false };
+    for chunk in bytes.chunks_mut(8) {
+        chunk.copy_from_slice(&world.random().to_le_bytes()[..chunk.len()]);
+    }
+    true
 }
 
 /// An instant as a deadline in the heap of this processor's timers.
@@ -348,6 +421,7 @@ where
             Origin::with(extras),
             move || {
                 begins.began();
+                let _watch = First(begins);
                 f()
             },
         )
@@ -357,7 +431,32 @@ where
     let ended = lock(&world.ending).first_has_ended;
     let outcome = ended.then(|| handle.join_with_trace());
     drop(taken);
-    Ok(Finished { end, outcome, now: world.now.load(Ordering::Relaxed), left, scheduler })
+    let panics = std::mem::take(&mut *lock(&world.panics));
+    Ok(Finished { end, outcome, now: world.now.load(Ordering::Relaxed), left, panics, scheduler })
+}
+
+/// Sees whether the first goroutine panics.
+struct First(Arc<World>);
+
+impl Drop for First {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.scheduler(|scheduler| scheduler.panicked(1));
+        }
+    }
+}
+
+/// Notes the panic that has ended the calling goroutine, which nothing joins.
+#[cold]
+pub(crate) fn panicked(payload: Box<dyn Any + Send>) {
+    let goroutine = processor::calling_goroutine();
+    if let Some((world, goroutine)) = current().zip(goroutine)
+        && let Some(number) = world.number(goroutine.id)
+    {
+        let panic = Panic::of_caller(payload);
+        lock(&world.panics).push((number, panic));
+        world.scheduler(|scheduler| scheduler.panicked(number));
+    }
 }
 
 impl World {

@@ -6,21 +6,41 @@ use super::{World, lock};
 use crate::lock::Mutex;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How many worlds may run at a time. Further ones wait.
 pub(in crate::sched) const MOST: usize = 64;
 
 /// The part of a processor that makes it one for worlds.
-#[derive(Default)]
 pub(crate) struct Stage {
     /// It belongs to a caller of [`run`](super::run).
     taken: AtomicBool,
+    /// The time of its world, in nanoseconds; [`NO_WORLD`] if there is none. Beside the lock, because
+    /// signal handlers read the clock, too.
+    clock: AtomicU64,
     world: Mutex<Option<Arc<World>>>,
 }
 
+const NO_WORLD: u64 = u64::MAX;
+
+impl Default for Stage {
+    fn default() -> Stage {
+        Stage { taken: AtomicBool::new(false), clock: AtomicU64::new(NO_WORLD), world: Mutex::new(None) }
+    }
+}
+
 impl Stage {
+    /// The time of the world that runs here, in nanoseconds since it began. Async-signal-safe.
+    pub(super) fn clock(&self) -> Option<u64> {
+        // Relaxed: the goroutines that read it run on this processor.
+        Some(self.clock.load(Ordering::Relaxed)).filter(|now| *now != NO_WORLD)
+    }
+
+    pub(super) fn set_clock(&self, now: u64) {
+        self.clock.store(now, Ordering::Relaxed);
+    }
+
     /// The world that runs here.
     pub(super) fn world(&self) -> Option<Arc<World>> {
         lock(&self.world).clone()
@@ -28,6 +48,7 @@ impl Stage {
 
     /// The world is over: no code of it runs any more.
     pub(super) fn clear(&self) {
+        self.set_clock(NO_WORLD);
         *lock(&self.world) = None;
     }
 }
@@ -45,6 +66,7 @@ impl Taken {
     }
 
     pub(super) fn begin(&self, world: &Arc<World>) {
+        self.stage().set_clock(0);
         *lock(&self.stage().world) = Some(Arc::clone(world));
     }
 }

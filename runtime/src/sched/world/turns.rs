@@ -83,8 +83,9 @@ impl Loop<'_> {
                     processor.yield_flag.store(true, Ordering::Relaxed);
                     // A select asks the world for its order when this is zero.
                     ours::with(|ours| ours.random.set(0));
+                    let record = goroutine.record();
                     self.reborrow().resume::<TRACED>(goroutine);
-                    self.reborrow().after_turn(world, number);
+                    self.reborrow().after_turn(world, number, record);
                 }
                 Step::Again => {}
                 Step::Wait => return,
@@ -131,8 +132,15 @@ impl Loop<'_> {
         ready.make_contiguous().sort_unstable_by_key(|goroutine| goroutine.id);
         progress.ready.clear();
         progress.ready.extend(ready.iter().filter_map(|goroutine| world.number(goroutine.id)));
-        let moment =
-            Moment { now: world.now.load(Ordering::Relaxed), ready: &progress.ready, last: progress.last };
+        let waits_at = progress.last_at;
+        let now = world.now.load(Ordering::Relaxed);
+        let moment = Moment {
+            now,
+            ready: &progress.ready,
+            last: progress.last,
+            last_at: waits_at,
+            last_frames: &progress.last_frames,
+        };
         let chosen = world.scheduler(|scheduler| scheduler.next(&moment)).flatten();
         match chosen.and_then(|index| ready.remove(index).zip(progress.ready.get(index))) {
             Some((goroutine, &number)) => Step::Run(goroutine, number),
@@ -149,6 +157,7 @@ impl Loop<'_> {
                 return Step::Over(End::Stopped);
             }
             world.now.store(at, Ordering::Relaxed);
+            self.processor().stage().expect("a processor for worlds").set_clock(at);
             self.now.set(at);
             return Step::Again;
         }
@@ -250,7 +259,7 @@ impl Loop<'_> {
         }
     }
 
-    fn after_turn(self, world: &World, number: u32) {
+    fn after_turn(mut self, world: &World, number: u32, record: NonNull<Record>) {
         let asked = self.asked.replace(false);
         let end = match self.switch_reason() {
             SwitchReason::Park => TurnEnd::Parked,
@@ -258,8 +267,20 @@ impl Loop<'_> {
             SwitchReason::Yield if asked => TurnEnd::Passed,
             SwitchReason::Yield => TurnEnd::GaveWay,
         };
+        let parked_at = (end == TurnEnd::Parked).then(|| {
+            // SAFETY: it has parked, and nothing has run since, so its record is live.
+            let record = unsafe { record.as_ref() };
+            (record.reason.get(), record.waits_at.get())
+        });
+        let gave_way = matches!(end, TurnEnd::Passed | TurnEnd::GaveWay);
+        let frames = (world.shows && gave_way).then(|| {
+            // SAFETY: it can go on, and nothing has run since, so its record is live.
+            self.view().backtrace_of(unsafe { record.as_ref() })
+        });
         let mut progress = lock(&world.progress);
+        progress.last_frames = frames.flatten().map_or_else(Vec::new, |frames| frames.addresses().to_vec());
         progress.last = Some(Turn { number, end });
+        progress.last_at = parked_at;
         if end == TurnEnd::Ended {
             progress.live -= 1;
             if number == 1 {
@@ -273,10 +294,13 @@ impl Loop<'_> {
     fn end_world(mut self, world: &World, end: End) {
         let _native = Native::begin();
         let mut left = Vec::new();
-        self.all_goroutines(|record| {
+        self.install_host();
+        self.each_goroutine(|view, record| {
             if let Some(number) = world.number(record.id) {
                 let waits = record.wait.head.claim.is_waiting();
+                let frames = if world.shows { view.backtrace_of(record) } else { None };
                 left.push(Leftover {
+                    frames: frames.map_or_else(Vec::new, |frames| frames.addresses().to_vec()),
                     number,
                     name: record.origin.name().cloned(),
                     spawned_at: record.origin.spawned_at(),
@@ -284,7 +308,6 @@ impl Loop<'_> {
                     waits_at: record.waits_at.get(),
                 });
             }
-            true
         });
         left.sort_unstable_by_key(|goroutine| goroutine.number);
         self.reborrow().discard_strangers();
