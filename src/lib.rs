@@ -41,6 +41,7 @@
 //! | more stack, or the thread's own | [`stack`] |
 //! | settings | [`Config`] |
 //! | services with mailboxes, by the feature `actor` | [a page](crate::actors) |
+//! | tests that decide, by the feature `sim` | [a page](crate::simulation) |
 //! | channels past one machine, by the features `remote` and `nats` | [a page](crate::past_one_machine) |
 //! | what the program is doing | [`dump()`], [`stats()`], [`trace`] |
 //! | goroutines that a test forgets | [`leak`] |
@@ -121,6 +122,10 @@ pub mod actors {}
     doc = "Channels past one machine: see the documentation with the feature `remote`."
 )]
 pub mod past_one_machine {}
+
+#[cfg_attr(feature = "sim", doc = include_str!("../docs/simulation.md"))]
+#[cfg_attr(not(feature = "sim"), doc = "Tests that decide: see the documentation with the feature `sim`.")]
+pub mod simulation {}
 
 /// [rules]: crate#what-a-goroutine-may-and-may-not-do
 /// [limits]: crate::limits

@@ -10,6 +10,7 @@ use crate::strategy::{Follow, Pct, RoundRobin, Strategy, Tree, Uniform};
 use narrowboat_runtime::{spawn, world};
 use std::env;
 use std::num::NonZero;
+use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
@@ -77,7 +78,7 @@ impl Summary {
     /// assert!(summary.pct_bound(2) > 0.0);
     /// ```
     pub fn pct_bound(&self, depth: u32) -> f64 {
-        let points = (self.choices.max(1) as f64).powi(depth.saturating_sub(1) as i32);
+        let points = (self.turns.max(1) as f64).powi(depth.saturating_sub(1) as i32);
         1.0 / (self.goroutines.max(1) as f64 * points)
     }
 
@@ -119,6 +120,8 @@ pub struct Check {
     limits: Limits,
     shortens: bool,
     replays: bool,
+    /// Where the check was run.
+    at: &'static Location<'static>,
 }
 
 impl Default for Check {
@@ -148,6 +151,7 @@ impl Check {
             limits,
             shortens: true,
             replays: true,
+            at: Location::caller(),
         }
     }
 
@@ -305,6 +309,7 @@ impl Check {
     #[track_caller]
     pub fn explore(mut self, f: impl Fn() + Send + Sync + 'static) -> Result<Summary, Box<Failure>> {
         let program: Program = Arc::new(f);
+        self.at = Location::caller();
         if self.replays {
             if let Some(recorded) = env::var_os("NARROWBOAT_SIM_REPLAY") {
                 return self.replay(&program, &recorded.to_string_lossy());
@@ -322,7 +327,7 @@ impl Check {
     /// One run.
     fn run_once(&self, program: &Program, recorder: Recorder) -> Ran<()> {
         let program = Arc::clone(program);
-        match world::run(Box::new(recorder), move || program()) {
+        match world::run_at(Box::new(recorder), self.at, move || program()) {
             Ok(world) => judge(world),
             Err(e) => panic!("cannot make a world: {e}"),
         }
@@ -332,7 +337,7 @@ impl Check {
         Recorder::new(seed, decider, self.limits).quiet()
     }
 
-    /// The run with this number, from 0. `choices` is how many a run has, about.
+    /// The run with this number, from 0. `choices` is how many a run has at most, about.
     fn iteration(&self, program: &Program, iteration: u64, choices: u64) -> Ran<()> {
         let seed = self.seed.wrapping_add(iteration);
         let random = Random::stream(seed, 0);
@@ -378,7 +383,8 @@ impl Check {
         first.outcome?;
         let next = AtomicU64::new(1);
         let shared = Arc::new((Mutex::new((summary, None::<Box<Failure>>)), next, Instant::now()));
-        let choices = summary.choices;
+        // A run with other switches may have more choices than this one, but hardly more than turns.
+        let choices = summary.turns;
         let worlds = self.worlds.min(usize::try_from(self.iterations).unwrap_or(usize::MAX));
         let runners: Vec<_> = (0..worlds)
             .map(|_| {

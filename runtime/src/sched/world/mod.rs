@@ -398,7 +398,25 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let at = Location::caller();
+    run_at(scheduler, Location::caller(), f)
+}
+
+/// As [`run`], with the place where the first goroutine is said to have been spawned.
+///
+/// # Errors
+/// As [`run`].
+///
+/// # Panics
+/// As [`run`].
+pub fn run_at<F, T>(
+    scheduler: Box<dyn Scheduler>,
+    at: &'static Location<'static>,
+    f: F,
+) -> io::Result<Finished<T>>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
     assert!(current().is_none(), "a world cannot contain another one");
     assert_may_park();
     let runtime = super::start_and_get()?;

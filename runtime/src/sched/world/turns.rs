@@ -32,8 +32,9 @@ enum Step {
     Run(Ready, u32),
     /// Time has passed.
     Again,
-    /// Only something outside of the world can let it go on.
-    Wait,
+    /// The worker has other work, and the ready queue is not empty. Or only something outside of the
+    /// world can let it go on.
+    Leave,
     Over(End),
 }
 
@@ -77,7 +78,11 @@ impl Loop<'_> {
         let mut turn = 0u32;
         self.begin(world);
         loop {
-            match self.reborrow().next_step(world) {
+            turn = turn.wrapping_add(1);
+            let late =
+                turn.is_multiple_of(CLOCK_EVERY) && worker.is_some_and(|worker| worker.refresh_now() > end);
+            let leaves = late || processor.is_asked() || fork::in_child();
+            match self.reborrow().next_step(world, leaves) {
                 Step::Run(goroutine, number) => {
                     // Each call of Narrowboat gives way.
                     processor.yield_flag.store(true, Ordering::Relaxed);
@@ -88,15 +93,8 @@ impl Loop<'_> {
                     self.reborrow().after_turn(world, number, record);
                 }
                 Step::Again => {}
-                Step::Wait => return,
+                Step::Leave => return,
                 Step::Over(end) => return self.end_world(world, end),
-            }
-            turn = turn.wrapping_add(1);
-            let asked = processor.is_asked() || fork::in_child();
-            let late =
-                turn.is_multiple_of(CLOCK_EVERY) && worker.is_some_and(|worker| worker.refresh_now() > end);
-            if asked || late {
-                return;
             }
         }
     }
@@ -110,8 +108,8 @@ impl Loop<'_> {
         }
     }
 
-    /// Collects what can run, and asks what has the next turn.
-    fn next_step(mut self, world: &World) -> Step {
+    /// Collects what can run, and asks what has the next turn, unless the loop leaves.
+    fn next_step(mut self, world: &World, leaves: bool) -> Step {
         let _native = Native::begin();
         self.reborrow().gather(world);
         let mut progress = lock(&world.progress);
@@ -127,6 +125,10 @@ impl Loop<'_> {
         ready.retain(|goroutine| world.number(goroutine.id).is_some());
         if ready.is_empty() {
             return self.idle_step(world, progress);
+        }
+        // Only here: a processor without ready goroutines would come to rest, whatever its timers.
+        if leaves {
+            return Step::Leave;
         }
         // By number, whatever woke them in which order.
         ready.make_contiguous().sort_unstable_by_key(|goroutine| goroutine.id);
@@ -179,7 +181,7 @@ impl Loop<'_> {
             true
         });
         if outside {
-            Step::Wait
+            Step::Leave
         } else if progress.first_has_ended {
             Step::Over(End::Left)
         } else {
