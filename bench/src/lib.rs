@@ -13,6 +13,7 @@ pub mod http;
 pub mod limits;
 pub mod locks;
 pub mod memory;
+pub mod messages;
 pub mod placement;
 pub mod recursion;
 pub mod start;

@@ -1,4 +1,4 @@
-//! Narrowboat beside Go, tokio, may, crossbeam and a bare epoll loop: builds what this machine can build, lets the
+//! Narrowboat beside Go, tokio, may, go-lib, Java, crossbeam and a bare epoll loop: builds what this machine can build, lets the
 //! peers take turns at the same work, and prints Markdown tables on standard output and progress on standard error.
 
 mod driver;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use driver::build::{Program, Programs};
+use driver::build::Programs;
 use driver::instructions::Counts;
 use driver::machine::Machine;
 use driver::options::{self, Options, Outputs, Request};
@@ -21,6 +21,7 @@ use driver::registry::CASES;
 use driver::report::Report;
 use driver::results::Results;
 use driver::{compare, plot, readme, run, schedule};
+use narrowboat_bench::harness::build;
 
 fn main() -> ExitCode {
     match options::parse(std::env::args().skip(1)) {
@@ -44,14 +45,15 @@ fn list() {
 }
 
 fn count_instructions(outputs: &Outputs) -> ExitCode {
-    let program = Program::Binary("narrowboat_cases");
-    let programs = Programs::build(&BTreeSet::from([program]), false);
-    if !programs.has(program) {
-        return ExitCode::FAILURE;
-    }
-    let path = programs.path(program);
+    let program = match build::binary("narrowboat_cases") {
+        Ok(path) => path,
+        Err(reason) => {
+            eprintln!("{reason}");
+            return ExitCode::FAILURE;
+        }
+    };
     let counted = outputs.compare.as_deref().map(Counts::read).transpose().and_then(|before| {
-        let counts = Counts::take(path).map_err(|failure| std::io::Error::other(failure.0))?;
+        let counts = Counts::take(&program).map_err(|failure| std::io::Error::other(failure.0))?;
         print!("{}", counts.table(before.as_ref()));
         outputs.json.as_deref().map_or(Ok(()), |path| counts.write(path))
     });

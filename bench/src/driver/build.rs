@@ -1,23 +1,34 @@
 //! Which programs there are: what this machine can build. What it cannot is left out, and said.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::process::Command;
 
 use narrowboat_bench::harness::build;
+use narrowboat_bench::harness::java::Java;
 
 /// The program behind a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Program {
     /// The Go module beside this package.
     Go,
+    /// The Java program beside this package.
+    Java,
     /// A binary of this package.
     Binary(&'static str),
+}
+
+/// How a program is started.
+#[derive(Debug)]
+enum Built {
+    Executable(PathBuf),
+    Java(Java),
 }
 
 /// The programs that were built, and what was left out.
 #[derive(Debug, Default)]
 pub struct Programs {
-    paths: BTreeMap<Program, PathBuf>,
+    built: BTreeMap<Program, Built>,
     /// The load generator, if it was built.
     pub load: Option<PathBuf>,
     /// Whether wrk is on the path.
@@ -32,11 +43,12 @@ impl Programs {
         let mut programs = Programs::default();
         for &program in wanted {
             let built = match program {
-                Program::Go => build::go(),
-                Program::Binary(name) => build::binary(name),
+                Program::Go => build::go().map(Built::Executable),
+                Program::Java => Java::build().map(Built::Java),
+                Program::Binary(name) => build::binary(name).map(Built::Executable),
             };
             match built {
-                Ok(path) => drop(programs.paths.insert(program, path)),
+                Ok(built) => drop(programs.built.insert(program, built)),
                 Err(reason) => programs.left_out.push(reason),
             }
         }
@@ -58,15 +70,18 @@ impl Programs {
 
     /// Whether the program was built.
     pub fn has(&self, program: Program) -> bool {
-        self.paths.contains_key(&program)
+        self.built.contains_key(&program)
     }
 
-    /// Where the program is.
+    /// The command that starts the program with so many workers, which the environment may still have to tell it.
     ///
     /// # Panics
     ///
     /// If it was not built.
-    pub fn path(&self, program: Program) -> &Path {
-        &self.paths[&program]
+    pub fn command(&self, program: Program, workers: usize) -> Command {
+        match &self.built[&program] {
+            Built::Executable(path) => Command::new(path),
+            Built::Java(java) => java.command(workers),
+        }
     }
 }

@@ -25,6 +25,8 @@ pub enum Role {
 pub enum Scaling {
     /// Each number that is measured.
     Workers,
+    /// The largest alone, to save time.
+    Most,
     /// One only.
     Single,
 }
@@ -72,7 +74,7 @@ impl Peer {
             Some((common, own)) if common == case.command() => own,
             _ => case.command(),
         };
-        let mut command = Command::new(programs.path(self.program));
+        let mut command = programs.command(self.program, workers);
         command.arg(name).env("RUST_BACKTRACE", "0");
         for variable in ["GOMAXPROCS", "NARROWBOAT_WORKERS", "BENCH_WORKERS"] {
             command.env(variable, workers.to_string());
@@ -147,6 +149,56 @@ const TOKIO: &[&str] = &[
     "timeouts",
     "timer-stop",
     "lateness",
+    "echo",
+    "disturbed",
+    "pooled",
+    "hello",
+    "http",
+];
+
+/// No select and no context; its timers are not of the threads', its stacks hold no arrays.
+const JAVA: &[&str] = &[
+    "yield",
+    "spawn",
+    "park",
+    "pingpong",
+    "chan128",
+    "chan0",
+    "fourfour128",
+    "ring",
+    "mutex",
+    "rwlock",
+    "waitgroup",
+    "sleepers",
+    "cancelled",
+    "timeouts",
+    "lateness",
+    "echo",
+    "disturbed",
+    "pooled",
+    "hello",
+    "http",
+];
+
+/// No select over more than four channels or over a list, no timeout that is taken back, no timer.
+const GO_LIB: &[&str] = &[
+    "yield",
+    "spawn",
+    "park",
+    "deep",
+    "pingpong",
+    "chan128",
+    "chan0",
+    "fourfour128",
+    "ring",
+    "shared",
+    "mutex",
+    "rwlock",
+    "waitgroup",
+    "sleepers",
+    "lateness",
+    "context-wide",
+    "context-chain",
     "echo",
     "disturbed",
     "pooled",
@@ -230,6 +282,22 @@ pub const PEERS: &[Peer] = &[
             "hello",
             "http",
         ],
+        ..PLAIN
+    },
+    Peer {
+        key: "go-lib",
+        label: "go-lib",
+        program: Program::Binary("peer_go_lib"),
+        scaling: Scaling::Most,
+        commands: GO_LIB,
+        ..PLAIN
+    },
+    Peer {
+        key: "java",
+        label: "Java, virtual threads",
+        program: Program::Java,
+        scaling: Scaling::Most,
+        commands: JAVA,
         ..PLAIN
     },
     Peer {

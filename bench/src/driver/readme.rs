@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 use std::{fs, io};
 
-use crate::driver::peers::{PEERS, Peer};
+use crate::driver::peers::PEERS;
 use crate::driver::plot;
 use crate::driver::report::{Report, link};
 use crate::driver::results::Outcome;
@@ -16,12 +16,17 @@ use crate::driver::table::{line, quantity, standing, verdict};
 const BEGIN: &str = "<!-- side by side: begin -->";
 const END: &str = "<!-- side by side: end -->";
 
-/// The columns: whose figures stand in each. No row has figures of two of them.
-const COLUMNS: [(&str, &[&str]); 6] = [
+/// A column: its title, and the peers whose figures stand in it. No row has figures of two of them.
+type Column = (&'static str, &'static [&'static str]);
+
+/// The columns. One without any figure is not shown.
+const COLUMNS: [Column; 8] = [
     ("Narrowboat", &["narrowboat"]),
     ("Go", &["go"]),
     ("tokio", &["tokio"]),
     ("may", &["may"]),
+    ("go-lib", &["go-lib"]),
+    ("Java", &["java"]),
     ("threads", &["crossbeam", "std"]),
     ("bare epoll", &["epoll"]),
 ];
@@ -58,7 +63,8 @@ fn part(path: &Path, report: &Report<'_>) -> String {
         format!(" [{file}]({file}) has all of its figures with every spread, and with one worker as well.")
     });
     let mut text = format!(
-        "A run of {}, on {}, Linux {}; Narrowboat {}, {}, tokio {}, may {}, crossbeam-channel {}, {}. Workers: {most}. {}{record} \
+        "A run of {}, on {}, Linux {}; Narrowboat {}, {}, tokio {}, may {}, go-lib {}, Java: {}, crossbeam-channel {}, {}. \
+         Workers: {most}. {}{record} \
          The last column but one is ours to the best of the others, **in bold type where we lose**: below 1 is better for times and \
          memory, above 1 for rates.\n\n",
         report.machine.date,
@@ -68,18 +74,30 @@ fn part(path: &Path, report: &Report<'_>) -> String {
         fact("Go"),
         fact("tokio"),
         fact("may"),
+        fact("go-lib"),
+        fact("Java"),
         fact("crossbeam-channel"),
         fact("rustc"),
         report.rounds(),
     );
+    let own = own(&options.peers);
+    let takes_part =
+        |row: &Row| own.is_some_and(|own| !matches!(row.outcome(own, report.results), Outcome::Absent));
+    let rows: Vec<Row> = Row::all(options)
+        .filter(|row| row.metric.headline && row.workers == most && takes_part(row))
+        .collect();
+    let columns: Vec<Column> = COLUMNS
+        .into_iter()
+        .filter(|column| rows.iter().any(|row| cell(row, *column, report).is_some()))
+        .collect();
     let mut header = vec!["case"];
-    header.extend(COLUMNS.map(|(title, _)| title));
+    header.extend(columns.iter().map(|(title, _)| title));
     header.extend(["to the best peer", "promised"]);
     let header: Vec<String> = header.into_iter().map(str::to_owned).collect();
     line(&mut text, &header);
     line(&mut text, &vec!["---".to_owned(); header.len()]);
-    for row in Row::all(options).filter(|row| row.metric.headline && row.workers == most) {
-        text.push_str(&shown(&row, report));
+    for row in &rows {
+        line(&mut text, &shown(row, &columns, report));
     }
     let _ = writeln!(text, "\n{}", report.standings());
     if let Some(directory) = report.plots_from(path) {
@@ -90,36 +108,27 @@ fn part(path: &Path, report: &Report<'_>) -> String {
     text
 }
 
-/// A row; nothing if Narrowboat has no part in it.
-fn shown(row: &Row, report: &Report<'_>) -> String {
+fn shown(row: &Row, columns: &[Column], report: &Report<'_>) -> Vec<String> {
     let (peers, results) = (&report.options.peers, report.results);
-    let Some(own) = own(peers) else { return String::new() };
-    if matches!(row.outcome(own, results), Outcome::Absent) {
-        return String::new();
-    }
     let mut cells = vec![row.case.title_of(row.metric)];
-    for (_, keys) in COLUMNS {
-        let of = PEERS.iter().filter(|peer| keys.contains(&peer.key));
-        let mut shown = of.filter_map(|peer| cell(row, peer, report));
-        cells.push(shown.next().unwrap_or_default());
-    }
-    let ours = row.median(own, results);
+    cells.extend(columns.iter().map(|column| cell(row, *column, report).unwrap_or_default()));
+    let ours = own(peers).and_then(|own| row.median(own, results));
     let best = row.best(peers, results);
     let theirs = best.map(|(_, median)| median);
     let whose = best.map_or(String::new(), |(peer, _)| format!(" {}", peer.label));
     cells.push(standing(row.metric, ours, theirs) + &whose);
     cells.push(verdict(row.metric, ours, theirs, ours.is_none()));
-    let mut text = String::new();
-    line(&mut text, &cells);
-    text
+    cells
 }
 
-fn cell(row: &Row, peer: &'static Peer, report: &Report<'_>) -> Option<String> {
-    match row.outcome(peer, report.results) {
+/// What stands in a column of a row, if a peer of that column takes part.
+fn cell(row: &Row, (_, keys): Column, report: &Report<'_>) -> Option<String> {
+    let mut of = PEERS.iter().filter(|peer| keys.contains(&peer.key));
+    of.find_map(|peer| match row.outcome(peer, report.results) {
         Outcome::Measured(summary) => Some(quantity(summary.median, row.metric.unit)),
         Outcome::Failed(_) => Some("fails".to_owned()),
         Outcome::Absent => None,
-    }
+    })
 }
 
 #[cfg(test)]
@@ -158,13 +167,17 @@ mod tests {
         let machine = Machine { date: "Monday".into(), facts: Vec::new() };
         let report = Report { options: &options, machine: &machine, left_out: &[], results: &results };
         let text = part(Path::new("README.md"), &report);
+        assert!(
+            text.contains("| case | Narrowboat | Go | threads | to the best peer | promised |"),
+            "{text}"
+        );
         let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| one to one")).collect();
         assert_eq!(
             rows,
             [
-                "| one to one, 0 | 50.0 ns | 100 ns |  |  | fails |  | 0.50x Go | at most 0.5x: met |",
-                "| one to one, 0, one processor | 50.0 ns | 100 ns |  |  | fails |  | 0.50x Go | at most 0.5x: met |",
-                "| one to one, 0, spread | 150 ns | 100 ns |  |  | fails |  | **1.50x** Go | at most 0.5x: **missed** |",
+                "| one to one, 0 | 50.0 ns | 100 ns | fails | 0.50x Go | at most 0.5x: met |",
+                "| one to one, 0, one processor | 50.0 ns | 100 ns | fails | 0.50x Go | at most 0.5x: met |",
+                "| one to one, 0, spread | 150 ns | 100 ns | fails | **1.50x** Go | at most 0.5x: **missed** |",
             ]
         );
         assert!(text.contains("one to one, 0, spread, 2 workers, **1.50x** of Go"), "{text}");

@@ -41,7 +41,11 @@ fn turns(options: &Options, is_there: impl Fn(Program) -> bool) -> Vec<Turn> {
         for &workers in options.workers_of(case) {
             for &peer in &options.peers {
                 let turn = Turn { case, peer, workers };
-                let fits = workers == 1 || peer.scaling == Scaling::Workers;
+                let fits = match peer.scaling {
+                    Scaling::Workers => true,
+                    Scaling::Most => Some(&workers) == options.workers.last(),
+                    Scaling::Single => workers == 1,
+                };
                 if fits && is_there(peer.program) && peer.takes_part(case) && taken.insert(turn.key()) {
                     turns.push(turn);
                 }
@@ -76,6 +80,15 @@ mod tests {
             of("--only pingpong-spread --peers narrowboat,go --workers 2"),
             [("pingpong-spread", "narrowboat", 2), ("pingpong-spread", "go", 2)]
         );
+    }
+
+    #[test]
+    fn a_peer_that_is_to_save_time_has_its_turn_on_the_most_workers() {
+        assert_eq!(
+            of("--only yield-2 --peers go,java --workers 1,2"),
+            [("yield-2", "go", 1), ("yield-2", "go", 2), ("yield-2", "java", 2)]
+        );
+        assert_eq!(of("--only yield-2 --peers java --workers 1"), [("yield-2", "java", 1)]);
     }
 
     #[test]

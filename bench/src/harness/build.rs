@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// This package.
-const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
+pub(super) const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Builds the Go peer; says where it is.
 ///
@@ -45,14 +45,14 @@ pub fn is_there(tool: &str, version: &str) -> bool {
 }
 
 /// Where cargo puts release binaries: beside this one, whichever profile this one was built with.
-fn release_directory() -> Result<PathBuf, String> {
+pub(super) fn release_directory() -> Result<PathBuf, String> {
     let own =
         std::env::current_exe().map_err(|error| format!("the driver does not know where it is: {error}"))?;
     let target = own.ancestors().nth(2).ok_or("the driver is not in a target directory")?;
     Ok(target.join("release"))
 }
 
-fn finish(mut build: Command, name: &str) -> Result<(), String> {
+pub(super) fn finish(mut build: Command, name: &str) -> Result<(), String> {
     match build.stdin(Stdio::null()).status() {
         Ok(status) if status.success() => Ok(()),
         Ok(_) => Err(format!("{name}: does not build, see above")),

@@ -1,9 +1,12 @@
 //! What the figures were taken on.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::process::Command;
 
 use serde::{Deserialize, Serialize};
+
+use super::java;
 
 /// A description of the machine and of the versions measured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,15 +37,17 @@ impl Machine {
         ];
         let tools = [("rustc", "rustc", "--version"), ("Go", "go", "version"), ("wrk", "wrk", "--version")];
         for (name, program, argument) in tools {
-            facts.push((name.into(), first_line(program, argument).unwrap_or("not there".into())));
+            facts.push((name.into(), first_line(program, &[argument]).unwrap_or("not there".into())));
         }
+        let java = java::runtime().and_then(|java| first_line(java, &["--version"]));
+        facts.push(("Java".into(), java.unwrap_or("not there".into())));
         let lock = read(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock"));
-        for name in ["narrowboat", "tokio", "may", "crossbeam-channel"] {
+        for name in ["narrowboat", "tokio", "may", "go-lib", "crossbeam-channel"] {
             let version = locked(&lock, name).unwrap_or("unknown");
             let commit = if name == "narrowboat" { commit() } else { String::new() };
             facts.push((name.into(), format!("{version}{commit}")));
         }
-        let date = first_line("date", "-u").unwrap_or("unknown".into());
+        let date = first_line("date", &["-u"]).unwrap_or("unknown".into());
         Machine { date, facts }
     }
 }
@@ -71,8 +76,9 @@ fn after(text: &str, name: &str) -> Option<String> {
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
-fn first_line(program: &str, argument: &str) -> Option<String> {
-    let output = Command::new(program).arg(argument).output().ok()?;
+/// The first line that a program prints; `None` if it is not there, or prints nothing.
+pub(super) fn first_line(program: impl AsRef<OsStr>, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).output().ok()?;
     Some(String::from_utf8_lossy(&output.stdout).lines().next()?.trim().to_owned())
 }
 

@@ -2,12 +2,15 @@
 //! `BENCH_PLACEMENT` says where the parties of a case sit.
 
 mod calls;
+mod cancelled;
 #[path = "../../blocking/channels.rs"]
 mod channels;
+#[path = "../../blocking/contexts.rs"]
 mod contexts;
 mod copies;
 #[path = "../../blocking/goroutines.rs"]
 mod goroutines;
+#[path = "../../blocking/group.rs"]
 mod group;
 #[path = "../../blocking/hello.rs"]
 mod hello;
@@ -16,9 +19,15 @@ mod locks;
 #[path = "../../blocking/mpmc.rs"]
 mod mpmc;
 mod seats;
+#[path = "../../blocking/selects.rs"]
+mod selects;
 #[path = "../../blocking/servers.rs"]
 mod servers;
+#[path = "../../blocking/shared_done.rs"]
+mod shared_done;
 mod std_locks;
+#[path = "../../blocking/timeouts.rs"]
+mod timeouts;
 #[path = "../../blocking/timers.rs"]
 mod timers;
 
@@ -33,13 +42,20 @@ use narrowboat_bench::timing::HOUR;
 
 /// What the shared cases call.
 mod backend {
+    use narrowboat::chan::context::Error;
     use narrowboat_bench::start::Start;
 
     pub use super::seats::Seats;
-    pub use narrowboat::chan::{Receiver, RecvTimeoutError, Select, Sender, bounded};
+    pub use narrowboat::chan::context::{Context, background, with_cancel};
+    pub use narrowboat::chan::{Receiver, Select, Sender, bounded};
     pub use narrowboat::net::{TcpListener, TcpStream};
-    pub use narrowboat::sync::{Mutex, RwLock};
+    pub use narrowboat::sync::{Mutex, RwLock, WaitGroup};
     pub use narrowboat::{select, sleep, yield_now};
+    /// A channel closes when its last sender goes.
+    pub use std::mem::drop as close;
+
+    /// Why a context has ended that was cancelled.
+    pub const CANCELLED: Error = Error::Canceled;
 
     /// Processors are fair to whoever waits for them.
     pub const START: Start = Start::Together;
@@ -91,9 +107,9 @@ fn run(arguments: &Arguments) {
         "chan0" => channels::one_to_one("chan0", 0, arguments.parse(1)),
         "ring" => channels::ring(arguments.parse(1), arguments.parse(2)),
         "fourfour128" => mpmc::four_to_four(arguments.parse(1)),
-        "select8" => mpmc::select_eight(arguments.parse(1)),
-        "arms" => mpmc::select_arms(arguments.parse(1), arguments.parse(2)),
-        "shared" => mpmc::select_shared(arguments.parse(1), arguments.parse(2)),
+        "select8" => selects::select_eight(arguments.parse(1)),
+        "arms" => selects::select_arms(arguments.parse(1), arguments.parse(2)),
+        "shared" => shared_done::select_shared(arguments.parse(1), arguments.parse(2)),
         "mutex" if stds_locks => std_locks::mutex(arguments.parse(1), arguments.parse(2)),
         "rwlock" if stds_locks => std_locks::rwlock(arguments.parse(1), arguments.parse(2)),
         "mutex" => locks::mutex(arguments.parse(1), arguments.parse(2)),
@@ -101,9 +117,9 @@ fn run(arguments: &Arguments) {
         "calls-pipe" => calls::pipe(arguments.parse(1)),
         "calls-socket" => calls::socket(arguments.parse(1)),
         "waitgroup" => group::fan_out(arguments.parse(1), arguments.parse(2)),
-        "timeouts" => mpmc::timeouts(arguments.parse(1)),
+        "timeouts" => timeouts::timeouts(arguments.parse(1)),
         "sleepers" => timers::sleepers(arguments.parse(1), Duration::from_millis(arguments.parse(2))),
-        "cancelled" => timers::cancelled(arguments.parse(1)),
+        "cancelled" => cancelled::cancelled(arguments.parse(1)),
         "timer-stop" => stopped_timers(arguments.parse(1)),
         "lateness" => timers::lateness(arguments.parse(1)),
         "context-wide" => contexts::wide(arguments.parse(1)),

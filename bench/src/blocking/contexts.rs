@@ -1,9 +1,10 @@
-//! Cases of contexts, which of the peers only Go has.
+//! Cases of contexts. The peer's own names come from `super::backend`.
 
 use std::time::Instant;
 
-use narrowboat::chan::context::{Context, Error, background, with_cancel};
 use narrowboat_bench::cli::per_operation;
+
+use super::backend::{CANCELLED, Context, background, with_cancel};
 
 /// One context with `count` children, made and cancelled.
 pub fn wide(count: usize) {
@@ -33,7 +34,7 @@ fn tree(name: &str, count: usize, parent: fn(&Context, &Context) -> Context) {
         let begun = Instant::now();
         cancel.cancel();
         let cancelling = begun.elapsed();
-        assert!(made.iter().all(|(child, _)| child.err() == Some(Error::Canceled)));
+        assert!(made.iter().all(|(child, _)| child.err() == Some(CANCELLED)));
         if timed {
             per_operation(&format!("{name}-make"), making, count);
             per_operation(&format!("{name}-cancel"), cancelling, count);

@@ -1,12 +1,12 @@
-//! The case of a wait group. crossbeam's and ours are alike, but no peer has one besides Go, whose is counted by hand.
+//! The case of a wait group: a handle for each that is waited for, as crossbeam's. The peer's own names come from
+//! `super::backend`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use narrowboat::sync::WaitGroup;
 use narrowboat_bench::cli::warmed;
 
-use super::backend::spawn;
+use super::backend::{WaitGroup, spawn};
 
 /// Rounds of `size` goroutines that write down a number and end, and one that waits for all of them.
 pub fn fan_out(size: usize, operations: usize) {
