@@ -68,7 +68,7 @@ fn count_instructions(outputs: &Outputs) -> ExitCode {
 
 /// Measures, or takes the figures of a run from a file, and writes what is to be written.
 fn report(mut options: Options) -> ExitCode {
-    // First of all: nobody wants to learn after twenty minutes that a name was mistyped.
+    // First of all, so that a mistyped name is reported now and not after half an hour.
     let read = |path: &Option<PathBuf>| match path.as_deref() {
         None => Ok(None),
         Some(path) => Record::read(path).map(Some).map_err(|error| format!("{}: {error}", path.display())),

@@ -87,7 +87,7 @@ impl Extent {
                 "**A quick run**: a fifth of the work. It shows that everything runs, and little else."
             }
             Extent::Standard => {
-                "The standard set: reduced, so that it ends within twenty minutes on two cores. Cases that stand here with the \
+                "The standard set: reduced, so that it ends within half an hour on two cores. Cases that stand here with the \
                  largest number of workers alone were not measured with others; work of fixed amount is a third of a \
                  `--thorough` run's, and a server is measured for 1 s a round instead of 3 (at a fixed rate for 1.5 instead of \
                  4.5)."

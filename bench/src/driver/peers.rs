@@ -156,7 +156,7 @@ const TOKIO: &[&str] = &[
     "http",
 ];
 
-/// No select and no context; its timers are not of the threads', its stacks hold no arrays.
+/// No select, no context, no timer, and no array on a stack for a recursion to touch.
 const JAVA: &[&str] = &[
     "yield",
     "spawn",
@@ -294,7 +294,7 @@ pub const PEERS: &[Peer] = &[
     },
     Peer {
         key: "java",
-        label: "Java, virtual threads",
+        label: "Java",
         program: Program::Java,
         scaling: Scaling::Most,
         commands: JAVA,
