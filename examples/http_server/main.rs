@@ -111,8 +111,9 @@ fn end_on_signals(server: Arc<Server>) -> io::Result<()> {
     std::thread::spawn(move || {
         let mut signals = signals.forever();
         signals.next();
-        println!("finishing what is under way; a second signal ends it at once");
+        // First, because there may be nothing left that takes the words.
         server.stop();
+        println!("finishing what is under way; a second signal ends it at once");
         drop(server);
         signals.next();
         std::process::exit(1);

@@ -127,14 +127,18 @@ pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)
 /// Begins a connection. True if it was made at once; otherwise [`connected`] tells when it is.
 pub(crate) fn connect(address: &SocketAddr) -> io::Result<(OwnedFd, bool)> {
     let socket = stream(address)?;
-    match socket.connect(&SockAddr::from(*address)) {
-        Ok(()) => Ok((socket.into(), true)),
-        // Interrupted: the connection is being made all the same.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EINPROGRESS | libc::EINTR)) => {
-            Ok((socket.into(), false))
+    let made = loop {
+        let Err(error) = socket.connect(&SockAddr::from(*address)) else { break true };
+        match error.raw_os_error() {
+            // It may have been begun, which the next call says, or not: then nothing would end the
+            // wait for it.
+            Some(libc::EINTR) => {}
+            Some(libc::EINPROGRESS | libc::EALREADY) => break false,
+            Some(libc::EISCONN) => break true,
+            _ => return Err(error),
         }
-        Err(error) => Err(error),
-    }
+    };
+    Ok((socket.into(), made))
 }
 
 /// The state of a connection that was begun: made, failed, or "would block".
