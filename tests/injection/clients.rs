@@ -3,6 +3,7 @@
 use narrowboat_testing::Dice;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// How long a client waits for an answer.
@@ -136,14 +137,18 @@ fn reply(stream: &mut BufReader<TcpStream>, body: &[u8]) -> Result<(), Failure> 
 /// acknowledged.
 pub fn use_redis(address: SocketAddr) -> Result<Used, String> {
     const ROUNDS: usize = 30;
+    // Each use has keys of its own.
+    static USES: AtomicUsize = AtomicUsize::new(0);
+    let nth_use = USES.fetch_add(1, Ordering::Relaxed);
+    let list = format!("list{nth_use}");
     let acknowledged = std::sync::Mutex::new(Vec::new());
     let conversation: &Conversation<'_> = &|n, stream| {
         for round in 0..ROUNDS {
-            let (key, value) = (format!("key:{n}:{round}"), "v".repeat(1 + round * round));
+            let (key, value) = (format!("key{nth_use}:{n}:{round}"), "v".repeat(1 + round * round));
             command(stream, &["SET", &key, &value])?;
             expect(stream, b"+OK\r\n")?;
             acknowledged.lock().expect("no client panics").push((key.clone(), value.clone()));
-            command(stream, &["INCR", &format!("counter:{n}")])?;
+            command(stream, &["INCR", &format!("counter{nth_use}:{n}")])?;
             expect(stream, format!(":{}\r\n", round + 1).as_bytes())?;
             if round % 10 == 0 {
                 std::thread::sleep(Duration::from_millis(2));
@@ -152,15 +157,18 @@ pub fn use_redis(address: SocketAddr) -> Result<Used, String> {
         // One waits for what the other brings.
         match n {
             0 => {
-                command(stream, &["BLPOP", "list", "2"])?;
+                command(stream, &["BLPOP", &list, "2"])?;
                 let mut line = String::new();
                 stream.read_line(&mut line)?;
                 // The one that brings it may have failed.
-                if line == "*2\r\n" { expect(stream, b"$4\r\nlist\r\n$7\r\nelement\r\n") } else { Ok(()) }
+                if line != "*2\r\n" {
+                    return Ok(());
+                }
+                expect(stream, format!("${}\r\n{list}\r\n$7\r\nelement\r\n", list.len()).as_bytes())
             }
             1 => {
                 std::thread::sleep(Duration::from_millis(10));
-                command(stream, &["RPUSH", "list", "element"])?;
+                command(stream, &["RPUSH", &list, "element"])?;
                 expect(stream, b":1\r\n")
             }
             _ => Ok(()),
