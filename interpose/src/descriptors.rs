@@ -149,6 +149,18 @@ pub(crate) fn watch(fd: RawFd) -> io::Result<Arc<Watch>> {
     Ok(Arc::clone(place.insert(Arc::new(Watch::new(fd)?))))
 }
 
+/// The same for a caller that waits natively where there is nothing to wait for: `None`. `Some(None)`
+/// if the system has not the memory, or the descriptors, for a watch.
+pub(crate) fn watch_if_possible(fd: RawFd) -> Option<Option<Arc<Watch>>> {
+    match watch(fd) {
+        Ok(watch) => Some(Some(watch)),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::ENOMEM | libc::ENOSPC | libc::EMFILE | libc::ENFILE) => Some(None),
+            _ => None,
+        },
+    }
+}
+
 /// Forgets what is known of a number that is about to be closed, or stands for another file now, and
 /// ends the waits for it.
 pub(crate) fn forget(fd: RawFd) {

@@ -6,6 +6,7 @@
 
 use crate::dumps::object;
 use crate::next::next;
+use crate::pool::pauses_until;
 use crate::time::{FOR_EVER, span};
 use crate::{define, descriptors, may_park};
 use libc::{c_int, c_short, fd_set, nfds_t, pollfd, sigset_t, timespec, timeval};
@@ -52,31 +53,42 @@ pub(crate) fn ready(fd: c_int, events: c_short) -> bool {
 }
 
 /// The descriptors of one wait, watched.
-struct Several(Vec<(Arc<Watch>, Direction)>);
+struct Several {
+    watched: Vec<(Arc<Watch>, Direction)>,
+    /// The system has refused to watch one: the kernel is asked in pauses.
+    in_pauses: bool,
+}
 
 impl Several {
     /// `None` if one cannot be watched.
     fn watch(asked: &[pollfd]) -> Option<Several> {
-        let mut several = Vec::with_capacity(asked.len());
+        let mut several = Several { watched: Vec::with_capacity(asked.len()), in_pauses: false };
         for one in asked.iter().filter(|one| one.fd >= 0) {
-            let watch = descriptors::watch(one.fd).ok()?;
+            let Some(watch) = descriptors::watch_if_possible(one.fd)? else {
+                several.in_pauses = true;
+                continue;
+            };
             // The end of a stream, and errors, are told in both directions.
             if one.events & INPUT != 0 || one.events & OUTPUT == 0 {
-                several.push((Arc::clone(&watch), Direction::Input));
+                several.watched.push((Arc::clone(&watch), Direction::Input));
             }
             if one.events & OUTPUT != 0 {
-                several.push((watch, Direction::Output));
+                several.watched.push((watch, Direction::Output));
             }
         }
-        Some(Several(several))
+        Some(several)
     }
 
     /// Calls `ask` until it says something other than 0, after each event. 0 if the deadline comes
     /// first. `object` is for dumps.
     fn until(&self, object: usize, deadline: Option<Instant>, mut ask: impl FnMut() -> c_int) -> c_int {
+        if self.in_pauses {
+            let ask = || Some(ask()).filter(|&answer| answer != 0);
+            return pauses_until(deadline, ask).unwrap_or(0);
+        }
         loop {
             let looks: Vec<_> = self
-                .0
+                .watched
                 .iter()
                 .map(|(watch, direction)| (&**watch, *direction, watch.look(*direction)))
                 .collect();
@@ -114,7 +126,7 @@ fn wait(
     let deadline = timeout.map(|timeout| Instant::now() + timeout.min(FOR_EVER));
     let asked = asked();
     let several = Several::watch(&asked)?;
-    if several.0.is_empty() {
+    if several.watched.is_empty() && !several.in_pauses {
         // A sleep. One without an end is libc's.
         sleep_in_place(deadline?);
         return Some(ask());

@@ -75,6 +75,26 @@ impl Drop for Place {
     }
 }
 
+/// Makes attempts in pauses until one has an answer. `None`: the deadline has passed.
+#[track_caller]
+pub(crate) fn pauses_until<T>(
+    deadline: Option<Instant>,
+    mut attempt: impl FnMut() -> Option<T>,
+) -> Option<T> {
+    let mut pauses = Pauses::begin();
+    loop {
+        // Before the attempt: the last one comes after the deadline.
+        let is_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        if let Some(answer) = attempt() {
+            return Some(answer);
+        }
+        if is_late {
+            return None;
+        }
+        pauses.sleep();
+    }
+}
+
 /// Sleeps between looks, each a quarter of the wait so far.
 pub(crate) struct Pauses {
     start: Instant,

@@ -7,7 +7,8 @@
 //!    non-blocking mode; natively, if the goroutine must not park or the kernel does not watch such
 //!    a file.
 //! 3. [`Wait::until`] tries it again after each event, until it succeeds, the timeout passes or the
-//!    descriptor is closed.
+//!    descriptor is closed. If the system has no memory or descriptors for a watch, it tries again in
+//!    pauses: a native wait would hold up what the goroutine waits for, if that is on its processor.
 //!
 //! The mode of a descriptor is never changed: other threads and processes may share the open file.
 //! A signal does not end a wait, since it goes to some thread of the process and not to a goroutine.
@@ -16,6 +17,7 @@ use crate::descriptors;
 use crate::dumps::object;
 use crate::error::fail;
 use crate::poll;
+use crate::pool::pauses_until;
 use libc::{c_int, c_short, timeval};
 use narrowboat_net::watch::{self, Direction, Watch};
 use narrowboat_runtime::as_thread;
@@ -25,7 +27,8 @@ use std::time::{Duration, Instant};
 
 /// A call on a descriptor that has to wait.
 pub(crate) struct Wait {
-    watch: Arc<Watch>,
+    /// `None`: in pauses.
+    watch: Option<Arc<Watch>>,
     fd: RawFd,
     direction: Direction,
     deadline: Option<Instant>,
@@ -66,21 +69,24 @@ impl Wait {
         if !as_thread::has_usual_signals() {
             return None;
         }
-        let watch = descriptors::watch(fd).ok()?;
+        let watch = descriptors::watch_if_possible(fd)?;
         Some(Wait { watch, fd, direction, deadline })
     }
 
     /// Step 3. `attempt` returns `None` if the call would still have to wait.
     pub(crate) fn until<T>(&self, mut attempt: impl FnMut() -> Option<T>) -> Result<T, Ended> {
+        let Some(watch) = &self.watch else {
+            return pauses_until(self.deadline, attempt).ok_or(Ended::TimedOut);
+        };
         loop {
-            let look = self.watch.look(self.direction);
-            if self.watch.is_over() {
+            let look = watch.look(self.direction);
+            if watch.is_over() {
                 return Err(Ended::Closed);
             }
             if let Some(answer) = attempt() {
                 return Ok(answer);
             }
-            if !watch::wait(&[(&self.watch, self.direction, look)], object(self.fd), self.deadline) {
+            if !watch::wait(&[(watch, self.direction, look)], object(self.fd), self.deadline) {
                 return Err(Ended::TimedOut);
             }
         }

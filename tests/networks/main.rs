@@ -183,12 +183,12 @@ fn be_the_cable(name: &str) {
         assert_eq!(used.refused, 0, "{name}: a network that falls apart ends no connections");
     });
     is_well("fell apart");
-    let [packets, harmed] = link.end();
-    println!("{name}: {packets} packets, {harmed} harmed, {} ms", began.elapsed().as_millis());
     if name != "redis_like" {
         // It waits for a client that is gone, without a limit, as Redis does.
         narrowboat_testing::eventually("no connection is left", || sockets_of(&servers[0]) <= sockets);
     }
+    let [packets, harmed] = link.end();
+    println!("{name}: {packets} packets, {harmed} harmed, {} ms", began.elapsed().as_millis());
     for server in &mut servers {
         assert!(server.0.try_wait().expect("it is our child").is_none(), "{name} has ended");
     }
