@@ -18,7 +18,7 @@ fn without_descriptors(
     program_on_one_processor(|| {
         let (reader, writer) = pipe().unwrap();
         let next_free = std::fs::File::open("/dev/null").unwrap().as_raw_fd();
-        limit_resource(libc::RLIMIT_NOFILE as u32, next_free as u64);
+        limit_resource(libc::RLIMIT_NOFILE, next_free as u64);
         f(reader, writer);
     });
 }

@@ -96,10 +96,10 @@ fn carry(mut ends: [File; 2], rules: &Mutex<Rules>, over: &AtomicBool, mut dice:
         // SAFETY: two live entries.
         unsafe { libc::poll(polled.as_mut_ptr(), 2, timeout) };
         let rules = *rules.lock().expect("nothing panics with it");
-        for from in 0..2 {
+        for (from, end) in ends.iter_mut().enumerate() {
             // Some at once; the other end has its turn in between.
             for _ in 0..32 {
-                let Ok(length) = ends[from].read(&mut buffer) else { break };
+                let Ok(length) = end.read(&mut buffer) else { break };
                 let mut bytes = buffer[..length].to_vec();
                 packets += 1;
                 let mut happens = |chance: u32| dice.roll(1000_u32) < chance;
