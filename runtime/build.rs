@@ -1,11 +1,17 @@
 //! Refuses targets that the runtime has no context switch or system module for, in one sentence.
 //! Tells the context switch whether functions have unwind tables.
 
-/// All tests pass there on real machines.
-const SUPPORTED: [(&str, &str); 1] = [("linux", "x86_64")];
+/// System, CPU and C library. All tests pass there on real machines.
+const SUPPORTED: [[&str; 3]; 1] = [["linux", "x86_64", "gnu"]];
 /// It compiles there; the README says what has been run.
-const EXPERIMENTAL: [(&str, &str); 4] =
-    [("linux", "aarch64"), ("macos", "aarch64"), ("macos", "x86_64"), ("freebsd", "x86_64")];
+const EXPERIMENTAL: [[&str; 3]; 6] = [
+    ["linux", "aarch64", "gnu"],
+    ["linux", "x86_64", "musl"],
+    ["linux", "aarch64", "musl"],
+    ["macos", "aarch64", ""],
+    ["macos", "x86_64", ""],
+    ["freebsd", "x86_64", ""],
+];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -20,13 +26,15 @@ fn main() {
     if asked == Some(false) {
         println!("cargo::rustc-cfg=narrowboat_no_unwind_tables");
     }
-    let os = std::env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
-    let arch = std::env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
-    if !SUPPORTED.iter().chain(&EXPERIMENTAL).any(|&known| known == (os.as_str(), arch.as_str())) {
+    let of_target = |what: &str| std::env::var(format!("CARGO_CFG_TARGET_{what}")).unwrap_or_default();
+    let [os, arch, env] = ["OS", "ARCH", "ENV"].map(of_target);
+    let [width, endian] = ["POINTER_WIDTH", "ENDIAN"].map(of_target);
+    let known = SUPPORTED.iter().chain(&EXPERIMENTAL).any(|&known| known == [&*os, &*arch, &*env]);
+    if !known || width != "64" || endian != "little" {
         println!(
-            "cargo::error=Narrowboat runs on Linux on x86-64, and experimentally on Linux on aarch64, on macOS and on \
-             FreeBSD on x86-64, not on {os} on {arch}: a port adds one folder to runtime/src/arch/ or one module to \
-             runtime/src/sys/."
+            "cargo::error=Narrowboat runs on Linux on x86-64, and experimentally on Linux on aarch64 (either with glibc \
+             or musl), on macOS, and on FreeBSD on x86-64, not on {os} on {arch} ({env}, {width} bits, {endian}-endian): a \
+             port adds one folder to runtime/src/arch/ or one module to runtime/src/sys/."
         );
     }
 }

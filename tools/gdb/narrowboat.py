@@ -160,8 +160,11 @@ class Goroutine:
         return "waiting for %s at %s (%s)" % (waits, self.view.line(self.waits_at), where)
 
     def registers(self):
-        """As they will be when it goes on: see the picture in runtime/src/arch/x86_64/mod.rs."""
+        """As they will be when it goes on: see the pictures in mod.rs of each CPU in runtime/src/arch."""
         sp = self.sp if self.is_resident() else self.image
+        if is_aarch64():
+            x29, pc, x19 = struct.unpack("<3Q", read(sp, 24))
+            return {"pc": pc, "x19": x19, "x29": x29, "sp": self.sp + 32}
         rip, rbx, rbp = struct.unpack("<3Q", read(sp, 24))
         return {"rip": rip, "rbx": rbx, "rbp": rbp, "rsp": self.sp + 24}
 
@@ -187,17 +190,21 @@ class Goroutine:
         view = self.view
         pointer = word(self.processor + view.p_thread_pointer)
         lender = struct.unpack("<i", read(self.processor + view.p_lender, 4))[0]
-        before = gdb.selected_thread()
+        before, name = gdb.selected_thread(), "$tpidr" if is_aarch64() else "$fs_base"
         try:
             for thread in gdb.selected_inferior().threads():
                 thread.switch()
-                same = int(gdb.parse_and_eval("(unsigned long)$fs_base")) == pointer
+                same = int(gdb.parse_and_eval("(unsigned long)" + name)) == pointer
                 # Nailed to its thread a processor has no pointer of its own, and its lender is its worker.
                 if (pointer and same and thread.ptid[1] != lender) or (not pointer and thread.ptid[1] == lender):
                     return gdb.execute(command)
             print("its thread was not found")
         finally:
             before.switch()
+
+
+def is_aarch64():
+    return gdb.selected_frame().architecture().name().startswith("aarch64")
 
 
 def core_file():
@@ -250,6 +257,7 @@ def in_copy(core, registers, moved, command):
 # Where in the note of a thread (`elf_prstatus`) its registers are, in words.
 FIRST_REGISTER = 14
 REGISTERS = {"rbp": 4, "rbx": 5, "orig_rax": 15, "rip": 16, "rsp": 19}
+REGISTERS.update({"x19": 19, "x29": 29, "sp": 31, "pc": 32})
 PT_LOAD, PT_NOTE, NT_PRSTATUS = 1, 4, 1
 
 
@@ -278,7 +286,9 @@ def patch_note(file, offset, size, registers):
         name, length, kind = struct.unpack_from("<3I", notes, at)
         contents = at + 12 + (name + 3) // 4 * 4
         if kind == NT_PRSTATUS:
-            for register, value in {**registers, "orig_rax": UNKNOWN}.items():
+            # Where there is such a register, the thread is in no system call that would be made again.
+            no_call = {} if "pc" in registers else {"orig_rax": UNKNOWN}
+            for register, value in {**registers, **no_call}.items():
                 file.seek(offset + contents + 8 * (FIRST_REGISTER + REGISTERS[register]))
                 file.write(struct.pack("<Q", value))
             return
