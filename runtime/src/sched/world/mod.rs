@@ -1,8 +1,8 @@
 //! A world: goroutines whose time and whose order something else decides, for tests that repeat.
 //!
-//! A world is a processor of its own beyond the ordinary ones ([`stage`]). Goroutines never leave
+//! A world is a processor of its own beyond the ordinary ones (`stage`). Goroutines never leave
 //! their processor, and what a goroutine of a world spawns stays there too, so a world contains all
-//! that its first goroutine starts. Its loop ([`turns`]) asks a [`Scheduler`] which of the ready
+//! that its first goroutine starts. Its loop (`turns`) asks a [`Scheduler`] which of the ready
 //! goroutines has the next turn. Its clock stands still while a goroutine can run, and jumps to the
 //! next deadline when none can.
 //!
@@ -17,7 +17,7 @@
 //!   the scheduler stops it. Those that are left never run again: their stacks may hold anything, so
 //!   they are not freed. They are strangers to the next world on that processor.
 //!
-//! Nothing here costs an ordinary processor anything: it runs another loop ([`super::batch`]), and
+//! Nothing here costs an ordinary processor anything: it runs another loop (`batch`), and
 //! the operations themselves are the same.
 
 mod stage;
