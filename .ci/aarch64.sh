@@ -59,7 +59,8 @@ for name in "${!skipped[@]}"; do
 done
 
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+last=$(mktemp)
+trap 'rm -f "$log" "$last"' EXIT
 failed=0
 
 # What is built, and so what runs.
@@ -67,7 +68,7 @@ if [[ ${NARROWBOAT_AARCH64-} == all ]]; then
     packages=(--workspace)
     targets=(--tests)
 else
-    packages=(-p narrowboat-runtime -p narrowboat-chan -p narrowboat-sync -p narrowboat-net -p narrowboat)
+    packages=(-p narrowboat-runtime -p narrowboat-sync -p narrowboat-net -p narrowboat)
     targets=(--lib)
     for test in torture_stacks torture_locals as_threads goroutines interposed panics std_locks system_stack \
         thread_locals unwinding sockets tcp; do
@@ -75,9 +76,9 @@ else
     done
 fi
 
-# tests VARIABLES... -- ARGUMENT...: runs tests under the emulator.
-tests() {
-    local variables=()
+# run VARIABLES... -- ARGUMENT...: runs tests under the emulator. What they say goes to `last`.
+run() {
+    local variables=() status=0
     while [[ $1 != -- ]]; do
         variables+=("$1")
         shift
@@ -85,9 +86,28 @@ tests() {
     shift
     printf -- '--> %s %s\n' "${variables[*]}" "$*"
     inside env "${variables[@]}" timeout --kill-after=10 900 \
-        cargo test "${packages[@]}" --release --no-fail-fast "$@" -- "${arguments[@]}" ${filter:+"$filter"} 2>&1 |
-        tee -a "$log" | grep -E '^(test result: FAILED|     Running |failures:|test .* FAILED$|---- |error: |thread .* panicked)' -A2 || true
-    return "${PIPESTATUS[0]}"
+        cargo test "${packages[@]}" --release --no-fail-fast "$@" -- "${arguments[@]}" ${filter:+"$filter"} >"$last" 2>&1 ||
+        status=$?
+    grep -E '^(test result: FAILED|     Running |failures:|test .* FAILED$|---- |error: |thread .* panicked)' -A2 "$last" ||
+        true
+    return "$status"
+}
+
+# As `run`. Test programs that fail are run once more, alone, as in .ci/twice.sh.
+tests() {
+    local variables=() failed argument
+    run "$@" && cat "$last" >>"$log" && return
+    cat "$last" >>"$log"
+    mapfile -t failed < <(sed -nE 's/^    `-p [^ ]+ (--lib|--test [^ ]+).*`$/\1/p' "$last" | sort -u)
+    ((${#failed[@]} > 0)) || return 1
+    for argument in "$@"; do
+        [[ $argument != -- ]] || break
+        variables+=("$argument")
+    done
+    # shellcheck disable=SC2086
+    run "${variables[@]}" -- ${failed[*]} || return 1
+    mkdir -p target
+    printf 'FLAKY on aarch64: passed when run again: %s\n' "${failed[*]}" | tee -a target/flaky
 }
 
 filter=${1-}
@@ -107,11 +127,11 @@ if [[ -z $filter ]]; then
     tests QEMU_SINGLESTEP=1 -- --test unwinding || failed=1
 fi
 
-printf '\nskipped under the emulator:\n'
+printf '\nskipped under the emulator, where they are among the tests:\n'
 for name in "${!skipped[@]}"; do
     printf '    %s: %s\n' "$name" "${skipped[$name]}"
 done | sort
-awk '/^test result: / { passed += $4; failed += $6; ignored += $8 }
-    END { printf "aarch64: %d tests run, %d passed, %d failed, %d ignored\n", passed + failed, passed, failed, ignored }' "$log"
-printf 'aarch64: %d skipped by name\n' "${#skipped[@]}"
+awk '/^test result: / { passed += $4; failed += $6; ignored += $8; skipped += $12 }
+    END { printf "aarch64: %d tests run, %d passed, %d failed, %d ignored, %d skipped by name\n",
+        passed + failed, passed, failed, ignored, skipped }' "$log"
 exit "$failed"
