@@ -2,47 +2,73 @@ import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.SynchronousQueue;
 import java.util.concurrent.atomic.AtomicInteger;
-import java.util.concurrent.atomic.AtomicReference;
+import java.util.concurrent.locks.LockSupport;
 
 /** Cases of virtual threads alone. */
 final class Goroutines {
     private Goroutines() {}
 
     /**
-     * {@code count} threads share the yields. All wait behind a gate until the last is spawned, and warm up; the clock
-     * starts with the first of them that is ready, and none waits for the others. A worker looks for threads that were
-     * queued elsewhere only when its own queue is empty: those that waited by yielding would keep the rest from arriving.
+     * {@code count} threads share the yields. All are parked until the last is there, warm up, and meet at a starting line,
+     * where the wait is itself made of yields. The yield in which a thread notices the start is its first, so that exactly
+     * the planned number is timed.
+     *
+     * <p>One thread wakes them all. If each woke the next, as a latch has it, every worker would come to have a queue of
+     * its own that never empties, and what is queued elsewhere would never arrive.
      */
     static void yields(int count, int operations) throws InterruptedException {
         Race race = new Race(count, Math.max(operations / count, 1));
-        Threads.Body runner = race::run;
+        Thread[] runners = new Thread[count];
         for (int i = 0; i < count; i++) {
-            Threads.start(runner);
+            runners[i] = Threads.start(race);
         }
-        race.gate.countDown();
+        while (race.parked.get() < count) {
+            Thread.sleep(1);
+        }
+        race.released = true;
+        for (Thread runner : runners) {
+            LockSupport.unpark(runner);
+        }
         Measure.perOperation("yield", race.result.take(), count * race.each);
     }
 
-    private static final class Race {
-        final CountDownLatch gate = new CountDownLatch(1);
-        final ArrayBlockingQueue<Long> result = new ArrayBlockingQueue<>(1);
+    private static final class Race implements Threads.Body {
         final int count;
         final int each;
-        private final AtomicReference<Long> begun = new AtomicReference<>();
+        final AtomicInteger parked = new AtomicInteger();
+        volatile boolean released;
+        final ArrayBlockingQueue<Long> result = new ArrayBlockingQueue<>(1);
+        private final AtomicInteger arrived = new AtomicInteger();
         private final AtomicInteger finished = new AtomicInteger();
+        private volatile boolean open;
+        /** Written before {@code open}, read after it. */
+        private long begun;
 
         Race(int count, int each) {
             this.count = count;
             this.each = each;
         }
 
-        void run() throws InterruptedException {
-            gate.await();
+        @Override
+        public void act() throws InterruptedException {
+            parked.incrementAndGet();
+            while (!released) {
+                LockSupport.park();
+            }
             yieldTimes(Math.max(each / 10, 1));
-            begun.compareAndSet(null, System.nanoTime());
-            yieldTimes(each);
+            int left = each;
+            if (arrived.incrementAndGet() == count) {
+                begun = System.nanoTime();
+                open = true;
+            } else {
+                do {
+                    Thread.yield();
+                } while (!open);
+                left--;
+            }
+            yieldTimes(left);
             if (finished.incrementAndGet() == count) {
-                result.put(System.nanoTime() - begun.get());
+                result.put(System.nanoTime() - begun);
             }
         }
 
