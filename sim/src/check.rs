@@ -234,9 +234,7 @@ impl Check {
     }
 
     /// How long goroutines may go on, in the time of the world, when the first one has returned: a
-    /// minute by default. Those that are left then are a [leak](Kind::Leak).
-    ///
-    /// [Kind::Leak]: crate::Kind::Leak
+    /// minute by default. Those that are left then are a [leak](crate::Kind::Leak).
     ///
     /// ```
     /// use narrowboat::{go, sim::Check};

@@ -110,6 +110,7 @@ pub(crate) struct Recorder {
     returned: bool,
     /// What runs, and how many turns and draws each has had.
     running: u32,
+    // Made before the world: a map that is made by its goroutine would draw keys from this recorder.
     counts: HashMap<u32, (u64, u64)>,
     in_a_row: u32,
 }

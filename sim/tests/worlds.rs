@@ -128,3 +128,82 @@ fn a_goroutine_can_make_a_world() {
     let sum = narrowboat::spawn(|| sim::run(3, || go!(|| 5).join().unwrap())).join().unwrap();
     assert_eq!(sum, 5);
 }
+
+#[test]
+fn a_deadlock_at_the_locks_of_std_is_noticed() {
+    let text = failure(|| {
+        let locks = Arc::new((std::sync::Mutex::new(()), std::sync::Mutex::new(())));
+        let (met, meet) = chan::bounded::<()>(0);
+        let other = go!({
+            let locks = Arc::clone(&locks);
+            move || {
+                let _second = locks.1.lock().unwrap();
+                met.send(()).unwrap();
+                drop(locks.0.lock().unwrap());
+            }
+        });
+        let _first = locks.0.lock().unwrap();
+        meet.recv().unwrap();
+        drop(locks.1.lock().unwrap());
+        other.join().unwrap();
+    });
+    assert!(text.contains("wait for ever"), "{text}");
+}
+
+/// What a world does not decide is waited for, in real time.
+#[test]
+fn a_world_waits_for_threads() {
+    let sum = sim::run(1, || {
+        let thread = std::thread::spawn(|| {
+            std::thread::sleep(Duration::from_millis(30));
+            20
+        });
+        let (tx, rx) = chan::bounded(0);
+        go!(move || tx.send(22).unwrap());
+        rx.recv().unwrap() + thread.join().unwrap()
+    });
+    assert_eq!(sum, 42);
+}
+
+#[test]
+fn worlds_do_not_contain_each_other() {
+    let text = failure(|| sim::run(2, || ()));
+    assert!(text.contains("a world cannot contain another one"), "{text}");
+}
+
+#[test]
+fn a_crowd_lives_in_a_world() {
+    let sum = sim::run(1, || {
+        let (tx, rx) = chan::bounded(16);
+        for n in 0..2000u64 {
+            let tx = tx.clone();
+            go!(move || {
+                narrowboat::sleep(Duration::from_secs(n));
+                tx.send(n).unwrap();
+            });
+        }
+        drop(tx);
+        rx.iter().sum::<u64>()
+    });
+    assert_eq!(sum, 1999 * 1000);
+}
+
+/// Spawns from a world stay in it, also where the runtime would place them elsewhere.
+#[test]
+fn children_stay_in_their_world() {
+    for seed in 0..20 {
+        let stayed = sim::run(seed, || {
+            let all: Vec<_> = (0..200)
+                .map(|_| {
+                    go!(|| {
+                        let parent = narrowboat_runtime::world::current().map(|world| world.id());
+                        let child = go!(|| narrowboat_runtime::world::current().map(|world| world.id()));
+                        parent.is_some() && child.join().unwrap() == parent
+                    })
+                })
+                .collect();
+            all.into_iter().all(|one| one.join().unwrap())
+        });
+        assert!(stayed);
+    }
+}

@@ -21,7 +21,6 @@
 
 use super::dump::GoroutineInfo;
 use crate::Labels;
-use crate::clock;
 use crate::goroutine::labels::LabelCell;
 use crate::goroutine::record::Record;
 use crate::lock::Mutex;
@@ -224,7 +223,7 @@ impl View<'_> {
         // object.
         let object = record.object();
         let waits = record.wait.head.claim.is_waiting();
-        let now = (clock::now() >> 24) as u32;
+        let now = (self.processor().time() >> 24) as u32;
         let object = if waits && record.reason.get() != Reason::None { object } else { 0 };
         GoroutineInfo {
             id: record.id,

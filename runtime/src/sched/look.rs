@@ -3,6 +3,7 @@
 
 use super::Runtime;
 use super::processor::{Carrier, Loop, Processor};
+use super::world;
 use crate::arch;
 use crate::goroutine::record::Record;
 use crate::park::Identity;
@@ -61,7 +62,8 @@ impl Carrier<'_> {
 
     /// Whether all goroutines that have started are as `wanted`.
     pub(crate) fn all_goroutines(&mut self, wanted: impl FnMut(&Record) -> bool) -> bool {
-        self.parts().slab.all().all(wanted)
+        let shown = world::shown_on(self.processor());
+        self.parts().slab.all().filter(|record| shown.contain(record)).all(wanted)
     }
 }
 
@@ -75,9 +77,10 @@ impl Loop<'_> {
     /// Calls `each` with all goroutines that have started, and with what shows more of them.
     pub(crate) fn each_goroutine(&mut self, mut each: impl FnMut(&mut View<'_>, &Record)) {
         let processor = self.processor();
+        let shown = world::shown_on(processor);
         let parts = self.parts();
         let mut view = View { processor, slots: &mut parts.slots };
-        parts.slab.all().for_each(|record| each(&mut view, record));
+        parts.slab.all().filter(|record| shown.contain(record)).for_each(|record| each(&mut view, record));
     }
 }
 

@@ -172,6 +172,11 @@ impl Processor {
         self.stage.as_ref()
     }
 
+    /// The time by which its goroutines wait: that of the world, if one runs here.
+    pub(crate) fn time(&self) -> u64 {
+        self.stage.as_ref().and_then(Stage::clock).unwrap_or_else(clock::now)
+    }
+
     /// Whether only goroutines that keep their processor for long are placed here.
     #[inline]
     pub(crate) fn is_apart(&self) -> bool {

@@ -26,6 +26,7 @@ mod turns;
 use super::processor::{self, Here, Processor};
 use crate::goroutine::failure::Panic;
 use crate::goroutine::origin::{Extras, Origin};
+use crate::goroutine::record::Record;
 use crate::goroutine::{labels, spawn};
 use crate::lock::{Mutex, OnceLock};
 use crate::park::{Outcome, Reason, WaitQueue, Waiter, assert_may_park};
@@ -324,6 +325,25 @@ impl World {
 
     fn scheduler<R>(&self, f: impl FnOnce(&mut dyn Scheduler) -> R) -> Option<R> {
         lock(&self.scheduler).as_mut().map(|scheduler| f(&mut **scheduler))
+    }
+}
+
+/// Which goroutines of a processor exist for those who look: not what a world has left that is over.
+pub(super) enum Shown {
+    All,
+    OfWorld(Option<Arc<World>>),
+}
+
+pub(super) fn shown_on(processor: &Processor) -> Shown {
+    processor.stage().map_or(Shown::All, |stage| Shown::OfWorld(stage.world()))
+}
+
+impl Shown {
+    pub(super) fn contain(&self, record: &Record) -> bool {
+        match self {
+            Shown::All => true,
+            Shown::OfWorld(world) => world.as_ref().is_some_and(|world| world.number(record.id).is_some()),
+        }
     }
 }
 

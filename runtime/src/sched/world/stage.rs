@@ -32,7 +32,7 @@ impl Default for Stage {
 
 impl Stage {
     /// The time of the world that runs here, in nanoseconds since it began. Async-signal-safe.
-    pub(super) fn clock(&self) -> Option<u64> {
+    pub(in crate::sched) fn clock(&self) -> Option<u64> {
         // Relaxed: the goroutines that read it run on this processor.
         Some(self.clock.load(Ordering::Relaxed)).filter(|now| *now != NO_WORLD)
     }

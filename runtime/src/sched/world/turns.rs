@@ -314,6 +314,8 @@ impl Loop<'_> {
         left.sort_unstable_by_key(|goroutine| goroutine.number);
         self.reborrow().discard_strangers();
         let processor = self.processor();
+        // They count no longer.
+        processor.census.finished.add(left.len());
         processor.yield_flag.store(false, Ordering::Relaxed);
         processor.stage().expect("a processor for worlds").clear();
         // Events may hold what belongs to the program.

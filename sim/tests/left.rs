@@ -1,0 +1,23 @@
+//! What a world leaves behind. In a process of its own: other tests have goroutines, too.
+
+use narrowboat::sim::{Check, Kind};
+use narrowboat::{chan, go, leak};
+
+#[test]
+fn what_a_world_has_left_is_no_goroutine_of_the_program() {
+    let before = narrowboat::num_goroutines();
+    leak::check(|| {
+        for _ in 0..5 {
+            let failure = Check::new().environment(false).explore(|| {
+                let (_tx, rx) = chan::bounded::<u32>(0);
+                go!(|| narrowboat::sleep(std::time::Duration::from_secs(5)));
+                let _ = rx.recv();
+            });
+            let failure = failure.unwrap_err();
+            assert_eq!(*failure.kind(), Kind::Deadlock);
+            let _ = failure.trace_file().map(std::fs::remove_file);
+        }
+    });
+    assert_eq!(narrowboat::num_goroutines(), before);
+    assert_eq!(narrowboat::dump().goroutines().len(), 0);
+}
