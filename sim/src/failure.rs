@@ -59,6 +59,8 @@ pub struct Failure {
     pub(crate) events: Vec<Event>,
     pub(crate) trace: Option<PathBuf>,
     pub(crate) divergence: Option<String>,
+    /// Whether the run was one of a check, which the environment can have repeat it.
+    pub(crate) of_check: bool,
 }
 
 /// What a run came to.
@@ -99,6 +101,7 @@ pub(crate) fn judge<T>(world: Finished<T>) -> Ran<T> {
         events: recorder.events.take().unwrap_or_default(),
         trace: None,
         divergence: None,
+        of_check: true,
     };
     Ran { outcome: Err(Box::new(failure)), recorder }
 }
@@ -172,7 +175,8 @@ impl fmt::Display for Failure {
         let mut names = Names::default();
         let Failure { kind, turns, now, .. } = self;
         writeln!(f, "{kind}")?;
-        writeln!(f, "  schedule {}, after {turns} turns and {now:?} in the world", self.number)?;
+        let number = if self.of_check { format!("schedule {}, ", self.number) } else { String::new() };
+        writeln!(f, "  {number}after {turns} turns and {now:?} in the world")?;
         for goroutine in &self.left {
             let Leftover { number, name, spawned_at, reason, waits_at, frames } = goroutine;
             write!(f, "\ngoroutine {number}")?;
@@ -190,7 +194,9 @@ impl fmt::Display for Failure {
                 writeln!(f, "    {}  at {}", frame.name, frame.at())?;
             }
         }
-        self.switches(f, &mut names)?;
+        if self.of_check {
+            self.switches(f, &mut names)?;
+        }
         names.forget_symbols();
         if let Some(divergence) = &self.divergence {
             writeln!(f, "\nthis run differs from the recorded one: {divergence}")?;
@@ -198,7 +204,10 @@ impl fmt::Display for Failure {
         if let Some(trace) = &self.trace {
             writeln!(f, "\ntrace, for ui.perfetto.dev: {}", trace.display())?;
         }
-        writeln!(f, "\nagain: NARROWBOAT_SIM_REPLAY='{}'", self.replay)
+        if self.of_check {
+            writeln!(f, "\nagain: NARROWBOAT_SIM_REPLAY='{}'", self.replay)?;
+        }
+        Ok(())
     }
 }
 
