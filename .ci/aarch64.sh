@@ -51,6 +51,7 @@ declare -A skipped=(
     [nothing_is_left_of_those_that_have_ended]="counts memory, and so the code that the emulator translates"
     [segments_give_way_when_memory_is_short]="needs a limit on address space"
     [stacks_are_never_huge_pages]="smaps shows the emulator's mappings"
+    [things_that_are_done_once]="tells its steps apart by milliseconds"
     [what_is_not_mapped_is_not_copied]="the emulator does not know process_vm_readv"
 )
 arguments=()
@@ -125,6 +126,10 @@ if [[ -z $filter ]]; then
     tests NARROWBOAT_WORKERS=4 -- "${torture[@]}" || failed=1
     # One instruction at a time, so that the signal of a profiler comes at every one.
     tests QEMU_SINGLESTEP=1 -- --test unwinding || failed=1
+    # Larger pages. The emulator then ends when a file is mapped to find the lines of a backtrace.
+    for page in 16384 65536; do
+        tests "QEMU_PAGESIZE=$page" RUST_BACKTRACE=0 -- --test torture_locals --test goroutines || failed=1
+    done
 fi
 
 printf '\nskipped under the emulator, where they are among the tests:\n'

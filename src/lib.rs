@@ -74,7 +74,7 @@
 #![doc = include_str!("../docs/rules.md")]
 
 // Nothing of it is called: it is there to be linked.
-#[cfg(all(feature = "interpose", target_os = "linux"))]
+#[cfg(all(feature = "interpose", target_os = "linux", target_env = "gnu"))]
 extern crate narrowboat_interpose as _;
 
 #[cfg(feature = "actor")]

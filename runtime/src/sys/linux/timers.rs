@@ -57,7 +57,7 @@ impl CpuTimer {
     /// refuses.
     pub(crate) fn set(&self, first: Duration, period: Duration) -> bool {
         let of = |time: Duration| libc::timespec {
-            tv_sec: time.as_secs() as libc::time_t,
+            tv_sec: time.as_secs() as _,
             tv_nsec: time.subsec_nanos().into(),
         };
         let times = libc::itimerspec { it_interval: of(period), it_value: of(first) };
