@@ -216,13 +216,17 @@ impl Failure {
     fn switches(&self, f: &mut fmt::Formatter<'_>, names: &mut Names) -> fmt::Result {
         const MOST: usize = 20;
         let left = self.replay.schedule.len();
-        writeln!(f, "\n{left} decisions lead there, of {} before it was shortened", self.before)?;
+        let lead = if left == 1 { "decision leads" } else { "decisions lead" };
+        writeln!(f, "\n{left} {lead} there, of {} before the schedule was shortened", self.before)?;
         let mut shown = 0;
         for event in &self.events {
             let line = match event {
                 Event::Switch { from, to, frames } => {
                     let at = place(names, frames).map_or_else(String::new, |at| format!(" at {at}"));
                     format!("goroutine {from} stops{at}, and goroutine {to} goes on")
+                }
+                Event::Instead { after, next, to } => {
+                    format!("after goroutine {after}, goroutine {to} goes on, and not goroutine {next}")
                 }
                 Event::Draw { number, n, got } if *got > 0 => {
                     format!("goroutine {number} draws {got} of 0..{n}")

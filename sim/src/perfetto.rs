@@ -36,7 +36,7 @@ pub(crate) fn picture(events: &[Event]) -> String {
                 text,
                 "{{\"ph\":\"i\",\"s\":\"t\",\"name\":\"switched to {to}\",\"pid\":1,\"tid\":{from},\"ts\":{turn}}},"
             ),
-            Event::Choice { .. } => Ok(()),
+            Event::Choice { .. } | Event::Instead { .. } => Ok(()),
             Event::Jump { to } => writeln!(
                 text,
                 "{{\"ph\":\"i\",\"s\":\"g\",\"name\":\"the clock jumps to {to} ns\",\"pid\":1,\"tid\":0,\"ts\":{turn}}},"

@@ -52,6 +52,12 @@ pub(crate) enum Event {
         point: Point,
         others: Vec<u32>,
     },
+    /// When this one could not go on, another one goes on than the next in order.
+    Instead {
+        after: u32,
+        next: u32,
+        to: u32,
+    },
     /// It could have gone on, and another one goes first.
     Switch {
         from: u32,
@@ -212,13 +218,12 @@ impl Scheduler for Recorder {
             });
             if chosen != default {
                 self.schedule.entries.push((point, ready[chosen]));
-                let from = ready[default];
-                if moment.last.is_some_and(|last| last.number == from) {
-                    self.log(|| Event::Switch {
-                        from,
-                        to: ready[chosen],
-                        frames: moment.last_frames.to_vec(),
-                    });
+                let (next, to) = (ready[default], ready[chosen]);
+                if goroutine == next {
+                    let frames = moment.last_frames.to_vec();
+                    self.log(|| Event::Switch { from: next, to, frames });
+                } else {
+                    self.log(|| Event::Instead { after: goroutine, next, to });
                 }
             }
         }
