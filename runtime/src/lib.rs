@@ -57,7 +57,7 @@ pub mod as_thread {
     pub use crate::sched::as_thread::{
         begin_in_place, checkpoint_in_place, goroutine, has_usual_signals, is_forked_child,
         is_on_copied_stack, may_park, may_park_for_object, natively, park_in_place, park_in_place_or_block,
-        sleep_in_place, yield_in_place,
+        should_give_way, sleep_in_place, yield_in_place,
     };
     pub use crate::sys::symbols::{Caller, function_at};
 }

@@ -100,7 +100,7 @@ pub use {
     mutex::{LockFuture, Mutex, MutexGuard},
     once::{Once, OnceState},
     once_lock::OnceLock,
-    rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard},
+    rwlock::{ReadFuture, RwLock, RwLockReadGuard, RwLockWriteGuard, WriteFuture},
     semaphore::{
         AcquireFuture, AcquireTimeoutError, OwnedSemaphorePermit, Semaphore, SemaphorePermit, TryAcquireError,
     },

@@ -40,7 +40,7 @@
 
 use crate::shim::{Mutex, MutexGuard};
 use narrowboat_runtime::park::{
-    self, Describe, Identity, Outcome, Reason, TaskWait, WaitNode, WaitQueue, Waiter,
+    self, Describe, Identity, Outcome, Reason, TaskWait, TaskWakeup, WaitNode, WaitQueue, Waiter,
 };
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -124,12 +124,19 @@ impl Dequeued {
     }
 
     /// No queue may be locked by the caller.
-    pub(crate) fn wake(mut self, reason: WakeReason) {
+    pub(crate) fn wake(self, reason: WakeReason) {
+        if let Some(wakeup) = self.tell(reason) {
+            wakeup.deliver();
+        }
+    }
+
+    /// As [`wake`](Dequeued::wake), but the waker of a task is left to the caller.
+    fn tell(mut self, reason: WakeReason) -> Option<TaskWakeup> {
         let node = self.node();
         node.set_note(reason.note());
         let waiter = node.waiter();
         // SAFETY: the wait was ended for this `Dequeued`, and `self` is consumed.
-        unsafe { waiter.unpark() };
+        unsafe { waiter.tell() }
     }
 }
 
@@ -171,11 +178,17 @@ impl DequeuedList {
         self.0.front().map(|node| unsafe { ticket_of(node) })
     }
 
-    /// No queue may be locked by the caller.
+    /// No queue may be locked by the caller. All waiters are told before the first waker of a task
+    /// is called: it may drop other tasks of the list, which then know what they have to pass on.
     pub(crate) fn wake(mut self, reason: WakeReason) {
+        let mut wakeups = Vec::new();
         while let Some(waiter) = self.pop() {
-            waiter.wake(reason);
+            if wakeups.is_empty() && self.0.is_empty() {
+                return waiter.wake(reason);
+            }
+            wakeups.extend(waiter.tell(reason));
         }
+        wakeups.into_iter().for_each(TaskWakeup::deliver);
     }
 }
 

@@ -1,8 +1,8 @@
 //! A mutex: one holder at a time.
 
 use crate::poison::UnwindState;
-use crate::raw::lock::RawLock;
-use narrowboat_runtime::park::{TaskWait, checkpoint};
+use crate::raw::lock::{LockWait, Mode, RawLock};
+use narrowboat_runtime::park::checkpoint;
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
@@ -112,7 +112,8 @@ impl<T: ?Sized> Mutex<T> {
     /// `.await`s, and not across one.
     ///
     /// The future may be dropped at any time: it leaves the queue, and passes on the lock if that has
-    /// been granted to it.
+    /// been granted to it. One that was polled and is neither polled again nor dropped holds up those
+    /// behind it.
     ///
     /// # Errors
     /// As `lock`.
@@ -255,7 +256,7 @@ pub struct MutexGuard<'a, T: ?Sized + 'a> {
 #[must_use = "futures do nothing unless polled"]
 pub struct LockFuture<'a, T: ?Sized> {
     mutex: &'a Mutex<T>,
-    wait: Option<(TaskWait, usize)>,
+    wait: Option<LockWait>,
 }
 
 impl<'a, T: ?Sized> Future for LockFuture<'a, T> {
@@ -263,7 +264,7 @@ impl<'a, T: ?Sized> Future for LockFuture<'a, T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<LockResult<MutexGuard<'a, T>>> {
         let mutex = self.mutex;
-        std::task::ready!(mutex.raw.poll_lock(&mut self.wait, cx));
+        std::task::ready!(mutex.raw.poll_lock(Mode::Exclusive, &mut self.wait, cx));
         // SAFETY: locked.
         Poll::Ready(mutex.raw.poison.result(unsafe { MutexGuard::new(mutex) }))
     }
@@ -271,8 +272,8 @@ impl<'a, T: ?Sized> Future for LockFuture<'a, T> {
 
 impl<T: ?Sized> Drop for LockFuture<'_, T> {
     fn drop(&mut self) {
-        if let Some((wait, _)) = self.wait.take() {
-            self.mutex.raw.leave(wait);
+        if let Some(wait) = self.wait.take() {
+            self.mutex.raw.leave(Mode::Exclusive, wait);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A read-write lock: one writer, or many readers.
 
 use crate::poison::UnwindState;
-use crate::raw::lock::RawLock;
+use crate::raw::lock::{LockWait, Mode, RawLock};
 use narrowboat_runtime::park::checkpoint;
 use std::cell::UnsafeCell;
 use std::fmt;
@@ -9,8 +9,10 @@ use std::marker::PhantomData;
 use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
+use std::pin::Pin;
 use std::ptr::NonNull;
 use std::sync::{LockResult, TryLockError, TryLockResult};
+use std::task::{Context, Poll};
 
 /// A value that many may read at the same time, or one may write.
 ///
@@ -180,6 +182,51 @@ impl<T: ?Sized> RwLock<T> {
         self.raw.poison.try_result(self.raw.try_lock().then(|| unsafe { RwLockWriteGuard::new(self) }))
     }
 
+    /// As [`read`](RwLock::read), as a future: for async tasks. It is served in its turn among
+    /// goroutines, threads and tasks.
+    ///
+    /// The guard is not `Send`, as std's is not. So in a task that is, it is held between two
+    /// `.await`s, and not across one.
+    ///
+    /// The future may be dropped at any time: it leaves the queue, and passes on what it has been
+    /// given. One that was polled and is neither polled again nor dropped holds up those behind it.
+    ///
+    /// # Errors
+    /// As `read`.
+    ///
+    /// # Panics
+    /// As `read`, when it is polled.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat::{future::block_on, sync::RwLock};
+    ///
+    /// let lock = RwLock::new(1);
+    /// // In a task of tokio as here.
+    /// assert_eq!(block_on(async { *lock.read_async().await.unwrap() }), 1);
+    /// ```
+    pub fn read_async(&self) -> ReadFuture<'_, T> {
+        ReadFuture { lock: self, wait: None }
+    }
+
+    /// As [`write`](RwLock::write), as a future: for async tasks, like
+    /// [`read_async`](RwLock::read_async).
+    ///
+    /// # Errors
+    /// As `write`.
+    ///
+    /// # Examples
+    /// ```
+    /// use narrowboat::{future::block_on, sync::RwLock};
+    ///
+    /// let lock = RwLock::new(1);
+    /// block_on(async { *lock.write_async().await.unwrap() += 1 });
+    /// assert_eq!(*lock.read().unwrap(), 2);
+    /// ```
+    pub fn write_async(&self) -> WriteFuture<'_, T> {
+        WriteFuture { lock: self, wait: None }
+    }
+
     /// Whether a writer has panicked. If the lock is shared, the answer may be out of date.
     ///
     /// # Examples
@@ -255,9 +302,74 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLock<T> {
     }
 }
 
+/// The future of [`RwLock::read_async`].
+#[must_use = "futures do nothing unless polled"]
+pub struct ReadFuture<'a, T: ?Sized> {
+    lock: &'a RwLock<T>,
+    wait: Option<LockWait>,
+}
+
+impl<'a, T: ?Sized> Future for ReadFuture<'a, T> {
+    type Output = LockResult<RwLockReadGuard<'a, T>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let lock = self.lock;
+        std::task::ready!(lock.raw.poll_lock(Mode::Shared, &mut self.wait, cx));
+        // SAFETY: the caller is a sharer of the lock.
+        Poll::Ready(lock.raw.poison.result(unsafe { RwLockReadGuard::new(lock) }))
+    }
+}
+
+impl<T: ?Sized> Drop for ReadFuture<'_, T> {
+    fn drop(&mut self) {
+        if let Some(wait) = self.wait.take() {
+            self.lock.raw.leave(Mode::Shared, wait);
+        }
+    }
+}
+
+impl<T: ?Sized> fmt::Debug for ReadFuture<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("ReadFuture { .. }")
+    }
+}
+
+/// The future of [`RwLock::write_async`].
+#[must_use = "futures do nothing unless polled"]
+pub struct WriteFuture<'a, T: ?Sized> {
+    lock: &'a RwLock<T>,
+    wait: Option<LockWait>,
+}
+
+impl<'a, T: ?Sized> Future for WriteFuture<'a, T> {
+    type Output = LockResult<RwLockWriteGuard<'a, T>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let lock = self.lock;
+        std::task::ready!(lock.raw.poll_lock(Mode::Exclusive, &mut self.wait, cx));
+        // SAFETY: locked.
+        Poll::Ready(lock.raw.poison.result(unsafe { RwLockWriteGuard::new(lock) }))
+    }
+}
+
+impl<T: ?Sized> Drop for WriteFuture<'_, T> {
+    fn drop(&mut self) {
+        if let Some(wait) = self.wait.take() {
+            self.lock.raw.leave(Mode::Exclusive, wait);
+        }
+    }
+}
+
+impl<T: ?Sized> fmt::Debug for WriteFuture<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("WriteFuture { .. }")
+    }
+}
+
 /// A lock that is locked for reading. Dropping the guard unlocks it.
 ///
-/// Made by [`RwLock::read`], [`RwLock::try_read`] and [`RwLockWriteGuard::downgrade`].
+/// Made by [`RwLock::read`], [`RwLock::try_read`], [`RwLock::read_async`] and
+/// [`RwLockWriteGuard::downgrade`].
 #[must_use = "a guard that is dropped at once holds nothing"]
 #[clippy::has_significant_drop]
 pub struct RwLockReadGuard<'a, T: ?Sized + 'a> {
@@ -311,7 +423,7 @@ impl<T: ?Sized + fmt::Display> fmt::Display for RwLockReadGuard<'_, T> {
 
 /// A lock that is locked for writing. Dropping the guard unlocks it.
 ///
-/// Made by [`RwLock::write`] and [`RwLock::try_write`].
+/// Made by [`RwLock::write`], [`RwLock::try_write`] and [`RwLock::write_async`].
 #[must_use = "a guard that is dropped at once holds nothing"]
 #[clippy::has_significant_drop]
 pub struct RwLockWriteGuard<'a, T: ?Sized + 'a> {

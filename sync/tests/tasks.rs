@@ -1,7 +1,7 @@
 //! Async tasks that are dropped, forgotten, or polled by a waker, while they wait for a lock or a
 //! semaphore.
 
-use narrowboat_sync::{Condvar, Mutex, Semaphore};
+use narrowboat_sync::{Condvar, Mutex, RwLock, Semaphore};
 use narrowboat_testing::{LONG, ms, sized, within};
 use std::any::Any;
 use std::mem;
@@ -173,5 +173,163 @@ fn a_waker_polls_a_task_that_was_woken_to_try_again() {
             drop(LOCK.lock().unwrap());
         }
         panic!("the lock is free, and the first of its waiters was not woken");
+    });
+}
+
+/// Four readers are woken by one release. The waker of the first drops the other three.
+#[test]
+fn a_waker_drops_other_readers_that_were_woken_with_it() {
+    for patient in [true, false] {
+        within(LONG, move || {
+            static LOCK: RwLock<u32> = RwLock::new(0);
+            let guard = LOCK.write().unwrap();
+            let dropper = Arc::new(Dropper::default());
+            let mut first = Box::pin(async { *LOCK.read_async().await.unwrap() });
+            let mut others: Vec<Pin<Box<dyn Future<Output = u32> + Send>>> = Vec::new();
+            assert!(poll(first.as_mut(), &dropper.clone().into()).is_pending());
+            for _ in 0..3 {
+                others.push(Box::pin(async { *LOCK.read_async().await.unwrap() }));
+                assert!(poll(others.last_mut().unwrap().as_mut(), Waker::noop()).is_pending());
+            }
+            *dropper.0.lock().unwrap() = Some(Box::new(others));
+            if !patient {
+                // So long that they are granted the lock.
+                thread::sleep(ms(5));
+            }
+            drop(guard);
+            assert_eq!(LOCK.try_write().is_ok(), patient, "a grant is held until it is polled or dropped");
+            assert!(poll(first.as_mut(), Waker::noop()).is_ready());
+            assert!(LOCK.try_write().is_ok());
+        });
+    }
+}
+
+#[test]
+fn a_dropped_writer_lets_the_readers_behind_it_in() {
+    within(LONG, || {
+        let lock = RwLock::new(0);
+        for wait in [ms(0), ms(5)] {
+            let reading = lock.read().unwrap();
+            let mut writer = Box::pin(lock.write_async());
+            assert!(poll(writer.as_mut(), Waker::noop()).is_pending());
+            let mut reader = Box::pin(lock.read_async());
+            assert!(poll(reader.as_mut(), Waker::noop()).is_pending(), "it does not overtake");
+            thread::sleep(wait);
+            drop(reading);
+            drop(writer);
+            assert!(poll(reader.as_mut(), Waker::noop()).is_ready());
+            assert!(lock.try_write().is_ok());
+        }
+    });
+}
+
+#[test]
+fn a_dropped_writer_keeps_no_reader_from_sharing() {
+    within(LONG, || {
+        let lock = RwLock::new(0);
+        let reading = lock.read().unwrap();
+        let mut writer = Box::pin(lock.write_async());
+        assert!(poll(writer.as_mut(), Waker::noop()).is_pending());
+        let mut readers: Vec<_> = (0..3).map(|_| Box::pin(lock.read_async())).collect();
+        for reader in &mut readers {
+            assert!(poll(reader.as_mut(), Waker::noop()).is_pending());
+        }
+        drop(writer);
+        let guards: Vec<_> = readers.iter_mut().map(|reader| poll(reader.as_mut(), Waker::noop())).collect();
+        assert!(guards.iter().all(Poll::is_ready));
+        drop(reading);
+        assert!(lock.try_write().is_err());
+        drop(guards);
+        assert!(lock.try_write().is_ok());
+    });
+}
+
+#[test]
+fn a_writer_that_leaves_the_queue_leaves_a_lock_that_can_be_taken() {
+    within(LONG, || {
+        let lock = RwLock::new(0);
+        let reading = lock.read().unwrap();
+        let mut writer = Box::pin(lock.write_async());
+        assert!(poll(writer.as_mut(), Waker::noop()).is_pending());
+        drop(writer);
+        drop(reading);
+        assert!(lock.try_write().is_ok());
+        assert!(lock.try_read().is_ok());
+    });
+}
+
+/// Takes turns with a thread that releases a lock, and drops the futures that wait for it at any
+/// moment of that.
+fn drops_race_with_releases(hold: impl Fn(&RwLock<u32>, &AtomicUsize, usize) + Sync, reads: bool) {
+    let (lock, round) = (RwLock::new(0), AtomicUsize::new(0));
+    let rounds = sized(5_000, 1_000);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0..rounds {
+                await_step(&round, 3 * n);
+                hold(&lock, &round, n);
+            }
+        });
+        for n in 0..rounds {
+            await_step(&round, 3 * n + 1);
+            // The lock is held. Two wait for it; one is dropped, and the other gets it.
+            let (first, mut second) = (lock.write_async(), Box::pin(lock.write_async()));
+            let mut readers = [lock.read_async(), lock.read_async()].map(Box::pin);
+            let mut first = Box::pin(first);
+            let mut dropped: Pin<Box<dyn Future<Output = ()> + '_>> = if reads {
+                let [reader, _] = &mut readers;
+                assert!(poll(reader.as_mut(), Waker::noop()).is_pending());
+                let [reader, _] = readers;
+                Box::pin(async move { drop(reader.await.unwrap()) })
+            } else {
+                assert!(poll(first.as_mut(), Waker::noop()).is_pending());
+                Box::pin(async move { drop(first.await.unwrap()) })
+            };
+            assert!(poll(dropped.as_mut(), Waker::noop()).is_pending());
+            assert!(poll(second.as_mut(), Waker::noop()).is_pending());
+            round.store(3 * n + 2, Ordering::Release);
+            (0..n % 64).for_each(|_| std::hint::spin_loop());
+            drop(dropped);
+            loop {
+                if let Poll::Ready(guard) = poll(second.as_mut(), Waker::noop()) {
+                    *guard.unwrap() += 1;
+                    break;
+                }
+                thread::yield_now();
+            }
+            round.store(3 * n + 3, Ordering::Release);
+        }
+    });
+    assert_eq!(lock.into_inner().unwrap(), rounds as u32);
+}
+
+fn await_step(round: &AtomicUsize, step: usize) {
+    while round.load(Ordering::Acquire) != step {
+        thread::yield_now();
+    }
+}
+
+fn until_they_wait(round: &AtomicUsize, n: usize) {
+    round.store(3 * n + 1, Ordering::Release);
+    await_step(round, 3 * n + 2);
+}
+
+#[test]
+fn drops_and_unlocks_race_cleanly() {
+    within(LONG, || {
+        for reads in [false, true] {
+            let hold = |lock: &RwLock<u32>, round: &AtomicUsize, n: usize| {
+                let guard = lock.write().unwrap();
+                until_they_wait(round, n);
+                drop(guard);
+            };
+            drops_race_with_releases(hold, reads);
+        }
+        let share = |lock: &RwLock<u32>, round: &AtomicUsize, n: usize| {
+            let guard = lock.read().unwrap();
+            until_they_wait(round, n);
+            drop(guard);
+        };
+        drops_race_with_releases(share, false);
     });
 }

@@ -40,7 +40,7 @@ pub use identity::Identity;
 pub use queue::{NodeCell, WaitNode, WaitQueue};
 pub use reason::Reason;
 pub use refusal::{assert_may_park, may_park, refuse};
-pub use task::{Cancel, ENDED_BY_TASK, TaskWait};
+pub use task::{Cancel, ENDED_BY_TASK, TaskWait, TaskWakeup};
 pub(crate) use thread::{ThreadWaiter, WaitingThread, parked_threads, waiting_threads};
 
 use crate::goroutine::record::{Record, Wait};
@@ -222,8 +222,24 @@ impl Waiter {
             // SAFETY: the kind says what the head is the start of.
             Kind::Thread => unsafe { self.0.cast::<ThreadWaiter>().as_ref().unpark() },
             // SAFETY: as above.
-            Kind::Task => unsafe { TaskWaiter::unpark(self.0.cast()) },
+            Kind::Task => unsafe { TaskWaiter::tell(self.0.cast()).deliver() },
         }
+    }
+
+    /// As [`unpark`](Waiter::unpark), but the waker of a task is left to the caller, which calls it
+    /// when no other waiter depends on what it does.
+    ///
+    /// # Safety
+    /// As for `unpark`.
+    #[inline]
+    pub unsafe fn tell(self) -> Option<TaskWakeup> {
+        if self.head().kind == Kind::Task {
+            // SAFETY: by contract, and the kind says what the head is the start of.
+            return Some(unsafe { TaskWaiter::tell(self.0.cast()) });
+        }
+        // SAFETY: by contract.
+        unsafe { self.unpark() };
+        None
     }
 }
 

@@ -13,7 +13,8 @@
 //!    does.
 //! 3. The code that ends the wait moves the value into the node and calls [`Waiter::unpark`]. That
 //!    sets `WOKEN` under the record's lock, takes the waker out, calls it after the lock, and gives
-//!    up the wait's share of the record.
+//!    up the wait's share of the record. Where one operation wakes several tasks, it may do so in
+//!    two halves ([`Waiter::tell`]): all of them are `WOKEN` before the first waker is called.
 //! 4. A later poll looks at the state under that lock. If it is `WOKEN`, the task takes what is in
 //!    the node. Otherwise it leaves its present waker there.
 //! 5. A task that is dropped takes its node out of the queue, under the lock of the queue, unless
@@ -35,13 +36,12 @@
 
 use super::queue::{WaitNode, WaitQueue};
 use super::{Head, Kind, Outcome, Waiter, refusal};
-use crate::shim::Mutex;
+use crate::shim::{Mutex, Sleeper};
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::{Arc, PoisonError};
 use std::task::{Context, Wake, Waker};
-use std::thread::Thread;
 
 /// The record of a wait. `head` comes first, so that a pointer to the head is a pointer to the
 /// record.
@@ -169,19 +169,19 @@ impl TaskWait {
     }
 
     /// Step 5: the same, and waits for the wake-up. For wake-ups that follow the end of the wait
-    /// without anything in between that may wait itself.
+    /// without anything in between that may wait itself, or calls a waker.
     pub fn await_wakeup(&self) {
-        let me = std::thread::current();
-        let waker = Waker::from(Arc::new(Unparker(me.clone())));
+        let me = Sleeper::current();
+        let waker = Waker::from(Arc::new(Caller(me.clone())));
         let cx = Context::from_waker(&waker);
-        let mut parked = false;
+        let mut slept = false;
         while !self.is_over(&cx) {
-            std::thread::park();
-            parked = true;
+            me.sleep();
+            slept = true;
         }
-        if parked {
-            // It may have been the program's `unpark` that ended a park here.
-            me.unpark();
+        if slept {
+            // It may have been the program's `unpark` that ended a sleep here.
+            me.call();
         }
     }
 
@@ -190,30 +190,45 @@ impl TaskWait {
     }
 }
 
-struct Unparker(Thread);
+struct Caller(Sleeper);
 
-impl Wake for Unparker {
-    fn wake(self: Arc<Unparker>) {
-        self.0.unpark();
+impl Wake for Caller {
+    fn wake(self: Arc<Caller>) {
+        self.0.call();
     }
 }
 
 impl TaskWaiter {
-    /// Step 3.
+    /// Step 3 up to the waker.
     ///
     /// # Safety
     /// The caller has ended the wait, and calls this once. It does not touch the record afterwards.
-    pub(super) unsafe fn unpark(this: NonNull<TaskWaiter>) {
+    pub(super) unsafe fn tell(this: NonNull<TaskWaiter>) -> TaskWakeup {
         // SAFETY: the wait's share has not been taken back, by contract.
         let record = unsafe { Arc::from_raw(this.as_ptr()) };
         let before = {
             let mut state = record.state.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *state, State::Woken)
         };
-        match before {
+        TaskWakeup { before, record }
+    }
+}
+
+/// The rest of a task's wake-up: its waker. The task knows already that its wait is over.
+#[must_use = "a task whose waker is not called is not polled again"]
+pub struct TaskWakeup {
+    before: State,
+    /// The wait's share.
+    record: Arc<TaskWaiter>,
+}
+
+impl TaskWakeup {
+    /// Calls the waker.
+    pub fn deliver(self) {
+        match self.before {
             State::Waiting(waker) => without_waits(move || waker.wake()),
             State::Abandoned(pass_on) => {
-                let node = NonNull::from(&record.node).cast();
+                let node = NonNull::from(&self.record.node).cast();
                 without_waits(move || pass_on(node));
             }
             State::Woken => unreachable!("a wait is ended once"),

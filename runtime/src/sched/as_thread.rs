@@ -131,6 +131,12 @@ pub fn checkpoint_in_place() {
     }
 }
 
+/// Whether a goroutine has to let others run, at its next call that may park. For async code, which
+/// does so by returning `Pending`.
+pub fn should_give_way() -> bool {
+    current_processor().is_some_and(|processor| processor.yield_flag.load(Ordering::Relaxed))
+}
+
 /// Whether the calling code is on a stack that may be copied away while it is parked.
 pub fn is_on_copied_stack() -> bool {
     current_goroutine_is_copied()

@@ -54,7 +54,9 @@
 //! was exclusive.)
 //!
 //! An async task enters the queue likewise. If it is dropped after it was woken, it passes that on:
-//! a granted lock it releases, and a wake-up to try again it [declines](RawLock::decline).
+//! a granted lock it releases, and a wake-up to try again it [declines](RawLock::decline). If it
+//! leaves the queue of a shared lock, it [lets in](RawLock::let_sharers_in) those that it has kept
+//! from sharing.
 //!
 //! Orderings: taking acquires and releasing releases, so that the next holder sees what was done
 //! under the lock. Sharers need no order between each other, but the next exclusive holder comes
@@ -101,9 +103,16 @@ fn now_waiting() -> usize {
     micros().wrapping_sub(1) | 1
 }
 
+/// The wait of an async task for the lock.
+pub(crate) struct LockWait {
+    wait: TaskWait,
+    /// When it began to wait.
+    since: usize,
+}
+
 /// How a caller wants to have the lock; the ticket of a waiter says it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Mode {
+pub(crate) enum Mode {
     Exclusive = 0,
     Shared = 1,
 }
@@ -225,30 +234,29 @@ impl RawLock {
         queue
     }
 
-    /// An exclusive lock by an async task. `wait` is its wait, and since when it waits, once it has
-    /// one.
-    pub(crate) fn poll_lock(&self, wait: &mut Option<(TaskWait, usize)>, cx: &Context<'_>) -> Poll<()> {
+    /// A lock by an async task, of which `wait` is the wait, once it has one.
+    pub(crate) fn poll_lock(&self, mode: Mode, wait: &mut Option<LockWait>, cx: &Context<'_>) -> Poll<()> {
         let mut since = 0;
-        if let Some((waiting, begun)) = &*wait {
-            if !waiting.is_over(cx) {
+        if let Some(waiting) = &*wait {
+            if !waiting.wait.is_over(cx) {
                 return Poll::Pending;
             }
-            since = *begun;
-            let told = told(waiting);
+            since = waiting.since;
+            let told = told(&waiting.wait);
             *wait = None;
             if told == WakeReason::Granted {
                 return Poll::Ready(());
             }
-        } else if self.try_lock() {
+        } else if self.try_take(mode) {
             return Poll::Ready(());
         }
         // Begun without a lock, because it clones a waker.
         let begun = TaskWait::begin(cx);
         // A task does not park, so it may be polled anywhere.
-        match self.take_or_flag(Mode::Exclusive, &mut since, || ()) {
+        match self.take_or_flag(mode, &mut since, || ()) {
             Some(queue) => {
-                queue.enqueue_task(Ticket { value: Mode::Exclusive as usize, since }, &begun);
-                *wait = Some((begun, since));
+                queue.enqueue_task(Ticket { value: mode as usize, since }, &begun);
+                *wait = Some(LockWait { wait: begun, since });
                 Poll::Pending
             }
             None => {
@@ -259,24 +267,56 @@ impl RawLock {
         }
     }
 
-    /// An async task is dropped in its wait for an exclusive lock: it leaves the queue, or passes on
-    /// what it has been given.
-    pub(crate) fn leave(&self, wait: TaskWait) {
+    /// An async task is dropped in its wait for the lock: it leaves the queue, or passes on what it
+    /// has been given.
+    pub(crate) fn leave(&self, mode: Mode, LockWait { wait, .. }: LockWait) {
         let mut queue = LockedQueue::of(self);
         if queue.leave(&wait) {
-            // A flag that says of an empty queue that it has waiters costs the next release a look.
-            drop(queue);
             // SAFETY: the node is in no queue, and nothing else ends such a wait.
             unsafe { wait.cancelled() };
+            if mode == Mode::Exclusive {
+                self.let_sharers_in(queue);
+            }
+            // A flag that says of an empty queue that it has waiters costs the next release a look.
             return;
         }
         drop(queue);
-        // The caller that took it out wakes it next.
+        // The caller that took it out tells it next, before it calls any waker.
         wait.await_wakeup();
         if told(&wait) == WakeReason::Granted {
-            self.unlock();
+            self.release(mode);
         } else {
-            self.decline();
+            self.decline(mode);
+        }
+    }
+
+    /// A waiter that wants the lock for itself has left the queue. If the lock is shared, those
+    /// behind it that want to share it need not wait for a release: the caller shares the lock, too,
+    /// so that it cannot become free meanwhile, and grants it to them.
+    fn let_sharers_in(&self, mut queue: LockedQueue) {
+        let shares = |state| (state & HELD == 0 && (SHARER..FULL).contains(&state)).then(|| state + SHARER);
+        if self.state.fetch_update(Ordering::Acquire, Ordering::Relaxed, shares).is_err() {
+            return;
+        }
+        let mut front = DequeuedList::new();
+        while let Some(sharer) = queue.pop_if(Mode::is_shared) {
+            front.push(sharer);
+            // Relaxed: it continues the release sequences of the holders before.
+            self.state.fetch_add(SHARER, Ordering::Relaxed);
+        }
+        if queue.is_empty() {
+            self.state.fetch_and(!QUEUED, Ordering::Relaxed);
+        }
+        drop(queue);
+        front.wake(WakeReason::Granted);
+        self.unlock_shared();
+    }
+
+    /// The caller has the lock in this mode.
+    fn release(&self, mode: Mode) {
+        match mode {
+            Mode::Exclusive => self.unlock(),
+            Mode::Shared => self.unlock_shared(),
         }
     }
 
@@ -284,13 +324,13 @@ impl RawLock {
     /// others are woken: it takes the lock and releases it, or finds that another caller has it,
     /// whose release will then serve the queue.
     #[cold]
-    fn decline(&self) {
+    fn decline(&self, mode: Mode) {
         let mut state = self.state.load(Ordering::Relaxed);
         loop {
-            let taken = Mode::Exclusive.take(state, true);
+            let taken = mode.take(state, true);
             let next = taken.unwrap_or(state & !WOKEN);
             match self.state.compare_exchange_weak(state, next, Ordering::Acquire, Ordering::Relaxed) {
-                Ok(_) if taken.is_some() => return self.unlock(),
+                Ok(_) if taken.is_some() => return self.release(mode),
                 Ok(_) => return,
                 Err(now) => state = now,
             }

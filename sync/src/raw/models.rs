@@ -5,6 +5,8 @@
 //! so are two accesses in succession that nothing orders. A thread that is never woken is a
 //! deadlock.
 
+mod tasks;
+
 use super::condvar::RawCondvar;
 use super::lock::RawLock;
 use super::once::RawOnce;

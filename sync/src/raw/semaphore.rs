@@ -76,6 +76,12 @@ impl RawSemaphore {
     #[inline]
     pub(crate) fn try_acquire(&self, permits: usize) -> bool {
         checkpoint();
+        self.try_take(permits)
+    }
+
+    /// Step 1.
+    #[inline]
+    fn try_take(&self, permits: usize) -> bool {
         let mut state = self.state.load(Ordering::Relaxed);
         while let Some(taken) = take(state, permits) {
             match self.state.compare_exchange_weak(state, taken, Ordering::Acquire, Ordering::Relaxed) {
@@ -166,7 +172,8 @@ impl RawSemaphore {
                 Poll::Pending
             };
         }
-        if self.try_acquire(permits) {
+        // Without a checkpoint: a task does not park.
+        if self.try_take(permits) {
             return Poll::Ready(());
         }
         // Begun without a lock, because it clones a waker.
