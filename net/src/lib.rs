@@ -54,6 +54,7 @@
 //! | [`readable`](TcpStream::readable), [`writable`](TcpStream::writable) | a channel for `select!` |
 //! | [`with_context`](TcpStream::with_context) | a handle that fails its operations when a context ends |
 //! | [`into_split`](TcpStream::into_split) | two halves; dropping the writing one ends the stream for the peer |
+//! | `tokio::AsyncStream` (feature `tokio`) | tokio's traits, for hyper and what is built like it |
 //! | [`lookup_host`] | resolves a name while the goroutine is parked |
 //!
 //! # What differs from std
@@ -98,6 +99,8 @@ mod shim;
 mod source;
 mod sys;
 mod tcp;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 mod transfer;
 mod udp;
 pub mod unix;

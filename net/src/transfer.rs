@@ -50,7 +50,7 @@ pub(crate) fn read_vectored<S: Stream>(
 }
 
 /// A read of zero bytes is the end, which can be read any number of times.
-fn emptied<S: Stream>(asked: usize, read: usize) -> bool {
+pub(crate) fn emptied<S: Stream>(asked: usize, read: usize) -> bool {
     S::SHORT_READ_EMPTIES && 0 < read && read < asked
 }
 

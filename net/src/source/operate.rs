@@ -119,6 +119,37 @@ impl<F: IoSafe> Source<F> {
         self.operate(operation, |fd| Ok((call(fd)?, false)))
     }
 
+    /// Makes `call` once, for an async task, which waits by itself: neither waits nor gives way.
+    ///
+    /// # Errors
+    /// As `operate` in non-blocking mode.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn attempt<T>(
+        &self,
+        direction: Direction,
+        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<(T, bool)>,
+    ) -> io::Result<T> {
+        let seen = self.look(direction);
+        self.limit(direction).check()?;
+        if direction == Direction::Input
+            && seen.is_some_and(|seen| seen.is_drained() && check_polled().is_ok())
+        {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        loop {
+            match call(self.fd()) {
+                Ok((result, emptied)) => {
+                    if let (Some(seen), true) = (seen, emptied) {
+                        self.mark_drained(direction, seen);
+                    }
+                    return Ok(result);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Fails if the operation must not be tried (any more).
     #[inline]
     fn check(&self, operation: &Operation<'_>) -> io::Result<()> {
