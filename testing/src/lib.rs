@@ -39,7 +39,7 @@ pub use dice::{Dice, Integer};
 pub use fork::{FORKED, fork, works_in_fork};
 pub use in_libc::{named, parked_in_libc, waits_in_libc};
 pub use limit::{LONG, bounded, eventually, program, program_on_one_processor, within};
-pub use on::{On, Stack, Work, body, go, join_all, on, one_site, own_stacks, waits};
+pub use on::{On, Stack, Work, as_task, body, go, join_all, on, one_site, own_stacks, waits};
 pub use pause::{ms, pause, settle};
 pub use process::{again, all_again, assert_passed, in_child, in_child_with, python_with, this_binary, tool};
 pub use size::{number_from_env, scaled, sized};

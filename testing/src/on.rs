@@ -15,6 +15,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 /// | `Goroutines` | a goroutine | goroutines |
 /// | `Mixed` | a thread | threads and goroutines by turns |
 ///
+/// With `Mixed` a test may also use what it tests as an async task does, where
+/// [`as_task`] says so.
+///
 /// A test gets its value in one of two ways: [`suite!`](crate::suite) takes that of the
 /// environment, and [`suite_on_each!`](crate::suite_on_each) makes one test for each value but
 /// `Both`.
@@ -99,17 +102,28 @@ impl On {
     }
 }
 
-/// What `NARROWBOAT_TEST_ON` says: `threads`, `both` (or unset) or `goroutines`.
+/// What `NARROWBOAT_TEST_ON` says: `threads`, `both` (or unset), `goroutines` or `mixed`.
 #[track_caller]
 pub fn on() -> On {
     match std::env::var("NARROWBOAT_TEST_ON").as_deref() {
         Ok("threads") => On::Threads,
         Ok("both") | Err(VarError::NotPresent) => On::Both,
         Ok("goroutines") => On::Goroutines,
+        Ok("mixed") => On::Mixed,
         other => {
-            panic!("NARROWBOAT_TEST_ON is {other:?}: set it to threads, both or goroutines, or unset it")
+            panic!(
+                "NARROWBOAT_TEST_ON is {other:?}: set it to threads, both, goroutines or mixed, or unset it"
+            )
         }
     }
+}
+
+/// Whether the caller's next operation is to be that of an async task, where it has such a form: with
+/// `mixed`, every second one.
+pub fn as_task() -> bool {
+    static TURN: AtomicUsize = AtomicUsize::new(0);
+    // The turns of threads and goroutines are random enough among each other.
+    on() == On::Mixed && TURN.fetch_add(1, Ordering::Relaxed).is_multiple_of(2)
 }
 
 /// Runs the body of a test, on what `NARROWBOAT_TEST_ON` says.

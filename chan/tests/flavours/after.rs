@@ -1,6 +1,7 @@
 //! Channels that deliver one message, after a while. Nothing here is asserted to be fast; never to be early is.
 
-use narrowboat_chan::{Receiver, RecvTimeoutError, Select, TryRecvError, after, bounded, never, select};
+use crate::ends::{Receiver, after, bounded, never};
+use narrowboat_chan::{RecvTimeoutError, Select, TryRecvError, select};
 use narrowboat_testing::{LONG, ms, suite};
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,7 @@
 //! Channels with a buffer of fixed size.
 
-use narrowboat_chan::{Select, TryRecvError, TrySendError, bounded, select};
+use crate::ends::bounded;
+use narrowboat_chan::{Select, TryRecvError, TrySendError, select};
 use narrowboat_testing::{eventually, go, settle, suite, waits};
 
 suite! {

@@ -1,6 +1,7 @@
 //! Channels that deliver one message, at an instant.
 
-use narrowboat_chan::{RecvTimeoutError, TryRecvError, at, never, select};
+use crate::ends::{at, never};
+use narrowboat_chan::{RecvTimeoutError, TryRecvError, select};
 use narrowboat_testing::{LONG, ms, pause, suite};
 use std::time::{Duration, Instant};
 

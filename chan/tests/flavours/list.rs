@@ -1,6 +1,6 @@
 //! Channels without a limit.
 
-use narrowboat_chan::unbounded;
+use crate::ends::unbounded;
 use narrowboat_testing::{go, suite};
 
 suite! {

@@ -1,5 +1,6 @@
 //! What each flavour of channel does: the same catalogue of tests for all, and a file for each with what is special to it.
 
+mod ends;
 #[macro_use]
 mod flavour;
 

@@ -1,6 +1,7 @@
 //! The channel that delivers nothing.
 
-use narrowboat_chan::{after, never, select, tick, unbounded};
+use crate::ends::{after, never, tick, unbounded};
+use narrowboat_chan::select;
 use narrowboat_testing::{LONG, ms, suite};
 use std::time::Duration;
 

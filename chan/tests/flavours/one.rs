@@ -1,6 +1,7 @@
 //! Channels with one place: the smallest buffer has the most contention.
 
-use narrowboat_chan::{TryRecvError, TrySendError, bounded};
+use crate::ends::bounded;
+use narrowboat_chan::{TryRecvError, TrySendError};
 use narrowboat_testing::{go, settle, suite, waits};
 
 suite! {

@@ -1,6 +1,7 @@
 //! Channels that deliver a message every so often.
 
-use narrowboat_chan::{RecvTimeoutError, TryRecvError, select, tick};
+use crate::ends::tick;
+use narrowboat_chan::{RecvTimeoutError, TryRecvError, select};
 use narrowboat_testing::{go, ms, pause, suite};
 use std::time::{Duration, Instant};
 

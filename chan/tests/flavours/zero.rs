@@ -1,6 +1,7 @@
 //! Channels without a buffer: a send and a receive meet.
 
-use narrowboat_chan::{Select, SendError, TryRecvError, TrySendError, bounded, select};
+use crate::ends::bounded;
+use narrowboat_chan::{Select, SendError, TryRecvError, TrySendError, select};
 use narrowboat_testing::{LONG, go, ms, settle, suite, waits};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -136,7 +136,7 @@ fn messages_in_line() {
 
 /// A number goes through a long line of goroutines, each of which adds one.
 fn a_relay_of_many_goroutines() {
-    let length = scaled(if on() == On::Threads { 200 } else { 5_000 }) as u64;
+    let length = scaled(if matches!(on(), On::Threads | On::Mixed) { 200 } else { 5_000 }) as u64;
     let (last_tx, mut rx) = bounded(0);
     let mut tx = last_tx;
     let result = rx.clone();

@@ -12,7 +12,7 @@ suite! {
 
 /// Goroutines are made for such numbers, threads are not.
 fn crowd() -> usize {
-    scaled(if on() == On::Threads { 200 } else { 10_000 })
+    scaled(if matches!(on(), On::Threads | On::Mixed) { 200 } else { 10_000 })
 }
 
 #[track_caller]

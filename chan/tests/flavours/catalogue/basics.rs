@@ -2,7 +2,7 @@
 
 use crate::flavour::Flavour;
 use narrowboat_chan::{RecvError, select};
-use narrowboat_testing::{LONG, On, go, on, scaled, settle};
+use narrowboat_testing::{LONG, On, as_task, go, on, scaled, settle};
 
 catalogue! {
     on Flavour: [zero, one, array, list];
@@ -24,7 +24,15 @@ fn the_tests_run_where_they_are_told(_: Flavour) {
         narrowboat_runtime::current().is_some()
     }
     assert_eq!(in_a_goroutine(), on() == On::Goroutines);
+    if on() == On::Mixed {
+        // By turns with those of the other tests.
+        let mut works = (0..10_000).map(|_| go(in_a_goroutine).join());
+        assert!(works.any(|goroutine| goroutine) && works.any(|goroutine| !goroutine));
+        assert!((0..10_000).any(|_| as_task()) && (0..10_000).any(|_| !as_task()));
+        return;
+    }
     assert_eq!(go(in_a_goroutine).join(), on() != On::Threads);
+    assert!(!as_task());
 }
 
 fn capacity_is_as_asked(flavour: Flavour) {

@@ -1,9 +1,9 @@
 //! Channels that are closed, or that one side has left.
 
+use crate::ends::{Receiver, Sender, bounded};
 use crate::flavour::Flavour;
 use narrowboat_chan::{
-    Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError,
-    bounded, select,
+    RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError, select,
 };
 use narrowboat_testing::{LONG, go, scaled, settle};
 use std::sync::Arc;

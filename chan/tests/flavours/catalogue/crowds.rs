@@ -1,7 +1,8 @@
 //! Many senders and many receivers.
 
+use crate::ends::bounded;
 use crate::flavour::Flavour;
-use narrowboat_chan::{bounded, select};
+use narrowboat_chan::select;
 use narrowboat_testing::{Dice, go, scaled};
 use std::time::Duration;
 

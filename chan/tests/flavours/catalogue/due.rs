@@ -1,7 +1,8 @@
 //! Receivers whose message comes in its time: `make(delay)` has one after that delay.
 
+use crate::ends::{bounded, unbounded};
 use crate::flavour::Timed;
-use narrowboat_chan::{Select, bounded, select, unbounded};
+use narrowboat_chan::{Select, select};
 use narrowboat_testing::{LONG, go, ms, pause, settle};
 use std::time::{Duration, Instant};
 

@@ -1,9 +1,8 @@
 //! Channels that can be full.
 
+use crate::ends::{Receiver, Sender, bounded};
 use crate::flavour::Flavour;
-use narrowboat_chan::{
-    Receiver, SendError, SendTimeoutError, Sender, TryRecvError, TrySendError, bounded, select,
-};
+use narrowboat_chan::{SendError, SendTimeoutError, TryRecvError, TrySendError, select};
 use narrowboat_testing::{LONG, go, ms, settle};
 use std::time::{Duration, Instant};
 

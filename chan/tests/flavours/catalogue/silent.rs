@@ -1,9 +1,8 @@
 //! Receivers without senders, before their time: `make(LONG)` has nothing to give while a test lasts.
 
+use crate::ends::{Receiver, unbounded};
 use crate::flavour::Timed;
-use narrowboat_chan::{
-    RecvTimeoutError, Select, SelectTimeoutError, TryRecvError, TrySelectError, select, unbounded,
-};
+use narrowboat_chan::{RecvTimeoutError, Select, SelectTimeoutError, TryRecvError, TrySelectError, select};
 use narrowboat_testing::{LONG, go, ms, pause, settle};
 use std::time::{Duration, Instant};
 
@@ -88,7 +87,7 @@ fn it_cannot_be_closed(flavour: Timed) {
 fn it_travels_through_channels(flavour: Timed) {
     let (tx, rx) = unbounded();
     let waiting = go(move || {
-        let clock = rx.recv().unwrap();
+        let clock: Receiver<Instant> = rx.recv().unwrap();
         select! { recv(clock) -> _ => false, default(ms(5)) => true }
     });
     tx.send(flavour.make(LONG)).unwrap();
@@ -113,5 +112,5 @@ fn it_may_be_dropped_while_a_clone_is_waited_for(flavour: Timed) {
 fn clones_are_the_same_channel(flavour: Timed) {
     let rx = flavour.make(LONG);
     assert!(rx.same_channel(&rx.clone()));
-    assert!(!rx.same_channel(&unbounded().1));
+    assert!(!rx.same_channel(&narrowboat_chan::unbounded().1));
 }

@@ -1,7 +1,7 @@
 //! What becomes of the messages that are not received.
 
+use crate::ends::Sender;
 use crate::flavour::Flavour;
-use narrowboat_chan::Sender;
 use narrowboat_testing::{Census, Dice, go, settle};
 
 catalogue! {

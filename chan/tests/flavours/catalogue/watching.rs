@@ -1,7 +1,8 @@
 //! `Select::ready` over channels of one kind: told that an operation is possible, the party attempts it.
 
+use crate::ends::{Receiver, Sender, bounded};
 use crate::flavour::Flavour;
-use narrowboat_chan::{Receiver, Select, Sender, TryRecvError, bounded};
+use narrowboat_chan::{Select, TryRecvError};
 use narrowboat_testing::{LONG, go, ms, scaled};
 use std::time::Duration;
 
