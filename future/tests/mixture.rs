@@ -494,6 +494,54 @@ fn a_mutex_for_all() {
     });
 }
 
+#[test]
+fn a_lock_that_is_read_and_written_by_all() {
+    use narrowboat::sync::RwLock;
+    within_limit(|| {
+        let lock = Arc::new(RwLock::new((0_usize, 0_usize)));
+        let rounds = sized(500, 50);
+        let work: Vec<_> = (0..12)
+            .map(|n| {
+                let kind = KINDS[n % 4];
+                let (a, b) = (lock.clone(), lock.clone());
+                let write = |both: &mut (usize, usize)| {
+                    both.0 += 1;
+                    std::thread::yield_now();
+                    both.1 += 1;
+                };
+                let read = |both: &(usize, usize)| assert_eq!(both.0, both.1);
+                kind.run(
+                    move || {
+                        (0..rounds).for_each(|n| {
+                            write(&mut a.write().unwrap());
+                            read(&a.read().unwrap());
+                            if n % 50 == 0 {
+                                let _reading = a.read().unwrap();
+                                narrowboat_runtime::sleep(Duration::from_micros(1500));
+                            }
+                        });
+                    },
+                    async move {
+                        let mut left = rounds;
+                        while left > 0 {
+                            let polls = if kind == Kind::Fickle { left % 2 } else { usize::MAX };
+                            let wrote = a_few_polls(b.write_async(), polls).await;
+                            left -= usize::from(wrote.map(|both| write(&mut both.unwrap())).is_some());
+                            tokio::task::yield_now().await;
+                            a_few_polls(b.read_async(), polls)
+                                .await
+                                .inspect(|both| read(both.as_ref().unwrap()));
+                            tokio::task::yield_now().await;
+                        }
+                    },
+                )
+            })
+            .collect();
+        work.into_iter().for_each(Work::join);
+        assert_eq!(*lock.read().unwrap(), (12 * rounds, 12 * rounds));
+    });
+}
+
 /// A waker runs in the middle of another goroutine's step. What it may do, and what ends there.
 #[test]
 fn wakers_may_use_channels_but_not_wait() {
