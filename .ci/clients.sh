@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Blocking crates that know nothing of Narrowboat, on goroutines, against real servers: see clients. Installs the servers and
+# Crates that know nothing of Narrowboat, blocking and async, on goroutines, against real servers: see clients. Installs the servers and
 # C libraries if it can. What lacks one is skipped, which is said, unless NARROWBOAT_REQUIRE_TOOLS is set: then it fails.
 # With a number of seconds it lets all of them run at once for so long instead, while the servers restart.
 set -euo pipefail
@@ -12,7 +12,7 @@ PATH=$PATH:/usr/sbin:$(printf '%s:' /usr/lib/postgresql/*/bin)
 # What is missing, each with its package.
 missing() {
     local pair
-    for pair in redis-server:redis-server mariadbd:mariadb-server postgres:postgresql pkg-config:pkg-config; do
+    for pair in redis-server:redis-server mariadbd:mariadb-server postgres:postgresql nats-server:nats-server pkg-config:pkg-config; do
         command -v "${pair%:*}" >/dev/null || printf '%s\n' "${pair#*:}"
     done
     for pair in libcurl:libcurl4-openssl-dev libpq:libpq-dev sqlite3:libsqlite3-dev openssl:libssl-dev; do
@@ -57,6 +57,10 @@ if (($# > 0)); then
     exec timeout --kill-after=5 $(($1 + 180)) "$program" soak "$1"
 fi
 timeout --kill-after=5 300 "$program" check
+# Both kinds of crawler fetch each page once, and a wait for a future of each kind ends.
+for what in goroutines tasks waits; do
+    timeout --kill-after=5 60 "$CARGO_TARGET_DIR/release/crawler" "$what"
+done
 if ((${#wanted[@]} > 0)) && [[ -n ${NARROWBOAT_REQUIRE_TOOLS-} ]]; then
     printf '*** FAILED: clients were skipped\n' >&2
     exit 1

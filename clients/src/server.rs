@@ -9,12 +9,14 @@ pub enum Server {
     Redis,
     Mariadb,
     Postgres,
+    Nats,
     /// `clients serve`: HTTP, SMTP and TLS.
     Own,
 }
 
 impl Server {
-    pub const ALL: [Server; 4] = [Server::Redis, Server::Mariadb, Server::Postgres, Server::Own];
+    pub const ALL: [Server; 5] =
+        [Server::Redis, Server::Mariadb, Server::Postgres, Server::Nats, Server::Own];
 
     /// The program, and the name of the variable with its address.
     pub fn name(self) -> &'static str {
@@ -22,6 +24,7 @@ impl Server {
             Server::Redis => "redis-server",
             Server::Mariadb => "mariadbd",
             Server::Postgres => "postgres",
+            Server::Nats => "nats-server",
             Server::Own => "clients serve",
         }
     }
@@ -31,6 +34,7 @@ impl Server {
             Server::Redis => "CLIENTS_REDIS",
             Server::Mariadb => "CLIENTS_MARIADB",
             Server::Postgres => "CLIENTS_POSTGRES",
+            Server::Nats => "CLIENTS_NATS",
             Server::Own => "CLIENTS_OWN",
         }
     }

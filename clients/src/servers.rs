@@ -88,7 +88,7 @@ impl Running {
     fn prepare(&self) -> Result<(), Failure> {
         let data = self.folder.join("data");
         let mut command = match self.server {
-            Server::Redis | Server::Own => return Ok(()),
+            Server::Redis | Server::Nats | Server::Own => return Ok(()),
             Server::Mariadb => {
                 let mut command = Command::new(find("mariadb-install-db")?);
                 command.args(["--no-defaults", "--skip-test-db", "--auth-root-authentication-method=normal"]);
@@ -160,6 +160,9 @@ impl Running {
                 command.arg("-p").arg(&port).arg("-D").arg(&data).arg("-k").arg(&self.folder);
                 self.change_user(&mut command)?;
             }
+            Server::Nats => {
+                command.args(["--addr", "127.0.0.1", "--port", &port]);
+            }
             Server::Own => {
                 command.arg("serve").args(self.ports.iter().map(u16::to_string));
                 command.arg(self.folder.with_file_name("own"));
@@ -190,7 +193,9 @@ impl Running {
                 .is_ok_and(|options| mysql::Conn::new(options).is_ok()),
             Server::Postgres => crate::crates::postgres::config(&self.address())
                 .is_ok_and(|config| config.connect(postgres::NoTls).is_ok()),
-            Server::Own => self.ports.iter().all(|port| TcpStream::connect(("127.0.0.1", *port)).is_ok()),
+            Server::Nats | Server::Own => {
+                self.ports.iter().all(|port| TcpStream::connect(("127.0.0.1", *port)).is_ok())
+            }
         }
     }
 

@@ -6,19 +6,25 @@ mod curl;
 #[cfg(feature = "libpq")]
 mod diesel;
 mod echo;
+mod hyper;
 mod lettre;
 mod locks;
 pub mod mysql;
+mod nats;
 pub mod postgres;
 mod process;
 mod r2d2;
 mod rayon;
 mod redis;
 mod reqwest;
+mod reqwest_async;
 #[cfg(feature = "libsqlite3")]
 mod rusqlite;
+mod sqlx;
 #[cfg(feature = "libssl")]
 mod tls;
+mod tokio;
+mod tonic;
 mod tracing;
 mod ureq;
 
@@ -282,6 +288,58 @@ pub const ALL: &[Client] = &[
         work: "`par_iter` over 10,000 numbers",
         fails: Some("lends a word of the caller's thread-locals to its workers"),
         prepare: Some(rayon::outside),
+        ..PLAIN
+    },
+    Client {
+        name: "reqwest-async",
+        package: "reqwest",
+        work: "GET that takes 10 ms, one async `Client` for all",
+        needs: &[Server::Own],
+        calls: 100,
+        prepare: Some(reqwest_async::get),
+        ..PLAIN
+    },
+    Client {
+        name: "hyper",
+        package: "hyper",
+        work: "a server with a goroutine or thread for each connection, and its callers; 10 ms",
+        calls: 50,
+        prepare: Some(hyper::both_ends),
+        ..PLAIN
+    },
+    Client {
+        name: "sqlx",
+        package: "sqlx",
+        work: "SELECT with pg_sleep(0.01) on a `PgPool` of 50 connections",
+        needs: &[Server::Postgres],
+        callers: 200,
+        calls: 5,
+        prepare: Some(sqlx::pool),
+        ..PLAIN
+    },
+    Client {
+        name: "tonic",
+        package: "tonic",
+        work: "gRPC's health service, one `Channel` for all",
+        calls: 50,
+        prepare: Some(tonic::health),
+        ..PLAIN
+    },
+    Client {
+        name: "async-nats",
+        package: "async-nats",
+        work: "a request, answered by a goroutine or thread from a `select!`",
+        needs: &[Server::Nats],
+        calls: 50,
+        prepare: Some(nats::request),
+        ..PLAIN
+    },
+    Client {
+        name: "tokio",
+        package: "tokio",
+        work: "a question to a task by `mpsc` and `oneshot`, answered after a timer of 10 ms",
+        calls: 50,
+        prepare: Some(tokio::questions),
         ..PLAIN
     },
     Client {
