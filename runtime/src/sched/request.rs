@@ -92,7 +92,8 @@ mod models {
     }
 
     /// Whatever the carrier does meanwhile, also while it answers another one, a request is
-    /// answered before the processor is idle.
+    /// answered before the processor is idle. (It fails without step 3. That a store in step 2 may
+    /// be late it does not show: here stores take effect in the order in which they run.)
     #[test]
     fn loom_a_request_is_answered_before_the_processor_rests() {
         let mut model = loom::model::Builder::new();
