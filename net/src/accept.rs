@@ -18,13 +18,13 @@
 //! to serve a connection late.
 
 use crate::direction::Direction;
+use crate::handle::{Handle, Socket};
 use crate::source::{Operation, Source};
 use crate::sys::socket;
-use narrowboat_runtime::sleep_until;
+use narrowboat_runtime::{sleep_until, world};
 use socket2::SockAddr;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(4);
 /// How many times the pause is doubled at most.
@@ -32,9 +32,9 @@ const DOUBLINGS: u8 = 6;
 
 /// Takes a pending connection. `InvalidInput` after a shutdown of the listener: the kernel reports
 /// that for a Unix listener only to a caller that may block.
-fn take(source: &Source, listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockAddr)> {
-    match socket::accept(listener) {
-        Err(error) if socket::means_shut_down(&error, source.is_nonblocking(), listener) => {
+fn take(source: &Source, listener: Handle<'_>) -> io::Result<(Socket, SockAddr)> {
+    match listener.accept() {
+        Err(error) if listener.means_shut_down(&error, source.is_nonblocking()) => {
             Err(io::Error::from_raw_os_error(libc::EINVAL))
         }
         taken => taken,
@@ -45,12 +45,12 @@ fn take(source: &Source, listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, SockA
 ///
 /// # Errors
 /// As [`Source::operate`].
-pub(crate) fn accept(source: &Source, operation: Operation<'_>) -> io::Result<(OwnedFd, SockAddr)> {
+pub(crate) fn accept(source: &Source, operation: Operation<'_>) -> io::Result<(Socket, SockAddr)> {
     let failures = source.accept_backoff();
     let mut taken = source.io(operation, |listener| take(source, listener));
     let is_out = |taken: &io::Result<_>| taken.as_ref().is_err_and(socket::is_out_of_resources);
     if failures > 0 && is_out(&taken) && !source.is_nonblocking() {
-        let until = Instant::now() + FIRST_PAUSE * (1 << (failures - 1));
+        let until = world::now() + FIRST_PAUSE * (1 << (failures - 1));
         let deadline = source.limit(Direction::Input).deadline();
         // Not in the queue for connections: connections are pending, and something else is missing.
         sleep_until(deadline.map_or(until, |deadline| deadline.min(until)));

@@ -8,14 +8,20 @@
 macro_rules! descriptor_conversions {
     ($socket:ident, $std:ty, accepts: $accepts:literal) => {
         impl std::os::fd::AsFd for $socket {
+            /// # Panics
+            /// If the socket is one of a simulated network.
+            #[track_caller]
             fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-                self.source.fd()
+                self.source.handle().fd()
             }
         }
 
         impl std::os::fd::AsRawFd for $socket {
+            /// # Panics
+            /// If the socket is one of a simulated network.
+            #[track_caller]
             fn as_raw_fd(&self) -> std::os::fd::RawFd {
-                std::os::fd::AsRawFd::as_raw_fd(&self.source.fd())
+                std::os::fd::AsRawFd::as_raw_fd(&self.source.handle().fd())
             }
         }
 
@@ -35,7 +41,8 @@ macro_rules! descriptor_conversions {
         /// parking.
         ///
         /// # Panics
-        /// If there are clones, and no descriptor is left for a duplicate.
+        /// If there are clones, and no descriptor is left for a duplicate. If the socket is one of a
+        /// simulated network.
         impl From<$socket> for std::os::fd::OwnedFd {
             fn from(socket: $socket) -> Self {
                 socket.source.into_fd()

@@ -70,6 +70,11 @@
 //!   it fails.
 //! - `TcpListener::only_v6` and its setter, which std has deprecated, are missing.
 //!
+//! # In a simulated world
+//! A goroutine of a world with a simulated network has its sockets there, TCP and UDP, and names are
+//! those of its hosts. Such a socket has no descriptor: [`AsFd`](std::os::fd::AsFd) and conversions
+//! to descriptors panic. [`unix`] sockets cannot be made there.
+//!
 //! # What to know
 //! - After a read that returned less than it was asked for, the next one waits without a system
 //!   call, because nothing can be there unless the kernel reports it. That is true of TCP; a
@@ -88,6 +93,7 @@ mod describe;
 mod direction;
 pub mod fd;
 mod halves;
+mod handle;
 mod io_safe;
 mod limit;
 mod methods;
@@ -96,6 +102,8 @@ mod ready;
 mod resolve;
 mod shared;
 mod shim;
+#[doc(hidden)]
+pub mod simulated;
 mod source;
 mod sys;
 mod tcp;

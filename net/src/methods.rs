@@ -38,7 +38,7 @@ macro_rules! shared_methods {
             /// ```
             pub fn take_error(&self) -> std::io::Result<Option<std::io::Error>> {
                 narrowboat_runtime::park::checkpoint();
-                socket2::SockRef::from(self).take_error()
+                self.source.handle().take_error()
             }
 
             /// In non-blocking mode, operations fail with `WouldBlock` instead of waiting. The mode

@@ -8,7 +8,7 @@
 
 use crate::describe;
 use crate::direction::Direction;
-use crate::io_safe::IoSafe;
+use crate::handle::Lend;
 use crate::source::Source;
 use narrowboat_chan::__outside::{EventSource, receiver};
 use narrowboat_chan::Receiver;
@@ -24,7 +24,7 @@ struct Ready<F> {
 }
 
 /// The channel of a direction.
-pub(crate) fn ready<F: IoSafe + Send + Sync + 'static>(
+pub(crate) fn ready<F: Lend + Send + Sync + 'static>(
     source: &Arc<Source<F>>,
     direction: Direction,
 ) -> Receiver<()> {
@@ -35,7 +35,7 @@ pub(crate) fn ready<F: IoSafe + Send + Sync + 'static>(
 }
 
 // SAFETY: the queue is that of `Readiness`, which keeps these rules.
-unsafe impl<F: IoSafe + Send + Sync> EventSource for Ready<F> {
+unsafe impl<F: Lend + Send + Sync> EventSource for Ready<F> {
     fn is_ready(&self) -> bool {
         self.source.would_wait(self.direction).is_none()
     }
@@ -71,6 +71,6 @@ unsafe impl<F: IoSafe + Send + Sync> EventSource for Ready<F> {
             Direction::Input => "input of",
             Direction::Output => "room for output of",
         };
-        Thing { operation, ..describe::thing(self.source.fd()) }
+        Thing { operation, ..describe::thing(self.source.handle()) }
     }
 }

@@ -6,8 +6,11 @@
 //! std's types for names. Other implementations of that trait need not be `Send` and may borrow
 //! from the caller's stack, which no other thread may access while the caller is parked; they
 //! resolve in place.
+//!
+//! In a world with a simulated network the names are those of its hosts.
 
 use crate::context;
+use crate::simulated;
 use narrowboat_chan::context::Context;
 use narrowboat_chan::{bounded, select};
 use narrowboat_runtime::park::Reason;
@@ -101,6 +104,22 @@ enum Host {
     Apart(String, u16),
 }
 
+impl Host {
+    /// The name and the port.
+    ///
+    /// # Errors
+    /// `InvalidInput` if there is no port, as with std.
+    fn parts(&self) -> io::Result<(&str, u16)> {
+        let joined = match self {
+            Host::Apart(name, port) => return Ok((name, *port)),
+            Host::Joined(joined) => joined,
+        };
+        let invalid = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
+        let (name, port) = joined.rsplit_once(':').ok_or_else(|| invalid("invalid socket address"))?;
+        Ok((name, port.parse().map_err(|_| invalid("invalid port value"))?))
+    }
+}
+
 fn resolve(host: Host, at: &'static Location<'static>) -> io::Result<vec::IntoIter<SocketAddr>> {
     let in_numbers = match &host {
         Host::Joined(host) => host.parse().ok(),
@@ -108,6 +127,11 @@ fn resolve(host: Host, at: &'static Location<'static>) -> io::Result<vec::IntoIt
     };
     if let Some(address) = in_numbers {
         return Ok(vec![address].into_iter());
+    }
+    if let Some(network) = simulated::network() {
+        let (name, port) = host.parts()?;
+        let found = network.0.resolve(name)?;
+        return Ok(found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect::<Vec<_>>().into_iter());
     }
     waiting_for(Reason::Resolve, at, move || match host {
         Host::Joined(host) => host.to_socket_addrs(),

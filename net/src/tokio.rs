@@ -32,7 +32,6 @@
 use crate::direction::Direction;
 use crate::ready::ready;
 use crate::source::Source;
-use crate::sys::socket;
 use crate::transfer::Stream;
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use narrowboat_chan::__outside::PolledReceiver;
@@ -150,8 +149,8 @@ impl<S: Stream + Unpin> AsyncRead for AsyncStream<S> {
             return Poll::Ready(Ok(()));
         }
         let read = ready!(self.input.poll(cx, |source| {
-            source.attempt(Direction::Input, |fd| {
-                let read = socket::receive(fd, room, 0)?;
+            source.attempt(Direction::Input, |socket| {
+                let read = socket.receive(room, 0)?;
                 Ok((read, crate::transfer::emptied::<S>(room.len(), read)))
             })
         }))?;
@@ -163,7 +162,7 @@ impl<S: Stream + Unpin> AsyncRead for AsyncStream<S> {
 impl<S: Stream + Unpin> AsyncWrite for AsyncStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.output
-            .poll(cx, |source| source.attempt(Direction::Output, |fd| Ok((socket::send(fd, buf)?, false))))
+            .poll(cx, |source| source.attempt(Direction::Output, |socket| Ok((socket.send(buf)?, false))))
     }
 
     fn poll_write_vectored(
@@ -172,7 +171,7 @@ impl<S: Stream + Unpin> AsyncWrite for AsyncStream<S> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.output.poll(cx, |source| {
-            source.attempt(Direction::Output, |fd| Ok((socket::send_vectored(fd, bufs)?, false)))
+            source.attempt(Direction::Output, |socket| Ok((socket.send_vectored(bufs)?, false)))
         })
     }
 

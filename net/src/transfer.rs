@@ -27,8 +27,8 @@ pub(crate) fn read<S: Stream>(stream: &S, operation: Operation<'_>, buf: &mut [u
         checkpoint();
         return Ok(0);
     }
-    stream.source().operate(operation, |fd| {
-        let read = socket::receive(fd, buf, 0)?;
+    stream.source().operate(operation, |socket| {
+        let read = socket.receive(buf, 0)?;
         Ok((read, emptied::<S>(buf.len(), read)))
     })
 }
@@ -43,8 +43,8 @@ pub(crate) fn read_vectored<S: Stream>(
         checkpoint();
         return Ok(0);
     }
-    stream.source().operate(operation, |fd| {
-        let read = socket::receive_vectored(fd, bufs)?;
+    stream.source().operate(operation, |socket| {
+        let read = socket.receive_vectored(bufs)?;
         Ok((read, emptied::<S>(asked, read)))
     })
 }
@@ -61,14 +61,14 @@ pub(crate) fn peek(source: &Source, operation: Operation<'_>, buf: &mut [u8]) ->
         checkpoint();
         return Ok(0);
     }
-    source.io(operation, |fd| socket::receive(fd, buf, libc::MSG_PEEK))
+    source.io(operation, |socket| socket.receive(buf, libc::MSG_PEEK))
 }
 
 // A write of zero bytes needs no room, and the kernel never makes it wait for any; it reports a
 // dead connection, as with std.
 #[inline]
 pub(crate) fn write(source: &Source, operation: Operation<'_>, buf: &[u8]) -> io::Result<usize> {
-    source.io(operation, |fd| socket::send(fd, buf))
+    source.io(operation, |socket| socket.send(buf))
 }
 
 pub(crate) fn write_vectored(
@@ -76,7 +76,7 @@ pub(crate) fn write_vectored(
     operation: Operation<'_>,
     bufs: &[IoSlice<'_>],
 ) -> io::Result<usize> {
-    source.io(operation, |fd| socket::send_vectored(fd, bufs))
+    source.io(operation, |socket| socket.send_vectored(bufs))
 }
 
 /// Receives a datagram; with `libc::MSG_PEEK` in `flags` it stays. Zero bytes after a shutdown of
@@ -87,8 +87,8 @@ pub(crate) fn recv(
     buf: &mut [u8],
     flags: libc::c_int,
 ) -> io::Result<usize> {
-    source.io(operation, |fd| match socket::receive(fd, buf, flags) {
-        Err(error) if socket::means_shut_down(&error, source.is_nonblocking(), fd) => Ok(0),
+    source.io(operation, |socket| match socket.receive(buf, flags) {
+        Err(error) if socket.means_shut_down(&error, source.is_nonblocking()) => Ok(0),
         received => received,
     })
 }
@@ -100,8 +100,8 @@ pub(crate) fn recv_from(
     buf: &mut [u8],
     flags: libc::c_int,
 ) -> io::Result<(usize, SockAddr)> {
-    source.io(operation, |fd| match socket::receive_from(fd, buf, flags) {
-        Err(error) if socket::means_shut_down(&error, source.is_nonblocking(), fd) => {
+    source.io(operation, |socket| match socket.receive_from(buf, flags) {
+        Err(error) if socket.means_shut_down(&error, source.is_nonblocking()) => {
             Ok((0, socket::no_address()))
         }
         received => received,
@@ -115,7 +115,7 @@ pub(crate) fn send_to(
     buf: &[u8],
     to: &SockAddr,
 ) -> io::Result<usize> {
-    source.io(operation, |fd| socket::send_to(fd, buf, to))
+    source.io(operation, |socket| socket.send_to(buf, to))
 }
 
 /// `Read` and `Write` of a stream: for a reference, so that several goroutines may use one, and for

@@ -4,8 +4,10 @@
 use crate::context::WithContext;
 use crate::convert::descriptor_conversions;
 use crate::datagram::datagram_methods;
+use crate::handle;
 use crate::methods::shared_methods_both_ways;
 use crate::resolve::{addresses, each_address, no_address};
+use crate::simulated::Setting;
 use crate::source::{Operation, Source};
 use crate::sys::socket;
 use crate::transfer;
@@ -60,8 +62,8 @@ impl UdpSocket {
     #[track_caller]
     pub fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<UdpSocket> {
         checkpoint();
-        let fd = each_address(addr, Location::caller(), socket::bind_datagram)?;
-        Ok(UdpSocket { source: Arc::new(Source::new(fd)) })
+        let socket = each_address(addr, Location::caller(), handle::bind_datagram)?;
+        Ok(UdpSocket { source: Arc::new(Source::new(socket)) })
     }
 
     /// Connects the socket: [`send`](UdpSocket::send) sends to `addr`, or to the first of its
@@ -84,7 +86,7 @@ impl UdpSocket {
     pub fn connect<A: ToSocketAddrs>(&self, addr: A) -> io::Result<()> {
         checkpoint();
         each_address(addr, Location::caller(), |address| {
-            socket::connect_datagram(self.source.fd(), &SockAddr::from(*address))
+            self.source.handle().connect_datagram(&SockAddr::from(*address))
         })
     }
 
@@ -124,7 +126,7 @@ impl UdpSocket {
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         checkpoint();
-        socket::local_address(self.source.fd())
+        self.source.handle().local_address()
     }
 
     /// The address that the socket is connected to.
@@ -140,12 +142,23 @@ impl UdpSocket {
     /// ```
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         checkpoint();
-        socket::peer_address(self.source.fd())
+        self.source.handle().peer_address()
     }
 
-    /// Options do not wait, so std's own code may set them.
-    fn as_std<R>(&self, f: impl FnOnce(&std::net::UdpSocket) -> R) -> R {
-        socket::as_std(self.source.fd(), f)
+    fn set(&self, setting: Setting, value: impl Into<u32>) -> io::Result<()> {
+        checkpoint();
+        self.source.handle().set(setting, value)
+    }
+
+    fn setting(&self, setting: Setting) -> io::Result<u32> {
+        checkpoint();
+        self.source.handle().setting(setting)
+    }
+
+    /// Memberships do not wait, so std's own code may change them.
+    fn as_std(&self, f: impl FnOnce(&std::net::UdpSocket) -> io::Result<()>) -> io::Result<()> {
+        checkpoint();
+        socket::as_std(self.source.handle().of_system()?, f)
     }
 
     /// Whether datagrams may be sent to broadcast addresses (`SO_BROADCAST`); off by default.
@@ -161,8 +174,7 @@ impl UdpSocket {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn set_broadcast(&self, on: bool) -> io::Result<()> {
-        checkpoint();
-        self.as_std(|socket| socket.set_broadcast(on))
+        self.set(Setting::Broadcast, on)
     }
 
     /// Whether datagrams may be sent to broadcast addresses (`SO_BROADCAST`).
@@ -176,8 +188,7 @@ impl UdpSocket {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn broadcast(&self) -> io::Result<bool> {
-        checkpoint();
-        self.as_std(|socket| socket.broadcast())
+        Ok(self.setting(Setting::Broadcast)? != 0)
     }
 
     /// Sets the time to live of packets (`IP_TTL`).
@@ -193,8 +204,7 @@ impl UdpSocket {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-        checkpoint();
-        self.as_std(|socket| socket.set_ttl(ttl))
+        self.set(Setting::TimeToLive, ttl)
     }
 
     /// The time to live of packets (`IP_TTL`).
@@ -208,8 +218,7 @@ impl UdpSocket {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn ttl(&self) -> io::Result<u32> {
-        checkpoint();
-        self.as_std(|socket| socket.ttl())
+        self.setting(Setting::TimeToLive)
     }
 
     /// Whether datagrams to a group are also received by its members on this machine
@@ -226,8 +235,7 @@ impl UdpSocket {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn set_multicast_loop_v4(&self, on: bool) -> io::Result<()> {
-        checkpoint();
-        self.as_std(|socket| socket.set_multicast_loop_v4(on))
+        self.set(Setting::MulticastLoopV4, on)
     }
 
     /// Whether datagrams to a group are also received by its members on this machine
@@ -242,8 +250,7 @@ impl UdpSocket {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn multicast_loop_v4(&self) -> io::Result<bool> {
-        checkpoint();
-        self.as_std(|socket| socket.multicast_loop_v4())
+        Ok(self.setting(Setting::MulticastLoopV4)? != 0)
     }
 
     /// Sets the time to live of packets to groups (`IP_MULTICAST_TTL`), 1 by default.
@@ -259,8 +266,7 @@ impl UdpSocket {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn set_multicast_ttl_v4(&self, ttl: u32) -> io::Result<()> {
-        checkpoint();
-        self.as_std(|socket| socket.set_multicast_ttl_v4(ttl))
+        self.set(Setting::MulticastTtlV4, ttl)
     }
 
     /// The time to live of packets to groups (`IP_MULTICAST_TTL`).
@@ -274,8 +280,7 @@ impl UdpSocket {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn multicast_ttl_v4(&self) -> io::Result<u32> {
-        checkpoint();
-        self.as_std(|socket| socket.multicast_ttl_v4())
+        self.setting(Setting::MulticastTtlV4)
     }
 
     /// [`set_multicast_loop_v4`](UdpSocket::set_multicast_loop_v4) for IPv6
@@ -292,8 +297,7 @@ impl UdpSocket {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn set_multicast_loop_v6(&self, on: bool) -> io::Result<()> {
-        checkpoint();
-        self.as_std(|socket| socket.set_multicast_loop_v6(on))
+        self.set(Setting::MulticastLoopV6, on)
     }
 
     /// [`multicast_loop_v4`](UdpSocket::multicast_loop_v4) for IPv6 (`IPV6_MULTICAST_LOOP`).
@@ -307,8 +311,7 @@ impl UdpSocket {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn multicast_loop_v6(&self) -> io::Result<bool> {
-        checkpoint();
-        self.as_std(|socket| socket.multicast_loop_v6())
+        Ok(self.setting(Setting::MulticastLoopV6)? != 0)
     }
 
     /// Joins a group: datagrams to it are received here from now on. `interface` is the address of
@@ -326,7 +329,6 @@ impl UdpSocket {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn join_multicast_v4(&self, multiaddr: &Ipv4Addr, interface: &Ipv4Addr) -> io::Result<()> {
-        checkpoint();
         self.as_std(|socket| socket.join_multicast_v4(multiaddr, interface))
     }
 
@@ -342,7 +344,6 @@ impl UdpSocket {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn join_multicast_v6(&self, multiaddr: &Ipv6Addr, interface: u32) -> io::Result<()> {
-        checkpoint();
         self.as_std(|socket| socket.join_multicast_v6(multiaddr, interface))
     }
 
@@ -362,7 +363,6 @@ impl UdpSocket {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn leave_multicast_v4(&self, multiaddr: &Ipv4Addr, interface: &Ipv4Addr) -> io::Result<()> {
-        checkpoint();
         self.as_std(|socket| socket.leave_multicast_v4(multiaddr, interface))
     }
 
@@ -379,7 +379,6 @@ impl UdpSocket {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn leave_multicast_v6(&self, multiaddr: &Ipv6Addr, interface: u32) -> io::Result<()> {
-        checkpoint();
         self.as_std(|socket| socket.leave_multicast_v6(multiaddr, interface))
     }
 }
@@ -411,7 +410,7 @@ impl WithContext<UdpSocket> {
 
 impl fmt::Debug for UdpSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.as_std(|socket| socket.fmt(f))
+        self.source.handle().debug("UdpSocket", f)
     }
 }
 

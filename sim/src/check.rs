@@ -1,6 +1,7 @@
 //! Many runs of one program.
 
 use crate::failure::{Failure, Ran, judge};
+use crate::net;
 use crate::perfetto;
 use crate::random::Random;
 use crate::recorder::{Decider, Event, Limits, Recorder};
@@ -325,7 +326,8 @@ impl Check {
     /// One run.
     fn run_once(&self, program: &Program, recorder: Recorder) -> Ran<()> {
         let program = Arc::clone(program);
-        match world::run_at(Box::new(recorder), self.at, move || program()) {
+        let seed = recorder.seed;
+        match world::run_at(Box::new(recorder), self.at, net::around(seed, move || program())) {
             Ok(world) => judge(world),
             Err(e) => panic!("cannot make a world: {e}"),
         }

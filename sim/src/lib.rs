@@ -25,6 +25,7 @@
 
 mod check;
 mod failure;
+pub mod net;
 mod perfetto;
 mod random;
 mod recorder;
@@ -90,7 +91,7 @@ where
 {
     let limits = Limits { turns: u64::MAX, time: Duration::MAX, grace: Duration::from_secs(60) };
     let decider = Decider::Uniform(Uniform(Random::stream(seed, 0)));
-    let world = match world::run(Box::new(Recorder::new(seed, decider, limits)), f) {
+    let world = match world::run(Box::new(Recorder::new(seed, decider, limits)), net::around(seed, f)) {
         Ok(world) => world,
         Err(e) => panic!("cannot make a world: {e}"),
     };

@@ -25,6 +25,7 @@ mod slab;
 
 use crate::describe;
 use crate::direction::Direction;
+use crate::simulated::Events;
 use crate::sys::{Event, Selector};
 use narrowboat_runtime::lock::{Mutex, OnceLock};
 use narrowboat_runtime::sched::poller::{Poller, check_polled, install_poller};
@@ -106,7 +107,16 @@ impl NetPoller {
             return Err(error);
         }
         let removed = AtomicBool::new(false);
-        Ok(Registration { poller: self, entry, index, generation, fd: fd.as_raw_fd(), removed })
+        let fd = Some(fd.as_raw_fd());
+        Ok(Registration { poller: self, entry, index, generation, fd, removed })
+    }
+
+    /// Registers a socket that the system does not know: its network [reports](Events::report) what
+    /// happens.
+    pub(crate) fn register_simulated(&'static self) -> Registration {
+        let (index, entry) = self.slab.allocate();
+        let (generation, removed) = (entry.generation(), AtomicBool::new(false));
+        Registration { poller: self, entry, index, generation, fd: None, removed }
     }
 
     /// The poller of descriptors that belong to other code: see [`crate::watch`]. It stands in the
@@ -166,23 +176,34 @@ fn split_key(key: u64) -> (u32, u32) {
     ((key >> u32::BITS) as u32, key as u32)
 }
 
+/// An entry, for as long as one registration has it.
+#[derive(Clone, Copy)]
+pub(crate) struct EntryRef {
+    entry: &'static SlabEntry,
+    generation: u32,
+}
+
+impl EntryRef {
+    pub(crate) fn signal(self, direction: Direction, signal: Signal) {
+        self.entry.direction(direction).signal(self.generation, signal);
+    }
+}
+
 /// A registered descriptor in the netpoller; dropping this removes it.
 pub(crate) struct Registration {
     poller: &'static NetPoller,
     entry: &'static SlabEntry,
     index: u32,
     generation: u32,
-    fd: RawFd,
+    /// None for a simulated socket.
+    fd: Option<RawFd>,
     removed: AtomicBool,
 }
 
 impl Registration {
     #[inline]
     pub(crate) fn direction(&self, direction: Direction) -> &'static Readiness {
-        match direction {
-            Direction::Input => &self.entry.read,
-            Direction::Output => &self.entry.write,
-        }
+        self.entry.direction(direction)
     }
 
     /// The state word with which either direction began.
@@ -190,17 +211,23 @@ impl Registration {
         Seen::fresh(self.generation)
     }
 
+    /// What reports events to this registration, also when it is gone: then to none.
+    pub(crate) fn events(&self) -> Events {
+        Events(EntryRef { entry: self.entry, generation: self.generation })
+    }
+
     /// Acts as if the kernel had reported an event in one direction: operations that wait there try
     /// again.
     pub(crate) fn inject_event(&self, direction: Direction, signal: Signal) {
-        self.direction(direction).signal(self.generation, signal);
+        self.events().0.signal(direction, signal);
     }
 
     /// Whether the poller still watches this file under the number of the descriptor. If so, it
     /// reports the present state once more.
     pub(crate) fn confirm(&self) -> io::Result<()> {
+        let Some(fd) = self.fd else { return Ok(()) };
         // SAFETY: for this call alone; a number that stands for no file is an error.
-        let fd = unsafe { BorrowedFd::borrow_raw(self.fd) };
+        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
         self.poller.selector.confirm(fd, key(self.generation, self.index))
     }
 
@@ -211,10 +238,13 @@ impl Registration {
         let polled = check_polled().is_ok();
         // AcqRel: the code that sees the mark comes after the call that has set it, and one call
         // removes.
-        if !self.removed.swap(true, Ordering::AcqRel) && polled {
+        if !self.removed.swap(true, Ordering::AcqRel)
+            && polled
+            && let Some(fd) = self.fd
+        {
             // SAFETY: the caller of `register` promised that the descriptor outlives the
             // registration.
-            let fd = unsafe { BorrowedFd::borrow_raw(self.fd) };
+            let fd = unsafe { BorrowedFd::borrow_raw(fd) };
             // It fails only if other code has closed the descriptor, which its owner did not
             // expect; then the poller has dropped it as well.
             let _ = self.poller.selector.delete(fd.as_fd());

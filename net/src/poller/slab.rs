@@ -10,6 +10,7 @@
 //! together: growing moves nothing, and the highest bit of a chunk's number gives its row.
 
 use super::readiness::Readiness;
+use crate::direction::Direction;
 use narrowboat_runtime::lock::{Mutex, OnceLock};
 use std::sync::PoisonError;
 
@@ -28,6 +29,14 @@ const _: () = assert!(size_of::<SlabEntry>() == 64);
 impl SlabEntry {
     fn new() -> SlabEntry {
         SlabEntry { read: Readiness::new(), write: Readiness::new() }
+    }
+
+    #[inline]
+    pub(crate) fn direction(&self, direction: Direction) -> &Readiness {
+        match direction {
+            Direction::Input => &self.read,
+            Direction::Output => &self.write,
+        }
     }
 
     /// The generation of the descriptor that has the entry; the same in both directions.

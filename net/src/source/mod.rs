@@ -16,6 +16,7 @@ mod tests;
 pub(crate) use operate::Operation;
 
 use crate::direction::Direction;
+use crate::handle::{Handle, Lend, Socket};
 use crate::io_safe::IoSafe;
 use crate::limit::Limit;
 use crate::poller::readiness::{Readiness, Seen, Signal};
@@ -30,9 +31,9 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-/// An open descriptor, owned or as `F` says, and all that operations on it need.
-pub(crate) struct Source<F = OwnedFd> {
-    // Before `fd`, so that it is dropped first: the descriptor leaves the poller before it is
+/// A socket, or an open descriptor as `F` says, and all that operations on it need.
+pub(crate) struct Source<F = Socket> {
+    // Before `what`, so that it is dropped first: the descriptor leaves the poller before it is
     // closed.
     registration: OnceLock<Registration>,
     registering: Mutex<()>,
@@ -43,17 +44,17 @@ pub(crate) struct Source<F = OwnedFd> {
     accept_backoff: AtomicU8,
     input: Limit,
     output: Limit,
-    fd: F,
+    what: F,
 }
 
 impl Source {
     /// From a socket that was made elsewhere: takes over its mode and its timeouts. A socket that
     /// `accepts` connections is made non-blocking; any other is left as it is.
     pub(crate) fn adopt(fd: OwnedFd, accepts: bool) -> Source {
-        let source = Source::new(fd);
+        let (nonblocking, read, write) = socket::adopt(fd.as_fd(), accepts);
+        let source = Source::new(Socket::from(fd));
         // For a descriptor that is no socket, or not even open, the first operation returns the
         // error.
-        let (nonblocking, read, write) = socket::adopt(source.fd(), accepts);
         source.set_nonblocking(nonblocking);
         let _ = source.input.set_timeout(read);
         let _ = source.output.set_timeout(write);
@@ -64,14 +65,16 @@ impl Source {
     /// it in. If other handles share the descriptor, they keep it, and a duplicate is given away.
     ///
     /// # Panics
-    /// If a duplicate is needed and there is no descriptor left for it.
+    /// If a duplicate is needed and there is no descriptor left for it. If the socket is simulated.
+    #[track_caller]
     pub(crate) fn into_fd(self: Arc<Self>) -> OwnedFd {
         let nonblocking = self.is_nonblocking();
         let (read, write) = (self.input.timeout(), self.output.timeout());
         let fd = match Arc::try_unwrap(self) {
-            Ok(source) => source.into_inner(),
+            Ok(source) => source.into_inner().into_fd(),
             Err(shared) => {
-                shared.fd.try_clone().expect("no descriptor is left for a duplicate of the socket")
+                let duplicate = shared.handle().fd().try_clone_to_owned();
+                duplicate.expect("no descriptor is left for a duplicate of the socket")
             }
         };
         socket::release(fd.as_fd(), nonblocking, read, write);
@@ -80,8 +83,16 @@ impl Source {
 }
 
 impl<F: IoSafe> Source<F> {
+    /// The descriptor of a source that is never simulated.
+    #[inline]
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.what.as_fd()
+    }
+}
+
+impl<F: Lend> Source<F> {
     /// From a descriptor on which no operation waits.
-    pub(crate) fn new(fd: F) -> Source<F> {
+    pub(crate) fn new(what: F) -> Source<F> {
         Source {
             registration: OnceLock::new(),
             registering: Mutex::new(()),
@@ -89,25 +100,25 @@ impl<F: IoSafe> Source<F> {
             accept_backoff: AtomicU8::new(0),
             input: Limit::new(),
             output: Limit::new(),
-            fd,
+            what,
         }
     }
 
     /// Removes the descriptor from the netpoller and gives it back.
     pub(crate) fn into_inner(self) -> F {
-        let Source { registration, fd, .. } = self;
+        let Source { registration, what, .. } = self;
         drop(registration);
-        fd
+        what
     }
 
     #[inline]
     pub(crate) fn get_ref(&self) -> &F {
-        &self.fd
+        &self.what
     }
 
     #[inline]
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+    pub(crate) fn handle(&self) -> Handle<'_> {
+        self.what.handle()
     }
 
     pub(crate) fn set_nonblocking(&self, nonblocking: bool) {
@@ -156,10 +167,17 @@ impl<F: IoSafe> Source<F> {
         if let Some(registration) = self.registration.get() {
             return Ok(registration);
         }
-        // SAFETY: the registration goes into a field that is dropped before the descriptor, or is
-        // dropped by `into_inner` before it gives the descriptor away; and `F` has the same one
-        // open for as long as it lives.
-        let registration = unsafe { poller.register(self.fd.as_fd())? };
+        let registration = match self.handle() {
+            // SAFETY: the registration goes into a field that is dropped before the descriptor, or is
+            // dropped by `into_inner` before it gives the descriptor away; and `F` has the same one
+            // open for as long as it lives.
+            Handle::System(fd) => unsafe { poller.register(fd)? },
+            Handle::Simulated(socket) => {
+                let registration = poller.register_simulated();
+                socket.report_to(registration.events());
+                registration
+            }
+        };
         Ok(self.registration.get_or_init(|| registration))
     }
 
@@ -172,7 +190,7 @@ impl<F: IoSafe> Source<F> {
         self.limit(direction).check().ok()?;
         // Without a poller the word says nothing.
         if direction == Direction::Output || !seen.is_drained() || check_polled().is_err() {
-            if socket::is_ready(self.fd(), direction) {
+            if self.handle().is_ready(direction) {
                 return None;
             }
             if direction == Direction::Input {
@@ -200,7 +218,7 @@ impl<F: IoSafe> Source<F> {
     /// # Errors
     /// The kernel's, for example `NotConnected`.
     pub(crate) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        socket::shutdown(self.fd(), how)?;
+        self.handle().shutdown(how)?;
         // Linux reports this as an event as well; some other kernels do not.
         if how != Shutdown::Write {
             self.inject_event(Direction::Input, Signal::Hangup);
@@ -218,7 +236,7 @@ impl<F: IoSafe> Source<F> {
         self.input.close();
         self.output.close();
         // It fails if there is no connection to shut down; then there is nothing to do.
-        let _ = socket::shutdown(self.fd(), Shutdown::Both);
+        let _ = self.handle().shutdown(Shutdown::Both);
         self.inject_event(Direction::Input, Signal::Hangup);
         self.inject_event(Direction::Output, Signal::Hangup);
     }

@@ -8,15 +8,14 @@ use super::Source;
 use crate::context::Tied;
 use crate::describe;
 use crate::direction::Direction;
-use crate::io_safe::IoSafe;
+use crate::handle::{Handle, Lend};
 use crate::limit::{self, deadline_passed};
 use crate::poller::readiness::{Readiness, Seen, Waited};
 use narrowboat_runtime::park::{self, Reason};
 use narrowboat_runtime::sched::poller::check_polled;
-use narrowboat_runtime::sleep_until;
+use narrowboat_runtime::{sleep_until, world};
 use std::io;
 use std::num::NonZero;
-use std::os::fd::BorrowedFd;
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
@@ -59,7 +58,7 @@ impl<'a> Operation<'a> {
     }
 }
 
-impl<F: IoSafe> Source<F> {
+impl<F: Lend> Source<F> {
     /// Makes `call`, and makes it again after every event until it returns something other than
     /// "would block".
     ///
@@ -74,7 +73,7 @@ impl<F: IoSafe> Source<F> {
     pub(crate) fn operate<T>(
         &self,
         mut operation: Operation<'_>,
-        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<(T, bool)>,
+        mut call: impl FnMut(Handle<'_>) -> io::Result<(T, bool)>,
     ) -> io::Result<T> {
         park::checkpoint();
         let mut seen = self.look(operation.direction);
@@ -87,7 +86,7 @@ impl<F: IoSafe> Source<F> {
             && seen.is_some_and(|seen| seen.is_drained() && check_polled().is_ok());
         loop {
             if !skip_call {
-                match call(self.fd()) {
+                match call(self.handle()) {
                     Ok((result, emptied)) => {
                         if let (Some(seen), true) = (seen, emptied) {
                             self.mark_drained(operation.direction, seen);
@@ -114,9 +113,9 @@ impl<F: IoSafe> Source<F> {
     pub(crate) fn io<T>(
         &self,
         operation: Operation<'_>,
-        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+        mut call: impl FnMut(Handle<'_>) -> io::Result<T>,
     ) -> io::Result<T> {
-        self.operate(operation, |fd| Ok((call(fd)?, false)))
+        self.operate(operation, |socket| Ok((call(socket)?, false)))
     }
 
     /// Makes `call` once, for an async task, which waits by itself: neither waits nor gives way.
@@ -127,7 +126,7 @@ impl<F: IoSafe> Source<F> {
     pub(crate) fn attempt<T>(
         &self,
         direction: Direction,
-        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<(T, bool)>,
+        mut call: impl FnMut(Handle<'_>) -> io::Result<(T, bool)>,
     ) -> io::Result<T> {
         let seen = self.look(direction);
         self.limit(direction).check()?;
@@ -137,7 +136,7 @@ impl<F: IoSafe> Source<F> {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         loop {
-            match call(self.fd()) {
+            match call(self.handle()) {
                 Ok((result, emptied)) => {
                     if let (Some(seen), true) = (seen, emptied) {
                         self.mark_drained(direction, seen);
@@ -186,7 +185,7 @@ impl<F: IoSafe> Source<F> {
         {
             return self.wait_within_limits(readiness, seen, operation);
         }
-        readiness.wait(seen, None, operation.reason, describe::object(self.fd()), operation.at);
+        readiness.wait(seen, None, operation.reason, describe::object(self.handle()), operation.at);
         Ok(())
     }
 
@@ -208,7 +207,7 @@ impl<F: IoSafe> Source<F> {
                 pause(tries, until)
             }
             (None, None) => {
-                readiness.wait(seen, until, operation.reason, describe::object(self.fd()), operation.at)
+                readiness.wait(seen, until, operation.reason, describe::object(self.handle()), operation.at)
             }
             (None, Some(tied)) => tied.wait(operation.direction, until, operation.at),
         };
@@ -227,7 +226,7 @@ impl<F: IoSafe> Source<F> {
 /// The pause after so many tries: each is twice as long as the last one, from 1 to 32 ms.
 fn pause(tries: u8, until: Option<Instant>) -> Waited {
     const DOUBLINGS: u8 = 5;
-    let end = Instant::now() + Duration::from_millis(1 << tries.min(DOUBLINGS));
+    let end = world::now() + Duration::from_millis(1 << tries.min(DOUBLINGS));
     match until {
         Some(until) if until <= end => {
             sleep_until(until);

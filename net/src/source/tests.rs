@@ -20,9 +20,9 @@ fn read(source: &Source, buffer: usize) -> (usize, u32) {
     let calls = Cell::new(0);
     let mut buffer = vec![0; buffer];
     let asked = buffer.len();
-    let call = |fd: BorrowedFd<'_>| {
+    let call = |socket: Handle<'_>| {
         calls.set(calls.get() + 1);
-        let read = socket::receive(fd, &mut buffer, 0)?;
+        let read = socket.receive(&mut buffer, 0)?;
         Ok((read, 0 < read && read < asked))
     };
     let operation = Operation::new(Reason::Read, Location::caller());
@@ -33,7 +33,7 @@ fn read(source: &Source, buffer: usize) -> (usize, u32) {
 /// Registers the source, waits until its first events are handled, and finds its input empty.
 fn settle(source: &Source) {
     source.set_timeout(Direction::Input, Some(Duration::from_millis(50))).unwrap();
-    let call = |fd: BorrowedFd<'_>| socket::receive(fd, &mut [0; 1], 0);
+    let call = |socket: Handle<'_>| socket.receive(&mut [0; 1], 0);
     let error = source.io(Operation::new(Reason::Read, Location::caller()), call).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
     source.set_timeout(Direction::Input, None).unwrap();
@@ -91,7 +91,7 @@ fn after_the_end_no_call_is_left_out() {
 fn what_came_in_time_is_read_even_without_a_poll() {
     let (mut peer, source) = pair();
     // SAFETY: the registration goes into the field that is dropped before the descriptor.
-    let registration = unsafe { NetPoller::unpolled().register(source.fd()) }.unwrap();
+    let registration = unsafe { NetPoller::unpolled().register(source.handle().fd()) }.unwrap();
     assert!(source.registration.set(registration).is_ok());
     source.set_timeout(Direction::Input, Some(Duration::from_millis(200))).unwrap();
     thread::scope(|scope| {

@@ -6,6 +6,7 @@
 //! shared open file blocking.
 
 use crate::direction::Direction;
+use crate::simulated::Setting;
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockRef, Socket, Type};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::{ManuallyDrop, MaybeUninit};
@@ -274,6 +275,44 @@ pub(crate) fn as_std<S: From<OwnedFd>, R>(fd: BorrowedFd<'_>, f: impl FnOnce(&S)
 /// buffers.
 pub(crate) fn capacity<B: std::ops::Deref<Target = [u8]>>(buffers: &[B]) -> usize {
     buffers.iter().take(MAX_BUFFERS).map(|buffer| buffer.len()).sum()
+}
+
+pub(crate) fn take_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
+    SockRef::from(&fd).take_error()
+}
+
+/// An option that is a number, or a switch: 0 or 1.
+pub(crate) fn setting(fd: BorrowedFd<'_>, setting: Setting) -> io::Result<u32> {
+    let socket = SockRef::from(&fd);
+    match setting {
+        Setting::NoDelay => socket.tcp_nodelay().map(u32::from),
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        Setting::QuickAck => socket.tcp_quickack().map(u32::from),
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        Setting::QuickAck => Err(io::ErrorKind::Unsupported.into()),
+        Setting::TimeToLive => socket.ttl_v4(),
+        Setting::Broadcast => socket.broadcast().map(u32::from),
+        Setting::MulticastLoopV4 => socket.multicast_loop_v4().map(u32::from),
+        Setting::MulticastTtlV4 => socket.multicast_ttl_v4(),
+        Setting::MulticastLoopV6 => socket.multicast_loop_v6().map(u32::from),
+    }
+}
+
+/// Sets such an option.
+pub(crate) fn set(fd: BorrowedFd<'_>, setting: Setting, value: u32) -> io::Result<()> {
+    let (socket, on) = (SockRef::from(&fd), value != 0);
+    match setting {
+        Setting::NoDelay => socket.set_tcp_nodelay(on),
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        Setting::QuickAck => socket.set_tcp_quickack(on),
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        Setting::QuickAck => Err(io::ErrorKind::Unsupported.into()),
+        Setting::TimeToLive => socket.set_ttl_v4(value),
+        Setting::Broadcast => socket.set_broadcast(on),
+        Setting::MulticastLoopV4 => socket.set_multicast_loop_v4(on),
+        Setting::MulticastTtlV4 => socket.set_multicast_ttl_v4(value),
+        Setting::MulticastLoopV6 => socket.set_multicast_loop_v6(on),
+    }
 }
 
 pub(crate) fn shutdown(fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {

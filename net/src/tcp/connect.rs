@@ -14,13 +14,14 @@
 
 use crate::context;
 use crate::direction::Direction;
+use crate::handle;
 use crate::ready::ready;
 use crate::resolve;
 use crate::source::{Operation, Source};
-use crate::sys::socket;
 use narrowboat_chan::context::Context;
 use narrowboat_chan::{Receiver, Select};
 use narrowboat_runtime::park::Reason;
+use narrowboat_runtime::world;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::panic::Location;
@@ -67,12 +68,12 @@ fn connect_one(
     timeout: Option<Duration>,
     at: &'static Location<'static>,
 ) -> io::Result<Arc<Source>> {
-    let (fd, done) = socket::connect(&address)?;
-    let source = Source::new(fd);
+    let (socket, done) = handle::connect(&address)?;
+    let source = Source::new(socket);
     if !done {
         // No other code has the socket yet, so its own timeout can serve for this one wait.
         source.set_timeout(Direction::Output, timeout)?;
-        source.io(Operation::new(Reason::Connect, at), socket::connected).map_err(|error| {
+        source.io(Operation::new(Reason::Connect, at), |socket| socket.connected()).map_err(|error| {
             if error.kind() == io::ErrorKind::WouldBlock {
                 io::Error::new(io::ErrorKind::TimedOut, "connection timed out")
             } else {
@@ -111,20 +112,20 @@ fn race(addresses: Vec<SocketAddr>, context: Option<&Context>) -> io::Result<Arc
     let mut waiting = addresses.into_iter();
     let mut attempts: Vec<Attempt> = Vec::new();
     let mut last = None;
-    let mut next_at = Instant::now();
+    let mut next_at = world::now();
     loop {
         context.map_or(Ok(()), context::check)?;
-        if next_at <= Instant::now()
+        if next_at <= world::now()
             && let Some(address) = waiting.next()
         {
-            match socket::connect(&address) {
-                Ok((fd, true)) => return Ok(Arc::new(Source::new(fd))),
-                Ok((fd, false)) => {
-                    let source = Arc::new(Source::new(fd));
+            match handle::connect(&address) {
+                Ok((socket, true)) => return Ok(Arc::new(Source::new(socket))),
+                Ok((socket, false)) => {
+                    let source = Arc::new(Source::new(socket));
                     source.registered()?;
                     let decided = ready(&source, Direction::Output);
                     attempts.push(Attempt { source, decided });
-                    next_at = Instant::now() + STAGGER;
+                    next_at = world::now() + STAGGER;
                 }
                 // The next attempt begins at once.
                 Err(error) => last = Some(error),
@@ -136,13 +137,13 @@ fn race(addresses: Vec<SocketAddr>, context: Option<&Context>) -> io::Result<Arc
         }
         let next_at_latest = (waiting.len() > 0).then_some(next_at);
         let Some(index) = decided(&attempts, next_at_latest, context) else { continue };
-        match socket::connected(attempts[index].source.fd()) {
+        match attempts[index].source.handle().connected() {
             Ok(()) => return Ok(attempts.swap_remove(index).source),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => {
                 attempts.swap_remove(index);
                 last = Some(error);
-                next_at = Instant::now();
+                next_at = world::now();
             }
         }
     }
@@ -208,7 +209,7 @@ mod tests {
 
         let began = Instant::now();
         let source = race(vec![refusing, dead, refusing, alive], None).unwrap();
-        assert_eq!(socket::peer_address(source.fd()).unwrap(), alive);
+        assert_eq!(source.handle().peer_address().unwrap(), alive);
         // Two refusals and one wait.
         assert!(began.elapsed() >= STAGGER && began.elapsed() < Duration::from_secs(60), "{began:?}");
 
@@ -242,7 +243,7 @@ mod tests {
         let error = connect_until_done(dead, &soon, Location::caller()).map(drop).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         let source = connect_until_done(name, &background(), Location::caller()).unwrap();
-        assert_eq!(socket::peer_address(source.fd()).unwrap().port(), port);
+        assert_eq!(source.handle().peer_address().unwrap().port(), port);
     }
 
     #[test]
@@ -253,7 +254,7 @@ mod tests {
         let addresses = [&first, &second].map(|listener| listener.local_addr().unwrap());
         for _ in 0..20 {
             let source = race(addresses.to_vec(), None).unwrap();
-            assert_eq!(socket::peer_address(source.fd()).unwrap(), addresses[0]);
+            assert_eq!(source.handle().peer_address().unwrap(), addresses[0]);
         }
         assert_eq!(second.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
     }

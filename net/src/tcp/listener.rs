@@ -5,13 +5,14 @@ use super::TcpStream;
 use crate::accept::accept;
 use crate::context::WithContext;
 use crate::convert::descriptor_conversions;
+use crate::handle;
 use crate::methods::{listener_deadline, shared_methods};
 use crate::poller::NetPoller;
 use crate::resolve::each_address;
+use crate::simulated::Setting;
 use crate::source::{Operation, Source};
 use crate::sys::socket;
 use narrowboat_runtime::park::{Reason, checkpoint};
-use socket2::SockRef;
 use std::fmt;
 use std::io;
 use std::iter::FusedIterator;
@@ -70,8 +71,8 @@ impl TcpListener {
         // Now and not at the first wait: by then a burst of connections may have used up the
         // descriptors.
         NetPoller::get()?;
-        let fd = each_address(addr, Location::caller(), socket::listen)?;
-        Ok(TcpListener { source: Arc::new(Source::new(fd)) })
+        let socket = each_address(addr, Location::caller(), handle::listen)?;
+        Ok(TcpListener { source: Arc::new(Source::new(socket)) })
     }
 
     /// Waits for a connection and takes it.
@@ -105,8 +106,8 @@ impl TcpListener {
     }
 
     fn take(&self, operation: Operation<'_>) -> io::Result<(TcpStream, SocketAddr)> {
-        let (fd, peer) = accept(&self.source, operation)?;
-        Ok((TcpStream::from_source(Arc::new(Source::new(fd))), socket::internet(&peer)?))
+        let (socket, peer) = accept(&self.source, operation)?;
+        Ok((TcpStream::from_source(Arc::new(Source::new(socket))), socket::internet(&peer)?))
     }
 
     /// An iterator over [`accept`](TcpListener::accept), without the addresses. It ends after
@@ -141,7 +142,7 @@ impl TcpListener {
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         checkpoint();
-        socket::local_address(self.source.fd())
+        self.source.handle().local_address()
     }
 
     /// Sets the time to live of packets (`IP_TTL`), which accepted connections inherit.
@@ -158,7 +159,7 @@ impl TcpListener {
     /// ```
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
         checkpoint();
-        SockRef::from(self).set_ttl_v4(ttl)
+        self.source.handle().set(Setting::TimeToLive, ttl)
     }
 
     /// The time to live of packets (`IP_TTL`).
@@ -174,13 +175,13 @@ impl TcpListener {
     /// ```
     pub fn ttl(&self) -> io::Result<u32> {
         checkpoint();
-        SockRef::from(self).ttl_v4()
+        self.source.handle().setting(Setting::TimeToLive)
     }
 }
 
 impl fmt::Debug for TcpListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        socket::as_std(self.source.fd(), |socket: &std::net::TcpListener| socket.fmt(f))
+        self.source.handle().debug("TcpListener", f)
     }
 }
 

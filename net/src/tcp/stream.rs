@@ -5,12 +5,11 @@ use super::connect;
 use crate::convert::descriptor_conversions;
 use crate::halves::split_methods;
 use crate::methods::shared_methods_both_ways;
+use crate::simulated::Setting;
 use crate::source::{Operation, Source};
-use crate::sys::socket;
 use crate::transfer::{self, Stream, stream_io};
 use narrowboat_chan::context::Context;
 use narrowboat_runtime::park::{Reason, checkpoint};
-use socket2::SockRef;
 use std::fmt;
 use std::io;
 use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
@@ -149,7 +148,7 @@ impl TcpStream {
     /// ```
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         checkpoint();
-        socket::peer_address(self.source.fd())
+        self.source.handle().peer_address()
     }
 
     /// The address of this end.
@@ -167,7 +166,7 @@ impl TcpStream {
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         checkpoint();
-        socket::local_address(self.source.fd())
+        self.source.handle().local_address()
     }
 
     /// Ends the connection in one direction or in both, for every handle, and wakes the operations
@@ -236,7 +235,7 @@ impl TcpStream {
     /// ```
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
         checkpoint();
-        SockRef::from(self).set_tcp_nodelay(nodelay)
+        self.source.handle().set(Setting::NoDelay, nodelay)
     }
 
     /// Whether small writes are sent at once (`TCP_NODELAY`).
@@ -253,7 +252,7 @@ impl TcpStream {
     /// ```
     pub fn nodelay(&self) -> io::Result<bool> {
         checkpoint();
-        SockRef::from(self).tcp_nodelay()
+        Ok(self.source.handle().setting(Setting::NoDelay)? != 0)
     }
 
     /// With `quickack`, data is acknowledged at once and not with the next write (`TCP_QUICKACK`),
@@ -275,7 +274,7 @@ impl TcpStream {
     #[cfg(target_os = "linux")]
     pub fn set_quickack(&self, quickack: bool) -> io::Result<()> {
         checkpoint();
-        SockRef::from(self).set_tcp_quickack(quickack)
+        self.source.handle().set(Setting::QuickAck, quickack)
     }
 
     /// Whether data is acknowledged at once (`TCP_QUICKACK`).
@@ -293,7 +292,7 @@ impl TcpStream {
     #[cfg(target_os = "linux")]
     pub fn quickack(&self) -> io::Result<bool> {
         checkpoint();
-        SockRef::from(self).tcp_quickack()
+        Ok(self.source.handle().setting(Setting::QuickAck)? != 0)
     }
 
     /// Sets the time to live of packets (`IP_TTL`).
@@ -312,7 +311,7 @@ impl TcpStream {
     /// ```
     pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
         checkpoint();
-        SockRef::from(self).set_ttl_v4(ttl)
+        self.source.handle().set(Setting::TimeToLive, ttl)
     }
 
     /// The time to live of packets (`IP_TTL`).
@@ -329,7 +328,7 @@ impl TcpStream {
     /// ```
     pub fn ttl(&self) -> io::Result<u32> {
         checkpoint();
-        SockRef::from(self).ttl_v4()
+        self.source.handle().setting(Setting::TimeToLive)
     }
 }
 
@@ -343,7 +342,7 @@ impl Stream for TcpStream {
 
 impl fmt::Debug for TcpStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        socket::as_std(self.source.fd(), |socket: &std::net::TcpStream| socket.fmt(f))
+        self.source.handle().debug("TcpStream", f)
     }
 }
 

@@ -6,6 +6,7 @@ use crate::context::WithContext;
 use crate::convert::descriptor_conversions;
 use crate::datagram::datagram_methods;
 use crate::methods::shared_methods_both_ways;
+use crate::simulated;
 use crate::source::{Operation, Source};
 use crate::sys::socket;
 use crate::transfer;
@@ -105,7 +106,8 @@ impl UnixDatagram {
     }
 
     fn open(address: Option<&SockAddr>) -> io::Result<UnixDatagram> {
-        Ok(UnixDatagram::from_source(Source::new(socket::datagram_unix(address)?)))
+        simulated::refuse_unix()?;
+        Ok(UnixDatagram::from_source(Source::new(socket::datagram_unix(address)?.into())))
     }
 
     /// Two sockets that are connected with each other.
@@ -122,8 +124,10 @@ impl UnixDatagram {
     /// ```
     pub fn pair() -> io::Result<(UnixDatagram, UnixDatagram)> {
         checkpoint();
+        simulated::refuse_unix()?;
         let (one, other) = socket::pair(Type::DGRAM)?;
-        Ok((UnixDatagram::from_source(Source::new(one)), UnixDatagram::from_source(Source::new(other))))
+        let of = |fd: std::os::fd::OwnedFd| UnixDatagram::from_source(Source::new(fd.into()));
+        Ok((of(one), of(other)))
     }
 
     /// Connects the socket: [`send`](UnixDatagram::send) sends to that path, and only datagrams
@@ -146,7 +150,7 @@ impl UnixDatagram {
     /// ```
     pub fn connect<P: AsRef<Path>>(&self, path: P) -> io::Result<()> {
         checkpoint();
-        socket::connect_datagram(self.source.fd(), &address::of_path(path.as_ref())?)
+        self.source.handle().connect_datagram(&address::of_path(path.as_ref())?)
     }
 
     /// Connects the socket to an address, which may be an abstract one on Linux.
@@ -166,7 +170,7 @@ impl UnixDatagram {
     /// ```
     pub fn connect_addr(&self, socket_addr: &SocketAddr) -> io::Result<()> {
         checkpoint();
-        socket::connect_datagram(self.source.fd(), &address::of(socket_addr)?)
+        self.source.handle().connect_datagram(&address::of(socket_addr)?)
     }
 
     /// Sends a datagram to a path, waiting for room there, and returns how many bytes were sent.
@@ -229,7 +233,7 @@ impl UnixDatagram {
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         checkpoint();
-        socket::as_std(self.source.fd(), std::os::unix::net::UnixDatagram::local_addr)
+        socket::as_std(self.source.handle().fd(), std::os::unix::net::UnixDatagram::local_addr)
     }
 
     /// The address that the socket is connected to.
@@ -245,7 +249,7 @@ impl UnixDatagram {
     /// ```
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         checkpoint();
-        socket::as_std(self.source.fd(), std::os::unix::net::UnixDatagram::peer_addr)
+        socket::as_std(self.source.handle().fd(), std::os::unix::net::UnixDatagram::peer_addr)
     }
 
     /// Ends one direction or both, for every handle, and wakes the operations that are blocked
@@ -293,7 +297,7 @@ impl WithContext<UnixDatagram> {
 
 impl fmt::Debug for UnixDatagram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        socket::as_std(self.source.fd(), |socket: &std::os::unix::net::UnixDatagram| socket.fmt(f))
+        socket::as_std(self.source.handle().fd(), |socket: &std::os::unix::net::UnixDatagram| socket.fmt(f))
     }
 }
 

@@ -7,6 +7,7 @@ use crate::context::WithContext;
 use crate::convert::descriptor_conversions;
 use crate::methods::{listener_deadline, shared_methods};
 use crate::poller::NetPoller;
+use crate::simulated;
 use crate::source::{Operation, Source};
 use crate::sys::socket;
 use narrowboat_runtime::park::{Reason, checkpoint};
@@ -94,9 +95,10 @@ impl UnixListener {
     }
 
     fn listen(address: &SockAddr) -> io::Result<UnixListener> {
+        simulated::refuse_unix()?;
         // Now and not at the first wait, as for TCP.
         NetPoller::get()?;
-        Ok(UnixListener { source: Arc::new(Source::new(socket::listen_unix(address)?)) })
+        Ok(UnixListener { source: Arc::new(Source::new(socket::listen_unix(address)?.into())) })
     }
 
     /// Waits for a connection and takes it. As [`TcpListener::accept`](crate::TcpListener::accept).
@@ -122,8 +124,8 @@ impl UnixListener {
     }
 
     fn take(&self, operation: Operation<'_>) -> io::Result<(UnixStream, SocketAddr)> {
-        let (fd, peer) = accept(&self.source, operation)?;
-        Ok((UnixStream::from_source(Source::new(fd)), address::shown(&peer)?))
+        let (socket, peer) = accept(&self.source, operation)?;
+        Ok((UnixStream::from_source(Source::new(socket)), address::shown(&peer)?))
     }
 
     /// An iterator over [`accept`](UnixListener::accept), without the addresses. It ends after
@@ -159,13 +161,13 @@ impl UnixListener {
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         checkpoint();
-        socket::as_std(self.source.fd(), std::os::unix::net::UnixListener::local_addr)
+        socket::as_std(self.source.handle().fd(), std::os::unix::net::UnixListener::local_addr)
     }
 }
 
 impl fmt::Debug for UnixListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        socket::as_std(self.source.fd(), |socket: &std::os::unix::net::UnixListener| socket.fmt(f))
+        socket::as_std(self.source.handle().fd(), |socket: &std::os::unix::net::UnixListener| socket.fmt(f))
     }
 }
 

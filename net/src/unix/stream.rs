@@ -5,6 +5,7 @@ use super::{SocketAddr, address};
 use crate::convert::descriptor_conversions;
 use crate::halves::split_methods;
 use crate::methods::shared_methods_both_ways;
+use crate::simulated;
 use crate::source::{Operation, Source};
 use crate::sys::socket;
 use crate::transfer::{self, Stream, stream_io};
@@ -96,13 +97,14 @@ impl UnixStream {
     }
 
     fn connect_to(address: SockAddr, at: &'static Location<'static>) -> io::Result<UnixStream> {
+        simulated::refuse_unix()?;
         let fd = match socket::connect_unix(&address) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 waiting_for(Reason::Connect, at, move || socket::connect_unix_waiting(&address))?
             }
             result => result?,
         };
-        Ok(UnixStream::from_source(Source::new(fd)))
+        Ok(UnixStream::from_source(Source::new(fd.into())))
     }
 
     /// Two streams that are connected with each other.
@@ -118,8 +120,10 @@ impl UnixStream {
     /// ```
     pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
         checkpoint();
+        simulated::refuse_unix()?;
         let (one, other) = socket::pair(Type::STREAM)?;
-        Ok((UnixStream::from_source(Source::new(one)), UnixStream::from_source(Source::new(other))))
+        let of = |fd: std::os::fd::OwnedFd| UnixStream::from_source(Source::new(fd.into()));
+        Ok((of(one), of(other)))
     }
 
     /// The address of this end, which usually has none.
@@ -135,7 +139,7 @@ impl UnixStream {
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         checkpoint();
-        socket::as_std(self.source.fd(), std::os::unix::net::UnixStream::local_addr)
+        socket::as_std(self.source.handle().fd(), std::os::unix::net::UnixStream::local_addr)
     }
 
     /// The address of the other end.
@@ -151,7 +155,7 @@ impl UnixStream {
     /// ```
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         checkpoint();
-        socket::as_std(self.source.fd(), std::os::unix::net::UnixStream::peer_addr)
+        socket::as_std(self.source.handle().fd(), std::os::unix::net::UnixStream::peer_addr)
     }
 
     /// Ends the stream in one direction or in both, for every handle, and wakes the operations that
@@ -207,7 +211,7 @@ impl Stream for UnixStream {
 
 impl fmt::Debug for UnixStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        socket::as_std(self.source.fd(), |socket: &std::os::unix::net::UnixStream| socket.fmt(f))
+        socket::as_std(self.source.handle().fd(), |socket: &std::os::unix::net::UnixStream| socket.fmt(f))
     }
 }
 

@@ -25,16 +25,17 @@ mod turns;
 
 use super::processor::{self, Here, Processor};
 use crate::goroutine::failure::Panic;
+use crate::goroutine::labels::{self, Labels};
 use crate::goroutine::origin::{Extras, Origin};
 use crate::goroutine::record::Record;
-use crate::goroutine::{labels, spawn};
+use crate::goroutine::spawn;
 use crate::lock::{Mutex, OnceLock};
 use crate::park::{Outcome, Reason, WaitQueue, Waiter, assert_may_park};
 use crate::sched::Destination;
 pub(super) use stage::MOST as MOST_WORLDS;
 pub(crate) use stage::Stage;
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::panic::Location;
@@ -183,6 +184,12 @@ pub struct Finished<T> {
 /// What happens at a time, by the time and the order in which it was asked for.
 type Events = BTreeMap<(u64, u64), Box<dyn FnOnce() + Send>>;
 
+/// Whether a goroutine with these labels never runs again.
+type Abandon = Box<dyn Fn(&Labels) -> bool + Send>;
+
+/// How far the date of a goroutine with these labels is ahead, in nanoseconds.
+type Skew = Box<dyn Fn(&Labels) -> i64 + Send>;
+
 /// A world that runs.
 pub struct World {
     id: u64,
@@ -195,6 +202,10 @@ pub struct World {
     network: AtomicBool,
     extension: OnceLock<Arc<dyn Any + Send + Sync>>,
     events: Mutex<Events>,
+    /// Which goroutines never run again: see [`World::abandon`].
+    abandons: Mutex<Vec<Abandon>>,
+    /// How far the dates of goroutines are off: see [`World::skew_dates`].
+    skews: Mutex<Option<Skew>>,
     scheduler: Mutex<Option<Box<dyn Scheduler>>>,
     quiet: bool,
     shows: bool,
@@ -214,6 +225,8 @@ struct Progress {
     last_at: Option<(Reason, &'static Location<'static>)>,
     last_frames: Vec<usize>,
     ready: Vec<u32>,
+    /// The goroutines that were abandoned.
+    abandoned: BTreeSet<u32>,
 }
 
 /// What the caller of [`run`] waits for.
@@ -248,6 +261,8 @@ impl World {
             quiet: scheduler.is_quiet(),
             shows: scheduler.wants_frames(),
             panics: Mutex::default(),
+            abandons: Mutex::default(),
+            skews: Mutex::default(),
             scheduler: Mutex::new(Some(scheduler)),
             progress: Mutex::default(),
             ending: Mutex::default(),
@@ -303,6 +318,19 @@ impl World {
         lock(&self.events).insert((at, ORDER.fetch_add(1, Ordering::Relaxed)), Box::new(event));
     }
 
+    /// Has the goroutines whose labels fulfil `is_gone` never run again, as a process that is killed:
+    /// those that there are now. Nothing of theirs is dropped, and they do not count as left. The
+    /// caller may be one of them, until it next waits or gives way.
+    pub fn abandon(&self, is_gone: impl Fn(&Labels) -> bool + Send + 'static) {
+        lock(&self.abandons).push(Box::new(is_gone));
+    }
+
+    /// Has the date be off for some goroutines: `by` says how far it is ahead, in nanoseconds, for those
+    /// with these labels. It is asked before each turn.
+    pub fn skew_dates(&self, by: impl Fn(&Labels) -> i64 + Send + 'static) {
+        *lock(&self.skews) = Some(Box::new(by));
+    }
+
     /// One of `0..n`, as the scheduler decides.
     pub fn draw(&self, n: usize) -> usize {
         lock(&self.scheduler).as_mut().map_or(0, |scheduler| scheduler.draw(n).min(n.saturating_sub(1)))
@@ -321,6 +349,11 @@ impl World {
     /// The number of the goroutine with this id, if it is one of this world's.
     fn number(&self, id: u64) -> Option<u32> {
         id.checked_sub(self.first).filter(|number| *number < NUMBERS).map(|number| number as u32)
+    }
+
+    /// The number of a goroutine of this world that was not abandoned.
+    fn member(&self, id: u64, progress: &Progress) -> Option<u32> {
+        self.number(id).filter(|number| !progress.abandoned.contains(number))
     }
 
     fn scheduler<R>(&self, f: impl FnOnce(&mut dyn Scheduler) -> R) -> Option<R> {
@@ -380,8 +413,13 @@ pub fn epoch() -> Instant {
 pub fn clock(monotonic: bool) -> Option<Duration> {
     let stage = Here::now()?.processor().stage()?;
     processor::calling_goroutine()?;
-    let zero = if monotonic { MONOTONIC_ZERO } else { REAL_ZERO };
-    stage.clock().map(|now| Duration::from_secs(zero) + Duration::from_nanos(now))
+    let now = Duration::from_nanos(stage.clock()?);
+    if monotonic {
+        return Some(Duration::from_secs(MONOTONIC_ZERO) + now);
+    }
+    let (date, skew) = (Duration::from_secs(REAL_ZERO) + now, stage.skew());
+    let by = Duration::from_nanos(skew.unsigned_abs());
+    Some(if skew < 0 { date.saturating_sub(by) } else { date + by })
 }
 
 /// Fills memory with random bytes, if the caller is a goroutine of a world.

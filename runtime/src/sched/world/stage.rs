@@ -6,7 +6,7 @@ use super::{World, lock};
 use crate::lock::Mutex;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How many worlds may run at a time. Further ones wait.
@@ -19,6 +19,8 @@ pub(crate) struct Stage {
     /// The time of its world, in nanoseconds; [`NO_WORLD`] if there is none. Beside the lock, because
     /// signal handlers read the clock, too.
     clock: AtomicU64,
+    /// How far the date of the goroutine that runs is ahead, in nanoseconds.
+    skew: AtomicI64,
     world: Mutex<Option<Arc<World>>>,
 }
 
@@ -26,7 +28,12 @@ const NO_WORLD: u64 = u64::MAX;
 
 impl Default for Stage {
     fn default() -> Stage {
-        Stage { taken: AtomicBool::new(false), clock: AtomicU64::new(NO_WORLD), world: Mutex::new(None) }
+        Stage {
+            taken: AtomicBool::new(false),
+            clock: AtomicU64::new(NO_WORLD),
+            skew: AtomicI64::new(0),
+            world: Mutex::new(None),
+        }
     }
 }
 
@@ -41,6 +48,15 @@ impl Stage {
         self.clock.store(now, Ordering::Relaxed);
     }
 
+    /// How far the date of the running goroutine is ahead. Async-signal-safe.
+    pub(super) fn skew(&self) -> i64 {
+        self.skew.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_skew(&self, skew: i64) {
+        self.skew.store(skew, Ordering::Relaxed);
+    }
+
     /// The world that runs here.
     pub(super) fn world(&self) -> Option<Arc<World>> {
         lock(&self.world).clone()
@@ -49,6 +65,7 @@ impl Stage {
     /// The world is over: no code of it runs any more.
     pub(super) fn clear(&self) {
         self.set_clock(NO_WORLD);
+        self.set_skew(0);
         *lock(&self.world) = None;
     }
 }

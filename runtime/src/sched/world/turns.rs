@@ -5,6 +5,7 @@ use super::super::batch::Starting;
 use super::super::fork;
 use super::super::processor::{Loop, Processor, SwitchReason};
 use super::{End, Leftover, Moment, Progress, Turn, TurnEnd, World, lock};
+use crate::goroutine::labels::{LabelCell, Labels};
 use crate::goroutine::record::{Ready, Record};
 use crate::hooks::trace;
 use crate::lock::Native;
@@ -36,6 +37,11 @@ enum Step {
     /// world can let it go on.
     Leave,
     Over(End),
+}
+
+/// The labels that a goroutine has.
+fn labels_of(record: &Record) -> Labels {
+    record.origin.labels().map_or_else(Labels::default, LabelCell::get)
 }
 
 /// The first function on the stack of the loop of a world's processor.
@@ -89,6 +95,12 @@ impl Loop<'_> {
                     // A select asks the world for its order when this is zero.
                     ours::with(|ours| ours.random.set(0));
                     let record = goroutine.record();
+                    if let Some(skew) = &*lock(&world.skews) {
+                        processor
+                            .stage()
+                            .expect("a processor for worlds")
+                            .set_skew(skew(&labels_of(&goroutine)));
+                    }
                     self.reborrow().resume::<TRACED>(goroutine);
                     self.reborrow().after_turn(world, number, record);
                 }
@@ -114,6 +126,7 @@ impl Loop<'_> {
         self.reborrow().gather(world);
         let mut progress = lock(&world.progress);
         let progress = &mut *progress;
+        self.abandon(world, progress);
         if progress.first_has_ended && progress.live == 0 {
             return Step::Over(End::Complete);
         }
@@ -122,7 +135,7 @@ impl Loop<'_> {
             return Step::Again;
         }
         let ready = &mut self.parts().ready;
-        ready.retain(|goroutine| world.number(goroutine.id).is_some());
+        ready.retain(|goroutine| world.member(goroutine.id, progress).is_some());
         if ready.is_empty() {
             return self.idle_step(world, progress);
         }
@@ -176,8 +189,9 @@ impl Loop<'_> {
                     | Reason::Readiness
                     | Reason::Resolve
             );
-            outside |=
-                world.number(record.id).is_some() && reason.is_external() && !(simulated && of_network);
+            outside |= world.member(record.id, progress).is_some()
+                && reason.is_external()
+                && !(simulated && of_network);
             true
         });
         if outside {
@@ -242,6 +256,23 @@ impl Loop<'_> {
         }
     }
 
+    /// Finds those that never run again. Newcomers have their places by now.
+    fn abandon(&mut self, world: &World, progress: &mut Progress) {
+        let abandons = std::mem::take(&mut *lock(&world.abandons));
+        if abandons.is_empty() {
+            return;
+        }
+        self.all_goroutines(|record| {
+            if let Some(number) = world.member(record.id, progress)
+                && abandons.iter().any(|is_gone| is_gone(&labels_of(record)))
+            {
+                progress.abandoned.insert(number);
+                progress.live -= 1;
+            }
+            true
+        });
+    }
+
     /// Calls what is due. Returns whether there was anything.
     fn fire_events(&mut self, world: &World) -> bool {
         let now = world.now.load(Ordering::Relaxed);
@@ -297,8 +328,9 @@ impl Loop<'_> {
         let _native = Native::begin();
         let mut left = Vec::new();
         self.install_host();
+        let progress = lock(&world.progress);
         self.each_goroutine(|view, record| {
-            if let Some(number) = world.number(record.id) {
+            if let Some(number) = world.member(record.id, &progress) {
                 let waits = record.wait.head.claim.is_waiting();
                 let frames = if world.shows { view.backtrace_of(record) } else { None };
                 left.push(Leftover {
@@ -311,6 +343,7 @@ impl Loop<'_> {
                 });
             }
         });
+        drop(progress);
         left.sort_unstable_by_key(|goroutine| goroutine.number);
         self.reborrow().discard_strangers();
         let processor = self.processor();

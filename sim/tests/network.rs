@@ -1,0 +1,364 @@
+//! The sockets of `narrowboat::net` in a world: what programs see of the simulated network.
+
+use narrowboat::chan::{self, select};
+use narrowboat::context::{background, with_cancel};
+use narrowboat::net::unix::UnixStream;
+use narrowboat::net::{TcpListener, TcpStream, UdpSocket, lookup_host};
+use narrowboat::sim::{self, net};
+use narrowboat::{go, sleep};
+use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+fn in_worlds(f: fn()) {
+    for seed in 0..20 {
+        sim::run(seed, f);
+    }
+}
+
+/// A connection from this host to itself or to `server`.
+fn pair(listener: &TcpListener) -> (TcpStream, TcpStream) {
+    let one = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (other, peer) = listener.accept().unwrap();
+    assert_eq!(peer, one.local_addr().unwrap());
+    assert_eq!(other.peer_addr().unwrap(), peer);
+    (one, other)
+}
+
+fn kind<T>(result: std::io::Result<T>) -> ErrorKind {
+    result.map(drop).unwrap_err().kind()
+}
+
+#[test]
+fn streams_have_the_meaning_that_std_gives_them() {
+    in_worlds(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (mut one, mut other) = pair(&listener);
+        one.set_nodelay(true).unwrap();
+        assert!(one.nodelay().unwrap() && !other.nodelay().unwrap());
+        one.set_ttl(9).unwrap();
+        assert_eq!((one.ttl().unwrap(), other.ttl().unwrap()), (9, 64));
+        assert!(one.take_error().unwrap().is_none());
+
+        let parts = [IoSlice::new(b"a boat "), IoSlice::new(b""), IoSlice::new(b"and more")];
+        assert_eq!(one.write_vectored(&parts).unwrap(), 15);
+        assert_eq!((other.peek(&mut [0; 4]).unwrap(), other.peek(&mut [0; 40]).unwrap()), (4, 15));
+        let (mut first, mut second) = ([0; 7], [0; 40]);
+        let read = other.read_vectored(&mut [IoSliceMut::new(&mut first), IoSliceMut::new(&mut second)]);
+        assert_eq!((read.unwrap(), &first, &second[..8]), (15, b"a boat ", &b"and more"[..]));
+
+        let mut clone = other.try_clone().unwrap();
+        clone.write_all(b"back").unwrap();
+        clone.shutdown(Shutdown::Write).unwrap();
+        let mut text = String::new();
+        assert_eq!((one.read_to_string(&mut text).unwrap(), &text[..]), (4, "back"));
+        assert_eq!(kind(other.write(b"more")), ErrorKind::BrokenPipe);
+        drop((other, clone));
+        sleep(SECOND);
+        // The first write is answered with a reset, which the second one learns.
+        one.write_all(b"to nothing").unwrap();
+        sleep(SECOND);
+        assert_eq!(kind(one.write(b"more")), ErrorKind::ConnectionReset);
+        assert!(format!("{listener:?}").starts_with("TcpListener { addr: 127.0.0.1:"));
+    });
+}
+
+#[test]
+fn limits_of_time_are_those_of_the_world() {
+    in_worlds(|| {
+        let listener = TcpListener::bind("0.0.0.0:80").unwrap();
+        let start = narrowboat_runtime::world::now();
+        let past = move || narrowboat_runtime::world::now() - start;
+        listener.set_deadline(Some(start + SECOND)).unwrap();
+        assert_eq!(kind(listener.accept()), ErrorKind::TimedOut);
+        assert_eq!(past(), SECOND);
+        listener.set_deadline(None).unwrap();
+
+        let (mut one, mut other) = pair(&listener);
+        let before = past();
+        one.set_read_timeout(Some(3600 * SECOND)).unwrap();
+        assert_eq!(kind(one.read(&mut [0; 8])), ErrorKind::WouldBlock);
+        assert_eq!(past() - before, 3600 * SECOND);
+
+        one.set_nonblocking(true).unwrap();
+        assert_eq!(kind(one.read(&mut [0; 8])), ErrorKind::WouldBlock);
+        one.set_nonblocking(false).unwrap();
+
+        other.set_read_deadline(Some(start + 7200 * SECOND)).unwrap();
+        assert_eq!(kind(other.read(&mut [0; 8])), ErrorKind::TimedOut);
+        assert_eq!(past(), 7200 * SECOND);
+
+        net::partition("main", "far");
+        let far = SocketAddr::new(net::host("far").address(), 1);
+        let before = past();
+        assert_eq!(kind(TcpStream::connect_timeout(&far, 30 * SECOND)), ErrorKind::TimedOut);
+        assert_eq!(past() - before, 30 * SECOND);
+        assert_eq!(kind(TcpStream::connect(far)), ErrorKind::TimedOut);
+        assert!(past() - before > 100 * SECOND);
+    });
+}
+
+#[test]
+fn readiness_stands_in_a_select_and_contexts_end_operations() {
+    in_worlds(|| {
+        let listener = TcpListener::bind("0.0.0.0:80").unwrap();
+        let (mut one, other) = pair(&listener);
+        let readable = other.readable();
+        let (stop, stopped) = chan::bounded::<()>(1);
+        select! {
+            recv(readable) -> _ => panic!("nothing was sent"),
+            recv(chan::after(SECOND)) -> _ => {}
+        }
+        one.write_all(b"text").unwrap();
+        select! {
+            recv(readable) -> _ => assert_eq!((&other).read(&mut [0; 9]).unwrap(), 4),
+            recv(stopped) -> _ => panic!("not told to stop"),
+        }
+        other.writable().recv().unwrap();
+
+        let (context, cancel) = with_cancel(&background());
+        let mut tied = other.with_context(&context);
+        let reading = go!(move || tied.read(&mut [0; 8]).unwrap_err().kind());
+        sleep(SECOND);
+        cancel.cancel();
+        assert_eq!(reading.join().unwrap(), ErrorKind::Other);
+
+        let reading = go!({
+            let mut clone = other.try_clone().unwrap();
+            move || clone.read(&mut [0; 8]).unwrap_err().kind()
+        });
+        sleep(SECOND);
+        other.close();
+        assert_eq!(reading.join().unwrap(), ErrorKind::NotConnected);
+        drop(stop);
+
+        let (one, _other) = pair(&listener);
+        let (reader, mut writer) = one.into_split();
+        writer.write_all(b"x").unwrap();
+        drop((reader, writer));
+    });
+}
+
+#[test]
+fn names_are_those_of_hosts_and_loopbacks_are_their_own() {
+    in_worlds(|| {
+        net::host("server").program(|| {
+            let _own = TcpListener::bind("127.0.0.1:81").unwrap();
+            let listener = TcpListener::bind(("server", 80)).unwrap();
+            for stream in listener.incoming() {
+                stream.unwrap().write_all(b"server").unwrap();
+            }
+        });
+        sleep(MILLISECOND);
+        let mut text = String::new();
+        TcpStream::connect("server:80").unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "server");
+        assert_eq!(kind(TcpStream::connect("127.0.0.1:80")), ErrorKind::ConnectionRefused);
+        assert_eq!(kind(TcpStream::connect("server:81")), ErrorKind::ConnectionRefused);
+        assert_eq!(kind(TcpStream::connect("nothing:80")), ErrorKind::NotFound);
+        assert_eq!(kind(lookup_host("server")), ErrorKind::InvalidInput);
+        assert!(lookup_host("localhost:1").unwrap().all(|it| it.ip().is_loopback()));
+        // Of several addresses, the one that answers.
+        let server = net::host("server").address();
+        let all = [SocketAddr::new(server, 9), SocketAddr::new(server, 80)];
+        assert_eq!(TcpStream::connect(&all[..]).unwrap().peer_addr().unwrap(), all[1]);
+        net::crash("server");
+    });
+}
+
+#[test]
+fn datagrams_arrive_and_are_refused() {
+    in_worlds(|| {
+        let one = UdpSocket::bind("0.0.0.0:7").unwrap();
+        assert_eq!(kind(UdpSocket::bind("0.0.0.0:7")), ErrorKind::AddrInUse);
+        let echo = net::host("echo").spawn(|| {
+            let socket = UdpSocket::bind("0.0.0.0:7").unwrap();
+            let mut buffer = [0; 8];
+            let (length, from) = socket.recv_from(&mut buffer).unwrap();
+            socket.send_to(&buffer[..length], from).unwrap();
+        });
+        sleep(MILLISECOND);
+        one.connect("echo:7").unwrap();
+        one.send(b"and back").unwrap();
+        assert_eq!((one.peek(&mut [0; 4]).unwrap(), one.recv(&mut [0; 9]).unwrap()), (4, 8));
+        echo.join().unwrap();
+        one.send(b"to nothing").unwrap();
+        assert_eq!(kind(one.recv(&mut [0; 8])), ErrorKind::ConnectionRefused);
+        one.set_broadcast(true).unwrap();
+        assert!(one.broadcast().unwrap());
+        let group = "224.0.0.1".parse().unwrap();
+        assert_eq!(kind(one.join_multicast_v4(&group, &"0.0.0.0".parse().unwrap())), ErrorKind::Unsupported);
+    });
+}
+
+#[test]
+fn what_cannot_be_simulated_says_so() {
+    in_worlds(|| {
+        assert_eq!(kind(UnixStream::pair()), ErrorKind::Unsupported);
+        let listener = TcpListener::bind("0.0.0.0:80").unwrap();
+        let panic = catch_unwind(AssertUnwindSafe(|| _ = listener.as_fd())).unwrap_err();
+        assert_eq!(panic.downcast_ref(), Some(&"a socket of a simulated network has no descriptor"));
+    });
+    // In another world, and outside of any, a socket is refused.
+    let (tx, rx) = chan::bounded(1);
+    sim::run(1, move || tx.send(TcpListener::bind("0.0.0.0:80").unwrap()).unwrap());
+    let listener = rx.recv().unwrap();
+    let outside = catch_unwind(AssertUnwindSafe(|| listener.accept().map(drop)));
+    let message = *outside.unwrap_err().downcast::<String>().unwrap();
+    assert!(message.contains("outside of its world"), "{message}");
+}
+
+#[test]
+fn a_writer_waits_for_a_slow_reader() {
+    in_worlds(|| {
+        net::host("slow").program(|| {
+            let listener = TcpListener::bind("0.0.0.0:80").unwrap();
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut buffer = [0; 1024];
+            while stream.read(&mut buffer).unwrap() > 0 {
+                sleep(SECOND);
+            }
+        });
+        sleep(MILLISECOND);
+        let start = narrowboat_runtime::world::now();
+        let mut stream = TcpStream::connect("slow:80").unwrap();
+        stream.write_all(&vec![0; 1 << 20]).unwrap();
+        let took = narrowboat_runtime::world::now() - start;
+        assert!((890 * SECOND..1100 * SECOND).contains(&took), "{took:?}");
+        stream.set_write_timeout(Some(3 * SECOND)).unwrap();
+        let written = stream.write_all(&vec![0; 1 << 20]).unwrap_err();
+        assert_eq!(written.kind(), ErrorKind::WouldBlock);
+        stream.shutdown(Shutdown::Write).unwrap();
+        net::crash("slow");
+    });
+}
+
+#[test]
+fn a_crash_ends_the_goroutines_of_its_host_and_a_restart_begins_anew() {
+    in_worlds(|| {
+        let starts = Arc::new(AtomicUsize::new(0));
+        let ticks = Arc::new(AtomicUsize::new(0));
+        net::host("server").program({
+            let (starts, ticks) = (starts.clone(), ticks.clone());
+            move || {
+                starts.fetch_add(1, Ordering::Relaxed);
+                let ticks = ticks.clone();
+                go!(move || loop {
+                    sleep(SECOND);
+                    ticks.fetch_add(1, Ordering::Relaxed);
+                });
+                let listener = TcpListener::bind("0.0.0.0:80").unwrap();
+                for stream in listener.incoming() {
+                    let mut stream = stream.unwrap();
+                    go!(move || while stream.read(&mut [0; 8]).is_ok_and(|read| read > 0) {
+                        stream.write_all(b"!").unwrap();
+                    });
+                }
+            }
+        });
+        sleep(SECOND / 2);
+        let mut stream = TcpStream::connect("server:80").unwrap();
+        stream.write_all(b"?").unwrap();
+        assert_eq!(stream.read(&mut [0; 8]).unwrap(), 1);
+        sleep(2 * SECOND);
+        let before = ticks.load(Ordering::Relaxed);
+        assert_eq!(before, 2);
+        net::crash("server");
+        sleep(60 * SECOND);
+        assert_eq!(ticks.load(Ordering::Relaxed), before, "none of them runs");
+        stream.set_read_timeout(Some(SECOND)).unwrap();
+        stream.write_all(b"?").unwrap();
+        assert_eq!(kind(stream.read(&mut [0; 8])), ErrorKind::WouldBlock);
+        net::restart("server");
+        stream.set_read_timeout(None).unwrap();
+        assert_eq!(kind(stream.read(&mut [0; 8])), ErrorKind::ConnectionReset);
+        let mut stream = TcpStream::connect("server:80").unwrap();
+        stream.write_all(b"?").unwrap();
+        assert_eq!(stream.read(&mut [0; 8]).unwrap(), 1);
+        assert_eq!(starts.load(Ordering::Relaxed), 2);
+        net::crash("server");
+    });
+}
+
+#[test]
+fn a_host_that_crashes_itself_does_not_go_on() {
+    in_worlds(|| {
+        let after = Arc::new(AtomicUsize::new(0));
+        let count = after.clone();
+        drop(net::host("own").spawn(move || {
+            net::crash("own");
+            count.fetch_add(1, Ordering::Relaxed);
+        }));
+        sleep(SECOND);
+        assert_eq!(after.load(Ordering::Relaxed), 0);
+    });
+}
+
+/// Some clients, some faults: what happened, as text.
+fn story(seed: u64) -> String {
+    sim::run(seed, || {
+        net::record();
+        net::links(net::Link::new().loss(0.05).duplication(0.05));
+        net::host("server").program(|| {
+            let listener = TcpListener::bind("0.0.0.0:80").unwrap();
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                go!(move || {
+                    let mut buffer = [0; 64];
+                    while let Ok(read @ 1..) = stream.read(&mut buffer) {
+                        if stream.write_all(&buffer[..read]).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        sleep(MILLISECOND);
+        let clients: Vec<_> = (0..4)
+            .map(|n| {
+                net::host(&format!("client{n}")).spawn(move || {
+                    let mut stream = TcpStream::connect("server:80")?;
+                    stream.set_read_timeout(Some(20 * SECOND))?;
+                    for round in 0..10u8 {
+                        stream.write_all(&[round; 32])?;
+                        stream.read_exact(&mut [0; 32])?;
+                        sleep(SECOND);
+                    }
+                    std::io::Result::Ok(())
+                })
+            })
+            .collect();
+        sleep(3 * SECOND);
+        net::partition("client0", "server");
+        sleep(3 * SECOND);
+        net::heal("client0", "server");
+        net::reset("client1", "server");
+        for client in clients {
+            let _ = client.join().unwrap();
+        }
+        net::crash("server");
+        net::recorded()
+    })
+}
+
+#[test]
+fn the_same_seed_is_the_same_story() {
+    let first: Vec<String> = (0..8).map(story).collect();
+    assert!(first.iter().all(|it| it.lines().count() > 100));
+    assert!(first[0] != first[1]);
+    // Side by side, and again and again.
+    let threads: Vec<_> =
+        (0..4).map(|_| std::thread::spawn(|| (0..40).map(|n| story(n % 8)).collect::<Vec<_>>())).collect();
+    for thread in threads {
+        for (n, story) in thread.join().unwrap().into_iter().enumerate() {
+            assert!(story == first[n % 8], "seed {}", n % 8);
+        }
+    }
+}
