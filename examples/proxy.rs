@@ -48,7 +48,8 @@ fn serve(client: TcpStream, target: &str) -> io::Result<()> {
     Ok(())
 }
 
-fn listen(address: &str, target: Arc<str>) -> io::Result<()> {
+/// Relays every client of an address to the target, for ever.
+pub(crate) fn listen(address: &str, target: Arc<str>) -> io::Result<()> {
     let listener = TcpListener::bind(address)?;
     println!("listening on {}", listener.local_addr()?);
     loop {

@@ -1,7 +1,7 @@
 //! The body of a request, as far as it has been received: with a length known in advance, or in
 //! chunks.
 
-use crate::response::{self, Status};
+use super::response::{self, Status};
 use httparse::Status::{Complete, Partial};
 
 const MAX_BODY: usize = 1024 * 1024;

@@ -3,9 +3,9 @@
 //!
 //! It keeps its buffers on the heap, because a parked goroutine is as large as its live stack.
 
-use crate::request::{MAX_HEAD, Request};
-use crate::response::{self, Response, Status};
-use crate::server::Server;
+use super::request::{MAX_HEAD, Request};
+use super::response::{self, Response, Status};
+use super::server::Server;
 use narrowboat::net::TcpStream;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;

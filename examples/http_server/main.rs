@@ -34,11 +34,11 @@ mod response;
 mod server;
 mod stats;
 
-use narrowboat::chan::{self, RecvTimeoutError};
+use narrowboat::chan::{self, Receiver, RecvTimeoutError};
 use narrowboat::net::TcpListener;
 use narrowboat::{go, time};
-use options::Options;
-use server::Server;
+pub(crate) use options::Options;
+pub(crate) use server::Server;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::convert::Infallible;
@@ -50,14 +50,17 @@ fn main() -> io::Result<()> {
     let options = Options::from_args();
     // Allows as many connections as the system does: each needs a descriptor.
     rlimit::increase_nofile_limit(u64::MAX)?;
-    narrowboat::run(|| serve(options))
+    narrowboat::run(|| {
+        let listener = TcpListener::bind(&options.address)?;
+        let (server, traffic) = Server::new(listener, options);
+        end_on_signals(server.clone())?;
+        serve(server, traffic)
+    })
 }
 
-fn serve(options: Options) -> io::Result<()> {
-    let listener = TcpListener::bind(&options.address)?;
-    let address = listener.local_addr()?;
-    let (server, traffic) = Server::new(listener, options);
-    end_on_signals(server.clone())?;
+/// Serves clients until the server is told to stop.
+pub(crate) fn serve(server: Arc<Server>, traffic: Receiver<()>) -> io::Result<()> {
+    let address = server.listener.local_addr()?;
     println!("listening on {address}\ntry: curl -i http://{address}/");
     go!(stats::print(server.clone(), traffic));
     let load = server.options.load.map(|clients| {

@@ -18,9 +18,9 @@ pub struct Options {
     pub load_for: Duration,
 }
 
-impl Options {
-    pub fn from_args() -> Options {
-        let mut options = Options {
+impl Default for Options {
+    fn default() -> Options {
+        Options {
             address: "127.0.0.1:8080".into(),
             max_connections: 20_000,
             idle_timeout: Duration::from_secs(60),
@@ -28,7 +28,13 @@ impl Options {
             grace: Duration::from_secs(30),
             load: None,
             load_for: Duration::from_secs(10),
-        };
+        }
+    }
+}
+
+impl Options {
+    pub fn from_args() -> Options {
+        let mut options = Options::default();
         let mut args = std::env::args().skip(1);
         while let Some(arg) = args.next() {
             let understood = match arg.as_str() {

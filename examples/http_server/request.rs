@@ -1,7 +1,7 @@
 //! The head of a request: what it asks for, and how its body is sent.
 
-use crate::body::Body;
-use crate::response::{self, Action, Status};
+use super::body::Body;
+use super::response::{self, Action, Status};
 
 /// The maximum size of the request line and the headers together.
 pub const MAX_HEAD: usize = 16 * 1024;

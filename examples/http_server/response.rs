@@ -1,7 +1,7 @@
 //! What this server does, and how it answers.
 
-use crate::request::Request;
-use crate::server::Server;
+use super::request::Request;
+use super::server::Server;
 use narrowboat::time;
 use std::borrow::Cow;
 use std::cell::Cell;

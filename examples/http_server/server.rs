@@ -1,8 +1,8 @@
 //! The state that the connections share: the options, the counts, the list of open connections, and
 //! whether the server is stopping.
 
-use crate::options::Options;
-use crate::stats::Stats;
+use super::options::Options;
+use super::stats::Stats;
 use narrowboat::chan::Receiver;
 use narrowboat::net::{TcpListener, TcpStream};
 use narrowboat::sync::{Mutex, MutexGuard, Semaphore};

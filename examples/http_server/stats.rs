@@ -1,6 +1,6 @@
 //! Counts requests, and prints a line each second in which there was one.
 
-use crate::server::Server;
+use super::server::Server;
 use narrowboat::chan::{self, Receiver, Sender};
 use narrowboat::{num_goroutines, time};
 use std::fmt;

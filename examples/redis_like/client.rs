@@ -1,13 +1,13 @@
 //! One connection: a goroutine that reads the available bytes, carries out all complete commands in
 //! them under one lock, and answers them with one write.
 
-use crate::Database;
-use crate::commands;
-use crate::hello::{self, Identity};
-use crate::pubsub::{Kind, Subscriber, Subscriptions};
-use crate::resp::{self, MAX_COMMAND, Protocol, Replies};
-use crate::store::{End, Popped};
-use crate::transaction::Transaction;
+use super::Database;
+use super::commands;
+use super::hello::{self, Identity};
+use super::pubsub::{Kind, Subscriber, Subscriptions};
+use super::resp::{self, MAX_COMMAND, Protocol, Replies};
+use super::store::{End, Popped};
+use super::transaction::Transaction;
 use narrowboat::chan::{self, Receiver};
 use narrowboat::net::TcpStream;
 use narrowboat::{go, select, time};

@@ -1,6 +1,6 @@
 //! HELLO and CLIENT: which protocol a client speaks, and what it says of itself.
 
-use crate::resp::{Protocol, Replies, number};
+use super::resp::{Protocol, Replies, number};
 
 /// What the server knows of a client.
 pub struct Identity {
@@ -36,7 +36,7 @@ pub fn hello(identity: &mut Identity, args: &[&[u8]], may_change: bool, out: &mu
     out.string(b"server");
     out.string(b"redis");
     out.string(b"version");
-    out.string(crate::commands::VERSION.as_bytes());
+    out.string(super::commands::VERSION.as_bytes());
     out.string(b"proto");
     out.integer(if out.protocol == Protocol::Resp2 { 2 } else { 3 });
     out.string(b"id");

@@ -57,7 +57,8 @@ fn main() -> io::Result<()> {
     narrowboat::run(|| serve(address))
 }
 
-fn serve(address: String) -> io::Result<()> {
+/// Serves clients at this address, for ever.
+pub(crate) fn serve(address: String) -> io::Result<()> {
     let listener = TcpListener::bind(address)?;
     println!("listening on {}", listener.local_addr()?);
     let (changed, earlier) = chan::bounded(1);

@@ -4,8 +4,8 @@
 //! Publishing never waits: a subscriber with a full channel is disconnected, as Redis does with a
 //! client that has a full output buffer. So a slow reader delays no other client.
 
-use crate::glob;
-use crate::resp::{Protocol, Replies};
+use super::glob;
+use super::resp::{Protocol, Replies};
 use narrowboat::chan::{self, Receiver, Sender};
 use narrowboat::go;
 use narrowboat::net::TcpStream;

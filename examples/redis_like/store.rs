@@ -135,7 +135,7 @@ impl Store {
         self.watched.values_mut().for_each(|watched| watched.version += 1);
     }
 
-    /// The keys with their values, in an order that [`scan`](crate::commands) can go through.
+    /// The keys with their values, in an order that [`scan`](super::commands) can go through.
     pub fn iter(&self, now: Instant) -> impl Iterator<Item = (&[u8], &Value)> {
         let alive = move |entry: &Entry| entry.expires.is_none_or(|at| at > now);
         self.entries

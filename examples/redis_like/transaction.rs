@@ -1,8 +1,8 @@
 //! MULTI, EXEC, DISCARD and WATCH: commands that are kept and then carried out under one lock.
 
-use crate::State;
-use crate::commands;
-use crate::resp::Replies;
+use super::State;
+use super::commands;
+use super::resp::Replies;
 use std::time::Instant;
 
 /// How many bytes of commands one transaction may have. A client must not be able to store more in

@@ -1,6 +1,6 @@
 //! Answers to queries, from the names that were given and from the system's resolver.
 
-use crate::message::{self, A, AAAA, Code, Question};
+use super::message::{self, A, AAAA, Code, Question};
 use narrowboat::net::lookup_host;
 use narrowboat::sync::{OwnedSemaphorePermit, Semaphore};
 use std::collections::HashMap;

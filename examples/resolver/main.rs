@@ -12,13 +12,14 @@ mod message;
 mod tcp;
 mod udp;
 
-use answer::Resolver;
+pub(crate) use answer::Resolver;
 use narrowboat::go;
 use narrowboat::net::{TcpListener, UdpSocket};
 use std::io;
 use std::sync::Arc;
 
-fn serve(address: &str, resolver: Resolver) -> io::Result<()> {
+/// Answers queries at this address, for ever.
+pub(crate) fn serve(address: &str, resolver: Resolver) -> io::Result<()> {
     // A client whose reply does not fit in a datagram comes to the same port over TCP.
     let listener = TcpListener::bind(address)?;
     let socket = UdpSocket::bind(listener.local_addr()?)?;

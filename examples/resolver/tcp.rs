@@ -1,7 +1,7 @@
 //! Queries over connections (RFC 7766): two bytes that say how long a message is, then the message.
 
-use crate::answer::{Resolver, Step};
-use crate::message::LONGEST_OVER_TCP;
+use super::answer::{Resolver, Step};
+use super::message::LONGEST_OVER_TCP;
 use narrowboat::net::{TcpListener, TcpStream};
 use narrowboat::sync::Semaphore;
 use narrowboat::{go, time};

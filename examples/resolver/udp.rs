@@ -1,7 +1,7 @@
 //! Queries in datagrams.
 
-use crate::answer::{Resolver, Step};
-use crate::message::LONGEST_OVER_UDP;
+use super::answer::{Resolver, Step};
+use super::message::LONGEST_OVER_UDP;
 use narrowboat::net::UdpSocket;
 use narrowboat::{go, time};
 use std::io;

@@ -1,8 +1,8 @@
 //! Commands on hashes.
 
+use super::super::resp::number;
+use super::super::store::Hash;
 use super::{Answer, Call, OVERFLOW, Refusal, integer, scan};
-use crate::resp::number;
-use crate::store::Hash;
 
 pub fn execute(call: &mut Call<'_>, name: &[u8], args: &[&[u8]]) -> Option<Answer> {
     Some(match (name, args) {
@@ -42,7 +42,11 @@ fn value<'a>(hash: &'a Hash, field: &[u8]) -> Option<&'a [u8]> {
 }
 
 /// Answers from a hash, which is empty if the key does not exist.
-fn with(call: &mut Call<'_>, key: &[u8], answer: impl FnOnce(&Hash, &mut crate::resp::Replies)) -> Answer {
+fn with(
+    call: &mut Call<'_>,
+    key: &[u8],
+    answer: impl FnOnce(&Hash, &mut super::super::resp::Replies),
+) -> Answer {
     let empty = Hash::new();
     let hash = call.store.typed(key, call.now)?.map_or(&empty, |hash: &mut Hash| hash);
     answer(hash, call.out);

@@ -1,7 +1,7 @@
 //! Commands on keys of any kind.
 
+use super::super::glob;
 use super::{Answer, Call, NOT_A_NUMBER, Refusal, integer, scan};
-use crate::glob;
 use std::time::{Duration, Instant};
 
 pub fn execute(call: &mut Call<'_>, name: &[u8], args: &[&[u8]]) -> Option<Answer> {

@@ -1,7 +1,7 @@
 //! Commands on lists. Blocking pops that must wait are carried out by `client`.
 
+use super::super::store::{End, List};
 use super::{Answer, Call, Refusal, integer};
-use crate::store::{End, List};
 
 pub fn execute(call: &mut Call<'_>, name: &[u8], args: &[&[u8]]) -> Option<Answer> {
     Some(match (name, args) {

@@ -10,9 +10,9 @@ mod sets;
 mod strings;
 mod table;
 
-use crate::State;
-use crate::resp::{Replies, number};
-use crate::store::{Store, WrongType};
+use super::State;
+use super::resp::{Replies, number};
+use super::store::{Store, WrongType};
 use std::time::Instant;
 
 pub use server::VERSION;

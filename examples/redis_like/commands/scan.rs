@@ -5,10 +5,10 @@
 //! free. So an element that stays is never moved from a place that is left to one that was passed,
 //! and is found; one may be found twice. New elements come at the end, and may not be found.
 
+use super::super::glob;
+use super::super::resp::number;
+use super::super::store::{Hash, Set};
 use super::{Answer, Call, Refusal, SYNTAX, integer, keyword};
-use crate::glob;
-use crate::resp::number;
-use crate::store::{Hash, Set};
 
 const INVALID_CURSOR: Refusal = Refusal::Text("ERR invalid cursor");
 const USUAL_COUNT: usize = 10;

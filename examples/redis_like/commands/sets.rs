@@ -1,8 +1,8 @@
 //! Commands on sets.
 
+use super::super::resp::Replies;
+use super::super::store::{Set, WrongType};
 use super::{Answer, Call, Refusal, integer, scan};
-use crate::resp::Replies;
-use crate::store::{Set, WrongType};
 use rand::Rng;
 
 pub fn execute(call: &mut Call<'_>, name: &[u8], args: &[&[u8]]) -> Option<Answer> {

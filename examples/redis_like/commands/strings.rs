@@ -1,8 +1,8 @@
 //! Commands on strings and counters.
 
+use super::super::resp::number;
+use super::super::store::Value;
 use super::{Answer, Call, NOT_A_NUMBER, OVERFLOW, Refusal, SYNTAX, integer, keys, keyword};
-use crate::resp::number;
-use crate::store::Value;
 
 type Text = Vec<u8>;
 
