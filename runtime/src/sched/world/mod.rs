@@ -225,6 +225,8 @@ struct Progress {
     last_at: Option<(Reason, &'static Location<'static>)>,
     last_frames: Vec<usize>,
     ready: Vec<u32>,
+    /// How many milliseconds the world was watched since the last turn, with all waiting.
+    patience: u32,
     /// The goroutines that were abandoned.
     abandoned: BTreeSet<u32>,
 }

@@ -14,6 +14,7 @@ use crate::park::Reason;
 use crate::stack::own::OwnStack;
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// How long the world keeps its worker, in nanoseconds of real time.
 const SLICE: u64 = 200_000;
@@ -27,6 +28,10 @@ const TAGS: u64 = 1 << 16;
 const STACK: usize = 16 << 20;
 /// More than a goroutine spawns in a turn.
 const MARGIN: u64 = 2048;
+
+/// For how many milliseconds of real time a world in which all wait is watched, if one of them waits
+/// for a lock of std's: a thread or another world may have it, as that of stdout.
+const PATIENCE: u32 = 30;
 
 /// What the loop does next.
 enum Step {
@@ -157,6 +162,7 @@ impl Loop<'_> {
             last_frames: &progress.last_frames,
         };
         let chosen = world.scheduler(|scheduler| scheduler.next(&moment)).flatten();
+        progress.patience = 0;
         match chosen.and_then(|index| ready.remove(index).zip(progress.ready.get(index))) {
             Some((goroutine, &number)) => Step::Run(goroutine, number),
             None => Step::Over(End::Stopped),
@@ -164,7 +170,7 @@ impl Loop<'_> {
     }
 
     /// Nothing can run now.
-    fn idle_step(mut self, world: &World, progress: &Progress) -> Step {
+    fn idle_step(mut self, world: &World, progress: &mut Progress) -> Step {
         let timer = self.parts().timers.earliest();
         let event = lock(&world.events).first_key_value().map(|(&(at, _), _)| at);
         if let Some(at) = timer.into_iter().chain(event).min() {
@@ -177,9 +183,10 @@ impl Loop<'_> {
             return Step::Again;
         }
         let simulated = world.network.load(Ordering::Relaxed);
-        let mut outside = false;
+        let (mut outside, mut by_memory) = (false, false);
         self.all_goroutines(|record| {
             let reason = record.reason.get();
+            by_memory |= reason == Reason::Futex && world.member(record.id, progress).is_some();
             let of_network = matches!(
                 reason,
                 Reason::Read
@@ -196,6 +203,10 @@ impl Loop<'_> {
         });
         if outside {
             Step::Leave
+        } else if by_memory && progress.patience < PATIENCE {
+            progress.patience += 1;
+            std::thread::sleep(Duration::from_millis(1));
+            Step::Again
         } else if progress.first_has_ended {
             Step::Over(End::Left)
         } else {
