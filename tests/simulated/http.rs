@@ -44,8 +44,7 @@ fn reply(client: &mut Client) -> std::io::Result<String> {
     Ok(status)
 }
 
-#[test]
-fn the_load_of_its_own_is_answered() {
+pub fn the_load_of_its_own_is_answered() {
     each_twice(0..2, || {
         let options = Options { load: Some(10), load_for: SECOND / 10, ..options() };
         let (_, ended) = start(options);
@@ -54,8 +53,7 @@ fn the_load_of_its_own_is_answered() {
     });
 }
 
-#[test]
-fn limits_of_time_hold_through_a_partition_and_a_slow_client() {
+pub fn limits_of_time_hold_through_a_partition_and_a_slow_client() {
     each_twice(0..5, || {
         let (server, ended) = start(options());
         let mut client = Client::connect("web:80").unwrap();
@@ -85,8 +83,7 @@ fn limits_of_time_hold_through_a_partition_and_a_slow_client() {
     });
 }
 
-#[test]
-fn a_graceful_end_finishes_what_is_under_way() {
+pub fn a_graceful_end_finishes_what_is_under_way() {
     each_twice(0..5, || {
         let (server, ended) = start(options());
         let mut idle = Client::connect("web:80").unwrap();

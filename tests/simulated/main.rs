@@ -31,7 +31,6 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Runs a story in worlds of several seeds, each twice at least, and compares the records of
 /// their networks. `NARROWBOAT_TEST_WORLDS` says how many worlds there are for a seed.
 fn each_twice(seeds: std::ops::Range<u64>, story: fn()) {
-    let _alone = alone();
     let run = |seed| {
         narrowboat::sim::run(seed, move || {
             net::record();
@@ -49,11 +48,55 @@ fn each_twice(seeds: std::ops::Range<u64>, story: fn()) {
     }
 }
 
-/// One story at a time. The examples print, and the lock of stdout is no world's: a goroutine that waits
-/// for it while another world has it lets the time of its own pass.
-fn alone() -> std::sync::MutexGuard<'static, ()> {
-    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+/// All in one test: the examples print, and the lock of stdout is no world's. A goroutine that waits for
+/// it while another thread has it lets the time of its own world pass.
+#[test]
+fn servers_of_the_examples_run_in_worlds_that_repeat() {
+    let stories: &[(&str, fn())] = &[
+        (
+            "day::a_day_of_redis_with_a_partition_each_minute_takes_seconds",
+            day::a_day_of_redis_with_a_partition_each_minute_takes_seconds,
+        ),
+        ("http::the_load_of_its_own_is_answered", http::the_load_of_its_own_is_answered),
+        (
+            "http::limits_of_time_hold_through_a_partition_and_a_slow_client",
+            http::limits_of_time_hold_through_a_partition_and_a_slow_client,
+        ),
+        ("http::a_graceful_end_finishes_what_is_under_way", http::a_graceful_end_finishes_what_is_under_way),
+        ("redis::keys_expire_in_the_time_of_the_world", redis::keys_expire_in_the_time_of_the_world),
+        (
+            "redis::counters_survive_partitions_and_not_a_crash",
+            redis::counters_survive_partitions_and_not_a_crash,
+        ),
+        (
+            "redis::a_blocking_pop_waits_for_what_another_host_pushes",
+            redis::a_blocking_pop_waits_for_what_another_host_pushes,
+        ),
+        (
+            "redis::a_reader_that_is_too_slow_is_cut_off_in_its_time",
+            redis::a_reader_that_is_too_slow_is_cut_off_in_its_time,
+        ),
+        (
+            "relays::a_relay_passes_on_what_comes_its_ends_and_its_breaks",
+            relays::a_relay_passes_on_what_comes_its_ends_and_its_breaks,
+        ),
+        (
+            "relays::back_pressure_passes_through_a_partition",
+            relays::back_pressure_passes_through_a_partition,
+        ),
+        (
+            "resolving::names_are_resolved_over_a_link_that_loses_and_doubles",
+            resolving::names_are_resolved_over_a_link_that_loses_and_doubles,
+        ),
+        (
+            "resolving::a_silent_client_is_cut_off_in_its_time_and_others_are_answered",
+            resolving::a_silent_client_is_cut_off_in_its_time_and_others_are_answered,
+        ),
+    ];
+    for (name, story) in stories {
+        println!("{name}");
+        story();
+    }
 }
 
 /// A client of a protocol with lines.

@@ -10,8 +10,7 @@ pub fn start() {
     sleep(SECOND);
 }
 
-#[test]
-fn keys_expire_in_the_time_of_the_world() {
+pub fn keys_expire_in_the_time_of_the_world() {
     each_twice(0..5, || {
         start();
         let mut client = Client::connect("redis:6379").unwrap();
@@ -24,8 +23,7 @@ fn keys_expire_in_the_time_of_the_world() {
     });
 }
 
-#[test]
-fn counters_survive_partitions_and_not_a_crash() {
+pub fn counters_survive_partitions_and_not_a_crash() {
     each_twice(0..10, || {
         start();
         let counting: Vec<_> = (0..3)
@@ -57,8 +55,7 @@ fn counters_survive_partitions_and_not_a_crash() {
     });
 }
 
-#[test]
-fn a_blocking_pop_waits_for_what_another_host_pushes() {
+pub fn a_blocking_pop_waits_for_what_another_host_pushes() {
     each_twice(0..10, || {
         start();
         let popping = net::host("worker").spawn(|| {
@@ -77,8 +74,7 @@ fn a_blocking_pop_waits_for_what_another_host_pushes() {
 }
 
 /// A client that sends and does not read is cut off, and hurts no other.
-#[test]
-fn a_reader_that_is_too_slow_is_cut_off_in_its_time() {
+pub fn a_reader_that_is_too_slow_is_cut_off_in_its_time() {
     each_twice(0..3, || {
         start();
         let mut client = Client::connect("redis:6379").unwrap();

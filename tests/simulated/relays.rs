@@ -12,8 +12,7 @@ fn start(target: &'static str) {
     sleep(SECOND);
 }
 
-#[test]
-fn a_relay_passes_on_what_comes_its_ends_and_its_breaks() {
+pub fn a_relay_passes_on_what_comes_its_ends_and_its_breaks() {
     each_twice(0..10, || {
         redis::start();
         start("redis:6379");
@@ -39,8 +38,7 @@ fn a_relay_passes_on_what_comes_its_ends_and_its_breaks() {
 }
 
 /// Half of a stream's bytes are on their way when the target is cut off.
-#[test]
-fn back_pressure_passes_through_a_partition() {
+pub fn back_pressure_passes_through_a_partition() {
     each_twice(0..5, || {
         net::host("sink").program(|| {
             let listener = TcpListener::bind("0.0.0.0:1").unwrap();
