@@ -27,15 +27,25 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [trace, picture, rest @ ..] = arguments.as_slice() else {
         return Err("usage: trace_picture TRACE PICTURE.svg [FROM LENGTH]".into());
     };
-    let trace = Trace::read(&std::fs::read(trace)?)?;
+    std::fs::write(picture, self::picture(&std::fs::read(trace)?, rest)?)?;
+    Ok(())
+}
+
+/// The drawing of a trace: of its busiest half millisecond, or of the part that is asked for.
+///
+/// # Errors
+/// What is wrong with the trace, or with what is asked for.
+pub fn picture(file: &[u8], part: &[String]) -> Result<String, Box<dyn Error>> {
+    let trace = Trace::read(file)?;
     let start = trace.slices.first().ok_or("the trace is empty")?.begin;
-    let (from, length) = match rest {
-        [from, length] => (start + from.parse::<u64>()? * 1000, length.parse::<u64>()? * 1000),
+    // A file that is no trace can have any times.
+    let nanoseconds = |text: &String| Ok::<_, Box<dyn Error>>(text.parse::<u64>()?.saturating_mul(1000));
+    let (from, length) = match part {
+        [from, length] => (start.saturating_add(nanoseconds(from)?), nanoseconds(length)?),
         _ => (busiest(&trace, 500_000), 500_000),
     };
-    let drawing = Drawing { trace: &trace, start, from, to: from + length };
-    std::fs::write(picture, drawing.svg()?)?;
-    Ok(())
+    let drawing = Drawing { trace: &trace, start, from, to: from.saturating_add(length) };
+    Ok(drawing.svg()?)
 }
 
 /// The start of the window of this length that has the most turns.
@@ -73,10 +83,13 @@ impl Drawing<'_> {
         let shown =
             |track: &u64| self.trace.slices.iter().any(|slice| slice.track == *track && self.shows(slice));
         let mut tracks: Vec<u64> = self.trace.tracks.keys().copied().filter(shown).collect();
-        let group = |track: &u64| match self.trace.tracks[&self.trace.tracks[track].parent].name.as_str() {
-            "workers" => 0,
-            "processors" => 1,
-            _ => 2,
+        let group = |track: &u64| {
+            let parent = self.trace.tracks.get(&self.trace.tracks[track].parent);
+            match parent.map_or("", |parent| &parent.name) {
+                "workers" => 0,
+                "processors" => 1,
+                _ => 2,
+            }
         };
         tracks.sort_by_key(|track| (group(track), *track));
         tracks.into_iter().zip(0..).collect()
@@ -118,7 +131,8 @@ impl Drawing<'_> {
             (self.from - self.start.min(self.from)) as f64 / 1e6
         )?;
         for tenth in 0..=10 {
-            let at = self.from + (self.to - self.from) * tenth / 10;
+            let length = self.to - self.from;
+            let at = self.from + length / 10 * tenth + length % 10 * tenth / 10;
             let x = self.x(at);
             writeln!(
                 svg,
@@ -165,8 +179,9 @@ impl Drawing<'_> {
             }
             drawn += 1;
             let (x1, x2) = (self.x(waker.begin), self.x(slice.begin));
-            let y = |track| TOP + ROW * rows[&track] as f64 + 13.0;
-            let (y1, y2) = (y(waker.track), y(slice.track));
+            let y = |track| rows.get(&track).map(|row| TOP + ROW * *row as f64 + 13.0);
+            // An instant at the very beginning of the drawing is not in it, and may have no row.
+            let (Some(y1), Some(y2)) = (y(waker.track), y(slice.track)) else { continue };
             let bend = if waker.track == slice.track { -14.0 } else { 0.0 };
             let middle = (x1 + x2) / 2.0;
             writeln!(

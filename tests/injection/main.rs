@@ -4,6 +4,7 @@
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 mod clients;
+mod limits;
 mod plan;
 mod programs;
 mod supervisor;

@@ -12,7 +12,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 /// Longer than anything takes on a machine that has much else to do.
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(100);
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Program {
@@ -85,31 +85,50 @@ impl Program {
 
     /// Runs it with a fault, or with none.
     pub fn run(self, fault: Option<Fault>) -> Run {
-        let mut command = self.command();
-        // With one, the sentences would be hard to find, and a program out of memory is busy for seconds.
-        command.env("RUST_BACKTRACE", "0");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let (child, supervisor) =
-            supervisor::start(command, KINDS, Injector::new(fault)).expect("a process starts");
+            supervisor::start(self.piped(), KINDS, Injector::new(fault)).expect("a process starts");
         let mut process = Process::new(child);
-        let verdict = match self {
-            Program::Hello | Program::Torture => {
-                process.end().map(|status| self.verdict_on(status, &mut process, fault))
-            }
-            Program::Http | Program::Redis => self.serve(&mut process, fault),
-        };
-        let verdict = verdict.unwrap_or_else(|| {
-            Verdict::Wrong(format!("it does not end; its threads wait in {}", process.waits()))
-        });
+        let verdict = self.watch(&mut process, Allowed::under(fault));
         process.kill();
         let injector = supervisor.join().expect("the supervisor does not panic");
         Run { verdict, injector, stdout: process.stdout.rest(), stderr: process.stderr.rest() }
     }
 
+    /// Runs it with less than it would take of something, as `prepare` says. Returns its words on
+    /// stderr, too.
+    pub fn run_limited(self, prepare: impl FnOnce(&mut Command)) -> (Verdict, String) {
+        let mut command = self.piped();
+        prepare(&mut command);
+        let mut process = Process::new(command.spawn().expect("a process starts"));
+        let verdict = self.watch(&mut process, Allowed { refusals: true, ..Allowed::default() });
+        process.kill();
+        (verdict, process.stderr.rest())
+    }
+
+    fn piped(self) -> Command {
+        let mut command = self.command();
+        // With one, the sentences would be hard to find, and a program out of memory is busy for seconds.
+        command.env("RUST_BACKTRACE", "0");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn watch(self, process: &mut Process, allowed: Allowed) -> Verdict {
+        let verdict = match self {
+            Program::Hello | Program::Torture => {
+                process.end().map(|status| self.verdict_on(status, process, allowed))
+            }
+            Program::Http | Program::Redis => self.serve(process, allowed),
+        };
+        verdict.unwrap_or_else(|| {
+            Verdict::Wrong(format!("it does not end; its threads wait in {}", process.waits()))
+        })
+    }
+
     /// The verdict on a program that has ended by itself.
-    fn verdict_on(self, status: ExitStatus, process: &mut Process, fault: Option<Fault>) -> Verdict {
+    fn verdict_on(self, status: ExitStatus, process: &mut Process, allowed: Allowed) -> Verdict {
+        // Of the allocator, of a thread of std's, and of std's own start.
         const OUT_OF_MEMORY: [&str; 2] = ["memory allocation of", "alternative stack"];
-        let may_be_silent = fault.is_some_and(|fault| fault.kind == Kind::Write);
         let (out, err) = (process.stdout.rest(), process.stderr.rest());
         let right = match self {
             Program::Hello => out == "hello from goroutines: 23 letters\n",
@@ -119,7 +138,7 @@ impl Program {
         match (status.code(), status.signal()) {
             (Some(0), _) if right => Verdict::Unharmed,
             (Some(0), _) => Verdict::Wrong(format!("it succeeds and says {out:?}")),
-            (Some(code), _) if err.trim().is_empty() && !may_be_silent => {
+            (Some(code), _) if err.trim().is_empty() && !allowed.silence => {
                 Verdict::Wrong(format!("it ends with {code} and no word"))
             }
             (Some(_), _) => Verdict::Ended,
@@ -131,45 +150,68 @@ impl Program {
     }
 
     /// Has clients use a server. `None` if it does not end.
-    fn serve(self, process: &mut Process, fault: Option<Fault>) -> Option<Verdict> {
+    fn serve(self, process: &mut Process, allowed: Allowed) -> Option<Verdict> {
         let Some(address) = process.address() else {
-            return process.end().map(|status| self.verdict_on(status, process, fault));
+            return process.end().map(|status| self.verdict_on(status, process, allowed));
         };
-        let always = fault.is_some_and(|fault| fault.times == Times::Always);
         let used = match self {
             Program::Http => clients::use_http(address),
             _ => clients::use_redis(address),
         };
         if let Some(status) = process.ended() {
-            return Some(self.verdict_on(status, process, fault));
+            return Some(self.verdict_on(status, process, allowed));
         }
         let verdict = match used {
             // One fault may cost a connection. It may not cost those that come later, and an answer
             // that never comes is worse than an error.
-            Ok(used) if used.late > 0 && !always => Verdict::Wrong(format!(
+            Ok(used) if used.late > 0 && !allowed.refusals => Verdict::Wrong(format!(
                 "{} answers never came; threads wait in {}",
                 used.late,
                 process.waits()
             )),
-            Ok(used) if !used.last && !always => Verdict::Wrong("it serves nothing any more".into()),
+            Ok(used) if !used.last && !allowed.refusals => {
+                Verdict::Wrong("it serves nothing any more".into())
+            }
             Ok(used) if used.refused + used.late > 0 || !used.last => Verdict::Refused,
             Ok(_) => Verdict::Unharmed,
             Err(what) => Verdict::Wrong(what),
         };
-        // The signal reaches the server through a socket of its own, and it says something then.
-        let is_deaf = |fault: Fault| match fault.kind {
-            Kind::Send => true,
-            Kind::Receive | Kind::Read | Kind::Write => always,
-            _ => false,
-        };
-        if self == Program::Http && !fault.is_some_and(is_deaf) {
+        if self == Program::Http && !allowed.deafness {
             process.terminate();
             let status = process.end()?;
             if status.code() != Some(0) {
-                return Some(self.verdict_on(status, process, fault));
+                return Some(self.verdict_on(status, process, allowed));
             }
         }
         Some(verdict)
+    }
+}
+
+/// What a program may do that is wrong otherwise.
+#[derive(Clone, Copy, Default)]
+struct Allowed {
+    /// It serves nothing that comes later, or does not answer.
+    refusals: bool,
+    /// It ends without a word.
+    silence: bool,
+    /// It does not end when it is told to.
+    deafness: bool,
+}
+
+impl Allowed {
+    fn under(fault: Option<Fault>) -> Allowed {
+        let Some(fault) = fault else { return Allowed::default() };
+        let always = fault.times == Times::Always;
+        Allowed {
+            refusals: always,
+            silence: fault.kind == Kind::Write,
+            // A signal reaches the server through a socket of its own, and it says something then.
+            deafness: match fault.kind {
+                Kind::Send => true,
+                Kind::Receive | Kind::Read | Kind::Write => always,
+                _ => false,
+            },
+        }
     }
 }
 
