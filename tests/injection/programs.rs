@@ -12,7 +12,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 /// Longer than anything takes on a machine that has much else to do.
-const LONG: Duration = Duration::from_secs(100);
+pub const LONG: Duration = Duration::from_secs(100);
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Program {
@@ -96,10 +96,11 @@ impl Program {
 
     /// Runs it with less than it would take of something, as `prepare` says. Returns its words on
     /// stderr, too.
-    pub fn run_limited(self, prepare: impl FnOnce(&mut Command)) -> (Verdict, String) {
+    pub fn run_limited(self, patience: Duration, prepare: impl FnOnce(&mut Command)) -> (Verdict, String) {
         let mut command = self.piped();
         prepare(&mut command);
         let mut process = Process::new(command.spawn().expect("a process starts"));
+        process.patience = patience;
         let verdict = self.watch(&mut process, Allowed { refusals: true, ..Allowed::default() });
         process.kill();
         (verdict, process.stderr.rest())
@@ -220,6 +221,8 @@ struct Process {
     child: Child,
     stdout: Lines,
     stderr: Lines,
+    /// How long its end may take.
+    patience: Duration,
 }
 
 /// Lines of a stream as they come.
@@ -260,7 +263,7 @@ impl Process {
     fn new(mut child: Child) -> Process {
         let stdout = Lines::new(child.stdout.take().expect("is piped"));
         let stderr = Lines::new(child.stderr.take().expect("is piped"));
-        Process { child, stdout, stderr }
+        Process { child, stdout, stderr, patience: LONG }
     }
 
     /// Where a server listens, when it says so.
@@ -276,7 +279,7 @@ impl Process {
     /// Waits for its end.
     fn end(&mut self) -> Option<ExitStatus> {
         let began = Instant::now();
-        while began.elapsed() < LONG {
+        while began.elapsed() < self.patience {
             if let Some(status) = self.ended() {
                 return Some(status);
             }
