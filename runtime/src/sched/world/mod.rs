@@ -29,7 +29,7 @@ use crate::goroutine::labels::{self, Labels};
 use crate::goroutine::origin::{Extras, Origin};
 use crate::goroutine::record::Record;
 use crate::goroutine::spawn;
-use crate::lock::{Mutex, OnceLock};
+use crate::lock::{Mutex, Native, OnceLock};
 use crate::park::{Outcome, Reason, WaitQueue, Waiter, assert_may_park};
 use crate::sched::Destination;
 pub(super) use stage::MOST as MOST_WORLDS;
@@ -317,6 +317,7 @@ impl World {
     /// in the order of these calls.
     pub fn at(&self, at: u64, event: impl FnOnce() + Send + 'static) {
         static ORDER: AtomicU64 = AtomicU64::new(0);
+        let _native = Native::begin();
         lock(&self.events).insert((at, ORDER.fetch_add(1, Ordering::Relaxed)), Box::new(event));
     }
 
@@ -324,23 +325,25 @@ impl World {
     /// those that there are now. Nothing of theirs is dropped, and they do not count as left. The
     /// caller may be one of them, until it next waits or gives way.
     pub fn abandon(&self, is_gone: impl Fn(&Labels) -> bool + Send + 'static) {
+        let _native = Native::begin();
         lock(&self.abandons).push(Box::new(is_gone));
     }
 
     /// Has the date be off for some goroutines: `by` says how far it is ahead, in nanoseconds, for those
     /// with these labels. It is asked before each turn.
     pub fn skew_dates(&self, by: impl Fn(&Labels) -> i64 + Send + 'static) {
+        let _native = Native::begin();
         *lock(&self.skews) = Some(Box::new(by));
     }
 
     /// One of `0..n`, as the scheduler decides.
     pub fn draw(&self, n: usize) -> usize {
-        lock(&self.scheduler).as_mut().map_or(0, |scheduler| scheduler.draw(n).min(n.saturating_sub(1)))
+        self.scheduler(|scheduler| scheduler.draw(n).min(n.saturating_sub(1))).unwrap_or(0)
     }
 
     /// A random number, as the scheduler decides.
     pub fn random(&self) -> u64 {
-        lock(&self.scheduler).as_mut().map_or(0, |scheduler| scheduler.random())
+        self.scheduler(|scheduler| scheduler.random()).unwrap_or(0)
     }
 
     /// Whether panics are not reported where they happen.
@@ -358,7 +361,11 @@ impl World {
         self.number(id).filter(|number| !progress.abandoned.contains(number))
     }
 
+    /// Calls `f` with what decides, if the world is not over.
     fn scheduler<R>(&self, f: impl FnOnce(&mut dyn Scheduler) -> R) -> Option<R> {
+        // The loop waits for this lock. So a goroutine must not park while it has it, not even at a
+        // lock of the allocator's.
+        let _native = Native::begin();
         lock(&self.scheduler).as_mut().map(|scheduler| f(&mut **scheduler))
     }
 }
@@ -532,6 +539,7 @@ pub(crate) fn panicked(payload: Box<dyn Any + Send>) {
         && let Some(number) = world.number(goroutine.id)
     {
         let panic = Panic::of_caller(payload);
+        let _native = Native::begin();
         lock(&world.panics).push((number, panic));
         world.scheduler(|scheduler| scheduler.panicked(number));
     }
