@@ -36,6 +36,48 @@ fn a_bus_goes_on_when_its_server_comes_back() {
     });
 }
 
+/// The server is killed while requests are on their way, and while their replies are.
+#[test]
+fn a_request_in_the_middle_of_an_outage_ends() {
+    let Some(mut server) = Server::start() else { return };
+    program(move || {
+        let (asks, answers) = (server.connect(), server.connect());
+        let service = answers.service::<u64, u64>("slow", "workers").unwrap();
+        let (begin, begun) = narrowboat::chan::unbounded();
+        let (go_on, gate) = narrowboat::chan::bounded::<()>(0);
+        go!(move || {
+            while let Ok(request) = service.recv() {
+                let _ = begin.send(*request);
+                let _ = gate.recv();
+                let n = *request;
+                // Where to has perhaps gone.
+                let _ = request.reply(&n);
+            }
+        });
+        let requests: Vec<_> = (0..20_u64)
+            .map(|n| {
+                let asks = asks.clone();
+                go!(move || asks.request::<_, u64>("slow", &n, ms(3000)))
+            })
+            .collect();
+        begun.recv_timeout(LONG).unwrap();
+        server.kill();
+        let begun = std::time::Instant::now();
+        for (n, request) in requests.into_iter().enumerate() {
+            let end = request.join().unwrap();
+            assert!(end.is_err() || end == Ok(n as u64), "{end:?}");
+        }
+        assert!(begun.elapsed() < LONG / 2, "each within its time");
+        // While there is no server a request fails in its time, too.
+        assert!(asks.request::<_, u64>("slow", &1_u64, ms(100)).is_err());
+        drop(go_on);
+        server.start_again();
+        eventually("requests are answered again", || {
+            asks.request::<_, u64>("slow", &7_u64, ms(500)) == Ok(7)
+        });
+    });
+}
+
 #[test]
 fn what_a_stream_has_acknowledged_outlives_its_server() {
     let Some(mut server) = Server::start() else { return };

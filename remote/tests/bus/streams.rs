@@ -15,6 +15,7 @@ on_each_bus!(
     what_a_receiver_had_comes_to_another_when_it_ends,
     what_is_of_another_type_is_an_error_and_leaves_the_stream,
     streams_of_one_name_are_one,
+    a_message_that_is_too_large_leaves_the_stream_as_it_is,
 );
 
 fn a_message_stays_until_it_is_acknowledged(bus: Handles) {
@@ -147,4 +148,16 @@ fn streams_of_one_name_are_one(bus: Handles) {
     assert_eq!(bus().stream::<u64>("work", options(5)).unwrap().count(), Ok(1));
     assert_eq!(bus().stream::<u64>("other", options(5)).unwrap().count(), Ok(0));
     assert!(bus().stream::<u64>("work", options(6)).is_err());
+}
+
+fn a_message_that_is_too_large_leaves_the_stream_as_it_is(bus: Handles) {
+    let stream = bus().stream::<String>("large", StreamOptions::default()).unwrap();
+    let refused = stream.send(&"x".repeat(2 << 20)).unwrap_err();
+    assert!(matches!(refused, Error::TooLarge { .. }), "{refused}");
+    assert!(matches!(stream.send_timeout(&"x".repeat(2 << 20), LONG), Err(Error::TooLarge { .. })));
+    stream.send(&"small".to_string()).unwrap();
+    let delivery = stream.receiver().unwrap().recv_timeout(LONG).unwrap();
+    assert_eq!(*delivery, "small");
+    delivery.ack().unwrap();
+    assert_eq!(stream.count(), Ok(0));
 }

@@ -18,6 +18,7 @@ on_each_bus!(
     both_codecs_carry_what_programs_have,
     a_request_is_answered,
     a_request_fails_in_the_ways_that_it_says,
+    a_reply_that_is_too_large_is_an_error_at_both_ends,
     replies_go_to_their_callers,
     nonsense_is_no_subject,
 );
@@ -222,6 +223,22 @@ fn a_request_fails_in_the_ways_that_it_says(bus: Handles) {
     eventually("the service is forgotten", || {
         bus.request::<_, u8>("service", &1, ms(50)) == Err(Error::NoReceiver)
     });
+}
+
+fn a_reply_that_is_too_large_is_an_error_at_both_ends(bus: Handles) {
+    let bus = bus();
+    let service = bus.service::<usize, String>("texts", "workers").unwrap();
+    let serving = go!(move || {
+        let refused = service.recv_timeout(LONG).unwrap().reply(&"x".repeat(2 << 20));
+        (refused, service.recv_timeout(LONG).unwrap().reply(&"small".into()))
+    });
+    let begun = std::time::Instant::now();
+    assert_eq!(bus.request::<_, String>("texts", &1, LONG), Err(Error::NoReply));
+    assert!(begun.elapsed() < LONG / 2, "at once, not when the time is up");
+    assert_eq!(bus.request::<_, String>("texts", &1, LONG), Ok("small".into()));
+    let (refused, replied) = serving.join().unwrap();
+    assert!(matches!(refused, Err(Error::TooLarge { .. })), "{refused:?}");
+    assert_eq!(replied, Ok(()));
 }
 
 fn replies_go_to_their_callers(bus: Handles) {
