@@ -59,6 +59,7 @@ fn json(stats: &Stats, time: Duration) -> String {
     Json::object(|json| {
         json.key("time").number(time.as_millis() as usize);
         json.key("stuck").number(stats.stuck);
+        json.key("workers_allowed").number(stats.workers_allowed);
         json.key("spares").number(stats.spares_started);
         json.key("held").number(stats.slots_held);
         json.key("processors").inner(|json| {

@@ -18,6 +18,7 @@ impl Stats {
             let _ = writeln!(page, "narrowboat_{name} {value}");
         };
         single("goroutines", "gauge", "Goroutines that have not ended.", self.goroutines());
+        single("workers_allowed", "gauge", "Workers that may be awake now.", self.workers_allowed);
         single("spares_started_total", "counter", "Workers started for stuck ones.", self.spares_started);
         single("stuck_total", "counter", "Goroutines found to keep their processor.", self.stuck);
         single("pinned", "gauge", "1 if processors are pinned to threads.", self.pinned.into());

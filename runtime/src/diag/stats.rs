@@ -29,6 +29,9 @@ pub struct Stats {
     pub processors: Vec<ProcessorStats>,
     /// Each worker that has ever been started, in order.
     pub workers: Vec<WorkerStats>,
+    /// How many workers may be awake now: [their number](crate::Config::workers), without those that
+    /// are [held back](crate::Config::hold_back_workers), and one more for each that is stuck.
+    pub workers_allowed: usize,
     /// How many times a worker was started to stand in for one that was stuck.
     pub spares_started: usize,
     /// How many times a goroutine was found to keep its processor for too long.
@@ -162,7 +165,7 @@ impl Stats {
         let awake = self.workers.iter().filter(|w| !w.retired).count();
         format!(
             "narrowboat: goroutines={} running={} ready={} waiting={} unstarted={} switches={} parks={} copies={} copied={}B timers={} \
-             processors={} workers={awake} carried={} steals={} polls={} spares={} stuck={}{}",
+             processors={} workers={awake} allowed={} carried={} steals={} polls={} spares={} stuck={}{}",
             self.goroutines(),
             self.sum(|p| p.running),
             self.sum(|p| p.ready),
@@ -174,6 +177,7 @@ impl Stats {
             self.sum(|p| p.copied_bytes),
             self.sum(|p| p.timers),
             self.processors.len(),
+            self.workers_allowed,
             self.workers.iter().map(|w| w.carried).sum::<usize>(),
             self.workers.iter().map(|w| w.steals).sum::<usize>(),
             self.workers.iter().map(|w| w.polls).sum::<usize>(),
@@ -268,6 +272,7 @@ impl sched::Runtime {
         Stats {
             processors: processors.collect(),
             workers: workers.collect(),
+            workers_allowed: self.workers.limit(),
             spares_started: self.workers.spares_started(),
             stuck: self.monitor.stuck.get(),
             pinned: !self.sizes.carried,

@@ -18,6 +18,7 @@ use std::time::Duration;
 #[must_use = "a configuration does nothing until `start` is called"]
 pub struct Config {
     workers: Option<usize>,
+    hold_back_workers: Option<bool>,
     processors: Option<usize>,
     processors_apart: Option<usize>,
     stack_slots: Option<usize>,
@@ -48,6 +49,9 @@ pub enum Stacks {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sizes {
     pub(crate) workers: usize,
+    /// Whether their number changes with that of the cores, and with what others want of these.
+    pub(crate) follows_cores: bool,
+    pub(crate) follows_load: bool,
     pub(crate) processors: usize,
     /// How many processors there may be beyond these, for goroutines that keep them for long.
     pub(crate) apart: usize,
@@ -106,8 +110,9 @@ impl Config {
     }
 
     /// How many worker threads run goroutines at the same time. Unset: `NARROWBOAT_WORKERS`, else
-    /// the number of CPUs. Where processors are pinned to threads, this is also the number of
-    /// processors.
+    /// the number of CPUs that the program may use, which is followed when it changes (also when
+    /// that is a quota of a control group). Where processors are pinned to threads, this is also the
+    /// number of processors, and does not change.
     ///
     /// ```
     /// let config = narrowboat::Config::new().workers(4);
@@ -115,6 +120,23 @@ impl Config {
     /// ```
     pub fn workers(mut self, workers: usize) -> Config {
         self.workers = Some(workers);
+        self
+    }
+
+    /// Whether a worker may be held back while other threads want its core, where fewer workers do
+    /// more work. Unset: yes, unless `NARROWBOAT_HOLD_BACK` is 0.
+    ///
+    /// That is so where the threads that compete are those that the program works for, such as a
+    /// client on the same machine: the runtime tries it for some milliseconds, again and again, while
+    /// its workers wait for cores, and compares how many turns goroutines have.
+    /// [`Stats::workers_allowed`](crate::Stats::workers_allowed) says what it has found.
+    ///
+    /// ```
+    /// let config = narrowboat::Config::new().hold_back_workers(false);
+    /// # let _ = config;
+    /// ```
+    pub fn hold_back_workers(mut self, may: bool) -> Config {
+        self.hold_back_workers = Some(may);
         self
     }
 
@@ -372,11 +394,14 @@ impl Config {
     /// The sizes to start with.
     pub(super) fn resolve() -> io::Result<Sizes> {
         let chosen = Config::chosen();
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = cores();
         let pick = |chosen: Option<usize>, variable: &str, default: usize| -> io::Result<usize> {
             Ok(chosen.or(number(variable)?).unwrap_or(default).max(1))
         };
         let carried = sys::can_carry() && !flag("NARROWBOAT_PIN", "1")?;
+        let follows_cores = chosen.workers.is_none() && variable("NARROWBOAT_WORKERS").is_none();
+        let follows_load =
+            chosen.hold_back_workers.unwrap_or(variable("NARROWBOAT_HOLD_BACK").as_deref() != Some("0"));
         let workers = pick(chosen.workers, "NARROWBOAT_WORKERS", cores)?.min(MAX_PROCESSORS);
         let many = (cores * PROCESSORS_PER_CORE).clamp(MIN_PROCESSORS, MAX_PROCESSORS);
         let processors = pick(chosen.processors, "NARROWBOAT_PROCESSORS", many)?.min(MAX_PROCESSORS);
@@ -413,6 +438,8 @@ impl Config {
         let stuck = (!stuck.is_zero()).then_some(stuck.as_nanos() as u64);
         Ok(Sizes {
             workers,
+            follows_cores,
+            follows_load,
             processors,
             apart,
             geometry,
@@ -425,6 +452,11 @@ impl Config {
             stuck,
         })
     }
+}
+
+/// How many cores the program may use now, by the set of CPUs and the quota of its control group.
+pub(super) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// The size of the main goroutine's own stack: as deep as all others. The size is known once the

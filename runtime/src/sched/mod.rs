@@ -4,6 +4,7 @@
 //!   threads reach it; `look`: what they may read of its goroutines.
 //! - `worker`: the loop of a kernel thread; `search`: where it looks for work; `idle`, `sleepers`:
 //!   how it sleeps and is woken.
+//! - `headcount`: how many workers may be awake; `supply`: whether the machine has cores for them.
 //! - `monitor`: the thread that watches for stuck workers; `relief`: how the monitor moves
 //!   goroutines that those workers do not start.
 //! - `placement`: which processor a new goroutine goes to; `apart`: the processors for goroutines
@@ -23,6 +24,7 @@ pub(crate) mod census;
 pub(crate) mod config;
 mod deadlines;
 pub(crate) mod fork;
+mod headcount;
 mod idle;
 pub(crate) mod inbox;
 pub(crate) mod look;
@@ -35,6 +37,7 @@ mod relief;
 pub(crate) mod request;
 mod search;
 mod sleepers;
+mod supply;
 pub(crate) mod tables;
 pub(crate) mod timers;
 pub(crate) mod worker;

@@ -1,4 +1,4 @@
-//! The thread that watches the workers: it asks goroutines that run for long to yield, replaces
+//! The thread that watches the workers: it decides how many may be awake, asks goroutines that run for long to yield, replaces
 //! workers that are stuck, polls when no worker gets to it, and asks processors to give back memory
 //! of their stacks.
 //!
@@ -9,6 +9,7 @@
 
 use super::Runtime;
 use super::apart::{Look, Stay};
+use super::headcount::Headcount;
 use super::pace;
 use super::processor::Processor;
 use super::relief::Waiting;
@@ -94,6 +95,7 @@ impl Monitor {
 
     fn main(&self, runtime: &'static Runtime) {
         let mut memory = Memory::default();
+        let mut headcount = Headcount::new(runtime.sizes.workers);
         let mut quiet_ticks = 0;
         let mut activity = 0;
         let mut ticks = 0u32;
@@ -135,6 +137,7 @@ impl Monitor {
             }
             std::thread::sleep(TICK);
             self.tick(runtime, &mut memory);
+            headcount.tick(runtime, clock::now());
             memory.reports.look();
             if all_asleep() && !polled_for() {
                 // The worker that wakes takes the poll turn when it finds nothing to do.

@@ -208,7 +208,8 @@ pub(crate) struct WorkerTable {
     entries: Box<[AtomicPtr<Worker>]>,
     /// Kernel threads that exist.
     started: AtomicUsize,
-    /// How many of them may be awake: the configured number, and one more for each that is stuck.
+    /// How many of them may be awake: as many as the monitor [allows](super::headcount), and one more
+    /// for each that is stuck.
     limit: AtomicUsize,
     base: usize,
     /// How many times a spare worker was started.
@@ -246,7 +247,7 @@ impl WorkerTable {
         self.started.load(Ordering::Relaxed)
     }
 
-    pub(super) fn limit(&self) -> usize {
+    pub(crate) fn limit(&self) -> usize {
         self.limit.load(Ordering::Relaxed)
     }
 

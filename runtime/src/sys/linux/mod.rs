@@ -2,6 +2,7 @@
 
 mod blocked;
 pub(crate) mod getattr;
+mod load;
 mod mapping;
 mod modules;
 pub(crate) mod sampling;
@@ -12,6 +13,7 @@ mod timers;
 pub(crate) mod tls;
 
 pub(crate) use blocked::call_of;
+pub(crate) use load::{idle_time, waited_for_core};
 pub(crate) use mapping::*;
 pub(crate) use modules::all_modules;
 pub(crate) use symbols::Program;

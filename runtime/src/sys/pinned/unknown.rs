@@ -18,6 +18,16 @@ pub(crate) fn use_of_processor(_thread: libc::pid_t) -> Option<(u64, bool)> {
     None
 }
 
+/// How long a thread of this process has been runnable without a core to run on.
+pub(crate) fn waited_for_core(_thread: libc::pid_t) -> Option<u64> {
+    None
+}
+
+/// How long the cores of the machine have been idle.
+pub(crate) fn idle_time() -> Option<u64> {
+    None
+}
+
 /// How many threads the process has.
 pub(crate) fn threads() -> Option<usize> {
     None
