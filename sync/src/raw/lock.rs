@@ -421,9 +421,13 @@ impl RawLock {
     #[inline]
     pub(crate) fn lock_shared(&self, at: At) {
         checkpoint();
-        let state = self.state.load(Ordering::Relaxed);
-        // For a sharer it is as common to find other sharers as to find a free lock, so both cases
-        // of step 1 are handled here.
+        // Not a load first: that would fetch the state's cache line for reading, and a processor that
+        // shares the lock at the same time would have to send it twice. An exchange that fails has
+        // fetched it for writing, and the next one finds it there.
+        let Err(state) = self.state.compare_exchange(0, SHARER, Ordering::Acquire, Ordering::Relaxed) else {
+            return;
+        };
+        // It is common to find other sharers.
         let taken = Mode::Shared.take(state, false);
         if taken.is_none_or(|taken| {
             self.state.compare_exchange(state, taken, Ordering::Acquire, Ordering::Relaxed).is_err()
