@@ -400,8 +400,10 @@ impl Config {
         };
         let carried = sys::can_carry() && !flag("NARROWBOAT_PIN", "1")?;
         let follows_cores = chosen.workers.is_none() && variable("NARROWBOAT_WORKERS").is_none();
-        let follows_load =
-            chosen.hold_back_workers.unwrap_or(variable("NARROWBOAT_HOLD_BACK").as_deref() != Some("0"));
+        let follows_load = match chosen.hold_back_workers {
+            Some(may) => may,
+            None => variable("NARROWBOAT_HOLD_BACK").is_none() || flag("NARROWBOAT_HOLD_BACK", "1")?,
+        };
         let workers = pick(chosen.workers, "NARROWBOAT_WORKERS", cores)?.min(MAX_PROCESSORS);
         let many = (cores * PROCESSORS_PER_CORE).clamp(MIN_PROCESSORS, MAX_PROCESSORS);
         let processors = pick(chosen.processors, "NARROWBOAT_PROCESSORS", many)?.min(MAX_PROCESSORS);
