@@ -3,9 +3,9 @@
 //!
 //! A world has a network if an [`Installed`] hangs in it. Sockets that are made by a goroutine of
 //! that world are then the network's for all their lives: every call of theirs takes the branch of
-//! [`Handle`](crate::handle::Handle) that leads here. All waiting stays where it is, in
-//! [`crate::source`]: an operation of a simulated socket fails with `WouldBlock`, and the network
-//! reports by [`Events`] that it should be tried again, as epoll does.
+//! `Handle` that leads here. All waiting stays where it is, in `source`: an operation of a simulated
+//! socket fails with `WouldBlock`, and the network reports by [`Events`] that it should be tried
+//! again, as epoll does.
 
 pub use crate::direction::Direction;
 use crate::poller::EntryRef;
