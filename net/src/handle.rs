@@ -13,24 +13,80 @@ use narrowboat_runtime::park::Thing;
 use socket2::SockAddr;
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
+use std::marker::PhantomData;
+use std::mem;
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::ptr;
 use std::sync::Arc;
 
-/// A socket, owned.
-pub(crate) enum Socket {
-    System(OwnedFd),
-    Simulated(Simulated),
-}
+/// A socket, owned: a [`Handle`] that is never copied, and closes it.
+pub(crate) struct Socket(Handle<'static>);
 
 /// A socket of a simulated network.
 pub(crate) struct Simulated(Arc<dyn simulated::Socket>);
 
-/// A socket or another descriptor, borrowed by an operation.
+/// A socket or another descriptor, borrowed by an operation: a number in one word, which is odd, or
+/// the address of a [`Simulated`], which is even.
+///
+/// An enum would have two words, and goroutines keep some while they wait: a hundred bytes of stack
+/// for each connection.
 #[derive(Clone, Copy)]
-pub(crate) enum Handle<'a> {
+pub(crate) struct Handle<'a> {
+    word: *const Simulated,
+    _borrows: PhantomData<&'a Simulated>,
+}
+
+/// What a handle leads to.
+pub(crate) enum Kind<'a> {
     System(BorrowedFd<'a>),
     Simulated(&'a Simulated),
+}
+
+// SAFETY: descriptors may be used by all threads, and so may simulated sockets: the trait says that.
+unsafe impl Send for Handle<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Handle<'_> {}
+
+impl<'a> From<BorrowedFd<'a>> for Handle<'a> {
+    #[inline]
+    fn from(fd: BorrowedFd<'a>) -> Handle<'a> {
+        let number = (fd.as_raw_fd() as usize) << 1 | 1;
+        Handle { word: ptr::without_provenance(number), _borrows: PhantomData }
+    }
+}
+
+impl<'a> From<&'a Simulated> for Handle<'a> {
+    fn from(socket: &'a Simulated) -> Handle<'a> {
+        Handle { word: socket, _borrows: PhantomData }
+    }
+}
+
+impl<'a> Handle<'a> {
+    /// The object of a wait for it, as dumps know it. Never zero.
+    #[inline]
+    pub(crate) fn object(self) -> usize {
+        self.word.expose_provenance()
+    }
+
+    /// # Safety
+    /// The object is that of a handle that is valid for `'a`.
+    pub(crate) unsafe fn from_object(object: usize) -> Handle<'a> {
+        Handle { word: ptr::with_exposed_provenance(object), _borrows: PhantomData }
+    }
+
+    #[inline(always)]
+    pub(crate) fn kind(self) -> Kind<'a> {
+        let word = self.word.addr();
+        if word & 1 != 0 {
+            // SAFETY: the number was that of a descriptor which is borrowed for `'a`.
+            Kind::System(unsafe { BorrowedFd::borrow_raw((word >> 1) as RawFd) })
+        } else {
+            // SAFETY: it was made from a reference that lives for `'a`, or leads to the box of a
+            // `Socket`, which is borrowed for `'a`. Its address is even, since it contains addresses.
+            Kind::Simulated(unsafe { &*self.word })
+        }
+    }
 }
 
 /// Values that lend a handle, always the same one, which is open as long as they live.
@@ -41,29 +97,29 @@ pub(crate) trait Lend {
 impl<T: IoSafe> Lend for T {
     #[inline]
     fn handle(&self) -> Handle<'_> {
-        Handle::System(self.as_fd())
+        self.as_fd().into()
     }
 }
 
 impl Lend for Socket {
     #[inline]
     fn handle(&self) -> Handle<'_> {
-        match self {
-            Socket::System(fd) => Handle::System(fd.as_fd()),
-            Socket::Simulated(socket) => Handle::Simulated(socket),
-        }
+        self.0
     }
 }
 
 impl From<OwnedFd> for Socket {
     fn from(fd: OwnedFd) -> Socket {
-        Socket::System(fd)
+        let number = fd.into_raw_fd();
+        // SAFETY: it is open until the socket is dropped, which nothing that it lends outlives.
+        Socket(unsafe { BorrowedFd::borrow_raw(number) }.into())
     }
 }
 
 impl From<Arc<dyn simulated::Socket>> for Socket {
     fn from(socket: Arc<dyn simulated::Socket>) -> Socket {
-        Socket::Simulated(Simulated(socket))
+        let word = Box::into_raw(Box::new(Simulated(socket)));
+        Socket(Handle { word, _borrows: PhantomData })
     }
 }
 
@@ -73,9 +129,20 @@ impl Socket {
     /// # Panics
     /// If the socket is simulated.
     pub(crate) fn into_fd(self) -> OwnedFd {
-        match self {
-            Socket::System(fd) => fd,
-            Socket::Simulated(_) => no_descriptor(),
+        let number = self.0.fd().as_raw_fd();
+        mem::forget(self);
+        // SAFETY: the socket owned it, and is gone.
+        unsafe { OwnedFd::from_raw_fd(number) }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        match self.0.kind() {
+            // SAFETY: the socket owns it, and is dropped once.
+            Kind::System(fd) => drop(unsafe { OwnedFd::from_raw_fd(fd.as_raw_fd()) }),
+            // SAFETY: it came from a box, which the socket owns.
+            Kind::Simulated(_) => drop(unsafe { Box::from_raw(self.0.word.cast_mut()) }),
         }
     }
 }
@@ -123,9 +190,9 @@ impl<'a> Handle<'a> {
     #[inline]
     #[track_caller]
     pub(crate) fn fd(self) -> BorrowedFd<'a> {
-        match self {
-            Handle::System(fd) => fd,
-            Handle::Simulated(_) => no_descriptor(),
+        match self.kind() {
+            Kind::System(fd) => fd,
+            Kind::Simulated(_) => no_descriptor(),
         }
     }
 
@@ -134,9 +201,9 @@ impl<'a> Handle<'a> {
     /// # Errors
     /// `Unsupported` if the socket is simulated.
     pub(crate) fn of_system(self) -> io::Result<BorrowedFd<'a>> {
-        match self {
-            Handle::System(fd) => Ok(fd),
-            Handle::Simulated(_) => {
+        match self.kind() {
+            Kind::System(fd) => Ok(fd),
+            Kind::Simulated(_) => {
                 let message = "the simulated network has no multicast";
                 Err(io::Error::new(io::ErrorKind::Unsupported, message))
             }
@@ -145,24 +212,24 @@ impl<'a> Handle<'a> {
 
     #[inline]
     pub(crate) fn receive(self, buffer: &mut [u8], flags: libc::c_int) -> io::Result<usize> {
-        match self {
-            Handle::System(fd) => socket::receive(fd, buffer, flags),
-            Handle::Simulated(it) => it.receive(&mut [IoSliceMut::new(buffer)], flags).map(|(read, _)| read),
+        match self.kind() {
+            Kind::System(fd) => socket::receive(fd, buffer, flags),
+            Kind::Simulated(it) => from_kernel(it.receive(buffer, flags)),
         }
     }
 
     pub(crate) fn receive_vectored(self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        match self {
-            Handle::System(fd) => socket::receive_vectored(fd, buffers),
-            Handle::Simulated(it) => it.receive(buffers, 0).map(|(read, _)| read),
+        match self.kind() {
+            Kind::System(fd) => socket::receive_vectored(fd, buffers),
+            Kind::Simulated(it) => it.receive_from(buffers, 0).map(|(read, _)| read),
         }
     }
 
     pub(crate) fn receive_from(self, buffer: &mut [u8], flags: libc::c_int) -> io::Result<(usize, SockAddr)> {
-        match self {
-            Handle::System(fd) => socket::receive_from(fd, buffer, flags),
-            Handle::Simulated(it) => {
-                let (read, from) = it.receive(&mut [IoSliceMut::new(buffer)], flags)?;
+        match self.kind() {
+            Kind::System(fd) => socket::receive_from(fd, buffer, flags),
+            Kind::Simulated(it) => {
+                let (read, from) = it.receive_from(&mut [IoSliceMut::new(buffer)], flags)?;
                 Ok((read, from.map_or_else(socket::no_address, SockAddr::from)))
             }
         }
@@ -170,105 +237,105 @@ impl<'a> Handle<'a> {
 
     #[inline]
     pub(crate) fn send(self, data: &[u8]) -> io::Result<usize> {
-        match self {
-            Handle::System(fd) => socket::send(fd, data),
-            Handle::Simulated(it) => it.0.send(&[IoSlice::new(data)], None),
+        match self.kind() {
+            Kind::System(fd) => socket::send(fd, data),
+            Kind::Simulated(it) => from_kernel(it.send(data)),
         }
     }
 
     pub(crate) fn send_vectored(self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Handle::System(fd) => socket::send_vectored(fd, buffers),
-            Handle::Simulated(it) => it.0.send(buffers, None),
+        match self.kind() {
+            Kind::System(fd) => socket::send_vectored(fd, buffers),
+            Kind::Simulated(it) => it.0.send(buffers, None),
         }
     }
 
     pub(crate) fn send_to(self, data: &[u8], to: &SockAddr) -> io::Result<usize> {
-        match self {
-            Handle::System(fd) => socket::send_to(fd, data, to),
-            Handle::Simulated(it) => it.0.send(&[IoSlice::new(data)], Some(internet(to)?)),
+        match self.kind() {
+            Kind::System(fd) => socket::send_to(fd, data, to),
+            Kind::Simulated(it) => it.0.send(&[IoSlice::new(data)], Some(internet(to)?)),
         }
     }
 
     pub(crate) fn accept(self) -> io::Result<(Socket, SockAddr)> {
-        match self {
-            Handle::System(fd) => socket::accept(fd).map(|(fd, from)| (fd.into(), from)),
-            Handle::Simulated(it) => it.0.accept().map(|(socket, from)| (socket.into(), from.into())),
+        match self.kind() {
+            Kind::System(fd) => socket::accept(fd).map(|(fd, from)| (fd.into(), from)),
+            Kind::Simulated(it) => it.0.accept().map(|(socket, from)| (socket.into(), from.into())),
         }
     }
 
     /// The state of a connection that was begun; see [`socket::connected`].
     pub(crate) fn connected(self) -> io::Result<()> {
-        match self {
-            Handle::System(fd) => socket::connected(fd),
-            Handle::Simulated(it) => it.0.connected(),
+        match self.kind() {
+            Kind::System(fd) => socket::connected(fd),
+            Kind::Simulated(it) => it.0.connected(),
         }
     }
 
     /// Sets the address that datagrams go to and are taken from.
     pub(crate) fn connect_datagram(self, to: &SockAddr) -> io::Result<()> {
-        match self {
-            Handle::System(fd) => socket::connect_datagram(fd, to),
-            Handle::Simulated(it) => it.0.connect(internet(to)?),
+        match self.kind() {
+            Kind::System(fd) => socket::connect_datagram(fd, to),
+            Kind::Simulated(it) => it.0.connect(internet(to)?),
         }
     }
 
     pub(crate) fn shutdown(self, how: Shutdown) -> io::Result<()> {
-        match self {
-            Handle::System(fd) => socket::shutdown(fd, how),
-            Handle::Simulated(it) => it.0.shutdown(how),
+        match self.kind() {
+            Kind::System(fd) => socket::shutdown(fd, how),
+            Kind::Simulated(it) => it.0.shutdown(how),
         }
     }
 
     pub(crate) fn local_address(self) -> io::Result<SocketAddr> {
-        match self {
-            Handle::System(fd) => socket::local_address(fd),
-            Handle::Simulated(it) => it.0.local_address(),
+        match self.kind() {
+            Kind::System(fd) => socket::local_address(fd),
+            Kind::Simulated(it) => it.0.local_address(),
         }
     }
 
     pub(crate) fn peer_address(self) -> io::Result<SocketAddr> {
-        match self {
-            Handle::System(fd) => socket::peer_address(fd),
-            Handle::Simulated(it) => it.0.peer_address(),
+        match self.kind() {
+            Kind::System(fd) => socket::peer_address(fd),
+            Kind::Simulated(it) => it.0.peer_address(),
         }
     }
 
     pub(crate) fn take_error(self) -> io::Result<Option<io::Error>> {
-        match self {
-            Handle::System(fd) => socket::take_error(fd),
-            Handle::Simulated(it) => it.0.take_error(),
+        match self.kind() {
+            Kind::System(fd) => socket::take_error(fd),
+            Kind::Simulated(it) => it.0.take_error(),
         }
     }
 
     pub(crate) fn setting(self, setting: Setting) -> io::Result<u32> {
-        match self {
-            Handle::System(fd) => socket::setting(fd, setting),
-            Handle::Simulated(it) => it.0.setting(setting),
+        match self.kind() {
+            Kind::System(fd) => socket::setting(fd, setting),
+            Kind::Simulated(it) => it.0.setting(setting),
         }
     }
 
     pub(crate) fn set(self, setting: Setting, value: impl Into<u32>) -> io::Result<()> {
-        match self {
-            Handle::System(fd) => socket::set(fd, setting, value.into()),
-            Handle::Simulated(it) => it.0.set(setting, value.into()),
+        match self.kind() {
+            Kind::System(fd) => socket::set(fd, setting, value.into()),
+            Kind::Simulated(it) => it.0.set(setting, value.into()),
         }
     }
 
     /// Whether an operation in this direction would not have to wait.
     pub(crate) fn is_ready(self, direction: Direction) -> bool {
-        match self {
-            Handle::System(fd) => socket::is_ready(fd, direction),
-            Handle::Simulated(it) => it.0.is_ready(direction),
+        match self.kind() {
+            Kind::System(fd) => socket::is_ready(fd, direction),
+            Kind::Simulated(it) => it.0.is_ready(direction),
         }
     }
 
     /// Whether an error is "would block" only because the input of the socket has been shut down. A
     /// simulated socket says that itself.
     pub(crate) fn means_shut_down(self, error: &io::Error, nonblocking: bool) -> bool {
-        match self {
-            Handle::System(fd) => socket::means_shut_down(error, nonblocking, fd),
-            Handle::Simulated(_) => false,
+        match self.kind() {
+            Kind::System(fd) => socket::means_shut_down(error, nonblocking, fd),
+            Kind::Simulated(_) => false,
         }
     }
 
@@ -281,16 +348,42 @@ impl<'a> Handle<'a> {
         if let Ok(peer) = self.peer_address() {
             shown.field("peer", &peer);
         }
-        match self {
-            Handle::System(fd) => shown.field("fd", &std::os::fd::AsRawFd::as_raw_fd(&fd)).finish(),
-            Handle::Simulated(_) => shown.finish(),
+        match self.kind() {
+            Kind::System(fd) => shown.field("fd", &fd.as_raw_fd()).finish(),
+            Kind::Simulated(_) => shown.finish(),
         }
     }
 }
 
+/// The result of a call in the kernel's form: one word, for which a caller needs no place on its
+/// stack.
+fn as_kernel(result: io::Result<usize>) -> isize {
+    // The errors of simulated networks are the system's.
+    result.map_or_else(|error| -(error.raw_os_error().unwrap_or(libc::EIO) as isize), |bytes| bytes as isize)
+}
+
+#[inline]
+fn from_kernel(result: isize) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_| io::Error::from_raw_os_error(-result as i32))
+}
+
+// Not inlined: what these need on the stack must not be part of the frames of operations on the
+// system's sockets, which goroutines keep while they wait.
 impl Simulated {
+    #[cold]
     #[inline(never)]
-    fn receive(
+    fn receive(&self, buffer: &mut [u8], flags: libc::c_int) -> isize {
+        as_kernel(self.receive_from(&mut [IoSliceMut::new(buffer)], flags).map(|(read, _)| read))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn send(&self, data: &[u8]) -> isize {
+        as_kernel(self.0.send(&[IoSlice::new(data)], None))
+    }
+
+    #[inline(never)]
+    fn receive_from(
         &self,
         buffers: &mut [IoSliceMut<'_>],
         flags: libc::c_int,

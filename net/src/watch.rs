@@ -15,7 +15,6 @@
 //!    the look. For further rounds this step is enough.
 
 pub use crate::direction::Direction;
-use crate::handle::Handle;
 use crate::poller::readiness::{Seen, Signal};
 use crate::poller::{NetPoller, Registration};
 use narrowboat_runtime::as_thread::{begin_in_place, park_in_place};
@@ -124,5 +123,5 @@ pub fn wait(on: &[(&Watch, Direction, Look)], object: usize, deadline: Option<In
 pub fn describe(fd: RawFd) -> Thing {
     // SAFETY: for this call alone. A number that stands for no file any more is an error, which
     // leaves the description without details.
-    crate::describe::thing(Handle::System(unsafe { BorrowedFd::borrow_raw(fd) }))
+    crate::describe::thing(unsafe { BorrowedFd::borrow_raw(fd) }.into())
 }

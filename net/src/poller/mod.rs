@@ -107,7 +107,7 @@ impl NetPoller {
             return Err(error);
         }
         let removed = AtomicBool::new(false);
-        let fd = Some(fd.as_raw_fd());
+        let fd = fd.as_raw_fd();
         Ok(Registration { poller: self, entry, index, generation, fd, removed })
     }
 
@@ -116,7 +116,7 @@ impl NetPoller {
     pub(crate) fn register_simulated(&'static self) -> Registration {
         let (index, entry) = self.slab.allocate();
         let (generation, removed) = (entry.generation(), AtomicBool::new(false));
-        Registration { poller: self, entry, index, generation, fd: None, removed }
+        Registration { poller: self, entry, index, generation, fd: NO_DESCRIPTOR, removed }
     }
 
     /// The poller of descriptors that belong to other code: see [`crate::watch`]. It stands in the
@@ -189,14 +189,17 @@ impl EntryRef {
     }
 }
 
+/// In place of the descriptor of a socket that the system does not know.
+const NO_DESCRIPTOR: RawFd = -1;
+
 /// A registered descriptor in the netpoller; dropping this removes it.
 pub(crate) struct Registration {
     poller: &'static NetPoller,
     entry: &'static SlabEntry,
     index: u32,
     generation: u32,
-    /// None for a simulated socket.
-    fd: Option<RawFd>,
+    /// [`NO_DESCRIPTOR`] for a simulated socket.
+    fd: RawFd,
     removed: AtomicBool,
 }
 
@@ -225,9 +228,11 @@ impl Registration {
     /// Whether the poller still watches this file under the number of the descriptor. If so, it
     /// reports the present state once more.
     pub(crate) fn confirm(&self) -> io::Result<()> {
-        let Some(fd) = self.fd else { return Ok(()) };
+        if self.fd == NO_DESCRIPTOR {
+            return Ok(());
+        }
         // SAFETY: for this call alone; a number that stands for no file is an error.
-        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+        let fd = unsafe { BorrowedFd::borrow_raw(self.fd) };
         self.poller.selector.confirm(fd, key(self.generation, self.index))
     }
 
@@ -238,13 +243,10 @@ impl Registration {
         let polled = check_polled().is_ok();
         // AcqRel: the code that sees the mark comes after the call that has set it, and one call
         // removes.
-        if !self.removed.swap(true, Ordering::AcqRel)
-            && polled
-            && let Some(fd) = self.fd
-        {
+        if !self.removed.swap(true, Ordering::AcqRel) && polled && self.fd != NO_DESCRIPTOR {
             // SAFETY: the caller of `register` promised that the descriptor outlives the
             // registration.
-            let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+            let fd = unsafe { BorrowedFd::borrow_raw(self.fd) };
             // It fails only if other code has closed the descriptor, which its owner did not
             // expect; then the poller has dropped it as well.
             let _ = self.poller.selector.delete(fd.as_fd());

@@ -16,7 +16,7 @@ mod tests;
 pub(crate) use operate::Operation;
 
 use crate::direction::Direction;
-use crate::handle::{Handle, Lend, Socket};
+use crate::handle::{Handle, Kind, Lend, Socket};
 use crate::io_safe::IoSafe;
 use crate::limit::Limit;
 use crate::poller::readiness::{Readiness, Seen, Signal};
@@ -167,12 +167,12 @@ impl<F: Lend> Source<F> {
         if let Some(registration) = self.registration.get() {
             return Ok(registration);
         }
-        let registration = match self.handle() {
+        let registration = match self.handle().kind() {
             // SAFETY: the registration goes into a field that is dropped before the descriptor, or is
             // dropped by `into_inner` before it gives the descriptor away; and `F` has the same one
             // open for as long as it lives.
-            Handle::System(fd) => unsafe { poller.register(fd)? },
-            Handle::Simulated(socket) => {
+            Kind::System(fd) => unsafe { poller.register(fd)? },
+            Kind::Simulated(socket) => {
                 let registration = poller.register_simulated();
                 socket.report_to(registration.events());
                 registration

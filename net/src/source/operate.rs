@@ -6,7 +6,6 @@
 
 use super::Source;
 use crate::context::Tied;
-use crate::describe;
 use crate::direction::Direction;
 use crate::handle::{Handle, Lend};
 use crate::limit::{self, deadline_passed};
@@ -185,7 +184,7 @@ impl<F: Lend> Source<F> {
         {
             return self.wait_within_limits(readiness, seen, operation);
         }
-        readiness.wait(seen, None, operation.reason, describe::object(self.handle()), operation.at);
+        readiness.wait(seen, None, operation.reason, self.handle().object(), operation.at);
         Ok(())
     }
 
@@ -207,7 +206,7 @@ impl<F: Lend> Source<F> {
                 pause(tries, until)
             }
             (None, None) => {
-                readiness.wait(seen, until, operation.reason, describe::object(self.handle()), operation.at)
+                readiness.wait(seen, until, operation.reason, self.handle().object(), operation.at)
             }
             (None, Some(tied)) => tied.wait(operation.direction, until, operation.at),
         };
