@@ -215,6 +215,26 @@ fn what_cannot_be_simulated_says_so() {
     assert!(message.contains("outside of its world"), "{message}");
 }
 
+/// A select asks a socket in the middle of its steps, where it has left nodes in other queues: so the
+/// question does not panic, and the operation that follows does.
+#[test]
+fn a_select_outside_of_the_world_finds_a_socket_ready() {
+    let (tx, rx) = chan::bounded(1);
+    sim::run(1, move || {
+        let listener = TcpListener::bind("0.0.0.0:80").unwrap();
+        let (one, other) = pair(&listener);
+        tx.send((one, other, listener)).unwrap();
+    });
+    let (one, _other, listener) = rx.recv().unwrap();
+    let (_tx, silent) = chan::bounded::<u32>(0);
+    for socket in [one.readable(), one.writable(), listener.readable()] {
+        select! {
+            recv(silent) -> _ => unreachable!("nothing is sent"),
+            recv(socket) -> ready => ready.unwrap(),
+        }
+    }
+}
+
 #[test]
 fn a_writer_waits_for_a_slow_reader() {
     in_worlds(|| {

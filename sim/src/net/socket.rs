@@ -66,6 +66,11 @@ impl Net {
         result
     }
 
+    /// Whether the caller is in this world.
+    fn is_current(&self) -> bool {
+        world::current().is_some_and(|world| world.id() == self.world)
+    }
+
     #[track_caller]
     fn world(&self) -> Arc<World> {
         let world = world::current().filter(|world| world.id() == self.world);
@@ -191,7 +196,7 @@ impl Drop for Simulated {
     fn drop(&mut self) {
         self.net.lock().events.remove(&self.id);
         // Where its world is over, there is no peer either that could notice.
-        if world::current().is_some_and(|world| world.id() == self.net.world) {
+        if self.net.is_current() {
             self.net.with(|engine| engine.close(self.id));
         }
     }
@@ -248,7 +253,8 @@ impl Socket for Simulated {
     }
 
     fn is_ready(&self, direction: Direction) -> bool {
-        self.net.with(|engine| engine.is_ready(self.id, direction))
+        // Outside of its world it need not wait to be refused.
+        !self.net.is_current() || self.net.with(|engine| engine.is_ready(self.id, direction))
     }
 
     fn setting(&self, setting: Setting) -> io::Result<u32> {
