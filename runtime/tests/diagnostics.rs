@@ -444,3 +444,30 @@ fn a_report_interrupts_no_system_call() {
     let text = says(&output, &["has kept its processor for"]);
     assert!(output.status.success(), "{text}");
 }
+
+/// A wait may be begun and not entered, because what it is for has come. What it was for may be gone by
+/// the next yield, so a dump must not look for it.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_goroutine_that_yields_waits_for_nothing() {
+    let ends = Arc::new(AtomicBool::new(false));
+    let end = ends.clone();
+    let spawned = Builder::new().name("yields").spawn(move || {
+        let word = 1u32;
+        while !end.load(Ordering::Relaxed) {
+            let operation = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+            let no_timeout = std::ptr::null::<libc::timespec>();
+            // SAFETY: the word is alive.
+            let answer = unsafe { libc::syscall(libc::SYS_futex, &raw const word, operation, 2, no_timeout) };
+            assert_eq!(answer, -1, "the word is another one");
+            narrowboat_runtime::yield_now();
+        }
+    });
+    for _ in 0..100 {
+        for goroutine in dump().goroutines().iter().filter(|it| it.name() == Some("yields")) {
+            assert_eq!((goroutine.reason(), goroutine.object()), (park::Reason::None, None));
+        }
+    }
+    ends.store(true, Ordering::Relaxed);
+    spawned.unwrap().join().unwrap();
+}

@@ -363,6 +363,9 @@ impl Loop<'_> {
         }
         match phase {
             Phase::Yielded => {
+                // It may have begun a wait in this turn that it did not enter. What that was for may be
+                // gone, and a dump must not look for it.
+                goroutine.reason.set(Reason::None);
                 let parts = self.parts();
                 parts.yields += 1;
                 parts.ready.push_back(goroutine);
@@ -546,7 +549,7 @@ pub(super) struct Starting {
 }
 
 #[cold]
-fn report_no_stacks() {
+pub(super) fn report_no_stacks() {
     static SAID: Once = Once::new();
     SAID.call_once(|| {
         say(format_args!(
