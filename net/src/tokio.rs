@@ -66,11 +66,14 @@ struct Half {
     direction: Direction,
     /// Made at the first wait.
     ready: Option<PolledReceiver<()>>,
+    /// Whether the last poll gave way. The next one does not: in a simulated world each call is asked
+    /// to.
+    gave_way: bool,
 }
 
 impl Half {
     fn new(source: &Arc<Source>, direction: Direction) -> Half {
-        Half { source: source.clone(), direction, ready: None }
+        Half { source: source.clone(), direction, ready: None, gave_way: false }
     }
 
     /// Makes `call` whenever it may succeed, until it does or fails.
@@ -79,7 +82,8 @@ impl Half {
         cx: &mut Context<'_>,
         mut call: impl FnMut(&Source) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
-        if should_give_way() {
+        self.gave_way = !self.gave_way && should_give_way();
+        if self.gave_way {
             // An async task does so by coming back.
             cx.waker().wake_by_ref();
             return Poll::Pending;

@@ -8,7 +8,9 @@ use narrowboat::future::{FutureExt, tokio::handle};
 use narrowboat_net::tokio::AsyncStream;
 use narrowboat_net::unix::UnixStream;
 use narrowboat_runtime::spawn;
+use narrowboat_runtime::world::{self, End, Moment, Scheduler};
 use narrowboat_testing::{LONG, assert_passed, bounded, eventually, in_child_with, ms, settle, within};
+use std::any::Any;
 use std::future::Future;
 use std::io::{ErrorKind, Read, Write};
 use std::pin::pin;
@@ -210,4 +212,48 @@ fn a_stream_that_is_always_ready_gives_way() {
         return;
     };
     assert_passed(&output, 1);
+}
+
+/// The first goroutine goes first, until there have been too many turns.
+struct First(u32);
+
+impl Scheduler for First {
+    fn next(&mut self, _: &Moment<'_>) -> Option<usize> {
+        self.0 = self.0.checked_sub(1)?;
+        Some(0)
+    }
+
+    fn draw(&mut self, _: usize) -> usize {
+        0
+    }
+
+    fn jump(&mut self, _: u64) -> bool {
+        true
+    }
+
+    fn random(&mut self) -> u64 {
+        4
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {
+        self
+    }
+}
+
+/// There, each call gives way, and not only those that come late.
+#[test]
+fn a_stream_makes_progress_in_a_world() {
+    let finished = world::run(Box::new(First(10_000)), || {
+        let (one, other) = UnixStream::pair().unwrap();
+        let (mut one, mut other) = (AsyncStream::from(one), AsyncStream::from(other));
+        let mut text = [0; 4];
+        let both = async {
+            one.write_all(b"ahoy").await.unwrap();
+            other.read_exact(&mut text).await.unwrap();
+        };
+        both.wait();
+        text
+    })
+    .unwrap();
+    assert_eq!((finished.end, finished.outcome.unwrap().unwrap()), (End::Complete, *b"ahoy"));
 }
