@@ -1,6 +1,6 @@
 //! What a world leaves behind. In a process of its own: other tests have goroutines, too.
 
-use narrowboat::sim::{Check, Kind};
+use narrowboat::sim::{self, Check, Kind, net};
 use narrowboat::{chan, go, leak};
 
 #[test]
@@ -17,6 +17,12 @@ fn what_a_world_has_left_is_no_goroutine_of_the_program() {
             assert_eq!(*failure.kind(), Kind::Deadlock);
             let _ = failure.trace_file().map(std::fs::remove_file);
         }
+        // Nor is what was on a host that has crashed.
+        sim::run(1, || {
+            drop(net::host("gone").spawn(|| narrowboat::sleep(std::time::Duration::from_secs(3600))));
+            narrowboat::sleep(std::time::Duration::from_secs(1));
+            net::crash("gone");
+        });
     });
     assert_eq!(narrowboat::num_goroutines(), before);
     assert_eq!(narrowboat::dump().goroutines().len(), 0);

@@ -165,6 +165,25 @@ fn a_world_waits_for_threads() {
     assert_eq!(sum, 42);
 }
 
+/// What a world has left does not take a wake-up that others wait for.
+#[test]
+fn a_goroutine_that_is_left_does_not_hold_up_a_lock_of_std() {
+    static LOCK: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let held = LOCK.lock().unwrap();
+    let text = failure(|| drop(LOCK.lock()));
+    assert!(text.contains("wait for ever"), "{text}");
+    let (tx, locked) = std::sync::mpsc::channel();
+    let other = std::thread::spawn(move || {
+        drop(LOCK.lock());
+        tx.send(()).unwrap();
+    });
+    // It waits behind the goroutine.
+    std::thread::sleep(Duration::from_millis(100));
+    drop(held);
+    locked.recv_timeout(Duration::from_secs(10)).expect("the thread is woken");
+    other.join().unwrap();
+}
+
 #[test]
 fn worlds_do_not_contain_each_other() {
     let text = failure(|| sim::run(2, || ()));

@@ -200,7 +200,7 @@ pub struct World {
     began: OnceLock<Instant>,
     /// The sockets of its goroutines are simulated, so nothing outside ends a wait for one.
     network: AtomicBool,
-    extension: OnceLock<Arc<dyn Any + Send + Sync>>,
+    extension: Mutex<Option<Arc<dyn Any + Send + Sync>>>,
     events: Mutex<Events>,
     /// Which goroutines never run again: see [`World::abandon`].
     abandons: Mutex<Vec<Abandon>>,
@@ -258,7 +258,7 @@ impl World {
             now: AtomicU64::new(0),
             began: OnceLock::new(),
             network: AtomicBool::new(false),
-            extension: OnceLock::new(),
+            extension: Mutex::default(),
             events: Mutex::new(Events::new()),
             quiet: scheduler.is_quiet(),
             shows: scheduler.wants_frames(),
@@ -298,12 +298,13 @@ impl World {
 
     /// What another crate has hung into this world. The first call makes it, for all that come later.
     pub fn extension(&self, make: impl FnOnce() -> Arc<dyn Any + Send + Sync>) -> Arc<dyn Any + Send + Sync> {
-        self.extension.get_or_init(make).clone()
+        let _native = Native::begin();
+        Arc::clone(lock(&self.extension).get_or_insert_with(make))
     }
 
     /// The same, if it is there.
     pub fn existing_extension(&self) -> Option<Arc<dyn Any + Send + Sync>> {
-        self.extension.get().cloned()
+        lock(&self.extension).clone()
     }
 
     /// Says that sockets are simulated: a goroutine that waits for one, with nothing else to come,
@@ -516,6 +517,11 @@ where
     let ended = lock(&world.ending).first_has_ended;
     let outcome = ended.then(|| handle.join_with_trace());
     drop(taken);
+    // What the program has hung into the world is dropped here. The loop may be the last to let go of
+    // the world, and no code of the program may run there.
+    let abandons = std::mem::take(&mut *lock(&world.abandons));
+    let (skews, extension) = (lock(&world.skews).take(), lock(&world.extension).take());
+    drop((abandons, skews, extension));
     let panics = std::mem::take(&mut *lock(&world.panics));
     Ok(Finished { end, outcome, now: world.now.load(Ordering::Relaxed), left, panics, scheduler })
 }

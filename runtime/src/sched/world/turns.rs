@@ -1,10 +1,11 @@
 //! The loop of a world's processor: like that of an ordinary one ([`super::super::batch`]), but a
 //! [`Scheduler`](super::Scheduler) picks.
 
-use super::super::batch::Starting;
+use super::super::batch::{Starting, report_no_stacks};
 use super::super::fork;
 use super::super::processor::{Loop, Processor, SwitchReason};
 use super::{End, Leftover, Moment, Progress, Turn, TurnEnd, World, lock};
+use crate::futex;
 use crate::goroutine::labels::{LabelCell, Labels};
 use crate::goroutine::record::{Ready, Record};
 use crate::hooks::trace;
@@ -140,7 +141,19 @@ impl Loop<'_> {
             return Step::Again;
         }
         let ready = &mut self.parts().ready;
-        ready.retain(|goroutine| world.member(goroutine.id, progress).is_some());
+        let mut woken_for = Vec::new();
+        ready.retain(|goroutine| {
+            let stays = world.member(goroutine.id, progress).is_some();
+            if !stays {
+                // SAFETY: it is ready, and this is the loop.
+                woken_for.extend(unsafe { futex::woken_for(goroutine) });
+            }
+            stays
+        });
+        if !woken_for.is_empty() {
+            woken_for.into_iter().for_each(futex::pass_on);
+            return Step::Again;
+        }
         if ready.is_empty() {
             return self.idle_step(world, progress);
         }
@@ -253,13 +266,17 @@ impl Loop<'_> {
                 Starting { task, id, origin, since: 0, decided: 0 }
             }
         };
-        let mut own = starting.origin.take_own_stack().or_else(|| OwnStack::take(STACK).ok());
-        match parts.slots.settle(&mut own, starting.origin.spawned_at(), true) {
-            Ok(home) => {
+        // Never a slot: one that is left could hold it for ever.
+        let own = starting.origin.take_own_stack().or_else(|| OwnStack::take(STACK).ok());
+        let home =
+            own.and_then(|own| parts.slots.settle(&mut Some(own), starting.origin.spawned_at(), true).ok());
+        match home {
+            Some(home) => {
                 let Starting { task, id, origin, .. } = starting;
                 Some(parts.slab.insert(processor, Record::new(task, id, origin, home)))
             }
-            Err(_) => {
+            None => {
+                report_no_stacks();
                 processor.scavenge.want_another();
                 parts.without_stack.push_back(starting);
                 None
@@ -279,6 +296,8 @@ impl Loop<'_> {
             {
                 progress.abandoned.insert(number);
                 progress.live -= 1;
+                // SAFETY: this is the loop.
+                unsafe { futex::forsake(record) };
             }
             true
         });
@@ -343,6 +362,8 @@ impl Loop<'_> {
         self.each_goroutine(|view, record| {
             if let Some(number) = world.member(record.id, &progress) {
                 let waits = record.wait.head.claim.is_waiting();
+                // SAFETY: this is the loop.
+                unsafe { futex::forsake(record) };
                 let frames = if world.shows { view.backtrace_of(record) } else { None };
                 left.push(Leftover {
                     frames: frames.map_or_else(Vec::new, |frames| frames.addresses().to_vec()),
@@ -354,12 +375,13 @@ impl Loop<'_> {
                 });
             }
         });
+        // They count no longer.
+        let gone = left.len() + progress.abandoned.len() + self.parts().without_stack.len();
         drop(progress);
         left.sort_unstable_by_key(|goroutine| goroutine.number);
         self.reborrow().discard_strangers();
         let processor = self.processor();
-        // They count no longer.
-        processor.census.finished.add(left.len());
+        processor.census.finished.add(gone);
         processor.yield_flag.store(false, Ordering::Relaxed);
         processor.stage().expect("a processor for worlds").clear();
         // Events may hold what belongs to the program.
@@ -373,13 +395,20 @@ impl Loop<'_> {
     /// Forgets what a world that is over has left: goroutines that could run, and timers.
     fn discard_strangers(mut self) {
         let processor = self.processor();
-        processor.inbox.drain(|_| ());
         let (local, parts) = self.open();
-        local.run_next.take();
-        parts.ready.clear();
+        let ready = &mut parts.ready;
+        processor.inbox.drain(|record| {
+            // SAFETY: only live goroutines are woken, so the pointer is not null, and this is the
+            // wake-up of this one.
+            ready.push_back(unsafe { Ready::new(NonNull::new_unchecked(record)) });
+        });
+        ready.extend(local.run_next.take());
+        // SAFETY: they are ready, and this is the loop.
+        let woken_for: Vec<_> = ready.drain(..).filter_map(|it| unsafe { futex::woken_for(&it) }).collect();
         parts.deferred.clear();
         parts.without_stack.clear();
         parts.starting = None;
         while parts.timers.pop_due(u64::MAX).is_some() {}
+        woken_for.into_iter().for_each(futex::pass_on);
     }
 }
