@@ -3,6 +3,7 @@
 use super::engine::{Engine, HostId, Signal, SocketId};
 use narrowboat_net::simulated::{Direction, Events, Network, Setting, Socket};
 use narrowboat_runtime::Labels;
+use narrowboat_runtime::as_thread::natively;
 use narrowboat_runtime::lock::Mutex;
 use narrowboat_runtime::world::{self, World};
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,11 +60,15 @@ impl Net {
     #[track_caller]
     pub(super) fn with<R>(self: &Arc<Net>, f: impl FnOnce(&mut Engine) -> R) -> R {
         let world = self.world();
-        let mut state = self.lock();
-        state.engine.advance(now(&world));
-        let result = f(&mut state.engine);
-        self.settle(&world, state);
-        result
+        // The loop waits for this lock, too. So a goroutine must not park while it has it, not even at a
+        // lock of the allocator's.
+        natively(|| {
+            let mut state = self.lock();
+            state.engine.advance(now(&world));
+            let result = f(&mut state.engine);
+            self.settle(&world, state);
+            result
+        })
     }
 
     /// Whether the caller is in this world.
@@ -102,7 +107,7 @@ impl Net {
     }
 
     pub(super) fn set_program(&self, host: HostId, program: Program) {
-        let before = self.lock().programs.insert(host, program);
+        let before = natively(|| self.lock().programs.insert(host, program));
         // Not under the lock: it may own sockets.
         drop(before);
     }
@@ -194,7 +199,7 @@ impl RefUnwindSafe for Simulated {}
 
 impl Drop for Simulated {
     fn drop(&mut self) {
-        self.net.lock().events.remove(&self.id);
+        natively(|| self.net.lock().events.remove(&self.id));
         // Where its world is over, there is no peer either that could notice.
         if self.net.is_current() {
             self.net.with(|engine| engine.close(self.id));
@@ -266,7 +271,7 @@ impl Socket for Simulated {
     }
 
     fn report_to(&self, events: Events) {
-        self.net.lock().events.insert(self.id, events);
+        natively(|| self.net.lock().events.insert(self.id, events));
         for direction in [Direction::Input, Direction::Output] {
             // Something may have happened since the call that found nothing.
             events.report(direction);
