@@ -18,8 +18,8 @@ use std::time::Instant;
 ///
 /// # Safety
 /// A node that was entered is touched only under the lock of its queue, until it is taken out.
-/// Taking a node out ends the wait of its waiter, which is then woken, once. `enter` and `leave` do not
-/// panic: the waiter may have nodes in other queues, which a panic would leave there.
+/// Taking a node out ends the wait of its waiter, which is then woken, once. `enter` and `leave` do
+/// not panic: the waiter may have nodes in other queues, which a panic would leave there.
 pub unsafe trait EventSource: Send + Sync {
     /// Whether the condition is true now.
     fn is_ready(&self) -> bool;

@@ -13,8 +13,8 @@ extern "C" fn register() {
     window::at_start(AtStart { check: || address().map(drop), begin });
 }
 
-// SAFETY: the section is a list of C functions, which are called before `main`. This one ignores the
-// arguments that it is given, and only sets a cell of the runtime's.
+// SAFETY: the section is a list of C functions, which are called before `main`. This one ignores
+// the arguments that it is given, and only sets a cell of the runtime's.
 #[used]
 #[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
 #[cfg_attr(not(target_vendor = "apple"), unsafe(link_section = ".init_array"))]

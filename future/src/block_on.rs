@@ -101,8 +101,8 @@ fn run<F: Future>(
     }
 }
 
-/// A pinned future, which is dropped where it is polled: in the context. What it holds may need that
-/// as well.
+/// A pinned future, which is dropped where it is polled: in the context. What it holds may need
+/// that as well.
 struct Driven<'a, F>(Pin<&'a mut Option<F>>);
 
 impl<F: Future> Driven<'_, F> {

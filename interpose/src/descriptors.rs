@@ -4,7 +4,8 @@
 //! descriptor is closed or replaced. Code that closes without word of it (libc itself, a raw system
 //! call) leaves an entry that is about another file:
 //!
-//! - A wrong kind is noticed by the call that it leads to, or leads to a call that blocks as libc's.
+//! - A wrong kind is noticed by the call that it leads to, or leads to a call that blocks as
+//!   libc's.
 //! - A watch of another file is noticed when it is [confirmed](Watch::confirm).
 //!
 //! Any thread may call what is here. The lock of an entry is held for single system calls.
@@ -55,8 +56,8 @@ impl Kind {
 /// As many as a process can have descriptors by default (`fs.nr_open`); higher ones stay libc's.
 const NUMBERS: usize = 1 << 20;
 
-/// A [`Kind`] for each number, or 0: then nothing is known, and there is no watch. In place from the
-/// start, because a signal handler may write, and must not allocate.
+/// A [`Kind`] for each number, or 0: then nothing is known, and there is no watch. In place from
+/// the start, because a signal handler may write, and must not allocate.
 static KINDS: [AtomicU8; NUMBERS] = [const { AtomicU8::new(0) }; NUMBERS];
 
 /// What else there is for a number that was waited for.
@@ -149,8 +150,8 @@ pub(crate) fn watch(fd: RawFd) -> io::Result<Arc<Watch>> {
     Ok(Arc::clone(place.insert(Arc::new(Watch::new(fd)?))))
 }
 
-/// The same for a caller that waits natively where there is nothing to wait for: `None`. `Some(None)`
-/// if the system has not the memory, or the descriptors, for a watch.
+/// The same for a caller that waits natively where there is nothing to wait for: `None`.
+/// `Some(None)` if the system has not the memory, or the descriptors, for a watch.
 pub(crate) fn watch_if_possible(fd: RawFd) -> Option<Option<Arc<Watch>>> {
     match watch(fd) {
         Ok(watch) => Some(Some(watch)),
@@ -161,8 +162,8 @@ pub(crate) fn watch_if_possible(fd: RawFd) -> Option<Option<Arc<Watch>>> {
     }
 }
 
-/// Forgets what is known of a number that is about to be closed, or stands for another file now, and
-/// ends the waits for it.
+/// Forgets what is known of a number that is about to be closed, or stands for another file now,
+/// and ends the waits for it.
 pub(crate) fn forget(fd: RawFd) {
     // Relaxed: what closes a descriptor knows that it was used.
     let Some(kind) = place_of_kind(fd).filter(|kind| kind.load(Ordering::Relaxed) != 0) else { return };

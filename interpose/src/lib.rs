@@ -1,9 +1,10 @@
-//! Blocking functions of the C library, defined anew: in a goroutine they park it, and its processor
-//! goes on with others.
+//! Blocking functions of the C library, defined anew: in a goroutine they park it, and its
+//! processor goes on with others.
 //!
-//! A function that is defined in the program comes before libc's of the same name, for all Rust code
-//! and for C libraries that are linked dynamically. So std and crates that know nothing of Narrowboat
-//! park in what they call. `docs/design/blocking.md` has the rules that all functions keep.
+//! A function that is defined in the program comes before libc's of the same name, for all Rust
+//! code and for C libraries that are linked dynamically. So std and crates that know nothing of
+//! Narrowboat park in what they call. `docs/design/blocking.md` has the rules that all functions
+//! keep.
 //!
 //! # What is guaranteed
 //! - Outside of goroutines, before `main`, in a forked child, on the system stack, under a changed

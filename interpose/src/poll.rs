@@ -1,8 +1,8 @@
 //! Waits for several descriptors: `poll`, `ppoll`, `select`, `pselect`.
 //!
-//! What the kernel says without waiting is the answer; if it says nothing, the goroutine parks until
-//! something has happened to one of the descriptors, and asks again. A call that changes the signal
-//! mask for its wait stays libc's, since the mask is the kernel thread's.
+//! What the kernel says without waiting is the answer; if it says nothing, the goroutine parks
+//! until something has happened to one of the descriptors, and asks again. A call that changes the
+//! signal mask for its wait stays libc's, since the mask is the kernel thread's.
 
 use crate::dumps::object;
 use crate::next::next;
@@ -103,8 +103,9 @@ impl Several {
     }
 }
 
-/// Waits for the descriptors that `asked` names: `ask` asks the kernel without waiting. `None` if the
-/// caller must wait natively. Nothing is allocated before it is known that no signal handler calls.
+/// Waits for the descriptors that `asked` names: `ask` asks the kernel without waiting. `None` if
+/// the caller must wait natively. Nothing is allocated before it is known that no signal handler
+/// calls.
 fn wait(
     timeout: Option<Duration>,
     mut ask: impl FnMut() -> c_int,
@@ -305,8 +306,8 @@ struct Set([u64; libc::FD_SETSIZE / 64], usize);
 
 impl Set {
     /// # Safety
-    /// Null, or a set that can be read for so many descriptors, which are no more than the largest set
-    /// has.
+    /// Null, or a set that can be read for so many descriptors, which are no more than the largest
+    /// set has.
     unsafe fn copy(set: *const fd_set, count: c_int) -> Set {
         let words = if set.is_null() { 0 } else { (count as usize).div_ceil(64) };
         let mut copy = Set([0; libc::FD_SETSIZE / 64], words);

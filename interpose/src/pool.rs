@@ -4,9 +4,9 @@
 //! moves into the closure, and comes back as the closure's value.
 //!
 //! Some calls end only when another goroutine does something: when it releases a lock, say. If they
-//! had all threads of the pool, that goroutine might wait for a thread itself, in an `fsync`, and the
-//! program would hang. So such calls have at most half of the threads, and each needs a [`Place`].
-//! Without one, a goroutine looks in pauses.
+//! had all threads of the pool, that goroutine might wait for a thread itself, in an `fsync`, and
+//! the program would hang. So such calls have at most half of the threads, and each needs a
+//! [`Place`]. Without one, a goroutine looks in pauses.
 
 use crate::error::{errno, fail};
 use libc::c_int;
@@ -33,8 +33,8 @@ pub(crate) fn on_pool<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'stat
     on_pool_in_place(call)
 }
 
-/// Runs a call that ends when another goroutine helps, perhaps. Without a place for it, `attempt` is
-/// made in pauses: the call that does not wait. The caller has just made it, in vain.
+/// Runs a call that ends when another goroutine helps, perhaps. Without a place for it, `attempt`
+/// is made in pauses: the call that does not wait. The caller has just made it, in vain.
 #[track_caller]
 pub(crate) fn wait_on_pool<T: Send + 'static>(
     mut attempt: impl FnMut() -> Option<T>,

@@ -11,7 +11,8 @@
 //!    pauses: a native wait would hold up what the goroutine waits for, if that is on its processor.
 //!
 //! The mode of a descriptor is never changed: other threads and processes may share the open file.
-//! A signal does not end a wait, since it goes to some thread of the process and not to a goroutine.
+//! A signal does not end a wait, since it goes to some thread of the process and not to a
+//! goroutine.
 
 use crate::descriptors;
 use crate::dumps::object;
@@ -111,8 +112,8 @@ pub(crate) fn is_nonblocking(fd: RawFd) -> bool {
     flags >= 0 && flags as c_int & libc::O_NONBLOCK != 0
 }
 
-/// Whether an error of a socket is pending, or something is in its queue of errors. The look leaves it
-/// there.
+/// Whether an error of a socket is pending, or something is in its queue of errors. The look leaves
+/// it there.
 pub(crate) fn is_in_error(fd: RawFd) -> bool {
     state(fd) & libc::POLLERR != 0
 }

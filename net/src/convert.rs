@@ -41,8 +41,8 @@ macro_rules! descriptor_conversions {
         /// parking.
         ///
         /// # Panics
-        /// If there are clones, and no descriptor is left for a duplicate. If the socket is one of a
-        /// simulated network.
+        /// If there are clones, and no descriptor is left for a duplicate. If the socket is one of
+        /// a simulated network.
         impl From<$socket> for std::os::fd::OwnedFd {
             fn from(socket: $socket) -> Self {
                 socket.source.into_fd()

@@ -1,9 +1,9 @@
 //! What stands behind a socket: a descriptor of the system, or a socket of a
 //! [simulated network](crate::simulated).
 //!
-//! A [`Socket`] owns it, and a [`Handle`] is what an operation borrows. Each call here is one branch
-//! to the system's call of the same name in [`crate::sys::socket`], or to the simulated one. Which it
-//! is, is decided when the socket is made.
+//! A [`Socket`] owns it, and a [`Handle`] is what an operation borrows. Each call here is one
+//! branch to the system's call of the same name in [`crate::sys::socket`], or to the simulated one.
+//! Which it is, is decided when the socket is made.
 
 use crate::direction::Direction;
 use crate::io_safe::IoSafe;
@@ -44,7 +44,8 @@ pub(crate) enum Kind<'a> {
     Simulated(&'a Simulated),
 }
 
-// SAFETY: descriptors may be used by all threads, and so may simulated sockets: the trait says that.
+// SAFETY: descriptors may be used by all threads, and so may simulated sockets: the trait says
+// that.
 unsafe impl Send for Handle<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Handle<'_> {}
@@ -84,7 +85,8 @@ impl<'a> Handle<'a> {
             Kind::System(unsafe { BorrowedFd::borrow_raw((word >> 1) as RawFd) })
         } else {
             // SAFETY: it was made from a reference that lives for `'a`, or leads to the box of a
-            // `Socket`, which is borrowed for `'a`. Its address is even, since it contains addresses.
+            // `Socket`, which is borrowed for `'a`. Its address is even, since it contains
+            // addresses.
             Kind::Simulated(unsafe { &*self.word })
         }
     }
@@ -392,8 +394,9 @@ impl Simulated {
         self.0.receive(buffers, flags & libc::MSG_PEEK != 0)
     }
 
-    /// Never panics, unlike a network: a select asks while it has nodes in other queues, and a panic
-    /// would leave them there. An operation that would panic counts as one that would not wait.
+    /// Never panics, unlike a network: a select asks while it has nodes in other queues, and a
+    /// panic would leave them there. An operation that would panic counts as one that would not
+    /// wait.
     #[inline(never)]
     fn is_ready(&self, direction: Direction) -> bool {
         catch_unwind(AssertUnwindSafe(|| self.0.is_ready(direction))).unwrap_or(true)

@@ -77,7 +77,8 @@ impl Limit {
         self.timeout.load(Ordering::Relaxed) == 0 && self.deadline.load(Ordering::Relaxed) == 0
     }
 
-    /// The time at which an operation that begins to wait now times out, as a distance from the epoch.
+    /// The time at which an operation that begins to wait now times out, as a distance from the
+    /// epoch.
     pub(crate) fn expiry(&self) -> NonZero<u64> {
         let expiry = match self.timeout.load(Ordering::Relaxed) {
             0 => NEVER,

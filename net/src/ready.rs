@@ -34,8 +34,8 @@ pub(crate) fn ready<F: Lend + Send + Sync + 'static>(
     receiver(Ready { source: Arc::clone(source), direction })
 }
 
-// SAFETY: the queue is that of `Readiness`, which keeps these rules. It is asked without a panic whether
-// a socket is ready: `Handle::is_ready`.
+// SAFETY: the queue is that of `Readiness`, which keeps these rules. It is asked without a panic
+// whether a socket is ready: `Handle::is_ready`.
 unsafe impl<F: Lend + Send + Sync> EventSource for Ready<F> {
     fn is_ready(&self) -> bool {
         self.source.would_wait(self.direction).is_none()

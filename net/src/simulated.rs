@@ -3,9 +3,9 @@
 //!
 //! A world has a network if an [`Installed`] hangs in it. Sockets that are made by a goroutine of
 //! that world are then the network's for all their lives: every call of theirs takes the branch of
-//! `Handle` that leads here. All waiting stays where it is, in `source`: an operation of a simulated
-//! socket fails with `WouldBlock`, and the network reports by [`Events`] that it should be tried
-//! again, as epoll does.
+//! `Handle` that leads here. All waiting stays where it is, in `source`: an operation of a
+//! simulated socket fails with `WouldBlock`, and the network reports by [`Events`] that it should
+//! be tried again, as epoll does.
 
 pub use crate::direction::Direction;
 use crate::poller::EntryRef;
@@ -152,8 +152,9 @@ pub struct Events(pub(crate) EntryRef);
 impl Events {
     /// Operations in this direction may have something to do.
     pub fn report(self, direction: Direction) {
-        // Not `Ready`: a short read then would mean that the next one may wait without asking, which
-        // is true only where the end of a stream has an event that comes after the last bytes.
+        // Not `Ready`: a short read then would mean that the next one may wait without asking,
+        // which is true only where the end of a stream has an event that comes after the last
+        // bytes.
         self.0.signal(direction, Signal::Hangup);
     }
 }

@@ -66,8 +66,8 @@ struct Half {
     direction: Direction,
     /// Made at the first wait.
     ready: Option<PolledReceiver<()>>,
-    /// Whether the last poll gave way. The next one does not: in a simulated world each call is asked
-    /// to.
+    /// Whether the last poll gave way. The next one does not: in a simulated world each call is
+    /// asked to.
     gave_way: bool,
 }
 

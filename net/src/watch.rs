@@ -38,8 +38,8 @@ impl Watch {
     /// `EPERM` if there is nothing to wait for, as with regular files; the kernel's others.
     pub fn new(fd: RawFd) -> io::Result<Watch> {
         let poller = NetPoller::of_others()?;
-        // SAFETY: a number that stands for no file, or for another than was meant, is an error or one
-        // more thing to watch in an instance that nothing else uses. Epoll tolerates that a
+        // SAFETY: a number that stands for no file, or for another than was meant, is an error or
+        // one more thing to watch in an instance that nothing else uses. Epoll tolerates that a
         // descriptor is closed before it is removed.
         let registration = unsafe { poller.register(BorrowedFd::borrow_raw(fd)) }?;
         Ok(Watch(registration))
@@ -69,8 +69,8 @@ impl Watch {
     }
 }
 
-/// Parks the calling goroutine until there is an event of one of these, later than the look, or until
-/// the deadline. Its stack stays in place. False: the deadline. `object` is for diagnostics.
+/// Parks the calling goroutine until there is an event of one of these, later than the look, or
+/// until the deadline. Its stack stays in place. False: the deadline. `object` is for diagnostics.
 ///
 /// # Panics
 /// If the calling code is no goroutine that may park.
@@ -104,8 +104,8 @@ pub fn wait(on: &[(&Watch, Direction, Look)], object: usize, deadline: Option<In
     }
     let mut woken = true;
     if entered == on.len() {
-        // SAFETY: the wait has just begun, nodes that stand for it have been published or there is a
-        // deadline, and the caller is a goroutine.
+        // SAFETY: the wait has just begun, nodes that stand for it have been published or there is
+        // a deadline, and the caller is a goroutine.
         woken = unsafe { park_in_place(waiter, deadline) } != Outcome::TIMED_OUT;
     } else if entered > 0 && !waiter.try_end(WOKEN) {
         // An event of an earlier one ended the wait already, and its wake-up is on its way.

@@ -158,8 +158,8 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    // In a forked process there is no pool, and no other goroutine has to go on. A world has to know
-    // when the work is done.
+    // In a forked process there is no pool, and no other goroutine has to go on. A world has to
+    // know when the work is done.
     let in_world = world::current().is_some();
     if ours::with(|ours| ours.of_the_pool.get()) || fork::in_child() || in_world {
         let outcome = catch_unwind(AssertUnwindSafe(f));

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 /// A point in time that never comes.
 pub(crate) const NEVER: u64 = u64::MAX;
 
-/// The first look at the clock. The runtime takes it when it starts, so it is never that of a world.
+/// The first look at the clock. The runtime takes it when it starts, so it is never that of a
+/// world.
 pub(crate) fn epoch() -> Instant {
     static EPOCH: OnceLock<Instant> = OnceLock::new();
     *EPOCH.get_or_init(Instant::now)

@@ -4,9 +4,9 @@
 //! Programs use the `narrowboat` crate, which re-exports what they need from here.
 //!
 //! # Stability
-//! This crate makes no promise of its own. What `narrowboat` re-exports is as stable as it is there.
-//! Everything else that is public is hidden from this documentation: it is there for the other
-//! crates of Narrowboat, which depend on exactly this version, and any release may change it.
+//! This crate makes no promise of its own. What `narrowboat` re-exports is as stable as it is
+//! there. Everything else that is public is hidden from this documentation: it is there for the
+//! other crates of Narrowboat, which depend on exactly this version, and any release may change it.
 //!
 //! # What a goroutine may and may not do
 //! What is sound on a thread is sound in a goroutine, which has thread-locals and a
@@ -42,8 +42,8 @@ pub mod stack;
 mod sys;
 mod time;
 
-/// What running code calls of diagnostics, by way of `hooks`. The root of the crate stands above both,
-/// so that neither refers to the other.
+/// What running code calls of diagnostics, by way of `hooks`. The root of the crate stands above
+/// both, so that neither refers to the other.
 const DIAGNOSTICS: hooks::Diagnostics = diag::DIAGNOSTICS;
 #[cfg(not(target_os = "linux"))]
 use sys::pinned::futex;

@@ -68,7 +68,8 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// The least probability with which one schedule of [`Strategy::Pct`] finds a bug of this depth.
+    /// The least probability with which one schedule of [`Strategy::Pct`] finds a bug of this
+    /// depth.
     ///
     /// ```
     /// use narrowboat::sim::{Check, Strategy};
@@ -156,8 +157,8 @@ impl Check {
         }
     }
 
-    /// How many schedules are tried. `u64::MAX` is for a check that has a [budget](Check::budget), or
-    /// that is exhaustive.
+    /// How many schedules are tried. `u64::MAX` is for a check that has a [budget](Check::budget),
+    /// or that is exhaustive.
     ///
     /// ```
     /// narrowboat::sim::Check::new().iterations(20).run(|| ());
@@ -383,7 +384,8 @@ impl Check {
         first.outcome?;
         let next = AtomicU64::new(1);
         let shared = Arc::new((Mutex::new((summary, None::<Box<Failure>>)), next, Instant::now()));
-        // A run with other switches may have more choices than this one, but hardly more than turns.
+        // A run with other switches may have more choices than this one, but hardly more than
+        // turns.
         let choices = summary.turns;
         let worlds = self.worlds.min(usize::try_from(self.iterations).unwrap_or(usize::MAX));
         let runners: Vec<_> = (0..worlds)

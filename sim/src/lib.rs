@@ -47,8 +47,8 @@ use strategy::Uniform;
 /// returns. The same seed gives the same run.
 ///
 /// # Panics
-/// If `f` panics, or a goroutine that nothing joins. If all goroutines of the world wait for ever, or
-/// some are left a minute after `f` has returned. In a world.
+/// If `f` panics, or a goroutine that nothing joins. If all goroutines of the world wait for ever,
+/// or some are left a minute after `f` has returned. In a world.
 ///
 /// ```
 /// use narrowboat::{go, sim};

@@ -116,7 +116,8 @@ pub(crate) struct Recorder {
     returned: bool,
     /// What runs, and how many turns and draws each has had.
     running: u32,
-    // Made before the world: a map that is made by its goroutine would draw keys from this recorder.
+    // Made before the world: a map that is made by its goroutine would draw keys from this
+    // recorder.
     counts: HashMap<u32, (u64, u64)>,
     in_a_row: u32,
 }
@@ -170,7 +171,8 @@ impl Recorder {
         }
     }
 
-    /// What happens if nothing else is decided: the goroutine goes on, or the next one has its turn.
+    /// What happens if nothing else is decided: the goroutine goes on, or the next one has its
+    /// turn.
     fn default(&self, moment: &Moment<'_>) -> usize {
         let Some(last) = moment.last else { return 0 };
         let goes_on = last.end == TurnEnd::Passed && self.in_a_row < POLLS;

@@ -13,8 +13,9 @@ pub enum Strategy {
     Uniform,
     /// Probabilistic concurrency testing: goroutines have random priorities, and at `depth - 1`
     /// random points of the run the one that would go on falls to the end. A bug that needs `depth`
-    /// ordered steps is found by one schedule with a probability of at least `1 / (n * k^(depth - 1))`,
-    /// with `n` goroutines and `k` points ([`Summary::pct_bound`](crate::Summary::pct_bound)).
+    /// ordered steps is found by one schedule with a probability of at least `1 / (n * k^(depth -
+    /// 1))`, with `n` goroutines and `k` points
+    /// ([`Summary::pct_bound`](crate::Summary::pct_bound)).
     Pct {
         /// How many ordered steps the bug needs: 2 or 3 is enough for most.
         depth: u32,
@@ -22,8 +23,8 @@ pub enum Strategy {
     /// In turns; the schedules differ in how many calls a turn has.
     RoundRobin,
     /// All schedules with at most so many preemptions: switches away from a goroutine that could go
-    /// on. For small programs: the number of schedules grows with the length of the run to the power
-    /// of the preemptions. Its schedules are tried one after the other.
+    /// on. For small programs: the number of schedules grows with the length of the run to the
+    /// power of the preemptions. Its schedules are tried one after the other.
     Exhaustive {
         /// At most so many preemptions.
         preemptions: usize,

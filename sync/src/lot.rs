@@ -221,8 +221,8 @@ impl LockedQueue {
     }
 
     /// Takes out the nodes of forgotten futures, whose object is not there any more. For objects
-    /// that have a flag which is set whenever the queue has a waiter of theirs: call this when it is
-    /// being set. The nodes stay allocated, and are not woken.
+    /// that have a flag which is set whenever the queue has a waiter of theirs: call this when it
+    /// is being set. The nodes stay allocated, and are not woken.
     pub(crate) fn remove_forgotten(&mut self) {
         while let Some(node) = self.waiters.front() {
             // SAFETY: it is in the queue.

@@ -111,9 +111,9 @@ impl<T: ?Sized> Mutex<T> {
     /// The guard is not `Send`, as std's is not. So in a task that is, it is held between two
     /// `.await`s, and not across one.
     ///
-    /// The future may be dropped at any time: it leaves the queue, and passes on the lock if that has
-    /// been granted to it. One that was polled and is neither polled again nor dropped holds up those
-    /// behind it.
+    /// The future may be dropped at any time: it leaves the queue, and passes on the lock if that
+    /// has been granted to it. One that was polled and is neither polled again nor dropped holds up
+    /// those behind it.
     ///
     /// # Errors
     /// As `lock`.

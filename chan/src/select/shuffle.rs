@@ -33,8 +33,9 @@ pub(super) fn shuffle<T>(items: &mut [T]) {
 
 /// In a world, which decides such things, it chooses what goes first; the others keep their order.
 ///
-/// Elsewhere, a value that differs between threads and between runs, because the system randomises addresses.
-/// (std's random keys are a thread-local of the program, which would cost every goroutine.)
+/// Elsewhere, a value that differs between threads and between runs, because the system randomises
+/// addresses. (std's random keys are a thread-local of the program, which would cost every
+/// goroutine.)
 #[cold]
 fn first_seed<T>(items: &mut [T], state: &Cell<u64>) -> Option<u64> {
     if let Some(first) = world::draw(items.len()) {

@@ -236,9 +236,9 @@ impl Registration {
         self.poller.selector.confirm(fd, key(self.generation, self.index))
     }
 
-    /// Removes the descriptor from the poller; dropping the registration does not do so again. False
-    /// in a process that is a fork: the parent has the same open file and the same poller instance,
-    /// and what is removed here would be removed there.
+    /// Removes the descriptor from the poller; dropping the registration does not do so again.
+    /// False in a process that is a fork: the parent has the same open file and the same poller
+    /// instance, and what is removed here would be removed there.
     pub(crate) fn remove(&self) -> bool {
         let polled = check_polled().is_ok();
         // AcqRel: the code that sees the mark comes after the call that has set it, and one call
@@ -262,8 +262,8 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        // In a fork the entry is of no use any more, and a thread that does not exist there may hold
-        // its lock.
+        // In a fork the entry is of no use any more, and a thread that does not exist there may
+        // hold its lock.
         if self.remove() {
             self.poller.slab.release(self.index);
         }

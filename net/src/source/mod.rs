@@ -168,9 +168,9 @@ impl<F: Lend> Source<F> {
             return Ok(registration);
         }
         let registration = match self.handle().kind() {
-            // SAFETY: the registration goes into a field that is dropped before the descriptor, or is
-            // dropped by `into_inner` before it gives the descriptor away; and `F` has the same one
-            // open for as long as it lives.
+            // SAFETY: the registration goes into a field that is dropped before the descriptor, or
+            // is dropped by `into_inner` before it gives the descriptor away; and `F` has the same
+            // one open for as long as it lives.
             Kind::System(fd) => unsafe { poller.register(fd)? },
             Kind::Simulated(socket) => {
                 let registration = poller.register_simulated();

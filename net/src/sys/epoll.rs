@@ -10,9 +10,10 @@
 //!   told from a short read that was followed by the end of the stream (see
 //!   [`crate::poller::readiness`]).
 //!
-//! What that saves, by `strace -f -c` on `a_thousand_connections_echo_at_once` of `tests/traffic.rs`
-//! with one worker: 64,000 receives and 4,000 calls of `epoll_ctl` instead of 83,000 and 21,400,
-//! and no timer descriptor, which the other path sets before each of its 8,700 waits.
+//! What that saves, by `strace -f -c` on `a_thousand_connections_echo_at_once` of
+//! `tests/traffic.rs` with one worker: 64,000 receives and 4,000 calls of `epoll_ctl` instead of
+//! 83,000 and 21,400, and no timer descriptor, which the other path sets before each of its 8,700
+//! waits.
 //!
 //! The wake-up is a descriptor of our own, edge-triggered: each write to it is an edge, so it is
 //! never read.
@@ -74,8 +75,8 @@ impl Selector {
         self.control(libc::EPOLL_CTL_ADD, fd.as_raw_fd(), INPUT | OUTPUT | EDGE, key)
     }
 
-    /// Whether this file is registered under this number, and key. The next wait reports its present
-    /// state.
+    /// Whether this file is registered under this number, and key. The next wait reports its
+    /// present state.
     pub(crate) fn confirm(&self, fd: BorrowedFd<'_>, key: u64) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_MOD, fd.as_raw_fd(), INPUT | OUTPUT | EDGE, key)
     }

@@ -45,8 +45,8 @@ impl Selector {
         unsafe { self.poller.add_with_mode(fd.as_raw_fd(), interest, PollMode::Edge) }
     }
 
-    /// Whether this file is registered under this number, and key. The next wait reports its present
-    /// state.
+    /// Whether this file is registered under this number, and key. The next wait reports its
+    /// present state.
     pub(crate) fn confirm(&self, fd: BorrowedFd<'_>, key: u64) -> io::Result<()> {
         self.poller.modify_with_mode(fd, polling::Event::all(key as usize), PollMode::Edge)
     }

@@ -1,5 +1,5 @@
-//! Everything that depends on the CPU: switching stacks and thread pointers. One folder per CPU, and
-//! in it a file per system for what depends on both, each with the same functions:
+//! Everything that depends on the CPU: switching stacks and thread pointers. One folder per CPU,
+//! and in it a file per system for what depends on both, each with the same functions:
 //!
 //! - [`switch`](fn@switch): leave one stack, continue on another, same thread pointer;
 //! - [`start`]: leave one stack and call a function on a fresh one;

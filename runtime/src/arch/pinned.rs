@@ -1,5 +1,5 @@
-//! What depends on CPU and system at once where processors are pinned: the thread pointer is neither
-//! read nor written.
+//! What depends on CPU and system at once where processors are pinned: the thread pointer is
+//! neither read nor written.
 
 use super::SAME_THREAD_POINTER;
 

@@ -157,8 +157,8 @@ impl Findings {
             info.path = backtrace.as_ref().map_or(0, Frames::path);
         }
         let key = info.key();
-        // One backtrace does not stand for those whose paths are not known. And goroutines that came
-        // on many paths leave some samples to the others.
+        // One backtrace does not stand for those whose paths are not known. And goroutines that
+        // came on many paths leave some samples to the others.
         let most = if foreign { MAX_SAMPLES / 2 } else { MAX_SAMPLES };
         let first =
             self.samples.len() < most && !self.samples.contains_key(&key) && (!foreign || info.path != 0);
@@ -169,8 +169,8 @@ impl Findings {
             // What it waits for may be on its stack.
             if object.stack_of != record.id || view.make_resident(record) {
                 let mut keep = |thing| drop(self.things.insert(object, thing));
-                // SAFETY: it waited when `describe` looked, and does not go on before this processor
-                // does.
+                // SAFETY: it waited when `describe` looked, and does not go on before this
+                // processor does.
                 unsafe { park::describe(info.reason, object.address, &mut keep) };
             }
         }

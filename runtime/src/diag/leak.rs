@@ -2,8 +2,9 @@
 //!
 //! A test that passes may still have forgotten a goroutine: one that waits for a channel that is
 //! never closed, for a lock that is never released, or for a context that is never cancelled. In a
-//! program that lives long, each costs memory for ever. [`check`] runs the body of a test, and fails
-//! if goroutines that it has spawned, or that those have spawned, are still there some time later.
+//! program that lives long, each costs memory for ever. [`check`] runs the body of a test, and
+//! fails if goroutines that it has spawned, or that those have spawned, are still there some time
+//! later.
 //!
 //! Goroutines are told apart by a label that they inherit ([`labels!`](crate::labels!)), so other
 //! tests of the same process do not disturb. What is not inherited is not found: goroutines that a
@@ -44,8 +45,9 @@ const LABEL: &str = "leak_check";
 /// within two seconds.
 ///
 /// # Panics
-/// If goroutines are left over: with where they were spawned, what they wait for, and where. Also if
-/// a processor does not answer, since what runs there is not known. If `f` panics, with its payload.
+/// If goroutines are left over: with where they were spawned, what they wait for, and where. Also
+/// if a processor does not answer, since what runs there is not known. If `f` panics, with its
+/// payload.
 ///
 /// ```should_panic
 /// use narrowboat::{chan, go, leak};
@@ -145,8 +147,9 @@ impl Check {
     ///
     /// If the label has no other owner, there is no goroutine that has it. If it has one, that may
     /// also be a set that the program keeps, or a goroutine that is ignored, and only a look at all
-    /// goroutines can tell. But processors are looked at one by one, so a look misses a newcomer that
-    /// goes from one that has not been looked at to one that has. Therefore several must agree.
+    /// goroutines can tell. But processors are looked at one by one, so a look misses a newcomer
+    /// that goes from one that has not been looked at to one that has. Therefore several must
+    /// agree.
     fn wait(&self, number: &Arc<str>) -> Option<Leaks> {
         let end = Instant::now() + self.patience;
         let mut pause = Duration::from_millis(1);

@@ -2,11 +2,11 @@
 //!
 //! A timer sends a signal to the thread ([`sampling`]). The handler must be right at every
 //! instruction: in an allocator, in the loader, in the middle of a switch of stacks. So it neither
-//! unwinds nor allocates nor locks. It copies the registers and the innermost part of the stack into
-//! a place that is free, and a reader (`unwind.rs` of `narrowboat-debug`) finds the frames later,
-//! from the copy. An unwinder in the handler could lock, and could not go through a library without
-//! care; and one that follows frame pointers would find nothing, since Rust's std and most libraries
-//! are built without them.
+//! unwinds nor allocates nor locks. It copies the registers and the innermost part of the stack
+//! into a place that is free, and a reader (`unwind.rs` of `narrowboat-debug`) finds the frames
+//! later, from the copy. An unwinder in the handler could lock, and could not go through a library
+//! without care; and one that follows frame pointers would find nothing, since Rust's std and most
+//! libraries are built without them.
 //!
 //! The stack is copied by the kernel, which checks each address. Whatever the stack pointer is, the
 //! handler does not fault.
@@ -19,8 +19,8 @@
 //! 3. The reader takes what is `READY` (acquire), and stores `FREE` (release). There is one reader
 //!    at a time, under the lock of [`SESSION`].
 //!
-//! A handler may come when the session has ended, from a signal that was under way. Its sample stays
-//! until the next session, which discards it.
+//! A handler may come when the session has ended, from a signal that was under way. Its sample
+//! stays until the next session, which discards it.
 //!
 //! Which goroutine has computed is known by the processor's `current` one, which is set a little
 //! before its stack is entered and reset a little after that has been left. So a stack pointer in
@@ -176,8 +176,8 @@ impl Sampler {
         Ok(sampler)
     }
 
-    /// The samples since the last call. Also begins to sample threads that have started since. To be
-    /// called every 20 ms or so, outside of goroutines.
+    /// The samples since the last call. Also begins to sample threads that have started since. To
+    /// be called every 20 ms or so, outside of goroutines.
     pub fn drain(&mut self) -> Vec<CpuSample> {
         let places = ALL_PLACES.get().map_or(&[][..], |places| places);
         let mut samples = Vec::new();
@@ -274,8 +274,8 @@ impl Raw {
         if in_loop.contain(sp) {
             return in_loop.base;
         }
-        // What we have interrupted. Nothing but the labels changes while it runs, and those are made to
-        // be read here.
+        // What we have interrupted. Nothing but the labels changes while it runs, and those are
+        // made to be read here.
         let Some(goroutine) = processor::calling_goroutine() else { return usize::MAX };
         let origin = &goroutine.origin;
         self.spawned_at = origin.spawned_at();

@@ -29,8 +29,8 @@ pub struct Stats {
     pub processors: Vec<ProcessorStats>,
     /// Each worker that has ever been started, in order.
     pub workers: Vec<WorkerStats>,
-    /// How many workers may be awake now: [their number](crate::Config::workers), without those that
-    /// are [held back](crate::Config::hold_back_workers), and one more for each that is stuck.
+    /// How many workers may be awake now: [their number](crate::Config::workers), without those
+    /// that are [held back](crate::Config::hold_back_workers), and one more for each that is stuck.
     pub workers_allowed: usize,
     /// How many times a worker was started to stand in for one that was stuck.
     pub spares_started: usize,

@@ -190,9 +190,9 @@ unsafe fn wake(call: Call, mask: u32) -> Answer {
     Ok(c_long::from(woken) + others)
 }
 
-/// The goroutine never runs again. If it waits for a word, it leaves the queue, where it would take the
-/// wake-up of another waiter. If it has been woken already, its turn comes still, and the caller that
-/// drops it [passes that on](pass_on).
+/// The goroutine never runs again. If it waits for a word, it leaves the queue, where it would take
+/// the wake-up of another waiter. If it has been woken already, its turn comes still, and the
+/// caller that drops it [passes that on](pass_on).
 ///
 /// # Safety
 /// The goroutine is suspended, and the caller is the loop of its processor.
@@ -201,19 +201,20 @@ pub(crate) unsafe fn forsake(record: &Record) {
     let word = record.object();
     if record.reason.get() == Reason::Futex && record.wait.head.claim.is_waiting() {
         let head = (&raw const record.wait.head).addr();
-        // SAFETY: the wait is its latest one. It was entered there, or in no queue; the record is never
-        // freed, since the goroutine does not end.
+        // SAFETY: the wait is its latest one. It was entered there, or in no queue; the record is
+        // never freed, since the goroutine does not end.
         unsafe { table::shard_of(word).leave(Waiter::from_address(head)) };
     }
 }
 
-/// The word for which a goroutine was woken that has not run since; `None` if its deadline came first.
+/// The word for which a goroutine was woken that has not run since; `None` if its deadline came
+/// first.
 ///
 /// # Safety
 /// The goroutine is suspended, its wake-up has come, and the caller is the loop of its processor.
 pub(crate) unsafe fn woken_for(record: &Record) -> Option<usize> {
-    // SAFETY: after the wake-up the node is its goroutine's again, and that does not run. `wait` has
-    // written the cell.
+    // SAFETY: after the wake-up the node is its goroutine's again, and that does not run. `wait`
+    // has written the cell.
     let cell = || unsafe { (*record.wait.node.get()).cell().assume_init() };
     let claim = &record.wait.head.claim;
     // A wait that was begun and not entered, because the word had changed, has not ended either.

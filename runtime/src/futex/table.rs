@@ -124,8 +124,8 @@ impl Shard {
     /// Step 6.
     ///
     /// # Safety
-    /// The waiter is the caller's, or suspended for ever. It was entered here, and its deadline came
-    /// first, or it does not go on.
+    /// The waiter is the caller's, or suspended for ever. It was entered here, and its deadline
+    /// came first, or it does not go on.
     pub unsafe fn leave(&self, waiter: Waiter) {
         let mut queue = self.lock();
         // SAFETY: by contract its node was pushed here, or a waker has skipped it.

@@ -1,9 +1,9 @@
 //! Labels: pairs of a key and a text that say what a goroutine works on.
 //!
 //! A set of labels never changes; it is shared by the goroutines that have it. A goroutine has at
-//! most one set, in the [`Extras`](super::origin::Extras) of its origin, and a child is spawned with
-//! the set of its spawner. So a goroutine without labels has no word for them, and a switch does not
-//! look at them.
+//! most one set, in the [`Extras`](super::origin::Extras) of its origin, and a child is spawned
+//! with the set of its spawner. So a goroutine without labels has no word for them, and a switch
+//! does not look at them.
 //!
 //! A signal handler may read the labels of the goroutine that it has interrupted ([`LabelCell`]).
 
@@ -269,8 +269,8 @@ pub(super) fn inherited() -> Option<Labels> {
     Some(cell.get())
 }
 
-/// Says what the calling goroutine works on. Dumps, traces, profiles and the debug page show it, and
-/// goroutines that it spawns begin with the same labels.
+/// Says what the calling goroutine works on. Dumps, traces, profiles and the debug page show it,
+/// and goroutines that it spawns begin with the same labels.
 ///
 /// With a block, the labels are set while that runs, and its value is that of the macro. Without
 /// one they are set until the guard that is returned is dropped. Then those of before are back.

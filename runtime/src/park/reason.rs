@@ -66,7 +66,8 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Whether the line that waits is not the caller's: code that knows nothing of Narrowboat waits.
+    /// Whether the line that waits is not the caller's: code that knows nothing of Narrowboat
+    /// waits.
     pub(crate) fn is_below_foreign_code(self) -> bool {
         matches!(self, Reason::Futex | Reason::Libc)
     }

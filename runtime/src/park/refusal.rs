@@ -83,8 +83,9 @@ pub fn refuse() -> ! {
     }
 }
 
-/// Calls `f`, in which nothing waits: what would park a goroutine, or block in a call of Narrowboat,
-/// panics, and a wait for one of std's locks blocks the thread. A panic of `f` must not leave it.
+/// Calls `f`, in which nothing waits: what would park a goroutine, or block in a call of
+/// Narrowboat, panics, and a wait for one of std's locks blocks the thread. A panic of `f` must not
+/// leave it.
 pub(super) fn without_waits<R>(f: impl FnOnce() -> R) -> R {
     // The threads of a model have one thread's own values together.
     let before = ours::with(|ours| ours.in_waker.replace(cfg!(not(loom))));

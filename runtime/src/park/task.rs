@@ -31,8 +31,8 @@
 //!
 //! Wakers are code of the program, and wake-ups come where nothing may park: a goroutine wakes
 //! others between the beginning of its own wait and its park. So a waker is called in a section in
-//! which a Narrowboat call that would wait panics, and a wait for a lock of std's blocks the thread.
-//! A panic ends in the section, because other waiters may have to be woken after this one.
+//! which a Narrowboat call that would wait panics, and a wait for a lock of std's blocks the
+//! thread. A panic ends in the section, because other waiters may have to be woken after this one.
 
 use super::queue::{WaitNode, WaitQueue};
 use super::{Head, Kind, Outcome, Waiter, refusal};
@@ -144,7 +144,8 @@ impl TaskWait {
         }
     }
 
-    /// Step 5: the wait was ended by the task itself. Nothing wakes it, and its node is in no queue.
+    /// Step 5: the wait was ended by the task itself. Nothing wakes it, and its node is in no
+    /// queue.
     ///
     /// # Safety
     /// That is so, and this is the only call.
@@ -296,7 +297,8 @@ mod models {
                     unsafe {
                         ended.push(node);
                         drop(state);
-                        // Others in the list would be woken here, and the task be dropped meanwhile.
+                        // Others in the list would be woken here, and the task be dropped
+                        // meanwhile.
                         self.1.fetch_add(1, Ordering::Relaxed);
                         ended.remove(node);
                         (*node.as_ptr()).waiter().unpark();

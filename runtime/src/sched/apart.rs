@@ -14,14 +14,15 @@
 //!    processors are: something must be left for the others.
 //! 3. Goroutines from known sites are placed on processors beyond the ordinary ones: on an empty
 //!    one; else on a new one, up to a limit; else on the least crowded.
-//! 4. A worker that carries a processor apart counts as stuck from the beginning: what it has queued
+//! 4. A worker that carries a processor apart counts as stuck from the beginning: what it has
+//! queued
 //!    goes to the other workers, and one more may be awake meanwhile ([`Worker::step_aside`]).
 //! 5. A site that has not been noted for some seconds is forgotten. An ordinary processor is no
 //!    longer apart when it is empty, or has not been noted for [`ORDINARY_AGAIN`]. While the monitor
 //!    sleeps, nothing is forgotten.
 //!
-//! Goroutines that have started stay where they are. Where processors are pinned to threads there is
-//! none of this.
+//! Goroutines that have started stay where they are. Where processors are pinned to threads there
+//! is none of this.
 //!
 //! Everything here is a hint, which nothing orders for its readers: a spawn that sees a site as
 //! known too late is placed as any other. Two spawns at the same time may choose the same empty

@@ -66,15 +66,16 @@ pub fn may_park() -> bool {
 }
 
 /// The same for a wait until an object changes, which something else writes to meanwhile. So the
-/// object must not be in the goroutine's thread-locals: their bytes are exchanged while it is parked.
+/// object must not be in the goroutine's thread-locals: their bytes are exchanged while it is
+/// parked.
 pub fn may_park_for_object(address: usize) -> bool {
     may_park() && may_park_for(address)
 }
 
 /// Whether the calling thread blocks the signals that a worker blocks, and no others.
 ///
-/// The mask belongs to the kernel's thread. So a goroutine that has changed it, and a signal handler,
-/// which runs with its signal blocked, must not park.
+/// The mask belongs to the kernel's thread. So a goroutine that has changed it, and a signal
+/// handler, which runs with its signal blocked, must not park.
 pub fn has_usual_signals() -> bool {
     sys::signals::has_mask_of_workers()
 }
@@ -115,11 +116,13 @@ pub fn begin_in_place(object: usize) -> Waiter {
 #[track_caller]
 pub fn sleep_in_place(deadline: Instant) {
     let waiter = begin_in_place(0);
-    // SAFETY: the wait has just begun, and the caller is a goroutine. Nothing but the deadline ends it.
+    // SAFETY: the wait has just begun, and the caller is a goroutine. Nothing but the deadline ends
+    // it.
     unsafe { park_in_place(waiter, Some(deadline)) };
 }
 
-/// Gives way if the monitor has asked for it, with the stack left in place. Called in a goroutine that
+/// Gives way if the monitor has asked for it, with the stack left in place. Called in a goroutine
+/// that
 /// [may park](may_park) when a call has not had to wait, as [`crate::park::checkpoint`] elsewhere.
 #[track_caller]
 pub fn checkpoint_in_place() {

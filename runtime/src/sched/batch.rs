@@ -77,7 +77,8 @@ impl Processor {
         }
         let (save, to) = (carrier.worker_sp.as_ptr(), carrier.resting_sp.get());
         // SAFETY: the loop is suspended there since it was prepared, or since the last batch ended.
-        // `carrying` was set above, or by the loop of a processor that switched to the next directly.
+        // `carrying` was set above, or by the loop of a processor that switched to the next
+        // directly.
         let mut last = unsafe {
             carrier.switch_carrying(save, to, self.thread_pointer);
             Carrier::new(worker.end_carrying())
@@ -196,7 +197,8 @@ impl Loop<'_> {
         let processor = self.processor();
         if processor.scavenge.is_asked() {
             let parts = self.parts();
-            // SAFETY: this is the loop, so no goroutine runs, and the agreement is this processor's.
+            // SAFETY: this is the loop, so no goroutine runs, and the agreement is this
+            // processor's.
             unsafe { parts.slots.scavenge(&processor.scavenge, processor.switches.get()) };
         }
         if processor.inspect.is_made() {
@@ -299,8 +301,8 @@ impl Loop<'_> {
         let parts = self.parts();
         let slots = &mut parts.slots;
         let watched = (TRACED && trace::on()).then(|| trace::Turn::prepare(slots, &goroutine));
-        // SAFETY: this is the loop, so all goroutines are suspended. This one is ready, and its home
-        // is in these slots. It is removed from there below, when it has ended.
+        // SAFETY: this is the loop, so all goroutines are suspended. This one is ready, and its
+        // home is in these slots. It is removed from there below, when it has ended.
         if !unsafe { slots.bring_in(&*goroutine) } {
             return parts.defer(goroutine);
         }
@@ -328,8 +330,8 @@ impl Loop<'_> {
             sanitizers::runs_on(stack);
         }
         let sp = goroutine.sp.get();
-        // SAFETY: this is the loop. The goroutine's stack and its thread-locals are in place, and it
-        // is suspended at `sp` or has never run.
+        // SAFETY: this is the loop. The goroutine's stack and its thread-locals are in place, and
+        // it is suspended at `sp` or has never run.
         unsafe {
             if sp == 0 {
                 let entry = goroutine.entry();
@@ -363,8 +365,8 @@ impl Loop<'_> {
         }
         match phase {
             Phase::Yielded => {
-                // It may have begun a wait in this turn that it did not enter. What that was for may be
-                // gone, and a dump must not look for it.
+                // It may have begun a wait in this turn that it did not enter. What that was for
+                // may be gone, and a dump must not look for it.
                 goroutine.reason.set(Reason::None);
                 let parts = self.parts();
                 parts.yields += 1;
@@ -440,8 +442,8 @@ impl Loop<'_> {
         }
     }
 
-    /// Stores the latest time at which this processor wants to run next, which is announced when the
-    /// processor comes to rest, and the figures of this batch.
+    /// Stores the latest time at which this processor wants to run next, which is announced when
+    /// the processor comes to rest, and the figures of this batch.
     #[inline]
     fn publish(mut self) {
         let processor = self.processor();
@@ -505,7 +507,8 @@ fn prefetch(ready: &VecDeque<Ready>) {
 
 /// The first function on the stack of a processor's loop.
 pub(super) extern "C" fn processor_loop(processor: usize) -> ! {
-    // SAFETY: `Processor::new` passed its own address; processors are never freed. This is the loop.
+    // SAFETY: `Processor::new` passed its own address; processors are never freed. This is the
+    // loop.
     let mut this = unsafe { Loop::new(&*(processor as *const Processor)) };
     loop {
         this.reborrow().requeue_predecessor();
@@ -565,8 +568,8 @@ pub(super) fn report_no_stacks() {
 /// # Safety
 /// `record` is that of the calling goroutine, and its task has run.
 pub(crate) unsafe extern "C" fn goroutine_end(record: usize) -> ! {
-    // SAFETY: `Record::entry` passed the record of the goroutine that it started. The record is live
-    // until the loop has read the `SwitchReason`.
+    // SAFETY: `Record::entry` passed the record of the goroutine that it started. The record is
+    // live until the loop has read the `SwitchReason`.
     let goroutine = unsafe { Running::with_record(NonNull::new_unchecked(record as *mut Record)) };
     // SAFETY: the closure has returned. The task is ours to settle, once. The stack is the
     // goroutine's own.

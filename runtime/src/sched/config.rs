@@ -111,8 +111,8 @@ impl Config {
 
     /// How many worker threads run goroutines at the same time. Unset: `NARROWBOAT_WORKERS`, else
     /// the number of CPUs that the program may use, which is followed when it changes (also when
-    /// that is a quota of a control group). Where processors are pinned to threads, this is also the
-    /// number of processors, and does not change.
+    /// that is a quota of a control group). Where processors are pinned to threads, this is also
+    /// the number of processors, and does not change.
     ///
     /// ```
     /// let config = narrowboat::Config::new().workers(4);
@@ -127,8 +127,8 @@ impl Config {
     /// more work. Unset: yes, unless `NARROWBOAT_HOLD_BACK` is 0.
     ///
     /// That is so where the threads that compete are those that the program works for, such as a
-    /// client on the same machine: the runtime tries it for some milliseconds, again and again, while
-    /// its workers wait for cores, and compares how many turns goroutines have.
+    /// client on the same machine: the runtime tries it for some milliseconds, again and again,
+    /// while its workers wait for cores, and compares how many turns goroutines have.
     /// [`Stats::workers_allowed`](crate::Stats::workers_allowed) says what it has found.
     ///
     /// ```
@@ -191,8 +191,8 @@ impl Config {
 
     /// How many bytes deep a goroutine's stack may grow. Unset: `NARROWBOAT_MAX_STACK`, else 256
     /// MiB. More than 2 GiB counts as 2 GiB. Where the system refuses that much address space it is
-    /// halved until it fits. Up to a sixty-fourth of it keeps the stacks of a processor apart in the
-    /// caches.
+    /// halved until it fits. Up to a sixty-fourth of it keeps the stacks of a processor apart in
+    /// the caches.
     ///
     /// ```
     /// let config = narrowboat::Config::new().max_stack(16 << 20);

@@ -95,8 +95,8 @@ fn end(what: fmt::Arguments<'_>) -> ! {
 }
 
 impl Loop<'_> {
-    /// Steps 2 and 3. Called in a forked process, after a turn: the goroutine that has had it is the
-    /// one that has forked.
+    /// Steps 2 and 3. Called in a forked process, after a turn: the goroutine that has had it is
+    /// the one that has forked.
     #[cold]
     pub(super) fn run_forked(mut self) -> ! {
         loop {

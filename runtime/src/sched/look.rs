@@ -23,8 +23,8 @@ pub(crate) struct StackUse {
 const FOR_A_BACKTRACE: usize = 32 << 10;
 
 impl Processor {
-    /// Step 4 of the inbox's protocol: whether something may have been put where the processor looks
-    /// while it came to rest.
+    /// Step 4 of the inbox's protocol: whether something may have been put where the processor
+    /// looks while it came to rest.
     pub(super) fn may_have_more(&self) -> bool {
         self.arrivals.may_have_some() || self.inspect.is_made_at_rest()
     }

@@ -1,6 +1,7 @@
 //! The scheduler: processors, the workers that carry them, and what they share.
 //!
-//! - `processor`, `batch` and `admission`: a processor's own state; `inbox` and `arrivals`: how other
+//! - `processor`, `batch` and `admission`: a processor's own state; `inbox` and `arrivals`: how
+//!   other
 //!   threads reach it; `look`: what they may read of its goroutines.
 //! - `worker`: the loop of a kernel thread; `search`: where it looks for work; `idle`, `sleepers`:
 //!   how it sleeps and is woken.

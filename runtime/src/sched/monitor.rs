@@ -1,6 +1,6 @@
-//! The thread that watches the workers: it decides how many may be awake, asks goroutines that run for long to yield, replaces
-//! workers that are stuck, polls when no worker gets to it, and asks processors to give back memory
-//! of their stacks.
+//! The thread that watches the workers: it decides how many may be awake, asks goroutines that run
+//! for long to yield, replaces workers that are stuck, polls when no worker gets to it, and asks
+//! processors to give back memory of their stacks.
 //!
 //! It ticks while anything runs. When every worker has been asleep for some ticks, the monitor goes
 //! to sleep itself, and the next worker that wakes wakes it. So a program with nothing to do uses

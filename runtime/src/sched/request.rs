@@ -8,8 +8,8 @@
 //!
 //! Both changes of the mark are exchanges. So either 1 comes first, and 2 acquires what it has
 //! released: it finds what was published. Or 2 comes first, and the mark is set after it. A plain
-//! store in 2 could become visible only after the look: it would clear a mark whose request the look
-//! has missed. (A CPU whose locks are full fences forgives that.)
+//! store in 2 could become visible only after the look: it would clear a mark whose request the
+//! look has missed. (A CPU whose locks are full fences forgives that.)
 
 use crate::shim::{AtomicBool, Ordering};
 

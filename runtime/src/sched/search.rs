@@ -149,8 +149,8 @@ impl Runtime {
         Some(taker)
     }
 
-    /// An idle ordinary processor that is not apart: the one with the fewest goroutines, or a new one
-    /// if all have some. Other threads see it, too, so it may not stay idle.
+    /// An idle ordinary processor that is not apart: the one with the fewest goroutines, or a new
+    /// one if all have some. Other threads see it, too, so it may not stay idle.
     pub(super) fn idle_processor(&'static self) -> Option<&'static Processor> {
         let idle = self
             .processors

@@ -1,10 +1,10 @@
 //! How many workers the machine has cores for.
 //!
 //! A worker that loses its core keeps its processor, and all goroutines of that wait until the
-//! kernel lets it go on. If the thread that has the core is one that the program waits for, a client
-//! on the same machine for instance, fewer workers do more work in less time. If it is of another
-//! program, fewer workers only get less of the machine. From outside the two look alike. So the
-//! monitor tries it, and counts the turns of goroutines:
+//! kernel lets it go on. If the thread that has the core is one that the program waits for, a
+//! client on the same machine for instance, fewer workers do more work in less time. If it is of
+//! another program, fewer workers only get less of the machine. From outside the two look alike. So
+//! the monitor tries it, and counts the turns of goroutines:
 //!
 //! 1. Workers compete for cores if together they have waited for one for a tenth of the time since
 //!    the last look. As long as they do not, nothing is tried, and no worker is held back.

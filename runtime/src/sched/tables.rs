@@ -208,8 +208,8 @@ pub(crate) struct WorkerTable {
     entries: Box<[AtomicPtr<Worker>]>,
     /// Kernel threads that exist.
     started: AtomicUsize,
-    /// How many of them may be awake: as many as the monitor [allows](super::headcount), and one more
-    /// for each that is stuck.
+    /// How many of them may be awake: as many as the monitor [allows](super::headcount), and one
+    /// more for each that is stuck.
     limit: AtomicUsize,
     base: usize,
     /// How many times a spare worker was started.

@@ -347,8 +347,8 @@ impl Worker {
         self.runtime.appoint();
     }
 
-    /// Moves all queued work to the shared queue: more workers are awake than should be, or this one
-    /// is to be stuck. Returns whether there was any.
+    /// Moves all queued work to the shared queue: more workers are awake than should be, or this
+    /// one is to be stuck. Returns whether there was any.
     fn move_all_to_shared_queue(&self) -> bool {
         let mut gave = false;
         while let Some(processor) = self.take_next().or_else(|| self.queue.pop()) {

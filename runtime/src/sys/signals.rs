@@ -170,8 +170,8 @@ pub(crate) struct Bell(PipeReader);
 impl Bell {
     /// Sleeps until the signal comes.
     pub(crate) fn wait(&mut self) {
-        // An error other than an interruption, which is tried again, does not happen: nothing closes
-        // the other end.
+        // An error other than an interruption, which is tried again, does not happen: nothing
+        // closes the other end.
         let _ = self.0.read_exact(&mut [0]);
     }
 }

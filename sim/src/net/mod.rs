@@ -1,8 +1,8 @@
 //! The network of a world: hosts, links between them, and what can go wrong with both.
 //!
 //! In a world, the TCP and UDP sockets of `narrowboat::net` are simulated, without a change in the
-//! program that uses them. A goroutine belongs to a *host*, as do those that it spawns. A host has a
-//! name, which programs resolve, an address, and a loopback of its own. Two hosts are joined by a
+//! program that uses them. A goroutine belongs to a *host*, as do those that it spawns. A host has
+//! a name, which programs resolve, an address, and a loopback of its own. Two hosts are joined by a
 //! [`Link`] in each direction.
 //!
 //! ```
@@ -60,8 +60,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Gives a world its network, whose chance is drawn from the seed. The sockets that goroutines of this
-/// world make from now on are simulated.
+/// Gives a world its network, whose chance is drawn from the seed. The sockets that goroutines of
+/// this world make from now on are simulated.
 fn begin(world: &World, seed: u64) {
     world.extension(|| Arc::new(Installed(Box::new(Front(Net::new(world, seed))))));
     world.simulates_network();
@@ -249,7 +249,8 @@ impl Host {
     }
 
     /// Sets its date ahead of the world's: what `SystemTime::now` returns there. Time passes as
-    /// everywhere, and `Instant` is not affected. Without the feature `interpose` this does nothing.
+    /// everywhere, and `Instant` is not affected. Without the feature `interpose` this does
+    /// nothing.
     ///
     /// # Examples
     /// ```
@@ -489,8 +490,8 @@ pub fn reset(one: &str, other: &str) {
     between(one, other, "reset", Engine::reset_between);
 }
 
-/// Ends a host as a cut of its power would: its goroutines never run again, and nothing of theirs is
-/// dropped. Its sockets are gone without a word to their peers.
+/// Ends a host as a cut of its power would: its goroutines never run again, and nothing of theirs
+/// is dropped. Its sockets are gone without a word to their peers.
 ///
 /// What its goroutines share with others in memory stays as it is: a lock that one of them has held
 /// stays locked.

@@ -60,8 +60,8 @@ impl Net {
     #[track_caller]
     pub(super) fn with<R>(self: &Arc<Net>, f: impl FnOnce(&mut Engine) -> R) -> R {
         let world = self.world();
-        // The loop waits for this lock, too. So a goroutine must not park while it has it, not even at a
-        // lock of the allocator's.
+        // The loop waits for this lock, too. So a goroutine must not park while it has it, not even
+        // at a lock of the allocator's.
         natively(|| {
             let mut state = self.lock();
             state.engine.advance(now(&world));

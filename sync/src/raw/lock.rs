@@ -291,8 +291,8 @@ impl RawLock {
     }
 
     /// A waiter that wants the lock for itself has left the queue. If the lock is shared, those
-    /// behind it that want to share it need not wait for a release: the caller shares the lock, too,
-    /// so that it cannot become free meanwhile, and grants it to them.
+    /// behind it that want to share it need not wait for a release: the caller shares the lock,
+    /// too, so that it cannot become free meanwhile, and grants it to them.
     fn let_sharers_in(&self, mut queue: LockedQueue) {
         let shares = |state| (state & HELD == 0 && (SHARER..FULL).contains(&state)).then(|| state + SHARER);
         if self.state.fetch_update(Ordering::Acquire, Ordering::Relaxed, shares).is_err() {
@@ -421,9 +421,9 @@ impl RawLock {
     #[inline]
     pub(crate) fn lock_shared(&self, at: At) {
         checkpoint();
-        // Not a load first: that would fetch the state's cache line for reading, and a processor that
-        // shares the lock at the same time would have to send it twice. An exchange that fails has
-        // fetched it for writing, and the next one finds it there.
+        // Not a load first: that would fetch the state's cache line for reading, and a processor
+        // that shares the lock at the same time would have to send it twice. An exchange that fails
+        // has fetched it for writing, and the next one finds it there.
         let Err(state) = self.state.compare_exchange(0, SHARER, Ordering::Acquire, Ordering::Relaxed) else {
             return;
         };

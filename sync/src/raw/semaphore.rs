@@ -22,8 +22,8 @@
 //! adds permits, or takes the first waiter out, serves the queue. No waiter is overtaken, however
 //! many permits it wants.
 //!
-//! An async task enters the queue likewise. If it is dropped, it leaves the queue as in 3; if it has
-//! its permits by then, it releases them.
+//! An async task enters the queue likewise. If it is dropped, it leaves the queue as in 3; if it
+//! has its permits by then, it releases them.
 //!
 //! Orderings: adding releases and taking acquires; in 5 the taking is on behalf of the woken
 //! waiters.
@@ -203,8 +203,8 @@ impl RawSemaphore {
             unsafe { wait.cancelled() };
         } else {
             drop(queue);
-            // It has its permits since it was taken out. The wake-up may come later: the caller that
-            // took it out wakes others first, and a waker of theirs may have brought us here.
+            // It has its permits since it was taken out. The wake-up may come later: the caller
+            // that took it out wakes others first, and a waker of theirs may have brought us here.
             self.release(permits);
             wait.abandon(|_| ());
         }

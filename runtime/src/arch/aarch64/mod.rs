@@ -3,11 +3,11 @@
 //! control state of the floating-point unit.
 //!
 //! What a switch must keep is what the standard makes a callee keep: x19 to x29, sp, and the lower
-//! halves of v8 to v15. All but x19, x29 and sp are declared clobbered, and the compiler spills what
-//! it needs of them. x19 and x29 cannot be named as clobbers, so they are stored by hand. x18 is the
-//! platform's where it has a use for it, and a scratch register elsewhere: no switch touches it. Nor
-//! does one touch FPCR, although a callee must keep it: the processor's loop compares it with the
-//! default after each turn, and keeps one that differs per goroutine ([`FloatControl`]).
+//! halves of v8 to v15. All but x19, x29 and sp are declared clobbered, and the compiler spills
+//! what it needs of them. x19 and x29 cannot be named as clobbers, so they are stored by hand. x18
+//! is the platform's where it has a use for it, and a scratch register elsewhere: no switch touches
+//! it. Nor does one touch FPCR, although a callee must keep it: the processor's loop compares it
+//! with the default after each turn, and keeps one that differs per goroutine ([`FloatControl`]).
 //!
 //! A suspended stack looks like this, growing down:
 //!
@@ -24,11 +24,12 @@
 //! it. When execution reaches the address, the registers are those of the interrupted function, and
 //! nothing is left to restore.
 //!
-//! A switch continues by `br`, never by `ret`. A `ret` without its `bl` would leave the CPU's return
-//! predictor off by one, and every return after it would be mispredicted. With `br` the predictor
-//! still holds the calls that led to the last park. Parked goroutines mostly stand at the same depth
-//! of the same functions, so those predictions are mostly right for the resumed goroutine, too. The
-//! register is x16, by which a branch may also reach a function that begins with `bti c`.
+//! A switch continues by `br`, never by `ret`. A `ret` without its `bl` would leave the CPU's
+//! return predictor off by one, and every return after it would be mispredicted. With `br` the
+//! predictor still holds the calls that led to the last park. Parked goroutines mostly stand at the
+//! same depth of the same functions, so those predictions are mostly right for the resumed
+//! goroutine, too. The register is x16, by which a branch may also reach a function that begins
+//! with `bti c`.
 //!
 //! # Unwinding
 //! A sampling profiler unwinds from a signal handler, so the unwind information (CFI) must be right
@@ -125,8 +126,8 @@ macro_rules! leave {
     };
 }
 
-/// The second half: continues a stack that [`leave!`] has left. The given register, which is not x16
-/// or x29, holds its stack pointer.
+/// The second half: continues a stack that [`leave!`] has left. The given register, which is not
+/// x16 or x29, holds its stack pointer.
 macro_rules! resume {
     ($sp:literal) => {
         concat!(
@@ -451,8 +452,8 @@ pub(crate) const SAME_THREAD_POINTER: usize = 0;
 ///
 /// # Safety
 /// As for [`switch`], but `to` comes from [`prepare`] or this function, and `tp` is the thread
-/// pointer of that stack. If that is not the present one, the system lets user code write the thread
-/// pointer ([`can_carry`](super::can_carry)).
+/// pointer of that stack. If that is not the present one, the system lets user code write the
+/// thread pointer ([`can_carry`](super::can_carry)).
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn switch_carrying(save: *mut usize, to: usize, tp: usize) {
     // The CFI stays the same when sp changes: both stacks have the same words in the same places.

@@ -445,8 +445,8 @@ pub(crate) const SAME_THREAD_POINTER: usize = 0;
 ///
 /// # Safety
 /// As for [`switch`], but `to` comes from [`prepare`] or this function, and `tp` is the thread
-/// pointer of that stack. If that is not the present one, the system lets user code write the thread
-/// pointer ([`can_carry`](super::can_carry)).
+/// pointer of that stack. If that is not the present one, the system lets user code write the
+/// thread pointer ([`can_carry`](super::can_carry)).
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn switch_carrying(save: *mut usize, to: usize, tp: usize) {
     // The CFI stays the same when rsp changes: both stacks have the same words in the same places.

@@ -2,8 +2,8 @@
 //!
 //! It owns a set of thread-locals (those of its lender, which sleeps for ever), stack slots, a
 //! ready queue, timers and goroutines, and a stack of its own on which its loop ([`super::batch`])
-//! runs. One worker at a time carries it. What only the carrier touches is the [`Local`] part, which
-//! is reached through a token ([`carrier`]). The other fields are shared:
+//! runs. One worker at a time carries it. What only the carrier touches is the [`Local`] part,
+//! which is reached through a token ([`carrier`]). The other fields are shared:
 //!
 //! | field | written by |
 //! |---|---|

@@ -131,8 +131,8 @@ impl Running {
     pub(crate) fn may_suspend(self) -> bool {
         // SAFETY: the goroutine does not use the parts when it is about to wait.
         let parts = unsafe { &*self.here().local().parts.get() };
-        // Only this goroutine runs in the processor's slots now, so an address in them is in its own
-        // slot.
+        // Only this goroutine runs in the processor's slots now, so an address in them is in its
+        // own slot.
         (stack::segment::is_outside() && parts.slots.contain(arch::stack_pointer()))
             || may_suspend_elsewhere(&self)
     }

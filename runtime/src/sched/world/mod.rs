@@ -296,7 +296,8 @@ impl World {
         u64::try_from(at.saturating_duration_since(self.began()).as_nanos()).unwrap_or(u64::MAX - 1)
     }
 
-    /// What another crate has hung into this world. The first call makes it, for all that come later.
+    /// What another crate has hung into this world. The first call makes it, for all that come
+    /// later.
     pub fn extension(&self, make: impl FnOnce() -> Arc<dyn Any + Send + Sync>) -> Arc<dyn Any + Send + Sync> {
         let _native = Native::begin();
         Arc::clone(lock(&self.extension).get_or_insert_with(make))
@@ -313,25 +314,25 @@ impl World {
         self.network.store(true, Ordering::Relaxed);
     }
 
-    /// Has `event` called when the world's clock reaches `at`, in nanoseconds since it began. It runs
-    /// between two turns, where nothing may park, and may wake goroutines. Events of one time happen
-    /// in the order of these calls.
+    /// Has `event` called when the world's clock reaches `at`, in nanoseconds since it began. It
+    /// runs between two turns, where nothing may park, and may wake goroutines. Events of one time
+    /// happen in the order of these calls.
     pub fn at(&self, at: u64, event: impl FnOnce() + Send + 'static) {
         static ORDER: AtomicU64 = AtomicU64::new(0);
         let _native = Native::begin();
         lock(&self.events).insert((at, ORDER.fetch_add(1, Ordering::Relaxed)), Box::new(event));
     }
 
-    /// Has the goroutines whose labels fulfil `is_gone` never run again, as a process that is killed:
-    /// those that there are now. Nothing of theirs is dropped, and they do not count as left. The
-    /// caller may be one of them, until it next waits or gives way.
+    /// Has the goroutines whose labels fulfil `is_gone` never run again, as a process that is
+    /// killed: those that there are now. Nothing of theirs is dropped, and they do not count as
+    /// left. The caller may be one of them, until it next waits or gives way.
     pub fn abandon(&self, is_gone: impl Fn(&Labels) -> bool + Send + 'static) {
         let _native = Native::begin();
         lock(&self.abandons).push(Box::new(is_gone));
     }
 
-    /// Has the date be off for some goroutines: `by` says how far it is ahead, in nanoseconds, for those
-    /// with these labels. It is asked before each turn.
+    /// Has the date be off for some goroutines: `by` says how far it is ahead, in nanoseconds, for
+    /// those with these labels. It is asked before each turn.
     pub fn skew_dates(&self, by: impl Fn(&Labels) -> i64 + Send + 'static) {
         let _native = Native::begin();
         *lock(&self.skews) = Some(Box::new(by));
@@ -371,7 +372,8 @@ impl World {
     }
 }
 
-/// Which goroutines of a processor exist for those who look: not what a world has left that is over.
+/// Which goroutines of a processor exist for those who look: not what a world has left that is
+/// over.
 pub(super) enum Shown {
     All,
     OfWorld(Option<Arc<World>>),
@@ -416,8 +418,8 @@ pub fn epoch() -> Instant {
     crate::clock::epoch()
 }
 
-/// What a clock shows that goroutines of a world read, since its zero: if the calling code is such a
-/// goroutine. The clocks begin at fixed times, so that the same run sees the same times: the
+/// What a clock shows that goroutines of a world read, since its zero: if the calling code is such
+/// a goroutine. The clocks begin at fixed times, so that the same run sees the same times: the
 /// monotonic one later than any that was read outside, the other one with a date that this version
 /// knows. Async-signal-safe.
 pub fn clock(monotonic: bool) -> Option<Duration> {
@@ -517,8 +519,8 @@ where
     let ended = lock(&world.ending).first_has_ended;
     let outcome = ended.then(|| handle.join_with_trace());
     drop(taken);
-    // What the program has hung into the world is dropped here. The loop may be the last to let go of
-    // the world, and no code of the program may run there.
+    // What the program has hung into the world is dropped here. The loop may be the last to let go
+    // of the world, and no code of the program may run there.
     let abandons = std::mem::take(&mut *lock(&world.abandons));
     let (skews, extension) = (lock(&world.skews).take(), lock(&world.extension).take());
     drop((abandons, skews, extension));

@@ -16,8 +16,8 @@ pub(in crate::sched) const MOST: usize = 64;
 pub(crate) struct Stage {
     /// It belongs to a caller of [`run`](super::run).
     taken: AtomicBool,
-    /// The time of its world, in nanoseconds; [`NO_WORLD`] if there is none. Beside the lock, because
-    /// signal handlers read the clock, too.
+    /// The time of its world, in nanoseconds; [`NO_WORLD`] if there is none. Beside the lock,
+    /// because signal handlers read the clock, too.
     clock: AtomicU64,
     /// How far the date of the goroutine that runs is ahead, in nanoseconds.
     skew: AtomicI64,

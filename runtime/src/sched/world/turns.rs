@@ -30,8 +30,8 @@ const STACK: usize = 16 << 20;
 /// More than a goroutine spawns in a turn.
 const MARGIN: u64 = 2048;
 
-/// For how many milliseconds of real time a world in which all wait is watched, if one of them waits
-/// for a lock of std's: a thread or another world may have it, as that of stdout.
+/// For how many milliseconds of real time a world in which all wait is watched, if one of them
+/// waits for a lock of std's: a thread or another world may have it, as that of stdout.
 const PATIENCE: u32 = 30;
 
 /// What the loop does next.
@@ -39,8 +39,8 @@ enum Step {
     Run(Ready, u32),
     /// Time has passed.
     Again,
-    /// The worker has other work, and the ready queue is not empty. Or only something outside of the
-    /// world can let it go on.
+    /// The worker has other work, and the ready queue is not empty. Or only something outside of
+    /// the world can let it go on.
     Leave,
     Over(End),
 }
@@ -52,7 +52,8 @@ fn labels_of(record: &Record) -> Labels {
 
 /// The first function on the stack of the loop of a world's processor.
 pub(in crate::sched) extern "C" fn world_loop(processor: usize) -> ! {
-    // SAFETY: `Processor::new` passed its own address; processors are never freed. This is the loop.
+    // SAFETY: `Processor::new` passed its own address; processors are never freed. This is the
+    // loop.
     let mut this = unsafe { Loop::new(&*(processor as *const Processor)) };
     loop {
         this.reborrow().requeue_predecessor();

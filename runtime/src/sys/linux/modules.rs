@@ -12,8 +12,8 @@ const MOST: usize = 256 << 20;
 /// All modules that have unwind tables.
 pub(crate) fn all_modules() -> Vec<Module> {
     extern "C" fn visit(info: *mut libc::dl_phdr_info, _size: usize, to: *mut c_void) -> c_int {
-        // SAFETY: `all_modules` passes its list, and the loader what it has loaded, which stays while this
-        // runs. A panic, from an allocation that fails, must not unwind into the loader.
+        // SAFETY: `all_modules` passes its list, and the loader what it has loaded, which stays
+        // while this runs. A panic, from an allocation that fails, must not unwind into the loader.
         let added = catch_unwind(AssertUnwindSafe(|| unsafe {
             let to = &mut *to.cast::<Vec<Module>>();
             to.extend(module(&*info));

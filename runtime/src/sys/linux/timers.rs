@@ -53,8 +53,8 @@ impl CpuTimer {
         }
     }
 
-    /// Lets it expire after `first`, and then each `period` if that is not zero. False if the system
-    /// refuses.
+    /// Lets it expire after `first`, and then each `period` if that is not zero. False if the
+    /// system refuses.
     pub(crate) fn set(&self, first: Duration, period: Duration) -> bool {
         let of = |time: Duration| libc::timespec {
             tv_sec: time.as_secs() as _,

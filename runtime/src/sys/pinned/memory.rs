@@ -30,8 +30,8 @@ pub(crate) unsafe fn lock_when_touched(_low: usize, _len: usize) {}
 /// The number of the first page in the range that is in memory, or the number of pages if there is
 /// none. `None` if the system does not say. There is a byte in `states` for each page.
 pub(crate) fn resident(low: usize, len: usize, states: &mut [u8]) -> Option<usize> {
-    // SAFETY: the call writes a byte for each page, for which there is room, and reads only the page
-    // tables.
+    // SAFETY: the call writes a byte for each page, for which there is room, and reads only the
+    // page tables.
     let known = unsafe { libc::mincore(low as *const libc::c_void, len, states.as_mut_ptr().cast()) } == 0;
     known.then(|| states.iter().position(|state| state & 1 != 0).unwrap_or(states.len()))
 }

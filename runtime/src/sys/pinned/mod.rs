@@ -1,5 +1,5 @@
-//! Systems on which a worker is pinned to each processor: user code cannot write the thread pointer,
-//! or this runtime does not.
+//! Systems on which a worker is pinned to each processor: user code cannot write the thread
+//! pointer, or this runtime does not.
 //!
 //! Goroutines of a processor share its thread-locals there, and std's locks block threads
 //! ([`tls`], [`futex`]). What the system does not show of its own threads and of the program's file
@@ -14,8 +14,8 @@ mod unknown;
 pub(crate) use memory::*;
 pub(crate) use unknown::*;
 
-/// The signals that the calling thread blocks. Only functions of the C library that park ask for it,
-/// and there are none here.
+/// The signals that the calling thread blocks. Only functions of the C library that park ask for
+/// it, and there are none here.
 pub(crate) fn signal_mask() -> u64 {
     0
 }

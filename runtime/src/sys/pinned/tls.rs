@@ -2,9 +2,9 @@
 //!
 //! To exchange them it would take the module's block, which is to be had (on macOS by the access
 //! functions of the module's own descriptors), and the destructors: std registers one function per
-//! thread here, with `_tlv_atexit` or a key of the C library's, which runs all of them and then drops
-//! the thread's handle. So the end of a goroutine differs from that on Linux, and it has to be seen
-//! running before it can be trusted.
+//! thread here, with `_tlv_atexit` or a key of the C library's, which runs all of them and then
+//! drops the thread's handle. So the end of a goroutine differs from that on Linux, and it has to
+//! be seen running before it can be trusted.
 #![allow(dead_code, reason = "there is no value of these types")]
 
 use std::ops::Range;

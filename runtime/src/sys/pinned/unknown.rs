@@ -61,8 +61,8 @@ impl Program {
     }
 }
 
-/// A question to a thread of this process. There is no value of this type: a signal that reaches one
-/// thread would interrupt its system calls.
+/// A question to a thread of this process. There is no value of this type: a signal that reaches
+/// one thread would interrupt its system calls.
 pub(crate) enum Question {}
 
 impl Question {

@@ -172,8 +172,8 @@ fn up_to(most: u64, random: &mut Random) -> u64 {
     ((u128::from(random.next()) * (u128::from(most) + 1)) >> 64) as u64
 }
 
-/// True with this probability. Draws nothing where there is no choice, so that a link without losses
-/// does not change the draws of others.
+/// True with this probability. Draws nothing where there is no choice, so that a link without
+/// losses does not change the draws of others.
 fn happens(probability: f64, random: &mut Random) -> bool {
     probability > 0.0 && (random.next() >> 11) as f64 / ((1u64 << 53) as f64) < probability
 }

@@ -3,9 +3,9 @@
 //! Pure: it knows neither goroutines nor clocks. It is moved by [`Engine::advance`], which is told
 //! what time it is, and by the calls of sockets, none of which waits: a call that would have to
 //! returns `WouldBlock`, as a non-blocking system call does. What a change makes possible is
-//! collected as [`Signal`]s, which the caller passes on to the waiters. All chance is drawn from one
-//! seed, and no order depends on addresses or hashes, so that equal calls at equal times have equal
-//! results.
+//! collected as [`Signal`]s, which the caller passes on to the waiters. All chance is drawn from
+//! one seed, and no order depends on addresses or hashes, so that equal calls at equal times have
+//! equal results.
 //!
 //! How a packet travels:
 //!
@@ -423,7 +423,8 @@ impl Engine {
         Ok(pending.map(error))
     }
 
-    /// Whether an operation in this direction would not have to wait. One that would fail would not.
+    /// Whether an operation in this direction would not have to wait. One that would fail would
+    /// not.
     pub(crate) fn is_ready(&mut self, id: SocketId, direction: Direction) -> bool {
         let Ok(socket) = self.socket(id) else { return true };
         match (&socket.kind, direction) {

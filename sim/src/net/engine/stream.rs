@@ -126,8 +126,8 @@ impl Stream {
         self.received + (self.input_limit - self.input.len().min(self.input_limit)) as u64
     }
 
-    /// Decides how much room the peer is told of. Much at once, so that it does not send tiny packets to
-    /// a slow reader. Returns whether that is more than it knows.
+    /// Decides how much room the peer is told of. Much at once, so that it does not send tiny
+    /// packets to a slow reader. Returns whether that is more than it knows.
     pub(super) fn announce(&mut self) -> bool {
         let more = self.room_until() - self.announced >= self.input_limit.div_ceil(2) as u64;
         if more {

@@ -5,7 +5,8 @@
 //!    asks, whose confirmation makes it at the other side.
 //! 2. Bytes that are written go out in segments as far as the peer has room. What arrives in its
 //!    order is taken and confirmed, with the room that is left; a segment behind a gap is dropped.
-//! 3. What is not confirmed in time is sent again from the first unconfirmed byte, after pauses that
+//! 3. What is not confirmed in time is sent again from the first unconfirmed byte, after pauses
+//! that
 //!    grow. So a loss is a delay. After as many attempts as Linux makes, the connection is given up
 //!    with `ETIMEDOUT`. If the peer has no room, the same timer asks whether it has some again.
 //! 4. A packet for a connection that its host does not know (any more) is answered with a reset. A
@@ -325,7 +326,8 @@ impl Engine {
         let mut stream = Stream::new(State::Answering { listener }, source, from_host, input, output);
         stream.peer = Some(from);
         stream.has_accepted = true;
-        // The request has said how much the other side takes; its buffer is as large as its host's are.
+        // The request has said how much the other side takes; its buffer is as large as its host's
+        // are.
         stream.window = self.hosts[from_host].receive_buffer as u64;
         let id = self.add(host, target, Kind::Stream(Box::new(stream)));
         self.answered.insert(from, id);
