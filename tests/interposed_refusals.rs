@@ -1,5 +1,5 @@
-//! Blocking calls of libc in a process that has no descriptor left to watch theirs with. They wait all the same, and not
-//! by blocking the processor: what they wait for may be on it.
+//! Blocking calls of libc in a process that has no descriptor left to watch theirs with. They wait
+//! all the same, and not by blocking the processor: what they wait for may be on it.
 
 use narrowboat::{sleep, spawn};
 use narrowboat_testing::{assert_passed, in_child, limit_resource, program_on_one_processor};

@@ -1,5 +1,6 @@
-//! Narrowboat beside Go, tokio, may, go-lib, Java, crossbeam and a bare epoll loop: builds what this machine can build, lets the
-//! peers take turns at the same work, and prints Markdown tables on standard output and progress on standard error.
+//! Narrowboat beside Go, tokio, may, go-lib, Java, crossbeam and a bare epoll loop: builds what
+//! this machine can build, lets the peers take turns at the same work, and prints Markdown tables
+//! on standard output and progress on standard error.
 
 mod driver;
 

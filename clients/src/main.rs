@@ -1,4 +1,5 @@
-//! Crates that know nothing of Narrowboat, blocking and async, on goroutines and on threads, against real servers.
+//! Crates that know nothing of Narrowboat, blocking and async, on goroutines and on threads,
+//! against real servers.
 //!
 //! ```text
 //! clients list                    what is there

@@ -1,4 +1,5 @@
-//! A million async tasks that wait for one thing: they are woken, dropped and served without a search through the others.
+//! A million async tasks that wait for one thing: they are woken, dropped and served without a
+//! search through the others.
 
 use narrowboat_chan::{bounded, unbounded, watch};
 use narrowboat_testing::{Dice, LONG, sized, within};
@@ -21,8 +22,8 @@ type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// How many wait; at a channel it is a million.
 const MANY: usize = 200_000;
 
-/// Makes a crowd of this size wait, drops half of it in random order, wakes the rest with `wake`, which gets its
-/// number, and says how many were woken and are ready.
+/// Makes a crowd of this size wait, drops half of it in random order, wakes the rest with `wake`,
+/// which gets its number, and says how many were woken and are ready.
 fn crowd<T>(size: usize, make: impl Fn() -> Task<T>, wake: impl FnOnce(usize)) -> (usize, usize, usize) {
     let counter = Arc::new(Counter(AtomicUsize::new(0)));
     let waker = Waker::from(counter.clone());

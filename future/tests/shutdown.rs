@@ -1,5 +1,5 @@
-//! The program's own runtime of tokio, which is shut down while goroutines and threads wait for it. A program has one, so
-//! this test has a process of its own.
+//! The program's own runtime of tokio, which is shut down while goroutines and threads wait for it.
+//! A program has one, so this test has a process of its own.
 #![cfg(feature = "tokio")]
 
 use narrowboat_chan::{bounded, select};

@@ -1,4 +1,5 @@
-//! What a program says about itself when it is asked, or when it can never go on: read from real processes.
+//! What a program says about itself when it is asked, or when it can never go on: read from real
+//! processes.
 
 use narrowboat_runtime::{Builder, dump, park, run, sleep, spawn, stats};
 use narrowboat_testing::{eventually, fork, in_child, in_child_with};
@@ -161,7 +162,8 @@ fn a_dump_whose_asker_has_no_turn_any_more_makes_room_for_the_next() {
 fn when_nothing_can_ever_go_on_the_program_says_so_and_ends() {
     let name = "when_nothing_can_ever_go_on_the_program_says_so_and_ends";
     let Some(output) = in_child(name) else {
-        // Not on the thread of the test: the harness waits for that one on a thread that could do anything.
+        // Not on the thread of the test: the harness waits for that one on a thread that could do
+        // anything.
         return alone(|| {
             run(|| Builder::new().name("forgotten").spawn(wait_for_nothing).unwrap().join().unwrap())
         });
@@ -209,8 +211,8 @@ fn threads_that_come_and_go_and_wake_others_keep_it_quiet() {
         return alone(|| {
             run(|| {
                 for round in 0..60u64 {
-                    // Each round comes to rest for as long as the search for a deadlock takes to begin, with one goroutine that
-                    // only a plain thread can wake.
+                    // Each round comes to rest for as long as the search for a deadlock takes to
+                    // begin, with one goroutine that only a plain thread can wake.
                     let pause = Duration::from_millis(8 + round % 9);
                     match round % 4 {
                         0 => narrowboat_runtime::blocking(move || std::thread::sleep(pause)),
@@ -231,7 +233,8 @@ fn threads_that_come_and_go_and_wake_others_keep_it_quiet() {
                                 while Instant::now() < end {
                                     std::hint::spin_loop();
                                 }
-                                // A plain thread that joins a goroutine, and is joined by one that blocks its own.
+                                // A plain thread that joins a goroutine, and is joined by one that
+                                // blocks its own.
                                 spawn(move || tx.send(round)).join().unwrap().unwrap();
                             });
                             assert_eq!(narrowboat_runtime::blocking(move || rx.recv()), Ok(round));

@@ -108,7 +108,8 @@ impl Program {
 
     fn piped(self) -> Command {
         let mut command = self.command();
-        // With one, the sentences would be hard to find, and a program out of memory is busy for seconds.
+        // With one, the sentences would be hard to find, and a program out of memory is busy for
+        // seconds.
         command.env("RUST_BACKTRACE", "0");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command

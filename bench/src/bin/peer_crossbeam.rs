@@ -1,4 +1,5 @@
-//! crossbeam-channel on plain threads: what the same channel programs cost where every goroutine is a thread.
+//! crossbeam-channel on plain threads: what the same channel programs cost where every goroutine is
+//! a thread.
 
 #[path = "../blocking/anywhere.rs"]
 mod anywhere;

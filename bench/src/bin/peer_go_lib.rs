@@ -1,6 +1,7 @@
-//! go-lib: Go's scheduler in Rust. Goroutines have stacks of their own, which a signal handler copies to a larger place when
-//! they are full. Its select takes four receives at most and has no list form, a receive with a timeout leaves a goroutine
-//! asleep until that has passed, and it has no timers.
+//! go-lib: Go's scheduler in Rust. Goroutines have stacks of their own, which a signal handler
+//! copies to a larger place when they are full. Its select takes four receives at most and has no
+//! list form, a receive with a timeout leaves a goroutine asleep until that has passed, and it has
+//! no timers.
 
 #[path = "../blocking/anywhere.rs"]
 mod anywhere;
@@ -181,7 +182,8 @@ mod backend {
         pub fn set_nodelay(&self, on: bool) -> Result<()> {
             let on = libc::c_int::from(on);
             let size = size_of_val(&on) as libc::socklen_t;
-            // SAFETY: the call reads one `c_int`, and `on` is one. The descriptor is open as long as the stream is there.
+            // SAFETY: the call reads one `c_int`, and `on` is one. The descriptor is open as long
+            // as the stream is there.
             let result = unsafe {
                 let value = (&raw const on).cast();
                 libc::setsockopt(self.0.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY, value, size)
@@ -234,7 +236,8 @@ fn main() {
         "echo" => servers::serve(&arguments.parse::<String>(1), servers::echo),
         "http" => servers::serve(&arguments.parse::<String>(1), servers::http),
         "disturbed" => disturbed(&arguments, Disturbance::once),
-        // It has no pool, but a way to say that a call blocks: the worker's goroutines go to another one.
+        // It has no pool, but a way to say that a call blocks: the worker's goroutines go to
+        // another one.
         "pooled" => disturbed(&arguments, |disturbance| go_lib::with_syscall(|| disturbance.once())),
         "hello" => hello::hello(),
         case => unknown(case),

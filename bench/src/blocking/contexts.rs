@@ -16,8 +16,8 @@ pub fn chain(count: usize) {
     tree("chain", count, |_root, last| last.clone());
 }
 
-/// Makes `count` contexts below a root, cancels the root, and looks at all of them; the second time it counts. `parent`
-/// picks the next one's out of the root and the last one.
+/// Makes `count` contexts below a root, cancels the root, and looks at all of them; the second time
+/// it counts. `parent` picks the next one's out of the root and the last one.
 fn tree(name: &str, count: usize, parent: fn(&Context, &Context) -> Context) {
     for timed in [false, true] {
         let (root, cancel) = with_cancel(&background());

@@ -1,4 +1,5 @@
-//! The case of a channel that many goroutines receive from. The peer's own names come from `super::backend`.
+//! The case of a channel that many goroutines receive from. The peer's own names come from
+//! `super::backend`.
 
 use narrowboat_bench::cli::warmed;
 use narrowboat_bench::messages::sum_below;

@@ -1,12 +1,13 @@
-//! Cases of selects over many channels: the API that Narrowboat shares with crossbeam-channel, so that the same lines run
-//! on both. The peer's own names come from `super::backend`.
+//! Cases of selects over many channels: the API that Narrowboat shares with crossbeam-channel, so
+//! that the same lines run on both. The peer's own names come from `super::backend`.
 
 use narrowboat_bench::cli::warmed;
 use narrowboat_bench::messages::sum_below;
 
 use super::backend::{Seats, Select, bounded, select};
 
-/// Eight senders, each with an unbuffered channel of its own, and one receiver that selects over all of them.
+/// Eight senders, each with an unbuffered channel of its own, and one receiver that selects over
+/// all of them.
 pub fn select_eight(operations: usize) {
     let seats = Seats::of(9);
     warmed("select8", operations / 8 * 8, |operations| {
@@ -44,8 +45,9 @@ pub fn select_eight(operations: usize) {
     });
 }
 
-/// Ping-pong in which the answering side selects over `arms` unbuffered channels, and the asking side takes them in turn.
-/// Nothing is ever ready, so each select waits on all of its arms and takes them all back.
+/// Ping-pong in which the answering side selects over `arms` unbuffered channels, and the asking
+/// side takes them in turn. Nothing is ever ready, so each select waits on all of its arms and
+/// takes them all back.
 pub fn select_arms(arms: usize, operations: usize) {
     let seats = Seats::of(2);
     warmed("arms", operations, |operations| {

@@ -1,12 +1,14 @@
-//! The case of goroutines that select over a channel of their own and one of all. The peer's own names come from
+//! The case of goroutines that select over a channel of their own and one of all. The peer's own
+//! names come from
 //! `super::backend`.
 
 use narrowboat_bench::cli::warmed;
 
 use super::backend::{bounded, close, select, spawn};
 
-/// `count` goroutines, each with an unbuffered channel of its own, select over that and over one that they all share.
-/// One goroutine sends to each in turn. In the end the shared channel closes, and all must go.
+/// `count` goroutines, each with an unbuffered channel of its own, select over that and over one
+/// that they all share. One goroutine sends to each in turn. In the end the shared channel closes,
+/// and all must go.
 pub fn select_shared(count: usize, operations: usize) {
     warmed("shared", operations / count * count, |operations| {
         let each = (operations / count).max(1);

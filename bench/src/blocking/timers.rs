@@ -10,8 +10,8 @@ use narrowboat_bench::timing::{ASKED, Lateness, scattered};
 
 use super::backend::{bounded, sleep, spawn};
 
-/// `count` goroutines, each asleep until a point of its own within `window`; CPU time of the process for each, from
-/// the first spawn to the last end.
+/// `count` goroutines, each asleep until a point of its own within `window`; CPU time of the
+/// process for each, from the first spawn to the last end.
 pub fn sleepers(count: usize, window: Duration) {
     sleep_all((count / 10).max(1), window / 10);
     let before = cpu::busy();

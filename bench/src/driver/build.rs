@@ -73,7 +73,8 @@ impl Programs {
         self.built.contains_key(&program)
     }
 
-    /// The command that starts the program with so many workers, which the environment may still have to tell it.
+    /// The command that starts the program with so many workers, which the environment may still
+    /// have to tell it.
     ///
     /// # Panics
     ///

@@ -44,7 +44,8 @@ pub struct Peer {
     pub program: Program,
     /// For which numbers of workers it runs. Threads are held to as many cores.
     pub scaling: Scaling,
-    /// Whether its goroutines are threads, which are given less work where each operation is a wake-up of the kernel's.
+    /// Whether its goroutines are threads, which are given less work where each operation is a
+    /// wake-up of the kernel's.
     pub on_threads: bool,
     /// The subcommands it has.
     pub commands: &'static [&'static str],
@@ -67,8 +68,8 @@ impl Peer {
         if self.role == Role::Ours { case.key } else { case.base }
     }
 
-    /// The peer's program with the subcommand of the case, told its number of workers and, if it is ours, where to put
-    /// the parties.
+    /// The peer's program with the subcommand of the case, told its number of workers and, if it is
+    /// ours, where to put the parties.
     pub fn command(&self, programs: &Programs, case: &Case, workers: usize) -> Command {
         let name = match self.instead {
             Some((common, own)) if common == case.command() => own,

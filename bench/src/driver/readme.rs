@@ -1,5 +1,6 @@
-//! The part of a README that comes from a run: the figures with as many workers as there are cores, what is lost, and the
-//! plots. It stands between two marks, in `bench/README.md`, and is not edited by hand.
+//! The part of a README that comes from a run: the figures with as many workers as there are cores,
+//! what is lost, and the plots. It stands between two marks, in `bench/README.md`, and is not
+//! edited by hand.
 
 use std::fmt::Write;
 use std::path::Path;

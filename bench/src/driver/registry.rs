@@ -1,7 +1,7 @@
 //! The registry of cases. A ratio is a promise; what nobody promised has none.
 //!
-//! The amounts of work are those of the standard set, which is to end within half an hour on two cores: the fastest
-//! works for some tens of milliseconds, and the slowest for a second or two.
+//! The amounts of work are those of the standard set, which is to end within half an hour on two
+//! cores: the fastest works for some tens of milliseconds, and the slowest for a second or two.
 
 use narrowboat_bench::disturbance::Disturbance;
 use narrowboat_bench::placement::Placement;

@@ -1,5 +1,5 @@
-//! The order of measurements. Within a round the peers take turns on each case, so that what else the machine does
-//! meanwhile falls on all of them alike; rounds repeat the whole.
+//! The order of measurements. Within a round the peers take turns on each case, so that what else
+//! the machine does meanwhile falls on all of them alike; rounds repeat the whole.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,8 @@ pub struct Turn {
 pub type Key = (&'static str, &'static str, usize);
 
 impl Turn {
-    /// The key of the measurement. Turns at different placements of one case are the same measurement for a peer.
+    /// The key of the measurement. Turns at different placements of one case are the same
+    /// measurement for a peer.
     pub fn key(&self) -> Key {
         (self.peer.measures(self.case), self.peer.key, self.workers)
     }

@@ -39,7 +39,8 @@ pub fn binary(name: &str) -> Result<PathBuf, String> {
     Ok(release_directory()?.join(name))
 }
 
-/// Whether a tool is on the path. Asked for its version, some answer and exit with 1: answering is enough.
+/// Whether a tool is on the path. Asked for its version, some answer and exit with 1: answering is
+/// enough.
 pub fn is_there(tool: &str, version: &str) -> bool {
     quiet(Command::new(tool).arg(version)).status().is_ok()
 }

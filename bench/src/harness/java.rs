@@ -1,5 +1,5 @@
-//! The Java peer: compiling it, and starting it on a Java that has virtual threads. The two may come from different places:
-//! some distributions have a runtime without its compiler.
+//! The Java peer: compiling it, and starting it on a Java that has virtual threads. The two may
+//! come from different places: some distributions have a runtime without its compiler.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -52,7 +52,8 @@ impl Machine {
     }
 }
 
-/// The commit that is checked out, in brackets, and whether the library has been changed since; nothing outside a repository.
+/// The commit that is checked out, in brackets, and whether the library has been changed since;
+/// nothing outside a repository.
 fn commit() -> String {
     let git = |arguments: &[&str]| {
         let output = Command::new("git").arg("-C").arg(env!("CARGO_MANIFEST_DIR")).args(arguments).output();

@@ -1,4 +1,5 @@
-//! Channels that deliver one message, after a while. Nothing here is asserted to be fast; never to be early is.
+//! Channels that deliver one message, after a while. Nothing here is asserted to be fast; never to
+//! be early is.
 
 use crate::ends::{Receiver, after, bounded, never};
 use narrowboat_chan::{RecvTimeoutError, Select, TryRecvError, select};

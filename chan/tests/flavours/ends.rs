@@ -1,5 +1,6 @@
-//! Both ends of a channel, for tests in which an operation is by turns that of an async task: in a mixed run every second
-//! send and receive is a future, dropped if its time is up, and served among those of goroutines, threads and selects.
+//! Both ends of a channel, for tests in which an operation is by turns that of an async task: in a
+//! mixed run every second send and receive is a future, dropped if its time is up, and served among
+//! those of goroutines, threads and selects.
 
 use narrowboat::future::{FutureExt, block_on};
 use narrowboat_chan::{IntoIter, Iter, RecvError, RecvTimeoutError, SendError};

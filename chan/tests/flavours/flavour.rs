@@ -1,9 +1,11 @@
-//! The flavours that the catalogue is run with. They are values and not types, so that the catalogue is compiled once.
+//! The flavours that the catalogue is run with. They are values and not types, so that the
+//! catalogue is compiled once.
 
 use crate::ends::{Receiver, Sender, after, at, bounded, never, tick, unbounded};
 use std::time::{Duration, Instant};
 
-/// Makes a test of each function with each of the flavours before the colon. The rest is as `suite!` has it.
+/// Makes a test of each function with each of the flavours before the colon. The rest is as
+/// `suite!` has it.
 macro_rules! catalogue {
     (on $kind:ident: [$($flavour:ident),*]; $names:tt) => {
         $(mod $flavour {

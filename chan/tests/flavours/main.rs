@@ -1,4 +1,5 @@
-//! What each flavour of channel does: the same catalogue of tests for all, and a file for each with what is special to it.
+//! What each flavour of channel does: the same catalogue of tests for all, and a file for each with
+//! what is special to it.
 
 mod ends;
 #[macro_use]

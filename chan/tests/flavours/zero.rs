@@ -73,8 +73,8 @@ fn try_recv_meets_a_blocked_sender_and_a_selecting_one() {
     }
 }
 
-/// Both orders: the selecting sender waits and the receiver comes, and the other way round; the receiver being a plain
-/// receive, one with a deadline, or a select.
+/// Both orders: the selecting sender waits and the receiver comes, and the other way round; the
+/// receiver being a plain receive, one with a deadline, or a select.
 fn a_selected_send_makes_its_message_only_when_chosen() {
     for kind in 0..3 {
         for sender_first in [false, true] {

@@ -109,7 +109,8 @@ fn request_and_reply() {
     server.join();
 }
 
-/// Go's fifo: through a buffer, and through a line of parties that pass a message on one after the other.
+/// Go's fifo: through a buffer, and through a line of parties that pass a message on one after the
+/// other.
 fn messages_in_line() {
     let (tx, rx) = bounded(10);
     (0..10).for_each(|n| tx.send(n).unwrap());
@@ -150,8 +151,8 @@ fn a_relay_of_many_goroutines() {
     assert_eq!(result.recv(), Ok(length));
 }
 
-/// Go's doubleselect: the sender goes through two selects in a row, so every message comes twice, and a receiver of each
-/// sees all of them once and in order.
+/// Go's doubleselect: the sender goes through two selects in a row, so every message comes twice,
+/// and a receiver of each sees all of them once and in order.
 fn two_selects_in_a_row() {
     let (txs, rxs): (Vec<Sender<usize>>, Vec<Receiver<usize>>) = (0..4).map(|_| bounded(0)).unzip();
     let rounds = scaled(5_000);

@@ -21,8 +21,8 @@ fn none_waits(tx: &Sender<usize>, rx: &Receiver<usize>) {
     assert!(rx.try_recv().unwrap_err().is_empty(), "something seems to send");
 }
 
-/// All wait for one channel, half of them in each direction, and each for a word of its own to leave. If one that leaves
-/// had to be searched for, this would take hours.
+/// All wait for one channel, half of them in each direction, and each for a word of its own to
+/// leave. If one that leaves had to be searched for, this would take hours.
 fn ten_thousand_leave_in_any_order() {
     let (receiving_tx, receiving) = bounded::<usize>(0);
     let (sending, sending_rx) = bounded::<usize>(0);

@@ -1,4 +1,5 @@
-//! `hyper` 1 over Narrowboat's streams: a server and its callers, with a goroutine or thread for each connection.
+//! `hyper` 1 over Narrowboat's streams: a server and its callers, with a goroutine or thread for
+//! each connection.
 
 use super::Setting;
 use crate::work::{Call, Failure, Mode, Open, expect};

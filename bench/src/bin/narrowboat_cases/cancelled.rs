@@ -11,8 +11,8 @@ use narrowboat_bench::timing::HOUR;
 
 use super::backend::{bounded, sleep, spawn};
 
-/// `count` goroutines, each in a receive that gives up after an hour; when all of them wait, the channel closes. CPU time of
-/// the process for each, from the first spawn to the last end.
+/// `count` goroutines, each in a receive that gives up after an hour; when all of them wait, the
+/// channel closes. CPU time of the process for each, from the first spawn to the last end.
 pub fn cancelled(count: usize) {
     cancel_all((count / 10).max(1));
     let before = cpu::busy();

@@ -45,7 +45,8 @@ fn every_message_arrives_once(flavour: Flavour) {
     assert_eq!(got, (0..SIDES * each).collect::<Vec<_>>());
 }
 
-/// Every kind of send against every kind of receive; what failed is tried again, and in the end nothing is missing.
+/// Every kind of send against every kind of receive; what failed is tried again, and in the end
+/// nothing is missing.
 fn no_operation_loses_a_message(flavour: Flavour) {
     const SIDES: u64 = 3;
     let each = scaled(1_500) as u64;
