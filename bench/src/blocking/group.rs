@@ -1,6 +1,5 @@
 //! The case of a wait group: a handle for each that is waited for, as crossbeam's. The peer's own
-//! names come from
-//! `super::backend`.
+//! names come from `super::backend`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

@@ -1,6 +1,5 @@
 //! The case of goroutines that select over a channel of their own and one of all. The peer's own
-//! names come from
-//! `super::backend`.
+//! names come from `super::backend`.
 
 use narrowboat_bench::cli::warmed;
 

@@ -15,8 +15,8 @@
 //! 3. Goroutines from known sites are placed on processors beyond the ordinary ones: on an empty
 //!    one; else on a new one, up to a limit; else on the least crowded.
 //! 4. A worker that carries a processor apart counts as stuck from the beginning: what it has
-//! queued
-//!    goes to the other workers, and one more may be awake meanwhile ([`Worker::step_aside`]).
+//!    queued goes to the other workers, and one more may be awake meanwhile
+//!    ([`Worker::step_aside`]).
 //! 5. A site that has not been noted for some seconds is forgotten. An ordinary processor is no
 //!    longer apart when it is empty, or has not been noted for [`ORDINARY_AGAIN`]. While the monitor
 //!    sleeps, nothing is forgotten.

@@ -6,9 +6,9 @@
 //! 2. Bytes that are written go out in segments as far as the peer has room. What arrives in its
 //!    order is taken and confirmed, with the room that is left; a segment behind a gap is dropped.
 //! 3. What is not confirmed in time is sent again from the first unconfirmed byte, after pauses
-//! that
-//!    grow. So a loss is a delay. After as many attempts as Linux makes, the connection is given up
-//!    with `ETIMEDOUT`. If the peer has no room, the same timer asks whether it has some again.
+//!    that grow. So a loss is a delay. After as many attempts as Linux makes, the connection is
+//!    given up with `ETIMEDOUT`. If the peer has no room, the same timer asks whether it has some
+//!    again.
 //! 4. A packet for a connection that its host does not know (any more) is answered with a reset. A
 //!    host that is down answers nothing. So an end whose peer is gone learns that only by sending.
 
