@@ -1,7 +1,7 @@
 //! How many workers may be awake.
 
 use narrowboat_runtime::{run, sleep, spawn, stats};
-use narrowboat_testing::{assert_passed, eventually, in_child_with};
+use narrowboat_testing::{ControlGroup, assert_passed, eventually, in_child_with};
 use std::io::Write;
 use std::mem::MaybeUninit;
 use std::time::Duration;
@@ -72,11 +72,42 @@ fn the_number_of_workers_follows_the_set_of_cpus() {
     let all = cpus();
     for set in [&all, &first_of(&all), &all] {
         use_only(set);
-        eventually("the number of workers follows", || {
-            do_something();
-            stats().workers_allowed == count(set)
-        });
+        follows(count(set));
     }
+}
+
+#[test]
+fn the_number_of_workers_follows_the_quota_of_a_control_group() {
+    let name = "the_number_of_workers_follows_the_quota_of_a_control_group";
+    if !in_child_on_several_cpus(name, &[]) {
+        return;
+    }
+    let quota = ("cpu.cfs_quota_us", "cpu.max");
+    let unlimited = |group: &ControlGroup| group.set(quota, "max").or_else(|_| group.set(quota, "-1"));
+    let group = ControlGroup::new("cpu", "quota").filter(|group| unlimited(group).is_ok());
+    let Some(group) = group else {
+        let _ = writeln!(std::io::stderr(), "SKIPPED: {name} needs the right to make a control group");
+        return;
+    };
+    let _inside = group.enter().expect("a group takes the process that made it");
+    do_something();
+    if stats().pinned {
+        return;
+    }
+    let all = count(&cpus());
+    // In microseconds of each tenth of a second.
+    group.set(quota, "100000").unwrap();
+    follows(1);
+    unlimited(&group).unwrap();
+    follows(all);
+}
+
+/// Waits until so many workers may be awake.
+fn follows(workers: usize) {
+    eventually("the number of workers follows", || {
+        do_something();
+        stats().workers_allowed == workers
+    });
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! | `on` | what a test runs on: threads, goroutines, or both |
 //! | `size` | how large a test is |
 //! | `usage` | what a process uses, and limits on it |
+//! | `control_group` | groups of processes that get less than the machine has |
 //! | `in_libc` | goroutines that wait in functions of the C library |
 //! | `limit` | how long a test may take |
 //! | `pause` | waiting for some time |
@@ -22,6 +23,7 @@
 
 mod auto_traits;
 mod census;
+mod control_group;
 mod dice;
 mod fork;
 mod in_libc;
@@ -35,6 +37,7 @@ mod usage;
 #[doc(hidden)]
 pub use auto_traits::{Neither, Probe};
 pub use census::{Census, Counted};
+pub use control_group::{ControlGroup, Inside};
 pub use dice::{Dice, Integer};
 pub use fork::{FORKED, fork, works_in_fork};
 pub use in_libc::{named, parked_in_libc, waits_in_libc};

@@ -4,10 +4,10 @@
 //! that a group of processes may not have, the kernel kills.
 
 use crate::programs::{LONG, Program, Verdict};
+use narrowboat_testing::ControlGroup;
 use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -56,49 +56,18 @@ const LIMITS: [Limit; 28] = [
     Limit::Memory(64),
 ];
 
-/// A group of processes, removed at the end.
-struct Group(PathBuf);
-
-impl Group {
-    /// `None` if the system does not let us. The controllers of version 1 and of version 2 differ in
-    /// where they are, and in what their files are called.
-    fn new(limit: Limit, program: Program) -> Option<Group> {
-        let (controller, settings) = match limit {
-            Limit::Tasks(n) => ("pids", vec![("pids.max", "pids.max", n.to_string())]),
-            Limit::Processor(n) => ("cpu", vec![("cpu.cfs_quota_us", "cpu.max", format!("{}", n * 100))]),
-            Limit::Memory(n) => {
-                ("memory", vec![("memory.limit_in_bytes", "memory.max", (n << 20).to_string())])
-            }
-            Limit::AddressSpace(_) | Limit::Descriptors(_) => return None,
-        };
-        let name = format!("narrowboat-{}-{}-{limit:?}", std::process::id(), program.name());
-        let name = name.replace(['(', ')'], "_");
-        let one = PathBuf::from("/sys/fs/cgroup").join(controller);
-        let (path, is_first) = if one.is_dir() {
-            (one.join(name), true)
-        } else {
-            (PathBuf::from("/sys/fs/cgroup").join(name), false)
-        };
-        fs::create_dir(&path).ok()?;
-        let group = Group(path);
-        for (first, second, value) in settings {
-            let file = if is_first { first } else { second };
-            fs::write(group.0.join(file), value).ok()?;
-        }
-        Some(group)
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        // The processes have ended, and the kernel may take a moment to see it.
-        for _ in 0..100 {
-            if fs::remove_dir(&self.0).is_ok() {
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-    }
+/// The group of processes in which a program gets no more. `None` if the system does not let us.
+fn group(limit: Limit, program: Program) -> Option<ControlGroup> {
+    let (controller, setting, value) = match limit {
+        Limit::Tasks(n) => ("pids", ("pids.max", "pids.max"), n.to_string()),
+        Limit::Processor(n) => ("cpu", ("cpu.cfs_quota_us", "cpu.max"), (n * 100).to_string()),
+        Limit::Memory(n) => ("memory", ("memory.limit_in_bytes", "memory.max"), (n << 20).to_string()),
+        Limit::AddressSpace(_) | Limit::Descriptors(_) => return None,
+    };
+    let name = format!("{}-{limit:?}", program.name()).replace(['(', ')'], "_");
+    let group = ControlGroup::new(controller, &name)?;
+    group.set(setting, &value).ok()?;
+    Some(group)
 }
 
 fn set_limit(command: &mut Command, resource: libc::__rlimit_resource_t, value: u64) {
@@ -120,8 +89,8 @@ fn run(program: Program, limit: Limit) -> Option<(Verdict, String)> {
         }
         Limit::Descriptors(n) => Box::new(move |command| set_limit(command, libc::RLIMIT_NOFILE, n)),
         Limit::Tasks(_) | Limit::Processor(_) | Limit::Memory(_) => {
-            let group = Group::new(limit, program)?;
-            let members = group.0.join("cgroup.procs");
+            let group = group(limit, program)?;
+            let members = group.members();
             let mut command_of = move |command: &mut Command| {
                 let members = members.clone();
                 // SAFETY: what it allocates, the C library lets a child of a fork allocate.
