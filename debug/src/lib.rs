@@ -20,7 +20,7 @@
 //! | `/debug/pprof/profile?seconds=N` | what computes, in 100 samples for each second of CPU time |
 //! | `/debug/pprof/block`, `/debug/pprof/mutex` | how long goroutines have waited, and where; `?seconds=N` for the next seconds alone |
 //! | `/debug/pprof/goroutineleak` | groups of goroutines that only grow, and wait for long |
-//! | `/debug/pprof/trace?seconds=N` | a trace for Perfetto |
+//! | `/debug/pprof/trace?seconds=N` | a trace for Perfetto, of 256 MiB or `&mebibytes=N` at most |
 //! | `/api/goroutines?q=TEXT` | the goroutines that a text is found in, in groups, as JSON |
 //! | `/debug/pprof/trace?recorded` | what the flight recorder holds, if it is on |
 //! | `/api/goroutine?id=N` | one goroutine with its frames, as JSON |

@@ -201,9 +201,12 @@ fn of_leaks(request: &Request, client: &Client) -> Option<Reply> {
 const SECONDS: &str = "seconds is a whole number from 1 to 600";
 
 fn trace(request: &Request, client: &Client) -> io::Result<Result<(), Reply>> {
-    match request.seconds(1) {
-        _ if request.parameter("recorded").is_some() => traces::send_recorded(client),
-        Ok(seconds) => traces::send_trace(client, Duration::from_secs(seconds)),
-        Err(status) => Ok(Err(Reply::because(status, SECONDS))),
+    if request.parameter("recorded").is_some() {
+        return traces::send_recorded(client);
+    }
+    match (request.seconds(1), request.number("mebibytes", 256, 1 << 16)) {
+        (Ok(seconds), Ok(most)) => traces::send_trace(client, Duration::from_secs(seconds), most << 20),
+        (Err(status), _) => Ok(Err(Reply::because(status, SECONDS))),
+        (_, Err(status)) => Ok(Err(Reply::because(status, "mebibytes is a whole number from 1 to 65536"))),
     }
 }

@@ -8,14 +8,18 @@ use std::io::{self, Read};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const NAME: &str = "trace.perfetto-trace";
 /// The size of the pieces that the file is read in.
 const PIECE: usize = 256 << 10;
 
-/// Records for `length`, and sends the trace. The error of the outer result is the client's.
-pub(crate) fn send_trace(client: &Client, length: Duration) -> io::Result<Result<(), Reply>> {
+/// How often it is looked at how long the file is.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Records for `length`, or until the file has about `most` bytes, and sends the trace. The error of
+/// the outer result is the client's.
+pub(crate) fn send_trace(client: &Client, length: Duration, most: u64) -> io::Result<Result<(), Reply>> {
     let folder = match Folder::create() {
         Ok(folder) => folder,
         Err(e) => {
@@ -29,7 +33,15 @@ pub(crate) fn send_trace(client: &Client, length: Duration) -> io::Result<Result
     }
     // If this goroutine panics, the trace would go on for ever.
     let recording = Recording;
-    let gone = client.goes_within(length);
+    let until = Instant::now() + length;
+    let mut gone = false;
+    while !gone {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() || path.metadata().is_ok_and(|file| file.len() >= most) {
+            break;
+        }
+        gone = client.goes_within(left.min(LOOK));
+    }
     drop(recording);
     if gone {
         return Err(io::ErrorKind::UnexpectedEof.into());

@@ -117,6 +117,7 @@ fn what_is_no_request_is_answered_so() {
         assert_eq!(status("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx"), 405);
         assert_eq!(status(&format!("GET /{} HTTP/1.1\r\n", "x".repeat(100_000))), 431);
         assert_eq!(status("GET /debug/pprof/trace?seconds=x HTTP/1.0\r\n\r\n"), 400);
+        assert_eq!(status("GET /debug/pprof/trace?mebibytes=0 HTTP/1.0\r\n\r\n"), 400);
         assert_eq!(status("HEAD /api/figures HTTP/1.0\r\n\r\n"), 405);
         // From another site, in a browser on this machine.
         assert_eq!(status("GET / HTTP/1.1\r\nHost: example.org\r\nConnection: close\r\n\r\n"), 403);
@@ -174,6 +175,20 @@ fn a_trace_is_downloaded_by_one_client_at_a_time() {
         let begun = Instant::now();
         eventually("the trace has ended", || answer(ask(1)).status == 200);
         assert!(begun.elapsed() < Duration::from_secs(30));
+
+        // It ends early when its file is long enough.
+        let done = Arc::new(AtomicBool::new(false));
+        let until = done.clone();
+        let busy = narrowboat::spawn(move || {
+            while !until.load(Ordering::Relaxed) {
+                narrowboat::yield_now();
+            }
+        });
+        let trace = exchange(at, b"GET /debug/pprof/trace?seconds=600&mebibytes=1 HTTP/1.0\r\n\r\n");
+        done.store(true, Ordering::Relaxed);
+        busy.join().unwrap();
+        assert_eq!(trace.status, 200, "{}", trace.text());
+        assert!(trace.body.len() >= 1 << 20, "{} bytes", trace.body.len());
         window.close();
     });
 }
