@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds for Linux on aarch64 and runs tests under an emulator: aarch64.sh [FILTER]
+# Builds for Linux on aarch64 and runs tests under an emulator: aarch64.sh [FILTER]. With --build it only builds them.
 # Says how many tests ran, and which were skipped, by name. The compiler and the emulator come from .ci/cross.sh.
 #
 # It runs what depends on the CPU: the tests inside of the crates, and of the whole programs those that are about stacks,
@@ -119,6 +119,9 @@ if [[ ${NARROWBOAT_AARCH64-} == all ]]; then
     nice cargo build --workspace --release --examples
 fi
 nice cargo test "${packages[@]}" --release "${targets[@]}" --no-run
+if [[ $filter == --build ]]; then
+    exit
+fi
 tests -- "${targets[@]}" || failed=1
 if [[ -z $filter ]]; then
     torture=(--test torture_stacks --test torture_locals)

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Crates that know nothing of Narrowboat, blocking and async, on goroutines, against real servers: see clients. Installs the servers and
 # C libraries if it can. What lacks one is skipped, which is said, unless NARROWBOAT_REQUIRE_TOOLS is set: then it fails.
-# With a number of seconds it lets all of them run at once for so long instead, while the servers restart.
+# With a number of seconds it lets all of them run at once for so long instead, while the servers restart. With --build it only
+# builds them.
 set -euo pipefail
 cd "$(dirname "$0")/../clients"
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/../target/clients}
@@ -50,6 +51,9 @@ feature_list=$(IFS=,; printf '%s' "${features[*]}")
 cargo fmt --check
 cargo clippy --release --no-default-features --features "$feature_list" -- -D warnings
 cargo build --release --no-default-features --features "$feature_list"
+if [[ ${1-} == --build ]]; then
+    exit
+fi
 program=$CARGO_TARGET_DIR/release/clients
 
 # Servers end with the program that has started them, also if it is ended here.
