@@ -19,6 +19,9 @@ use std::time::Duration;
 
 /// Returns when the client has ended the session, or with the error that broke it.
 fn echo(stream: TcpStream, config: Arc<ServerConfig>) -> io::Result<()> {
+    // An answer that follows the tickets of the handshake could otherwise wait for 40 ms, until the
+    // client acknowledges those.
+    stream.set_nodelay(true)?;
     // Limits every read, also the first, in which the handshake takes place.
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     let session = ServerConnection::new(config).map_err(io::Error::other)?;

@@ -1,8 +1,8 @@
 //! The examples of services.
 
+use crate::server::Server;
 use crate::{example, output_of};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{Read, Write};
 use std::process::Stdio;
 
 #[test]
@@ -19,18 +19,11 @@ fn actors_play_and_a_failed_store_is_started_anew() {
 
 #[test]
 fn actors_answer_on_their_console() {
-    let mut command = example("actors");
-    command.args(["8", "127.0.0.1:0"]).stdout(Stdio::piped());
-    let mut child = command.spawn().expect("it starts");
-    let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-    let line = lines.find_map(|line| line.ok().filter(|line| line.starts_with("console: "))).expect("a line");
-    let (address, port) = line["console: nc ".len()..].split_once(' ').expect("two words");
-    let mut console = TcpStream::connect((address, port.parse().expect("a port"))).expect("it listens");
+    let server = Server::start_with("actors", &["8"]);
+    let mut console = server.connect();
     console.write_all(b"info lobby\ninfo store\nquit\n").expect("it reads");
     let mut text = String::new();
     console.read_to_string(&mut text).expect("it replies");
-    child.kill().expect("it runs");
-    child.wait().expect("it ends");
     for part in ["0 wait for a room, 2 games were played", "2 scores since the latest start"] {
         assert!(text.contains(part), "no {part:?} in {text}");
     }

@@ -4,7 +4,7 @@ use crate::reader::{Slice, Trace};
 use crate::server::Server;
 use crate::{example, output_of};
 use narrowboat_testing::{eventually, tool};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::time::{Duration, Instant};
 
 /// One reply of an HTTP server: status line and headers, then a body of the length that they give.
@@ -13,21 +13,32 @@ pub struct Reply {
     pub body: String,
 }
 
-pub fn read_head(stream: &mut impl BufRead) -> String {
+/// Reads until the empty line, or fails if the connection breaks before.
+fn try_read_head(stream: &mut impl BufRead) -> io::Result<String> {
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
-        let read = stream.read_line(&mut head).expect("a reply comes");
-        assert_ne!(read, 0, "closed in the middle of a head: {head:?}");
+        if stream.read_line(&mut head)? == 0 {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("closed after {head:?}")));
+        }
     }
-    head
+    Ok(head)
+}
+
+pub fn read_head(stream: &mut impl BufRead) -> String {
+    try_read_head(stream).expect("a reply comes")
+}
+
+/// Reads a reply, or fails if the connection breaks before its end.
+pub fn try_read_reply(stream: &mut impl BufRead) -> io::Result<Reply> {
+    let head = try_read_head(stream)?;
+    let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).expect("has a length");
+    let mut body = vec![0; length.parse().expect("is a number")];
+    stream.read_exact(&mut body)?;
+    Ok(Reply { head, body: String::from_utf8(body).expect("is text") })
 }
 
 pub fn read_reply(stream: &mut impl BufRead) -> Reply {
-    let head = read_head(stream);
-    let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).expect("has a length");
-    let mut body = vec![0; length.parse().expect("is a number")];
-    stream.read_exact(&mut body).expect("the whole body comes");
-    Reply { head, body: String::from_utf8(body).expect("is text") }
+    try_read_reply(stream).expect("a reply comes")
 }
 
 pub const HELLO: &[u8] = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n";

@@ -6,6 +6,7 @@
 mod actors;
 mod browser;
 mod faults;
+mod holdings;
 mod http;
 #[path = "../../examples/trace_picture/reader.rs"]
 mod reader;
@@ -15,7 +16,12 @@ mod redis_values;
 mod relays;
 mod resolver;
 mod server;
+mod soak;
 mod stuck;
+mod subject;
+mod talk;
+mod target;
+mod window;
 
 use narrowboat_testing::{own_stacks, sized};
 use server::Server;

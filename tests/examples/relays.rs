@@ -51,11 +51,7 @@ fn a_proxy_passes_a_half_close_on_and_the_answer_back() {
     writing.join().expect("the writer ends");
     assert!(received == sent, "{} bytes came back, {} were sent", received.len(), sent.len());
     drop(stream);
-    eventually("only the listener is left", || sockets(&proxy) == 1);
-}
-
-fn sockets(server: &Server) -> usize {
-    server.descriptors().iter().filter(|link| link.starts_with("socket:")).count()
+    eventually("only the listener is left", || proxy.sockets() == 1);
 }
 
 #[test]

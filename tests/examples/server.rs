@@ -2,6 +2,7 @@
 
 use crate::example;
 use narrowboat_testing::eventually;
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -35,10 +36,24 @@ impl Server {
 
     /// A command that takes the address as its last argument.
     pub fn start_as(command: &mut Command) -> Server {
-        let mut process = command.arg("127.0.0.1:0").stdout(Stdio::piped()).spawn().expect("starts");
+        Server::start_whole(command.arg("127.0.0.1:0"))
+    }
+
+    /// A command that knows its address.
+    pub fn start_whole(command: &mut Command) -> Server {
+        let mut process = command.stdout(Stdio::piped()).spawn().expect("starts");
         let mut lines = BufReader::new(process.stdout.take().expect("is piped"));
-        let mut first = String::new();
-        lines.read_line(&mut first).expect("says something");
+        let mut said = String::new();
+        let mut address = None;
+        // Some have more to say before.
+        while address.is_none() {
+            let start = said.len();
+            if lines.read_line(&mut said).expect("says something") == 0 {
+                let _ = process.kill();
+                panic!("{command:?} should say where it listens, not {said:?}");
+            }
+            address = address_in(&said[start..]);
+        }
         // Kept empty from here on, or the server would block in a full pipe.
         let output = Arc::new(Mutex::new(String::new()));
         let collected = output.clone();
@@ -49,12 +64,7 @@ impl Server {
                 output.push('\n');
             }
         });
-        let address = first.trim().strip_prefix("listening on ").and_then(|address| address.parse().ok());
-        let Some(address) = address else {
-            let _ = process.kill();
-            panic!("{command:?} should say where it listens, not {first:?}");
-        };
-        Server { process, address, output }
+        Server { process, address: address.expect("was just found"), output }
     }
 
     pub fn connect(&self) -> TcpStream {
@@ -86,10 +96,48 @@ impl Server {
         links.map(|link| link.to_string_lossy().into_owned()).collect()
     }
 
+    pub fn sockets(&self) -> usize {
+        self.descriptors().iter().filter(|link| link.starts_with("socket:")).count()
+    }
+
+    /// How many threads it has of each kind: those whose names differ by a number are one.
+    pub fn kinds_of_threads(&self) -> BTreeMap<String, usize> {
+        let mut kinds = BTreeMap::new();
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process.id())).expect("the server runs");
+        // One may end meanwhile.
+        for name in tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok()) {
+            let kind = name.trim().trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('-');
+            *kinds.entry(kind.to_owned()).or_default() += 1;
+        }
+        kinds
+    }
+
+    /// Seconds of processor time that it has used.
+    pub fn cpu_seconds(&self) -> f64 {
+        let stat = self.proc("stat");
+        let after_name = stat.rsplit(')').next().expect("stat has a name");
+        let ticks = after_name
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .map(|ticks| ticks.parse::<f64>().expect("is a number"));
+        // SAFETY: it takes a number and returns one.
+        ticks.sum::<f64>() / unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as f64
+    }
+
     /// Kilobytes of memory that the kernel holds for it: resident pages.
     pub fn resident(&self) -> usize {
+        self.kilobytes("VmRSS:")
+    }
+
+    /// The most that it has had of them.
+    pub fn peak(&self) -> usize {
+        self.kilobytes("VmHWM:")
+    }
+
+    fn kilobytes(&self, what: &str) -> usize {
         let status = self.proc("status");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("is there");
+        let line = status.lines().find_map(|line| line.strip_prefix(what)).expect("is there");
         line.trim().trim_end_matches(" kB").trim().parse().expect("is a number")
     }
 
@@ -101,6 +149,11 @@ impl Server {
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").args(["-s", name, &self.process.id().to_string()]).status();
         assert!(status.expect("kill runs").success());
+    }
+
+    /// Whether it has not ended.
+    pub fn runs(&mut self) -> bool {
+        self.process.try_wait().expect("it is our child").is_none()
     }
 
     /// Waits for its end.
@@ -126,6 +179,15 @@ impl Server {
         }
         trace
     }
+}
+
+/// Where a server listens, if this line says so.
+fn address_in(line: &str) -> Option<SocketAddr> {
+    let line = line.trim();
+    if let Some(console) = line.strip_prefix("console: nc ") {
+        return console.replacen(' ', ":", 1).parse().ok();
+    }
+    line.strip_prefix("listening on ")?.parse().ok()
 }
 
 impl Drop for Server {
