@@ -6,6 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 seconds=${1:-3600}
+mkdir -p target
 # All packages, as elsewhere: one alone would be another choice of features, and another build of everything.
 cargo build --workspace --release --examples
 NARROWBOAT_SOAK_SECONDS=$seconds timeout --kill-after=10 $((seconds + 600)) \
