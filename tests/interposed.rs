@@ -51,6 +51,55 @@ fn a_thousand_goroutines_sleep_side_by_side() {
     }
 }
 
+/// The names that `define!` is given in the crate's sources.
+fn names_defined() -> Vec<String> {
+    let (mut folders, mut names) =
+        (vec![concat!(env!("CARGO_MANIFEST_DIR"), "/interpose/src").into()], vec![]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir::<std::path::PathBuf>(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            if path.ends_with("clock.rs") && cfg!(not(feature = "sim")) {
+                continue;
+            }
+            let text = std::fs::read_to_string(path).unwrap();
+            for block in text.split("\ndefine! {").skip(1) {
+                let block = block.split('}').next().unwrap();
+                names.extend(block.split('"').skip(1).step_by(2).map(String::from));
+            }
+        }
+    }
+    names
+}
+
+#[test]
+fn every_function_is_the_programs_own_and_not_the_c_librarys() {
+    /// The program or library that has an address.
+    fn origin(address: *const libc::c_void) -> usize {
+        let mut found = std::mem::MaybeUninit::<libc::Dl_info>::uninit();
+        // SAFETY: there is room for what is found.
+        assert_ne!(unsafe { libc::dladdr(address, found.as_mut_ptr()) }, 0);
+        // SAFETY: something was found.
+        unsafe { found.assume_init() }.dli_fbase as usize
+    }
+    let own = origin(names_defined as *const libc::c_void);
+    let names = names_defined();
+    assert!(names.len() > 80, "{names:?}");
+    let foreign: Vec<_> = names
+        .iter()
+        .filter(|name| {
+            let name = std::ffi::CString::new(name.as_str()).unwrap();
+            // SAFETY: a C string.
+            let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
+            !address.is_null() && origin(address) != own
+        })
+        .collect();
+    assert!(foreign.is_empty(), "{foreign:?} are not interposed");
+}
+
 #[test]
 fn turned_off_they_block() {
     if std::env::var_os("NARROWBOAT_INTERPOSE").is_none() {

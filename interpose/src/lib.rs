@@ -95,6 +95,10 @@ static BEGIN: extern "C" fn() = begin;
 ///
 /// Protected, so that code of this module calls it even if another module comes first: a library
 /// that is loaded into a program, say.
+///
+/// The compiler sees to it that what is marked as used is linked, and so what that refers to.
+/// Without it, linkers that take only what is missing so far from a library (GNU ld) leave out
+/// functions that only std calls, since std comes after this crate.
 macro_rules! define {
     ($($name:literal $(, caller as $position:ident)? => $function:path),* $(,)?) => {
         $(
@@ -110,6 +114,14 @@ macro_rules! define {
                 concat!(".size ", $name, ", . - ", $name),
                 function = sym $function,
             );
+            const _: () = {
+                unsafe extern "C" {
+                    #[link_name = $name]
+                    fn defined();
+                }
+                #[used]
+                static DEFINED: unsafe extern "C" fn() = defined;
+            };
         )*
     };
 }
