@@ -122,8 +122,8 @@ pub fn sleep_in_place(deadline: Instant) {
 }
 
 /// Gives way if the monitor has asked for it, with the stack left in place. Called in a goroutine
-/// that
-/// [may park](may_park) when a call has not had to wait, as [`crate::park::checkpoint`] elsewhere.
+/// that [may park](may_park) when a call has not had to wait, as [`crate::park::checkpoint`]
+/// elsewhere.
 #[track_caller]
 pub fn checkpoint_in_place() {
     if current_processor().is_some_and(|processor| processor.yield_flag.load(Ordering::Relaxed))
