@@ -43,7 +43,6 @@ inside true 2>/dev/null || skip_all "the kernel has no binfmt_misc in a user nam
 declare -A skipped=(
     [a_blocked_thread_shows_its_call]="/proc shows the emulator's own calls, by the numbers of another CPU"
     [a_limit_that_not_even_the_smallest_stacks_fit_is_an_error_that_says_so]="the emulator does not live within the limit"
-    [a_thousand_goroutines_sleep_side_by_side]="counts those that begin within half a second"
     [child_names_a_deadlock_on_locks_of_std]="the emulator has a thread of its own, so the threads never all wait"
     [frames_larger_than_the_guard_do_not_get_past_it]="asks for the default size of stacks"
     [goroutines_that_find_no_memory_for_a_stack_wait_at_rest_and_hold_up_no_others]="needs a limit on address space"
