@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 /// Callers of each client.
 const CALLERS: usize = 16;
-/// Kilobytes that `mysql` may come to touch for each connection of a pool: it has two buffers of 4 MiB, fills them from one
-/// end to the other, and begins anew. Connections that are closed after some calls never come so far.
+/// Kilobytes that `mysql` may come to touch for each connection of a pool: it has two buffers of 4
+/// MiB, fills them from one end to the other, and begins anew. Connections that are closed after
+/// some calls never come so far.
 const BUFFERS_OF_MYSQL: u64 = 8 << 10;
 /// No call takes longer, those included that wait for a server which restarts.
 const LONGEST: Duration = Duration::from_secs(45);

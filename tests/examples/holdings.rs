@@ -17,11 +17,12 @@ pub struct Holdings {
 }
 
 impl Holdings {
-    /// Waits until there are no more than `sockets`, which it has without any connection. `goroutines` asks how many of
-    /// those there are.
+    /// Waits until there are no more than `sockets`, which it has without any connection.
+    /// `goroutines` asks how many of those there are.
     pub fn of(server: &Server, sockets: usize, goroutines: impl Fn() -> usize) -> Holdings {
         eventually("the connections are closed", || server.sockets() <= sockets);
-        // Some need a moment to end. The fewest that are seen in a row of looks is what is there to stay.
+        // Some need a moment to end. The fewest that are seen in a row of looks is what is there to
+        // stay.
         let looks = (0..20).map(|_| (goroutines(), std::thread::sleep(Duration::from_millis(10))).0);
         let goroutines = looks.min().expect("looked");
         eventually("those that asked are closed as well", || server.sockets() <= sockets);
@@ -43,7 +44,13 @@ impl Holdings {
         grown
     }
 
-    /// What there is more of than there was `before`.
+    /// How much more memory it has than it had `before`. A tenth and 2 MiB do not count.
+    pub fn memory_since(&self, before: &Holdings) -> Option<String> {
+        let grown = self.kilobytes > before.kilobytes + before.kilobytes / 10 + 2048;
+        grown.then(|| format!("{} kB became {}", before.kilobytes, self.kilobytes))
+    }
+
+    /// What there is more of than there was `before`, memory aside.
     pub fn grown_since(&self, before: &Holdings) -> Vec<String> {
         let mut grown = self.left_since(before);
         for (kind, &count) in &self.threads {
@@ -51,7 +58,8 @@ impl Holdings {
             let may_be_more = match &kind[..] {
                 // A processor has one from its first use on. How many there are is a setting.
                 "processor" => usize::MAX,
-                // They stand in for those that are stuck, or wait for work for some seconds before they end.
+                // They stand in for those that are stuck, or wait for work for some seconds before
+                // they end.
                 "worker" | "narrowboat-bloc" => 4,
                 _ => 0,
             };
@@ -94,4 +102,7 @@ fn what_has_grown_is_named() {
         let said = grown.grown_since(&before);
         assert!(said.len() == 1 && said[0].contains(what), "{said:?}");
     }
+    let with = |kilobytes| Holdings { kilobytes, ..holdings(3, "worker", 2, 4) };
+    assert_eq!(with(24_000).memory_since(&with(20_000)), None);
+    assert_eq!(with(24_100).memory_since(&with(20_000)).as_deref(), Some("20000 kB became 24100"));
 }

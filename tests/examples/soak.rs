@@ -1,7 +1,9 @@
-//! The soak: all servers of the examples at once under load, under attack and under inspection, for an hour, while each is
-//! started anew now and then. At the end nothing may have been left behind, and no reply may have been wrong.
+//! The soak: all servers of the examples at once under load, under attack and under inspection, for
+//! an hour, while each is started anew now and then. At the end nothing may have been left behind,
+//! and no reply may have been wrong.
 
 use crate::holdings::Holdings;
+use crate::reader::Trace;
 use crate::server::Server;
 use crate::subject::{SERVERS, Subject};
 use crate::target::{Conductor, Target};
@@ -9,6 +11,7 @@ use crate::window::{QUESTIONS, Window};
 use narrowboat_testing::{cpu_time, eventually, number_from_env};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
@@ -25,6 +28,8 @@ struct Run {
     target: Arc<Target>,
     server: Server,
     command: Box<dyn Fn() -> Server>,
+    /// Where its flight recorder writes if something panics.
+    record: PathBuf,
     /// How many sockets it has without any connection.
     sockets: usize,
     /// Processor time of those that were ended.
@@ -38,9 +43,10 @@ struct Run {
     latencies: Vec<(Duration, Vec<Duration>)>,
 }
 
-/// Addresses that nothing takes while a server is started anew: the system chooses higher ones for connections.
+/// Addresses that nothing takes while a server is started anew: the system chooses higher ones for
+/// connections.
 fn addresses() -> impl Iterator<Item = SocketAddr> {
-    let first = 12_000 + (std::process::id() % 1_000) as u16 * 16;
+    let first = 12_000 + (std::process::id() % 900) as u16 * 16;
     let all = (first..28_000).map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     all.filter(|address| TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok())
 }
@@ -57,14 +63,16 @@ fn start_all() -> Vec<Run> {
         let to = behind.map(|target| target.subject.address);
         let restarts: Vec<_> = behind.iter().map(|target| target.restarts[0].clone()).collect();
         let record = std::env::temp_dir().join(format!("narrowboat-soak-{}-{name}", std::process::id()));
+        let recorder = record.clone();
         let command = move || {
             let mut command = Subject::command(name, address, to);
             command.env("NARROWBOAT_DEBUG", window.to_string());
-            command.env("NARROWBOAT_FLIGHT_RECORDER", &record);
+            command.env("NARROWBOAT_FLIGHT_RECORDER", &recorder);
             // Small, so that it is full soon, and memory grows no more by it.
             command.env("NARROWBOAT_TRACE_BUFFERS", "65536");
-            // One for all threads: what one of them has freed then serves the others. Else memory would grow by
-            // whatever each thread of a pool has needed once, with each thread that comes first to some work.
+            // One for all threads: what one of them has freed then serves the others. Else memory
+            // would grow by whatever each thread of a pool has needed once, with each thread that
+            // comes first to some work.
             command.env("MALLOC_ARENA_MAX", "1");
             // What they have to say about clients is as much as those do.
             Server::start_whole(command.stderr(std::process::Stdio::null()))
@@ -82,6 +90,7 @@ fn start_all() -> Vec<Run> {
             target,
             server,
             command: Box::new(command),
+            record,
             sockets,
             cpu_seconds: 0.0,
             lives: 1,
@@ -178,18 +187,33 @@ impl Run {
         self.rests.push(holdings);
     }
 
+    /// What is wrong with the record that is written at a panic. The store of `actors` panics in
+    /// every game, and nothing else does.
+    fn record_verdict(&self) -> Option<String> {
+        let record = std::fs::read(&self.record);
+        match (self.name(), record) {
+            ("actors", Ok(record)) => {
+                let _ = std::fs::remove_file(&self.record);
+                Trace::read(&record).err().map(|error| format!("its record cannot be read: {error}"))
+            }
+            ("actors", Err(error)) => Some(format!("no record of its panics: {error}")),
+            (_, Ok(_)) => Some(format!("something has panicked: {}", self.record.display())),
+            (_, Err(_)) => None,
+        }
+    }
+
     /// Why what it holds on to, and its latencies, are not flat.
     fn verdict(&self, whole: Duration) -> Vec<String> {
         let [first, second, last] = &self.rests[..] else { panic!("{} rests", self.rests.len()) };
         let mut faults = last.grown_since(first);
-        if last.kilobytes > second.kilobytes + second.kilobytes / 10 + 2048 {
-            faults.push(format!("{} kB became {}", second.kilobytes, last.kilobytes));
-        }
-        // What a profile takes for a moment, some 20 MiB, may find no room in what one before has left.
+        faults.extend(last.memory_since(second));
+        // What a profile takes for a moment, some 20 MiB, may find no room in what one before has
+        // left.
         let (first, any) = self.peaks;
         if any > 2 * first + (32 << 10) {
             faults.push(format!("at most it had {first} kB at first, and {any} later"));
         }
+        faults.extend(self.record_verdict());
         let of_fifth = |fifth: u32| {
             let fifth = whole * fifth / 5..whole * (fifth + 1) / 5 + Duration::from_secs(1);
             let in_it = self.latencies.iter().filter(|(at, _)| fifth.contains(at));
@@ -217,13 +241,15 @@ enum Event {
     Restart(usize),
 }
 
-/// The events of a soak, in their order. All restarts come after the first fifth, and none in the second half or shortly
-/// before it, so that the last life of each server is longer than the first was when its holdings were noted.
+/// The events of a soak, in their order. All restarts come after the first fifth, and none in the
+/// last two fifths, so that the last life of each server is longer than the first was when its
+/// holdings were noted.
 fn plan(whole: Duration, servers: usize) -> Vec<(Duration, Event)> {
     let samples = SAMPLES.max((whole.as_secs() / RARELY.as_secs()) as u32);
     let mut events: Vec<_> = (1..=samples).map(|i| (whole * i / samples, Event::Sample)).collect();
     events.push((whole / 5, Event::Rest { is_last: false }));
-    // What comes after this takes little memory for a moment, and so shows the little that is left behind.
+    // What comes after this takes little memory for a moment, and so shows the little that is left
+    // behind.
     events.push((whole * 2 / 3, Event::Rest { is_last: true }));
     let rounds = (whole.as_secs() / 300).clamp(1, 6) as usize;
     let (from, to) = (whole / 4, whole * 11 / 20);
@@ -319,7 +345,8 @@ fn soak() {
     println!("{cpu:.1} s of processor time in {:.1} s", start.elapsed().as_secs_f64());
     for target in &targets {
         let (connections, answers) = (target.connections.load(SeqCst), target.answers.load(SeqCst));
-        // A few each second, whatever else the machine does; and each question of the window's once.
+        // A few each second, whatever else the machine does; and each question of the window's
+        // once.
         assert!(connections as u64 >= whole.as_secs(), "{}: {target}", target.subject.name);
         assert!(answers >= QUESTIONS.len(), "{}: {target}", target.subject.name);
     }

@@ -17,7 +17,8 @@ pub struct Subject {
     pub name: &'static str,
     pub address: SocketAddr,
     pub request: &'static [u8],
-    /// What a reply to `request` ends with. `None`: the words are not plain, or there are too few of them for a reply.
+    /// What a reply to `request` ends with. `None`: the words are not plain, or there are too few
+    /// of them for a reply.
     pub tail: Option<&'static [u8]>,
 }
 

@@ -17,7 +17,8 @@ use tungstenite::{Message, WebSocket};
 ///
 /// An error of the kind `InvalidData` is a wrong reply. Any other is a connection that broke.
 pub trait Talk: Send {
-    /// Connects, in the place of the connection that there was. `anew`: the server may have been started anew since then.
+    /// Connects, in the place of the connection that there was. `anew`: the server may have been
+    /// started anew since then.
     fn open(&mut self, anew: bool) -> io::Result<()>;
 
     /// Asks something, and compares the reply with what it must be.
@@ -140,7 +141,8 @@ impl Talk for Http {
     }
 }
 
-/// Counts at the server. As long as that is the same, each increment that was acknowledged has been made once.
+/// Counts at the server. As long as that is the same, each increment that was acknowledged has been
+/// made once.
 struct Redis {
     subject: Arc<Subject>,
     key: usize,
@@ -340,7 +342,8 @@ impl Talk for Chat {
     }
 }
 
-/// Asks by turns over UDP and TCP, now and then for a name that the server has to ask of the system.
+/// Asks by turns over UDP and TCP, now and then for a name that the server has to ask of the
+/// system.
 struct Dns {
     subject: Arc<Subject>,
     asked: u16,

@@ -1,4 +1,5 @@
-//! A server of the soak as its clients see it: where it is, how often it was started anew, and what they have found.
+//! A server of the soak as its clients see it: where it is, how often it was started anew, and what
+//! they have found.
 
 use crate::faults::FAULTS;
 use crate::subject::Subject;
@@ -14,10 +15,12 @@ use std::time::{Duration, Instant};
 pub struct Target {
     pub subject: Arc<Subject>,
     pub window: Window,
-    /// How often a restart has begun or ended, of this server and of that which it needs: odd during a restart.
+    /// How often a restart has begun or ended, of this server and of that which it needs: odd
+    /// during a restart.
     pub restarts: Vec<Arc<AtomicUsize>>,
     pub latencies: Mutex<Vec<Duration>>,
-    /// Right replies to well-behaved clients, connections of all clients, faults committed, and right answers of the window.
+    /// Right replies to well-behaved clients, connections of all clients, faults committed, and
+    /// right answers of the window.
     pub replies: AtomicUsize,
     pub connections: AtomicUsize,
     pub faults: AtomicUsize,
@@ -50,7 +53,8 @@ impl Conductor {
         }
     }
 
-    /// Repeats `play` until all is over. Lets go of everything by `leave` while clients are to be at rest.
+    /// Repeats `play` until all is over. Lets go of everything by `leave` while clients are to be
+    /// at rest.
     fn repeat<T>(&self, state: &mut T, mut play: impl FnMut(&mut T), leave: impl Fn(&mut T)) {
         while !self.over.load(SeqCst) {
             if self.plays() {
@@ -159,7 +163,8 @@ impl Target {
         Epoch { count: counts.iter().sum(), is_steady: counts.iter().all(|count| count % 2 == 0) }
     }
 
-    /// Counts an error. It is excused if a restart was under way since the epoch in which the connection was made.
+    /// Counts an error. It is excused if a restart was under way since the epoch in which the
+    /// connection was made.
     fn judge<T>(&self, since: Epoch, what: &str, result: &io::Result<T>) {
         let Err(error) = result else { return };
         let is_wrong = error.kind() == ErrorKind::InvalidData;

@@ -12,7 +12,8 @@ pub struct Window(pub SocketAddr);
 pub struct Question {
     pub path: &'static str,
     is_right: fn(&[u8]) -> bool,
-    /// Whether the answer has names of functions, for which a program reads its line tables: some 15 MiB for a moment.
+    /// Whether the answer has names of functions, for which a program reads its line tables: some
+    /// 15 MiB for a moment.
     pub has_names: bool,
 }
 
@@ -45,7 +46,8 @@ fn is_packed(profile: &[u8]) -> bool {
 }
 
 impl Window {
-    /// The body of what is at this path. A reply other than 200 is an error of the kind `InvalidData`.
+    /// The body of what is at this path. A reply other than 200 is an error of the kind
+    /// `InvalidData`.
     pub fn get(&self, path: &str) -> io::Result<Vec<u8>> {
         let mut stream = TcpStream::connect(self.0)?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
