@@ -101,6 +101,30 @@ fn sharers_do_not_overtake_and_are_not_overtaken() {
     assert_eq!(order, ["sharers", "sharers", "alone", "others", "others", "others", "alone too", "last"]);
 }
 
+/// The callers that collided with another that is not there any more, or that has the lock now.
+#[test]
+fn a_sharer_that_has_collided_is_served_as_any_other() {
+    fn collide(raw: &RawLock) {
+        raw.share_contended(true, Location::caller());
+    }
+
+    let mut scenario = Scenario::new(RawLock::new());
+    collide(&scenario.raw);
+    collide(&scenario.raw);
+    assert!(!scenario.raw.try_lock());
+    scenario.raw.unlock_shared();
+    scenario.raw.unlock_shared();
+    lock(&scenario.raw);
+    for name in ["alone", "sharer", "last"] {
+        if name == "sharer" {
+            scenario.add_waiter(name, collide, RawLock::unlock_shared);
+        } else {
+            scenario.add_waiter(name, lock, RawLock::unlock);
+        }
+    }
+    assert_eq!(scenario.run_after(RawLock::unlock), ["alone", "sharer", "last"]);
+}
+
 #[test]
 fn a_downgrade_lets_those_in_front_share() {
     let mut scenario = Scenario::new(RawLock::new());
