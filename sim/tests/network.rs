@@ -382,3 +382,76 @@ fn the_same_seed_is_the_same_story() {
         }
     }
 }
+
+/// A host is a place in the table of its world: in another one it would name whatever is there.
+#[test]
+fn a_host_of_another_world_is_refused() {
+    let outside = sim::run(1, || net::host("server"));
+    let (there, name) = (outside.clone(), outside.name().to_owned());
+    assert_eq!(name, "server");
+    sim::run(2, move || {
+        let stranger = net::host("stranger").address();
+        let uses: [fn(net::Host); 7] = [
+            |host| assert!(host.address().is_loopback()),
+            |host| drop(host.spawn(|| ())),
+            |host| host.program(|| ()),
+            |host| drop(host.at("10.0.0.9".parse().unwrap())),
+            |host| drop(host.date_ahead(SECOND)),
+            |host| drop(host.backlog(1)),
+            |host| drop(host.buffers(1, 1)),
+        ];
+        for using in uses {
+            let there = there.clone();
+            let panic = catch_unwind(AssertUnwindSafe(|| using(there))).unwrap_err();
+            let text = panic.downcast_ref::<String>().expect("a sentence");
+            assert!(text.contains("the host `server` belongs to another world"), "{text}");
+        }
+        assert_eq!(net::host("stranger").address(), stranger);
+    });
+}
+
+/// Times beyond the world's clock never come, and do not wrap around.
+#[test]
+fn centuries_of_latency_end_in_a_timeout() {
+    fn years(n: u32) -> Duration {
+        n * Duration::from_secs(365 * 86_400)
+    }
+    for (least, link) in [
+        (years(500), net::Link::new().latency(Duration::MAX)),
+        (years(500), net::Link::new().latency(years(600)).jitter(Duration::MAX)),
+        (years(500), net::Link::new().latency(years(500)).jitter(years(500)).reordering(1.0)),
+        (years(0), net::Link::new().jitter(Duration::MAX).reordering(1.0).duplication(1.0)),
+        (years(500), net::Link::new().latency(years(500)).bandwidth(1)),
+    ] {
+        for seed in 0..5 {
+            let link = link.clone();
+            sim::run(seed, move || {
+                let start = narrowboat_runtime::world::now();
+                net::link("main", "far", link);
+                net::host("far").program(move || {
+                    let listener = TcpListener::bind("0.0.0.0:80").unwrap();
+                    let socket = UdpSocket::bind("0.0.0.0:7").unwrap();
+                    go!(move || {
+                        while socket.recv(&mut [0; 8]).is_ok() {
+                            assert!(narrowboat_runtime::world::now() - start >= least);
+                        }
+                    });
+                    while listener.accept().is_ok() {
+                        assert!(narrowboat_runtime::world::now() - start >= least);
+                    }
+                });
+                sleep(SECOND);
+                let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+                for _ in 0..20 {
+                    socket.send_to(b"text", "far:7").unwrap();
+                }
+                // A jitter without end may draw a time within the clock.
+                if let Err(error) = TcpStream::connect("far:80") {
+                    assert_eq!(error.kind(), ErrorKind::TimedOut);
+                    assert!(narrowboat_runtime::world::now() - start >= least);
+                }
+                net::crash("far");
+            });
+        }
+    }
+}

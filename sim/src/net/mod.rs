@@ -92,10 +92,15 @@ fn net() -> Arc<Net> {
 ///
 /// Any name makes a host, at its first use. Goroutines that belong to no other are on the host
 /// `main`.
+///
+/// A host belongs to its world. Its methods, but for [`name`](Host::name), panic elsewhere, and say
+/// so: a host of the same name in another world is another host.
 #[derive(Clone)]
 pub struct Host {
     name: Arc<str>,
     id: engine::HostId,
+    /// The [number](World::id) of its world.
+    world: u64,
 }
 
 /// The host of this name, which is made if there is none.
@@ -114,7 +119,8 @@ pub struct Host {
 /// ```
 #[track_caller]
 pub fn host(name: &str) -> Host {
-    Host { name: name.into(), id: net().with(|engine| engine.hosts.named(name)) }
+    let net = net();
+    Host { name: name.into(), id: net.with(|engine| engine.hosts.named(name)), world: net.world_id() }
 }
 
 /// The host that the calling goroutine belongs to.
@@ -138,6 +144,21 @@ pub fn here() -> Host {
 }
 
 impl Host {
+    /// The network that it is in.
+    ///
+    /// # Panics
+    /// Outside of its world: the id is a place in the table of that one.
+    #[track_caller]
+    fn net(&self) -> Arc<Net> {
+        let net = net();
+        assert!(
+            net.world_id() == self.world,
+            "the host `{name}` belongs to another world: `sim::net::host(\"{name}\")` makes one in this world",
+            name = self.name
+        );
+        net
+    }
+
     /// Its name, which programs resolve to its address.
     ///
     /// # Examples
@@ -152,7 +173,7 @@ impl Host {
     /// Its address.
     ///
     /// # Panics
-    /// Outside of its world, as all methods of a host.
+    /// Outside of its world, as all methods of a host but [`name`](Host::name).
     ///
     /// # Examples
     /// ```
@@ -166,7 +187,7 @@ impl Host {
     /// ```
     #[track_caller]
     pub fn address(&self) -> IpAddr {
-        net().with(|engine| engine.hosts[self.id].address)
+        self.net().with(|engine| engine.hosts[self.id].address)
     }
 
     /// Gives it another address, before it has sockets.
@@ -185,7 +206,7 @@ impl Host {
     /// ```
     #[track_caller]
     pub fn at(self, address: IpAddr) -> Host {
-        let is_free = net().with(|engine| engine.hosts.set_address(self.id, address));
+        let is_free = self.net().with(|engine| engine.hosts.set_address(self.id, address));
         assert!(is_free, "another host has the address {address}");
         self
     }
@@ -207,7 +228,7 @@ impl Host {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let (net, id, labels) = (net(), self.id, socket::labels_of(&self.name));
+        let (net, id, labels) = (self.net(), self.id, socket::labels_of(&self.name));
         let crashes = net.with(|engine| engine.hosts[id].crashes);
         // Not while the caller has the labels: a spawn may give way.
         spawn(move || {
@@ -244,7 +265,7 @@ impl Host {
     #[track_caller]
     pub fn program(&self, f: impl Fn() + Send + Sync + 'static) {
         let f: Arc<dyn Fn() + Send + Sync> = Arc::new(f);
-        net().set_program(self.id, Arc::clone(&f));
+        self.net().set_program(self.id, Arc::clone(&f));
         drop(self.spawn(move || f()));
     }
 
@@ -284,7 +305,7 @@ impl Host {
 
     #[track_caller]
     fn skewed(self, skew: i64) -> Host {
-        let net = net();
+        let net = self.net();
         net.with(|engine| engine.hosts[self.id].skew = skew);
         let world = world::current().expect("in a world: `net` has found it");
         world.skew_dates(move |labels| net.skew(labels));
@@ -301,7 +322,7 @@ impl Host {
     /// ```
     #[track_caller]
     pub fn backlog(self, connections: usize) -> Host {
-        net().with(|engine| engine.hosts[self.id].backlog = connections);
+        self.net().with(|engine| engine.hosts[self.id].backlog = connections);
         self
     }
 
@@ -319,7 +340,7 @@ impl Host {
     #[track_caller]
     pub fn buffers(self, receive: usize, send: usize) -> Host {
         assert!(receive > 0 && send > 0, "a stream without a buffer carries nothing");
-        net().with(|engine| {
+        self.net().with(|engine| {
             let host = &mut engine.hosts[self.id];
             (host.receive_buffer, host.send_buffer) = (receive, send);
         });

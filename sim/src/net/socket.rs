@@ -47,6 +47,11 @@ impl Net {
         Arc::new(Net { world: world.id(), state: Mutex::new(state) })
     }
 
+    /// The [number](World::id) of the world that it belongs to.
+    pub(super) fn world_id(&self) -> u64 {
+        self.world
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic in the engine is a panic of the world's goroutine, and the world is over.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

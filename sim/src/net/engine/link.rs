@@ -40,7 +40,7 @@ impl Default for Link {
 }
 
 fn nanoseconds(duration: Duration) -> u64 {
-    duration.as_nanos().try_into().unwrap_or(u64::MAX / 4)
+    duration.as_nanos().try_into().unwrap_or(u64::MAX)
 }
 
 #[track_caller]
@@ -68,7 +68,8 @@ impl Link {
         }
     }
 
-    /// The shortest time that a packet takes.
+    /// The shortest time that a packet takes. The clock of a world ends after 584 years: what would
+    /// arrive later never does.
     ///
     /// # Examples
     /// ```
@@ -217,21 +218,24 @@ impl Directed {
             self.busy_until = self.busy_until.max(now).saturating_add(takes as u64);
             sent = self.busy_until;
         }
-        let delay = |random: &mut Random| self.settings.latency + up_to(self.settings.jitter, random);
-        let mut at = sent + delay(random);
+        // What is later than the clock of a world can be saturates, and never arrives.
+        let Link { latency, jitter, .. } = self.settings;
+        let arrival =
+            |random: &mut Random| sent.saturating_add(latency).saturating_add(up_to(jitter, random));
+        let mut at = arrival(random);
         let mut again = None;
         if !ordered {
             if happens(self.settings.reordering, random) {
-                at += up_to(4 * (at - now), random);
+                at = at.saturating_add(up_to((at - now).saturating_mul(4), random));
             }
-            again = happens(self.settings.duplication, random).then(|| sent + delay(random));
+            again = happens(self.settings.duplication, random).then(|| arrival(random));
         }
         Passage::Arrives { at, again }
     }
 
     /// The longest time that a packet which has its turn takes.
     pub(super) fn longest(&self) -> u64 {
-        self.settings.latency + self.settings.jitter
+        self.settings.latency.saturating_add(self.settings.jitter)
     }
 
     pub(super) fn is_cut(&self) -> bool {
@@ -308,6 +312,6 @@ impl Links {
         if one == other {
             return 2 * LOOPBACK;
         }
-        self.between(one, other).longest() + self.between(other, one).longest()
+        self.between(one, other).longest().saturating_add(self.between(other, one).longest())
     }
 }

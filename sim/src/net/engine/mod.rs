@@ -42,6 +42,10 @@ use udp::Datagrams;
 /// What the world's seed is drawn from for here.
 const PURPOSE: u64 = 2;
 
+/// The last time that a world's clock can show, as its timers know it. What would happen later does
+/// not, but a timer of a stream goes off then.
+const LAST: u64 = u64::MAX - 1;
+
 /// A socket. Numbers are never used again, so a late packet finds nothing and not another socket.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct SocketId(u64);
@@ -211,7 +215,7 @@ impl Engine {
 
     fn schedule(&mut self, at: u64, event: Event) {
         self.last_event += 1;
-        self.events.push(Reverse(Scheduled { at, number: self.last_event, event }));
+        self.events.push(Reverse(Scheduled { at: at.min(LAST), number: self.last_event, event }));
     }
 
     /// Step 1. `earliest`, for packets that keep their order: the arrival of the last one before;
@@ -225,7 +229,7 @@ impl Engine {
         earliest: Option<&mut u64>,
     ) -> bool {
         if from == to {
-            self.schedule(self.now + LOOPBACK, Event::Arrive { from, to, packet });
+            self.schedule(self.now.saturating_add(LOOPBACK), Event::Arrive { from, to, packet });
             return true;
         }
         let ordered = earliest.is_some();
@@ -234,6 +238,10 @@ impl Engine {
             self.note_packet("lost", from, to, &packet);
             return false;
         };
+        if at > LAST {
+            self.note_packet("never arrives", from, to, &packet);
+            return false;
+        }
         let at = match earliest {
             Some(earliest) => {
                 *earliest = at.max(*earliest);
@@ -241,7 +249,7 @@ impl Engine {
             }
             None => at,
         };
-        if let (Some(again), Packet::Udp(packet)) = (again, &packet) {
+        if let (Some(again @ ..=LAST), Packet::Udp(packet)) = (again, &packet) {
             let packet = Packet::Udp(packet.clone());
             self.schedule(again, Event::Arrive { from, to, packet });
         }

@@ -13,7 +13,7 @@
 //!    host that is down answers nothing. So an end whose peer is gone learns that only by sending.
 
 use super::stream::{State, Stream};
-use super::{Engine, Event, HostId, Kind, Packet as AnyPacket, SocketId};
+use super::{Engine, Event, HostId, Kind, LAST, Packet as AnyPacket, SocketId};
 use narrowboat_net::simulated::Direction;
 use std::fmt;
 use std::io;
@@ -182,9 +182,9 @@ impl Engine {
             _ if stream.dead => None,
             Some(first) => {
                 let pause = (first << stream.timer.attempts.min(20)).min(LONGEST_PAUSE);
-                Some(now.max(stream.last_arrival) + round_trip + pause)
+                Some(now.max(stream.last_arrival).saturating_add(round_trip).saturating_add(pause).min(LAST))
             }
-            None if stream.orphan => Some(now + ORPHAN_PATIENCE),
+            None if stream.orphan => Some(now.saturating_add(ORPHAN_PATIENCE).min(LAST)),
             None => None,
         };
         if let Some(at) = stream.timer.at
