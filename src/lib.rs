@@ -70,6 +70,7 @@
 //! gives its name, the line that spawned it and its last frames.
 //!
 //! [blocking_crates]: crate::blocking_crates
+//! [simulation]: crate::simulation
 //!
 #![doc = include_str!("../docs/rules.md")]
 
@@ -123,6 +124,7 @@ pub mod actors {}
 )]
 pub mod past_one_machine {}
 
+/// [rules]: crate#what-a-goroutine-may-and-may-not-do
 #[cfg_attr(feature = "sim", doc = include_str!("../docs/simulation.md"))]
 #[cfg_attr(not(feature = "sim"), doc = "Tests that decide: see the documentation with the feature `sim`.")]
 pub mod simulation {}

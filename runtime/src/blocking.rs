@@ -83,7 +83,8 @@ static POOL: Pool = Pool::new(Duration::from_secs(10));
 /// used. Computation is better left in the goroutine: the pool is not limited to the number of
 /// cores.
 ///
-/// In a simulated world `f` runs in place: a thread of its own could not be repeated.
+/// In a simulated world `f` runs in place, on the stack and with the thread-locals of the caller: a
+/// thread of its own could not be repeated.
 ///
 /// # Panics
 /// If `f` does, with its payload.

@@ -34,7 +34,8 @@ pub struct Barrier {
 /// Whether the caller was the one that completed the number.
 pub struct BarrierWaitResult(bool);
 
-const CAUSE: Cause = Cause { reason: Reason::Others, describe: describer!(Barrier, Barrier::describe) };
+const CAUSE: Cause =
+    Cause { reason: Reason::Others, describe: describer!(Barrier, Barrier::describe), leave: None };
 
 impl Barrier {
     /// A barrier for `n` callers. With 0 or 1 no caller waits.

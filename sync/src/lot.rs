@@ -39,8 +39,10 @@
 //! is locked at a time.
 
 use crate::shim::{Mutex, MutexGuard};
+use narrowboat_runtime::as_thread::natively;
 use narrowboat_runtime::park::{
-    self, Describe, Identity, Outcome, Reason, TaskWait, TaskWakeup, WaitNode, WaitQueue, Waiter,
+    self, Describe, Forsaken, Identity, Leave, Outcome, Reason, TaskWait, TaskWakeup, WaitNode, WaitQueue,
+    Waiter,
 };
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -61,11 +63,13 @@ pub(crate) struct Ticket {
     pub(crate) since: usize,
 }
 
-/// What the waiters of a queue wait for, for diagnostics: the reason, and a function that describes
-/// the object of the queue.
+/// What the waiters of a queue wait for: the reason, a function that describes the object of the
+/// queue, for diagnostics, and one that takes a goroutine out which never goes on.
 pub(crate) struct Cause {
     pub(crate) reason: Reason,
     pub(crate) describe: Describe,
+    /// `None` if it may stay: a release wakes all waiters, and gives them nothing.
+    pub(crate) leave: Option<Leave>,
 }
 
 /// A function that describes a `T` that has a queue ([`LockedQueue::of`]).
@@ -186,9 +190,15 @@ impl DequeuedList {
             if wakeups.is_empty() && self.0.is_empty() {
                 return waiter.wake(reason);
             }
-            wakeups.extend(waiter.tell(reason));
+            if let Some(wakeup) = waiter.tell(reason) {
+                // The caller may have begun a wait of its own (a release in a wait for a
+                // condition), and an allocator may use one of std's locks.
+                natively(|| wakeups.push(wakeup));
+            }
         }
-        wakeups.into_iter().for_each(TaskWakeup::deliver);
+        if !wakeups.is_empty() {
+            natively(|| wakeups.into_iter().for_each(TaskWakeup::deliver));
+        }
     }
 }
 
@@ -206,8 +216,8 @@ impl LockedQueue {
         LockedQueue::at((&raw const *thing).expose_provenance())
     }
 
-    /// Locks the queue of the object that the caller has borrowed at this address.
-    fn at(address: usize) -> LockedQueue {
+    /// Locks the queue of the object that the caller, or a waiter, has borrowed at this address.
+    pub(crate) fn at(address: usize) -> LockedQueue {
         let key = Identity::of(address);
         let mut table = table_of(key);
         let waiters = table.remove(&key).unwrap_or_default();
@@ -243,7 +253,7 @@ impl LockedQueue {
         cause: &Cause,
         at: At,
     ) -> Enqueued {
-        park::describe_with(cause.reason, cause.describe);
+        park::describe_with_leave(cause.reason, cause.describe, cause.leave);
         let me = Waiter::begin(cause.reason, self.key.address, at);
         let mut node = me.node();
         // SAFETY: the caller has just begun a wait, so its node is in no queue and is its own; the
@@ -279,6 +289,14 @@ impl LockedQueue {
     pub(crate) fn leave(&mut self, wait: &TaskWait) -> bool {
         // SAFETY: the queue is locked, and the task was enqueued there.
         unsafe { wait.leave(&mut self.waiters) }
+    }
+
+    /// Takes a goroutine out of the queue that never goes on, and returns its ticket. `None` if it
+    /// was taken out before: it is about to be woken.
+    pub(crate) fn leave_forsaken(&mut self, gone: &Forsaken) -> Option<Ticket> {
+        // SAFETY: the queue is locked, and the goroutine has entered it with its node, in which it
+        // has put its ticket.
+        unsafe { gone.leave(&mut self.waiters).then(|| ticket_of(gone.node())) }
     }
 
     /// Puts a waiter last that was taken out of another queue. It has what it waited for there, and
@@ -338,6 +356,13 @@ impl Drop for LockedQueue {
 pub(crate) fn told(wait: &TaskWait) -> WakeReason {
     // SAFETY: the caller has seen that the wait is over, so the node is its own.
     WakeReason::from_note(unsafe { wait.node().as_ref() }.note())
+}
+
+/// What a goroutine was told by its wake-up that never goes on, and its ticket.
+pub(crate) fn told_forsaken(gone: &Forsaken) -> (WakeReason, Ticket) {
+    debug_assert!(gone.object().is_none());
+    // SAFETY: it has been woken, so the node is the caller's.
+    unsafe { (WakeReason::from_note(gone.node().as_ref().note()), ticket_of(gone.node())) }
 }
 
 /// The outcome of a wait that its deadline did not end.

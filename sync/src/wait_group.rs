@@ -39,7 +39,8 @@ struct Members {
     count: AtomicUsize,
 }
 
-const CAUSE: Cause = Cause { reason: Reason::Members, describe: describer!(Members, Members::describe) };
+const CAUSE: Cause =
+    Cause { reason: Reason::Members, describe: describer!(Members, Members::describe), leave: None };
 
 impl WaitGroup {
     /// A group with one member.

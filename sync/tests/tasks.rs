@@ -204,6 +204,43 @@ fn a_waker_drops_other_readers_that_were_woken_with_it() {
     }
 }
 
+/// A waker that cannot be cloned, once.
+static UNCLONABLE: std::task::RawWakerVTable =
+    std::task::RawWakerVTable::new(|_| panic!("this waker cannot be cloned"), |_| (), |_| (), |_| ());
+
+/// A woken task that meets such a waker in its poll waits no more; others do.
+#[test]
+fn a_waker_that_cannot_be_cloned_loses_no_wake_up() {
+    within(LONG, || {
+        let lock = Mutex::new(());
+        for polls_again in [false, true] {
+            let held = lock.lock().unwrap();
+            let mut first = Box::pin(lock.lock_async());
+            let mut second = Box::pin(lock.lock_async());
+            assert!(poll(first.as_mut(), Waker::noop()).is_pending());
+            assert!(poll(second.as_mut(), Waker::noop()).is_pending());
+            // At once, so that the first task is woken to try again, and is not granted the lock.
+            drop(held);
+            let held = lock.lock().unwrap();
+            // SAFETY: its functions use no data.
+            let waker = unsafe { Waker::new(std::ptr::null(), &UNCLONABLE) };
+            let panics = || poll(first.as_mut(), &waker);
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(panics)).unwrap_err();
+            if polls_again {
+                // It is behind the second one now.
+                assert!(poll(first.as_mut(), Waker::noop()).is_pending());
+                drop(held);
+                assert!(poll(second.as_mut(), Waker::noop()).is_ready());
+                assert!(poll(first.as_mut(), Waker::noop()).is_ready());
+            } else {
+                drop(first);
+                drop(held);
+                assert!(poll(second.as_mut(), Waker::noop()).is_ready());
+            }
+        }
+    });
+}
+
 #[test]
 fn a_dropped_writer_lets_the_readers_behind_it_in() {
     within(LONG, || {

@@ -8,7 +8,7 @@
 //! its stack in place. So what the goroutine has borrowed for its wait is alive, even on its own
 //! stack, and the goroutine cannot go on meanwhile.
 
-use super::Reason;
+use super::{Leave, Reason};
 use crate::lock::OnceLock;
 use crate::sched::processor::Running;
 
@@ -37,22 +37,35 @@ pub(crate) const GOROUTINE: &str = "goroutine";
 /// parked in it, and stays so until this returns. The waiter's stack is in place.
 pub type Describe = unsafe fn(object: usize, each: &mut dyn FnMut(Thing));
 
-static DESCRIBERS: [OnceLock<Describe>; Reason::COUNT] = [const { OnceLock::new() }; Reason::COUNT];
+/// What is registered for a reason.
+static DESCRIBERS: [OnceLock<(Describe, Option<Leave>)>; Reason::COUNT] =
+    [const { OnceLock::new() }; Reason::COUNT];
 
 /// Registers `by` as the function that describes waits for this reason. The first registration
 /// stays.
 #[inline]
 pub fn describe_with(reason: Reason, by: Describe) {
+    describe_with_leave(reason, by, None);
+}
+
+/// The same, with what a waiter that [never goes on](super::Forsaken) leaves its wait by.
+#[inline]
+pub fn describe_with_leave(reason: Reason, by: Describe, leave: Option<Leave>) {
     let place = &DESCRIBERS[reason as usize];
     if place.get().is_none() {
-        let _ = place.set(by);
+        let _ = place.set((by, leave));
     }
+}
+
+/// What was registered with [`describe_with_leave`].
+pub(super) fn leave_of(reason: Reason) -> Option<Leave> {
+    DESCRIBERS[reason as usize].get()?.1
 }
 
 /// # Safety
 /// As for [`Describe`].
 pub(crate) unsafe fn describe(reason: Reason, object: usize, each: &mut dyn FnMut(Thing)) {
-    if let Some(by) = DESCRIBERS[reason as usize].get()
+    if let Some((by, _)) = DESCRIBERS[reason as usize].get()
         && object != 0
     {
         // SAFETY: by contract.

@@ -23,6 +23,7 @@
 mod activity;
 mod claim;
 mod describe;
+mod forsaken;
 mod identity;
 mod queue;
 mod reason;
@@ -35,7 +36,9 @@ pub(crate) use claim::Claim;
 pub use claim::Outcome;
 pub(crate) use describe::GOROUTINE;
 pub(crate) use describe::describe;
-pub use describe::{Describe, Thing, describe_with, tag};
+pub use describe::{Describe, Thing, describe_with, describe_with_leave, tag};
+pub use forsaken::{Forsaken, Leave};
+pub(crate) use forsaken::{leave, pass_on};
 pub use identity::Identity;
 pub use queue::{NodeCell, WaitNode, WaitQueue};
 pub use reason::Reason;

@@ -226,12 +226,17 @@ pub struct TaskWakeup {
 impl TaskWakeup {
     /// Calls the waker.
     pub fn deliver(self) {
-        match self.before {
-            State::Waiting(waker) => without_waits(move || waker.wake()),
-            State::Abandoned(pass_on) => {
-                let node = NonNull::from(&self.record.node).cast();
-                without_waits(move || pass_on(node));
-            }
+        let TaskWakeup { before, record } = self;
+        // The record is given up in there, too: an allocator may use one of std's locks.
+        match before {
+            State::Waiting(waker) => without_waits(move || {
+                drop(record);
+                waker.wake();
+            }),
+            State::Abandoned(pass_on) => without_waits(move || {
+                pass_on(NonNull::from(&record.node).cast());
+                drop(record);
+            }),
             State::Woken => unreachable!("a wait is ended once"),
         }
     }

@@ -515,7 +515,7 @@ pub fn reset(one: &str, other: &str) {
 /// is dropped. Its sockets are gone without a word to their peers.
 ///
 /// What its goroutines share with others in memory stays as it is: a lock that one of them has held
-/// stays locked.
+/// stays locked. Where they wait for a lock, they leave the queue.
 ///
 /// # Examples
 /// ```

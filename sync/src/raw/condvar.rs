@@ -27,10 +27,12 @@
 //! the word set, although its load is relaxed: the lock orders it. The word is reset only when the
 //! queue is locked and empty.
 
-use super::lock::RawLock;
-use crate::lot::{At, Cause, DequeuedList, Enqueued, LockedQueue, Ticket, WakeReason, describer};
+use super::lock::{Mode, RawLock};
+use crate::lot::{
+    At, Cause, DequeuedList, Enqueued, LockedQueue, Ticket, WakeReason, describer, told_forsaken,
+};
 use crate::shim::{AtomicU32, Ordering, const_fn};
-use narrowboat_runtime::park::{self, Identity, Reason, checkpoint};
+use narrowboat_runtime::park::{self, Forsaken, Identity, Reason, checkpoint};
 use std::ptr;
 use std::time::Instant;
 
@@ -48,7 +50,27 @@ const RETRY_LOCK: usize = 0;
 const CAUSE: Cause = Cause {
     reason: Reason::Notification,
     describe: describer!(RawCondvar, |_| ("condition variable", String::new(), None)),
+    leave: Some(leave_forsaken),
 };
+
+/// A goroutine that never goes on leaves the queue. If it was notified, it may have been moved to
+/// the queue of its lock: it passes on the lock, but not the notification.
+fn leave_forsaken(gone: &Forsaken) {
+    if let Some(address) = gone.object() {
+        let mut queue = LockedQueue::at(address);
+        if queue.leave_forsaken(gone).is_some() {
+            // SAFETY: the goroutine borrows the condition variable, in the call that has begun its
+            // wait, for ever.
+            unsafe { &*ptr::with_exposed_provenance::<RawCondvar>(address) }.clear_if_empty(&queue);
+        }
+    } else {
+        let (told, ticket) = told_forsaken(gone);
+        if ticket.value != RETRY_LOCK {
+            // SAFETY: as above; the ticket has the address of the lock, in either queue.
+            unsafe { &*ptr::with_exposed_provenance::<RawLock>(ticket.value) }.pass_on(Mode::Exclusive, told);
+        }
+    }
+}
 
 impl RawCondvar {
     const_fn! {

@@ -63,7 +63,7 @@
 //! An async task enters the queue likewise. If it is dropped after it was woken, it passes that on:
 //! a granted lock it releases, and a wake-up to try again it [declines](RawLock::decline). If it
 //! leaves the queue of a shared lock, it [lets in](RawLock::let_sharers_in) those that it has kept
-//! from sharing.
+//! from sharing. The same is done for a goroutine that never goes on ([`Forsaken`]).
 //!
 //! Orderings: taking acquires and releasing releases, so that the next holder sees what was done
 //! under the lock. Sharers need no order between each other, but the next exclusive holder comes
@@ -72,10 +72,12 @@
 
 use crate::lot::{
     At, Cause, Dequeued, DequeuedList, Enqueued, LockedQueue, Ticket, WakeReason, describer, told,
+    told_forsaken,
 };
 use crate::poison::Flag;
 use crate::shim::{AtomicU32, Ordering, const_fn, micros};
-use narrowboat_runtime::park::{self, Reason, TaskWait, checkpoint};
+use narrowboat_runtime::park::{self, Forsaken, Reason, TaskWait, checkpoint};
+use std::ptr;
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
@@ -106,7 +108,31 @@ pub(crate) struct RawLock {
     pub(crate) poison: Flag,
 }
 
-const CAUSE: Cause = Cause { reason: Reason::Lock, describe: describer!(RawLock, RawLock::describe) };
+const CAUSE: Cause = Cause {
+    reason: Reason::Lock,
+    describe: describer!(RawLock, RawLock::describe),
+    leave: Some(leave_forsaken),
+};
+
+/// Step 2 or 3 of a goroutine that never goes on: as an async task that is dropped.
+fn leave_forsaken(gone: &Forsaken) {
+    let lock_at = |address| {
+        // SAFETY: the goroutine borrows the lock, in the call that has begun its wait, for ever.
+        unsafe { &*ptr::with_exposed_provenance::<RawLock>(address) }
+    };
+    if let Some(address) = gone.object() {
+        let mut queue = LockedQueue::at(address);
+        if let Some(ticket) = queue.leave_forsaken(gone)
+            && !Mode::is_shared(ticket)
+        {
+            lock_at(address).let_sharers_in(queue);
+        }
+    } else {
+        let (told, ticket) = told_forsaken(gone);
+        let mode = if Mode::is_shared(ticket) { Mode::Shared } else { Mode::Exclusive };
+        lock_at(ticket.value & !(Mode::Shared as usize)).pass_on(mode, told);
+    }
+}
 
 /// The time, for a caller that begins to wait. Not zero, which would mean that it has not waited,
 /// and not in the future, which would wrap round to a very long wait.
@@ -121,7 +147,8 @@ pub(crate) struct LockWait {
     since: usize,
 }
 
-/// How a caller wants to have the lock; the ticket of a waiter says it.
+/// How a caller wants to have the lock. The ticket of a waiter says it, in the lowest bit of the
+/// lock's address.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     Exclusive = 0,
@@ -147,7 +174,7 @@ impl Mode {
     }
 
     fn is_shared(ticket: Ticket) -> bool {
-        ticket.value == Mode::Shared as usize
+        ticket.value & Mode::Shared as usize != 0
     }
 }
 
@@ -172,6 +199,11 @@ impl RawLock {
             n => format!("shared by {n} readers"),
         };
         ("lock", details, (state & HELD != 0).then(|| self.holder.load(Relaxed)))
+    }
+
+    fn ticket(&self, mode: Mode, since: usize) -> Ticket {
+        const { assert!(align_of::<RawLock>() > Mode::Shared as usize) };
+        Ticket { value: (&raw const *self).expose_provenance() | mode as usize, since }
     }
 
     #[inline]
@@ -203,7 +235,7 @@ impl RawLock {
     #[inline(never)]
     fn take_or_enqueue(&self, mode: Mode, since: &mut usize, at: At) -> Option<Enqueued> {
         let queue = self.take_or_flag(mode, since, park::assert_may_park)?;
-        let ticket = Ticket { value: mode as usize, since: *since };
+        let ticket = self.ticket(mode, *since);
         // SAFETY: the caller sleeps at once.
         Some(unsafe { queue.enqueue(ticket, false, &CAUSE, at) })
     }
@@ -253,20 +285,21 @@ impl RawLock {
                 return Poll::Pending;
             }
             since = waiting.since;
-            let told = told(&waiting.wait);
-            *wait = None;
-            if told == WakeReason::Granted {
+            if told(&waiting.wait) == WakeReason::Granted {
+                *wait = None;
                 return Poll::Ready(());
             }
         } else if self.try_take(mode) {
             return Poll::Ready(());
         }
-        // Begun without a lock, because it clones a waker.
+        // Begun without a lock, because it clones a waker. And before the wait that is over is
+        // given up: if the clone panics, the wake-up has yet to be used, or passed on.
         let begun = TaskWait::begin(cx);
+        *wait = None;
         // A task does not park, so it may be polled anywhere.
         match self.take_or_flag(mode, &mut since, || ()) {
             Some(queue) => {
-                queue.enqueue_task(Ticket { value: mode as usize, since }, &begun);
+                queue.enqueue_task(self.ticket(mode, since), &begun);
                 *wait = Some(LockWait { wait: begun, since });
                 Poll::Pending
             }
@@ -294,10 +327,14 @@ impl RawLock {
         drop(queue);
         // The caller that took it out tells it next, before it calls any waker.
         wait.await_wakeup();
-        if told(&wait) == WakeReason::Granted {
-            self.release(mode);
-        } else {
-            self.decline(mode);
+        self.pass_on(mode, told(&wait));
+    }
+
+    /// A waiter that was told this does not want the lock any more.
+    pub(crate) fn pass_on(&self, mode: Mode, told: WakeReason) {
+        match told {
+            WakeReason::Granted => self.release(mode),
+            WakeReason::Retry => self.decline(mode),
         }
     }
 
@@ -506,7 +543,7 @@ impl RawLock {
         others: &mut DequeuedList,
         same_lock: impl Fn(Ticket) -> bool,
     ) {
-        let ticket = Ticket { value: Mode::Exclusive as usize, since: now_waiting() };
+        let ticket = self.ticket(Mode::Exclusive, now_waiting());
         let mut queue = LockedQueue::of(self);
         let more = others.ticket().is_some_and(&same_lock);
         let mut state = self.state.load(Ordering::Relaxed);

@@ -41,8 +41,11 @@ pub(crate) struct RawOnce {
     state: AtomicU32,
 }
 
-const CAUSE: Cause =
-    Cause { reason: Reason::Once, describe: describer!(RawOnce, |_| ("once", String::new(), None)) };
+const CAUSE: Cause = Cause {
+    reason: Reason::Once,
+    describe: describer!(RawOnce, |_| ("once", String::new(), None)),
+    leave: None,
+};
 
 /// The right and the obligation to run, which one caller at a time has. If it is dropped before it
 /// is [done](Run::done), the run has failed.

@@ -23,15 +23,19 @@
 //! many permits it wants.
 //!
 //! An async task enters the queue likewise. If it is dropped, it leaves the queue as in 3; if it
-//! has its permits by then, it releases them.
+//! has its permits by then, it releases them. The same is done for a goroutine that never goes on
+//! ([`Forsaken`]).
 //!
 //! Orderings: adding releases and taking acquires; in 5 the taking is on behalf of the woken
 //! waiters.
 
-use crate::lot::{At, Cause, DequeuedList, Enqueued, LockedQueue, Ticket, WakeReason, describer};
+use crate::lot::{
+    At, Cause, DequeuedList, Enqueued, LockedQueue, Ticket, WakeReason, describer, told_forsaken,
+};
 use crate::shim::{AtomicUsize, Ordering, const_fn};
-use narrowboat_runtime::park::{self, Reason, TaskWait, checkpoint};
+use narrowboat_runtime::park::{self, Forsaken, Reason, TaskWait, checkpoint};
 use narrowboat_runtime::world;
+use std::ptr;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -42,8 +46,29 @@ pub(crate) struct RawSemaphore {
     state: AtomicUsize,
 }
 
-const CAUSE: Cause =
-    Cause { reason: Reason::Permit, describe: describer!(RawSemaphore, RawSemaphore::describe) };
+const CAUSE: Cause = Cause {
+    reason: Reason::Permit,
+    describe: describer!(RawSemaphore, RawSemaphore::describe),
+    leave: Some(leave_forsaken),
+};
+
+/// Step 3 of a goroutine that never goes on: as an async task that is dropped.
+fn leave_forsaken(gone: &Forsaken) {
+    let semaphore_at = |address| {
+        // SAFETY: the goroutine borrows the semaphore, in the call that has begun its wait, for
+        // ever.
+        unsafe { &*ptr::with_exposed_provenance::<RawSemaphore>(address) }
+    };
+    if let Some(address) = gone.object() {
+        let mut queue = LockedQueue::at(address);
+        if queue.leave_forsaken(gone).is_some() {
+            semaphore_at(address).serve(queue);
+        }
+    } else {
+        let (_, ticket) = told_forsaken(gone);
+        semaphore_at(ticket.since).release(ticket.value);
+    }
+}
 
 /// Step 1: the state after `permits` have been taken, if they can be.
 #[inline]
@@ -127,13 +152,18 @@ impl RawSemaphore {
         }
     }
 
+    /// A waiter's ticket. No time is kept here, so there is room for the address.
+    fn ticket(&self, permits: usize) -> Ticket {
+        Ticket { value: permits, since: (&raw const *self).expose_provenance() }
+    }
+
     /// Steps 1 and 2, with the queue locked.
     #[inline(never)]
     fn take_or_enqueue(&self, permits: usize, deadline: bool, at: At) -> Option<Enqueued> {
         park::assert_may_park();
         let queue = self.take_or_flag(permits)?;
         // SAFETY: both callers sleep at once.
-        Some(unsafe { queue.enqueue(Ticket { value: permits, since: 0 }, deadline, &CAUSE, at) })
+        Some(unsafe { queue.enqueue(self.ticket(permits), deadline, &CAUSE, at) })
     }
 
     /// Steps 1 and 2 without the wait: the locked queue, which the caller enters next, unless the
@@ -180,7 +210,7 @@ impl RawSemaphore {
         let begun = TaskWait::begin(cx);
         match self.take_or_flag(permits) {
             Some(queue) => {
-                queue.enqueue_task(Ticket { value: permits, since: 0 }, &begun);
+                queue.enqueue_task(self.ticket(permits), &begun);
                 *wait = Some(begun);
                 Poll::Pending
             }

@@ -5,14 +5,14 @@ use super::super::batch::{Starting, report_no_stacks};
 use super::super::fork;
 use super::super::processor::{Loop, Processor, SwitchReason};
 use super::{End, Leftover, Moment, Progress, Turn, TurnEnd, World, lock};
-use crate::futex;
 use crate::goroutine::labels::{LabelCell, Labels};
 use crate::goroutine::record::{Ready, Record};
 use crate::hooks::trace;
 use crate::lock::Native;
 use crate::ours;
-use crate::park::Reason;
+use crate::park::{self, Reason};
 use crate::stack::own::OwnStack;
+use std::collections::VecDeque;
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -131,9 +131,11 @@ impl Loop<'_> {
     fn next_step(mut self, world: &World, leaves: bool) -> Step {
         let _native = Native::begin();
         self.reborrow().gather(world);
-        let mut progress = lock(&world.progress);
-        let progress = &mut *progress;
-        self.abandon(world, progress);
+        if self.abandon(world) {
+            return Step::Again;
+        }
+        let mut guard = lock(&world.progress);
+        let progress = &mut *guard;
         if progress.first_has_ended && progress.live == 0 {
             return Step::Over(End::Complete);
         }
@@ -142,17 +144,13 @@ impl Loop<'_> {
             return Step::Again;
         }
         let ready = &mut self.parts().ready;
-        let mut woken_for = Vec::new();
-        ready.retain(|goroutine| {
-            let stays = world.member(goroutine.id, progress).is_some();
-            if !stays {
-                // SAFETY: it is ready, and this is the loop.
-                woken_for.extend(unsafe { futex::woken_for(goroutine) });
-            }
-            stays
-        });
-        if !woken_for.is_empty() {
-            woken_for.into_iter().for_each(futex::pass_on);
+        if ready.iter().any(|goroutine| world.member(goroutine.id, progress).is_none()) {
+            let (stay, gone) = std::mem::take(ready)
+                .into_iter()
+                .partition::<VecDeque<_>, _>(|goroutine| world.member(goroutine.id, progress).is_some());
+            *ready = stay;
+            drop(guard);
+            self.drop_wake_ups(gone);
             return Step::Again;
         }
         if ready.is_empty() {
@@ -285,23 +283,49 @@ impl Loop<'_> {
         }
     }
 
-    /// Finds those that never run again. Newcomers have their places by now.
-    fn abandon(&mut self, world: &World, progress: &mut Progress) {
+    /// Finds those that never run again. Newcomers have their places by now. Returns whether there
+    /// are any.
+    fn abandon(&mut self, world: &World) -> bool {
         let abandons = std::mem::take(&mut *lock(&world.abandons));
         if abandons.is_empty() {
-            return;
+            return false;
         }
-        self.all_goroutines(|record| {
-            if let Some(number) = world.member(record.id, progress)
-                && abandons.iter().any(|is_gone| is_gone(&labels_of(record)))
-            {
-                progress.abandoned.insert(number);
-                progress.live -= 1;
-                // SAFETY: this is the loop.
-                unsafe { futex::forsake(record) };
-            }
-            true
-        });
+        let mut gone = Vec::new();
+        {
+            let progress = &mut *lock(&world.progress);
+            self.all_goroutines(|record| {
+                if let Some(number) = world.member(record.id, progress)
+                    && abandons.iter().any(|is_gone| is_gone(&labels_of(record)))
+                {
+                    progress.abandoned.insert(number);
+                    progress.live -= 1;
+                    gone.push(NonNull::from(record));
+                }
+                true
+            });
+        }
+        self.forsake(gone);
+        true
+    }
+
+    /// Takes goroutines that never run again out of what they wait for. Others may be woken by
+    /// that, and wakers of the program called.
+    fn forsake(&mut self, gone: Vec<NonNull<Record>>) {
+        self.install_host();
+        for record in gone {
+            // SAFETY: it is suspended, this is the loop, and a goroutine that does not run again
+            // does not end.
+            unsafe { park::leave(record.as_ref()) };
+        }
+    }
+
+    /// Drops the wake-ups of goroutines that never run again, and passes on what these were given.
+    fn drop_wake_ups(&mut self, gone: VecDeque<Ready>) {
+        self.install_host();
+        for goroutine in &gone {
+            // SAFETY: it is ready, so its wake-up has come, and this is the loop.
+            unsafe { park::pass_on(goroutine) };
+        }
     }
 
     /// Calls what is due. Returns whether there was anything.
@@ -357,14 +381,13 @@ impl Loop<'_> {
     /// The world is over. What is left of it never runs again.
     fn end_world(mut self, world: &World, end: End) {
         let _native = Native::begin();
-        let mut left = Vec::new();
+        let (mut left, mut gone) = (Vec::new(), Vec::new());
         self.install_host();
         let progress = lock(&world.progress);
         self.each_goroutine(|view, record| {
             if let Some(number) = world.member(record.id, &progress) {
                 let waits = record.wait.head.claim.is_waiting();
-                // SAFETY: this is the loop.
-                unsafe { futex::forsake(record) };
+                gone.push(NonNull::from(record));
                 let frames = if world.shows { view.backtrace_of(record) } else { None };
                 left.push(Leftover {
                     frames: frames.map_or_else(Vec::new, |frames| frames.addresses().to_vec()),
@@ -377,12 +400,13 @@ impl Loop<'_> {
             }
         });
         // They count no longer.
-        let gone = left.len() + progress.abandoned.len() + self.parts().without_stack.len();
+        let count = left.len() + progress.abandoned.len() + self.parts().without_stack.len();
         drop(progress);
         left.sort_unstable_by_key(|goroutine| goroutine.number);
+        self.forsake(gone);
         self.reborrow().discard_strangers();
         let processor = self.processor();
-        processor.census.finished.add(gone);
+        processor.census.finished.add(count);
         processor.yield_flag.store(false, Ordering::Relaxed);
         processor.stage().expect("a processor for worlds").clear();
         // Events may hold what belongs to the program.
@@ -404,12 +428,13 @@ impl Loop<'_> {
             ready.push_back(unsafe { Ready::new(NonNull::new_unchecked(record)) });
         });
         ready.extend(local.run_next.take());
-        // SAFETY: they are ready, and this is the loop.
-        let woken_for: Vec<_> = ready.drain(..).filter_map(|it| unsafe { futex::woken_for(&it) }).collect();
+        let gone = std::mem::take(ready);
         parts.deferred.clear();
         parts.without_stack.clear();
         parts.starting = None;
         while parts.timers.pop_due(u64::MAX).is_some() {}
-        woken_for.into_iter().for_each(futex::pass_on);
+        if !gone.is_empty() {
+            self.drop_wake_ups(gone);
+        }
     }
 }
