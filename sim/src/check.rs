@@ -122,6 +122,7 @@ pub struct Check {
     limits: Limits,
     shortens: bool,
     replays: bool,
+    recorded: Option<Replay>,
     /// Where the check was run.
     at: &'static Location<'static>,
 }
@@ -153,6 +154,7 @@ impl Check {
             limits,
             shortens: true,
             replays: true,
+            recorded: None,
             at: Location::caller(),
         }
     }
@@ -271,6 +273,22 @@ impl Check {
         Check { replays: heeded, ..self }
     }
 
+    /// Runs nothing but this recorded schedule, as `NARROWBOAT_SIM_REPLAY` does: a test that keeps a
+    /// schedule which has failed once. Decisions that do not fit the program any more are left out.
+    ///
+    /// ```
+    /// use narrowboat::sim::Check;
+    ///
+    /// let recorded = "1:68:1.6>4:44e7a94dc1ee4eac".parse().unwrap();
+    /// let summary = Check::new().replay(recorded).run(|| {
+    ///     narrowboat::spawn(|| ()).join().unwrap();
+    /// });
+    /// assert_eq!(summary.schedules, 1);
+    /// ```
+    pub fn replay(self, recorded: Replay) -> Check {
+        Check { recorded: Some(recorded), ..self }
+    }
+
     /// Runs the check.
     ///
     /// # Panics
@@ -312,10 +330,13 @@ impl Check {
         self.at = Location::caller();
         if self.replays {
             if let Some(recorded) = env::var_os("NARROWBOAT_SIM_REPLAY") {
-                return self.replay(&program, &recorded.to_string_lossy());
+                return self.named_by_environment(&program, &recorded.to_string_lossy());
             }
             self.iterations = number("NARROWBOAT_SIM_ITERATIONS").unwrap_or(self.iterations);
             self.seed = number("NARROWBOAT_SIM_SEED").unwrap_or(self.seed);
+        }
+        if let Some(recorded) = &self.recorded {
+            return self.recorded(&program, recorded).map(|(summary, _)| summary);
         }
         let found = match self.strategy {
             Strategy::Exhaustive { preemptions } => self.in_order(&program, Tree::new(preemptions)),
@@ -461,12 +482,21 @@ impl Check {
         failure
     }
 
-    /// Runs a recorded schedule.
-    fn replay(&self, program: &Program, recorded: &str) -> Result<Summary, Box<Failure>> {
-        let replay: Replay = match recorded.parse() {
-            Ok(replay) => replay,
-            Err(e) => panic!("NARROWBOAT_SIM_REPLAY: {e}"),
-        };
+    /// Runs the schedule of `NARROWBOAT_SIM_REPLAY`.
+    fn named_by_environment(&self, program: &Program, recorded: &str) -> Result<Summary, Box<Failure>> {
+        let replay = recorded.parse().unwrap_or_else(|e| panic!("NARROWBOAT_SIM_REPLAY: {e}"));
+        let (summary, differs) = self.recorded(program, &replay)?;
+        let differs = differs.map_or_else(String::new, |differs| format!(": {differs}"));
+        eprintln!("narrowboat: the recorded schedule does not fail any more{differs}");
+        Ok(summary)
+    }
+
+    /// Runs a recorded schedule. Also returns where it does not fit any more.
+    fn recorded(
+        &self,
+        program: &Program,
+        replay: &Replay,
+    ) -> Result<(Summary, Option<String>), Box<Failure>> {
         let Ran { outcome, recorder } = self.follow(program, replay.seed, &replay.schedule, true);
         let Decider::Follow(follow) = &recorder.decider else { unreachable!("as it began") };
         let differs = match follow.divergence() {
@@ -482,11 +512,7 @@ impl Check {
         let mut summary = Summary::default();
         summary.add(&recorder);
         match outcome {
-            Ok(()) => {
-                let differs = differs.map_or_else(String::new, |differs| format!(": {differs}"));
-                eprintln!("narrowboat: the recorded schedule does not fail any more{differs}");
-                Ok(summary)
-            }
+            Ok(()) => Ok((summary, differs)),
             Err(mut failure) => {
                 failure.divergence = differs;
                 failure.trace = perfetto::write(&failure.events).ok();

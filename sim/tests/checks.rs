@@ -170,6 +170,14 @@ fn a_recorded_schedule_repeats() {
     let again = run(&failure.replay());
     assert!(again.contains("divergence: None"), "{again}");
     assert!(again.contains(&format!("replay: {}", failure.replay())), "{again}");
+    let kept = |replay: &str| {
+        let check = Check::new().environment(false).replay(replay.parse().unwrap());
+        check
+            .explore(lost_update)
+            .map_err(|failure| (failure.divergence().map(str::to_owned), failure.replay()))
+    };
+    assert_eq!(kept(&failure.replay()).unwrap_err(), (None, failure.replay()));
+    assert_eq!(kept("1:0::0").unwrap().schedules, 1);
     // The same schedule of a program that did something else.
     let (head, _) = failure.replay().rsplit_once(':').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
     let other = run(&format!("{head}:0000000000000001"));
