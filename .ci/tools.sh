@@ -9,6 +9,11 @@ declare -A tools=([curl]=curl [wrk]=wrk [valgrind]=valgrind [openssl]=openssl [d
 # Modules of Python 3, likewise. The system's own Python has them, if another comes first in the path.
 declare -A modules=([redis]=python3-redis)
 
+# Miri, and std's sources for it, if there is a nightly compiler that can have them. `.ci/miri.sh` says so if there is none.
+if command -v rustup >/dev/null && cargo +nightly --version >/dev/null 2>&1 && ! cargo +nightly miri --version >/dev/null 2>&1; then
+    rustup +nightly component add miri rust-src || true
+fi
+
 # Debian has servers where not all users look.
 PATH=$PATH:/usr/sbin
 

@@ -59,6 +59,9 @@
 //! assert_eq!(squares, [1, 4, 9]);
 //! ```
 
+#[cfg(all(test, narrowboat_threads))]
+extern crate narrowboat_loom_on_threads as loom;
+
 mod block;
 pub mod broadcast;
 mod cell;
@@ -73,7 +76,7 @@ mod limit;
 mod lock;
 mod make;
 mod messages;
-#[cfg(all(test, loom))]
+#[cfg(all(test, any(loom, narrowboat_threads)))]
 mod models;
 mod node;
 mod outside;

@@ -22,6 +22,9 @@
 //! drop(permit);
 //! ```
 
+#[cfg(all(test, narrowboat_threads))]
+extern crate narrowboat_loom_on_threads as loom;
+
 mod block_on;
 mod context;
 mod error;

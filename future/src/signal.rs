@@ -94,7 +94,7 @@ impl Wake for Signal {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, any(loom, narrowboat_threads)))]
 mod models {
     use super::*;
     use loom::cell::UnsafeCell;

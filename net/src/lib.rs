@@ -82,6 +82,9 @@
 //! - A socket that was never waited for is not registered with the netpoller. One that was is
 //!   registered once, for both directions, until its last handle is dropped.
 
+#[cfg(all(test, narrowboat_threads))]
+extern crate narrowboat_loom_on_threads as loom;
+
 #[cfg(not(unix))]
 compile_error!("narrowboat-net needs a Unix system");
 

@@ -19,6 +19,9 @@
 // Linux alone has functions that replace the C library's, and shows what its threads do.
 #![cfg_attr(not(target_os = "linux"), allow(dead_code))]
 
+#[cfg(all(test, narrowboat_threads))]
+extern crate narrowboat_loom_on_threads as loom;
+
 mod arch;
 mod blocking;
 mod clock;

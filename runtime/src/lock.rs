@@ -135,6 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "a goroutine runs on assembly")]
     fn a_contended_lock_is_handed_on_and_leaves_no_section_open() {
         static COUNT: Mutex<u32> = Mutex::new(0);
         let threads: Vec<_> = (0..4)

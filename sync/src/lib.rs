@@ -63,6 +63,9 @@
 //! goroutine that the stack belongs to. A [`Condvar`] can notify waiters that use different
 //! mutexes. If a mutex is on its waiter's own stack, only that waiter touches it.
 
+#[cfg(all(test, narrowboat_threads))]
+extern crate narrowboat_loom_on_threads as loom;
+
 #[cfg(not(loom))]
 mod barrier;
 #[cfg(not(loom))]

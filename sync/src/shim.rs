@@ -26,7 +26,7 @@ macro_rules! const_fn {
 pub(crate) use const_fn;
 
 /// Microseconds since an arbitrary moment, wrapping when they no longer fit.
-#[cfg(not(loom))]
+#[cfg(not(any(loom, all(test, narrowboat_threads))))]
 pub(crate) fn micros() -> usize {
     use narrowboat_runtime::world;
 
@@ -35,9 +35,27 @@ pub(crate) fn micros() -> usize {
 
 /// The time of a model stands still, or advances by a [`stride`](model_time::set_stride) at every
 /// call.
-#[cfg(loom)]
+#[cfg(any(loom, all(test, narrowboat_threads)))]
 pub(crate) fn micros() -> usize {
     model_time::look()
+}
+
+#[cfg(all(test, narrowboat_threads))]
+pub(crate) mod model_time {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    // Of all threads of a model, so these models run one by one. Relaxed: they order nothing.
+    static NOW: AtomicUsize = AtomicUsize::new(0);
+    static STRIDE: AtomicUsize = AtomicUsize::new(0);
+
+    pub(crate) fn set_stride(micros: usize) {
+        STRIDE.store(micros, Ordering::Relaxed);
+    }
+
+    pub(super) fn look() -> usize {
+        let stride = STRIDE.load(Ordering::Relaxed);
+        NOW.fetch_add(stride, Ordering::Relaxed).wrapping_add(stride)
+    }
 }
 
 #[cfg(loom)]

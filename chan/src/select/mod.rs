@@ -424,7 +424,7 @@ mod tests {
     fn a_million_selects_leave_nothing_on_a_silent_channel() {
         let (_keep, done) = bounded::<()>(0);
         let (tx, rx) = unbounded();
-        for n in 0..1_000_000_u32 {
+        for n in 0..if cfg!(miri) { 300 } else { 1_000_000_u32 } {
             tx.send(n).unwrap();
             select! { recv(done) -> _ => unreachable!(), recv(rx) -> msg => assert_eq!(msg, Ok(n)) }
         }
@@ -432,8 +432,9 @@ mod tests {
 
         // The same, but every select has to wait.
         let (tx, rx) = bounded(0);
-        let sender = std::thread::spawn(move || (0..20_000).for_each(|n| tx.send(n).unwrap()));
-        for n in 0..20_000 {
+        let waits = if cfg!(miri) { 100 } else { 20_000 };
+        let sender = std::thread::spawn(move || (0..waits).for_each(|n| tx.send(n).unwrap()));
+        for n in 0..waits {
             select! {
                 recv(done) -> _ => unreachable!(),
                 recv(rx) -> msg => assert_eq!(msg, Ok(n)),
@@ -467,6 +468,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "a goroutine runs on assembly")]
     fn a_select_costs_no_more_beside_ten_thousand_others() {
         const ROUNDS: u32 = 200;
         const OTHERS: usize = 10_000;
@@ -518,7 +520,7 @@ mod tests {
     #[test]
     fn timeouts_leave_nothing() {
         let (tx, rx) = bounded(0);
-        for n in 0..200 {
+        for n in 0..if cfg!(miri) { 10 } else { 200 } {
             select! {
                 recv(rx) -> _ => unreachable!(),
                 send(tx, n) -> _ => unreachable!(),

@@ -55,12 +55,13 @@ mod tests {
     #[test]
     fn every_order_is_about_as_likely() {
         let mut seen = HashMap::new();
-        for _ in 0..24_000 {
+        let rounds = if cfg!(miri) { 2_400 } else { 24_000 };
+        for _ in 0..rounds {
             let mut items = [0, 1, 2, 3];
             shuffle(&mut items);
             *seen.entry(items).or_insert(0) += 1;
         }
         assert_eq!(seen.len(), 24);
-        assert!(seen.values().all(|n| (700..1300).contains(n)), "{seen:?}");
+        assert!(seen.values().all(|n| rounds == 2_400 || (700..1300).contains(n)), "{seen:?}");
     }
 }

@@ -18,7 +18,7 @@
 //!    with the next generation. Events that were collected before and are handled after that no
 //!    longer match the generation.
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, any(loom, narrowboat_threads)))]
 mod models;
 pub(crate) mod readiness;
 mod slab;

@@ -189,7 +189,7 @@ fn matches(node: NonNull<WaitNode>, word: usize, mask: u32) -> bool {
     its == word && bits as u32 & mask != 0
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, any(loom, narrowboat_threads)))]
 mod models {
     use super::*;
     use crate::park::Reason;

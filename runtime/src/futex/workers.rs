@@ -65,7 +65,7 @@ impl Drop for InKernel<'_> {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, any(loom, narrowboat_threads)))]
 mod models {
     use super::*;
     use crate::shim::{AtomicBool, AtomicU32, Mutex, Sleeper};

@@ -144,10 +144,12 @@ impl Record {
         unsafe { (*self.image.get()).address() }
     }
 
-    /// What stands for the goroutine where it waits.
+    /// What stands for a goroutine where it waits. Not by way of a reference to the head: a pointer
+    /// that is made of one may be used for the head only, and this stands for the whole record.
     #[inline]
-    pub(crate) fn head(&self) -> NonNull<Head> {
-        NonNull::from(&self.wait.head)
+    pub(crate) fn head(record: NonNull<Record>) -> NonNull<Head> {
+        // SAFETY: the part is within the record.
+        unsafe { record.byte_add(offset_of!(Record, wait)).cast() }
     }
 
     /// The record with this head, which is that of a goroutine. Only the address is computed.

@@ -51,7 +51,7 @@ pub(crate) const DEBUGGER_OFFSETS: [usize; 4] =
     [offset_of!(Slab, all), offset_of!(Chunk, free), offset_of!(Chunk, records), RECORDS];
 
 fn chunk_of(record: NonNull<Record>) -> *mut Chunk {
-    (record.as_ptr() as usize & !(ALIGN - 1)) as *mut Chunk
+    record.as_ptr().map_addr(|address| address & !(ALIGN - 1)).cast()
 }
 
 impl Slab {

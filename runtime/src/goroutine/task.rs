@@ -407,7 +407,7 @@ unsafe fn free<F, T>(task: TaskPtr, to: Option<NonNull<()>>) {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, any(loom, narrowboat_threads)))]
 mod models {
     use super::*;
     use loom::cell::UnsafeCell;

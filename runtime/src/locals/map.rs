@@ -239,6 +239,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri has no thread pointer")]
     fn the_map_of_this_program_has_stds_thread_locals_and_not_ours() {
         // The runtime makes the map when it starts.
         crate::spawn(|| ()).join().unwrap();

@@ -68,7 +68,7 @@ impl Claim {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, any(loom, narrowboat_threads)))]
 mod models {
     use super::*;
     use loom::cell::UnsafeCell;

@@ -115,7 +115,7 @@ impl Waiter {
         let waiter = match refusal::parkable().ok()? {
             Some(goroutine) => {
                 goroutine.note_wait(reason, object, at);
-                Waiter(goroutine.head())
+                Waiter(Record::head(goroutine.record()))
             }
             None => thread::current(reason, object, at),
         };

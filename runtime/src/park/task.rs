@@ -267,7 +267,7 @@ pub enum Cancel {
     TakenOut,
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, any(loom, narrowboat_threads)))]
 mod models {
     use super::*;
     use loom::sync::atomic::{AtomicUsize, Ordering};

@@ -183,7 +183,8 @@ pub(super) fn current(reason: Reason, object: usize, at: &'static Location<'stat
     let mut wait = waiter.info.lock();
     (wait.reason, wait.object, wait.at) = (reason, object, at);
     drop(wait);
-    Waiter(NonNull::from(&waiter.head))
+    // Not from a reference to the head, because the handle stands for the whole record.
+    Waiter(NonNull::from(waiter).cast())
 }
 
 /// The calling thread's record, as it is.
@@ -287,7 +288,7 @@ impl ThreadWaiter {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, any(loom, narrowboat_threads)))]
 mod models {
     use super::*;
     use crate::park::{Reason, WaitQueue};

@@ -68,7 +68,7 @@ impl Deadlines {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, any(loom, narrowboat_threads)))]
 mod models {
     use super::*;
     use crate::sched::inbox::{Inbox, Linked};

@@ -100,7 +100,7 @@ impl Idle {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, any(loom, narrowboat_threads)))]
 mod models {
     use super::*;
     use loom::sync::{Arc, Condvar, Mutex};

@@ -146,7 +146,7 @@ impl<T: Linked> Inbox<T> {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, any(loom, narrowboat_threads)))]
 mod models {
     use super::*;
     use crate::shim::{AtomicU32, AtomicUsize, fence};
@@ -335,13 +335,18 @@ mod models {
             assert!(shared.inbox.claim());
             let (item, published) = (Item::new(), Arc::new(AtomicBool::new(false)));
             let waker = {
-                let (shared, published, item) = (shared.clone(), published.clone(), item as usize);
+                /// Belongs to the waker once the wait is published.
+                struct Owed(*mut Item);
+                // SAFETY: only its address is used before.
+                unsafe impl Send for Owed {}
+                let (shared, published, item) = (shared.clone(), published.clone(), Owed(item));
                 thread::spawn(move || {
+                    let Owed(item) = { item };
                     // The lock under which it finds the wait.
                     while !published.load(Ordering::Acquire) {
                         thread::yield_now();
                     }
-                    shared.wake(item as *mut Item, 1);
+                    shared.wake(item, 1);
                 })
             };
             published.store(true, Ordering::Release);

@@ -42,7 +42,7 @@ impl Request {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, any(loom, narrowboat_threads)))]
 mod models {
     use super::*;
     use crate::sched::inbox::{Inbox, Linked};

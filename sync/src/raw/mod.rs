@@ -9,7 +9,7 @@ pub(crate) mod lock;
 pub(crate) mod once;
 pub(crate) mod semaphore;
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, any(loom, narrowboat_threads)))]
 mod models;
 #[cfg(all(test, not(loom)))]
 mod order;

@@ -55,7 +55,7 @@ impl<R: Send + Sync + 'static> Guarded<R> {
 
 fn beside<R: Send + Sync + 'static>(
     shared: &Arc<Guarded<R>>,
-    f: impl FnOnce(&Guarded<R>) + 'static,
+    f: impl FnOnce(&Guarded<R>) + Send + 'static,
 ) -> JoinHandle<()> {
     let shared = shared.clone();
     thread::spawn(move || f(&shared))

@@ -46,7 +46,7 @@ impl Count {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, any(loom, narrowboat_threads)))]
 mod models {
     use super::*;
     use loom::cell::UnsafeCell;
