@@ -7,7 +7,7 @@
 //!   that the memory model allows;
 //! - ThreadSanitizer (`.ci/sanitizers.sh`), on real cores.
 //!
-//! Loom tries all orders; here [`model`] runs a model some times, in the orders that come. So a
+//! Loom tries all orders; here [`model()`] runs a model some times, in the orders that come. So a
 //! model that passes shows less than under loom, but of more code.
 
 pub mod alloc;
