@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../fuzz"
 seconds=${1:-60}
 targets=("${@:2}")
 if ((${#targets[@]} == 0)); then
-    targets=(select programs programs-evict http redis trace)
+    targets=(select programs programs-evict http redis trace sim)
 fi
 if ! command -v c++ >/dev/null; then
     echo "*** SKIPPED: no compiler for C++, so no fuzzer" >&2
