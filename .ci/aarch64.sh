@@ -85,7 +85,7 @@ run() {
     done
     shift
     printf -- '--> %s %s\n' "${variables[*]}" "$*"
-    inside env "${variables[@]}" timeout --kill-after=10 900 \
+    inside env "${variables[@]}" timeout --kill-after=10 1800 \
         cargo test "${packages[@]}" --release --no-fail-fast "$@" -- "${arguments[@]}" ${filter:+"$filter"} >"$last" 2>&1 ||
         status=$?
     grep -E '^(test result: FAILED|     Running |failures:|test .* FAILED$|---- |error: |thread .* panicked)' -A2 "$last" ||

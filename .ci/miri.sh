@@ -47,7 +47,7 @@ run() {
     }
     grep -E '^test .* \.\.\. ignored' "$log" || true
     for part in ${left_out[$crate]}; do
-        "${test[@]}" --package "narrowboat-$crate" --lib -- --list "$part" 2>/dev/null | sed -n 's/^\(.*\): test$/test \1 ... left out/p'
+        "${test[@]}" --package "narrowboat-$crate" --lib -- --list "$part" 2>>"$log" | sed -n 's/^\(.*\): test$/test \1 ... left out/p'
     done | tee "$log.left"
     not=$(cat "$log" "$log.left" | grep -cE '^test .* \.\.\. (ignored|left out)' || true)
     printf -- '--> narrowboat-%s under Miri: %s tests run, %s not\n' "$crate" "$(grep -cE '^test .* ok$' "$log" || true)" "$not"

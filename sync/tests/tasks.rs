@@ -282,6 +282,33 @@ fn a_dropped_writer_keeps_no_reader_from_sharing() {
 }
 
 #[test]
+fn tasks_that_are_gone_keep_no_reader_from_sharing() {
+    within(LONG, || {
+        for reader_leaves in [true, false] {
+            let lock = RwLock::new(0);
+            let writing = lock.write().unwrap();
+            let mut writer = Box::pin(lock.write_async());
+            assert!(poll(writer.as_mut(), Waker::noop()).is_pending());
+            let mut reader = Some(Box::pin(lock.read_async()));
+            assert!(poll(reader.as_mut().unwrap().as_mut(), Waker::noop()).is_pending());
+            // The writer is woken to try again, but another reader comes first.
+            drop(writing);
+            let reading = lock.read().unwrap();
+            if reader_leaves {
+                reader = None;
+            }
+            drop(writer);
+            if let Some(reader) = &mut reader {
+                assert!(poll(reader.as_mut(), Waker::noop()).is_ready(), "nothing is ahead of it");
+            }
+            assert!(lock.try_read().is_ok(), "only readers are there");
+            drop((reading, reader));
+            assert!(lock.try_write().is_ok());
+        }
+    });
+}
+
+#[test]
 fn a_writer_that_leaves_the_queue_leaves_a_lock_that_can_be_taken() {
     within(LONG, || {
         let lock = RwLock::new(0);

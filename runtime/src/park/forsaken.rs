@@ -105,7 +105,7 @@ unsafe fn call(record: &Record, object: Option<usize>) {
     if reason != Reason::None
         && let Some(leave) = leave_of(reason)
     {
-        let head = (&raw const record.wait.head).addr();
+        let head = (&raw const record.wait.head).expose_provenance();
         // SAFETY: the wait is its latest one, and the record is never freed, since the goroutine
         // does not end. It stays in the call that has begun the wait, so what it has borrowed for
         // that is alive, also on its stack, which is its own and stays.

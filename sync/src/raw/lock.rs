@@ -61,9 +61,9 @@
 //! lock taken never stays away: the holder may be a goroutine of its own worker.
 //!
 //! An async task enters the queue likewise. If it is dropped after it was woken, it passes that on:
-//! a granted lock it releases, and a wake-up to try again it [declines](RawLock::decline). If it
-//! leaves the queue of a shared lock, it [lets in](RawLock::let_sharers_in) those that it has kept
-//! from sharing. The same is done for a goroutine that never goes on ([`Forsaken`]).
+//! a granted lock it releases, and a wake-up to try again it [declines](RawLock::decline). If the
+//! lock is shared then, it [lets in](RawLock::let_sharers_in) those that it has kept from sharing.
+//! The same is done for a goroutine that never goes on ([`Forsaken`]).
 //!
 //! Orderings: taking acquires and releasing releases, so that the next holder sees what was done
 //! under the lock. Sharers need no order between each other, but the next exclusive holder comes
@@ -122,9 +122,7 @@ fn leave_forsaken(gone: &Forsaken) {
     };
     if let Some(address) = gone.object() {
         let mut queue = LockedQueue::at(address);
-        if let Some(ticket) = queue.leave_forsaken(gone)
-            && !Mode::is_shared(ticket)
-        {
+        if queue.leave_forsaken(gone).is_some() {
             lock_at(address).let_sharers_in(queue);
         }
     } else {
@@ -318,11 +316,7 @@ impl RawLock {
         if queue.leave(&wait) {
             // SAFETY: the node is in no queue, and nothing else ends such a wait.
             unsafe { wait.cancelled() };
-            if mode == Mode::Exclusive {
-                self.let_sharers_in(queue);
-            }
-            // A flag that says of an empty queue that it has waiters costs the next release a look.
-            return;
+            return self.let_sharers_in(queue);
         }
         drop(queue);
         // The caller that took it out tells it next, before it calls any waker.
@@ -338,10 +332,16 @@ impl RawLock {
         }
     }
 
-    /// A waiter that wants the lock for itself has left the queue. If the lock is shared, those
-    /// behind it that want to share it need not wait for a release: the caller shares the lock,
-    /// too, so that it cannot become free meanwhile, and grants it to them.
+    /// A waiter has left the queue, or does not try again. If the lock is shared, those behind it
+    /// that want to share it need not wait for a release: the caller shares the lock, too, so that
+    /// it cannot become free meanwhile, and grants it to them. And where the queue is empty, nothing
+    /// may say that it is not: that would keep callers from sharing.
     fn let_sharers_in(&self, mut queue: LockedQueue) {
+        if queue.is_empty() {
+            // What is about to serve the queue finds that there is nothing to do.
+            self.state.fetch_and(!QUEUED, Ordering::Relaxed);
+            return;
+        }
         let shares = |state| (state & HELD == 0 && (SHARER..FULL).contains(&state)).then(|| state + SHARER);
         if self.state.fetch_update(Ordering::Acquire, Ordering::Relaxed, shares).is_err() {
             return;
@@ -379,6 +379,7 @@ impl RawLock {
             let next = taken.unwrap_or(state & !WOKEN);
             match self.state.compare_exchange_weak(state, next, Ordering::Acquire, Ordering::Relaxed) {
                 Ok(_) if taken.is_some() => return self.release(mode),
+                Ok(_) if state & QUEUED != 0 => return self.let_sharers_in(LockedQueue::of(self)),
                 Ok(_) => return,
                 Err(now) => state = now,
             }

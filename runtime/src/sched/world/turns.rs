@@ -299,7 +299,7 @@ impl Loop<'_> {
                 {
                     progress.abandoned.insert(number);
                     progress.live -= 1;
-                    gone.push(NonNull::from(record));
+                    gone.push((number, NonNull::from(record)));
                 }
                 true
             });
@@ -308,11 +308,12 @@ impl Loop<'_> {
         true
     }
 
-    /// Takes goroutines that never run again out of what they wait for. Others may be woken by
-    /// that, and wakers of the program called.
-    fn forsake(&mut self, gone: Vec<NonNull<Record>>) {
+    /// Takes goroutines that never run again out of what they wait for, each with its number. Others
+    /// may be woken by that, and wakers of the program called: in an order that a replay has, too.
+    fn forsake(&mut self, mut gone: Vec<(u32, NonNull<Record>)>) {
+        gone.sort_unstable_by_key(|&(number, _)| number);
         self.install_host();
-        for record in gone {
+        for (_, record) in gone {
             // SAFETY: it is suspended, this is the loop, and a goroutine that does not run again
             // does not end.
             unsafe { park::leave(record.as_ref()) };
@@ -387,7 +388,7 @@ impl Loop<'_> {
         self.each_goroutine(|view, record| {
             if let Some(number) = world.member(record.id, &progress) {
                 let waits = record.wait.head.claim.is_waiting();
-                gone.push(NonNull::from(record));
+                gone.push((number, NonNull::from(record)));
                 let frames = if world.shows { view.backtrace_of(record) } else { None };
                 left.push(Leftover {
                     frames: frames.map_or_else(Vec::new, |frames| frames.addresses().to_vec()),
