@@ -16,7 +16,7 @@ const EXPERIMENTAL: [[&str; 3]; 6] = [
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rustc-check-cfg=cfg(narrowboat_no_unwind_tables)");
-    println!("cargo::rustc-check-cfg=cfg(narrowboat_asan)");
+    println!("cargo::rustc-check-cfg=cfg(narrowboat_asan, narrowboat_tsan)");
     println!("cargo::rerun-if-env-changed=CARGO_ENCODED_RUSTFLAGS");
     let flags = std::env::var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
     let asked = flags.rsplit('\x1f').find_map(|flag| {

@@ -1,8 +1,10 @@
-//! Programs for AddressSanitizer (`.ci/sanitizers.sh`): what goroutines do to stacks by the
-//! thousand. Without it they are tests like others.
+//! Programs for AddressSanitizer and ThreadSanitizer (`.ci/sanitizers.sh`): what goroutines do to
+//! stacks by the thousand. Without them they are tests like others.
 
 use narrowboat_runtime::{Builder, JoinHandle, spawn, stack, yield_now};
+use std::cell::UnsafeCell;
 use std::hint::black_box;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 const GOROUTINES: usize = 2000;
@@ -128,4 +130,44 @@ fn wrong_use_of_the_stack_is_found() {
         unsafe { first.add(black_box(40)).read_volatile() }
     });
     println!("{:?}", seen.join().map_err(drop));
+}
+
+/// As above, for LeakSanitizer, which looks when the process ends. Many, since a pointer that is left
+/// anywhere hides one.
+#[test]
+#[ignore = "a leak"]
+fn wrong_end_of_blocks_is_found() {
+    let lose = || std::mem::forget(black_box(Box::new([7u8; 24])));
+    join_all((0..GOROUTINES).map(|_| spawn(lose)).collect());
+}
+
+/// As above, for ThreadSanitizer. The goroutines run at once, and so on two processors: what one
+/// processor runs is in order.
+#[test]
+#[ignore = "a data race"]
+fn wrong_order_of_goroutines_is_found() {
+    struct Shared {
+        cell: UnsafeCell<usize>,
+        running: AtomicUsize,
+    }
+    // SAFETY: none, as above.
+    unsafe impl Sync for Shared {}
+
+    // More than once, because it misses some.
+    for _ in 0..20 {
+        let shared = Arc::new(Shared { cell: UnsafeCell::new(0), running: AtomicUsize::new(0) });
+        let writer = |value| {
+            let shared = shared.clone();
+            spawn(move || {
+                // Relaxed, which puts nothing in order.
+                shared.running.fetch_add(1, Ordering::Relaxed);
+                while shared.running.load(Ordering::Relaxed) < 2 {
+                    std::hint::spin_loop();
+                }
+                // SAFETY: none, as above.
+                unsafe { shared.cell.get().write_volatile(value) };
+            })
+        };
+        join_all(vec![writer(1), writer(2)]);
+    }
 }

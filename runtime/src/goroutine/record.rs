@@ -19,6 +19,7 @@ use super::origin::Origin;
 use super::slab::Slab;
 use super::task::TaskPtr;
 use crate::arch;
+use crate::arch::sanitizers::Fiber;
 use crate::park::{Head, Kind, Reason, WaitNode};
 use crate::sched::batch::goroutine_end;
 use crate::sched::inbox::Linked;
@@ -56,6 +57,8 @@ pub(crate) struct Record {
     pub(crate) home: Home,
     /// What it waits for.
     pub(crate) reason: Cell<Reason>,
+    /// Empty, but for ThreadSanitizer.
+    pub(crate) fiber: Fiber,
 
     pub(crate) wait: Wait,
 }
@@ -73,7 +76,7 @@ pub(crate) struct Wait {
 }
 
 // The record's size is the main cost of a million goroutines. (Loom's atomics are larger.)
-#[cfg(not(loom))]
+#[cfg(not(any(loom, narrowboat_tsan)))]
 const _: () = assert!(size_of::<Record>() == 128 && offset_of!(Record, wait) == 64);
 
 impl Record {
@@ -89,6 +92,7 @@ impl Record {
             since: Cell::new(0),
             home,
             reason: Cell::new(Reason::None),
+            fiber: Fiber::new(),
             wait: Wait {
                 head: Head::new(Kind::Goroutine),
                 node: UnsafeCell::new(WaitNode::new()),

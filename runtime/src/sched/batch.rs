@@ -28,7 +28,7 @@ use crate::stack::housing::Lack;
 use crate::stack::sharing;
 use crate::{arch, clock, stack};
 use std::collections::VecDeque;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::sync::Once;
 use std::sync::atomic::Ordering;
 
@@ -80,7 +80,9 @@ impl Processor {
         // `carrying` was set above, or by the loop of a processor that switched to the next
         // directly.
         let mut last = unsafe {
+            sanitizers::release(self);
             carrier.switch_carrying(save, to, self.thread_pointer);
+            sanitizers::acquire(worker);
             Carrier::new(worker.end_carrying())
         };
         if !carried {
@@ -114,6 +116,7 @@ impl Loop<'_> {
         let worker = self.worker.get().expect("a carried processor has its worker");
         let (mut to, mut thread_pointer) = (self.worker_sp.get(), self.worker_thread_pointer.get());
         let carried = processor.runtime.sizes.carried;
+        let mut target = ptr::from_ref(worker).cast::<()>();
         if !carried {
             // The worker's own code has the same thread-locals.
             self.install_host();
@@ -134,11 +137,16 @@ impl Loop<'_> {
             worker.is_not_stuck();
             worker.begin_carrying(next);
             (to, thread_pointer) = (its.resting_sp.get(), next.thread_pointer);
+            target = ptr::from_ref(next).cast();
         }
         let save = self.resting_sp.as_ptr();
         // SAFETY: the worker is suspended in `carry`, and stays so during a direct switch. The next
         // processor's loop is suspended as in `carry`.
-        unsafe { self.switch_carrying(save, to, thread_pointer) };
+        unsafe {
+            sanitizers::release(target);
+            self.switch_carrying(save, to, thread_pointer);
+            sanitizers::acquire(processor);
+        }
     }
 
     /// Requeues the processor that has switched to this one directly, if one has: its loop has been
@@ -336,9 +344,9 @@ impl Loop<'_> {
             if sp == 0 {
                 let entry = goroutine.entry();
                 let base = self.parts().slots.enter(&*goroutine);
-                self.start(base, entry);
+                self.start(base, entry, &goroutine.fiber);
             } else {
-                self.switch_to(sp);
+                self.switch_to(sp, &goroutine.fiber);
             }
         }
         self.current.set(None);
@@ -383,6 +391,7 @@ impl Loop<'_> {
                 }
                 // SAFETY: it has ended, and nothing else refers to it.
                 unsafe {
+                    goroutine.fiber.destroy();
                     parts.slots.vacate(goroutine.home);
                     parts.slab.remove(goroutine);
                 }
@@ -510,6 +519,7 @@ pub(super) extern "C" fn processor_loop(processor: usize) -> ! {
     // SAFETY: `Processor::new` passed its own address; processors are never freed. This is the
     // loop.
     let mut this = unsafe { Loop::new(&*(processor as *const Processor)) };
+    sanitizers::acquire(processor as *const Processor);
     loop {
         this.reborrow().requeue_predecessor();
         let short = if trace::watches(trace::EVENTS | trace::WAITS) {

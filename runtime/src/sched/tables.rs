@@ -129,7 +129,12 @@ fn start_lender(runtime: &'static Runtime, index: usize) -> io::Result<&'static 
             sys::sleep_as_lender();
         }
     })?;
-    asker.wait()
+    let processor = asker.wait();
+    #[cfg(any(narrowboat_asan, narrowboat_tsan))]
+    if let Ok(processor) = &processor {
+        processor.wait_for_lender();
+    }
+    processor
 }
 
 fn name(kind: &str, index: usize) -> CString {

@@ -89,7 +89,39 @@ pub(crate) fn block_signals() {
 pub(crate) fn sleep_as_lender() -> ! {
     loop {
         // SAFETY: no arguments; returns only after a signal handler has run.
-        unsafe { libc::pause() };
+        #[cfg(not(any(narrowboat_asan, narrowboat_tsan)))]
+        unsafe {
+            libc::pause();
+        }
+        #[cfg(any(narrowboat_asan, narrowboat_tsan))]
+        sanitized::sleep();
+    }
+}
+
+#[cfg(any(narrowboat_asan, narrowboat_tsan))]
+pub(crate) use sanitized::wait_for_lender;
+
+/// A lender that has been started goes on until it sleeps. What it does there changes the state
+/// that a sanitizer has of it, which is that of the processor, too. So the processor must wait.
+#[cfg(any(narrowboat_asan, narrowboat_tsan))]
+mod sanitized {
+    const SLEEP: libc::c_long = libc::SYS_ppoll;
+
+    /// A system call, and not `pause`: in that, ThreadSanitizer would ignore what the processor
+    /// calls of the C library.
+    pub(super) fn sleep() {
+        // SAFETY: there is nothing to poll.
+        unsafe { libc::syscall(SLEEP, 0, 0, 0, 0, 0) };
+    }
+
+    /// Waits until a lender, a thread of this process, sleeps.
+    pub(crate) fn wait_for_lender(kernel_thread: i32) {
+        let path = format!("/proc/self/task/{kernel_thread}/syscall");
+        let asleep = format!("{SLEEP} ");
+        while std::fs::read_to_string(&path).is_ok_and(|text| !text.starts_with(&asleep)) {
+            // SAFETY: no arguments.
+            unsafe { libc::sched_yield() };
+        }
     }
 }
 

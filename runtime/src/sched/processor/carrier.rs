@@ -24,10 +24,11 @@
 use super::Processor;
 use super::identity::current_processor;
 use super::local::{Local, Parts, Phase, SwitchReason};
-use crate::arch;
+use crate::arch::sanitizers::Fiber;
 use crate::goroutine::record::Record;
 use crate::sched::worker::Worker;
 use crate::stack::slots::Copied;
+use crate::{arch, stack};
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
@@ -148,8 +149,10 @@ impl Loop<'_> {
     /// # Safety
     /// The goroutine is in place, as the `current` one.
     #[inline(always)]
-    pub(in crate::sched) unsafe fn start(&mut self, base: usize, entry: arch::EntryPoint) {
+    pub(in crate::sched) unsafe fn start(&mut self, base: usize, entry: arch::EntryPoint, fiber: &Fiber) {
         self.phase.set(Phase::Turn);
+        fiber.create();
+        self.fiber.enter_from_here(fiber);
         // SAFETY: by contract.
         unsafe { arch::start(self.loop_sp.as_ptr(), base, entry) };
     }
@@ -159,8 +162,9 @@ impl Loop<'_> {
     /// # Safety
     /// As for [`start`](Loop::start).
     #[inline(always)]
-    pub(in crate::sched) unsafe fn switch_to(&mut self, sp: usize) {
+    pub(in crate::sched) unsafe fn switch_to(&mut self, sp: usize, fiber: &Fiber) {
         self.phase.set(Phase::Turn);
+        self.fiber.enter_from_here(fiber);
         // SAFETY: by contract.
         unsafe { arch::switch(self.loop_sp.as_ptr(), sp) };
     }
@@ -299,6 +303,10 @@ impl Running {
             parts_are_in_use();
         }
         local.phase.set(reason.phase());
+        // In a segment this leads to the frame of `grow` first, which is the goroutine's, too.
+        if cfg!(narrowboat_tsan) && stack::segment::is_outside() {
+            local.fiber.enter();
+        }
         // SAFETY: the loop is suspended there since it switched to us, and no reference to its parts
         // is in use.
         unsafe { arch::switch(self.sp.as_ptr(), local.loop_sp.get()) };

@@ -8,6 +8,7 @@ use super::super::timers::Timers;
 use super::super::worker::Worker;
 use super::Processor;
 use crate::arch;
+use crate::arch::sanitizers::Fiber;
 use crate::goroutine::record::{Ready, Record};
 use crate::goroutine::slab::Slab;
 use crate::goroutine::task::TaskPtr;
@@ -37,6 +38,8 @@ pub(crate) struct Local {
     /// The processor that switched to this one directly and has not been requeued yet.
     pub(in crate::sched) predecessor: Cell<Option<&'static Processor>>,
     pub(in crate::sched) phase: Cell<Phase>,
+    /// The loop, while a goroutine runs.
+    pub(super) fiber: Fiber,
     /// How many goroutines the running one has spawned in its present turn.
     pub(in crate::sched) spawned: Cell<u32>,
     /// The running goroutine has given way because the yield flag asked for it.
@@ -139,6 +142,7 @@ impl Local {
             worker: Cell::new(None),
             predecessor: Cell::new(None),
             phase: Cell::new(Phase::Parked),
+            fiber: Fiber::new(),
             spawned: Cell::new(0),
             asked: Cell::new(false),
             run_next: Cell::new(None),

@@ -193,6 +193,12 @@ impl Processor {
         self.yield_flag.load(Ordering::Relaxed) && !self.inbox.is_idle()
     }
 
+    /// For the sanitizers.
+    #[cfg(any(narrowboat_asan, narrowboat_tsan))]
+    pub(super) fn wait_for_lender(&self) {
+        sys::wait_for_lender(self.lender);
+    }
+
     /// Whether the calling kernel thread, which has this processor's thread pointer, is a worker
     /// and not the lender.
     pub(crate) fn is_carried_by_this_thread(&self, kernel_thread: i32) -> bool {

@@ -147,6 +147,7 @@ impl Running {
     #[inline(always)]
     pub(crate) unsafe fn park_again(self) -> usize {
         let left_at = self.sp.get();
+        self.here().local().fiber.enter();
         // SAFETY: by contract. The reason that was set on that stack stays valid.
         unsafe { arch::switch(self.sp.as_ptr(), self.here().local().loop_sp.get()) };
         left_at

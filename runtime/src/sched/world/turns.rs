@@ -5,6 +5,7 @@ use super::super::batch::{Starting, report_no_stacks};
 use super::super::fork;
 use super::super::processor::{Loop, Processor, SwitchReason};
 use super::{End, Leftover, Moment, Progress, Turn, TurnEnd, World, lock};
+use crate::arch::sanitizers;
 use crate::goroutine::labels::{LabelCell, Labels};
 use crate::goroutine::record::{Ready, Record};
 use crate::hooks::trace;
@@ -55,6 +56,7 @@ pub(in crate::sched) extern "C" fn world_loop(processor: usize) -> ! {
     // SAFETY: `Processor::new` passed its own address; processors are never freed. This is the
     // loop.
     let mut this = unsafe { Loop::new(&*(processor as *const Processor)) };
+    sanitizers::acquire(processor as *const Processor);
     loop {
         this.reborrow().requeue_predecessor();
         if trace::watches(trace::EVENTS | trace::WAITS) {
