@@ -45,6 +45,8 @@ const CLOCK_EVERY: u32 = 4;
 /// How long a new goroutine waits at most, in nanoseconds, for the scheduler to see how other
 /// goroutines of its spawn site wait ([`crate::stack::sharing`]).
 const PROBATION_LASTS: u64 = 10_000_000;
+/// The queue of ready goroutines keeps room for so many, once it has had it.
+const MIN_ROOM: usize = 1024;
 
 /// Why a processor has switched back to its worker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -461,6 +463,11 @@ impl Loop<'_> {
         if earliest != processor.deadline.load(Ordering::Relaxed) {
             // Relaxed: the fences of the deadline protocol order this store for its readers.
             processor.deadline.store(earliest, Ordering::Relaxed);
+        }
+        // A crowd is gone that was ready at once. The next one finds a part of the room.
+        let room = parts.ready.capacity();
+        if room > MIN_ROOM && parts.ready.is_empty() {
+            parts.ready.shrink_to((room / 4).max(MIN_ROOM));
         }
         self.publish_counters();
     }
