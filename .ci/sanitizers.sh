@@ -76,6 +76,6 @@ for crate in "${crates[@]}"; do
         "${cargo[@]}" -p "narrowboat-$crate" --lib loom -- --test-threads=1
 done
 for mode in "${modes[@]}"; do
-    passes "ThreadSanitizer, $mode" env "$mode" "${test[@]}"
+    passes "ThreadSanitizer, $mode" env "$mode" "${test[@]}" -- --test-threads=1
 done
 finds 'WARNING: ThreadSanitizer: data race' wrong_order_of_goroutines_is_found "${test[@]}"
