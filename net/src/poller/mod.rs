@@ -284,6 +284,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri has no netpoller")]
     fn an_event_collected_before_the_descriptor_went_does_not_reach_the_next_owner_of_its_entry() {
         let poller = NetPoller::unpolled();
         let (one, other) = UnixStream::pair().unwrap();
