@@ -4,6 +4,7 @@ use narrowboat::sync::Mutex;
 use narrowboat::{chan, go, sim};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// The order in which goroutines come to a lock.
@@ -24,6 +25,25 @@ fn order(seed: u64) -> Vec<u32> {
         let order = order.lock().unwrap();
         order.clone()
     })
+}
+
+#[test]
+fn a_world_is_not_over_before_its_first_goroutine_has_come() {
+    // What looks at goroutines has the loops of all processors run, also that of a world which has
+    // just been put there.
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                narrowboat::dump();
+            }
+        });
+        let worlds =
+            [0; 4].map(|_| scope.spawn(|| (0..2_000).for_each(|n| assert_eq!(sim::run(n, move || n), n))));
+        let outcomes = worlds.map(|one| one.join());
+        done.store(true, Ordering::Relaxed);
+        assert!(outcomes.iter().all(Result::is_ok));
+    });
 }
 
 #[test]

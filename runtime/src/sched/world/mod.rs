@@ -218,6 +218,8 @@ pub struct World {
 #[derive(Default)]
 struct Progress {
     begun: bool,
+    /// The first goroutine has started.
+    has_come: bool,
     /// Goroutines that have started and not ended.
     live: usize,
     first_has_ended: bool,

@@ -185,6 +185,10 @@ impl Loop<'_> {
 
     /// Nothing can run now.
     fn idle_step(mut self, world: &World, progress: &mut Progress) -> Step {
+        if !progress.has_come && self.parts().without_stack.is_empty() {
+            // The first goroutine is still on its way here: the world is on the stage before.
+            return Step::Leave;
+        }
         let timer = self.parts().timers.earliest();
         let event = lock(&world.events).first_key_value().map(|(&(at, _), _)| at);
         if let Some(at) = timer.into_iter().chain(event).min() {
@@ -242,7 +246,10 @@ impl Loop<'_> {
         }
         while let Some(goroutine) = self.reborrow().start_alone() {
             if let Some(number) = world.number(goroutine.id) {
-                lock(&world.progress).live += 1;
+                let mut progress = lock(&world.progress);
+                progress.live += 1;
+                progress.has_come = true;
+                drop(progress);
                 world.scheduler(|scheduler| scheduler.started(number, goroutine.origin.spawned_at()));
             }
             self.parts().ready.push_back(goroutine);
