@@ -25,7 +25,12 @@ run "$@" && exit
 failures
 # The lines in which cargo names the programs: `-p PACKAGE --test NAME`, `-p PACKAGE --lib`.
 mapfile -t failed < <(sed -nE 's/^    `-p [^ ]+ (--lib|--test [^ ]+).*`$/\1/p' "$log" | sort -u)
-if ((${#failed[@]} == 0)); then
+# Those of the documentation are a run of their own.
+documentation=()
+if grep -q '^    `-p [^ ]* .*--doc`$' "$log"; then
+    documentation=(--doc)
+fi
+if ((${#failed[@]} + ${#documentation[@]} == 0)); then
     exit 1
 fi
 others=()
@@ -33,8 +38,9 @@ for argument in "$@"; do
     [[ $argument == --release ]] && others+=("$argument")
 done
 # shellcheck disable=SC2086
-if run "${others[@]}" ${failed[*]}; then
-    printf 'FLAKY: passed when run again: %s\n' "${failed[*]}" | tee -a target/flaky
+if { ((${#failed[@]} == 0)) || run "${others[@]}" ${failed[*]}; } &&
+    { ((${#documentation[@]} == 0)) || run "${others[@]}" --doc; }; then
+    printf 'FLAKY: passed when run again: %s\n' "${failed[*]} ${documentation[*]}" | tee -a target/flaky
 else
     failures
     exit 1
