@@ -38,6 +38,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// How many looks in a row must find nothing, where a label that is kept elsewhere leaves a doubt.
 const LOOKS: u32 = 3;
+/// How much longer a goroutine may take to start, where there are always some that have not.
+const CHANCE: Duration = Duration::from_secs(1);
 
 const LABEL: &str = "leak_check";
 
@@ -149,7 +151,7 @@ impl Check {
     /// also be a set that the program keeps, or a goroutine that is ignored, and only a look at all
     /// goroutines can tell. But processors are looked at one by one, so a look misses a newcomer
     /// that goes from one that has not been looked at to one that has. Therefore several must
-    /// agree.
+    /// agree, also when time is up.
     fn wait(&self, number: &Arc<str>) -> Option<Leaks> {
         let end = Instant::now() + self.patience;
         let mut pause = Duration::from_millis(1);
@@ -162,13 +164,15 @@ impl Check {
                     && !self.ignored.iter().any(|ignored| ignored(goroutine))
             });
             let is_clean = left.goroutines().is_empty() && silent == 0;
-            clean_looks = if is_clean && unstarted == 0 { clean_looks + 1 } else { 0 };
+            let now = Instant::now();
+            if !is_clean && now >= end {
+                return Some(Leaks { left, patience: self.patience });
+            }
+            // Goroutines of others are started all the time. One of ours has its chance.
+            let counts = is_clean && (unstarted == 0 || now >= end + CHANCE);
+            clean_looks = if counts { clean_looks + 1 } else { 0 };
             if clean_looks == LOOKS {
                 break;
-            }
-            if Instant::now() >= end {
-                // Goroutines of others are started all the time. One of ours has had its chance.
-                return (!is_clean).then_some(Leaks { left, patience: self.patience });
             }
             sleep(pause);
             pause = (2 * pause).min(LONGEST_PAUSE);
