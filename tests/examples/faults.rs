@@ -1,4 +1,5 @@
-//! What real networks do to servers: clients that die, reset, stall and send garbage, descriptors that run out.
+//! What real networks do to servers: clients that die, reset, stall and send garbage, descriptors
+//! that run out.
 
 use crate::holdings::Holdings;
 use crate::http::{HELLO, read_reply};
