@@ -1,5 +1,5 @@
-//! What a world leaves behind is no goroutine of the program. The only test of its program: those of another would be
-//! counted.
+//! What a world leaves behind is no goroutine of the program. The only test of this program: those
+//! of another would be counted.
 
 use narrowboat::sim::{self, Check, Kind, net};
 use narrowboat::{chan, go, leak};

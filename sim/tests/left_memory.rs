@@ -1,7 +1,7 @@
-//! How much memory a failed world leaves. The only test of its program: the memory of another would be counted.
+//! How much memory a failed world leaves. The only test of this program: the memory of another would
+//! be counted.
 
-use narrowboat::sim;
-use narrowboat::{chan, go};
+use narrowboat::{chan, go, sim};
 
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
