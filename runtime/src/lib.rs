@@ -44,6 +44,7 @@ mod shim;
 pub mod stack;
 mod sys;
 mod time;
+mod wait;
 
 /// What running code calls of diagnostics, by way of `hooks`. The root of the crate stands above
 /// both, so that neither refers to the other.

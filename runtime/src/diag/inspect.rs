@@ -29,6 +29,7 @@ use crate::sched::Runtime;
 use crate::sched::look::View;
 use crate::sched::processor::Loop;
 use crate::stack::backtrace::Frames;
+use crate::wait;
 use std::collections::HashMap;
 use std::panic::Location;
 use std::sync::atomic::{Ordering, fence};
@@ -171,7 +172,7 @@ impl Findings {
                 let mut keep = |thing| drop(self.things.insert(object, thing));
                 // SAFETY: it waited when `describe` looked, and does not go on before this
                 // processor does.
-                unsafe { park::describe(info.reason, object.address, &mut keep) };
+                unsafe { wait::describe(info.reason, object.address, &mut keep) };
             }
         }
         if first {
@@ -249,7 +250,7 @@ impl View<'_> {
         // The stack holds the arms of a select.
         if info.reason == Reason::Select && info.object.address != 0 && self.stack_of(record).resident {
             // SAFETY: by contract.
-            unsafe { park::describe(info.reason, info.object.address, &mut |arm| sample.arms.push(arm)) };
+            unsafe { wait::describe(info.reason, info.object.address, &mut |arm| sample.arms.push(arm)) };
         }
         sample
     }

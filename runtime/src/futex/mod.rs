@@ -49,10 +49,9 @@ mod syscall;
 mod table;
 mod workers;
 
-use crate::goroutine::record::Record;
 use crate::locals::map;
 use crate::lock::Native;
-use crate::park::{Outcome, Reason, Waiter};
+use crate::park::{self, Forsaken, Outcome, Reason, Waiter};
 use crate::sched::processor::current_processor;
 use crate::sched::{as_thread, fork, world};
 use libc::{c_int, c_long, timespec};
@@ -190,45 +189,32 @@ unsafe fn wake(call: Call, mask: u32) -> Answer {
     Ok(c_long::from(woken) + others)
 }
 
-/// The goroutine never runs again. If it waits for a word, it leaves the queue, where it would take
-/// the wake-up of another waiter. If it has been woken already, its turn comes still, and the
-/// caller that drops it [passes that on](pass_on).
+/// Registers what a goroutine that never runs again leaves its wait for a word by.
+pub(crate) fn register_leave() {
+    // A word has no words beyond those of its reason.
+    park::describe_with_leave(Reason::Futex, |_, _| {}, Some(leave));
+}
+
+/// Takes a goroutine that never runs again out of the queue, where it would take the wake-up of
+/// another waiter. If it has been woken, wakes another one in its place.
 ///
 /// # Safety
-/// The goroutine is suspended, and the caller is the loop of its processor.
-pub(crate) unsafe fn forsake(record: &Record) {
-    // In this order: see `Record::object`.
-    let word = record.object();
-    if record.reason.get() == Reason::Futex && record.wait.head.claim.is_waiting() {
-        let head = (&raw const record.wait.head).addr();
-        // SAFETY: the wait is its latest one. It was entered there, or in no queue; the record is
-        // never freed, since the goroutine does not end.
-        unsafe { table::shard_of(word).leave(Waiter::from_address(head)) };
+/// As for [`park::Leave`].
+unsafe fn leave(gone: &Forsaken) {
+    match gone.object() {
+        // SAFETY: the object of such a wait is its word, which leads to its shard.
+        Some(word) => unsafe { table::shard_of(word).forsake(gone) },
+        None => {
+            // SAFETY: after the wake-up the node is its goroutine's again, and that does not run.
+            // It was in a queue, so its cell was written.
+            let [word, _] = unsafe { (*gone.node().as_ptr()).cell().assume_init() };
+            let operation = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
+            let call = Call { word, operation, value: 1, timeout: std::ptr::null(), second: 0, mask: 0 };
+            // SAFETY: the word need not exist any more: the table and the kernel only look for its
+            // address.
+            let _ = unsafe { wake(call, EVERY_BIT) };
+        }
     }
-}
-
-/// The word for which a goroutine was woken that has not run since; `None` if its deadline came
-/// first.
-///
-/// # Safety
-/// The goroutine is suspended, its wake-up has come, and the caller is the loop of its processor.
-pub(crate) unsafe fn woken_for(record: &Record) -> Option<usize> {
-    // SAFETY: after the wake-up the node is its goroutine's again, and that does not run. `wait`
-    // has written the cell.
-    let cell = || unsafe { (*record.wait.node.get()).cell().assume_init() };
-    let claim = &record.wait.head.claim;
-    // A wait that was begun and not entered, because the word had changed, has not ended either.
-    let woken =
-        record.reason.get() == Reason::Futex && !claim.is_waiting() && claim.outcome() != Outcome::TIMED_OUT;
-    woken.then(|| cell()[0])
-}
-
-/// Wakes another waiter in place of one that never runs again.
-pub(crate) fn pass_on(word: usize) {
-    let operation = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
-    let call = Call { word, operation, value: 1, timeout: std::ptr::null(), second: 0, mask: 0 };
-    // SAFETY: the word need not exist any more: the table and the kernel only look for its address.
-    let _ = unsafe { wake(call, EVERY_BIT) };
 }
 
 /// # Safety

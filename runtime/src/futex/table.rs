@@ -4,7 +4,7 @@
 //! As in the kernel, words share queues: each node holds the word that it waits for. Nothing is
 //! allocated under the lock, because an allocator may itself wake what waits for a word.
 
-use crate::park::{Outcome, WaitNode, WaitQueue, Waiter};
+use crate::park::{Forsaken, Outcome, WaitNode, WaitQueue, Waiter};
 use crate::shim::{AtomicUsize, Mutex, MutexGuard, Ordering, fence};
 use std::ptr::NonNull;
 #[cfg(not(loom))]
@@ -124,12 +124,23 @@ impl Shard {
     /// Step 6.
     ///
     /// # Safety
-    /// The waiter is the caller's, or suspended for ever. It was entered here, and its deadline
-    /// came first, or it does not go on.
+    /// The waiter is the caller's. It was entered here, and its deadline came first.
     pub unsafe fn leave(&self, waiter: Waiter) {
         let mut queue = self.lock();
         // SAFETY: by contract its node was pushed here, or a waker has skipped it.
         if unsafe { queue.remove(waiter.node()) } {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Step 6 for a goroutine that never runs again, unless a waker has taken it out.
+    ///
+    /// # Safety
+    /// If it was entered anywhere in its present wait, it was here.
+    pub(super) unsafe fn forsake(&self, gone: &Forsaken) {
+        let mut queue = self.lock();
+        // SAFETY: by contract; the lock of the queue is held.
+        if unsafe { gone.leave(&mut queue) } {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
         }
     }

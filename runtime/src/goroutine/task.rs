@@ -26,9 +26,10 @@
 
 use super::failure::Panic;
 use super::origin::Origin;
-use crate::park::{self, GOROUTINE, Outcome, Reason, TaskWait, Thing, Waiter};
+use crate::park::{self, Outcome, Reason, TaskWait, Thing, Waiter};
 use crate::sched::world;
 use crate::shim::{AtomicUsize, Ordering};
+use crate::wait::GOROUTINE;
 use std::cell::UnsafeCell;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};

@@ -13,9 +13,10 @@ use super::trace;
 use crate::clock;
 use crate::goroutine::record::Record;
 use crate::lock::{Mutex, Native};
-use crate::park::{Reason, random_state};
+use crate::ours;
 use crate::sched::processor::SwitchReason;
 use crate::stack::backtrace::Frames;
+use crate::wait::Reason;
 use std::collections::{BTreeMap, HashMap};
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -223,7 +224,8 @@ pub(crate) fn wakes(id: u64, reason: Reason) {
 
 /// A number from a small generator (xorshift) of the calling thread, or of its processor.
 fn random() -> u64 {
-    random_state(|state| {
+    ours::with(|ours| {
+        let state = &ours.random;
         let mut next = match state.get() {
             0 => clock::now() | 1,
             state => state,

@@ -18,75 +18,31 @@
 //! looks at its `awake` word before it sleeps. There are no spurious returns: when `park` returns,
 //! the wait has been claimed.
 //!
+//! What a wait consists of (claims, queues, reasons) is in [`crate::wait`].
+//!
 //! This module is for the crates of Narrowboat; programs use channels and sockets instead.
 
 mod activity;
-mod claim;
-mod describe;
-mod forsaken;
-mod identity;
-mod queue;
-mod reason;
 mod refusal;
 mod task;
 mod thread;
 
+pub use crate::wait::{
+    Describe, Forsaken, Identity, Leave, NodeCell, Outcome, Reason, Thing, WaitNode, WaitQueue, Waiter,
+    describe_with, describe_with_leave, note_channel_to_outside,
+};
 pub use activity::Activity;
-pub(crate) use claim::Claim;
-pub use claim::Outcome;
-pub(crate) use describe::GOROUTINE;
-pub(crate) use describe::describe;
-pub use describe::{Describe, Thing, describe_with, describe_with_leave, tag};
-pub use forsaken::{Forsaken, Leave};
-pub(crate) use forsaken::{leave, pass_on};
-pub use identity::Identity;
-pub use queue::{NodeCell, WaitNode, WaitQueue};
-pub use reason::Reason;
 pub use refusal::{assert_may_park, may_park, refuse};
 pub use task::{Cancel, ENDED_BY_TASK, TaskWait, TaskWakeup};
 pub(crate) use thread::{ThreadWaiter, WaitingThread, parked_threads, waiting_threads};
 
 use crate::goroutine::record::{Record, Wait};
 use crate::sched::processor::{self, Processor, Running};
+use crate::wait::Kind;
 use std::panic::Location;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use task::TaskWaiter;
-
-/// The first fields of the records of a goroutine, of a thread, and of a task's wait.
-#[repr(C)]
-pub(crate) struct Head {
-    pub(crate) claim: Claim,
-    kind: Kind,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Kind {
-    Goroutine,
-    Thread,
-    Task,
-}
-
-impl Head {
-    pub(crate) fn new(kind: Kind) -> Head {
-        Head { claim: Claim::new(), kind }
-    }
-}
-
-/// A handle of the calling goroutine, or of the calling plain thread, while it blocks.
-///
-/// The handle is valid from [`begin`](Waiter::begin) until [`park`](Waiter::park) returns; the
-/// records behind handles are never unmapped.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Waiter(NonNull<Head>);
-
-// SAFETY: a handle is an address. Each field of the record behind it states the rule by which it is
-// shared.
-unsafe impl Send for Waiter {}
-// SAFETY: as above.
-unsafe impl Sync for Waiter {}
 
 impl Waiter {
     /// The calling goroutine or thread as a waiter, with its claim word reset for a new wait.
@@ -135,30 +91,6 @@ impl Waiter {
         })
     }
 
-    #[inline]
-    fn head(&self) -> &Head {
-        // SAFETY: records of goroutines are in slabs and records of threads are recycled: the
-        // memory is a record for as long as a valid handle exists.
-        unsafe { self.0.as_ref() }
-    }
-
-    #[inline]
-    pub(crate) fn claim(&self) -> &Claim {
-        &self.head().claim
-    }
-
-    /// The handle as a word that is never null and has its three lowest bits clear.
-    pub(crate) fn address(self) -> usize {
-        self.0.as_ptr() as usize
-    }
-
-    /// # Safety
-    /// The word came from [`address`](Waiter::address), and the handle is still valid.
-    pub(crate) unsafe fn from_address(address: usize) -> Waiter {
-        // SAFETY: addresses of handles are not null.
-        Waiter(unsafe { NonNull::new_unchecked(address as *mut Head) })
-    }
-
     /// The node that every waiter has of its own, for operations that wait in one queue only.
     ///
     /// Only the waiter itself asks for it, between `begin` and the return of `park`.
@@ -202,15 +134,6 @@ impl Waiter {
         }
     }
 
-    /// Ends the wait with `outcome`, if no event has ended it before. The caller then owes the
-    /// waiter its wake-up.
-    ///
-    /// For waits without a queue (a join, a timer). With a queue, use [`WaitQueue::pop_claim`].
-    #[inline]
-    pub fn try_end(self, outcome: Outcome) -> bool {
-        self.claim().try_end(outcome)
-    }
-
     /// Wakes the waiter, after the caller has ended its wait.
     ///
     /// # Safety
@@ -246,19 +169,11 @@ impl Waiter {
     }
 }
 
-/// Whether there has been a channel that something outside the program's threads can fill.
-static CHANNELS_REACH_OUTSIDE: AtomicBool = AtomicBool::new(false);
-
-/// Records that from now on a select may wait for something outside the program's threads, so that
-/// such a wait is no longer a sign of a deadlock.
-pub fn note_channel_to_outside() {
-    // Relaxed: the wait that this is about begins later on the same thread, and is seen by way of
-    // its own words.
-    CHANNELS_REACH_OUTSIDE.store(true, Ordering::Relaxed);
-}
-
-pub(crate) fn channels_reach_outside() -> bool {
-    CHANNELS_REACH_OUTSIDE.load(Ordering::Relaxed)
+/// What a thing stores to say which goroutine owns it: the lowest bits of the calling goroutine's
+/// number, which are not zero; zero on a plain thread.
+#[inline]
+pub fn tag() -> u16 {
+    Running::now().map_or(0, |goroutine| goroutine.id as u16)
 }
 
 /// Calls `f` with the state of a small random generator that the calling thread or processor has to

@@ -34,9 +34,9 @@
 //! which a Narrowboat call that would wait panics, and a wait for a lock of std's blocks the
 //! thread. A panic ends in the section, because other waiters may have to be woken after this one.
 
-use super::queue::{WaitNode, WaitQueue};
-use super::{Head, Kind, Outcome, Waiter, refusal};
+use super::refusal;
 use crate::shim::{Mutex, Sleeper};
+use crate::wait::{Head, Kind, Outcome, WaitNode, WaitQueue, Waiter};
 use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;

@@ -4,8 +4,6 @@
 //! never freed. So a stale pointer to one causes at worst a spurious wake-up of the present owner,
 //! which every waiting loop tolerates.
 
-use super::queue::WaitNode;
-use super::{Head, Identity, Kind, Outcome, Reason, Waiter};
 use crate::clock;
 use crate::hooks::trace;
 use crate::lock::Mutex;
@@ -13,6 +11,7 @@ use crate::lock::Mutex;
 use crate::ours::{self, AtEnd};
 use crate::sched::{self, fork};
 use crate::shim::{AtomicBool, Ordering, Sleeper};
+use crate::wait::{Head, Identity, Kind, Outcome, Reason, WaitNode, Waiter};
 use std::cell::UnsafeCell;
 use std::panic::Location;
 use std::ptr::{self, NonNull};

@@ -22,7 +22,7 @@ use crate::goroutine::task::TaskPtr;
 use crate::hooks;
 use crate::hooks::trace;
 use crate::locals::destructors;
-use crate::park::{Outcome, Reason};
+use crate::wait::{Outcome, Reason};
 use crate::say::say;
 use crate::stack::housing::Lack;
 use crate::stack::sharing;

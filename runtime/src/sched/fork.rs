@@ -26,7 +26,7 @@ use super::timers::HeapIndex;
 use crate::clock;
 use crate::goroutine::record::{Ready, Record};
 use crate::hooks::trace;
-use crate::park::{Outcome, Reason};
+use crate::wait::{Outcome, Reason};
 use crate::sys::{self, fork, signals};
 use std::fmt;
 use std::io;

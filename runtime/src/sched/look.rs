@@ -6,7 +6,7 @@ use super::processor::{Carrier, Loop, Processor};
 use super::world;
 use crate::arch;
 use crate::goroutine::record::Record;
-use crate::park::Identity;
+use crate::wait::Identity;
 use crate::stack::backtrace::Frames;
 use crate::stack::slots::{Live, Slots};
 use std::ptr::{self, NonNull};

@@ -293,7 +293,7 @@ pub(crate) struct Turn {
 impl Turn {
     /// A goroutine has its turn next, and has not been brought in yet.
     pub(crate) fn prepare(slots: &Slots<Record>, record: &Record) -> Turn {
-        use crate::park::Reason;
+        use crate::wait::Reason;
         let begins = arch::ticks();
         let sp = record.sp.get();
         let from = match (sp, record.reason.get()) {

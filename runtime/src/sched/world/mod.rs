@@ -20,10 +20,12 @@
 //! Nothing here costs an ordinary processor anything: it runs another loop (`batch`), and
 //! the operations themselves are the same.
 
+mod forsaken;
 mod stage;
 mod turns;
 
 use super::processor::{self, Here, Processor};
+use crate::futex;
 use crate::goroutine::failure::Panic;
 use crate::goroutine::labels::{self, Labels};
 use crate::goroutine::origin::{Extras, Origin};
@@ -491,6 +493,7 @@ where
 {
     assert!(current().is_none(), "a world cannot contain another one");
     assert_may_park();
+    futex::register_leave();
     let runtime = super::start_and_get()?;
     let taken = stage::take(runtime)?;
     let world = Arc::new(World::new(runtime.take_id_range(NUMBERS), scheduler));

@@ -4,15 +4,15 @@
 use super::super::batch::{Starting, report_no_stacks};
 use super::super::fork;
 use super::super::processor::{Loop, Processor, SwitchReason};
-use super::{End, Leftover, Moment, Progress, Turn, TurnEnd, World, lock};
+use super::{End, Leftover, Moment, Progress, Turn, TurnEnd, World, forsaken, lock};
 use crate::arch::sanitizers;
 use crate::goroutine::labels::{LabelCell, Labels};
 use crate::goroutine::record::{Ready, Record};
 use crate::hooks::trace;
 use crate::lock::Native;
 use crate::ours;
-use crate::park::{self, Reason};
 use crate::stack::own::OwnStack;
+use crate::wait::Reason;
 use std::collections::VecDeque;
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering;
@@ -325,7 +325,7 @@ impl Loop<'_> {
         for (_, record) in gone {
             // SAFETY: it is suspended, this is the loop, and a goroutine that does not run again
             // does not end.
-            unsafe { park::leave(record.as_ref()) };
+            unsafe { forsaken::leave(record.as_ref()) };
         }
     }
 
@@ -334,7 +334,7 @@ impl Loop<'_> {
         self.install_host();
         for goroutine in &gone {
             // SAFETY: it is ready, so its wake-up has come, and this is the loop.
-            unsafe { park::pass_on(goroutine) };
+            unsafe { forsaken::pass_on(goroutine) };
         }
     }
 

@@ -22,18 +22,4 @@ pub(crate) fn wait_in_kernel(word: &AtomicU32, value: u32) {
 pub(crate) fn wake_in_kernel(_word: usize) {}
 
 /// Nothing to do: the runtime has no table of those that wait.
-///
-/// # Safety
-/// None.
-pub(crate) unsafe fn forsake<R>(_record: &R) {}
-
-/// As above.
-///
-/// # Safety
-/// None.
-pub(crate) unsafe fn woken_for<R>(_record: &R) -> Option<usize> {
-    None
-}
-
-/// Nothing to do: see [`woken_for`].
-pub(crate) fn pass_on(_word: usize) {}
+pub(crate) fn register_leave() {}

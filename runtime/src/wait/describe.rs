@@ -10,7 +10,6 @@
 
 use super::{Leave, Reason};
 use crate::lock::OnceLock;
-use crate::sched::processor::Running;
 
 /// Something that is waited for.
 #[derive(Clone, Debug)]
@@ -23,7 +22,7 @@ pub struct Thing {
     pub kind: &'static str,
     /// Further details: its state, and where it was made.
     pub details: String,
-    /// The [tag] of its owner, if one goroutine or thread owns it exclusively.
+    /// The [tag](crate::park::tag) of its owner, if one goroutine or thread owns it exclusively.
     pub held_by: Option<u16>,
 }
 
@@ -58,7 +57,7 @@ pub fn describe_with_leave(reason: Reason, by: Describe, leave: Option<Leave>) {
 }
 
 /// What was registered with [`describe_with_leave`].
-pub(super) fn leave_of(reason: Reason) -> Option<Leave> {
+pub(crate) fn leave_of(reason: Reason) -> Option<Leave> {
     DESCRIBERS[reason as usize].get()?.1
 }
 
@@ -71,11 +70,4 @@ pub(crate) unsafe fn describe(reason: Reason, object: usize, each: &mut dyn FnMu
         // SAFETY: by contract.
         unsafe { by(object, each) };
     }
-}
-
-/// What a thing stores to say which goroutine owns it: the lowest bits of the calling goroutine's
-/// number, which are not zero; zero on a plain thread.
-#[inline]
-pub fn tag() -> u16 {
-    Running::now().map_or(0, |goroutine| goroutine.id as u16)
 }

@@ -292,7 +292,7 @@ fn step() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::park::{Head, Kind};
+    use crate::wait::{Head, Kind};
     use std::cell::Cell;
 
     thread_local!(pub(super) static STEPS: Cell<usize> = const { Cell::new(0) });

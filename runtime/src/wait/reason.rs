@@ -1,5 +1,7 @@
 //! Why a goroutine or thread waits, for diagnostics.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 /// What a blocked goroutine waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
@@ -79,7 +81,7 @@ impl Reason {
         match self {
             Read | Write | Accept | Connect | Resolve | Blocking | Sleep | Libc | Readiness | Future
             | Inspection => true,
-            Select => super::channels_reach_outside(),
+            Select => CHANNELS_REACH_OUTSIDE.load(Ordering::Relaxed),
             _ => false,
         }
     }
@@ -153,6 +155,17 @@ impl Reason {
             Slot,
         ]
     };
+}
+
+/// Whether there has been a channel that something outside the program's threads can fill.
+static CHANNELS_REACH_OUTSIDE: AtomicBool = AtomicBool::new(false);
+
+/// Records that from now on a select may wait for something outside the program's threads, so that
+/// such a wait is no longer a sign of a deadlock.
+pub fn note_channel_to_outside() {
+    // Relaxed: the wait that this is about begins later on the same thread, and is seen by way of
+    // its own words.
+    CHANNELS_REACH_OUTSIDE.store(true, Ordering::Relaxed);
 }
 
 #[cfg(test)]
