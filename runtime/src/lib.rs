@@ -30,7 +30,6 @@ mod diag;
 #[cfg(target_os = "linux")]
 mod futex;
 mod goroutine;
-mod hooks;
 mod locals;
 #[doc(hidden)]
 pub mod lock;
@@ -43,12 +42,17 @@ pub mod sched;
 mod shim;
 pub mod stack;
 mod sys;
+mod telemetry;
 mod time;
 mod wait;
 
-/// What running code calls of diagnostics, by way of `hooks`. The root of the crate stands above
-/// both, so that neither refers to the other.
-const DIAGNOSTICS: hooks::Diagnostics = diag::DIAGNOSTICS;
+/// What the scheduler calls of what is above it. The root of the crate stands above both, so that
+/// neither refers to the other.
+const ABOVE_SCHEDULER: sched::above::Above = sched::above::Above {
+    catches_waits: futex::catches_waits,
+    install_panic_hook: goroutine::panic::install_hook,
+    diagnostics: diag::DIAGNOSTICS,
+};
 #[cfg(not(target_os = "linux"))]
 use sys::pinned::futex;
 

@@ -1,6 +1,6 @@
 //! What the runtime reports about itself: figures, a dump of every goroutine, and warnings.
 //!
-//! This is the top of the crate. Running code calls it through [`crate::hooks`] only: the functions
+//! This is the top of the crate. Running code calls it through [`crate::sched::above`] only: the functions
 //! of the table below.
 //!
 //! - `stats`, `prometheus`, `schedtrace`: figures.
@@ -34,7 +34,7 @@ mod stuck;
 pub mod trace;
 pub mod window;
 
-use crate::hooks::Diagnostics;
+use crate::sched::above::Diagnostics;
 use std::io;
 use std::time::Duration;
 use trace::session;

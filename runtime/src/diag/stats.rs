@@ -1,6 +1,6 @@
 //! [`stats`]: the figures of the whole runtime at one moment.
 
-use crate::hooks::counters::Phase;
+use crate::telemetry::counters::Phase;
 use crate::locals::map;
 use crate::stack::sharing;
 use crate::{park, sched};

@@ -18,7 +18,7 @@
 //! The frames are walked only if the signal has interrupted the program's own code, not a library:
 //! so neither the allocator nor the dynamic linker nor the unwinder itself is interrupted halfway.
 
-use crate::hooks::StuckReports;
+use crate::sched::above::StuckReports;
 use crate::lock::Mutex;
 use crate::say::say;
 use crate::sched::processor;

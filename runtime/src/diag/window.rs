@@ -5,7 +5,7 @@ use super::dump::{self, Dump};
 use super::frames;
 use super::group::{self, Text};
 use super::trace::session;
-use crate::hooks::waits;
+use crate::telemetry::waits;
 use crate::park::{Identity, Reason};
 use crate::say::say;
 use crate::sched::processor::Processor;
@@ -25,7 +25,7 @@ pub use super::proto::Message;
 pub use super::stuck::reports as stuck_reports;
 pub use super::trace::session::Looking;
 pub use super::trace::turns::Turns;
-pub use crate::hooks::waits::{WaitPlace, WaitProfile};
+pub use crate::telemetry::waits::{WaitPlace, WaitProfile};
 pub use crate::sys::modules::Module;
 
 /// Whether a frame is one of Narrowboat's or of std's.

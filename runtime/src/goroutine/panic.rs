@@ -11,9 +11,8 @@
 
 use super::current::calling;
 use super::failure;
-use crate::hooks;
 use crate::say::say;
-use crate::sched::world;
+use crate::sched::{above, world};
 use std::panic;
 use std::sync::Once;
 
@@ -42,7 +41,7 @@ pub(crate) fn install_hook() {
                 ));
             }
             previous(info);
-            hooks::save_recording();
+            above::save_recording();
         }));
     });
 }

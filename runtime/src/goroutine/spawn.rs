@@ -5,8 +5,7 @@ use super::join::JoinHandle;
 use super::labels::{self, LabelCell};
 use super::origin::{Extras, Origin};
 use super::task::TaskPtr;
-use crate::hooks::{self, trace};
-use crate::sched::Destination;
+use crate::sched::{Destination, above, trace};
 use crate::stack::own::OwnStack;
 use crate::{sched, sys};
 use std::io;
@@ -69,7 +68,7 @@ where
     match main {
         Ok(handle) => {
             let outcome = handle.join_with_trace();
-            hooks::flush_trace();
+            above::flush_trace();
             outcome.unwrap_or_else(|panic| pass_on(panic))
         }
         Err(e) => panic!("cannot start the main goroutine: {e}"),

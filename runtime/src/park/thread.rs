@@ -5,11 +5,10 @@
 //! which every waiting loop tolerates.
 
 use crate::clock;
-use crate::hooks::trace;
 use crate::lock::Mutex;
 #[cfg(not(loom))]
 use crate::ours::{self, AtEnd};
-use crate::sched::{self, fork};
+use crate::sched::{self, fork, trace};
 use crate::shim::{AtomicBool, Ordering, Sleeper};
 use crate::wait::{Head, Identity, Kind, Outcome, Reason, WaitNode, Waiter};
 use std::cell::UnsafeCell;

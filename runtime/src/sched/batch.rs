@@ -11,7 +11,9 @@
 //! processor as soon as it is queued.
 
 use super::config::Stress;
+use super::above;
 use super::fork;
+use super::trace;
 use super::processor::{Carrier, Loop, Parts, Phase, Processor, Running, SwitchReason};
 use super::worker::Worker;
 use crate::arch::{FloatControl, sanitizers};
@@ -19,8 +21,6 @@ use crate::goroutine::local;
 use crate::goroutine::origin::Origin;
 use crate::goroutine::record::{Ready, Record};
 use crate::goroutine::task::TaskPtr;
-use crate::hooks;
-use crate::hooks::trace;
 use crate::locals::destructors;
 use crate::wait::{Outcome, Reason};
 use crate::say::say;
@@ -214,7 +214,7 @@ impl Loop<'_> {
         if processor.inspect.is_made() {
             // The answer uses maps, and so std's thread-locals.
             self.install_host();
-            hooks::answer(self);
+            above::answer(self);
         }
     }
 
@@ -358,7 +358,9 @@ impl Loop<'_> {
             if trace::on() {
                 trace::turn_ends(self.reborrow(), &goroutine, reason);
             }
-            self.parts().parked.after_turn(&goroutine, reason);
+            if reason == SwitchReason::Park {
+                self.parts().parked.after_turn(goroutine.id, goroutine.reason.get());
+            }
         }
         let float = FloatControl::now();
         if float != FloatControl::DEFAULT {
@@ -426,11 +428,12 @@ impl Loop<'_> {
     /// Counts the wait of a goroutine that is about to have a turn, for profiles of waits.
     #[inline(never)]
     fn count_wait(mut self, goroutine: &Record) {
-        let Some(counted) = self.parts().parked.before_turn(goroutine) else { return };
+        let reason = goroutine.reason.get();
+        let Some(counted) = self.parts().parked.before_turn(goroutine.id, reason) else { return };
         // Maps use std's thread-locals.
         self.install_host();
         let backtrace = counted.wants_backtrace().then(|| self.view().backtrace_of(goroutine)).flatten();
-        counted.add(goroutine, backtrace);
+        counted.add(reason, goroutine.waits_at.get(), backtrace);
     }
 
     /// Makes goroutines ready if their deadline has passed, unless another event has already ended

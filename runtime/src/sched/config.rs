@@ -1,9 +1,9 @@
 //! How the runtime is sized: by the program, else by the environment, else by the machine.
 
-use crate::hooks::trace;
 use crate::lock::Mutex;
 use crate::stack::geometry::Geometry;
 use crate::sys;
+use crate::telemetry::trace;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -12,10 +12,12 @@
 //!   that keep them for long; `deadlines`, `timers`, `pace`: time;
 //!   [`poller`]: descriptors.
 //! - `fork`: what remains in a forked process.
+//! - `trace`: what is recorded of all this; `above`: what the scheduler calls of the floors above.
 //! - `world`: processors on which something else decides, for tests that repeat.
 //!
 //! There is one runtime per process. It starts at first use and never ends.
 
+pub(crate) mod above;
 mod admission;
 pub(crate) mod apart;
 pub(crate) mod arrivals;
@@ -41,15 +43,15 @@ mod sleepers;
 mod supply;
 pub(crate) mod tables;
 pub(crate) mod timers;
+pub(crate) mod trace;
 pub(crate) mod worker;
 #[doc(hidden)]
 pub mod world;
 
-use crate::goroutine::panic;
 use crate::goroutine::task::TaskPtr;
 use crate::locals::{destructors, map};
 use crate::lock::Mutex;
-use crate::{arch, futex, hooks, stack, sys};
+use crate::{arch, stack, sys};
 use apart::Apart;
 use config::{Config, Sizes};
 use crossbeam_deque::Injector;
@@ -132,13 +134,13 @@ fn start_and_get() -> io::Result<&'static Runtime> {
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime);
     }
-    hooks::check()?;
+    above::check()?;
     // Before any step that a fork could interrupt halfway.
     fork::watch()?;
     arch::valgrind::look();
     let sizes = Config::resolve()?;
-    map::make(&Config::crates_with_shared_locals(), futex::catches_waits)?;
-    hooks::install(Config::traces()?, sizes.workers)?;
+    map::make(&Config::crates_with_shared_locals(), above::catches_waits)?;
+    above::install(Config::traces()?, sizes.workers)?;
     let runtime = RUNTIME.get_or_init(|| Runtime {
         sizes,
         processors: ProcessorTable::new(sizes.processors, sizes.apart),
@@ -155,8 +157,8 @@ fn start_and_get() -> io::Result<&'static Runtime> {
         apart: Apart::new(sizes.apart),
         thread_ids: Mutex::new(0..0),
     });
-    panic::install_hook();
-    hooks::publish(runtime);
+    above::install_panic_hook();
+    above::publish(runtime);
     runtime.processors.get_or_create(runtime, 0)?;
     // The C library installs a signal handler of its own when the process starts its first thread.
     // By now at least one has been started (above).
@@ -168,10 +170,10 @@ fn start_and_get() -> io::Result<&'static Runtime> {
         runtime.workers.start_first(runtime)?;
     }
     runtime.monitor.start(runtime)?;
-    hooks::start(sizes.quit_exits, sizes.schedtrace)?;
+    above::start(sizes.quit_exits, sizes.schedtrace)?;
     // It uses the runtime as the program does.
     drop(one_at_a_time);
-    hooks::begin();
+    above::begin();
     Ok(runtime)
 }
 

@@ -7,16 +7,16 @@
 //! no CPU once its stacks are settled, and a program with little to do does not pay a wake-up of
 //! this thread for each of its own.
 
-use super::Runtime;
+use super::above::{self, Reports};
 use super::apart::{Look, Stay};
 use super::headcount::Headcount;
 use super::pace;
 use super::processor::Processor;
 use super::relief::Waiting;
 use super::worker::Worker;
+use super::{Runtime, trace};
 use crate::clock;
 use crate::counter::OneWriter;
-use crate::hooks::{self, Reports, trace};
 use crate::lock::Mutex;
 use crate::stack::cache::{self, Which};
 use crate::stack::{pool, scavenge};
@@ -128,7 +128,7 @@ impl Monitor {
                     cache::trim(Which::All);
                     pool::trim(true);
                     if runtime.sizes.deadlock {
-                        hooks::check_for_deadlock(runtime);
+                        above::check_for_deadlock(runtime);
                     }
                     self.sleep(runtime, next_scavenge);
                 }

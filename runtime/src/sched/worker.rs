@@ -14,13 +14,13 @@
 
 use super::batch::BatchEnd;
 use super::processor::Processor;
-use super::{Runtime, poller};
+use super::{Runtime, poller, trace};
 use crate::counter::OneWriter;
-use crate::hooks::counters::{Phase, WorkerCounters};
-use crate::hooks::trace;
 use crate::lock::Mutex;
 use crate::ours;
 use crate::stack::own::OwnStack;
+use crate::telemetry::counters::{Phase, WorkerCounters};
+use crate::telemetry::trace::OfWorker;
 use crate::{arch, clock, sys};
 use crossbeam_deque::Stealer;
 use std::cell::Cell;
@@ -50,7 +50,7 @@ pub(crate) struct Worker {
     pub(crate) carrying: AtomicPtr<Processor>,
     pub(crate) carries: OneWriter,
     pub(crate) counters: WorkerCounters,
-    pub(crate) trace: trace::OfWorker,
+    pub(crate) trace: OfWorker,
     /// The kernel id of its thread.
     pub(super) kernel_thread: AtomicI32,
     pub(super) stuck: AtomicBool,
@@ -101,7 +101,7 @@ impl Worker {
             carrying: AtomicPtr::new(ptr::null_mut()),
             carries: OneWriter::default(),
             counters: WorkerCounters::default(),
-            trace: trace::OfWorker::default(),
+            trace: OfWorker::default(),
             kernel_thread: AtomicI32::new(0),
             stuck: AtomicBool::new(false),
             appointed: AtomicBool::new(false),

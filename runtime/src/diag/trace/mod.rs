@@ -30,7 +30,8 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
-// - `crate::hooks::trace`: what the scheduler calls, an event, and the rings that events are in.
+// - `crate::sched::trace`: what the scheduler calls.
+// - `crate::telemetry::trace`: an event, and the rings that events are in.
 // - `timeline`: all rings in one order; `clock`: their time; `picture`: the file.
 // - `turns`: what the debug page draws.
 // - `session`: what is recorded at present, and the thread that writes it.

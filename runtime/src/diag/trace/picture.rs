@@ -9,8 +9,8 @@
 use super::clock::{self, Clock};
 use super::timeline::{Actor, Item, What};
 use crate::diag::proto::Message;
-use crate::hooks::counters::Phase;
-use crate::hooks::trace::event::{self, Event, From, Kind, NOWHERE};
+use crate::telemetry::counters::Phase;
+use crate::telemetry::trace::event::{self, Event, From, Kind, NOWHERE};
 use crate::park::Reason;
 use crate::sys;
 use std::collections::HashMap;

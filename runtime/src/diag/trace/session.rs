@@ -14,7 +14,7 @@ use super::picture::Picture;
 use super::timeline::Timeline;
 use super::turns::{self, Turns};
 use crate::diag::deadlock;
-use crate::hooks::trace::{self as hooks, Settings};
+use crate::telemetry::trace::{self as events, Settings};
 use crate::lock::{Mutex, Native};
 use crate::say::say;
 use crate::sched::fork;
@@ -102,7 +102,7 @@ fn orders() -> MutexGuard<'static, Orders> {
 /// Starts what the configuration asks for. Called once, when the runtime starts.
 pub(crate) fn begin(settings: Settings, workers: usize) -> io::Result<()> {
     // One for the threads that are not workers.
-    hooks::divide(settings.buffers, workers + 1);
+    events::divide(settings.buffers, workers + 1);
     if let Some(path) = settings.recorder {
         start_recorder(Some(path))?;
     }
@@ -110,7 +110,7 @@ pub(crate) fn begin(settings: Settings, workers: usize) -> io::Result<()> {
 }
 
 fn set_on() {
-    hooks::set_on(true);
+    events::set_on(true);
     // A processor looks once per batch: end the batches that are under way.
     if let Some(runtime) = sched::started() {
         runtime.processors.all().for_each(Processor::end_batch);
@@ -150,7 +150,7 @@ pub(super) fn stop() -> io::Result<Summary> {
             "no trace is being written: begin one with narrowboat::trace::start(), or set NARROWBOAT_TRACE";
         return Err(io::Error::new(io::ErrorKind::NotFound, text));
     };
-    hooks::set_on(state.records());
+    events::set_on(state.records());
     drop(state);
     writing.round();
     writing.file.finish(&writing.picture)
@@ -174,7 +174,7 @@ pub(super) fn start_recorder(at_panic: Option<PathBuf>) -> io::Result<()> {
 pub(super) fn stop_recorder() {
     let mut state = state();
     state.recorder = None;
-    hooks::set_on(state.records());
+    events::set_on(state.records());
 }
 
 pub(in crate::diag) fn recorder_is_on() -> bool {
@@ -200,7 +200,7 @@ impl Drop for Looking {
     fn drop(&mut self) {
         let mut state = state();
         state.looking -= 1;
-        hooks::set_on(state.records());
+        events::set_on(state.records());
     }
 }
 
@@ -239,7 +239,7 @@ pub(super) fn write_recorded(path: &Path) -> io::Result<Summary> {
 
 /// Brings the file up to date, when `run` returns.
 pub(crate) fn flush() {
-    if hooks::on()
+    if events::on()
         && let Some(writing) = &mut state().writing
     {
         writing.round();
@@ -250,7 +250,7 @@ pub(crate) fn flush() {
 /// panics, can never go on, or gets SIGQUIT. It is done once, and the caller waits for it, since
 /// the process may end next.
 pub(crate) fn save_recording_at_failure() {
-    if !hooks::on() || HELPER.load(Ordering::Relaxed) == sys::kernel_thread_id() {
+    if !events::on() || HELPER.load(Ordering::Relaxed) == sys::kernel_thread_id() {
         return;
     }
     // The processor stands still meanwhile, so that the recording ends with the failure.
@@ -272,7 +272,7 @@ fn start_helper() -> io::Result<()> {
         if PROCESS.load(Ordering::Relaxed) == std::process::id()
             && let Some(mut writing) = state().writing.take()
         {
-            hooks::set_on(false);
+            events::set_on(false);
             writing.round();
         }
     }
@@ -338,7 +338,7 @@ impl Writing {
         if let Err(e) = self.save()
             && well
         {
-            hooks::set_on(false);
+            events::set_on(false);
             if self.unattended {
                 say(format_args!("narrowboat: {e}"));
             }

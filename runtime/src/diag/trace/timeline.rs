@@ -1,7 +1,7 @@
 //! The events of all rings in order of time.
 
-use crate::hooks::trace::event::{self, Event, Kind, WORDS};
-use crate::hooks::trace::{self as hooks, Events, Owner};
+use crate::telemetry::trace::event::{self, Event, Kind, WORDS};
+use crate::telemetry::trace::{self as events, Events, Owner};
 use std::time::Duration;
 
 /// What has caused an event.
@@ -86,7 +86,7 @@ impl Timeline {
     fn add_rings(&mut self) {
         // Rings are only ever added, at the end.
         let known = self.readers.len();
-        self.readers.extend(hooks::rings().into_iter().skip(known).map(|(owner, ring)| {
+        self.readers.extend(events::rings().into_iter().skip(known).map(|(owner, ring)| {
             let actor = match owner {
                 Owner::Worker(index) => Some(Actor::Worker(index)),
                 Owner::Threads => None,
@@ -125,7 +125,7 @@ impl Timeline {
     /// When to read again, if the last pause was `last`: a ring should never be more than a
     /// quarter full.
     pub(super) fn pause(&self, last: Duration) -> Duration {
-        let capacity = hooks::events_per_ring();
+        let capacity = events::events_per_ring();
         match self.fullest {
             much if much > capacity / 4 => last / 2,
             little if little < capacity / 16 => last * 2,

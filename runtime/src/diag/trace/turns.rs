@@ -2,7 +2,7 @@
 
 use super::clock::Clock;
 use super::timeline::{Item, What};
-use crate::hooks::trace::event::{Event, Kind};
+use crate::telemetry::trace::event::{Event, Kind};
 use std::collections::HashMap;
 use std::time::Duration;
 

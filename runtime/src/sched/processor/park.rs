@@ -3,11 +3,12 @@
 
 use super::super::runtime;
 use super::super::timers::HeapIndex;
+use super::super::trace;
 use super::super::world;
 use super::{Here, Processor, Running, SwitchReason, calling_goroutine, current_processor};
 use crate::goroutine::record::{Ready, Record};
-use crate::hooks::{trace, waits};
 use crate::lock::Native;
+use crate::telemetry::waits;
 use crate::{arch, stack};
 use std::cell::Cell;
 use std::ptr::{self, NonNull};

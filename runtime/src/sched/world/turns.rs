@@ -8,9 +8,9 @@ use super::{End, Leftover, Moment, Progress, Turn, TurnEnd, World, forsaken, loc
 use crate::arch::sanitizers;
 use crate::goroutine::labels::{LabelCell, Labels};
 use crate::goroutine::record::{Ready, Record};
-use crate::hooks::trace;
 use crate::lock::Native;
 use crate::ours;
+use crate::sched::trace;
 use crate::stack::own::OwnStack;
 use crate::wait::Reason;
 use std::collections::VecDeque;

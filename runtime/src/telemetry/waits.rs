@@ -11,10 +11,8 @@
 
 use super::trace;
 use crate::clock;
-use crate::goroutine::record::Record;
 use crate::lock::{Mutex, Native};
 use crate::ours;
-use crate::sched::processor::SwitchReason;
 use crate::stack::backtrace::Frames;
 use crate::wait::Reason;
 use std::collections::{BTreeMap, HashMap};
@@ -141,9 +139,9 @@ fn counts(reason: Reason) -> bool {
 }
 
 impl Parked {
-    /// A goroutine has switched back to its processor's loop.
-    pub(crate) fn after_turn(&mut self, record: &Record, reason: SwitchReason) {
-        if !trace::watches(trace::WAITS) || reason != SwitchReason::Park || !counts(record.reason.get()) {
+    /// A goroutine has switched back to its processor's loop, to wait for this.
+    pub(crate) fn after_turn(&mut self, id: u64, reason: Reason) {
+        if !trace::watches(trace::WAITS) || !counts(reason) {
             return;
         }
         let epoch = EPOCH.load(Ordering::Relaxed);
@@ -151,23 +149,23 @@ impl Parked {
             self.since.clear();
             self.epoch = epoch;
         }
-        self.since.insert(record.id, clock::now());
+        self.since.insert(id, clock::now());
     }
 
-    /// A goroutine is about to have a turn. What of its wait is to be counted, if anything is.
-    pub(crate) fn before_turn(&mut self, record: &Record) -> Option<Counted> {
+    /// A goroutine is about to have a turn, after a wait for this. What of its wait is to be
+    /// counted, if anything is.
+    pub(crate) fn before_turn(&mut self, id: u64, reason: Reason) -> Option<Counted> {
         if !trace::watches(trace::WAITS) || self.since.is_empty() {
             return None;
         }
-        let since = self.since.remove(&record.id)?;
+        let since = self.since.remove(&id)?;
         if self.epoch != EPOCH.load(Ordering::Relaxed) {
             return None;
         }
         let time = clock::now().saturating_sub(since).max(1);
         let rate = BLOCK_RATE.load(Ordering::Relaxed);
         let block = rate != 0 && (time >= rate || random() % rate < time);
-        let released_by =
-            if record.reason.get() == Reason::Lock { lock(&PENDING).remove(&record.id) } else { None };
+        let released_by = if reason == Reason::Lock { lock(&PENDING).remove(&id) } else { None };
         (block || released_by.is_some()).then_some(Counted { time, block, released_by })
     }
 }
@@ -178,12 +176,12 @@ impl Counted {
         self.block
     }
 
-    /// Adds it to the profiles.
-    pub(crate) fn add(self, record: &Record, backtrace: Option<Frames>) {
+    /// Adds it to the profiles: a wait for this, by a call on this line.
+    pub(crate) fn add(self, reason: Reason, waits_at: &'static Location<'static>, backtrace: Option<Frames>) {
         let place = |frames: &Frames| WaitPlace {
             frames: frames.addresses().to_vec(),
-            waits_at: record.waits_at.get(),
-            waits_for: record.reason.get().waits_for(),
+            waits_at,
+            waits_for: reason.waits_for(),
         };
         if let Some(frames) = backtrace {
             // A wait that was counted although it was shorter than the rate stands for others.

@@ -6,7 +6,7 @@
 //! | `Name` | which part, from 0 | length of the whole in bytes | 8 bytes | 8 bytes of the name of what the next event is about |
 //! | `Thread` | | its kernel id | 8 bytes | 8 bytes of its name; it is the actor of the next event |
 //! | `Carries`, `StopsCarrying` | | | | |
-//! | `Phase` | a [`Phase`](crate::hooks::counters::Phase) | | | |
+//! | `Phase` | a [`Phase`](crate::telemetry::counters::Phase) | | | |
 //! | `Steals` | | | | |
 //! | `Polls` | | events found | | |
 //! | `Spawns` | | the processor | goroutine | the line, a [`Location`] |
@@ -14,14 +14,12 @@
 //! | `WakesThread`, `ThreadWaits`, `ThreadGoesOn` | | | the thread's record | |
 //! | `Begins` | a [`From`] | | goroutine | the line that spawned it, a [`Location`] |
 //! | `Copies` | | bytes copied in | bytes copied out | the goroutine that was copied out, or 0 |
-//! | `Ends` | a [`Reason`](crate::park::Reason), or [`GAVE_WAY`], [`FINISHED`] | | what it waits for, or 0 | the line that waits, a [`Location`], or 0 |
+//! | `Ends` | a [`Reason`](crate::wait::Reason), or [`GAVE_WAY`], [`FINISHED`] | | what it waits for, or 0 | the line that waits, a [`Location`], or 0 |
 //! | `Stuck` | | milliseconds so far | | |
 //!
 //! `processor` is the one that the event is about, or the one that its actor is on; if there is
 //! none, it is the actor's own.
 
-use crate::Labels;
-use crate::goroutine::origin::Origin;
 use std::fmt::{self, Write};
 use std::panic::Location;
 
@@ -137,22 +135,19 @@ pub(crate) struct Name {
 
 impl Name {
     #[inline]
-    pub(crate) fn of(origin: &Origin) -> Name {
+    pub(crate) fn of(given: Option<&str>, labels: &str, spawned_at: &Location<'_>) -> Name {
         let mut name = Name { bytes: [0; NAME_PART * NAME_PARTS], len: 0 };
-        if let Some(given) = origin.name() {
+        if let Some(given) = given {
             name.add(given);
         }
-        if let Some(labels) = origin.labels() {
-            name.add_labels(&labels.get(), origin.spawned_at());
+        if !labels.is_empty() {
+            name.add_labels(labels, spawned_at);
         }
         name
     }
 
     #[cold]
-    fn add_labels(&mut self, labels: &Labels, spawned_at: &Location<'_>) {
-        if labels.is_empty() {
-            return;
-        }
+    fn add_labels(&mut self, labels: &str, spawned_at: &Location<'_>) {
         if self.len == 0 {
             let file = spawned_at.file();
             self.add(file.rsplit('/').next().unwrap_or(file));
@@ -160,7 +155,7 @@ impl Name {
             let _ = write!(self, ":{}", spawned_at.line());
         }
         self.add(" ");
-        self.add(labels.text());
+        self.add(labels);
     }
 
     fn add(&mut self, text: &str) {
@@ -212,13 +207,13 @@ mod tests {
     fn a_goroutine_is_called_by_its_name_and_its_labels() {
         let text = |name: &Name| String::from_utf8_lossy(&name.bytes[..name.len]).into_owned();
         let here = Location::caller();
-        let mut origin = Origin::plain(here);
-        assert_eq!((text(&Name::of(&origin)), Name::of(&origin).parts().count()), (String::new(), 0));
-        origin.inherit(Labels::default().with("request", 7));
-        assert_eq!(text(&Name::of(&origin)), format!("event.rs:{} request=7", here.line()));
-        assert_eq!(Name::of(&origin).parts().count(), 2);
-        origin.inherit(Labels::default().with("path", "ü".repeat(100)));
-        let name = Name::of(&origin);
+        let nameless = Name::of(None, "", here);
+        assert_eq!((text(&nameless), nameless.parts().count()), (String::new(), 0));
+        let labelled = Name::of(None, "request=7", here);
+        assert_eq!(text(&labelled), format!("event.rs:{} request=7", here.line()));
+        assert_eq!(labelled.parts().count(), 2);
+        assert_eq!(text(&Name::of(Some("main"), "request=7", here)), "main request=7");
+        let name = Name::of(None, &format!("path={}", "ü".repeat(100)), here);
         assert!(name.len() <= 64 && name.len() > 60 && name.parts().count() == NAME_PARTS);
         assert!(str::from_utf8(&name.bytes[..name.len]).is_ok());
     }

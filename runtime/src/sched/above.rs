@@ -1,24 +1,27 @@
-//! What running code does for diagnostics. It calls `diag`, which is above all else, through this
-//! module only.
+//! What the scheduler calls of the floors above it, all of it on rare paths: when the runtime starts,
+//! when a processor has been asked for the state of its goroutines, when all workers sleep, when a
+//! goroutine does not give way, and when the program fails or `run` returns.
 //!
-//! - `counters`: figures, written by their owners and readable by any thread.
-//! - `trace`: writes what happens into rings.
-//! - `waits`: adds up how long goroutines wait.
-//! - Functions of `diag`, below: what to do when the runtime starts, when a processor has been asked
-//!   for the state of its goroutines, when all workers sleep, when a goroutine does not give way, and
-//!   when the program fails or `run` returns. The root of the crate, which knows both sides, fills
-//!   them in.
+//! Running code calls `diag`, which is above all else, through this module only. The root of the
+//! crate, which knows both sides, fills the table in. It is a constant, so each call is a direct one.
 
-pub(crate) mod counters;
-pub(crate) mod trace;
-pub(crate) mod waits;
-
-use crate::DIAGNOSTICS;
-use crate::sched::Runtime;
-use crate::sched::processor::Loop;
+use super::Runtime;
+use super::processor::Loop;
+use crate::ABOVE_SCHEDULER;
+use crate::telemetry::trace;
 use std::io;
 use std::panic::Location;
 use std::time::Duration;
+
+/// What the scheduler calls of what is above it.
+pub(crate) struct Above {
+    /// Whether the waits of std's locks come to the runtime.
+    pub(crate) catches_waits: fn() -> bool,
+    pub(crate) install_panic_hook: fn(),
+    pub(crate) diagnostics: Diagnostics,
+}
+
+const DIAGNOSTICS: Diagnostics = ABOVE_SCHEDULER.diagnostics;
 
 /// The functions of `diag` that running code calls.
 pub(crate) struct Diagnostics {
@@ -32,6 +35,16 @@ pub(crate) struct Diagnostics {
     pub(crate) reports: fn() -> Reports,
     pub(crate) save_recording: fn(),
     pub(crate) flush_trace: fn(),
+}
+
+/// Whether the waits of std's locks come to the runtime. Called before anything of it runs.
+pub(super) fn catches_waits() -> bool {
+    (ABOVE_SCHEDULER.catches_waits)()
+}
+
+/// Installs the panic hook, when the runtime starts.
+pub(super) fn install_panic_hook() {
+    (ABOVE_SCHEDULER.install_panic_hook)();
 }
 
 /// Before the runtime starts: fails if it must not.

@@ -1,135 +1,35 @@
-//! The functions that the scheduler calls where something happens. While nothing is recorded, each
+//! The functions that running code calls where something happens. While nothing is recorded, each
 //! call is one load of a word that hardly ever changes, and a branch. Turns of goroutines do not
 //! even have that, since a processor decides once for a whole batch.
 //!
 //! All that a worker does, in its own code or in that of a processor which it carries, goes to the
-//! worker's ring: one kernel thread writes it. Plain threads and the runtime's helpers share one
-//! ring, and write it under a lock. Nothing here switches stacks, and nothing is held across a
-//! switch. The ring of a worker is reached through the processor or the worker at hand.
+//! worker's ring: one kernel thread writes it. Nothing here switches stacks, and nothing is held
+//! across a switch. The ring of a worker is reached through the processor or the worker at hand.
 
-pub(crate) mod event;
-mod ring;
-
-use super::counters::Phase;
+use super::processor::{Here, Loop, Processor, SwitchReason};
+use super::worker::{self, Worker};
 use crate::arch;
+use crate::goroutine::labels::{LabelCell, Labels};
+use crate::goroutine::origin::Origin;
 use crate::goroutine::record::Record;
-use crate::lock::{Mutex, OnceLock};
-use crate::ours;
-use crate::sched::processor::{Here, Loop, Processor, SwitchReason};
-use crate::sched::worker::{self, Worker};
 use crate::stack::slots::Slots;
-use crate::sys;
-use crossbeam_utils::CachePadded;
-use event::{Event, From, Kind, NOWHERE};
-use ring::Ring;
+use crate::telemetry::counters::Phase;
+use crate::telemetry::trace::event::{self, Event, From, Kind, NOWHERE, Name};
+use crate::telemetry::trace::{now, record_of_thread};
+use crate::wait::Reason;
 use std::panic::Location;
-use std::path::PathBuf;
-use std::sync::PoisonError;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
-pub(crate) type Events = Ring<{ event::WORDS }>;
-
-/// What is recorded, a bit each. On a line of its own, which stays in every core's cache: it is only
-/// written when recording begins and ends.
-static WATCHED: CachePadded<AtomicU8> = CachePadded::new(AtomicU8::new(0));
-
-/// Events, for a trace. And how long goroutines wait ([`waits`](super::waits)).
-pub(crate) const EVENTS: u8 = 1;
-pub(crate) const WAITS: u8 = 2;
-
-/// Whether any of this is recorded. Relaxed: an event more or less at the edges does no harm.
-#[inline(always)]
-pub(crate) fn watches(what: u8) -> bool {
-    WATCHED.load(Ordering::Relaxed) & what != 0
-}
-
-/// Whether events are recorded.
-#[inline(always)]
-pub(crate) fn on() -> bool {
-    watches(EVENTS)
-}
-
-pub(crate) fn set_on(on: bool) {
-    set_watched(EVENTS, on);
-}
-
-pub(crate) fn set_watched(what: u8, on: bool) {
-    match on {
-        true => WATCHED.fetch_or(what, Ordering::Relaxed),
-        false => WATCHED.fetch_and(!what, Ordering::Relaxed),
-    };
-}
-
-/// The default number of bytes for all rings together.
-pub(crate) const DEFAULT_BUFFERS: usize = 64 << 20;
-/// The least number of bytes for one ring, and the most.
-const SMALLEST_RING: usize = 64 << 10;
-const LARGEST_RING: usize = 1 << 30;
-
-static EVENTS_PER_RING: AtomicUsize = AtomicUsize::new(SMALLEST_RING / EVENT);
-const EVENT: usize = 8 * event::WORDS;
-
-/// The configuration of traces.
-#[derive(Debug, Default)]
-pub(crate) struct Settings {
-    pub(crate) trace: Option<PathBuf>,
-    pub(crate) recorder: Option<PathBuf>,
-    pub(crate) buffers: usize,
-}
-
-/// Divides so many bytes among so many rings. Those that have been made keep their size.
-pub(crate) fn divide(bytes: usize, rings: usize) {
-    let bytes = (bytes / rings).clamp(SMALLEST_RING, LARGEST_RING);
-    EVENTS_PER_RING.store(1 << (bytes / EVENT).ilog2(), Ordering::Relaxed);
-}
-
-pub(crate) fn events_per_ring() -> usize {
-    EVENTS_PER_RING.load(Ordering::Relaxed)
-}
-
-/// Which threads write a ring.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum Owner {
-    Worker(usize),
-    /// All other threads.
-    Threads,
-}
-
-/// All rings. A ring is made at the first event of its owner, and never freed.
-static RINGS: Mutex<Vec<(Owner, &'static Events)>> = Mutex::new(Vec::new());
-/// The ring of all threads that are not workers; the lock makes them one writer.
-static THREADS: Mutex<Option<&'static Events>> = Mutex::new(None);
-
-pub(crate) fn rings() -> Vec<(Owner, &'static Events)> {
-    RINGS.lock().unwrap_or_else(PoisonError::into_inner).clone()
-}
-
-#[cold]
-fn make(owner: Owner) -> &'static Events {
-    let ring: &'static Events = Box::leak(Box::new(Ring::new(events_per_ring())));
-    RINGS.lock().unwrap_or_else(PoisonError::into_inner).push((owner, ring));
-    ring
-}
-
-/// A worker's ring, once it has written to it.
-#[derive(Default)]
-pub(crate) struct OfWorker(OnceLock<&'static Events>);
+pub(crate) use crate::telemetry::trace::{EVENTS, WAITS, on, set_on, watches};
 
 impl Worker {
     /// # Safety
     /// The caller is on this worker's kernel thread.
     #[inline]
     unsafe fn record(&self, event: Event) {
-        let ring = self.trace.0.get_or_init(|| make(Owner::Worker(self.index)));
-        // SAFETY: by contract. Only the worker's thread writes this ring; a worker that is started
-        // again is started after its last thread has ended.
-        unsafe { ring.push(event.pack()) }
+        // SAFETY: by contract.
+        unsafe { self.trace.push(self.index, event) }
     }
-}
-
-fn now(kind: Kind) -> Event {
-    Event { ticks: arch::ticks(), kind, detail: 0, processor: NOWHERE, number: 0, a: 0, b: 0 }
 }
 
 /// Records an event of the calling code, which may be a goroutine, a processor's loop, a worker, or
@@ -147,24 +47,6 @@ fn record(event: Event) {
         // SAFETY: a worker's own code runs on its kernel thread.
         Some(worker) => unsafe { worker.record(event) },
         None => record_of_thread(event),
-    }
-}
-
-fn record_of_thread(event: Event) {
-    let (mut id, mut name) = ours::with(|ours| ours.label.get());
-    if id == 0 {
-        id = sys::kernel_thread_id();
-        name = event::words(sys::kernel_thread_name());
-        ours::with(|ours| ours.label.set((id, name)));
-    }
-    let [a, b] = name;
-    let label = Event { number: id as u32, a, b, ..Event { kind: Kind::Thread, ..event } };
-    let mut ring = THREADS.lock().unwrap_or_else(PoisonError::into_inner);
-    let ring = ring.get_or_insert_with(|| make(Owner::Threads));
-    // SAFETY: the thread that holds the lock is the only writer.
-    unsafe {
-        ring.push(label.pack());
-        ring.push(event.pack());
     }
 }
 
@@ -279,6 +161,13 @@ fn record_cold(event: Event) {
     record(event);
 }
 
+/// What a goroutine is called in a trace.
+#[inline]
+fn name_of(origin: &Origin) -> Name {
+    let labels = origin.labels().map_or_else(Labels::default, LabelCell::get);
+    Name::of(origin.name().map(|name| &**name), labels.text(), origin.spawned_at())
+}
+
 /// What a processor's loop remembers before it brings a goroutine's stack in.
 pub(crate) struct Turn {
     begins: u64,
@@ -293,7 +182,6 @@ pub(crate) struct Turn {
 impl Turn {
     /// A goroutine has its turn next, and has not been brought in yet.
     pub(crate) fn prepare(slots: &Slots<Record>, record: &Record) -> Turn {
-        use crate::wait::Reason;
         let begins = arch::ticks();
         let sp = record.sp.get();
         let from = match (sp, record.reason.get()) {
@@ -324,7 +212,7 @@ impl Turn {
         };
         // SAFETY: the loop of a processor runs on the kernel thread of its worker.
         unsafe {
-            let name = event::Name::of(&record.origin);
+            let name = name_of(&record.origin);
             for (part, a, b) in name.parts() {
                 let number = name.len() as u32;
                 worker.record(Event { kind: Kind::Name, detail: part, number, a, b, ..begins });
