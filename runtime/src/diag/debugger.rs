@@ -5,8 +5,8 @@
 //! this order, when the runtime starts. `tools/gdb/narrowboat.py` reads them; a change of the list
 //! needs a change of [`VERSION`] and of that script.
 
-use crate::goroutine::record::Record;
-use crate::goroutine::{origin, slab};
+use crate::sched::record::Record;
+use crate::sched::record::{origin, slab};
 use crate::park::Reason;
 use crate::sched::{Runtime, processor};
 use crate::stack::slots::Slots;

@@ -21,8 +21,8 @@
 
 use super::dump::GoroutineInfo;
 use crate::Labels;
-use crate::goroutine::labels::LabelCell;
-use crate::goroutine::record::Record;
+use crate::sched::record::labels::LabelCell;
+use crate::sched::record::Record;
 use crate::lock::Mutex;
 use crate::park::{self, Identity, Outcome, Reason, Thing, Waiter};
 use crate::sched::Runtime;

@@ -28,7 +28,7 @@
 //! pointer and the thread pointer, the handler finds no processor, or one that runs nothing: then
 //! the sample is no goroutine's.
 
-use crate::goroutine::labels::{self, LabelCell};
+use crate::sched::record::labels::{self, LabelCell};
 use crate::lock::Mutex;
 use crate::sched::processor;
 use crate::sys::sampling::{self, Sampled};

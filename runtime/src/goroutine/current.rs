@@ -1,8 +1,8 @@
 //! What a goroutine can ask about itself.
 
-use super::join::GoroutineId;
-use super::labels::{LabelCell, Labels};
 use crate::sched::processor;
+use crate::sched::record::id::GoroutineId;
+use crate::sched::record::labels::{LabelCell, Labels};
 use std::panic::Location;
 use std::sync::Arc;
 

@@ -1,24 +1,15 @@
 //! The handle of a spawned goroutine.
 
-use super::failure::Panic;
-use super::task::TaskPtr;
 use crate::park::{self, TaskWait};
+use crate::sched::record::failure::Panic;
+use crate::sched::record::id::GoroutineId;
+use crate::sched::record::task::TaskPtr;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-
-/// A goroutine's number, unique in the process and never reused.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct GoroutineId(pub(crate) u64);
-
-impl fmt::Display for GoroutineId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 /// Owns the right to wait for a goroutine and to take its result.
 ///

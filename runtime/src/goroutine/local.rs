@@ -15,13 +15,14 @@
 //! through the values that the goroutine has made.
 //!
 //! # How it is kept
-//! A goroutine's values are in what it has acquired since its spawn (`Late`, in `origin`), a plain
+//! A goroutine's values are in what it has acquired since its spawn (`Late`, in its record), a plain
 //! thread's in a box of its own. Nothing is borrowed from there while the program's code runs,
 //! because that code may ask for another value. What is given out is the address of a value's box,
 //! which stays until the end.
 
 use super::task::discard;
 use crate::sched::processor;
+use crate::sched::record::late::{Local, Locals};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::ptr::{self, NonNull};
@@ -366,52 +367,6 @@ impl<T: 'static> LocalKey<T> {
                 panic!("cannot access a goroutine-local value during or after destruction: {error:?}")
             }
         }
-    }
-}
-
-/// A value of one goroutine or thread. The entry stays when the value has been dropped, so that no
-/// other value is made.
-struct Local {
-    key: usize,
-    value: Option<NonNull<()>>,
-    free: unsafe fn(NonNull<()>),
-}
-
-impl Local {
-    fn free(mut self) {
-        if let Some(value) = self.value.take() {
-            // SAFETY: `find_or_make` has put the two together; the value is taken once.
-            unsafe { (self.free)(value) };
-        }
-    }
-}
-
-/// The values of one goroutine or thread, in the order in which they were made.
-#[derive(Default)]
-pub(crate) struct Locals(Vec<Local>);
-
-impl Locals {
-    /// `Some(None)`: the value has been dropped.
-    fn find(&self, key: usize) -> Option<Option<NonNull<()>>> {
-        self.0.iter().find(|local| local.key == key).map(|local| local.value)
-    }
-
-    /// Puts a value in. Returns the entry that it replaces.
-    fn put(&mut self, local: Local) -> Option<Local> {
-        match self.0.iter_mut().find(|other| other.key == local.key) {
-            Some(other) => Some(std::mem::replace(other, local)),
-            None => {
-                self.0.push(local);
-                None
-            }
-        }
-    }
-
-    /// The last value made that has not been dropped. From now on it counts as dropped.
-    fn take_last(&mut self) -> Option<Local> {
-        let last = self.0.iter_mut().rev().find(|local| local.value.is_some())?;
-        let taken = Local { key: last.key, value: last.value.take(), free: last.free };
-        Some(taken)
     }
 }
 

@@ -10,8 +10,8 @@
 //! is unwinding, and may panic meanwhile.
 
 use super::current::calling;
-use super::failure;
 use crate::say::say;
+use crate::sched::record::failure;
 use crate::sched::{above, world};
 use std::panic;
 use std::sync::Once;

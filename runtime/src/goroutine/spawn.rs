@@ -1,10 +1,11 @@
 //! How programs start goroutines.
 
-use super::failure::Panic;
 use super::join::JoinHandle;
-use super::labels::{self, LabelCell};
-use super::origin::{Extras, Origin};
-use super::task::TaskPtr;
+use super::labels;
+use crate::sched::record::failure::Panic;
+use crate::sched::record::labels::LabelCell;
+use crate::sched::record::origin::{Extras, Origin};
+use crate::sched::record::task::TaskPtr;
 use crate::sched::{Destination, above, trace};
 use crate::stack::own::OwnStack;
 use crate::{sched, sys};

@@ -36,7 +36,7 @@ pub use refusal::{assert_may_park, may_park, refuse};
 pub use task::{Cancel, ENDED_BY_TASK, TaskWait, TaskWakeup};
 pub(crate) use thread::{ThreadWaiter, WaitingThread, parked_threads, waiting_threads};
 
-use crate::goroutine::record::{Record, Wait};
+use crate::sched::record::{Record, Wait};
 use crate::sched::processor::{self, Processor, Running};
 use crate::wait::Kind;
 use std::panic::Location;

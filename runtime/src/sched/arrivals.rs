@@ -16,7 +16,7 @@
 //! as it is: at worst the carrier looks once more.
 
 use super::search::steal;
-use crate::goroutine::task::TaskPtr;
+use crate::sched::record::task::TaskPtr;
 use crossbeam_deque::{Injector, Worker};
 use std::sync::atomic::{AtomicBool, Ordering};
 

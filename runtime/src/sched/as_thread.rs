@@ -38,7 +38,7 @@ impl Running {
     ///
     /// # Safety
     /// Its destructors have run. It uses no thread-local of the program's after this.
-    pub(super) unsafe fn end_thread_locals(self) {
+    pub(crate) unsafe fn end_thread_locals(self) {
         // SAFETY: by contract; the goroutine's thread-locals are in place, as it runs.
         unsafe { self.here().local().resident.end_of_owner() }
     }

@@ -13,20 +13,18 @@
 use super::config::Stress;
 use super::above;
 use super::fork;
+use super::processor::{Carrier, Loop, Parts, Phase, Processor, SwitchReason};
+use super::record::origin::Origin;
+use super::record::task::TaskPtr;
+use super::record::{Ready, Record};
 use super::trace;
-use super::processor::{Carrier, Loop, Parts, Phase, Processor, Running, SwitchReason};
 use super::worker::Worker;
 use crate::arch::{FloatControl, sanitizers};
-use crate::goroutine::local;
-use crate::goroutine::origin::Origin;
-use crate::goroutine::record::{Ready, Record};
-use crate::goroutine::task::TaskPtr;
-use crate::locals::destructors;
 use crate::wait::{Outcome, Reason};
 use crate::say::say;
 use crate::stack::housing::Lack;
 use crate::stack::sharing;
-use crate::{arch, clock, stack};
+use crate::{arch, clock};
 use std::collections::VecDeque;
 use std::ptr::{self, NonNull};
 use std::sync::Once;
@@ -544,22 +542,6 @@ pub(super) extern "C" fn processor_loop(processor: usize) -> ! {
     }
 }
 
-/// Drops what is local to the calling goroutine, and whatever its destructors create meanwhile.
-///
-/// # Safety
-/// The closure of the goroutine has returned.
-unsafe fn run_destructors(goroutine: Running) {
-    loop {
-        if goroutine.origin.has_late() {
-            local::drop_mine();
-        }
-        // SAFETY: by contract.
-        if !unsafe { destructors::run(goroutine.origin.private()) } {
-            return;
-        }
-    }
-}
-
 /// A goroutine that is about to start.
 pub(super) struct Starting {
     pub(super) task: TaskPtr,
@@ -580,39 +562,4 @@ pub(super) fn report_no_stacks() {
              raise vm.max_map_count or the address-space limit (ulimit -v), or let goroutines share stacks"
         ));
     });
-}
-
-/// What a goroutine does after its closure, still on its own stack: it settles the outcome with its
-/// handle, then switches away for good.
-///
-/// # Safety
-/// `record` is that of the calling goroutine, and its task has run.
-pub(crate) unsafe extern "C" fn goroutine_end(record: usize) -> ! {
-    // SAFETY: `Record::entry` passed the record of the goroutine that it started. The record is
-    // live until the loop has read the `SwitchReason`.
-    let goroutine = unsafe { Running::with_record(NonNull::new_unchecked(record as *mut Record)) };
-    // SAFETY: the closure has returned. The task is ours to settle, once. The stack is the
-    // goroutine's own.
-    unsafe {
-        if let Some(task) = goroutine.task.get()
-            && task.is_detached()
-        {
-            // As on a thread, the outcome is dropped before what is local to the goroutine.
-            task.settle();
-            goroutine.task.set(None);
-        }
-        run_destructors(goroutine);
-        if let Some(task) = goroutine.task.get() {
-            task.settle();
-            // The handle may have been dropped meanwhile. Then the outcome was dropped here, and
-            // may have created thread-locals.
-            run_destructors(goroutine);
-        }
-        goroutine.end_thread_locals();
-        if Running::now().is_none() {
-            stack::system::keep_occupied(goroutine.here().processor().shares_its_system_stack());
-        }
-        goroutine.switch(SwitchReason::Finish);
-    }
-    unreachable!("a finished goroutine was resumed");
 }

@@ -25,7 +25,7 @@ use super::processor::{self, Loop, SwitchReason};
 use super::timers::HeapIndex;
 use super::trace;
 use crate::clock;
-use crate::goroutine::record::{Ready, Record};
+use crate::sched::record::{Ready, Record};
 use crate::wait::{Outcome, Reason};
 use crate::sys::{self, fork, signals};
 use std::fmt;

@@ -5,7 +5,7 @@ use super::Runtime;
 use super::processor::{Carrier, Loop, Processor};
 use super::world;
 use crate::arch;
-use crate::goroutine::record::Record;
+use crate::sched::record::Record;
 use crate::wait::Identity;
 use crate::stack::backtrace::Frames;
 use crate::stack::slots::{Live, Slots};

@@ -36,6 +36,7 @@ mod pace;
 mod placement;
 pub mod poller;
 pub(crate) mod processor;
+pub(crate) mod record;
 mod relief;
 pub(crate) mod request;
 mod search;
@@ -48,7 +49,7 @@ pub(crate) mod worker;
 #[doc(hidden)]
 pub mod world;
 
-use crate::goroutine::task::TaskPtr;
+use crate::sched::record::task::TaskPtr;
 use crate::locals::{destructors, map};
 use crate::lock::Mutex;
 use crate::{arch, stack, sys};

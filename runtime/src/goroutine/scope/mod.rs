@@ -31,12 +31,13 @@ mod count;
 #[cfg(doctest)]
 mod refused;
 
-use super::join::{GoroutineId, JoinHandle};
-use super::origin::Origin;
+use super::join::JoinHandle;
 use super::spawn::{Builder, launch};
 use crate::lock::Mutex;
 use crate::park::{self, Outcome, Reason, Waiter};
 use crate::sched::processor;
+use crate::sched::record::id::GoroutineId;
+use crate::sched::record::origin::Origin;
 use crate::shim::{AtomicUsize, Ordering};
 use count::Count;
 use std::fmt;

@@ -25,7 +25,7 @@ use super::Processor;
 use super::identity::current_processor;
 use super::local::{Local, Parts, Phase, SwitchReason};
 use crate::arch::sanitizers::Fiber;
-use crate::goroutine::record::Record;
+use crate::sched::record::Record;
 use crate::sched::worker::Worker;
 use crate::stack::slots::Copied;
 use crate::{arch, stack};
@@ -297,7 +297,7 @@ impl Running {
     /// # Safety
     /// The caller is on a stack on which it [may be suspended](Running::may_suspend).
     #[inline(always)]
-    pub(in crate::sched) unsafe fn switch(self, reason: SwitchReason) {
+    pub(crate) unsafe fn switch(self, reason: SwitchReason) {
         let local = self.here.local();
         if local.phase.get() != Phase::Turn {
             parts_are_in_use();

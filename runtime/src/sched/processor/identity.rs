@@ -1,7 +1,7 @@
 //! Which processor and which goroutine the calling code is on.
 
 use super::{Here, Processor, Running, way_out};
-use crate::goroutine::record::Record;
+use crate::sched::record::Record;
 use crate::ours;
 use crate::stack::above::Scheduler;
 use crate::stack::present::Named;

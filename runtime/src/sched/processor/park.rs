@@ -6,7 +6,7 @@ use super::super::timers::HeapIndex;
 use super::super::trace;
 use super::super::world;
 use super::{Here, Processor, Running, SwitchReason, calling_goroutine, current_processor};
-use crate::goroutine::record::{Ready, Record};
+use crate::sched::record::{Ready, Record};
 use crate::lock::Native;
 use crate::telemetry::waits;
 use crate::{arch, stack};

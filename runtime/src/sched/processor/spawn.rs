@@ -3,7 +3,7 @@
 use super::super::placement::Placement;
 use super::super::runtime;
 use super::{Carrier, Here, Processor};
-use crate::goroutine::task::TaskPtr;
+use crate::sched::record::task::TaskPtr;
 use crate::lock::Native;
 use std::sync::atomic::{Ordering, fence};
 

@@ -6,7 +6,7 @@
 //! 2. Otherwise something has taken its node out, and its wake-up has come or will. When it is
 //!    there, the loop of its processor drops it, and what the goroutine was given is passed on.
 
-use crate::goroutine::record::Record;
+use crate::sched::record::Record;
 use crate::wait::{Forsaken, Outcome, Reason, Waiter, leave_of};
 use std::ptr::NonNull;
 

@@ -26,10 +26,10 @@ mod turns;
 
 use super::processor::{self, Here, Processor};
 use crate::futex;
-use crate::goroutine::failure::Panic;
-use crate::goroutine::labels::{self, Labels};
-use crate::goroutine::origin::{Extras, Origin};
-use crate::goroutine::record::Record;
+use crate::sched::record::failure::Panic;
+use crate::sched::record::labels::{self, Labels};
+use crate::sched::record::origin::{Extras, Origin};
+use crate::sched::record::Record;
 use crate::goroutine::spawn;
 use crate::lock::{Mutex, Native, OnceLock};
 use crate::park::{Outcome, Reason, WaitQueue, Waiter, assert_may_park};

@@ -1,8 +1,7 @@
 //! What a goroutine was given at its spawn besides a closure, and what it has acquired since.
 
-use super::failure::HookReport;
 use super::labels::{LabelCell, Labels};
-use super::local::Locals;
+use super::late::Late;
 use crate::locals::private::{Private, PrivateWord};
 use crate::stack::own::OwnStack;
 use std::mem::offset_of;
@@ -35,14 +34,6 @@ pub(crate) const DEBUGGER_OFFSETS: [usize; 5] = [
     PrivateWord::PRIVATE,
     offset_of!(Private, word),
 ];
-
-/// What a goroutine has acquired since its spawn.
-#[derive(Default)]
-pub(crate) struct Late {
-    pub(crate) locals: Locals,
-    /// The hook's report of its last panic.
-    pub(crate) hook_report: Option<HookReport>,
-}
 
 /// Where a goroutine was spawned, in one word. Most goroutines have no extras, and a million of
 /// them should not pay for any. The word also leads to the goroutine's private thread-locals, once
@@ -127,7 +118,7 @@ impl Origin {
     }
 
     /// The same, made if there was none. Called by the goroutine.
-    pub(super) fn make_labels(&self) -> &LabelCell {
+    pub(crate) fn make_labels(&self) -> &LabelCell {
         // SAFETY: as above.
         unsafe { &(*self.make_extras()).labels }
     }

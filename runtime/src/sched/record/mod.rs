@@ -13,27 +13,38 @@
 //! carrier's line consists of cells, so that a reference to a record never claims more than to read
 //! what it reads. There is no `&mut` to a record that is in a slab.
 //!
-//! Which processor a record belongs to is stored once per chunk of the [`slab`](super::slab).
+//! Which processor a record belongs to is stored once per chunk of the [`slab`].
+//!
+//! What a record leads to: the [`task`] that made the goroutine; its [`origin`], which is where it
+//! was spawned and what it was given, [`labels`] among that; what it has acquired [`late`]r; and the
+//! [`failure`] that remains if it panics.
 
-use super::origin::Origin;
-use super::slab::Slab;
-use super::task::TaskPtr;
+pub(crate) mod failure;
+pub(crate) mod id;
+pub(crate) mod labels;
+pub(crate) mod late;
+pub(crate) mod origin;
+pub(crate) mod slab;
+pub(crate) mod task;
+
+use super::inbox::Linked;
+use super::processor::Processor;
+use super::timers::{HeapIndex, Timed};
 use crate::arch;
 use crate::arch::sanitizers::Fiber;
-use crate::sched::batch::goroutine_end;
-use crate::sched::inbox::Linked;
-use crate::sched::processor::Processor;
-use crate::sched::timers::{HeapIndex, Timed};
 use crate::stack::home::Home;
 use crate::stack::image::Image;
 use crate::stack::slots::Inhabitant;
 use crate::wait::{Head, Kind, Reason, WaitNode};
+use origin::Origin;
+use slab::Slab;
 use std::cell::{Cell, UnsafeCell};
 use std::mem::offset_of;
 use std::ops::Deref;
 use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use task::TaskPtr;
 
 /// A goroutine that has started. The first cache line has what the carrier touches, the second one
 /// what others write, too.
@@ -125,10 +136,9 @@ impl Record {
     pub(crate) unsafe fn entry(&self) -> arch::EntryPoint {
         let task = self.task.get().expect("a goroutine that has not run has its task");
         // SAFETY: by contract.
-        let (run, argument, kept) = unsafe { task.entry() };
+        let (entry, kept) = unsafe { task.entry(std::ptr::from_ref(self).addr()) };
         self.task.set(kept.then_some(task));
-        let context = std::ptr::from_ref(self).addr();
-        arch::EntryPoint { run, argument, finish: goroutine_end, context }
+        entry
     }
 
     /// The processor that the goroutine lives on.

@@ -5,8 +5,8 @@
 //! goroutine may have caught that panic and begun to unwind for another reason (`resume_unwind`
 //! calls no hook), so the report is only used if it fits the payload.
 
-use super::join::GoroutineId;
-use crate::sched::processor::{self, Running};
+use super::super::processor::{self, Running};
+use super::id::GoroutineId;
 use std::any::{Any, TypeId};
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
@@ -52,7 +52,7 @@ fn message(payload: &(dyn Any + Send)) -> Option<&str> {
 }
 
 /// Stores the hook's report of a panic with the calling goroutine, if the caller is one.
-pub(super) fn note_panic(info: &PanicHookInfo<'_>, with_trace: bool) {
+pub(crate) fn note_panic(info: &PanicHookInfo<'_>, with_trace: bool) {
     let Some(goroutine) = processor::calling_goroutine() else { return };
     let payload = info.payload();
     let report = HookReport {

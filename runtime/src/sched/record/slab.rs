@@ -4,8 +4,8 @@
 //! diagnostics find every goroutine. A chunk with only free records is given back, unless it is the
 //! only one with room. Only the carrier touches a slab.
 
-use super::record::{Ready, Record};
-use crate::sched::processor::Processor;
+use super::super::processor::Processor;
+use super::{Ready, Record};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::mem::{MaybeUninit, offset_of};
 use std::ptr::{self, NonNull};
