@@ -27,8 +27,8 @@
 
 use crate::lock::Mutex;
 use crate::ours;
+use crate::park::in_place::park_in_place;
 use crate::park::{self, Outcome, Reason, WaitQueue, Waiter};
-use crate::sched::as_thread::park_in_place;
 use crate::sched::config::DEFAULT_BLOCKING_THREADS;
 use crate::sched::{self, fork, world};
 use crate::sys;
@@ -137,7 +137,7 @@ pub(crate) fn idle_threads() -> IdleThreads {
 /// [`blocking`] for a function of the C library: the caller's stack stays in place meanwhile.
 ///
 /// # Panics
-/// If [`may_park`](crate::sched::as_thread::may_park) would not say so, and if `f` does.
+/// If [`may_park`](crate::as_thread::may_park) would not say so, and if `f` does.
 #[doc(hidden)]
 #[track_caller]
 pub fn on_pool_in_place<F, T>(f: F) -> T

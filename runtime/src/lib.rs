@@ -23,6 +23,8 @@
 extern crate narrowboat_loom_on_threads as loom;
 
 mod arch;
+#[doc(hidden)]
+pub mod as_thread;
 mod blocking;
 mod clock;
 mod counter;
@@ -55,20 +57,6 @@ const ABOVE_SCHEDULER: sched::above::Above = sched::above::Above {
 };
 #[cfg(not(target_os = "linux"))]
 use sys::pinned::futex;
-
-/// For `narrowboat-interpose`, whose functions park where libc's block.
-#[doc(hidden)]
-pub mod as_thread {
-    pub use crate::blocking::{most_threads, on_pool_in_place};
-    #[cfg(target_os = "linux")]
-    pub use crate::futex::Shard;
-    pub use crate::sched::as_thread::{
-        begin_in_place, checkpoint_in_place, goroutine, has_usual_signals, is_forked_child,
-        is_on_copied_stack, may_park, may_park_for_object, natively, park_in_place, park_in_place_or_block,
-        should_give_way, sleep_in_place, yield_in_place,
-    };
-    pub use crate::sys::symbols::{Caller, function_at};
-}
 
 /// For `narrowboat-sim` and the crates that take part in its worlds.
 #[doc(hidden)]

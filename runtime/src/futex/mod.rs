@@ -51,9 +51,12 @@ mod workers;
 
 use crate::locals::map;
 use crate::lock::Native;
+use crate::park::in_place::{may_park_for, park_in_place};
 use crate::park::{self, Forsaken, Outcome, Reason, Waiter};
 use crate::sched::processor::current_processor;
-use crate::sched::{as_thread, fork, world};
+use crate::sched::{fork, world};
+use crate::sys;
+use crate::sys::futex::{Answer, Call};
 use libc::{c_int, c_long, timespec};
 use std::panic::Location;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -62,20 +65,6 @@ use workers::workers;
 
 pub(crate) use syscall::catches_waits;
 pub use table::Shard;
-
-/// What `syscall(SYS_futex, ...)` was called with.
-#[derive(Clone, Copy)]
-struct Call {
-    word: usize,
-    operation: c_int,
-    value: u32,
-    timeout: *const timespec,
-    second: usize,
-    mask: u32,
-}
-
-/// The result of a system call: zero or more, or an error's number.
-type Answer = Result<c_long, c_int>;
 
 const EVERY_BIT: u32 = u32::MAX;
 
@@ -102,16 +91,16 @@ unsafe fn futex(call: Call) -> Answer {
         libc::FUTEX_WAIT | libc::FUTEX_WAIT_BITSET if private && current_processor().is_some() => {
             let _counted = workers().begin();
             // SAFETY: by contract.
-            unsafe { kernel(call) }
+            unsafe { sys::futex::call(call) }
         }
         // SAFETY: by contract.
-        _ => unsafe { kernel(call) },
+        _ => unsafe { sys::futex::call(call) },
     }
 }
 
 /// Whether the caller is a goroutine that may park for this word.
 fn may_park(word: usize) -> bool {
-    !Native::is_on() && map::is_private() && as_thread::may_park_for(word)
+    !Native::is_on() && map::is_private() && may_park_for(word)
 }
 
 /// Steps 1, 2 and 6.
@@ -137,7 +126,7 @@ unsafe fn wait(call: Call, mask: u32, absolute: bool) -> Answer {
         return Err(libc::EAGAIN);
     }
     // SAFETY: this goroutine's node is in the queue.
-    let outcome = unsafe { as_thread::park_in_place(waiter, deadline) };
+    let outcome = unsafe { park_in_place(waiter, deadline) };
     if outcome != Outcome::TIMED_OUT {
         return Ok(0);
     }
@@ -180,12 +169,12 @@ unsafe fn wake(call: Call, mask: u32) -> Answer {
     };
     if woken == most && most > 0 {
         if workers().wait() {
-            wake_in_kernel(call.word);
+            sys::futex::wake_all(call.word);
         }
         return Ok(woken.into());
     }
     // SAFETY: by contract.
-    let others = unsafe { kernel(Call { value: (most - woken) as u32, ..call }) }?;
+    let others = unsafe { sys::futex::call(Call { value: (most - woken) as u32, ..call }) }?;
     Ok(c_long::from(woken) + others)
 }
 
@@ -215,37 +204,4 @@ unsafe fn leave(gone: &Forsaken) {
             let _ = unsafe { wake(call, EVERY_BIT) };
         }
     }
-}
-
-/// # Safety
-/// As for the system call.
-unsafe fn kernel(call: Call) -> Answer {
-    let Call { word, operation, value, timeout, second, mask } = call;
-    // SAFETY: by contract.
-    let answer = unsafe {
-        crate::arch::system_call(
-            libc::SYS_futex,
-            [word, operation as usize, value as usize, timeout as usize, second, mask as usize],
-        )
-    };
-    if (-4095..0).contains(&answer) { Err(-answer as c_int) } else { Ok(answer as c_long) }
-}
-
-/// Waits in the kernel, whatever the caller is, until a word is no longer `value`.
-pub(crate) fn wait_in_kernel(word: &AtomicU32, value: u32) {
-    while word.load(Ordering::Acquire) == value {
-        let operation = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
-        let word = word.as_ptr().addr();
-        let timeout = std::ptr::null();
-        // SAFETY: the word can be read.
-        let _ = unsafe { kernel(Call { word, operation, value, timeout, second: 0, mask: 0 }) };
-    }
-}
-
-/// Wakes all that wait for a word in the kernel. The word need not exist any more.
-pub(crate) fn wake_in_kernel(word: usize) {
-    let operation = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
-    let timeout = std::ptr::null();
-    // SAFETY: the kernel only looks for the address in its table.
-    let _ = unsafe { kernel(Call { word, operation, value: i32::MAX as u32, timeout, second: 0, mask: 0 }) };
 }

@@ -3,8 +3,9 @@
 //! It works before `main` and after it, in a signal handler and in a forked child: calls other than
 //! `SYS_futex` go straight to the kernel, and touch nothing of the runtime.
 
-use super::{Call, futex};
+use super::futex;
 use crate::arch::syscall_text;
+use crate::sys::futex::Call;
 use libc::{c_int, c_long, timespec};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 

@@ -23,6 +23,7 @@
 //! This module is for the crates of Narrowboat; programs use channels and sockets instead.
 
 mod activity;
+pub(crate) mod in_place;
 mod refusal;
 mod task;
 mod thread;

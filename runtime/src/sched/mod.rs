@@ -21,7 +21,6 @@ pub(crate) mod above;
 mod admission;
 pub(crate) mod apart;
 pub(crate) mod arrivals;
-pub(crate) mod as_thread;
 pub(crate) mod batch;
 pub(crate) mod census;
 pub(crate) mod config;
@@ -164,7 +163,7 @@ fn start_and_get() -> io::Result<&'static Runtime> {
     // The C library installs a signal handler of its own when the process starts its first thread.
     // By now at least one has been started (above).
     stack::above::install(processor::FOR_STACKS);
-    destructors::take_with(as_thread::add_destructor);
+    destructors::take_with(processor::add_destructor);
     sys::getattr::answer_with(stack::present::of_goroutine);
     sys::signals::prepare_process(stack::overflow::report, processor::thread_pointer_of_worker);
     if sizes.carried {

@@ -6,7 +6,7 @@ use super::processor::{self, Processor};
 use super::worker::Worker;
 use super::world::MOST_WORLDS;
 use crate::lock::Mutex;
-use crate::{futex, sys};
+use crate::sys;
 use std::cell::UnsafeCell;
 use std::ffi::CString;
 use std::io;
@@ -171,13 +171,13 @@ impl Giver {
         drop(self);
         // SAFETY: the asker keeps it until it has seen the word. Release: publishes the answer.
         unsafe { (*answer).given.store(1, Ordering::Release) };
-        futex::wake_in_kernel(word);
+        sys::futex::wake_all(word);
     }
 }
 
 impl Asker {
     fn wait(self) -> io::Result<&'static Processor> {
-        futex::wait_in_kernel(&self.0.given, 0);
+        sys::futex::wait(&self.0.given, 0);
         // SAFETY: `given` has been seen set, with acquire.
         unsafe { (*self.0.processor.get()).take() }.expect("given once")
     }

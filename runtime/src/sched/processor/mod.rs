@@ -22,6 +22,7 @@
 mod carrier;
 mod identity;
 mod local;
+mod locals;
 mod park;
 mod spawn;
 
@@ -33,7 +34,8 @@ pub(crate) use identity::{
 pub(super) use identity::{FOR_STACKS, set_current_processor};
 pub(crate) use local::SwitchReason;
 pub(super) use local::{Local, Parts, Phase};
-pub(crate) use park::checkpoint;
+pub(super) use locals::add_destructor;
+pub(crate) use park::{asked_to_give_way, checkpoint};
 use park::way_out;
 pub use park::yield_now;
 

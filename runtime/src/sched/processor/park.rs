@@ -175,6 +175,31 @@ impl Running {
         }
     }
 
+    /// Notes that the calling goroutine is about to wait with its stack in place. If it shares a
+    /// slot, it keeps that until [`release_slot`](Running::release_slot), even if others need it,
+    /// and the answer is true.
+    pub(crate) fn hold_slot(self) -> bool {
+        let home = self.home;
+        let held = !home.is_own();
+        stack::sharing::note_wait_in_place(self.origin.spawned_at(), held);
+        if held {
+            self.here().with_parts(|parts| parts.slots.hold_slot(home));
+        }
+        held
+    }
+
+    /// Others may have the slot again that the calling goroutine has held.
+    pub(crate) fn release_slot(self) {
+        let home = self.home;
+        // The queue may need room, and the loop owns it as soon as something parks.
+        let _native = Native::begin();
+        self.here().with_parts(|parts| {
+            parts.slots.release_slot(home);
+            // Those that had their turn meanwhile are ready again.
+            parts.ready.extend(parts.deferred.extract_if(.., |deferred| deferred.home == home));
+        });
+    }
+
     #[cold]
     fn set_timer(self, deadline: Instant) {
         // The wait has been published, so nothing may park here.
@@ -213,12 +238,16 @@ pub fn yield_now() {
     }
 }
 
+/// Whether the monitor has asked the calling goroutine to give way.
+#[inline]
+pub(crate) fn asked_to_give_way() -> bool {
+    current_processor().is_some_and(|processor| processor.yield_flag.load(Ordering::Relaxed))
+}
+
 /// Gives way if the monitor has asked for it.
 #[inline]
 pub(crate) fn checkpoint() {
-    if let Some(processor) = current_processor()
-        && processor.yield_flag.load(Ordering::Relaxed)
-    {
+    if asked_to_give_way() {
         give_way();
     }
 }

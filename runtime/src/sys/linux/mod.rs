@@ -1,6 +1,7 @@
 //! Linux.
 
 mod blocked;
+pub(crate) mod futex;
 pub(crate) mod getattr;
 mod load;
 mod mapping;

@@ -1,59 +1,21 @@
-//! What makes a goroutine a thread on its processor: the destructors and the end of its
-//! thread-locals ([`crate::locals`]), and waits in which its stack stays in place
-//! ([`crate::futex`]).
-//!
-//! The running goroutine calls these functions; it is the carrier's code.
+//! For `narrowboat-interpose`, whose functions park where libc's block: a goroutine as the thread that
+//! the C library takes it for. Its stack stays in place when it waits here ([`park_in_place`]).
 
-use super::fork;
-use super::processor::{Here, Running, calling_goroutine, current_goroutine_is_copied, current_processor};
+pub use crate::blocking::{most_threads, on_pool_in_place};
+#[cfg(target_os = "linux")]
+pub use crate::futex::Shard;
+pub use crate::park::in_place::park_in_place;
+pub use crate::sys::symbols::{Caller, function_at};
+
 use crate::locals::map;
-use crate::locals::private::Destructor;
 use crate::lock::Native;
+use crate::park::in_place::may_park_for;
 use crate::park::{Outcome, Reason, Waiter};
-use crate::sched::world;
-use crate::stack::sharing;
+use crate::sched::processor::{Running, asked_to_give_way, calling_goroutine, current_goroutine_is_copied};
+use crate::sched::{fork, world};
 use crate::sys;
 use std::panic::Location;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
-
-/// Adds a destructor that the calling code registers to the list of its goroutine, if there is one
-/// and the destructor belongs to one of the goroutine's own thread-locals.
-pub(crate) fn add_destructor(destructor: Destructor) -> bool {
-    let Some(goroutine) = calling_goroutine() else { return false };
-    // The list is reached through thread-local bytes that move when the goroutine is copied out, so
-    // the allocator must not park here.
-    let _native = Native::begin();
-    let Some(here) = Here::now() else { return false };
-    let own = here.local().resident.contains(destructor.object.addr());
-    if own {
-        destructor.add_to(goroutine.origin.private());
-    }
-    own
-}
-
-impl Running {
-    /// The last thing that a goroutine does with its thread-locals: their bytes become those of a
-    /// new thread.
-    ///
-    /// # Safety
-    /// Its destructors have run. It uses no thread-local of the program's after this.
-    pub(crate) unsafe fn end_thread_locals(self) {
-        // SAFETY: by contract; the goroutine's thread-locals are in place, as it runs.
-        unsafe { self.here().local().resident.end_of_owner() }
-    }
-
-    /// Whether an address is in the goroutine's thread-locals.
-    fn has_in_locals(self, address: usize) -> bool {
-        self.here().local().resident.contains(address)
-    }
-}
-
-/// Whether the calling code is a goroutine that may park until a word of memory changes: see
-/// [`crate::futex`].
-pub(crate) fn may_park_for(word: usize) -> bool {
-    Running::now().is_some_and(|goroutine| goroutine.may_suspend() && !goroutine.has_in_locals(word))
-}
 
 /// Whether the calling code is a goroutine in which a blocking call of libc's may park.
 pub fn may_park() -> bool {
@@ -126,9 +88,7 @@ pub fn sleep_in_place(deadline: Instant) {
 /// elsewhere.
 #[track_caller]
 pub fn checkpoint_in_place() {
-    if current_processor().is_some_and(|processor| processor.yield_flag.load(Ordering::Relaxed))
-        && has_usual_signals()
-    {
+    if asked_to_give_way() && has_usual_signals() {
         // A time that has come: the others of the processor have their turns first.
         sleep_in_place(world::now());
     }
@@ -137,7 +97,7 @@ pub fn checkpoint_in_place() {
 /// Whether a goroutine has to let others run, at its next call that may park. For async code, which
 /// does so by returning `Pending`.
 pub fn should_give_way() -> bool {
-    current_processor().is_some_and(|processor| processor.yield_flag.load(Ordering::Relaxed))
+    asked_to_give_way()
 }
 
 /// Whether the calling code is on a stack that may be copied away while it is parked.
@@ -161,31 +121,4 @@ pub fn yield_in_place() {
     } else if Running::now().is_none() {
         std::thread::yield_now();
     }
-}
-
-/// Parks the calling goroutine and keeps its stack in place until it goes on, even if other
-/// goroutines need the slot.
-///
-/// # Safety
-/// As for [`Waiter::park`]; the caller is a goroutine.
-pub unsafe fn park_in_place(waiter: Waiter, deadline: Option<Instant>) -> Outcome {
-    let goroutine = Running::now().expect("the caller is a goroutine");
-    let home = goroutine.home;
-    let held = !home.is_own();
-    sharing::note_wait_in_place(goroutine.origin.spawned_at(), held);
-    if held {
-        goroutine.here().with_parts(|parts| parts.slots.hold_slot(home));
-    }
-    // SAFETY: by contract.
-    let outcome = unsafe { waiter.park(deadline) };
-    if held {
-        // The queue may need room, and the loop owns it as soon as something parks.
-        let _native = Native::begin();
-        goroutine.here().with_parts(|parts| {
-            parts.slots.release_slot(home);
-            // Those that had their turn meanwhile are ready again.
-            parts.ready.extend(parts.deferred.extract_if(.., |deferred| deferred.home == home));
-        });
-    }
-    outcome
 }
