@@ -47,6 +47,8 @@ mod sys;
 mod telemetry;
 mod time;
 mod wait;
+#[doc(hidden)]
+pub mod world;
 
 /// What the scheduler calls of what is above it. The root of the crate stands above both, so that
 /// neither refers to the other.
@@ -57,10 +59,6 @@ const ABOVE_SCHEDULER: sched::above::Above = sched::above::Above {
 };
 #[cfg(not(target_os = "linux"))]
 use sys::pinned::futex;
-
-/// For `narrowboat-sim` and the crates that take part in its worlds.
-#[doc(hidden)]
-pub use sched::world;
 
 /// For `narrowboat-debug`, which shows a running program to those outside.
 #[doc(hidden)]

@@ -45,8 +45,7 @@ pub(crate) mod tables;
 pub(crate) mod timers;
 pub(crate) mod trace;
 pub(crate) mod worker;
-#[doc(hidden)]
-pub mod world;
+pub(crate) mod world;
 
 use crate::sched::record::task::TaskPtr;
 use crate::locals::{destructors, map};
@@ -124,7 +123,7 @@ pub(crate) fn start() -> io::Result<()> {
     start_and_get().map(drop)
 }
 
-fn start_and_get() -> io::Result<&'static Runtime> {
+pub(crate) fn start_and_get() -> io::Result<&'static Runtime> {
     fork::check()?;
     if let Some(runtime) = RUNTIME.get() {
         return Ok(runtime);

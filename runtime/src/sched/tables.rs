@@ -83,7 +83,7 @@ impl ProcessorTable {
     }
 
     /// The places of those that are for worlds.
-    pub(super) fn for_worlds(&self) -> Range<usize> {
+    pub(crate) fn for_worlds(&self) -> Range<usize> {
         self.ordinary + self.extra..self.entries.len()
     }
 

@@ -170,7 +170,7 @@ impl Processor {
 
     /// What it has for worlds, if it is for them.
     #[inline]
-    pub(super) fn stage(&self) -> Option<&Stage> {
+    pub(crate) fn stage(&self) -> Option<&Stage> {
         self.stage.as_ref()
     }
 

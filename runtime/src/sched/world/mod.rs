@@ -1,5 +1,7 @@
 //! A world: goroutines whose time and whose order something else decides, for tests that repeat.
 //!
+//! [`crate::world`] runs one.
+//!
 //! A world is a processor of its own beyond the ordinary ones (`stage`). Goroutines never leave
 //! their processor, and what a goroutine of a world spawns stays there too, so a world contains all
 //! that its first goroutine starts. Its loop (`turns`) asks a [`Scheduler`] which of the ready
@@ -24,22 +26,18 @@ mod forsaken;
 mod stage;
 mod turns;
 
+use super::Runtime;
 use super::processor::{self, Here, Processor};
-use crate::futex;
-use crate::sched::record::failure::Panic;
-use crate::sched::record::labels::{self, Labels};
-use crate::sched::record::origin::{Extras, Origin};
-use crate::sched::record::Record;
-use crate::goroutine::spawn;
+use super::record::Record;
+use super::record::failure::Panic;
+use super::record::labels::Labels;
 use crate::lock::{Mutex, Native, OnceLock};
-use crate::park::{Outcome, Reason, WaitQueue, Waiter, assert_may_park};
-use crate::sched::Destination;
+use crate::wait::Reason;
 pub(super) use stage::MOST as MOST_WORLDS;
 pub(crate) use stage::Stage;
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::io;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -167,21 +165,16 @@ pub struct Leftover {
     pub frames: Vec<usize>,
 }
 
-/// A world that is over.
-pub struct Finished<T> {
-    /// Why.
-    pub end: End,
-    /// What the first goroutine returned, or its panic. `None` if it has not ended.
-    pub outcome: Option<Result<T, Panic>>,
-    /// Nanoseconds that have passed in it.
-    pub now: u64,
+/// How a world has ended.
+pub(crate) struct Over {
+    pub(crate) end: End,
     /// The goroutines that are left, by number.
-    pub left: Vec<Leftover>,
-    /// The panics that have ended goroutines which nothing joined.
-    pub panics: Vec<(u32, Panic)>,
-    /// What decided in it.
-    pub scheduler: Box<dyn Any + Send>,
+    pub(crate) left: Vec<Leftover>,
+    pub(crate) first_has_ended: bool,
 }
+
+/// Tells the caller that has begun a world its end. It is called where nothing may park.
+type Tell = Box<dyn FnOnce(Over) + Send>;
 
 /// What happens at a time, by the time and the order in which it was asked for.
 type Events = BTreeMap<(u64, u64), Box<dyn FnOnce() + Send>>;
@@ -213,7 +206,8 @@ pub struct World {
     shows: bool,
     panics: Mutex<Vec<(u32, Panic)>>,
     progress: Mutex<Progress>,
-    ending: Mutex<Ending>,
+    /// What the caller that has begun the world is told its end by.
+    tell: Mutex<Option<Tell>>,
 }
 
 /// What the loop remembers of a world from turn to turn.
@@ -235,14 +229,6 @@ struct Progress {
     abandoned: BTreeSet<u32>,
 }
 
-/// What the caller of [`run`] waits for.
-#[derive(Default)]
-struct Ending {
-    over: Option<(End, Vec<Leftover>)>,
-    first_has_ended: bool,
-    waiter: WaitQueue,
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -254,11 +240,16 @@ impl fmt::Debug for World {
 }
 
 impl World {
-    fn new(first: u64, scheduler: Box<dyn Scheduler>) -> World {
+    /// A world that has not begun. `tell` is called at its end.
+    pub(crate) fn new(
+        runtime: &Runtime,
+        scheduler: Box<dyn Scheduler>,
+        tell: impl FnOnce(Over) + Send + 'static,
+    ) -> World {
         static IDS: AtomicU64 = AtomicU64::new(1);
         World {
             id: IDS.fetch_add(1, Ordering::Relaxed),
-            first,
+            first: runtime.take_id_range(NUMBERS),
             now: AtomicU64::new(0),
             began: OnceLock::new(),
             network: AtomicBool::new(false),
@@ -271,8 +262,13 @@ impl World {
             skews: Mutex::default(),
             scheduler: Mutex::new(Some(scheduler)),
             progress: Mutex::default(),
-            ending: Mutex::default(),
+            tell: Mutex::new(Some(Box::new(tell))),
         }
+    }
+
+    /// The number that its first goroutine has in the process.
+    pub(crate) fn first_goroutine(&self) -> u64 {
+        self.first + 1
     }
 
     /// A number that no other world of the process has.
@@ -368,11 +364,34 @@ impl World {
     }
 
     /// Calls `f` with what decides, if the world is not over.
-    fn scheduler<R>(&self, f: impl FnOnce(&mut dyn Scheduler) -> R) -> Option<R> {
+    pub(crate) fn scheduler<R>(&self, f: impl FnOnce(&mut dyn Scheduler) -> R) -> Option<R> {
         // The loop waits for this lock. So a goroutine must not park while it has it, not even at a
         // lock of the allocator's.
         let _native = Native::begin();
         lock(&self.scheduler).as_mut().map(|scheduler| f(&mut **scheduler))
+    }
+
+    /// The world is over: tells that to the caller that has begun it.
+    fn finish(&self, over: Over) {
+        let tell = lock(&self.tell).take();
+        if let Some(tell) = tell {
+            tell(over);
+        }
+    }
+
+    /// Takes out what has decided in a world that is over.
+    pub(crate) fn take_scheduler(&self) -> Box<dyn Any + Send> {
+        lock(&self.scheduler).take().expect("taken once").into_any()
+    }
+
+    /// Drops what the program has hung into a world that is over. The loop may be the last to let go
+    /// of the world, and no code of the program may run there. Returns the panics that have ended
+    /// goroutines which nothing joined.
+    pub(crate) fn empty(&self) -> Vec<(u32, Panic)> {
+        let abandons = std::mem::take(&mut *lock(&self.abandons));
+        let (skews, extension) = (lock(&self.skews).take(), lock(&self.extension).take());
+        drop((abandons, skews, extension));
+        std::mem::take(&mut *lock(&self.panics))
     }
 }
 
@@ -458,92 +477,6 @@ pub(super) fn timer_at(here: &Processor, at: Instant) -> u64 {
     }
 }
 
-/// Runs `f` as the first goroutine of a new world, in which `scheduler` decides, and waits for its
-/// end.
-///
-/// # Errors
-/// If the runtime cannot start, or the system has no memory for the world's processor.
-///
-/// # Panics
-/// In a world, and where the caller cannot wait.
-#[track_caller]
-pub fn run<F, T>(scheduler: Box<dyn Scheduler>, f: F) -> io::Result<Finished<T>>
-where
-    F: FnOnce() -> T + Send + 'static,
-    T: Send + 'static,
-{
-    run_at(scheduler, Location::caller(), f)
-}
-
-/// As [`run`], with the place where the first goroutine is said to have been spawned.
-///
-/// # Errors
-/// As [`run`].
-///
-/// # Panics
-/// As [`run`].
-pub fn run_at<F, T>(
-    scheduler: Box<dyn Scheduler>,
-    at: &'static Location<'static>,
-    f: F,
-) -> io::Result<Finished<T>>
-where
-    F: FnOnce() -> T + Send + 'static,
-    T: Send + 'static,
-{
-    assert!(current().is_none(), "a world cannot contain another one");
-    assert_may_park();
-    futex::register_leave();
-    let runtime = super::start_and_get()?;
-    let taken = stage::take(runtime)?;
-    let world = Arc::new(World::new(runtime.take_id_range(NUMBERS), scheduler));
-    taken.begin(&world);
-    let extras = Extras {
-        spawned_at: at,
-        name: None,
-        own_stack: None,
-        labels: labels::LabelCell::default(),
-        late: None,
-    };
-    let begins = Arc::clone(&world);
-    // SAFETY: closure and result are `'static`.
-    let handle = unsafe {
-        spawn::launch_to(
-            Destination::Other(taken.processor(), None),
-            world.first + 1,
-            Origin::with(extras),
-            move || {
-                begins.began();
-                let _watch = First(begins);
-                f()
-            },
-        )
-    };
-    let (end, left) = world.wait(at);
-    let scheduler = lock(&world.scheduler).take().expect("taken once").into_any();
-    let ended = lock(&world.ending).first_has_ended;
-    let outcome = ended.then(|| handle.join_with_trace());
-    drop(taken);
-    // What the program has hung into the world is dropped here. The loop may be the last to let go
-    // of the world, and no code of the program may run there.
-    let abandons = std::mem::take(&mut *lock(&world.abandons));
-    let (skews, extension) = (lock(&world.skews).take(), lock(&world.extension).take());
-    drop((abandons, skews, extension));
-    let panics = std::mem::take(&mut *lock(&world.panics));
-    Ok(Finished { end, outcome, now: world.now.load(Ordering::Relaxed), left, panics, scheduler })
-}
-
-/// Sees whether the first goroutine panics.
-struct First(Arc<World>);
-
-impl Drop for First {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.scheduler(|scheduler| scheduler.panicked(1));
-        }
-    }
-}
-
 /// Notes the panic that has ended the calling goroutine, which nothing joins.
 #[cold]
 pub(crate) fn panicked(payload: Box<dyn Any + Send>) {
@@ -555,39 +488,5 @@ pub(crate) fn panicked(payload: Box<dyn Any + Send>) {
         let _native = Native::begin();
         lock(&world.panics).push((number, panic));
         world.scheduler(|scheduler| scheduler.panicked(number));
-    }
-}
-
-impl World {
-    /// Waits until the world is over.
-    fn wait(&self, at: &'static Location<'static>) -> (End, Vec<Leftover>) {
-        let waiter = Waiter::begin(Reason::Scope, 0, at);
-        let node = waiter.node();
-        let mut ending = lock(&self.ending);
-        if ending.over.is_none() {
-            // SAFETY: the node is the waiter's own and is in no queue between its waits; it lives
-            // until after the wait, and the lock guards it. The waiter is from its latest `begin`.
-            unsafe {
-                (*node.as_ptr()).prepare(waiter, Outcome(Outcome::FIRST), true);
-                ending.waiter.push(node);
-                drop(ending);
-                waiter.park(None);
-            }
-            ending = lock(&self.ending);
-        }
-        ending.over.take().expect("woken when it is over")
-    }
-
-    /// Says that the world is over.
-    fn finish(&self, end: End, left: Vec<Leftover>, first_has_ended: bool) {
-        let mut ending = lock(&self.ending);
-        ending.over = Some((end, left));
-        ending.first_has_ended = first_has_ended;
-        let waiting = ending.waiter.pop_claim(None);
-        drop(ending);
-        if let Some(node) = waiting {
-            // SAFETY: popped above, so valid until the unpark, which is the only one of this wait.
-            unsafe { node.as_ref().waiter().unpark() };
-        }
     }
 }

@@ -1,20 +1,16 @@
-//! The processors that worlds run on: made on demand, and used again.
+//! The part of a processor on which worlds run, one after another.
 
-use super::super::Runtime;
-use super::super::processor::Processor;
 use super::{World, lock};
 use crate::lock::Mutex;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::time::Duration;
 
 /// How many worlds may run at a time. Further ones wait.
 pub(in crate::sched) const MOST: usize = 64;
 
 /// The part of a processor that makes it one for worlds.
 pub(crate) struct Stage {
-    /// It belongs to a caller of [`run`](super::run).
+    /// It belongs to a caller of [`run`](crate::world::run).
     taken: AtomicBool,
     /// The time of its world, in nanoseconds; [`NO_WORLD`] if there is none. Beside the lock,
     /// because signal handlers read the clock, too.
@@ -38,6 +34,24 @@ impl Default for Stage {
 }
 
 impl Stage {
+    /// Whether the caller has the processor now, which no world had.
+    pub(crate) fn take(&self) -> bool {
+        // Acquire: as in `give_back`.
+        !self.taken.swap(true, Ordering::Acquire)
+    }
+
+    /// The world of the caller that had taken the processor is over.
+    pub(crate) fn give_back(&self) {
+        // Release: the next one to take it sees what this one has left.
+        self.taken.store(false, Ordering::Release);
+    }
+
+    /// A world begins on the processor that the caller has taken.
+    pub(crate) fn begin(&self, world: &Arc<World>) {
+        self.set_clock(0);
+        *lock(&self.world) = Some(Arc::clone(world));
+    }
+
     /// The time of the world that runs here, in nanoseconds since it began. Async-signal-safe.
     pub(in crate::sched) fn clock(&self) -> Option<u64> {
         // Relaxed: the goroutines that read it run on this processor.
@@ -67,45 +81,5 @@ impl Stage {
         self.set_clock(NO_WORLD);
         self.set_skew(0);
         *lock(&self.world) = None;
-    }
-}
-
-/// A processor that the caller has for a world, until this is dropped.
-pub(super) struct Taken(&'static Processor);
-
-impl Taken {
-    pub(super) fn processor(&self) -> &'static Processor {
-        self.0
-    }
-
-    fn stage(&self) -> &'static Stage {
-        self.0.stage().expect("a processor for worlds")
-    }
-
-    pub(super) fn begin(&self, world: &Arc<World>) {
-        self.stage().set_clock(0);
-        *lock(&self.stage().world) = Some(Arc::clone(world));
-    }
-}
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        // Release: the next one to take it sees what this one has left.
-        self.stage().taken.store(false, Ordering::Release);
-    }
-}
-
-/// Takes a processor on which no world runs: one that is there, or a new one; else waits for one.
-pub(super) fn take(runtime: &'static Runtime) -> io::Result<Taken> {
-    loop {
-        for index in runtime.processors.for_worlds() {
-            let processor = runtime.processors.get_or_create(runtime, index)?;
-            let stage = processor.stage().expect("a processor for worlds");
-            // Acquire: as in `drop`.
-            if !stage.taken.swap(true, Ordering::Acquire) {
-                return Ok(Taken(processor));
-            }
-        }
-        crate::sleep(Duration::from_millis(1));
     }
 }

@@ -4,13 +4,13 @@
 use super::super::batch::{Starting, report_no_stacks};
 use super::super::fork;
 use super::super::processor::{Loop, Processor, SwitchReason};
-use super::{End, Leftover, Moment, Progress, Turn, TurnEnd, World, forsaken, lock};
+use super::super::record::labels::{LabelCell, Labels};
+use super::super::record::{Ready, Record};
+use super::super::trace;
+use super::{End, Leftover, Moment, Over, Progress, Turn, TurnEnd, World, forsaken, lock};
 use crate::arch::sanitizers;
-use crate::sched::record::labels::{LabelCell, Labels};
-use crate::sched::record::{Ready, Record};
 use crate::lock::Native;
 use crate::ours;
-use crate::sched::trace;
 use crate::stack::own::OwnStack;
 use crate::wait::Reason;
 use std::collections::VecDeque;
@@ -424,7 +424,7 @@ impl Loop<'_> {
         self.install_host();
         drop(events);
         let first_has_ended = lock(&world.progress).first_has_ended;
-        world.finish(end, left, first_has_ended);
+        world.finish(Over { end, left, first_has_ended });
     }
 
     /// Forgets what a world that is over has left: goroutines that could run, and timers.
