@@ -5,9 +5,9 @@
 //! this order, when the runtime starts. `tools/gdb/narrowboat.py` reads them; a change of the list
 //! needs a change of [`VERSION`] and of that script.
 
+use crate::park::Reason;
 use crate::sched::record::Record;
 use crate::sched::record::{origin, slab};
-use crate::park::Reason;
 use crate::sched::{Runtime, processor};
 use crate::stack::slots::Slots;
 use std::mem::offset_of;

@@ -21,13 +21,13 @@
 
 use super::dump::GoroutineInfo;
 use crate::Labels;
-use crate::sched::record::labels::LabelCell;
-use crate::sched::record::Record;
 use crate::lock::Mutex;
 use crate::park::{self, Identity, Outcome, Reason, Thing, Waiter};
 use crate::sched::Runtime;
 use crate::sched::look::View;
 use crate::sched::processor::Loop;
+use crate::sched::record::Record;
+use crate::sched::record::labels::LabelCell;
 use crate::stack::backtrace::Frames;
 use crate::wait;
 use std::collections::HashMap;

@@ -28,9 +28,9 @@
 //! pointer and the thread pointer, the handler finds no processor, or one that runs nothing: then
 //! the sample is no goroutine's.
 
-use crate::sched::record::labels::{self, LabelCell};
 use crate::lock::Mutex;
 use crate::sched::processor;
+use crate::sched::record::labels::{self, LabelCell};
 use crate::sys::sampling::{self, Sampled};
 use crate::{Labels, arch, sys};
 use libc::c_void;

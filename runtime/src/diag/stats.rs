@@ -1,8 +1,8 @@
 //! [`stats`]: the figures of the whole runtime at one moment.
 
-use crate::telemetry::counters::Phase;
 use crate::locals::map;
 use crate::stack::sharing;
+use crate::telemetry::counters::Phase;
 use crate::{park, sched};
 use std::fmt;
 use std::ptr;

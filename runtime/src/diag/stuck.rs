@@ -18,9 +18,9 @@
 //! The frames are walked only if the signal has interrupted the program's own code, not a library:
 //! so neither the allocator nor the dynamic linker nor the unwinder itself is interrupted halfway.
 
-use crate::sched::above::StuckReports;
 use crate::lock::Mutex;
 use crate::say::say;
+use crate::sched::above::StuckReports;
 use crate::sched::processor;
 use crate::stack::frames::walk;
 use crate::sys::blocked::{self, Kind};

@@ -5,10 +5,10 @@ use super::dump::{self, Dump};
 use super::frames;
 use super::group::{self, Text};
 use super::trace::session;
-use crate::telemetry::waits;
 use crate::park::{Identity, Reason};
 use crate::say::say;
 use crate::sched::processor::Processor;
+use crate::telemetry::waits;
 use crate::{GoroutineInfo, Labels};
 use crate::{sched, sys};
 use std::collections::HashMap;
@@ -25,8 +25,8 @@ pub use super::proto::Message;
 pub use super::stuck::reports as stuck_reports;
 pub use super::trace::session::Looking;
 pub use super::trace::turns::Turns;
-pub use crate::telemetry::waits::{WaitPlace, WaitProfile};
 pub use crate::sys::modules::Module;
+pub use crate::telemetry::waits::{WaitPlace, WaitProfile};
 
 /// Whether a frame is one of Narrowboat's or of std's.
 pub fn is_internal(frame: &Frame) -> bool {

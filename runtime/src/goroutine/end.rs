@@ -2,11 +2,38 @@
 //! for good.
 
 use super::local;
+use super::panic::discard;
 use crate::locals::destructors;
+use crate::park::{Outcome, Waiter};
 use crate::sched::processor::{Running, SwitchReason};
 use crate::sched::record::Record;
+use crate::sched::record::task::{Finished, TaskPtr};
 use crate::stack;
 use std::ptr::NonNull;
+
+/// Step 2 of a task ([`crate::sched::record::task`]): settles with the handle. After this the runtime
+/// no longer owns the task.
+///
+/// # Safety
+/// Called once, by the runtime, on the goroutine's stack, after the closure has run.
+unsafe fn settle(task: TaskPtr) {
+    // SAFETY: the runtime owns the task until the result of `finish` says otherwise.
+    unsafe {
+        match task.header().join.finish() {
+            Finished::LeftToHandle => {}
+            Finished::Detached => {
+                let types = task.header().types;
+                discard(|| (types.free)(task, None));
+            }
+            Finished::Wake(address) => {
+                let waiter = Waiter::from_address(address);
+                let first = waiter.try_end(Outcome(Outcome::FIRST));
+                debug_assert!(first, "only the task's end ends a join");
+                waiter.unpark();
+            }
+        }
+    }
+}
 
 /// Drops what is local to the calling goroutine, and whatever its destructors create meanwhile.
 ///
@@ -40,12 +67,12 @@ pub(super) unsafe extern "C" fn goroutine_end(record: usize) -> ! {
             && task.is_detached()
         {
             // As on a thread, the outcome is dropped before what is local to the goroutine.
-            task.settle();
+            settle(task);
             goroutine.task.set(None);
         }
         run_destructors(goroutine);
         if let Some(task) = goroutine.task.get() {
-            task.settle();
+            settle(task);
             // The handle may have been dropped meanwhile. Then the outcome was dropped here, and
             // may have created thread-locals.
             run_destructors(goroutine);

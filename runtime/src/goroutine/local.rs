@@ -20,7 +20,7 @@
 //! because that code may ask for another value. What is given out is the address of a value's box,
 //! which stays until the end.
 
-use super::task::discard;
+use super::panic::discard;
 use crate::sched::processor;
 use crate::sched::record::late::{Local, Locals};
 use std::cell::{Cell, RefCell};

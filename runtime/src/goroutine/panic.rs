@@ -13,7 +13,7 @@ use super::current::calling;
 use crate::say::say;
 use crate::sched::record::failure;
 use crate::sched::{above, world};
-use std::panic;
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::sync::Once;
 
 /// Installs our hook in front of the present one. Runs once, when the runtime starts.
@@ -44,6 +44,12 @@ pub(crate) fn install_hook() {
             above::save_recording();
         }));
     });
+}
+
+/// Drops an outcome that is not needed. The hook has reported a panic of a destructor. The payload
+/// of that panic is not dropped, because that could panic again, with nothing left to catch it.
+pub(super) fn discard(outcome: impl FnOnce()) {
+    std::mem::forget(catch_unwind(AssertUnwindSafe(outcome)));
 }
 
 /// Whether the calling goroutine, or the calling plain thread, is unwinding because of a panic. The

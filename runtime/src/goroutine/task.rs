@@ -4,10 +4,11 @@
 //! meet, are in [`crate::sched::record::task`]; the steps here are those.
 
 use super::end::goroutine_end;
-use crate::park::{self, Outcome, Reason, TaskWait, Thing, Waiter};
+use super::panic::discard;
+use crate::park::{self, Reason, TaskWait, Thing, Waiter};
 use crate::sched::record::failure::Panic;
 use crate::sched::record::origin::Origin;
-use crate::sched::record::task::{ALONE, Finished, Header, TaskPtr, Types};
+use crate::sched::record::task::{ALONE, Header, TaskPtr, Types};
 use crate::sched::world;
 use crate::wait::GOROUTINE;
 use std::cell::UnsafeCell;
@@ -47,29 +48,6 @@ impl TaskPtr {
         let task = Box::into_raw(Box::new(Task::<F, T> { header, body }));
         // SAFETY: a box is not null. The header comes first.
         TaskPtr(unsafe { NonNull::new_unchecked(task.cast()) })
-    }
-
-    /// Step 2: settles with the handle. After this the runtime no longer owns the task.
-    ///
-    /// # Safety
-    /// Called once, by the runtime, on the goroutine's stack, after the closure has run.
-    pub(crate) unsafe fn settle(self) {
-        // SAFETY: the runtime owns the task until the result of `finish` says otherwise.
-        unsafe {
-            match self.header().join.finish() {
-                Finished::LeftToHandle => {}
-                Finished::Detached => {
-                    let types = self.header().types;
-                    discard(|| (types.free)(self, None));
-                }
-                Finished::Wake(address) => {
-                    let waiter = Waiter::from_address(address);
-                    let first = waiter.try_end(Outcome(Outcome::FIRST));
-                    debug_assert!(first, "only the task's end ends a join");
-                    waiter.unpark();
-                }
-            }
-        }
     }
 
     /// Step 3: waits for the end and takes the outcome.
@@ -223,12 +201,6 @@ unsafe fn take_closure<F, T>(task: *mut Task<F, T>, alone: bool) -> F {
         }
         closure
     }
-}
-
-/// Drops an outcome that is not needed. The hook has reported a panic of a destructor. The payload
-/// of that panic is not dropped, because that could panic again, with nothing left to catch it.
-pub(super) fn discard(outcome: impl FnOnce()) {
-    std::mem::forget(catch_unwind(AssertUnwindSafe(outcome)));
 }
 
 /// # Safety

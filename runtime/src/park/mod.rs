@@ -37,8 +37,8 @@ pub use refusal::{assert_may_park, may_park, refuse};
 pub use task::{Cancel, ENDED_BY_TASK, TaskWait, TaskWakeup};
 pub(crate) use thread::{ThreadWaiter, WaitingThread, parked_threads, waiting_threads};
 
-use crate::sched::record::{Record, Wait};
 use crate::sched::processor::{self, Processor, Running};
+use crate::sched::record::{Record, Wait};
 use crate::wait::Kind;
 use std::panic::Location;
 use std::ptr::NonNull;

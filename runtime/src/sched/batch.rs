@@ -10,8 +10,8 @@
 //! must not be requeued earlier, while its stack is still in use: another worker may carry a
 //! processor as soon as it is queued.
 
-use super::config::Stress;
 use super::above;
+use super::config::Stress;
 use super::fork;
 use super::processor::{Carrier, Loop, Parts, Phase, Processor, SwitchReason};
 use super::record::origin::Origin;
@@ -20,10 +20,10 @@ use super::record::{Ready, Record};
 use super::trace;
 use super::worker::Worker;
 use crate::arch::{FloatControl, sanitizers};
-use crate::wait::{Outcome, Reason};
 use crate::say::say;
 use crate::stack::housing::Lack;
 use crate::stack::sharing;
+use crate::wait::{Outcome, Reason};
 use crate::{arch, clock};
 use std::collections::VecDeque;
 use std::ptr::{self, NonNull};

@@ -6,9 +6,9 @@ use super::processor::{Carrier, Loop, Processor};
 use super::world;
 use crate::arch;
 use crate::sched::record::Record;
-use crate::wait::Identity;
 use crate::stack::backtrace::Frames;
 use crate::stack::slots::{Live, Slots};
+use crate::wait::Identity;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::Ordering;
 

@@ -47,9 +47,9 @@ pub(crate) mod trace;
 pub(crate) mod worker;
 pub(crate) mod world;
 
-use crate::sched::record::task::TaskPtr;
 use crate::locals::{destructors, map};
 use crate::lock::Mutex;
+use crate::sched::record::task::TaskPtr;
 use crate::{arch, stack, sys};
 use apart::Apart;
 use config::{Config, Sizes};

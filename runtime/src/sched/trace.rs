@@ -9,9 +9,9 @@
 use super::processor::{Here, Loop, Processor, SwitchReason};
 use super::worker::{self, Worker};
 use crate::arch;
+use crate::sched::record::Record;
 use crate::sched::record::labels::{LabelCell, Labels};
 use crate::sched::record::origin::Origin;
-use crate::sched::record::Record;
 use crate::stack::slots::Slots;
 use crate::telemetry::counters::Phase;
 use crate::telemetry::trace::event::{self, Event, From, Kind, NOWHERE, Name};

@@ -1,7 +1,7 @@
 //! The end of a world, which its caller waits for.
 
-use crate::park::{Outcome, Reason, WaitQueue, Waiter};
 use crate::lock::Mutex;
+use crate::park::{Outcome, Reason, WaitQueue, Waiter};
 use crate::sched::world::Over;
 use std::panic::Location;
 use std::sync::{MutexGuard, PoisonError};

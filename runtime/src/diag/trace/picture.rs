@@ -9,10 +9,10 @@
 use super::clock::{self, Clock};
 use super::timeline::{Actor, Item, What};
 use crate::diag::proto::Message;
-use crate::telemetry::counters::Phase;
-use crate::telemetry::trace::event::{self, Event, From, Kind, NOWHERE};
 use crate::park::Reason;
 use crate::sys;
+use crate::telemetry::counters::Phase;
+use crate::telemetry::trace::event::{self, Event, From, Kind, NOWHERE};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::panic::Location;

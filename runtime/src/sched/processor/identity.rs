@@ -1,8 +1,8 @@
 //! Which processor and which goroutine the calling code is on.
 
 use super::{Here, Processor, Running, way_out};
-use crate::sched::record::Record;
 use crate::ours;
+use crate::sched::record::Record;
 use crate::stack::above::Scheduler;
 use crate::stack::present::Named;
 use crate::stack::{self, Bounds};

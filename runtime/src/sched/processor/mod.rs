@@ -35,9 +35,9 @@ pub(super) use identity::{FOR_STACKS, set_current_processor};
 pub(crate) use local::SwitchReason;
 pub(super) use local::{Local, Parts, Phase};
 pub(super) use locals::add_destructor;
-pub(crate) use park::{asked_to_give_way, checkpoint};
 use park::way_out;
 pub use park::yield_now;
+pub(crate) use park::{asked_to_give_way, checkpoint};
 
 use super::Runtime;
 use super::arrivals::Arrivals;

@@ -3,8 +3,8 @@
 use super::super::placement::Placement;
 use super::super::runtime;
 use super::{Carrier, Here, Processor};
-use crate::sched::record::task::TaskPtr;
 use crate::lock::Native;
+use crate::sched::record::task::TaskPtr;
 use std::sync::atomic::{Ordering, fence};
 
 /// After this many spawns in one turn the goroutine gives way: otherwise the unstarted goroutines
