@@ -1,7 +1,7 @@
 //! What the runtime reports about itself: figures, a dump of every goroutine, and warnings.
 //!
-//! This is the top of the crate. Running code calls it through [`crate::sched::above`] only: the functions
-//! of the table below.
+//! This is the top of the crate. Running code calls it through [`crate::sched::above`] only: the
+//! functions of the table below.
 //!
 //! - `stats`, `prometheus`, `schedtrace`: figures.
 //! - `inspect`: makes each processor look at its own goroutines; `dump`, `group`: present the

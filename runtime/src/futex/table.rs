@@ -315,6 +315,31 @@ mod models {
         });
     }
 
+    /// A waiter that never goes on is taken out while a waker may take it out, too: it is counted
+    /// out once, and the waker has it in its own list or not at all.
+    #[test]
+    fn loom_a_forsaken_waiter_is_counted_out_once() {
+        loom::model(|| {
+            let shared = Shared::new();
+            let waiter = Waiter::begin(Reason::Futex, ADDRESS, Location::caller());
+            // SAFETY: the wait has just begun; it is over at the end of the model.
+            assert!(unsafe { shared.shard.enter(waiter, ADDRESS, EVERY_BIT, false, || true) });
+            let waker = {
+                let shared = shared.clone();
+                thread::spawn(move || shared.set(1, 1))
+            };
+            let gone = Forsaken::new(waiter, waiter.node(), Some(ADDRESS));
+            // SAFETY: it was entered there.
+            unsafe { shared.shard.forsake(&gone) };
+            if waker.join().unwrap() == 1 {
+                // SAFETY: its wait has been ended, and its wake-up has come.
+                assert_eq!(unsafe { waiter.park(None) }, WOKEN);
+            }
+            assert_eq!(shared.shard.waiting.load(Ordering::Relaxed), 0);
+            assert!(shared.shard.lock().is_empty());
+        });
+    }
+
     /// Two waiters, and a waker that may wake both.
     #[test]
     fn loom_all_that_wait_are_woken() {

@@ -18,7 +18,7 @@
 //! looks at its `awake` word before it sleeps. There are no spurious returns: when `park` returns,
 //! the wait has been claimed.
 //!
-//! What a wait consists of (claims, queues, reasons) is in [`crate::wait`].
+//! What a wait consists of (claims, queues, reasons) is in `crate::wait`.
 //!
 //! This module is for the crates of Narrowboat; programs use channels and sockets instead.
 

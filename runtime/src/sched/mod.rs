@@ -1,8 +1,8 @@
 //! The scheduler: processors, the workers that carry them, and what they share.
 //!
+//! - `record`: what a processor knows of a goroutine, and what the two owners of a task meet in.
 //! - `processor`, `batch` and `admission`: a processor's own state; `inbox` and `arrivals`: how
-//!   other
-//!   threads reach it; `look`: what they may read of its goroutines.
+//!   other threads reach it; `look`: what they may read of its goroutines.
 //! - `worker`: the loop of a kernel thread; `search`: where it looks for work; `idle`, `sleepers`:
 //!   how it sleeps and is woken.
 //! - `headcount`: how many workers may be awake; `supply`: whether the machine has cores for them.

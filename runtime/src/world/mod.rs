@@ -1,6 +1,6 @@
 //! Simulated worlds, for `narrowboat-sim` and the crates that take part in its worlds: runs one, and
 //! waits for its end. What a world is, and how its goroutines have their turns, is in
-//! [`crate::sched::world`].
+//! `crate::sched::world`.
 
 mod ending;
 
