@@ -7,16 +7,17 @@
 
 use crate::direction::Direction;
 use crate::io_safe::IoSafe;
-use crate::simulated::{self, Setting};
-use crate::sys::socket;
+use crate::simulated::{self, Address, Setting, Transport};
+use crate::sys::{address, socket};
 use narrowboat_runtime::park::Thing;
-use socket2::SockAddr;
+use socket2::{SockAddr, Type};
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::marker::PhantomData;
 use std::mem;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::net as unix;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::Arc;
@@ -154,7 +155,7 @@ impl Drop for Socket {
 pub(crate) fn listen(address: &SocketAddr) -> io::Result<Socket> {
     match simulated::network() {
         None => socket::listen(address).map(Socket::from),
-        Some(network) => network.0.listen(address).map(Socket::from),
+        Some(network) => network.0.listen(&Address::from(*address)).map(Socket::from),
     }
 }
 
@@ -162,7 +163,7 @@ pub(crate) fn listen(address: &SocketAddr) -> io::Result<Socket> {
 pub(crate) fn bind_datagram(address: &SocketAddr) -> io::Result<Socket> {
     match simulated::network() {
         None => socket::bind_datagram(address).map(Socket::from),
-        Some(network) => network.0.bind_datagram(address).map(Socket::from),
+        Some(network) => network.0.bind_datagram(&Address::from(*address)).map(Socket::from),
     }
 }
 
@@ -170,7 +171,45 @@ pub(crate) fn bind_datagram(address: &SocketAddr) -> io::Result<Socket> {
 pub(crate) fn connect(address: &SocketAddr) -> io::Result<(Socket, bool)> {
     match simulated::network() {
         None => socket::connect(address).map(|(fd, done)| (fd.into(), done)),
-        Some(network) => network.0.connect(address).map(|socket| (socket.into(), false)),
+        Some(network) => network.0.connect(&Address::from(*address)).map(|socket| (socket.into(), false)),
+    }
+}
+
+/// A Unix socket that listens at `address`.
+pub(crate) fn listen_unix(address: &SockAddr) -> io::Result<Socket> {
+    match simulated::network() {
+        None => socket::listen_unix(address).map(Socket::from),
+        Some(network) => network.0.listen(&simulated_address(address)?).map(Socket::from),
+    }
+}
+
+/// Connects to a Unix socket; see [`socket::connect_unix`]. False if the connection has only begun.
+pub(crate) fn connect_unix(address: &SockAddr) -> io::Result<(Socket, bool)> {
+    match simulated::network() {
+        None => socket::connect_unix(address).map(|fd| (fd.into(), true)),
+        Some(network) => network.0.connect(&simulated_address(address)?).map(|socket| (socket.into(), false)),
+    }
+}
+
+/// A Unix socket for datagrams, at `address` or without one.
+pub(crate) fn datagram_unix(address: Option<&SockAddr>) -> io::Result<Socket> {
+    match (simulated::network(), address) {
+        (None, address) => socket::datagram_unix(address).map(Socket::from),
+        (Some(network), None) => network.0.unbound_datagram().map(Socket::from),
+        (Some(network), Some(address)) => {
+            network.0.bind_datagram(&simulated_address(address)?).map(Socket::from)
+        }
+    }
+}
+
+/// Two Unix sockets that are connected with each other.
+pub(crate) fn pair(transport: Transport) -> io::Result<(Socket, Socket)> {
+    match simulated::network() {
+        None => {
+            let kind = if transport == Transport::Stream { Type::STREAM } else { Type::DGRAM };
+            socket::pair(kind).map(|(one, other)| (one.into(), other.into()))
+        }
+        Some(network) => network.0.pair(transport).map(|(one, other)| (one.into(), other.into())),
     }
 }
 
@@ -180,9 +219,20 @@ fn no_descriptor() -> ! {
     panic!("a socket of a simulated network has no descriptor")
 }
 
-/// The address of the kernel's form, for a call that the simulated network knows.
-fn internet(address: &SockAddr) -> io::Result<SocketAddr> {
-    socket::internet(address)
+/// The form that simulated networks know of the kernel's address.
+fn simulated_address(address: &SockAddr) -> io::Result<Address> {
+    match address.as_socket() {
+        Some(address) => Ok(address.into()),
+        None => Ok(Address::from(&address::shown(address)?)),
+    }
+}
+
+/// The kernel's form of an address of a simulated network.
+fn kernel_address(address: &Address) -> io::Result<SockAddr> {
+    match address {
+        Address::Internet(address) => Ok((*address).into()),
+        Address::Unix(_) => address::of(&address.unix()?),
+    }
 }
 
 impl<'a> Handle<'a> {
@@ -233,7 +283,7 @@ impl<'a> Handle<'a> {
             Kind::System(fd) => socket::receive_from(fd, buffer, flags),
             Kind::Simulated(it) => {
                 let (read, from) = it.receive_from(&mut [IoSliceMut::new(buffer)], flags)?;
-                Ok((read, from.map_or_else(socket::no_address, SockAddr::from)))
+                Ok((read, from.map_or_else(|| Ok(socket::no_address()), |from| kernel_address(&from))?))
             }
         }
     }
@@ -256,14 +306,17 @@ impl<'a> Handle<'a> {
     pub(crate) fn send_to(self, data: &[u8], to: &SockAddr) -> io::Result<usize> {
         match self.kind() {
             Kind::System(fd) => socket::send_to(fd, data, to),
-            Kind::Simulated(it) => it.0.send(&[IoSlice::new(data)], Some(internet(to)?)),
+            Kind::Simulated(it) => it.0.send(&[IoSlice::new(data)], Some(&simulated_address(to)?)),
         }
     }
 
     pub(crate) fn accept(self) -> io::Result<(Socket, SockAddr)> {
         match self.kind() {
             Kind::System(fd) => socket::accept(fd).map(|(fd, from)| (fd.into(), from)),
-            Kind::Simulated(it) => it.0.accept().map(|(socket, from)| (socket.into(), from.into())),
+            Kind::Simulated(it) => {
+                let (socket, from) = it.0.accept()?;
+                Ok((socket.into(), kernel_address(&from)?))
+            }
         }
     }
 
@@ -279,7 +332,7 @@ impl<'a> Handle<'a> {
     pub(crate) fn connect_datagram(self, to: &SockAddr) -> io::Result<()> {
         match self.kind() {
             Kind::System(fd) => socket::connect_datagram(fd, to),
-            Kind::Simulated(it) => it.0.connect(internet(to)?),
+            Kind::Simulated(it) => it.0.connect(&simulated_address(to)?),
         }
     }
 
@@ -293,14 +346,31 @@ impl<'a> Handle<'a> {
     pub(crate) fn local_address(self) -> io::Result<SocketAddr> {
         match self.kind() {
             Kind::System(fd) => socket::local_address(fd),
-            Kind::Simulated(it) => it.0.local_address(),
+            Kind::Simulated(it) => it.0.local_address()?.internet(),
         }
     }
 
     pub(crate) fn peer_address(self) -> io::Result<SocketAddr> {
         match self.kind() {
             Kind::System(fd) => socket::peer_address(fd),
-            Kind::Simulated(it) => it.0.peer_address(),
+            Kind::Simulated(it) => it.0.peer_address()?.internet(),
+        }
+    }
+
+    /// The address of a Unix socket.
+    pub(crate) fn local_unix(self) -> io::Result<unix::SocketAddr> {
+        match self.kind() {
+            // All of std's Unix sockets ask alike.
+            Kind::System(fd) => socket::as_std(fd, unix::UnixDatagram::local_addr),
+            Kind::Simulated(it) => it.0.local_address()?.unix(),
+        }
+    }
+
+    /// The address that a Unix socket is connected to.
+    pub(crate) fn peer_unix(self) -> io::Result<unix::SocketAddr> {
+        match self.kind() {
+            Kind::System(fd) => socket::as_std(fd, unix::UnixDatagram::peer_addr),
+            Kind::Simulated(it) => it.0.peer_address()?.unix(),
         }
     }
 
@@ -356,6 +426,26 @@ impl<'a> Handle<'a> {
             Kind::Simulated(_) => shown.finish(),
         }
     }
+
+    /// Writes a Unix socket as std's type `S` of this name does, with the descriptor if there is
+    /// one.
+    pub(crate) fn debug_unix<S: From<OwnedFd> + fmt::Debug>(
+        self,
+        name: &str,
+        f: &mut fmt::Formatter<'_>,
+    ) -> fmt::Result {
+        if let Kind::System(fd) = self.kind() {
+            return socket::as_std(fd, |socket: &S| socket.fmt(f));
+        }
+        let mut shown = f.debug_struct(name);
+        if let Ok(address) = self.local_unix() {
+            shown.field("local", &address);
+        }
+        if let Ok(peer) = self.peer_unix() {
+            shown.field("peer", &peer);
+        }
+        shown.finish()
+    }
 }
 
 /// The result of a call in the kernel's form: one word, for which a caller needs no place on its
@@ -390,7 +480,7 @@ impl Simulated {
         &self,
         buffers: &mut [IoSliceMut<'_>],
         flags: libc::c_int,
-    ) -> io::Result<(usize, Option<SocketAddr>)> {
+    ) -> io::Result<(usize, Option<Address>)> {
         self.0.receive(buffers, flags & libc::MSG_PEEK != 0)
     }
 

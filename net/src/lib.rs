@@ -71,9 +71,9 @@
 //! - `TcpListener::only_v6` and its setter, which std has deprecated, are missing.
 //!
 //! # In a simulated world
-//! A goroutine of a world with a simulated network has its sockets there, TCP and UDP, and names
-//! are those of its hosts. Such a socket has no descriptor: [`AsFd`](std::os::fd::AsFd) and
-//! conversions to descriptors panic. [`unix`] sockets cannot be made there.
+//! A goroutine of a world with a simulated network has its sockets there, and names are those of
+//! its hosts. Such a socket has no descriptor: [`AsFd`](std::os::fd::AsFd) and conversions to
+//! descriptors panic. What differs for Unix sockets is said in [`unix`].
 //!
 //! # What to know
 //! - After a read that returned less than it was asked for, the next one waits without a system

@@ -2,7 +2,7 @@
 
 use narrowboat::chan::{self, select};
 use narrowboat::context::{background, with_cancel};
-use narrowboat::net::unix::UnixStream;
+use narrowboat::net::unix::{UnixDatagram, UnixListener, UnixStream};
 use narrowboat::net::{TcpListener, TcpStream, UdpSocket, lookup_host};
 use narrowboat::sim::{self, net};
 use narrowboat::{go, sleep};
@@ -201,9 +201,13 @@ fn datagrams_arrive_and_are_refused() {
 #[test]
 fn what_cannot_be_simulated_says_so() {
     in_worlds(|| {
-        assert_eq!(kind(UnixStream::pair()), ErrorKind::Unsupported);
-        let listener = TcpListener::bind("0.0.0.0:80").unwrap();
-        let panic = catch_unwind(AssertUnwindSafe(|| _ = listener.as_fd())).unwrap_err();
+        let (listener, unix) = (TcpListener::bind("0.0.0.0:80").unwrap(), UnixStream::pair().unwrap().0);
+        let uses: [&dyn Fn(); 2] = [&|| _ = listener.as_fd(), &|| _ = unix.as_fd()];
+        for use_descriptor in uses {
+            let panic = catch_unwind(AssertUnwindSafe(use_descriptor)).unwrap_err();
+            assert_eq!(panic.downcast_ref(), Some(&"a socket of a simulated network has no descriptor"));
+        }
+        let panic = catch_unwind(AssertUnwindSafe(|| std::os::fd::OwnedFd::from(unix))).unwrap_err();
         assert_eq!(panic.downcast_ref(), Some(&"a socket of a simulated network has no descriptor"));
     });
     // In another world, and outside of any, a socket is refused.
@@ -319,6 +323,128 @@ fn a_host_that_crashes_itself_does_not_go_on() {
         sleep(SECOND);
         assert_eq!(after.load(Ordering::Relaxed), 0);
     });
+}
+
+/// What holds in any world, the kernel's included, is in `unix.rs`.
+#[test]
+fn unix_names_belong_to_a_host_and_go_with_its_sockets_when_it_crashes() {
+    const PATH: &str = "/run/service";
+    in_worlds(|| {
+        let found = Arc::new(std::sync::Mutex::new(Vec::new()));
+        net::host("server").program({
+            let found = found.clone();
+            move || {
+                found.lock().unwrap().push(kind(UnixStream::connect(PATH)));
+                let listener = UnixListener::bind(PATH).unwrap();
+                let log = UnixDatagram::bind("/run/log").unwrap();
+                go!(move || while log.recv(&mut [0; 64]).is_ok() {});
+                for stream in listener.incoming() {
+                    let stream = stream.unwrap();
+                    go!(move || std::io::copy(&mut &stream, &mut &stream).unwrap());
+                }
+            }
+        });
+        sleep(SECOND);
+        assert_eq!(kind(UnixStream::connect(PATH)), ErrorKind::NotFound);
+        assert_eq!(kind(UnixDatagram::unbound().unwrap().connect("/run/log")), ErrorKind::NotFound);
+        let own = UnixListener::bind(PATH).unwrap();
+        let client = || {
+            let client = net::host("server").spawn(|| {
+                let mut stream = UnixStream::connect(PATH).unwrap();
+                stream.write_all(b"ahoy").unwrap();
+                stream.read_exact(&mut [0; 4]).unwrap();
+                UnixDatagram::unbound().unwrap().send_to(b"ahoy", "/run/log").unwrap();
+            });
+            client.join().unwrap();
+        };
+        client();
+        let kept = net::host("server").spawn(|| UnixStream::connect(PATH).unwrap()).join().unwrap();
+        net::crash("server");
+        // As TCP's sockets: gone.
+        assert_eq!((&kept).write(b"x").unwrap_err().raw_os_error(), Some(libc::EBADF));
+        net::restart("server");
+        sleep(SECOND);
+        client();
+        assert_eq!(*found.lock().unwrap(), [ErrorKind::NotFound, ErrorKind::ConnectionRefused]);
+        own.set_nonblocking(true).unwrap();
+        assert_eq!(kind(own.accept()), ErrorKind::WouldBlock);
+        net::crash("server");
+    });
+}
+
+#[test]
+fn unix_sockets_say_what_they_are_and_no_link_reaches_them() {
+    in_worlds(|| {
+        let listener = UnixListener::bind("/run/service").unwrap();
+        let stream = UnixStream::connect("/run/service").unwrap();
+        let (other, _) = listener.accept().unwrap();
+        assert_eq!(format!("{listener:?}"), "UnixListener { local: \"/run/service\" (pathname) }");
+        let shown = "UnixStream { local: (unnamed), peer: \"/run/service\" (pathname) }";
+        assert_eq!(format!("{stream:?}"), shown);
+        assert_eq!(format!("{:?}", UnixDatagram::unbound().unwrap()), "UnixDatagram { local: (unnamed) }");
+
+        net::partition("main", "main");
+        net::reset("main", "main");
+        let start = narrowboat_runtime::world::now();
+        (&stream).write_all(b"ahoy").unwrap();
+        other.set_nonblocking(true).unwrap();
+        assert_eq!((&other).read(&mut [0; 8]).unwrap(), 4);
+        other.set_nonblocking(false).unwrap();
+        assert_eq!(narrowboat_runtime::world::now(), start, "it takes no time");
+
+        // A writer waits for a slow reader.
+        let reading = go!(move || {
+            let mut buffer = [0; 1024];
+            while (&other).read(&mut buffer).unwrap() > 0 {
+                sleep(SECOND);
+            }
+        });
+        (&stream).write_all(&vec![0; 1 << 20]).unwrap();
+        let took = narrowboat_runtime::world::now() - start;
+        assert!((950 * SECOND..970 * SECOND).contains(&took), "{took:?}");
+        drop(stream);
+        reading.join().unwrap();
+    });
+}
+
+#[test]
+fn unix_sockets_repeat_what_they_did_for_the_same_seed() {
+    fn program() -> String {
+        let listener = UnixListener::bind("/run/service").unwrap();
+        drop(net::here().backlog(2));
+        let log = UnixDatagram::bind("/run/log").unwrap();
+        let clients: Vec<_> = (0..8u8)
+            .map(|n| {
+                go!(move || {
+                    let mut stream = UnixStream::connect("/run/service").unwrap();
+                    let log = UnixDatagram::unbound().unwrap();
+                    for _ in 0..5 {
+                        stream.write_all(&[n]).unwrap();
+                        log.send_to(&[n], "/run/log").unwrap();
+                    }
+                })
+            })
+            .collect();
+        let server = go!(move || {
+            let all = listener.incoming().take(8).map(|stream| {
+                let mut text = Vec::new();
+                stream.unwrap().read_to_end(&mut text).unwrap();
+                text
+            });
+            all.collect::<Vec<_>>()
+        });
+        let mut byte = [0];
+        let logged: Vec<u8> = (0..40).map(|_| (log.recv(&mut byte).unwrap(), byte[0]).1).collect();
+        clients.into_iter().for_each(|client| client.join().unwrap());
+        format!("{:?} {logged:?}", server.join().unwrap())
+    }
+    let first: Vec<_> = (0..8).map(|seed| sim::run_hashed(seed, program)).collect();
+    assert!(first[0].0 != first[1].0, "seeds differ");
+    for _ in 0..20 {
+        for (seed, first) in first.iter().enumerate() {
+            assert_eq!(&sim::run_hashed(seed as u64, program), first);
+        }
+    }
 }
 
 /// Some clients, some faults: what happened, as text.

@@ -10,6 +10,7 @@
 //! - `interrupt` ends a wait early, even if it came before the wait.
 //! - One wait handles a bounded number of events.
 
+pub(crate) mod address;
 pub(crate) mod socket;
 
 // The `polling` crate as it is: the selector of every system. Linux is the exception; `epoll` says

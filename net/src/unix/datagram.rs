@@ -1,17 +1,18 @@
 //! A Unix socket for datagrams. Safe to use from any number of goroutines and threads at once; see
 //! [`crate::source`].
 
-use super::{SocketAddr, address};
+use super::SocketAddr;
 use crate::context::WithContext;
 use crate::convert::descriptor_conversions;
 use crate::datagram::datagram_methods;
+use crate::handle;
 use crate::methods::shared_methods_both_ways;
-use crate::simulated;
+use crate::simulated::Transport;
 use crate::source::{Operation, Source};
-use crate::sys::socket;
+use crate::sys::address;
 use crate::transfer;
 use narrowboat_runtime::park::{Reason, checkpoint};
-use socket2::{SockAddr, Type};
+use socket2::SockAddr;
 use std::fmt;
 use std::io;
 use std::net::Shutdown;
@@ -106,8 +107,7 @@ impl UnixDatagram {
     }
 
     fn open(address: Option<&SockAddr>) -> io::Result<UnixDatagram> {
-        simulated::refuse_unix()?;
-        Ok(UnixDatagram::from_source(Source::new(socket::datagram_unix(address)?.into())))
+        Ok(UnixDatagram::from_source(Source::new(handle::datagram_unix(address)?)))
     }
 
     /// Two sockets that are connected with each other.
@@ -124,10 +124,8 @@ impl UnixDatagram {
     /// ```
     pub fn pair() -> io::Result<(UnixDatagram, UnixDatagram)> {
         checkpoint();
-        simulated::refuse_unix()?;
-        let (one, other) = socket::pair(Type::DGRAM)?;
-        let of = |fd: std::os::fd::OwnedFd| UnixDatagram::from_source(Source::new(fd.into()));
-        Ok((of(one), of(other)))
+        let (one, other) = handle::pair(Transport::Datagrams)?;
+        Ok((UnixDatagram::from_source(Source::new(one)), UnixDatagram::from_source(Source::new(other))))
     }
 
     /// Connects the socket: [`send`](UnixDatagram::send) sends to that path, and only datagrams
@@ -233,7 +231,7 @@ impl UnixDatagram {
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         checkpoint();
-        socket::as_std(self.source.handle().fd(), std::os::unix::net::UnixDatagram::local_addr)
+        self.source.handle().local_unix()
     }
 
     /// The address that the socket is connected to.
@@ -249,14 +247,14 @@ impl UnixDatagram {
     /// ```
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         checkpoint();
-        socket::as_std(self.source.handle().fd(), std::os::unix::net::UnixDatagram::peer_addr)
+        self.source.handle().peer_unix()
     }
 
     /// Ends one direction or both, for every handle, and wakes the operations that are blocked
     /// there.
     ///
     /// # Errors
-    /// `NotConnected`, if the socket is not connected.
+    /// The system's. Linux has none, also if the socket is not connected.
     ///
     /// # Examples
     /// ```
@@ -297,7 +295,7 @@ impl WithContext<UnixDatagram> {
 
 impl fmt::Debug for UnixDatagram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        socket::as_std(self.source.handle().fd(), |socket: &std::os::unix::net::UnixDatagram| socket.fmt(f))
+        self.source.handle().debug_unix::<std::os::unix::net::UnixDatagram>("UnixDatagram", f)
     }
 }
 

@@ -1,15 +1,15 @@
 //! A Unix socket that listens. Safe to use from any number of goroutines and threads at once; see
 //! [`crate::source`].
 
-use super::{SocketAddr, UnixStream, address};
+use super::{SocketAddr, UnixStream};
 use crate::accept::accept;
 use crate::context::WithContext;
 use crate::convert::descriptor_conversions;
+use crate::handle;
 use crate::methods::{listener_deadline, shared_methods};
 use crate::poller::NetPoller;
-use crate::simulated;
 use crate::source::{Operation, Source};
-use crate::sys::socket;
+use crate::sys::address;
 use narrowboat_runtime::park::{Reason, checkpoint};
 use socket2::SockAddr;
 use std::fmt;
@@ -95,10 +95,9 @@ impl UnixListener {
     }
 
     fn listen(address: &SockAddr) -> io::Result<UnixListener> {
-        simulated::refuse_unix()?;
         // Now and not at the first wait, as for TCP.
         NetPoller::get()?;
-        Ok(UnixListener { source: Arc::new(Source::new(socket::listen_unix(address)?.into())) })
+        Ok(UnixListener { source: Arc::new(Source::new(handle::listen_unix(address)?)) })
     }
 
     /// Waits for a connection and takes it. As [`TcpListener::accept`](crate::TcpListener::accept).
@@ -161,13 +160,13 @@ impl UnixListener {
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         checkpoint();
-        socket::as_std(self.source.handle().fd(), std::os::unix::net::UnixListener::local_addr)
+        self.source.handle().local_unix()
     }
 }
 
 impl fmt::Debug for UnixListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        socket::as_std(self.source.handle().fd(), |socket: &std::os::unix::net::UnixListener| socket.fmt(f))
+        self.source.handle().debug_unix::<std::os::unix::net::UnixListener>("UnixListener", f)
     }
 }
 

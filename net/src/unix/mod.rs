@@ -12,8 +12,17 @@
 //! assert_eq!(&text, b"through");
 //! # std::io::Result::Ok(())
 //! ```
+//!
+//! # In a simulated world
+//! A goroutine of a world with a simulated network has its Unix sockets there. They are those of
+//! Linux but for this:
+//!
+//! - The names belong to the goroutine's host, and only sockets of the same host can be reached.
+//! - No file is made at a path. So neither directories nor permissions matter, and
+//!   [`remove_file`](std::fs::remove_file) finds nothing. A path is free again when its socket is
+//!   gone, and not before. A `connect` to it is refused then, as where a file is left.
+//! - What is sent is there at once. No link, partition or loss affects it.
 
-mod address;
 mod datagram;
 mod listener;
 mod stream;

@@ -1,17 +1,18 @@
 //! A Unix connection. Safe to use from any number of goroutines and threads at once; see
 //! [`crate::source`].
 
-use super::{SocketAddr, address};
+use super::SocketAddr;
 use crate::convert::descriptor_conversions;
 use crate::halves::split_methods;
+use crate::handle;
 use crate::methods::shared_methods_both_ways;
-use crate::simulated;
+use crate::simulated::Transport;
 use crate::source::{Operation, Source};
-use crate::sys::socket;
+use crate::sys::{address, socket};
 use crate::transfer::{self, Stream, stream_io};
 use narrowboat_runtime::park::{Reason, checkpoint};
 use narrowboat_runtime::waiting_for;
-use socket2::{SockAddr, Type};
+use socket2::SockAddr;
 use std::fmt;
 use std::io;
 use std::net::Shutdown;
@@ -97,14 +98,18 @@ impl UnixStream {
     }
 
     fn connect_to(address: SockAddr, at: &'static Location<'static>) -> io::Result<UnixStream> {
-        simulated::refuse_unix()?;
-        let fd = match socket::connect_unix(&address) {
+        let (socket, done) = match handle::connect_unix(&address) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                waiting_for(Reason::Connect, at, move || socket::connect_unix_waiting(&address))?
+                let connecting = move || socket::connect_unix_waiting(&address);
+                (waiting_for(Reason::Connect, at, connecting)?.into(), true)
             }
             result => result?,
         };
-        Ok(UnixStream::from_source(Source::new(fd.into())))
+        let source = Source::new(socket);
+        if !done {
+            source.io(Operation::new(Reason::Connect, at), |socket| socket.connected())?;
+        }
+        Ok(UnixStream::from_source(source))
     }
 
     /// Two streams that are connected with each other.
@@ -120,10 +125,8 @@ impl UnixStream {
     /// ```
     pub fn pair() -> io::Result<(UnixStream, UnixStream)> {
         checkpoint();
-        simulated::refuse_unix()?;
-        let (one, other) = socket::pair(Type::STREAM)?;
-        let of = |fd: std::os::fd::OwnedFd| UnixStream::from_source(Source::new(fd.into()));
-        Ok((of(one), of(other)))
+        let (one, other) = handle::pair(Transport::Stream)?;
+        Ok((UnixStream::from_source(Source::new(one)), UnixStream::from_source(Source::new(other))))
     }
 
     /// The address of this end, which usually has none.
@@ -139,7 +142,7 @@ impl UnixStream {
     /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         checkpoint();
-        socket::as_std(self.source.handle().fd(), std::os::unix::net::UnixStream::local_addr)
+        self.source.handle().local_unix()
     }
 
     /// The address of the other end.
@@ -155,11 +158,14 @@ impl UnixStream {
     /// ```
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         checkpoint();
-        socket::as_std(self.source.handle().fd(), std::os::unix::net::UnixStream::peer_addr)
+        self.source.handle().peer_unix()
     }
 
     /// Ends the stream in one direction or in both, for every handle, and wakes the operations that
     /// are blocked there.
+    ///
+    /// If it ends the input alone, later writes of the peer fail. The kernel does not report that,
+    /// so a write that waits for room already goes on waiting.
     ///
     /// # Errors
     /// The system's.
@@ -211,7 +217,7 @@ impl Stream for UnixStream {
 
 impl fmt::Debug for UnixStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        socket::as_std(self.source.handle().fd(), |socket: &std::os::unix::net::UnixStream| socket.fmt(f))
+        self.source.handle().debug_unix::<std::os::unix::net::UnixStream>("UnixStream", f)
     }
 }
 

@@ -1,9 +1,9 @@
 //! The network of a world: hosts, links between them, and what can go wrong with both.
 //!
-//! In a world, the TCP and UDP sockets of `narrowboat::net` are simulated, without a change in the
-//! program that uses them. A goroutine belongs to a *host*, as do those that it spawns. A host has
-//! a name, which programs resolve, an address, and a loopback of its own. Two hosts are joined by a
-//! [`Link`] in each direction.
+//! In a world, the sockets of `narrowboat::net` are simulated, without a change in the program that
+//! uses them. A goroutine belongs to a *host*, as do those that it spawns. A host has a name, which
+//! programs resolve, an address, and a loopback of its own. Two hosts are joined by a [`Link`] in
+//! each direction.
 //!
 //! ```
 //! use narrowboat::net::{TcpListener, TcpStream};
@@ -39,10 +39,18 @@
 //! - Datagrams are lost, doubled and overtaken as their link says. Without a receiver they are
 //!   refused, which a connected socket learns.
 //!
+//! - Unix sockets are Linux'. Their names belong to a host, and they reach others of that host
+//!   alone, at once: nothing that happens to links concerns them. A sender waits while its receiver
+//!   has no room.
+//!
 //! # What is not simulated
-//! Unix sockets, multicast and broadcast are refused with a sentence. A simulated socket has no
-//! descriptor, and std's own sockets are real ones in a world, too. There is no congestion control:
-//! a lost segment costs a pause and what was sent behind it, on a link that is otherwise idle.
+//! Multicast and broadcast are refused with a sentence. A simulated socket has no descriptor, and
+//! std's own sockets are real ones in a world, too. There is no congestion control: a lost segment
+//! costs a pause and what was sent behind it, on a link that is otherwise idle.
+//!
+//! A Unix socket makes no file. So a path is free again when its socket is gone, where a program
+//! otherwise removes the file first; what it removes is not there. While the socket is there, the
+//! path is taken.
 
 mod engine;
 mod socket;
@@ -313,7 +321,7 @@ impl Host {
     }
 
     /// How many connections may wait to be accepted at each of its listeners: 128 at first. Further
-    /// requests are dropped, and come again after pauses.
+    /// requests are dropped, and come again after pauses. Those to a Unix socket wait.
     ///
     /// # Examples
     /// ```
@@ -327,7 +335,7 @@ impl Host {
     }
 
     /// How many bytes the streams that it makes or accepts from now on keep for their programs, and
-    /// how many for their peers: 64 KiB each at first.
+    /// how many for their peers: 64 KiB each at first. A Unix stream has the second buffer alone.
     ///
     /// # Panics
     /// If one of them is zero.
@@ -499,7 +507,8 @@ pub fn release(one: &str, other: &str) {
     }
 }
 
-/// Resets all connections between two hosts: both ends fail with `ConnectionReset`.
+/// Resets all connections between two hosts: both ends fail with `ConnectionReset`. Unix sockets
+/// have none.
 ///
 /// # Examples
 /// ```

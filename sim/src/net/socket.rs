@@ -1,14 +1,14 @@
 //! The sockets of a world: the calls of `narrowboat-net`, handed to the engine.
 
 use super::engine::{Engine, HostId, Signal, SocketId};
-use narrowboat_net::simulated::{Direction, Events, Network, Setting, Socket};
+use narrowboat_net::simulated::{Address, Direction, Events, Network, Setting, Socket, Transport};
 use narrowboat_runtime::Labels;
 use narrowboat_runtime::as_thread::natively;
 use narrowboat_runtime::lock::Mutex;
 use narrowboat_runtime::world::{self, World};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Shutdown};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, MutexGuard, PoisonError};
 
@@ -166,19 +166,42 @@ impl Front {
 }
 
 impl Network for Front {
-    fn listen(&self, address: &SocketAddr) -> io::Result<Arc<dyn Socket>> {
+    fn listen(&self, address: &Address) -> io::Result<Arc<dyn Socket>> {
         let here = self.0.here();
-        self.0.with(|engine| engine.listen(here, *address)).map(|id| self.socket(id))
+        let made = self.0.with(|engine| match address {
+            Address::Internet(address) => engine.listen(here, *address),
+            Address::Unix(name) => engine.listen_unix(here, name),
+        });
+        made.map(|id| self.socket(id))
     }
 
-    fn connect(&self, address: &SocketAddr) -> io::Result<Arc<dyn Socket>> {
+    fn connect(&self, address: &Address) -> io::Result<Arc<dyn Socket>> {
         let here = self.0.here();
-        self.0.with(|engine| engine.connect(here, *address)).map(|id| self.socket(id))
+        let begun = self.0.with(|engine| match address {
+            Address::Internet(address) => engine.connect(here, *address),
+            Address::Unix(name) => engine.connect_unix(here, name),
+        });
+        begun.map(|id| self.socket(id))
     }
 
-    fn bind_datagram(&self, address: &SocketAddr) -> io::Result<Arc<dyn Socket>> {
+    fn bind_datagram(&self, address: &Address) -> io::Result<Arc<dyn Socket>> {
         let here = self.0.here();
-        self.0.with(|engine| engine.bind_datagrams(here, *address)).map(|id| self.socket(id))
+        let made = self.0.with(|engine| match address {
+            Address::Internet(address) => engine.bind_datagrams(here, *address),
+            Address::Unix(name) => engine.bind_unix_datagrams(here, name),
+        });
+        made.map(|id| self.socket(id))
+    }
+
+    fn unbound_datagram(&self) -> io::Result<Arc<dyn Socket>> {
+        let here = self.0.here();
+        Ok(self.socket(self.0.with(|engine| engine.unbound_unix_datagrams(here))))
+    }
+
+    fn pair(&self, transport: Transport) -> io::Result<(Arc<dyn Socket>, Arc<dyn Socket>)> {
+        let here = self.0.here();
+        let (one, other) = self.0.with(|engine| engine.unix_pair(here, transport));
+        Ok((self.socket(one), self.socket(other)))
     }
 
     fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
@@ -213,27 +236,15 @@ impl Drop for Simulated {
 }
 
 impl Socket for Simulated {
-    fn receive(&self, buffers: &mut [IoSliceMut<'_>], peek: bool) -> io::Result<(usize, Option<SocketAddr>)> {
-        self.net.with(|engine| {
-            if engine.is_datagram_socket(self.id) {
-                engine.receive_datagram(self.id, buffers, peek)
-            } else {
-                engine.receive(self.id, buffers, peek).map(|read| (read, None))
-            }
-        })
+    fn receive(&self, buffers: &mut [IoSliceMut<'_>], peek: bool) -> io::Result<(usize, Option<Address>)> {
+        self.net.with(|engine| engine.read(self.id, buffers, peek))
     }
 
-    fn send(&self, buffers: &[IoSlice<'_>], to: Option<SocketAddr>) -> io::Result<usize> {
-        self.net.with(|engine| {
-            if engine.is_datagram_socket(self.id) {
-                engine.send_datagram(self.id, buffers, to)
-            } else {
-                engine.send(self.id, buffers)
-            }
-        })
+    fn send(&self, buffers: &[IoSlice<'_>], to: Option<&Address>) -> io::Result<usize> {
+        self.net.with(|engine| engine.write(self.id, buffers, to))
     }
 
-    fn accept(&self) -> io::Result<(Arc<dyn Socket>, SocketAddr)> {
+    fn accept(&self) -> io::Result<(Arc<dyn Socket>, Address)> {
         let (id, from) = self.net.with(|engine| engine.accept(self.id))?;
         Ok((Arc::new(Simulated { net: Arc::clone(&self.net), id }), from))
     }
@@ -242,19 +253,19 @@ impl Socket for Simulated {
         self.net.with(|engine| engine.connected(self.id))
     }
 
-    fn connect(&self, to: SocketAddr) -> io::Result<()> {
-        self.net.with(|engine| engine.connect_datagrams(self.id, to))
+    fn connect(&self, to: &Address) -> io::Result<()> {
+        self.net.with(|engine| engine.connect_socket(self.id, to))
     }
 
     fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.net.with(|engine| engine.shutdown(self.id, how))
     }
 
-    fn local_address(&self) -> io::Result<SocketAddr> {
+    fn local_address(&self) -> io::Result<Address> {
         self.net.lock().engine.local(self.id)
     }
 
-    fn peer_address(&self) -> io::Result<SocketAddr> {
+    fn peer_address(&self) -> io::Result<Address> {
         self.net.lock().engine.peer(self.id)
     }
 

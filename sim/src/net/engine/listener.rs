@@ -2,7 +2,7 @@
 
 use super::stream::{State, Stream};
 use super::{Engine, HostId, Kind, SocketId, error, would_block};
-use narrowboat_net::simulated::Direction;
+use narrowboat_net::simulated::{Address, Direction};
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
@@ -13,7 +13,9 @@ pub(super) struct Listener {
     pub(super) pending: VecDeque<SocketId>,
     /// How many are being made.
     pub(super) half_open: usize,
-    is_shut: bool,
+    /// Unix streams that wait for room in `pending`.
+    pub(super) asking: VecDeque<SocketId>,
+    pub(super) is_shut: bool,
 }
 
 impl Engine {
@@ -22,7 +24,7 @@ impl Engine {
             engine.sockets.values().any(|socket| {
                 matches!(&socket.kind, Kind::Listener(it) if !it.is_shut)
                     && socket.host == host
-                    && overlap(socket.local, address)
+                    && socket.is_at(address)
             })
         };
         let address = self.local_address(host, address, taken)?;
@@ -34,7 +36,7 @@ impl Engine {
         let here = self.sockets.iter().find(|(_, socket)| {
             matches!(&socket.kind, Kind::Listener(listener) if !listener.is_shut)
                 && socket.host == host
-                && overlap(socket.local, address)
+                && socket.is_at(address)
         });
         here.map(|(id, _)| *id)
     }
@@ -50,16 +52,17 @@ impl Engine {
     ///
     /// # Errors
     /// `WouldBlock` if there is none, and `EINVAL` after a shutdown.
-    pub(crate) fn accept(&mut self, id: SocketId) -> io::Result<(SocketId, SocketAddr)> {
+    pub(crate) fn accept(&mut self, id: SocketId) -> io::Result<(SocketId, Address)> {
         let Kind::Listener(listener) = &mut self.socket(id)?.kind else { return Err(error(libc::EINVAL)) };
         if listener.is_shut {
             return Err(error(libc::EINVAL));
         }
         let accepted = listener.pending.pop_front().ok_or_else(would_block)?;
+        self.admit(id);
         let Some(Stream { remote, .. }) = self.stream_mut(accepted) else {
             return Err(error(libc::ECONNABORTED));
         };
-        let remote = *remote;
+        let remote = remote.clone();
         Ok((accepted, remote))
     }
 
@@ -81,11 +84,16 @@ impl Engine {
         if let Some(listener) = self.listener_mut(id) {
             listener.is_shut = true;
         }
-        self.refuse_waiting(id);
+        self.refuse_asking(id);
+        // As on Linux, a Unix connection waits until the listener is closed.
+        if self.socket(id).is_ok_and(|socket| matches!(socket.local, Address::Internet(_))) {
+            self.refuse_waiting(id);
+        }
         self.signal(id, Direction::Input);
     }
 
     pub(super) fn close_listener(&mut self, id: SocketId) {
+        self.refuse_asking(id);
         self.refuse_waiting(id);
         self.remove(id);
     }

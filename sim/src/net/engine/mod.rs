@@ -14,6 +14,8 @@
 //! 2. At its time, [`Engine::arrive`] looks at the link again: a partition loses it, a link on hold
 //!    keeps it. A host that is down does not take it.
 //! 3. The protocol of its kind takes it: [`tcp`] or [`udp`].
+//!
+//! Nothing of Unix sockets travels: see [`unix`].
 
 mod host;
 mod link;
@@ -23,6 +25,7 @@ mod tcp;
 #[cfg(test)]
 mod tests;
 mod udp;
+mod unix;
 
 use crate::random::Random;
 pub(crate) use host::{HostId, Hosts};
@@ -30,11 +33,11 @@ pub use link::Link;
 use link::Passage;
 use link::{LOOPBACK, Links};
 use listener::Listener;
-use narrowboat_net::simulated::{Direction, Setting};
+use narrowboat_net::simulated::{Address, Direction, Setting};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt::Write;
-use std::io;
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use stream::Stream;
 use udp::Datagrams;
@@ -59,7 +62,7 @@ pub(crate) struct Signal {
 
 struct Socket {
     host: HostId,
-    local: SocketAddr,
+    local: Address,
     settings: BTreeMap<Setting, u32>,
     kind: Kind,
 }
@@ -68,6 +71,14 @@ enum Kind {
     Listener(Listener),
     Stream(Box<Stream>),
     Datagrams(Datagrams),
+    UnixDatagrams(unix::Datagrams),
+}
+
+impl Socket {
+    /// Whether it takes packets to this address.
+    fn is_at(&self, address: SocketAddr) -> bool {
+        matches!(self.local, Address::Internet(local) if listener::overlap(local, address))
+    }
 }
 
 /// What travels.
@@ -119,6 +130,7 @@ pub(crate) struct Engine {
     pub(crate) hosts: Hosts,
     pub(crate) links: Links,
     sockets: BTreeMap<SocketId, Socket>,
+    names: unix::Names,
     /// For each stream that is being connected or is connected, by the side that connects: the side
     /// that has accepted. A repeated request finds by this that it was answered.
     answered: BTreeMap<SocketId, SocketId>,
@@ -145,6 +157,7 @@ impl Engine {
             hosts: Hosts::new(),
             links: Links::default(),
             sockets: BTreeMap::new(),
+            names: unix::Names::default(),
             answered: BTreeMap::new(),
             last_socket: 0,
             events: BinaryHeap::new(),
@@ -316,10 +329,10 @@ impl Engine {
         self.hosts[host].up = true;
     }
 
-    fn add(&mut self, host: HostId, local: SocketAddr, kind: Kind) -> SocketId {
+    fn add(&mut self, host: HostId, local: impl Into<Address>, kind: Kind) -> SocketId {
         self.last_socket += 1;
         let id = SocketId(self.last_socket);
-        self.sockets.insert(id, Socket { host, local, settings: BTreeMap::new(), kind });
+        self.sockets.insert(id, Socket { host, local: local.into(), settings: BTreeMap::new(), kind });
         id
     }
 
@@ -400,15 +413,16 @@ impl Engine {
         }
     }
 
-    pub(crate) fn local(&mut self, id: SocketId) -> io::Result<SocketAddr> {
-        Ok(self.socket(id)?.local)
+    pub(crate) fn local(&mut self, id: SocketId) -> io::Result<Address> {
+        Ok(self.socket(id)?.local.clone())
     }
 
-    pub(crate) fn peer(&mut self, id: SocketId) -> io::Result<SocketAddr> {
+    pub(crate) fn peer(&mut self, id: SocketId) -> io::Result<Address> {
         let peer = match &self.socket(id)?.kind {
             Kind::Listener(_) => None,
             Kind::Stream(stream) => stream.connected_to(),
-            Kind::Datagrams(datagrams) => datagrams.connected,
+            Kind::Datagrams(datagrams) => datagrams.connected.map(Address::from),
+            Kind::UnixDatagrams(datagrams) => datagrams.connected_to(),
         };
         peer.ok_or_else(|| error(libc::ENOTCONN))
     }
@@ -427,6 +441,7 @@ impl Engine {
             Kind::Listener(_) => None,
             Kind::Stream(stream) => stream.error.take(),
             Kind::Datagrams(datagrams) => datagrams.error.take(),
+            Kind::UnixDatagrams(datagrams) => datagrams.error.take(),
         };
         Ok(pending.map(error))
     }
@@ -441,6 +456,8 @@ impl Engine {
             (Kind::Stream(stream), Direction::Output) => stream.has_room(),
             (Kind::Datagrams(datagrams), Direction::Input) => datagrams.has_input(),
             (Kind::Listener(_) | Kind::Datagrams(_), Direction::Output) => true,
+            (Kind::UnixDatagrams(datagrams), Direction::Input) => datagrams.has_input(),
+            (Kind::UnixDatagrams(_), Direction::Output) => self.may_send_unix(id),
         }
     }
 
@@ -451,6 +468,7 @@ impl Engine {
             Some(Kind::Listener(_)) => self.close_listener(id),
             Some(Kind::Stream(_)) => self.close_stream(id),
             Some(Kind::Datagrams(_)) => self.remove(id),
+            Some(Kind::UnixDatagrams(_)) => self.close_unix_datagrams(id),
         }
     }
 
@@ -462,6 +480,48 @@ impl Engine {
             }
             Kind::Stream(_) => self.shutdown_stream(id, how),
             Kind::Datagrams(_) => self.shutdown_datagrams(id, how),
+            Kind::UnixDatagrams(_) => self.shutdown_unix_datagrams(id, how),
+        }
+    }
+
+    /// Reads, or receives a datagram, which comes from the address.
+    pub(crate) fn read(
+        &mut self,
+        id: SocketId,
+        buffers: &mut [IoSliceMut<'_>],
+        peek: bool,
+    ) -> io::Result<(usize, Option<Address>)> {
+        match self.socket(id)?.kind {
+            Kind::Listener(_) | Kind::Stream(_) => self.receive(id, buffers, peek).map(|read| (read, None)),
+            Kind::Datagrams(_) => {
+                let (read, from) = self.receive_datagram(id, buffers, peek)?;
+                Ok((read, from.map(Address::from)))
+            }
+            Kind::UnixDatagrams(_) => self.receive_unix_datagram(id, buffers, peek),
+        }
+    }
+
+    /// Writes, or sends a datagram: to the address, or to that which the socket is connected to.
+    pub(crate) fn write(
+        &mut self,
+        id: SocketId,
+        buffers: &[IoSlice<'_>],
+        to: Option<&Address>,
+    ) -> io::Result<usize> {
+        match self.socket(id)?.kind {
+            Kind::Listener(_) | Kind::Stream(_) => self.send(id, buffers),
+            Kind::Datagrams(_) => self.send_datagram(id, buffers, to.map(Address::internet).transpose()?),
+            Kind::UnixDatagrams(_) => {
+                self.send_unix_datagram(id, buffers, to.map(Address::name).transpose()?)
+            }
+        }
+    }
+
+    /// Connects a socket for datagrams.
+    pub(crate) fn connect_socket(&mut self, id: SocketId, to: &Address) -> io::Result<()> {
+        match to {
+            Address::Internet(to) => self.connect_datagrams(id, *to),
+            Address::Unix(to) => self.connect_unix_datagrams(id, to),
         }
     }
 }

@@ -1,10 +1,12 @@
-//! One end of a TCP connection, as its program sees it: buffers, ends and errors. How its packets
-//! travel is in [`super::tcp`].
+//! One end of a connection, as its program sees it: buffers, ends and errors. How packets of TCP
+//! travel is in [`super::tcp`], and how the ends of a Unix stream reach each other in
+//! [`super::unix`].
 
 use super::{Engine, HostId, Kind, SocketId, error, would_block};
+use narrowboat_net::simulated::Address;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum State {
@@ -29,7 +31,7 @@ pub(super) struct Timer {
 
 pub(super) struct Stream {
     pub(super) state: State,
-    pub(super) remote: SocketAddr,
+    pub(super) remote: Address,
     pub(super) remote_host: HostId,
     /// The other end, once it is known.
     pub(super) peer: Option<SocketId>,
@@ -71,7 +73,7 @@ pub(super) struct Stream {
 impl Stream {
     pub(super) fn new(
         state: State,
-        remote: SocketAddr,
+        remote: Address,
         remote_host: HostId,
         input_limit: usize,
         output_limit: usize,
@@ -103,8 +105,18 @@ impl Stream {
         }
     }
 
-    pub(super) fn connected_to(&self) -> Option<SocketAddr> {
-        (self.state != State::Asking && !self.dead).then_some(self.remote)
+    pub(super) fn connected_to(&self) -> Option<Address> {
+        (self.state != State::Asking && !self.dead).then(|| self.remote.clone())
+    }
+
+    pub(super) fn is_unix(&self) -> bool {
+        matches!(self.remote, Address::Unix(_))
+    }
+
+    /// How many bytes it may write.
+    fn room(&self) -> usize {
+        let unconfirmed = self.written - self.confirmed.min(self.written);
+        self.output_limit.saturating_sub(unconfirmed as usize)
     }
 
     pub(super) fn has_input(&self) -> bool {
@@ -112,7 +124,7 @@ impl Stream {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        let is_open = self.state != State::Asking && self.output.len() < self.output_limit;
+        let is_open = self.state != State::Asking && self.room() > 0;
         is_open || self.error.is_some() || self.dead || self.finished
     }
 
@@ -173,7 +185,9 @@ impl Engine {
         }
         if !peek {
             stream.input.drain(..count);
-            if !stream.ended && !stream.dead && stream.announce() {
+            if stream.is_unix() {
+                self.was_read(id, count);
+            } else if !stream.ended && !stream.dead && stream.announce() {
                 self.confirm(id);
             }
         }
@@ -182,14 +196,17 @@ impl Engine {
 
     pub(crate) fn send(&mut self, id: SocketId, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         let Kind::Stream(stream) = &mut self.socket(id)?.kind else { return Err(error(libc::ENOTCONN)) };
-        if let Some(pending) = stream.error.take() {
+        // As on Linux, a Unix stream keeps its error for the next read.
+        if !stream.is_unix()
+            && let Some(pending) = stream.error.take()
+        {
             return Err(error(pending));
         }
         if stream.dead || stream.finished {
             return Err(error(libc::EPIPE));
         }
         let asked: usize = buffers.iter().map(|buffer| buffer.len()).sum();
-        let room = stream.output_limit.saturating_sub(stream.output.len());
+        let room = stream.room();
         if stream.state == State::Asking || (room == 0 && asked > 0) {
             return Err(would_block());
         }
@@ -200,7 +217,11 @@ impl Engine {
             count += length;
         }
         stream.written += count as u64;
-        self.push(id);
+        if stream.is_unix() {
+            self.hand_over(id);
+        } else {
+            self.push(id);
+        }
         Ok(count)
     }
 
@@ -226,7 +247,11 @@ impl Engine {
         if how != Shutdown::Read {
             stream.finished = true;
         }
-        self.push(id);
+        if stream.is_unix() {
+            self.was_shut(id, how);
+        } else {
+            self.push(id);
+        }
         self.signal_both(id);
         Ok(())
     }
@@ -235,7 +260,9 @@ impl Engine {
     /// read, the peer learns that by a reset.
     pub(super) fn close_stream(&mut self, id: SocketId) {
         let Some(stream) = self.stream_mut(id) else { return };
-        if stream.dead || stream.state == State::Asking {
+        if stream.is_unix() {
+            self.part(id, false);
+        } else if stream.dead || stream.state == State::Asking {
             self.remove(id);
         } else if !stream.input.is_empty() {
             self.reset(id);
@@ -257,13 +284,13 @@ impl Engine {
         }
     }
 
-    /// Breaks every connection between two hosts, at both ends at once.
+    /// Breaks every connection between two hosts, at both ends at once. Unix streams are between none.
     pub(crate) fn reset_between(&mut self, one: HostId, other: HostId) {
         let broken: Vec<SocketId> = self
             .sockets
             .iter()
             .filter(|(_, socket)| match &socket.kind {
-                Kind::Stream(stream) => {
+                Kind::Stream(stream) if !stream.is_unix() => {
                     let ends = (socket.host, stream.remote_host);
                     ends == (one, other) || ends == (other, one)
                 }

@@ -14,7 +14,7 @@
 
 use super::stream::{State, Stream};
 use super::{Engine, Event, HostId, Kind, LAST, Packet as AnyPacket, SocketId};
-use narrowboat_net::simulated::Direction;
+use narrowboat_net::simulated::{Address, Direction};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -85,14 +85,16 @@ impl Engine {
         let source = SocketAddr::new(self.source_address(host, target.ip()), 0);
         let taken = |engine: &Engine, address: SocketAddr| {
             let same = |socket: &super::Socket| match &socket.kind {
-                Kind::Datagrams(_) => false,
-                Kind::Stream(_) | Kind::Listener(_) => socket.host == host && socket.local == address,
+                Kind::Datagrams(_) | Kind::UnixDatagrams(_) => false,
+                Kind::Stream(_) | Kind::Listener(_) => {
+                    socket.host == host && socket.local == Address::from(address)
+                }
             };
             engine.sockets.values().any(same)
         };
         let local = self.local_address(host, source, taken)?;
         let (input, output) = (self.hosts[host].receive_buffer, self.hosts[host].send_buffer);
-        let stream = Stream::new(State::Asking, target, remote_host, input, output);
+        let stream = Stream::new(State::Asking, target.into(), remote_host, input, output);
         let id = self.add(host, local, Kind::Stream(Box::new(stream)));
         self.ask(id);
         Ok(id)
@@ -111,8 +113,8 @@ impl Engine {
     }
 
     fn ask(&mut self, id: SocketId) {
-        let Some(source) = self.sockets.get(&id).map(|socket| socket.local) else { return };
-        let Some(target) = self.stream_mut(id).map(|stream| stream.remote) else { return };
+        let Some(Ok(source)) = self.sockets.get(&id).map(|socket| socket.local.internet()) else { return };
+        let Some(Ok(target)) = self.stream_mut(id).map(|stream| stream.remote.internet()) else { return };
         self.transmit_from(id, Packet::Request { from: id, source, target });
         self.set_timer(id);
     }
@@ -255,7 +257,11 @@ impl Engine {
 
     /// Ends a connection at this end, and tells the other.
     pub(super) fn reset(&mut self, id: SocketId) {
-        if let Some(to) = self.stream_mut(id).and_then(|stream| stream.peer) {
+        let Some(stream) = self.stream_mut(id) else { return };
+        if stream.is_unix() {
+            return self.part(id, true);
+        }
+        if let Some(to) = stream.peer {
             self.transmit_from(id, Packet::Reset { to, refused: false });
         }
         self.remove(id);
@@ -323,7 +329,7 @@ impl Engine {
         }
         queue.half_open += 1;
         let (input, output) = (self.hosts[host].receive_buffer, self.hosts[host].send_buffer);
-        let mut stream = Stream::new(State::Answering { listener }, source, from_host, input, output);
+        let mut stream = Stream::new(State::Answering { listener }, source.into(), from_host, input, output);
         stream.peer = Some(from);
         stream.has_accepted = true;
         // The request has said how much the other side takes; its buffer is as large as its host's

@@ -99,7 +99,7 @@ fn a_connection_is_made_carries_bytes_and_ends() {
     net.engine.connected(one).unwrap();
     let (other, from) = net.engine.accept(net.listener).unwrap();
     assert_eq!(from, net.engine.local(one).unwrap());
-    assert_eq!(net.engine.peer(one).unwrap(), net.address);
+    assert_eq!(net.engine.peer(one).unwrap(), net.address.into());
     assert_eq!(kind(net.receive(other)), ErrorKind::WouldBlock);
     net.send(one, b"ahoy").unwrap();
     net.engine.shutdown(one, Shutdown::Write).unwrap();

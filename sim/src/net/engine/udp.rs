@@ -1,6 +1,5 @@
 //! Datagrams: each on its own way, and gone if it is lost.
 
-use super::listener::overlap;
 use super::{Engine, HostId, Kind, Packet as AnyPacket, SocketId, error, would_block};
 use narrowboat_net::simulated::Direction;
 use std::collections::VecDeque;
@@ -62,7 +61,7 @@ impl Engine {
 
     fn datagrams_at(&self, host: HostId, address: SocketAddr) -> Option<SocketId> {
         let here = self.sockets.iter().find(|(_, socket)| {
-            matches!(socket.kind, Kind::Datagrams(_)) && socket.host == host && overlap(socket.local, address)
+            matches!(socket.kind, Kind::Datagrams(_)) && socket.host == host && socket.is_at(address)
         });
         here.map(|(id, _)| *id)
     }
@@ -74,16 +73,18 @@ impl Engine {
         }
     }
 
-    pub(crate) fn is_datagram_socket(&mut self, id: SocketId) -> bool {
-        self.datagrams(id).is_ok()
+    /// The host of a socket, and its address there.
+    fn place(&mut self, id: SocketId) -> io::Result<(HostId, SocketAddr)> {
+        let socket = self.socket(id)?;
+        Ok((socket.host, socket.local.internet()?))
     }
 
     pub(crate) fn connect_datagrams(&mut self, id: SocketId, to: SocketAddr) -> io::Result<()> {
-        let (host, local) = self.socket(id).map(|socket| (socket.host, socket.local))?;
+        let (host, local) = self.place(id)?;
         self.route(host, to.ip())?;
         if local.ip().is_unspecified() {
             let source = self.source_address(host, to.ip());
-            self.socket(id)?.local.set_ip(source);
+            self.socket(id)?.local = SocketAddr::new(source, local.port()).into();
         }
         self.datagrams(id)?.connected = Some(to);
         Ok(())
@@ -95,7 +96,7 @@ impl Engine {
         buffers: &[IoSlice<'_>],
         to: Option<SocketAddr>,
     ) -> io::Result<usize> {
-        let (host, local) = self.socket(id).map(|socket| (socket.host, socket.local))?;
+        let (host, local) = self.place(id)?;
         let datagrams = self.datagrams(id)?;
         if let Some(pending) = datagrams.error.take() {
             return Err(error(pending));

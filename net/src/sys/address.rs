@@ -9,13 +9,13 @@ use std::path::Path;
 ///
 /// # Errors
 /// `InvalidInput` if the path is too long or has a zero byte in it, as with std.
-pub(super) fn of_path(path: &Path) -> io::Result<SockAddr> {
+pub(crate) fn of_path(path: &Path) -> io::Result<SockAddr> {
     // std knows which paths are valid, and reports what is wrong with one.
     of(&SocketAddr::from_pathname(path)?)
 }
 
 /// The kernel's form of std's address.
-pub(super) fn of(address: &SocketAddr) -> io::Result<SockAddr> {
+pub(crate) fn of(address: &SocketAddr) -> io::Result<SockAddr> {
     #[cfg(target_os = "linux")]
     if let Some(name) = address.as_abstract_name() {
         use std::ffi::OsStr;
@@ -27,7 +27,7 @@ pub(super) fn of(address: &SocketAddr) -> io::Result<SockAddr> {
 }
 
 /// std's form of the kernel's address.
-pub(super) fn shown(address: &SockAddr) -> io::Result<SocketAddr> {
+pub(crate) fn shown(address: &SockAddr) -> io::Result<SocketAddr> {
     #[cfg(target_os = "linux")]
     if let Some(name) = address.as_abstract_namespace() {
         return SocketAddr::from_abstract_name(name);
