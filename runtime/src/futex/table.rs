@@ -316,7 +316,8 @@ mod models {
     }
 
     /// A waiter that never goes on is taken out while a waker may take it out, too: it is counted
-    /// out once, and the waker has it in its own list or not at all.
+    /// out once. (Loom does not switch threads while the node is in the waker's own list, so the
+    /// look at the claim is not under test.)
     #[test]
     fn loom_a_forsaken_waiter_is_counted_out_once() {
         loom::model(|| {
