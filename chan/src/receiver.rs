@@ -73,6 +73,16 @@ impl<T> Receiver<T> {
     fn recv_within(&self, limit: Limit, at: At) -> Result<T, RecvTimeoutError> {
         match &self.flavor {
             Flavor::Channel(channel) => channel.recv(limit, at),
+            flavor => Receiver::recv_event(flavor, limit, at),
+        }
+    }
+
+    /// Not inline: a goroutine that is parked in a receive has the caller's frame on its stack, and
+    /// the room that these need would be part of it.
+    #[inline(never)]
+    fn recv_event(flavor: &Flavor<T>, limit: Limit, at: At) -> Result<T, RecvTimeoutError> {
+        match flavor {
+            Flavor::Channel(_) => unreachable!("it has senders"),
             Flavor::Timer(timer) => event::recv(&**timer, limit, at),
             Flavor::Done(scope) => event::recv(&**scope, limit, at),
             Flavor::Event(source) => event::recv(&**source, limit, at),

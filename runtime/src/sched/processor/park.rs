@@ -9,6 +9,7 @@ use super::{Here, Processor, Running, SwitchReason, calling_goroutine, current_p
 use crate::lock::Native;
 use crate::sched::record::{Ready, Record};
 use crate::telemetry::waits;
+use crate::wait::Head;
 use crate::{arch, stack};
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
@@ -171,7 +172,8 @@ impl Running {
         // SAFETY: by contract.
         unsafe { self.switch(SwitchReason::Park) };
         if self.timer.get() != HeapIndex::NONE {
-            self.clear_timer();
+            // SAFETY: this goroutine's record.
+            unsafe { Running::clear_timer(Record::head(self.record())) };
         }
     }
 
@@ -210,12 +212,22 @@ impl Running {
         self.here().with_parts(|parts| unsafe { parts.timers.insert(at, self.record()) });
     }
 
+    /// Takes the head of the record, which is what waiters are known by. What the code around the
+    /// switch needs after it, be it the processor or the record, is on the stack of each parked
+    /// goroutine: two words of it are 16 bytes, a goroutine.
+    ///
+    /// # Safety
+    /// The head is that of the calling goroutine.
     #[cold]
-    fn clear_timer(self) {
+    #[inline(never)]
+    unsafe fn clear_timer(head: NonNull<Head>) {
+        let record = Record::with_head(head);
+        // SAFETY: by contract.
+        let goroutine = unsafe { Running::with_record(record) };
         // The heap may shrink, and the allocator must not park here.
         let _native = Native::begin();
         // SAFETY: the timer is set, in the heap of the goroutine's processor.
-        self.here().with_parts(|parts| unsafe { parts.timers.remove(self.record()) });
+        goroutine.here().with_parts(|parts| unsafe { parts.timers.remove(record) });
     }
 }
 
