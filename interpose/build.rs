@@ -1,5 +1,6 @@
-//! Nothing to build: cargo wants a script where `links` is said.
+//! Nothing to build: cargo wants a script where `links` is said, and to know each `cfg`.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rustc-check-cfg=cfg(narrowboat_tsan)");
 }

@@ -1,13 +1,27 @@
 //! `pthread_join`, in which `join` of a `std::thread::JoinHandle` waits.
 
-use crate::next::next;
 use crate::pool::Pauses;
 use crate::{define, may_park};
 use libc::{c_int, c_void, pthread_t};
 use narrowboat_runtime::as_thread::has_usual_signals;
 
 define! { "pthread_join" => pthread_join }
-next! { fn pthread_join(thread: pthread_t, result: *mut *mut c_void) -> c_int; }
+#[cfg(not(narrowboat_tsan))]
+crate::next::next! { fn pthread_join(thread: pthread_t, result: *mut *mut c_void) -> c_int; }
+
+/// ThreadSanitizer's function, which calls libc's. It keeps a list of the threads that it has not
+/// seen joined, and ends the process when libc gives the number of one of them to another.
+#[cfg(narrowboat_tsan)]
+pub(crate) mod next {
+    use super::*;
+
+    unsafe extern "C" {
+        #[link_name = "___interceptor_pthread_join"]
+        pub(super) fn pthread_join(thread: pthread_t, result: *mut *mut c_void) -> c_int;
+    }
+
+    pub(crate) fn find() {}
+}
 
 unsafe extern "C" {
     /// Joins a thread that has ended; `EBUSY` if it has not. Glibc and musl have it.
