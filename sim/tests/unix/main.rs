@@ -10,11 +10,12 @@ mod waits;
 
 use narrowboat::net::unix::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use narrowboat::sim::{self, net};
+use narrowboat_testing::within;
 use std::fmt::Debug;
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::os::linux::net::SocketAddrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -69,9 +70,13 @@ impl Log {
     }
 }
 
-/// Runs a body with real sockets and in worlds.
+/// Runs a body with real sockets and in worlds. A wait that has no end fails.
 #[track_caller]
 fn alike(body: fn(&Place, &mut Log)) {
+    within(Duration::from_secs(120), move || compare(body));
+}
+
+fn compare(body: fn(&Place, &mut Log)) {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let name = format!("narrowboat-unix-{}-{number}", std::process::id());
@@ -81,6 +86,8 @@ fn alike(body: fn(&Place, &mut Log)) {
         body(&place, &mut log);
         log.0
     };
+    // A run that was killed has left it, if it had the same number.
+    let _ = std::fs::remove_dir_all(&place.directory);
     std::fs::create_dir(&place.directory).unwrap();
     let real = place.clone();
     let expected = narrowboat::spawn(move || run(real)).join();
@@ -125,4 +132,25 @@ fn fill(socket: &UnixDatagram) -> (usize, io::Error) {
     };
     socket.set_nonblocking(false).unwrap();
     (count, error)
+}
+
+/// Sends datagrams to a path until its receiver has no room for more, and returns how many.
+///
+/// How many a receiver takes is a setting of the machine, and can be more than one sender may have
+/// under way. So many send, a few each.
+fn crowd(path: &Path) -> usize {
+    let mut count = 0;
+    loop {
+        let sender = UnixDatagram::unbound().unwrap();
+        sender.set_nonblocking(true).unwrap();
+        for _ in 0..16 {
+            match sender.send_to(b"filler", path) {
+                Ok(_) => count += 1,
+                Err(error) => {
+                    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                    return count;
+                }
+            }
+        }
+    }
 }
