@@ -4,7 +4,7 @@ use crate::{SETTLE, alike, read};
 use narrowboat::chan::select;
 use narrowboat::net::unix::{UnixListener, UnixStream};
 use narrowboat::{go, sleep};
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
 
 #[test]
@@ -95,6 +95,38 @@ fn a_listener_without_room_makes_connections_wait() {
         log.note("and a write", (&second).write(b"x"));
         log.note("what was accepted", (&accepted).write(b"stays"));
         log.note("what was accepted", read(&first));
+    });
+}
+
+/// What happens to a connection after it is made is for the next call to say.
+#[test]
+fn a_connect_beside_the_end_of_its_listener_is_made_or_refused() {
+    fn check(connected: io::Result<UnixStream>) {
+        match connected {
+            Ok(stream) => assert_eq!(read(&stream).unwrap_err().kind(), ErrorKind::ConnectionReset),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionRefused),
+        }
+    }
+    alike(|place, log| {
+        for round in 0..20 {
+            let path = place.path(&format!("beside-{round}"));
+            let listener = UnixListener::bind(&path).unwrap();
+            let connecting = go!(move || UnixStream::connect(path));
+            go!(move || drop(listener)).join().unwrap();
+            check(connecting.join().unwrap());
+        }
+        // And one that has waited for room.
+        for round in 0..3 {
+            let name = format!("waiting-{round}");
+            let (listener, path) = (place.narrow_listener(&name), place.path(&name));
+            let _first = UnixStream::connect(&path).unwrap();
+            let connecting = go!(move || UnixStream::connect(path));
+            sleep(SETTLE);
+            log.say("it waits", !connecting.is_finished());
+            let _accepted = listener.accept().unwrap();
+            drop(listener);
+            check(connecting.join().unwrap());
+        }
     });
 }
 

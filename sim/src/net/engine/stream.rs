@@ -228,6 +228,10 @@ impl Engine {
     /// The state of a connection that was begun: made, failed, or "would block".
     pub(crate) fn connected(&mut self, id: SocketId) -> io::Result<()> {
         let Kind::Stream(stream) = &mut self.socket(id)?.kind else { return Err(error(libc::ENOTCONN)) };
+        if stream.is_unix() && stream.state == State::Connected {
+            // What has come since is for the next call: the kernel's connect had returned by then.
+            return Ok(());
+        }
         match stream.error.take() {
             Some(pending) => Err(error(pending)),
             None if stream.dead => Err(error(libc::ENOTCONN)),
