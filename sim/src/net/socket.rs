@@ -261,12 +261,13 @@ impl Socket for Simulated {
         self.net.with(|engine| engine.shutdown(self.id, how))
     }
 
+    // A copy of a name allocates, and no goroutine may park while it has the lock: see `Net::with`.
     fn local_address(&self) -> io::Result<Address> {
-        self.net.lock().engine.local(self.id)
+        natively(|| self.net.lock().engine.local(self.id))
     }
 
     fn peer_address(&self) -> io::Result<Address> {
-        self.net.lock().engine.peer(self.id)
+        natively(|| self.net.lock().engine.peer(self.id))
     }
 
     fn take_error(&self) -> io::Result<Option<io::Error>> {
