@@ -196,3 +196,49 @@ fn half_of_a_datagram_socket_may_end() {
         log.note("at the other end", other.send(b"x"));
     });
 }
+
+/// Those that wait for room learn of it when there is some, and not before.
+#[test]
+fn an_end_is_no_event_for_those_that_wait_for_room() {
+    alike(|place, log| {
+        let path = place.path("end");
+        let receiver = UnixDatagram::bind(&path).unwrap();
+        let sender = UnixDatagram::unbound().unwrap();
+        sender.connect(&path).unwrap();
+        let count = crowd(&path);
+        let waiting = go!(move || sender.send(b"patient"));
+        sleep(SETTLE);
+        log.note("shutdown", receiver.shutdown(Shutdown::Read));
+        sleep(SETTLE);
+        log.say("still waits", !waiting.is_finished());
+        let texts: Vec<_> = (0..count).map(|_| receive(&receiver).unwrap().0).collect();
+        log.say("what came before", texts.iter().all(|it| it == "filler"));
+        log.note("woken", waiting.join().unwrap());
+        log.note("end", receive(&receiver));
+    });
+}
+
+/// Its limit is not that of others then, but the kernel does not say so.
+#[test]
+fn that_a_receiver_connects_to_its_sender_is_no_event() {
+    alike(|place, log| {
+        let (to, from) = (place.path("to"), place.path("from"));
+        let receiver = UnixDatagram::bind(&to).unwrap();
+        let sender = UnixDatagram::bind(&from).unwrap();
+        sender.connect(&to).unwrap();
+        let count = crowd(&to);
+        let waiting = go!({
+            let sender = sender.try_clone().unwrap();
+            move || sender.send(b"patient")
+        });
+        sleep(SETTLE);
+        log.note("connect", receiver.connect(&from));
+        sleep(SETTLE);
+        log.say("still waits", !waiting.is_finished());
+        log.note("another does not", sender.send(b"other"));
+        log.note("taken", receive(&receiver));
+        log.note("sent", waiting.join().unwrap());
+        let texts: Vec<_> = (0..count + 1).map(|_| receive(&receiver).unwrap().0).collect();
+        log.say("the last", &texts[count - 1..]);
+    });
+}

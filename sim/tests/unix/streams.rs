@@ -226,6 +226,22 @@ fn half_of_a_stream_may_end() {
         log.note("shutdown", one.shutdown(Shutdown::Both));
         log.note("woken", writing.join().unwrap());
 
+        // That the peer reads no more is no event. That nothing goes in either direction is one.
+        let (one, other) = UnixStream::pair().unwrap();
+        let writing = go!({
+            let other = other.try_clone().unwrap();
+            move || (&other).write_all(&vec![0; 1 << 20])
+        });
+        sleep(SETTLE);
+        log.note("shutdown", one.shutdown(Shutdown::Read));
+        sleep(SETTLE);
+        log.say("still waits", !writing.is_finished());
+        let writable = other.writable();
+        log.say("full", select! { recv(writable) -> _ => "writable", default => "not writable" });
+        log.note("shutdown", one.shutdown(Shutdown::Write));
+        log.note("woken", writing.join().unwrap());
+        writable.recv().unwrap();
+
         let (one, other) = UnixStream::pair().unwrap();
         let (reader, writer) = one.into_split();
         drop(writer);

@@ -125,7 +125,14 @@ impl Stream {
 
     pub(super) fn has_room(&self) -> bool {
         let is_open = self.state != State::Asking && self.room() > 0;
-        is_open || self.error.is_some() || self.dead || self.finished
+        let is_ended = if self.is_unix() { self.is_over() } else { self.finished };
+        is_open || self.error.is_some() || self.dead || is_ended
+    }
+
+    /// Whether nothing goes in either direction any more. Linux reports no less to those that wait
+    /// for room in a Unix stream.
+    pub(super) fn is_over(&self) -> bool {
+        self.finished && (self.ended || self.input_shut)
     }
 
     /// Where the stream ends for the peer, once it is finished.

@@ -280,14 +280,19 @@ impl Engine {
         }
     }
 
-    /// The program at `id` has ended directions of its stream: so are those of its peer.
+    /// The program at `id` has ended directions of its stream: so are those of its peer. As on
+    /// Linux, a peer that waits for room does not learn that nothing reads what it writes.
     pub(super) fn was_shut(&mut self, id: SocketId, how: Shutdown) {
         if let Some(peer) = self.stream_mut(id).and_then(|stream| stream.peer)
             && let Some(there) = self.stream_mut(peer)
         {
             there.ended |= how != Shutdown::Read;
             there.finished |= how != Shutdown::Write;
-            self.signal_both(peer);
+            if there.is_over() {
+                self.signal_both(peer);
+            } else if how != Shutdown::Read {
+                self.signal(peer, Direction::Input);
+            }
         }
     }
 
@@ -340,9 +345,9 @@ impl Engine {
         {
             self.disconnected(id, former.id);
         }
-        // There may be room now that was not before.
+        // There may be room now that was not before. There may be for `other`, too, which does not
+        // learn it on Linux.
         self.signal(id, Direction::Output);
-        self.signal(other, Direction::Output);
         Ok(())
     }
 
@@ -490,8 +495,8 @@ impl Engine {
         let own = self.unix_datagrams(id)?;
         own.input_shut |= how != Shutdown::Write;
         own.output_shut |= how != Shutdown::Read;
+        // As on Linux, those that wait for room here do not learn it.
         self.signal_both(id);
-        self.signal_senders(id);
         Ok(())
     }
 }
