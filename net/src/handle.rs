@@ -220,6 +220,8 @@ fn no_descriptor() -> ! {
 }
 
 /// The form that simulated networks know of the kernel's address.
+#[cold]
+#[inline(never)]
 fn simulated_address(address: &SockAddr) -> io::Result<Address> {
     match address.as_socket() {
         Some(address) => Ok(address.into()),
@@ -228,6 +230,8 @@ fn simulated_address(address: &SockAddr) -> io::Result<Address> {
 }
 
 /// The kernel's form of an address of a simulated network.
+#[cold]
+#[inline(never)]
 fn kernel_address(address: &Address) -> io::Result<SockAddr> {
     match address {
         Address::Internet(address) => Ok((*address).into()),
@@ -281,10 +285,7 @@ impl<'a> Handle<'a> {
     pub(crate) fn receive_from(self, buffer: &mut [u8], flags: libc::c_int) -> io::Result<(usize, SockAddr)> {
         match self.kind() {
             Kind::System(fd) => socket::receive_from(fd, buffer, flags),
-            Kind::Simulated(it) => {
-                let (read, from) = it.receive_from(&mut [IoSliceMut::new(buffer)], flags)?;
-                Ok((read, from.map_or_else(|| Ok(socket::no_address()), |from| kernel_address(&from))?))
-            }
+            Kind::Simulated(it) => it.receive_one(buffer, flags),
         }
     }
 
@@ -306,17 +307,14 @@ impl<'a> Handle<'a> {
     pub(crate) fn send_to(self, data: &[u8], to: &SockAddr) -> io::Result<usize> {
         match self.kind() {
             Kind::System(fd) => socket::send_to(fd, data, to),
-            Kind::Simulated(it) => it.0.send(&[IoSlice::new(data)], Some(&simulated_address(to)?)),
+            Kind::Simulated(it) => from_kernel(it.send_to(data, to)),
         }
     }
 
     pub(crate) fn accept(self) -> io::Result<(Socket, SockAddr)> {
         match self.kind() {
             Kind::System(fd) => socket::accept(fd).map(|(fd, from)| (fd.into(), from)),
-            Kind::Simulated(it) => {
-                let (socket, from) = it.0.accept()?;
-                Ok((socket.into(), kernel_address(&from)?))
-            }
+            Kind::Simulated(it) => it.accept(),
         }
     }
 
@@ -332,7 +330,7 @@ impl<'a> Handle<'a> {
     pub(crate) fn connect_datagram(self, to: &SockAddr) -> io::Result<()> {
         match self.kind() {
             Kind::System(fd) => socket::connect_datagram(fd, to),
-            Kind::Simulated(it) => it.0.connect(&simulated_address(to)?),
+            Kind::Simulated(it) => it.connect(to),
         }
     }
 
@@ -473,6 +471,33 @@ impl Simulated {
     #[inline(never)]
     fn send(&self, data: &[u8]) -> isize {
         as_kernel(self.0.send(&[IoSlice::new(data)], None))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn receive_one(&self, buffer: &mut [u8], flags: libc::c_int) -> io::Result<(usize, SockAddr)> {
+        let (read, from) = self.receive_from(&mut [IoSliceMut::new(buffer)], flags)?;
+        Ok((read, from.map_or_else(|| Ok(socket::no_address()), |from| kernel_address(&from))?))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn send_to(&self, data: &[u8], to: &SockAddr) -> isize {
+        let sent = simulated_address(to).and_then(|to| self.0.send(&[IoSlice::new(data)], Some(&to)));
+        as_kernel(sent)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn accept(&self) -> io::Result<(Socket, SockAddr)> {
+        let (socket, from) = self.0.accept()?;
+        Ok((socket.into(), kernel_address(&from)?))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn connect(&self, to: &SockAddr) -> io::Result<()> {
+        self.0.connect(&simulated_address(to)?)
     }
 
     #[inline(never)]
