@@ -401,12 +401,11 @@ impl<'a> Handle<'a> {
         }
     }
 
-    /// Whether an error is "would block" only because the input of the socket has been shut down. A
-    /// simulated socket says that itself.
+    /// Whether an error is "would block" only because the input of the socket has been shut down.
     pub(crate) fn means_shut_down(self, error: &io::Error, nonblocking: bool) -> bool {
         match self.kind() {
             Kind::System(fd) => socket::means_shut_down(error, nonblocking, fd),
-            Kind::Simulated(_) => false,
+            Kind::Simulated(it) => it.means_shut_down(error, nonblocking),
         }
     }
 
@@ -498,6 +497,12 @@ impl Simulated {
     #[inline(never)]
     fn connect(&self, to: &SockAddr) -> io::Result<()> {
         self.0.connect(&simulated_address(to)?)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn means_shut_down(&self, error: &io::Error, nonblocking: bool) -> bool {
+        error.kind() == io::ErrorKind::WouldBlock && !nonblocking && self.0.input_is_shut()
     }
 
     #[inline(never)]

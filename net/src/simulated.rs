@@ -118,6 +118,10 @@ pub trait Socket: Send + Sync + UnwindSafe + RefUnwindSafe {
     /// Whether an operation in this direction would not have to wait.
     fn is_ready(&self, direction: Direction) -> bool;
 
+    /// Whether [`receive`](Socket::receive) fails with `WouldBlock` because the input of the socket
+    /// has been shut down.
+    fn input_is_shut(&self) -> bool;
+
     /// An option of the socket.
     ///
     /// # Errors

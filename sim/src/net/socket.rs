@@ -279,6 +279,10 @@ impl Socket for Simulated {
         !self.net.is_current() || self.net.with(|engine| engine.is_ready(self.id, direction))
     }
 
+    fn input_is_shut(&self) -> bool {
+        self.net.with(|engine| engine.input_is_shut(self.id))
+    }
+
     fn setting(&self, setting: Setting) -> io::Result<u32> {
         self.net.with(|engine| engine.get(self.id, setting))
     }

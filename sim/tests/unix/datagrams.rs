@@ -178,6 +178,13 @@ fn half_of_a_datagram_socket_may_end() {
         log.note("refused", one.send(b"after"));
         log.note("before", receive(&other));
         log.note("end", receive(&other));
+        log.note("end", other.peek(&mut [0; 8]));
+        // The end is told to those alone that would wait otherwise.
+        other.set_nonblocking(true).unwrap();
+        log.note("nothing", receive(&other));
+        log.note("nothing", other.recv(&mut [0; 8]));
+        log.note("nothing", other.peek(&mut [0; 8]));
+        other.set_nonblocking(false).unwrap();
         log.note("other way", other.send(b"back"));
         log.note("other way", receive(&one));
         let waiting = go!({

@@ -461,6 +461,13 @@ impl Engine {
         }
     }
 
+    /// Whether "would block" means the end of the input to a caller that would wait. As on Linux, a
+    /// Unix socket for datagrams does not say so itself.
+    pub(crate) fn input_is_shut(&mut self, id: SocketId) -> bool {
+        let kind = self.socket(id).map(|socket| &socket.kind);
+        matches!(kind, Ok(Kind::UnixDatagrams(datagrams)) if datagrams.input_shut)
+    }
+
     /// The program closes its socket.
     pub(crate) fn close(&mut self, id: SocketId) {
         match self.sockets.get(&id).map(|socket| &socket.kind) {

@@ -63,7 +63,7 @@ pub(super) struct Datagrams {
     unreceived: usize,
     peer: Option<Peer>,
     pub(super) error: Option<libc::c_int>,
-    input_shut: bool,
+    pub(super) input_shut: bool,
     output_shut: bool,
 }
 
@@ -429,9 +429,8 @@ impl Engine {
         if let Some(pending) = own.error.take() {
             return Err(error(pending));
         }
-        let Some(first) = own.queue.front() else {
-            return if own.input_shut { Ok((0, None)) } else { Err(would_block()) };
-        };
+        // Also after a shutdown: see `Engine::input_is_shut`.
+        let first = own.queue.front().ok_or_else(would_block)?;
         let (source, mut count) = (first.source.clone(), 0);
         for buffer in buffers {
             let length = buffer.len().min(first.data.len() - count);
