@@ -17,6 +17,8 @@ fn names_are_free_taken_or_unknown() {
         log.note("the other kind", UnixDatagram::unbound().unwrap().connect(&path));
         log.note("the other kind", UnixDatagram::unbound().unwrap().send_to(b"x", &path));
         let (one, other) = connected(&listener);
+        let typed = place.path("./name");
+        log.note("the peer's name is its own", UnixStream::connect(&typed).unwrap().peer_addr());
         drop(listener);
         log.note("bound once", UnixStream::connect(&path));
         log.note("bound once", UnixDatagram::unbound().unwrap().send_to(b"x", &path));
@@ -27,6 +29,9 @@ fn names_are_free_taken_or_unknown() {
         let socket = UnixDatagram::bind(&path).unwrap();
         log.note("taken", UnixListener::bind(&path));
         log.note("the other kind", UnixStream::connect(&path));
+        let connected = UnixDatagram::unbound().unwrap();
+        connected.connect(place.path("./datagrams")).unwrap();
+        log.note("the peer's name is its own", connected.peer_addr());
         drop(socket);
         log.note("bound once", UnixDatagram::unbound().unwrap().connect(&path));
 

@@ -132,6 +132,11 @@ impl Engine {
         }))
     }
 
+    /// What a socket is bound to. Its peers see this, however they have written the path.
+    fn name(&mut self, id: SocketId) -> io::Result<Name> {
+        self.socket(id)?.local.name().cloned()
+    }
+
     /// The name that a socket gets which asks for `name`: an abstract one if it asks for none.
     ///
     /// # Errors
@@ -194,7 +199,8 @@ impl Engine {
     /// Begins a connection. Without room in the listener's queue it waits for some.
     pub(crate) fn connect_unix(&mut self, host: HostId, name: &Name) -> io::Result<SocketId> {
         let listener = self.reach(host, name, Transport::Stream)?;
-        let id = self.unix_stream(host, Name::Unnamed, name.clone());
+        let remote = self.name(listener)?;
+        let id = self.unix_stream(host, Name::Unnamed, remote);
         match self.listener_mut(listener) {
             Some(it) if !it.is_shut => it.asking.push_back(id),
             _ => {
@@ -338,7 +344,7 @@ impl Engine {
         if self.unix_datagrams(other)?.refuses(id) {
             return Err(error(libc::EPERM));
         }
-        let peer = Peer { id: other, name: name.clone() };
+        let peer = Peer { id: other, name: self.name(other)? };
         let former = self.unix_datagrams(id)?.peer.replace(peer);
         if let Some(former) = former
             && former.id != other
