@@ -373,6 +373,22 @@ fn unix_names_belong_to_a_host_and_go_with_its_sockets_when_it_crashes() {
 }
 
 #[test]
+fn unix_connections_that_wait_are_made_when_the_backlog_grows() {
+    in_worlds(|| {
+        // As the kernel, which takes one where it is told to take none.
+        let host = net::here().backlog(0);
+        let listener = UnixListener::bind("/run/service").unwrap();
+        let _first = UnixStream::connect("/run/service").unwrap();
+        let second = go!(|| UnixStream::connect("/run/service"));
+        sleep(SECOND);
+        assert!(!second.is_finished());
+        drop(host.backlog(2));
+        second.join().unwrap().unwrap();
+        drop(listener);
+    });
+}
+
+#[test]
 fn unix_sockets_say_what_they_are_and_no_link_reaches_them() {
     in_worlds(|| {
         let listener = UnixListener::bind("/run/service").unwrap();

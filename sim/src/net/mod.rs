@@ -321,7 +321,8 @@ impl Host {
     }
 
     /// How many connections may wait to be accepted at each of its listeners: 128 at first. Further
-    /// requests are dropped, and come again after pauses. Those to a Unix socket wait.
+    /// requests are dropped, and come again after pauses. Those to a Unix socket wait, and one is
+    /// always taken.
     ///
     /// # Examples
     /// ```
@@ -330,7 +331,7 @@ impl Host {
     /// ```
     #[track_caller]
     pub fn backlog(self, connections: usize) -> Host {
-        self.net().with(|engine| engine.hosts[self.id].backlog = connections);
+        self.net().with(|engine| engine.set_backlog(self.id, connections));
         self
     }
 

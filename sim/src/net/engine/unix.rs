@@ -233,7 +233,8 @@ impl Engine {
     pub(super) fn admit(&mut self, listener: SocketId) {
         while let Some(socket) = self.sockets.get_mut(&listener)
             && let Kind::Listener(queue) = &mut socket.kind
-            && queue.pending.len() < self.hosts[socket.host].backlog
+            // The kernel takes one that waits even where it is told to take none.
+            && queue.pending.len() < self.hosts[socket.host].backlog.max(1)
             && let Some(id) = queue.asking.pop_front()
         {
             let (host, Ok(name)) = (socket.host, socket.local.name().cloned()) else { return };
@@ -247,6 +248,15 @@ impl Engine {
                 queue.pending.push_back(other);
                 self.signal(listener, Direction::Input);
             }
+        }
+    }
+
+    /// Sets how many connections may wait at each listener of a host.
+    pub(crate) fn set_backlog(&mut self, host: HostId, connections: usize) {
+        self.hosts[host].backlog = connections;
+        let of_host = self.sockets.iter().filter(|(_, socket)| socket.host == host);
+        for id in of_host.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.admit(id);
         }
     }
 
