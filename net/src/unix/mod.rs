@@ -18,10 +18,16 @@
 //! Linux but for this:
 //!
 //! - The names belong to the goroutine's host, and only sockets of the same host can be reached.
-//! - No file is made at a path. So neither directories nor permissions matter, and
-//!   [`remove_file`](std::fs::remove_file) finds nothing. A path is free again when its socket is
-//!   gone, and not before. A `connect` to it is refused then, as where a file is left.
+//! - No file is made at a path, so neither directories nor permissions matter. A path is free again
+//!   when its socket is gone, and not before. From then on a `connect` to it fails with
+//!   `ConnectionRefused`, as where a file is left, and never with `NotFound`.
+//! - The files of std are the machine's in a world, too.
+//!   [`remove_file`](std::fs::remove_file) **removes what really is at the path**, which may be the
+//!   socket of a program that runs there, and [`exists`](std::fs::exists) says what is there. Let
+//!   tests use paths in a directory of their own.
 //! - What is sent is there at once. No link, partition or loss affects it.
+//! - A waiting writer goes on as soon as there is any room. Linux does not wake it before three
+//!   quarters of the send buffer are free.
 
 mod datagram;
 mod listener;

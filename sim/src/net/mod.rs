@@ -49,8 +49,9 @@
 //! costs a pause and what was sent behind it, on a link that is otherwise idle.
 //!
 //! A Unix socket makes no file. So a path is free again when its socket is gone, where a program
-//! otherwise removes the file first; what it removes is not there. While the socket is there, the
-//! path is taken.
+//! otherwise removes the file first. While the socket is there, the path is taken. The files of std
+//! are the machine's in a world, too: a program that removes a path before it binds it removes what
+//! really is there. [More](narrowboat_net::unix#in-a-simulated-world)
 
 mod engine;
 mod socket;

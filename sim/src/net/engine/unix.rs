@@ -38,7 +38,8 @@ const LONGEST: usize = BUFFER - 32;
 /// What is known of names beside the sockets that have them.
 #[derive(Default)]
 pub(super) struct Names {
-    /// The paths that were bound at some time: the kernel would find a file there.
+    /// The paths that were bound at some time: the kernel would find a file there. They are kept as
+    /// long as the world is, as files are that nothing removes.
     bound: BTreeSet<(HostId, PathBuf)>,
     /// The last name that the network has chosen.
     chosen: u32,
