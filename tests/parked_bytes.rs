@@ -1,11 +1,13 @@
-//! How many bytes of its stack a goroutine keeps while it waits for a message: the main cost of a million of them.
+//! How many bytes of its stack a goroutine keeps while it waits for a message: the main cost of a
+//! million of them.
 
 use narrowboat::{chan, go, stats};
 use narrowboat_testing::{assert_passed, in_child_with};
 use std::time::Duration;
 
-/// The frames from the goroutine's function down to the switch. What a receive keeps over its wait is on each of these
-/// stacks. The compiler decides how much that is: 224 bytes at present, and at 272 something is kept for nothing.
+/// The frames from the goroutine's function down to the switch. What a receive keeps over its wait
+/// is on each of these stacks. The compiler decides how much that is: 224 bytes at present, and at
+/// 272 something is kept for nothing.
 #[test]
 fn a_goroutine_that_waits_for_a_message_keeps_a_quarter_of_a_kilobyte() {
     let alone =

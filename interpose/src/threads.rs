@@ -28,8 +28,9 @@ unsafe extern "C" {
     pub(crate) fn pthread_tryjoin_np(thread: pthread_t, result: *mut *mut c_void) -> c_int;
 }
 
-/// Looks whether the thread has ended, in pauses that grow with the wait: the kernel tells the end of
-/// a thread to libc alone. So a goroutine learns of it a quarter of the wait later, and 5 ms at most.
+/// Looks whether the thread has ended, in pauses that grow with the wait: the kernel tells the end
+/// of a thread to libc alone. So a goroutine learns of it a quarter of the wait later, and 5 ms at
+/// most.
 ///
 /// # Safety
 /// As for libc's function.

@@ -325,7 +325,7 @@ fn a_host_that_crashes_itself_does_not_go_on() {
     });
 }
 
-/// What holds in any world, the kernel's included, is in `unix.rs`.
+/// What holds in any world, the kernel's included, is in the tests `unix`.
 #[test]
 fn unix_names_belong_to_a_host_and_go_with_its_sockets_when_it_crashes() {
     const PATH: &str = "/run/service";

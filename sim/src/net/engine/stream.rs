@@ -295,7 +295,8 @@ impl Engine {
         }
     }
 
-    /// Breaks every connection between two hosts, at both ends at once. Unix streams are between none.
+    /// Breaks every connection between two hosts, at both ends at once. Unix streams are between
+    /// none.
     pub(crate) fn reset_between(&mut self, one: HostId, other: HostId) {
         let broken: Vec<SocketId> = self
             .sockets

@@ -313,8 +313,8 @@ impl Engine {
         }
     }
 
-    /// Removes an end of a stream, which its peer learns. It learns of a reset if something was left
-    /// unread, or if the end was never accepted.
+    /// Removes an end of a stream, which its peer learns. It learns of a reset if something was
+    /// left unread, or if the end was never accepted.
     pub(super) fn part(&mut self, id: SocketId, never_accepted: bool) {
         let Some(stream) = self.stream_mut(id) else { return };
         let (peer, is_reset) = (stream.peer, never_accepted || !stream.input.is_empty());
