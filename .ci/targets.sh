@@ -17,7 +17,7 @@ if (($# == 0)); then
 fi
 for target in "$@"; do
     options=(-Zbuild-std=std,panic_unwind --target "$target" --features narrowboat/debug,narrowboat/actor,narrowboat/remote --lib
-        -p narrowboat -p narrowboat-runtime -p narrowboat-chan -p narrowboat-future -p narrowboat-sync -p narrowboat-net
+        -p narrowboat -p narrowboat-runtime -p narrowboat-chan -p narrowboat-future -p narrowboat-sync -p narrowboat-net -p narrowboat-sim
         -p narrowboat-debug -p narrowboat-actor -p narrowboat-remote)
     printf -- '--> %s\n' "$target"
     # The driver of clippy is a compiler, too.
