@@ -15,7 +15,7 @@ crate::next::next! { fn pthread_join(thread: pthread_t, result: *mut *mut c_void
 pub(crate) mod next {
     use super::*;
 
-    unsafe extern "C" {
+    unsafe extern "C-unwind" {
         #[link_name = "___interceptor_pthread_join"]
         pub(super) fn pthread_join(thread: pthread_t, result: *mut *mut c_void) -> c_int;
     }

@@ -14,7 +14,8 @@
 //! rules of the `narrowboat` crate have the exceptions.
 
 // The hidden modules are for the crates of Narrowboat that block: channels, locks and sockets wait
-// in `park`, the netpoller plugs into `sched::poller`, and `interpose` uses `as_thread`.
+// in `park`, the netpoller plugs into `sched::poller`, `interpose` uses `as_thread`, and `sim` runs
+// a `world`.
 
 // Linux alone has functions that replace the C library's, and shows what its threads do.
 #![cfg_attr(not(target_os = "linux"), allow(dead_code))]

@@ -329,10 +329,35 @@ mod models {
                 let shared = shared.clone();
                 thread::spawn(move || shared.set(1, 1))
             };
-            let gone = Forsaken::new(waiter, waiter.node(), Some(ADDRESS));
-            // SAFETY: it was entered there.
-            unsafe { shared.shard.forsake(&gone) };
+            // SAFETY: its node is alive, and it was entered there.
+            unsafe { shared.shard.forsake(&Forsaken::new(waiter, waiter.node(), Some(ADDRESS))) };
             if waker.join().unwrap() == 1 {
+                // SAFETY: its wait has been ended, and its wake-up has come.
+                assert_eq!(unsafe { waiter.park(None) }, WOKEN);
+            }
+            assert_eq!(shared.shard.waiting.load(Ordering::Relaxed), 0);
+            assert!(shared.shard.lock().is_empty());
+        });
+    }
+
+    /// The same for one whose deadline has ended its wait, which a waker skips and takes out.
+    #[test]
+    fn loom_a_forsaken_waiter_whose_deadline_has_passed_is_counted_out_once() {
+        loom::model(|| {
+            let shared = Shared::new();
+            let waiter = Waiter::begin(Reason::Futex, ADDRESS, Location::caller());
+            // SAFETY: the wait has just begun; it is over at the end of the model.
+            assert!(unsafe { shared.shard.enter(waiter, ADDRESS, EVERY_BIT, true, || true) });
+            let waker = {
+                let shared = shared.clone();
+                thread::spawn(move || shared.set(1, 1))
+            };
+            let late = waiter.try_end(Outcome::TIMED_OUT);
+            // SAFETY: its node is alive, and it was entered there.
+            unsafe { shared.shard.forsake(&Forsaken::new(waiter, waiter.node(), Some(ADDRESS))) };
+            let woken = waker.join().unwrap();
+            assert_eq!(woken, usize::from(!late));
+            if woken == 1 {
                 // SAFETY: its wait has been ended, and its wake-up has come.
                 assert_eq!(unsafe { waiter.park(None) }, WOKEN);
             }

@@ -182,7 +182,8 @@ impl<T: 'static> LocalKey<T> {
             // SAFETY: by contract.
             drop(unsafe { Box::from_raw(value.cast::<T>().as_ptr()) });
         }
-        let local = || Local { key, value: Some(value.cast()), free: free::<T> };
+        // SAFETY: the box of this value is given up with it, and of the two only one is used.
+        let local = || unsafe { Local::new(key, value.cast(), free::<T>) };
         match with_mine(|locals| locals.put(local())) {
             Ok(replaced) => replaced.into_iter().for_each(Local::free),
             Err(error) => {

@@ -72,7 +72,8 @@ impl Waiter {
         let waiter = match refusal::parkable().ok()? {
             Some(goroutine) => {
                 goroutine.note_wait(reason, object, at);
-                Waiter(Record::head(goroutine.record()))
+                // SAFETY: the calling goroutine's record.
+                unsafe { Waiter::with_head(Record::head(goroutine.record())) }
             }
             None => thread::current(reason, object, at),
         };
@@ -100,13 +101,17 @@ impl Waiter {
         match self.head().kind {
             // SAFETY: the kind says that the head is the start of such a record; only the address
             // is taken.
-            Kind::Goroutine => unsafe { NonNull::new_unchecked(self.0.cast::<Wait>().as_ref().node.get()) },
-            // SAFETY: as above.
-            Kind::Thread => unsafe {
-                NonNull::new_unchecked(self.0.cast::<ThreadWaiter>().as_ref().node.get())
+            Kind::Goroutine => unsafe {
+                NonNull::new_unchecked(self.record().cast::<Wait>().as_ref().node.get())
             },
             // SAFETY: as above.
-            Kind::Task => unsafe { NonNull::new_unchecked(self.0.cast::<TaskWaiter>().as_ref().node.get()) },
+            Kind::Thread => unsafe {
+                NonNull::new_unchecked(self.record().cast::<ThreadWaiter>().as_ref().node.get())
+            },
+            // SAFETY: as above.
+            Kind::Task => unsafe {
+                NonNull::new_unchecked(self.record().cast::<TaskWaiter>().as_ref().node.get())
+            },
         }
     }
 
@@ -126,11 +131,11 @@ impl Waiter {
             Kind::Goroutine => {
                 // SAFETY: `begin` gave this handle to the goroutine that calls us, so it is the
                 // current one.
-                unsafe { Running::with_record(Record::with_head(self.0)).park(deadline) }
+                unsafe { Running::with_record(Record::with_head(self.record())).park(deadline) }
                 self.claim().outcome()
             }
             // SAFETY: the kind says what the head is the start of.
-            Kind::Thread => unsafe { self.0.cast::<ThreadWaiter>().as_ref().park(deadline) },
+            Kind::Thread => unsafe { self.record().cast::<ThreadWaiter>().as_ref().park(deadline) },
             Kind::Task => unreachable!("a task does not park"),
         }
     }
@@ -145,11 +150,11 @@ impl Waiter {
         match self.head().kind {
             // SAFETY: the goroutine is parked or about to be, and this is its one wake-up, by
             // contract.
-            Kind::Goroutine => unsafe { Processor::unpark(Record::with_head(self.0)) },
+            Kind::Goroutine => unsafe { Processor::unpark(Record::with_head(self.record())) },
             // SAFETY: the kind says what the head is the start of.
-            Kind::Thread => unsafe { self.0.cast::<ThreadWaiter>().as_ref().unpark() },
+            Kind::Thread => unsafe { self.record().cast::<ThreadWaiter>().as_ref().unpark() },
             // SAFETY: as above.
-            Kind::Task => unsafe { TaskWaiter::tell(self.0.cast()).deliver() },
+            Kind::Task => unsafe { TaskWaiter::tell(self.record().cast()).deliver() },
         }
     }
 
@@ -162,7 +167,7 @@ impl Waiter {
     pub unsafe fn tell(self) -> Option<TaskWakeup> {
         if self.head().kind == Kind::Task {
             // SAFETY: by contract, and the kind says what the head is the start of.
-            return Some(unsafe { TaskWaiter::tell(self.0.cast()) });
+            return Some(unsafe { TaskWaiter::tell(self.record().cast()) });
         }
         // SAFETY: by contract.
         unsafe { self.unpark() };

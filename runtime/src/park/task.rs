@@ -89,8 +89,8 @@ impl TaskWait {
     /// The handle for the code that ends the wait.
     pub fn waiter(&self) -> Waiter {
         // Not from a reference: the wake-up makes an `Arc` of this again, which counts beside it.
-        // SAFETY: the address of what an `Arc` holds is not null.
-        Waiter(unsafe { NonNull::new_unchecked(Arc::as_ptr(&self.0).cast_mut()).cast() })
+        // SAFETY: the address of what an `Arc` holds is not null, and the wait has a share of it.
+        unsafe { Waiter::with_head(NonNull::new_unchecked(Arc::as_ptr(&self.0).cast_mut()).cast()) }
     }
 
     /// The node of the wait, on the heap.

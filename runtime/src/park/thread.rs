@@ -182,7 +182,8 @@ pub(super) fn current(reason: Reason, object: usize, at: &'static Location<'stat
     (wait.reason, wait.object, wait.at) = (reason, object, at);
     drop(wait);
     // Not from a reference to the head, because the handle stands for the whole record.
-    Waiter(NonNull::from(waiter).cast())
+    // SAFETY: such a record is never freed.
+    unsafe { Waiter::with_head(NonNull::from(waiter).cast()) }
 }
 
 /// The calling thread's record, as it is.

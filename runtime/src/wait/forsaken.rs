@@ -27,8 +27,9 @@ pub struct Forsaken {
 pub type Leave = unsafe fn(gone: &Forsaken);
 
 impl Forsaken {
-    /// The goroutine with this handle and this node of its own, which live as long as this does.
-    pub(crate) fn new(waiter: Waiter, node: NonNull<WaitNode>, object: Option<usize>) -> Forsaken {
+    /// # Safety
+    /// The handle and the node are those of one wait, and outlive this.
+    pub(crate) unsafe fn new(waiter: Waiter, node: NonNull<WaitNode>, object: Option<usize>) -> Forsaken {
         Forsaken { waiter, node, object }
     }
 
@@ -48,14 +49,14 @@ impl Forsaken {
     /// which is then not touched: the goroutine is about to be woken.
     ///
     /// # Safety
-    /// The caller holds the lock of the queue, and the node was pushed to this queue, or something
-    /// has ended the wait.
+    /// The caller holds the lock of the queue. The node was pushed to this queue, or is in none, or
+    /// something has ended the wait.
     pub unsafe fn leave(&self, queue: &mut WaitQueue) -> bool {
         let claim = self.waiter.claim();
         // Waits are ended under the lock, or by the deadline on this processor, so this is no hint
         // here.
         (claim.is_waiting() || claim.outcome() == Outcome::TIMED_OUT)
-            // SAFETY: by contract, and the node is alive.
+            // SAFETY: by contract, and by that of `new` the node is alive.
             && unsafe { queue.remove(self.node()) }
     }
 }

@@ -7,7 +7,7 @@
 //! - [`waiter`]: the handle of a waiter, which may be a goroutine, a thread or an async task.
 //! - [`queue`]: the nodes that waiters leave in what they wait for.
 //! - [`identity`]: tells apart objects that have one address on two copied stacks.
-//! - [`describe`]: what each crate registers for its reasons: what is waited for, in words, and
+//! - [`mod@describe`]: what each crate registers for its reasons: what is waited for, in words, and
 //!   what a goroutine leaves its wait by that is [`forsaken`].
 
 mod claim;

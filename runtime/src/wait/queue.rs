@@ -306,7 +306,9 @@ mod tests {
     /// A waiter with no more than what a queue reads of it. It is never freed.
     fn new_waiter() -> Waiter {
         static ALL: std::sync::Mutex<Vec<Waiter>> = std::sync::Mutex::new(Vec::new());
-        let waiter = Waiter(NonNull::from(Box::leak(Box::new(Head::new(Kind::Thread)))));
+        let head = NonNull::from(Box::leak(Box::new(Head::new(Kind::Thread))));
+        // SAFETY: nothing uses more of its record than the head.
+        let waiter = unsafe { Waiter::with_head(head) };
         ALL.lock().unwrap().push(waiter);
         waiter
     }

@@ -30,7 +30,7 @@ impl Head {
 /// The handle is valid from [`begin`](Waiter::begin) until [`park`](Waiter::park) returns; the
 /// records behind handles are never unmapped.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Waiter(pub(crate) NonNull<Head>);
+pub struct Waiter(NonNull<Head>);
 
 // SAFETY: a handle is an address. Each field of the record behind it states the rule by which it is
 // shared.
@@ -39,10 +39,26 @@ unsafe impl Send for Waiter {}
 unsafe impl Sync for Waiter {}
 
 impl Waiter {
+    /// The handle of the waiter with this head.
+    ///
+    /// # Safety
+    /// The head is the start of a record of its kind, which stays one for as long as the handle is
+    /// used: records of goroutines are in slabs, those of threads are recycled, and a task keeps
+    /// its own.
+    #[inline]
+    pub(crate) unsafe fn with_head(head: NonNull<Head>) -> Waiter {
+        Waiter(head)
+    }
+
+    /// The head as the pointer to the record that it is the start of.
+    #[inline]
+    pub(crate) fn record(self) -> NonNull<Head> {
+        self.0
+    }
+
     #[inline]
     pub(crate) fn head(&self) -> &Head {
-        // SAFETY: records of goroutines are in slabs and records of threads are recycled: the
-        // memory is a record for as long as a valid handle exists.
+        // SAFETY: by the contract of `with_head`.
         unsafe { self.0.as_ref() }
     }
 

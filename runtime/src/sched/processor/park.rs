@@ -212,9 +212,11 @@ impl Running {
         self.here().with_parts(|parts| unsafe { parts.timers.insert(at, self.record()) });
     }
 
-    /// Takes the head of the record, which is what waiters are known by. What the code around the
+    /// Takes the goroutine's timer out of the heap, after its wait.
+    ///
+    /// It is told the head of the record, by which waiters are known. What the code around the
     /// switch needs after it, be it the processor or the record, is on the stack of each parked
-    /// goroutine: two words of it are 16 bytes, a goroutine.
+    /// goroutine.
     ///
     /// # Safety
     /// The head is that of the calling goroutine.

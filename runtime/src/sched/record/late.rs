@@ -15,16 +15,22 @@ pub(crate) struct Late {
 /// A value of one goroutine or thread. The entry stays when the value has been dropped, so that no
 /// other value is made.
 pub(crate) struct Local {
-    pub(crate) key: usize,
-    pub(crate) value: Option<NonNull<()>>,
+    key: usize,
+    value: Option<NonNull<()>>,
     /// Frees the value.
-    pub(crate) free: unsafe fn(NonNull<()>),
+    free: unsafe fn(NonNull<()>),
 }
 
 impl Local {
+    /// # Safety
+    /// `free` may be called once with this value, and nothing else frees it.
+    pub(crate) unsafe fn new(key: usize, value: NonNull<()>, free: unsafe fn(NonNull<()>)) -> Local {
+        Local { key, value: Some(value), free }
+    }
+
     pub(crate) fn free(mut self) {
         if let Some(value) = self.value.take() {
-            // SAFETY: the two were put together where the value was made; the value is taken once.
+            // SAFETY: by the contract of `new`; the value is taken once.
             unsafe { (self.free)(value) };
         }
     }

@@ -23,7 +23,7 @@ pub(super) unsafe fn leave(record: &Record) {
     }
 }
 
-/// Step 2.
+/// Step 2; and step 1 for a goroutine whose deadline has ended its wait, which is ready.
 ///
 /// # Safety
 /// As for [`leave`], and the goroutine's wake-up has come.

@@ -112,6 +112,10 @@ impl Loop<'_> {
                     }
                     self.reborrow().resume::<TRACED>(goroutine);
                     self.reborrow().after_turn(world, number, record);
+                    // The child goes on with this goroutine, which is the last in the queue now.
+                    if fork::in_child() {
+                        return;
+                    }
                 }
                 Step::Again => {}
                 Step::Leave => return,
