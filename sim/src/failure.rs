@@ -4,7 +4,7 @@ use crate::recorder::{Event, Recorder, Stop};
 use crate::schedule::{Replay, Schedule};
 use narrowboat_runtime::Panic;
 use narrowboat_runtime::park::Reason;
-use narrowboat_runtime::window::{Names, is_internal, up_to_the_root};
+use narrowboat_runtime::window::{Frame, Names, is_internal, up_to_the_root};
 use narrowboat_runtime::world::{End, Finished, Leftover};
 use std::fmt;
 use std::path::PathBuf;
@@ -164,10 +164,12 @@ impl fmt::Debug for Failure {
 
 impl std::error::Error for Failure {}
 
-/// The innermost place of the program in these frames.
-fn place(names: &mut Names, frames: &[usize]) -> Option<String> {
-    let named: Vec<_> = frames.iter().flat_map(|&frame| names.of(frame).to_vec()).collect();
-    up_to_the_root(&named).iter().find(|frame| !is_internal(frame)).map(|frame| frame.at())
+/// The program's own frames among these, from the innermost one.
+fn frames_of_program(names: &mut Names, frames: &[usize]) -> Vec<Frame> {
+    let named: Vec<Frame> = frames.iter().flat_map(|&frame| names.of(frame).to_vec()).collect();
+    // What is before the first is the runtime's, and may be of the file that the root is in.
+    let first = named.iter().position(|frame| !is_internal(frame)).unwrap_or(named.len());
+    up_to_the_root(&named[first..]).iter().filter(|frame| !is_internal(frame)).cloned().collect()
 }
 
 impl fmt::Display for Failure {
@@ -188,9 +190,7 @@ impl fmt::Display for Failure {
                 Reason::None => writeln!(f, "  can run")?,
                 reason => writeln!(f, "  waits for {}, at {waits_at}", reason.waits_for())?,
             }
-            let named: Vec<_> = frames.iter().flat_map(|&frame| names.of(frame).to_vec()).collect();
-            let own = up_to_the_root(&named).iter().filter(|frame| !is_internal(frame)).take(8);
-            for frame in own {
+            for frame in frames_of_program(&mut names, frames).iter().take(8) {
                 writeln!(f, "    {}  at {}", frame.name, frame.at())?;
             }
         }
@@ -222,7 +222,8 @@ impl Failure {
         for event in &self.events {
             let line = match event {
                 Event::Switch { from, to, frames } => {
-                    let at = place(names, frames).map_or_else(String::new, |at| format!(" at {at}"));
+                    let place = frames_of_program(names, frames).first().map(Frame::at);
+                    let at = place.map_or_else(String::new, |place| format!(" at {place}"));
                     format!("goroutine {from} stops{at}, and goroutine {to} goes on")
                 }
                 Event::Instead { after, next, to } => {

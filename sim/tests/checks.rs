@@ -132,6 +132,24 @@ fn each_way_to_fail_is_told() {
     assert!(matches!(panic.kind(), Kind::Panic(text) if text.contains("alone")), "{panic}");
 }
 
+/// Those of a wait for a goroutine's end, too, which begins in the file that goroutines are run by.
+#[test]
+fn the_frames_of_a_goroutine_that_is_left_are_told() {
+    fn waits_for_one_that_waits() {
+        let (tx, rx) = chan::bounded::<u32>(0);
+        let other = go!(move || rx.recv().is_ok());
+        let _ = std::hint::black_box(other.join());
+        drop(tx);
+    }
+    let failure = check(Strategy::Uniform).explore(waits_for_one_that_waits).unwrap_err();
+    assert_eq!((failure.kind(), failure.goroutines_left()), (&Kind::Deadlock, 2));
+    let text = failure.to_string();
+    let _ = failure.trace_file().map(std::fs::remove_file);
+    let frames =
+        text.matches("  at ./tests/checks.rs:").count() + text.matches("  at sim/tests/checks.rs:").count();
+    assert!(frames >= 2, "{text}");
+}
+
 /// A panic that the program handles is none of ours.
 #[test]
 fn a_panic_that_is_joined_is_no_failure() {
