@@ -54,28 +54,33 @@ fn may_wait(options: c_int) -> bool {
 
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn wait(status: *mut c_int) -> pid_t {
+unsafe extern "C-unwind" fn wait(status: *mut c_int) -> pid_t {
     // SAFETY: by contract.
     unsafe { wait4(-1, status, 0, ptr::null_mut()) }
 }
 
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn waitpid(pid: pid_t, status: *mut c_int, options: c_int) -> pid_t {
+unsafe extern "C-unwind" fn waitpid(pid: pid_t, status: *mut c_int, options: c_int) -> pid_t {
     // SAFETY: by contract.
     unsafe { wait4(pid, status, options, ptr::null_mut()) }
 }
 
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn wait3(status: *mut c_int, options: c_int, usage: *mut rusage) -> pid_t {
+unsafe extern "C-unwind" fn wait3(status: *mut c_int, options: c_int, usage: *mut rusage) -> pid_t {
     // SAFETY: by contract.
     unsafe { wait4(-1, status, options, usage) }
 }
 
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn wait4(pid: pid_t, status: *mut c_int, options: c_int, usage: *mut rusage) -> pid_t {
+unsafe extern "C-unwind" fn wait4(
+    pid: pid_t,
+    status: *mut c_int,
+    options: c_int,
+    usage: *mut rusage,
+) -> pid_t {
     if !may_wait(options) {
         // SAFETY: by contract.
         return unsafe { next::wait4(pid, status, options, usage) };
@@ -128,7 +133,7 @@ unsafe extern "C" fn wait4(pid: pid_t, status: *mut c_int, options: c_int, usage
 
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn waitid(kind: idtype_t, id: id_t, info: *mut siginfo_t, options: c_int) -> c_int {
+unsafe extern "C-unwind" fn waitid(kind: idtype_t, id: id_t, info: *mut siginfo_t, options: c_int) -> c_int {
     if !may_wait(options) {
         // SAFETY: by contract.
         return unsafe { next::waitid(kind, id, info, options) };

@@ -31,7 +31,7 @@ next! {
 
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn accept(fd: c_int, address: *mut sockaddr, size: *mut socklen_t) -> c_int {
+unsafe extern "C-unwind" fn accept(fd: c_int, address: *mut sockaddr, size: *mut socklen_t) -> c_int {
     // SAFETY: by contract.
     unsafe { accept4(fd, address, size, 0) }
 }
@@ -42,7 +42,12 @@ unsafe extern "C" fn accept(fd: c_int, address: *mut sockaddr, size: *mut sockle
 ///
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn accept4(fd: c_int, address: *mut sockaddr, size: *mut socklen_t, flags: c_int) -> c_int {
+unsafe extern "C-unwind" fn accept4(
+    fd: c_int,
+    address: *mut sockaddr,
+    size: *mut socklen_t,
+    flags: c_int,
+) -> c_int {
     // SAFETY: by contract.
     let natively = || unsafe { next::accept4(fd, address, size, flags) };
     if !may_park() || is_nonblocking(fd) {
@@ -72,7 +77,7 @@ const SHORTEST: timeval = timeval { tv_sec: 0, tv_usec: 1 };
 ///
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, size: socklen_t) -> c_int {
+unsafe extern "C-unwind" fn connect(fd: c_int, address: *const sockaddr, size: socklen_t) -> c_int {
     // SAFETY: by contract.
     let natively = || unsafe { next::connect(fd, address, size) };
     if !may_park()
@@ -143,13 +148,13 @@ fn set_send_timeout(fd: c_int, timeout: timeval) {
     unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_SNDTIMEO, value, size) };
 }
 
-extern "C" fn close(fd: c_int) -> c_int {
+extern "C-unwind" fn close(fd: c_int) -> c_int {
     descriptors::forget(fd);
     // SAFETY: no pointers. What becomes of the descriptor's users is the caller's business.
     unsafe { next::close(fd) }
 }
 
-extern "C" fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int {
+extern "C-unwind" fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int {
     if flags & libc::CLOSE_RANGE_CLOEXEC as c_int == 0 {
         descriptors::forget_range(first, last);
     }
@@ -157,7 +162,7 @@ extern "C" fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int {
     unsafe { next::close_range(first, last, flags) }
 }
 
-extern "C" fn dup2(from: c_int, to: c_int) -> c_int {
+extern "C-unwind" fn dup2(from: c_int, to: c_int) -> c_int {
     // SAFETY: as for `close`.
     let answer = unsafe { next::dup2(from, to) };
     // Only now: a call that fails leaves the number as it was.
@@ -167,7 +172,7 @@ extern "C" fn dup2(from: c_int, to: c_int) -> c_int {
     answer
 }
 
-extern "C" fn dup3(from: c_int, to: c_int, flags: c_int) -> c_int {
+extern "C-unwind" fn dup3(from: c_int, to: c_int, flags: c_int) -> c_int {
     // SAFETY: as for `close`.
     let answer = unsafe { next::dup3(from, to, flags) };
     // As above.

@@ -28,7 +28,7 @@ next! {
 
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn epoll_wait(
+unsafe extern "C-unwind" fn epoll_wait(
     epoll: c_int,
     events: *mut epoll_event,
     most: c_int,
@@ -47,7 +47,7 @@ unsafe extern "C" fn epoll_wait(
 
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn epoll_pwait(
+unsafe extern "C-unwind" fn epoll_pwait(
     epoll: c_int,
     events: *mut epoll_event,
     most: c_int,
@@ -67,7 +67,7 @@ unsafe extern "C" fn epoll_pwait(
 
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn epoll_pwait2(
+unsafe extern "C-unwind" fn epoll_pwait2(
     epoll: c_int,
     events: *mut epoll_event,
     most: c_int,

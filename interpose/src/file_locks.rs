@@ -27,7 +27,7 @@ next! {
     fn lockf(descriptor: c_int, command: c_int, length: off_t) -> c_int;
 }
 
-extern "C" fn flock(descriptor: c_int, operation: c_int) -> c_int {
+extern "C-unwind" fn flock(descriptor: c_int, operation: c_int) -> c_int {
     // SAFETY: no pointers.
     let native = move |operation| unsafe { next::flock(descriptor, operation) };
     if operation & (libc::LOCK_NB | libc::LOCK_UN) != 0 || !may_park() {
@@ -46,7 +46,7 @@ extern "C" fn flock(descriptor: c_int, operation: c_int) -> c_int {
 
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn fcntl(descriptor: c_int, command: c_int, argument: usize) -> c_int {
+unsafe extern "C-unwind" fn fcntl(descriptor: c_int, command: c_int, argument: usize) -> c_int {
     let without_wait = match command {
         libc::F_SETLKW => libc::F_SETLK,
         libc::F_OFD_SETLKW => libc::F_OFD_SETLK,
@@ -79,7 +79,7 @@ unsafe extern "C" fn fcntl(descriptor: c_int, command: c_int, argument: usize) -
 
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn lockf(descriptor: c_int, command: c_int, length: off_t) -> c_int {
+unsafe extern "C-unwind" fn lockf(descriptor: c_int, command: c_int, length: off_t) -> c_int {
     if command != libc::F_LOCK || !may_park() {
         // SAFETY: no pointers.
         return unsafe { next::lockf(descriptor, command, length) };

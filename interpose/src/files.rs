@@ -34,17 +34,17 @@ fn beside(call: impl FnOnce() -> c_int + Send + 'static) -> c_int {
     if may_park() && has_usual_signals() { give(on_pool(|| returned(call()))) } else { call() }
 }
 
-extern "C" fn fsync(descriptor: c_int) -> c_int {
+extern "C-unwind" fn fsync(descriptor: c_int) -> c_int {
     // SAFETY: no pointers.
     beside(move || unsafe { next::fsync(descriptor) })
 }
 
-extern "C" fn fdatasync(descriptor: c_int) -> c_int {
+extern "C-unwind" fn fdatasync(descriptor: c_int) -> c_int {
     // SAFETY: no pointers.
     beside(move || unsafe { next::fdatasync(descriptor) })
 }
 
-extern "C" fn sync() {
+extern "C-unwind" fn sync() {
     beside(|| {
         // SAFETY: no arguments.
         unsafe { next::sync() };
@@ -52,19 +52,24 @@ extern "C" fn sync() {
     });
 }
 
-extern "C" fn syncfs(descriptor: c_int) -> c_int {
+extern "C-unwind" fn syncfs(descriptor: c_int) -> c_int {
     // SAFETY: no pointers.
     beside(move || unsafe { next::syncfs(descriptor) })
 }
 
-extern "C" fn sync_file_range(descriptor: c_int, offset: off_t, length: off_t, flags: c_uint) -> c_int {
+extern "C-unwind" fn sync_file_range(
+    descriptor: c_int,
+    offset: off_t,
+    length: off_t,
+    flags: c_uint,
+) -> c_int {
     // SAFETY: no pointers.
     beside(move || unsafe { next::sync_file_range(descriptor, offset, length, flags) })
 }
 
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn msync(memory: *mut c_void, length: size_t, flags: c_int) -> c_int {
+unsafe extern "C-unwind" fn msync(memory: *mut c_void, length: size_t, flags: c_int) -> c_int {
     if flags & libc::MS_SYNC == 0 {
         // SAFETY: by contract.
         return unsafe { next::msync(memory, length, flags) };

@@ -115,7 +115,7 @@ fn may_wait(flags: c_int) -> bool {
 
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn recv(fd: c_int, buffer: *mut c_void, len: usize, flags: c_int) -> ssize_t {
+unsafe extern "C-unwind" fn recv(fd: c_int, buffer: *mut c_void, len: usize, flags: c_int) -> ssize_t {
     if !may_wait(flags) {
         // SAFETY: by contract.
         return unsafe { next::recv(fd, buffer, len, flags) };
@@ -128,7 +128,7 @@ unsafe extern "C" fn recv(fd: c_int, buffer: *mut c_void, len: usize, flags: c_i
 
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn recvfrom(
+unsafe extern "C-unwind" fn recvfrom(
     fd: c_int,
     buffer: *mut c_void,
     len: usize,
@@ -149,7 +149,7 @@ unsafe extern "C" fn recvfrom(
 
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t {
+unsafe extern "C-unwind" fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> ssize_t {
     // A message that is waited for as a whole may have parts of its control data with each part.
     if !may_wait(flags) || flags & libc::MSG_WAITALL != 0 {
         // SAFETY: by contract.
@@ -165,7 +165,7 @@ unsafe extern "C" fn recvmsg(fd: c_int, message: *mut msghdr, flags: c_int) -> s
 ///
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn recvmmsg(
+unsafe extern "C-unwind" fn recvmmsg(
     fd: c_int,
     messages: *mut mmsghdr,
     count: c_uint,
@@ -222,7 +222,7 @@ unsafe extern "C" fn recvmmsg(
 
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, len: usize) -> ssize_t {
+unsafe extern "C-unwind" fn read(fd: c_int, buffer: *mut c_void, len: usize) -> ssize_t {
     if len != 0 && may_park() {
         match descriptors::kind(fd) {
             Some(Kind::Socket) => {
@@ -250,7 +250,7 @@ unsafe extern "C" fn read(fd: c_int, buffer: *mut c_void, len: usize) -> ssize_t
 
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn readv(fd: c_int, buffers: *const iovec, count: c_int) -> ssize_t {
+unsafe extern "C-unwind" fn readv(fd: c_int, buffers: *const iovec, count: c_int) -> ssize_t {
     if count > 0 && may_park() {
         match descriptors::kind(fd) {
             Some(Kind::Socket) => {
@@ -306,14 +306,14 @@ unsafe fn take_from_file(fd: c_int, buffers: *const iovec, count: c_int) -> ssiz
 
 /// # Safety
 /// As for libc's function, which a caller that was compiled with checks calls instead of `read`.
-unsafe extern "C" fn read_checked(fd: c_int, buffer: *mut c_void, len: usize, room: usize) -> ssize_t {
+unsafe extern "C-unwind" fn read_checked(fd: c_int, buffer: *mut c_void, len: usize, room: usize) -> ssize_t {
     // SAFETY: by contract. Libc's ends the process where there is not enough room.
     unsafe { if len > room { next::__read_chk(fd, buffer, len, room) } else { read(fd, buffer, len) } }
 }
 
 /// # Safety
 /// As for libc's function, the checked `recv`.
-unsafe extern "C" fn recv_checked(
+unsafe extern "C-unwind" fn recv_checked(
     fd: c_int,
     buffer: *mut c_void,
     len: usize,
@@ -328,7 +328,7 @@ unsafe extern "C" fn recv_checked(
 
 /// # Safety
 /// As for libc's function, the checked `recvfrom`.
-unsafe extern "C" fn recvfrom_checked(
+unsafe extern "C-unwind" fn recvfrom_checked(
     fd: c_int,
     buffer: *mut c_void,
     len: usize,

@@ -38,7 +38,7 @@ next! {
 
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn getaddrinfo(
+unsafe extern "C-unwind" fn getaddrinfo(
     node: *const c_char,
     service: *const c_char,
     hints: *const addrinfo,
@@ -133,7 +133,7 @@ const LONGEST: socklen_t = 4096;
 
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn getnameinfo(
+unsafe extern "C-unwind" fn getnameinfo(
     address: *const sockaddr,
     length: socklen_t,
     host: *mut c_char,

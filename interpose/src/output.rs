@@ -99,7 +99,7 @@ fn may_wait(flags: c_int) -> bool {
 
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn send(fd: c_int, buffer: *const c_void, len: usize, flags: c_int) -> ssize_t {
+unsafe extern "C-unwind" fn send(fd: c_int, buffer: *const c_void, len: usize, flags: c_int) -> ssize_t {
     if !may_wait(flags) {
         // SAFETY: by contract.
         return unsafe { next::send(fd, buffer, len, flags) };
@@ -111,7 +111,7 @@ unsafe extern "C" fn send(fd: c_int, buffer: *const c_void, len: usize, flags: c
 
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn sendto(
+unsafe extern "C-unwind" fn sendto(
     fd: c_int,
     buffer: *const c_void,
     len: usize,
@@ -131,7 +131,7 @@ unsafe extern "C" fn sendto(
 
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
+unsafe extern "C-unwind" fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
     // SAFETY: by contract a message can be read. Null is for the kernel to refuse.
     let Some(whole) = unsafe { message.as_ref() }.filter(|_| may_wait(flags)) else {
         // SAFETY: by contract.
@@ -169,7 +169,12 @@ unsafe fn send_behind(fd: c_int, whole: &msghdr, out: usize, flags: c_int) -> ss
 ///
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn sendmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int) -> c_int {
+unsafe extern "C-unwind" fn sendmmsg(
+    fd: c_int,
+    messages: *mut mmsghdr,
+    count: c_uint,
+    flags: c_int,
+) -> c_int {
     if count == 0 || !may_wait(flags) {
         // SAFETY: by contract.
         return unsafe { next::sendmmsg(fd, messages, count, flags) };
@@ -207,7 +212,7 @@ unsafe extern "C" fn sendmmsg(fd: c_int, messages: *mut mmsghdr, count: c_uint, 
 
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn write(fd: c_int, buffer: *const c_void, len: usize) -> ssize_t {
+unsafe extern "C-unwind" fn write(fd: c_int, buffer: *const c_void, len: usize) -> ssize_t {
     if len != 0 && may_park() {
         match descriptors::kind(fd) {
             Some(Kind::Socket) => {
@@ -235,7 +240,7 @@ unsafe extern "C" fn write(fd: c_int, buffer: *const c_void, len: usize) -> ssiz
 
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn writev(fd: c_int, buffers: *const iovec, count: c_int) -> ssize_t {
+unsafe extern "C-unwind" fn writev(fd: c_int, buffers: *const iovec, count: c_int) -> ssize_t {
     if count > 0 && may_park() {
         match descriptors::kind(fd) {
             Some(Kind::Socket) => {

@@ -141,7 +141,7 @@ fn wait(
 
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn poll(descriptors: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int {
+unsafe extern "C-unwind" fn poll(descriptors: *mut pollfd, count: nfds_t, timeout: c_int) -> c_int {
     if timeout != 0 && may_park() {
         let limit = u64::try_from(timeout).ok().map(Duration::from_millis);
         // SAFETY: by contract.
@@ -155,7 +155,7 @@ unsafe extern "C" fn poll(descriptors: *mut pollfd, count: nfds_t, timeout: c_in
 
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn ppoll(
+unsafe extern "C-unwind" fn ppoll(
     descriptors: *mut pollfd,
     count: nfds_t,
     timeout: *const timespec,
@@ -205,7 +205,7 @@ pub(crate) unsafe fn limit(time: *const timespec) -> Option<Option<Duration>> {
 ///
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn select(
+unsafe extern "C-unwind" fn select(
     count: c_int,
     read: *mut fd_set,
     write: *mut fd_set,
@@ -241,7 +241,7 @@ unsafe extern "C" fn select(
 
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn pselect(
+unsafe extern "C-unwind" fn pselect(
     count: c_int,
     read: *mut fd_set,
     write: *mut fd_set,
@@ -334,7 +334,7 @@ impl Set {
 
 /// # Safety
 /// As for libc's function, which a caller that was compiled with checks calls instead of `poll`.
-unsafe extern "C" fn poll_checked(
+unsafe extern "C-unwind" fn poll_checked(
     descriptors: *mut pollfd,
     count: nfds_t,
     timeout: c_int,
@@ -352,7 +352,7 @@ unsafe extern "C" fn poll_checked(
 
 /// # Safety
 /// As for libc's function, the checked `ppoll`.
-unsafe extern "C" fn ppoll_checked(
+unsafe extern "C-unwind" fn ppoll_checked(
     descriptors: *mut pollfd,
     count: nfds_t,
     timeout: *const timespec,

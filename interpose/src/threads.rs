@@ -34,7 +34,7 @@ unsafe extern "C" {
 ///
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn pthread_join(thread: pthread_t, result: *mut *mut c_void) -> c_int {
+unsafe extern "C-unwind" fn pthread_join(thread: pthread_t, result: *mut *mut c_void) -> c_int {
     // A thread that would join itself is told so.
     // SAFETY: no arguments.
     if !may_park() || thread == unsafe { libc::pthread_self() } || !has_usual_signals() {

@@ -29,7 +29,7 @@ pub(crate) const FOR_EVER: Duration = Duration::from_secs(1 << 32);
 
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn clock_nanosleep(
+unsafe extern "C-unwind" fn clock_nanosleep(
     clock: clockid_t,
     flags: c_int,
     request: *const timespec,
@@ -64,7 +64,7 @@ unsafe extern "C" fn clock_nanosleep(
 
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn nanosleep(request: *const timespec, rest: *mut timespec) -> c_int {
+unsafe extern "C-unwind" fn nanosleep(request: *const timespec, rest: *mut timespec) -> c_int {
     // As the kernel has it: relative to the real clock, but not moved when that is set.
     // SAFETY: by contract.
     match unsafe { clock_nanosleep(libc::CLOCK_REALTIME, 0, request, rest) } {
@@ -73,7 +73,7 @@ unsafe extern "C" fn nanosleep(request: *const timespec, rest: *mut timespec) ->
     }
 }
 
-extern "C" fn usleep(micros: c_uint) -> c_int {
+extern "C-unwind" fn usleep(micros: c_uint) -> c_int {
     let request =
         timespec { tv_sec: i64::from(micros / 1_000_000), tv_nsec: i64::from(micros % 1_000_000) * 1000 };
     // SAFETY: the request can be read.
@@ -81,7 +81,7 @@ extern "C" fn usleep(micros: c_uint) -> c_int {
 }
 
 /// How many whole seconds are left, if a signal has ended the sleep.
-extern "C" fn sleep(seconds: c_uint) -> c_uint {
+extern "C-unwind" fn sleep(seconds: c_uint) -> c_uint {
     let request = timespec { tv_sec: seconds.into(), tv_nsec: 0 };
     let mut rest = timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the request can be read, and the rest be written.

@@ -52,7 +52,12 @@ const LARGE: usize = 1 << 20;
 
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn sendfile(output: c_int, input: c_int, offset: *mut off_t, count: size_t) -> ssize_t {
+unsafe extern "C-unwind" fn sendfile(
+    output: c_int,
+    input: c_int,
+    offset: *mut off_t,
+    count: size_t,
+) -> ssize_t {
     let waits = |input, output| {
         !matches!(input, Kind::Pipe | Kind::Socket) || (input, output) == (Kind::Socket, Kind::Pipe)
     };
@@ -67,7 +72,7 @@ unsafe extern "C" fn sendfile(output: c_int, input: c_int, offset: *mut off_t, c
 
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn splice(
+unsafe extern "C-unwind" fn splice(
     input: c_int,
     input_offset: *mut loff_t,
     output: c_int,
@@ -90,7 +95,7 @@ unsafe extern "C" fn splice(
     unsafe { transfer(ends, [input_offset, output_offset], count, false, call) }
 }
 
-extern "C" fn tee(input: c_int, output: c_int, count: size_t, flags: c_uint) -> ssize_t {
+extern "C-unwind" fn tee(input: c_int, output: c_int, count: size_t, flags: c_uint) -> ssize_t {
     let waits = |input, output| (input, output) == (Kind::Pipe, Kind::Pipe);
     let ends = Ends { input, output, waits, pipes_wait: flags & libc::SPLICE_F_NONBLOCK == 0 };
     // SAFETY: no pointers.
@@ -103,7 +108,7 @@ extern "C" fn tee(input: c_int, output: c_int, count: size_t, flags: c_uint) -> 
 ///
 /// # Safety
 /// As for libc's function.
-unsafe extern "C" fn copy_file_range(
+unsafe extern "C-unwind" fn copy_file_range(
     input: c_int,
     input_offset: *mut loff_t,
     output: c_int,
