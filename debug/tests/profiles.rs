@@ -302,12 +302,20 @@ fn waits_for_a_lock(locked: &Mutex<()>) {
     black_box(());
 }
 
+/// Until another goroutine has waited for it for a while.
 #[inline(never)]
-fn holds_a_lock(locked: &Mutex<()>) {
+fn holds_a_lock(locked: &Arc<Mutex<()>>) {
     let guard = locked.lock();
-    sleep(Duration::from_millis(30));
+    let (begun, begins) = bounded(1);
+    let other = locked.clone();
+    let waiter = go!(move || {
+        begun.send(()).unwrap();
+        waits_for_a_lock(&other);
+    });
+    begins.recv().unwrap();
+    sleep(Duration::from_millis(60));
     drop(guard);
-    black_box(());
+    waiter.join().unwrap();
 }
 
 /// Milliseconds in a profile below a function.
@@ -373,15 +381,15 @@ fn waits_are_counted_where_they_wait_and_locks_where_they_are_released() {
 /// One wait of each kind.
 fn waits() {
     let (tx, rx) = bounded::<()>(0);
-    let receiver = go!(move || waits_for_a_message(&rx));
-    let locked = Arc::new(Mutex::new(()));
-    let (one, other) = (locked.clone(), locked);
-    let holder = go!(move || holds_a_lock(&one));
-    sleep(Duration::from_millis(5));
-    let waiter = go!(move || waits_for_a_lock(&other));
-    sleep(Duration::from_millis(50));
+    let (begun, begins) = bounded(1);
+    let receiver = go!(move || {
+        begun.send(()).unwrap();
+        waits_for_a_message(&rx);
+    });
+    begins.recv().unwrap();
+    holds_a_lock(&Arc::new(Mutex::new(())));
     tx.send(()).unwrap();
-    [receiver, holder, waiter].into_iter().for_each(|handle| handle.join().unwrap());
+    receiver.join().unwrap();
 }
 
 #[test]
