@@ -1,4 +1,5 @@
-//! Plain threads that are cancelled (`pthread_cancel`) in a function that goroutines park in: they end, as with libc's own.
+//! Plain threads that are cancelled (`pthread_cancel`) in a function that goroutines park in: they end,
+//! as with libc's own.
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 
 use std::ffi::c_void;
@@ -10,8 +11,8 @@ type Start = extern "C" fn(*mut c_void) -> *mut c_void;
 
 /// Cancels a thread while it is in `wait`. Its frames have nothing to drop, so they may be unwound.
 fn cancel_in(wait: extern "C-unwind" fn(*mut c_void) -> *mut c_void, argument: *mut c_void) {
-    // SAFETY: the thread gets a live argument. It is cancelled in a call that is a cancellation point, and joined once. A
-    // function that may unwind has the same ABI.
+    // SAFETY: the thread gets a live argument. It is cancelled in a call that is a cancellation point,
+    // and joined once. A function that may unwind has the same ABI.
     unsafe {
         let mut thread = mem::zeroed();
         let start = mem::transmute::<extern "C-unwind" fn(*mut c_void) -> *mut c_void, Start>(wait);

@@ -317,21 +317,25 @@ mod models {
 
     /// A waiter that never goes on is taken out while a waker may take it out, too: it is counted
     /// out once. (Loom does not switch threads while the node is in the waker's own list, so the
-    /// look at the claim is not under test.)
-    #[test]
-    fn loom_a_forsaken_waiter_is_counted_out_once() {
-        loom::model(|| {
+    /// look at the claim is not under test.) With a deadline, that may have ended the wait before.
+    fn forsakes_a_waiter(deadline: bool) {
+        loom::model(move || {
             let shared = Shared::new();
             let waiter = Waiter::begin(Reason::Futex, ADDRESS, Location::caller());
             // SAFETY: the wait has just begun; it is over at the end of the model.
-            assert!(unsafe { shared.shard.enter(waiter, ADDRESS, EVERY_BIT, false, || true) });
+            assert!(unsafe { shared.shard.enter(waiter, ADDRESS, EVERY_BIT, deadline, || true) });
             let waker = {
                 let shared = shared.clone();
                 thread::spawn(move || shared.set(1, 1))
             };
+            let late = deadline && waiter.try_end(Outcome::TIMED_OUT);
             // SAFETY: its node is alive, and it was entered there.
             unsafe { shared.shard.forsake(&Forsaken::new(waiter, waiter.node(), Some(ADDRESS))) };
-            if waker.join().unwrap() == 1 {
+            let woken = waker.join().unwrap();
+            if deadline {
+                assert_eq!(woken, usize::from(!late));
+            }
+            if woken == 1 {
                 // SAFETY: its wait has been ended, and its wake-up has come.
                 assert_eq!(unsafe { waiter.park(None) }, WOKEN);
             }
@@ -340,30 +344,14 @@ mod models {
         });
     }
 
-    /// The same for one whose deadline has ended its wait, which a waker skips and takes out.
+    #[test]
+    fn loom_a_forsaken_waiter_is_counted_out_once() {
+        forsakes_a_waiter(false);
+    }
+
     #[test]
     fn loom_a_forsaken_waiter_whose_deadline_has_passed_is_counted_out_once() {
-        loom::model(|| {
-            let shared = Shared::new();
-            let waiter = Waiter::begin(Reason::Futex, ADDRESS, Location::caller());
-            // SAFETY: the wait has just begun; it is over at the end of the model.
-            assert!(unsafe { shared.shard.enter(waiter, ADDRESS, EVERY_BIT, true, || true) });
-            let waker = {
-                let shared = shared.clone();
-                thread::spawn(move || shared.set(1, 1))
-            };
-            let late = waiter.try_end(Outcome::TIMED_OUT);
-            // SAFETY: its node is alive, and it was entered there.
-            unsafe { shared.shard.forsake(&Forsaken::new(waiter, waiter.node(), Some(ADDRESS))) };
-            let woken = waker.join().unwrap();
-            assert_eq!(woken, usize::from(!late));
-            if woken == 1 {
-                // SAFETY: its wait has been ended, and its wake-up has come.
-                assert_eq!(unsafe { waiter.park(None) }, WOKEN);
-            }
-            assert_eq!(shared.shard.waiting.load(Ordering::Relaxed), 0);
-            assert!(shared.shard.lock().is_empty());
-        });
+        forsakes_a_waiter(true);
     }
 
     /// Two waiters, and a waker that may wake both.
